@@ -1,0 +1,91 @@
+"""The grid of tokens that a clip is cut into, and the cutting itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from adamae.errors import UserError
+
+
+@dataclass(frozen=True)
+class TokenGrid:
+    """How many tokens a clip has along time, height and width, and how large one token is.
+
+    Tokens are numbered in raster order: time first, then rows, then columns, so token ``i`` is
+    ``(i // (h * w), i // w % h, i % w)``.
+
+    Attributes:
+        t: Tokens along time.
+        h: Tokens along the height.
+        w: Tokens along the width.
+        tubelet_size: Frames in one token.
+        patch_size: Pixels along each spatial side of one token.
+    """
+
+    t: int
+    h: int
+    w: int
+    tubelet_size: int
+    patch_size: int
+
+    @classmethod
+    def of(cls, num_frames: int, height: int, width: int, tubelet_size: int, patch_size: int) -> TokenGrid:
+        """The grid of a clip of ``num_frames`` frames of ``height`` x ``width`` pixels.
+
+        Raises:
+            UserError: If a size is not a positive multiple of the token's.
+        """
+        for name, size, unit in (
+            ("num_frames", num_frames, tubelet_size),
+            ("height", height, patch_size),
+            ("width", width, patch_size),
+        ):
+            if unit < 1 or size < unit or size % unit:
+                token_side = "tubelet_size" if name == "num_frames" else "patch_size"
+                raise UserError(f"{name} = {size} does not divide into tokens: expected a multiple of {token_side} = {unit}")
+        return cls(num_frames // tubelet_size, height // patch_size, width // patch_size, tubelet_size, patch_size)
+
+    @property
+    def num_tokens(self) -> int:
+        """N = t * h * w."""
+        return self.t * self.h * self.w
+
+    @property
+    def clip_shape(self) -> tuple[int, int, int]:
+        """Frames, height and width of the clip that the grid covers."""
+        return self.t * self.tubelet_size, self.h * self.patch_size, self.w * self.patch_size
+
+    def patchify(self, video: Tensor) -> Tensor:
+        """Cut a channels-last clip into tokens.
+
+        Args:
+            video: (B, T, H, W, C) of any dtype, raw or normalised.
+
+        Returns:
+            (B, N, P) with P = tubelet_size * patch_size^2 * C in the order (frame, row, column, colour), colour fastest.
+
+        Raises:
+            UserError: If the clip's shape is not the grid's.
+        """
+        batch, *clip, channels = video.shape
+        if tuple(clip) != self.clip_shape:
+            raise UserError(f"got a clip of (T, H, W) = {tuple(clip)}, expected {self.clip_shape}")
+        p = self.patch_size
+        cut = video.reshape(batch, self.t, self.tubelet_size, self.h, p, self.w, p, channels)
+        return cut.permute(0, 1, 3, 5, 2, 4, 6, 7).reshape(batch, self.num_tokens, -1)
+
+    def unpatchify(self, pixels: Tensor, channels: int = 3) -> Tensor:
+        """Put tokens back into a clip: the inverse of :meth:`patchify`.
+
+        Args:
+            pixels: (B, N, P).
+            channels: Colour channels C in P.
+
+        Returns:
+            (B, T, H, W, C).
+        """
+        p = self.patch_size
+        tokens = pixels.reshape(-1, self.t, self.h, self.w, self.tubelet_size, p, p, channels)
+        return tokens.permute(0, 1, 4, 2, 5, 3, 6, 7).reshape(-1, *self.clip_shape, channels)

@@ -1,0 +1,112 @@
+"""Randomness that depends on (seed, epoch, sample) alone.
+
+What a sample becomes must not depend on the worker that loads it, the rank that trains on it, the size of the
+batch it travels in, or what was drawn before it. So nothing here keeps state: numpy generators are keyed by the
+sample, and the noise that a model needs on its device is a hash of the sample's seed and a position.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# Odd multipliers and shifts of a 32-bit mixer with low avalanche bias (found by exhaustive search in the
+# literature on integer hashing), written as signed numbers because torch has no unsigned arithmetic.
+_MULTIPLIERS = (0x21F0AAAD, 0x735A2D97)
+_SHIFTS = (16, 15, 15)
+_GOLDEN = 0x9E3779B9 - (1 << 32)
+
+
+def sample_generator(seed: int, epoch: int, index: int, attempt: int = 0) -> np.random.Generator:
+    """The generator for everything that happens to one sample before it reaches the model.
+
+    Args:
+        seed: The run's seed.
+        epoch: Zero-based epoch.
+        index: Row in the list.
+        attempt: How many replacements of damaged files came before.
+    """
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, epoch, index, attempt))))
+
+
+def sample_seed(seed: int, epoch: int, index: int, repeat: int = 0) -> int:
+    """The seed (0 .. 2^31 - 1) that travels with one clip to the model.
+
+    Args:
+        seed: The run's seed.
+        epoch: Zero-based epoch.
+        index: Row in the list.
+        repeat: Which of several clips of the same decode.
+    """
+    words = np.array((seed, epoch, index, repeat), dtype=np.int64).tobytes()
+    return zlib.crc32(words) & 0x7FFFFFFF
+
+
+def epoch_permutation(seed: int, epoch: int, num_samples: int) -> np.ndarray:
+    """The (num_samples,) int64 order in which an epoch visits the list."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, epoch)))).permutation(num_samples)
+
+
+def _mix(x: Tensor) -> Tensor:
+    """Scramble int32 ``x`` in place, one to one. Products wrap; shifts are made logical by masking the sign away."""
+    first, second, third = _SHIFTS
+    x.bitwise_xor_(_logical_shift(x, first)).mul_(_MULTIPLIERS[0])
+    x.bitwise_xor_(_logical_shift(x, second)).mul_(_MULTIPLIERS[1])
+    return x.bitwise_xor_(_logical_shift(x, third))
+
+
+def _logical_shift(x: Tensor, bits: int) -> Tensor:
+    return (x >> bits).bitwise_and_((1 << (32 - bits)) - 1)
+
+
+def _wrap(value: int) -> int:
+    """``value`` modulo 2^32 as a signed 32-bit number."""
+    return (value + 2**31) % 2**32 - 2**31
+
+
+class SampleNoise:
+    """Uniform noise for a batch in which every clip has a seed of its own.
+
+    Values depend on (clip's seed, path of children, position) only: a clip gets the same noise alone, in a
+    larger batch or on another device.
+
+    Args:
+        seeds: (B,) integers.
+    """
+
+    def __init__(self, seeds: Tensor) -> None:
+        self._keys = _mix((seeds.to(torch.int32) + 1).mul_(_GOLDEN))
+
+    @classmethod
+    def fresh(cls, batch: int, device: torch.device | str | None = None) -> SampleNoise:
+        """Noise seeded from torch's global generator, for calls that bring no seeds."""
+        return cls(torch.randint(2**31 - 1, (batch,), device=device))
+
+    def child(self, number: int) -> SampleNoise:
+        """An independent source, for the ``number``-th consumer: a layer or a purpose."""
+        child = object.__new__(SampleNoise)
+        child._keys = _mix(self._keys + _wrap(_GOLDEN * (number + 1)))
+        return child
+
+    def uniform(self, *shape: int) -> Tensor:
+        """(B, *shape) float32 strictly between 0 and 1, on the centres of 2^23 equal cells."""
+        return (_logical_shift(self._bits(*shape), 9).to(torch.float32) + 0.5) * 2.0**-23
+
+    def keep(self, drop_rate: float, *shape: int) -> Tensor:
+        """(B, *shape) bool, False with probability ``drop_rate`` (to the nearest 2^-16)."""
+        *rows, size = shape
+        # Half a word decides well enough whether to drop, and halves the cost of the largest noise there is.
+        halves = self._bits(*rows, (size + 1) // 2).view(torch.int16)[..., :size]
+        return halves >= round(drop_rate * 2**16) - 2**15
+
+    def _bits(self, *shape: int) -> Tensor:
+        """(B, *shape) int32, every value equally likely."""
+        keys = self._keys
+        for size in shape:
+            # Rows get keys before columns do, so the work is that of the last axis alone.
+            steps = torch.arange(1, size + 1, device=keys.device, dtype=torch.int32).mul_(_GOLDEN)
+            keys = _mix(keys.unsqueeze(-1) + steps)
+        return keys

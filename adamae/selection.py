@@ -1,0 +1,56 @@
+"""Which tokens the encoder sees and which the decoder must predict, as sorted indices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class TokenSelection:
+    """The choice that a sampler makes for a batch of clips.
+
+    There is no boolean mask and so no polarity to confuse. ``target`` need not be the complement of
+    ``visible``: a sampler may drop tokens altogether.
+
+    Attributes:
+        visible: (B, V) int64, ascending: what the encoder reads.
+        target: (B, M) int64, ascending: what the decoder predicts.
+        log_probs: (B, N) float log-probabilities with their gradient, or None where nothing is learned.
+    """
+
+    visible: Tensor
+    target: Tensor
+    log_probs: Tensor | None = None
+
+    @classmethod
+    def from_visible(cls, visible: Tensor, num_tokens: int, log_probs: Tensor | None = None) -> TokenSelection:
+        """See ``visible`` (B, V), predict all the others of ``num_tokens``."""
+        visible = visible.sort(dim=1).values
+        return cls(visible, complement(visible, num_tokens), log_probs)
+
+
+def complement(ids: Tensor, num_tokens: int) -> Tensor:
+    """The (B, N - K) ascending indices of 0..N-1 that are not among the distinct ``ids`` (B, K).
+
+    A stable sort of "was it taken" brings the free ones to the front in order, without a boolean index
+    whose size the host would have to wait for.
+    """
+    taken = torch.zeros(ids.shape[0], num_tokens, dtype=torch.uint8, device=ids.device)
+    taken.scatter_(1, ids, 1)
+    return taken.argsort(dim=1, stable=True)[:, : num_tokens - ids.shape[1]]
+
+
+def gather_tokens(x: Tensor, ids: Tensor) -> Tensor:
+    """Rows ``ids`` (B, K) of ``x`` (B, N, D), as (B, K, D)."""
+    return x.gather(1, ids.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
+
+
+def count_visible(num_tokens: int, mask_ratio: float) -> int:
+    """V = int(N * (1 - ratio)), truncated in floating point as the published code does.
+
+    The order of operations is part of the contract: 100 tokens at a ratio of 0.8 leave 19.
+    """
+    return int(num_tokens * (1 - mask_ratio))
