@@ -1,0 +1,1 @@
+"""The parts that every network here is made of."""

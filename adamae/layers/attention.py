@@ -1,0 +1,63 @@
+"""Multi-head self-attention, and the one place that chooses how to compute it."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# Below this many keys, and in half precision on a CPU, plain matrix products beat the fused kernel's backward.
+_FEW_KEYS_ON_CPU = 256
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, drop_rate: float = 0.0) -> Tensor:
+    """softmax(q k^T / sqrt(head_dim)) v.
+
+    Args:
+        query: (B, heads, Q, head_dim).
+        key: (B, heads, K, head_dim).
+        value: (B, heads, K, head_dim).
+        drop_rate: Dropout on the attention weights, drawn from torch's generator.
+
+    Returns:
+        (B, heads, Q, head_dim).
+    """
+    half_on_cpu = query.device.type == "cpu" and query.dtype in (torch.bfloat16, torch.float16)
+    if half_on_cpu and key.shape[2] <= _FEW_KEYS_ON_CPU:
+        weights = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
+        return F.dropout(weights.softmax(dim=-1), drop_rate) @ value
+    return F.scaled_dot_product_attention(query, key, value, dropout_p=drop_rate)
+
+
+class Attention(nn.Module):
+    """Self-attention in the layout of the published checkpoints.
+
+    One bias-free matrix holds queries, keys and values; queries and values may have a bias, keys never.
+
+    Args:
+        dim: Width D of the tokens.
+        num_heads: Heads; a head is ``dim // num_heads`` wide, so some widths lose a remainder, as published.
+        qkv_bias: Whether queries and values have a bias.
+        drop_rate: Dropout on the attention weights.
+    """
+
+    def __init__(self, dim: int, num_heads: int, qkv_bias: bool = True, drop_rate: float = 0.0) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        inner = dim // num_heads * num_heads
+        self.qkv = nn.Linear(dim, 3 * inner, bias=False)
+        self.q_bias = nn.Parameter(torch.zeros(inner)) if qkv_bias else None
+        self.v_bias = nn.Parameter(torch.zeros(inner)) if qkv_bias else None
+        self.proj = nn.Linear(inner, dim)
+        self.drop_rate = drop_rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, D) to (B, N, D)."""
+        batch, tokens, _ = x.shape
+        bias = None
+        if self.q_bias is not None and self.v_bias is not None:
+            bias = torch.cat((self.q_bias, torch.zeros_like(self.v_bias), self.v_bias))
+        qkv = F.linear(x, self.qkv.weight, bias).view(batch, tokens, 3, self.num_heads, -1)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        out = attend(query, key, value, self.drop_rate if self.training else 0.0)
+        return self.proj(out.transpose(1, 2).reshape(batch, tokens, -1))

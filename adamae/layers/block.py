@@ -1,0 +1,97 @@
+"""The transformer block."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from adamae.layers.attention import Attention
+from adamae.layers.dropping import drop_path, dropout
+from adamae.randomness import SampleNoise
+
+# The published networks use this epsilon everywhere but in the sampler, which keeps PyTorch's.
+LayerNorm = partial(nn.LayerNorm, eps=1e-6)
+
+
+class Mlp(nn.Module):
+    """Two linear layers with an exact GELU between them."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.act = nn.GELU()
+        self.fc2 = nn.Linear(hidden, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) to (..., D)."""
+        return self.fc2(self.act(self.fc1(x)))
+
+
+class Block(nn.Module):
+    """Pre-norm block: x + drop(g1 * attention(norm(x))), then x + drop(g2 * mlp(norm(x))).
+
+    Args:
+        dim: Width D of the tokens.
+        num_heads: Attention heads.
+        mlp_ratio: Hidden width of the MLP over D.
+        qkv_bias: Whether queries and values have a bias.
+        init_values: Start value of LayerScale's g1 and g2; 0 or None means there are none.
+        drop_rate: Dropout after the attention's projection and after the MLP.
+        attn_drop_rate: Dropout on the attention weights.
+        drop_path_rate: Probability that a clip skips a branch.
+        norm_eps: Epsilon of both LayerNorms.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        *,
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        init_values: float | None = 0.0,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        norm_eps: float = 1e-6,
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=norm_eps)
+        self.attn = Attention(dim, num_heads, qkv_bias, attn_drop_rate)
+        self.norm2 = nn.LayerNorm(dim, eps=norm_eps)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+        scaled = bool(init_values and init_values > 0)
+        self.gamma_1 = nn.Parameter(torch.full((dim,), float(init_values or 0))) if scaled else None
+        self.gamma_2 = nn.Parameter(torch.full((dim,), float(init_values or 0))) if scaled else None
+        self.drop_rate = drop_rate
+        self.drop_path_rate = drop_path_rate
+
+    def forward(self, x: Tensor, noise: SampleNoise) -> Tensor:
+        """(B, N, D) to (B, N, D); ``noise`` decides what is dropped in training."""
+        x = x + self._branch(self.attn(self.norm1(x)), self.gamma_1, noise, 0)
+        return x + self._branch(self.mlp(self.norm2(x)), self.gamma_2, noise, 1)
+
+    def _branch(self, x: Tensor, gamma: Tensor | None, noise: SampleNoise, number: int) -> Tensor:
+        if self.training and self.drop_rate > 0:
+            x = dropout(x, self.drop_rate, noise.child(2 * number))
+        if gamma is not None:
+            x = gamma * x
+        if self.training and self.drop_path_rate > 0:
+            x = drop_path(x, self.drop_path_rate, noise.child(2 * number + 1))
+        return x
+
+
+def stack(depth: int, dim: int, num_heads: int, *, drop_path_rate: float = 0.0, **options: object) -> nn.ModuleList:
+    """``depth`` blocks whose drop-path rates rise linearly from 0 to ``drop_path_rate``."""
+    rates = torch.linspace(0, drop_path_rate, depth).tolist()
+    return nn.ModuleList(Block(dim, num_heads, drop_path_rate=rate, **options) for rate in rates)  # type: ignore[arg-type]
+
+
+def initialise_xavier(module: nn.Module) -> None:
+    """The pre-train networks' start: Xavier-uniform linear weights, zero biases. Use with ``Module.apply``."""
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,46 @@
+"""Pixel values: from bytes to what the networks read."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+INCEPTION_MEAN = INCEPTION_STD = (0.5, 0.5, 0.5)
+
+
+class PixelNormalisation(nn.Module):
+    """Bytes to standardised values, and standardised values back to the unit range.
+
+    Works on any tensor whose last axis holds whole pixels with the colour fastest: a channels-last clip
+    (B, T, H, W, C) as well as patchified tokens (B, N, P).
+
+    Args:
+        channels: Colour channels. Other counts than three use the mean over the three colours for each channel.
+        imagenet: ImageNet's mean and standard deviation, as the published checkpoints expect; else 0.5 and 0.5.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, channels: int = 3, imagenet: bool = True) -> None:
+        super().__init__()
+        mean, std = (IMAGENET_MEAN, IMAGENET_STD) if imagenet else (INCEPTION_MEAN, INCEPTION_STD)
+        if channels != 3:
+            mean, std = (sum(mean) / 3,) * channels, (sum(std) / 3,) * channels
+        # Not in the state dict: published checkpoints have no such entry.
+        self.register_buffer("mean", torch.tensor(mean), persistent=False)
+        self.register_buffer("std", torch.tensor(std), persistent=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Uint8 (..., k * C) to float (..., k * C), standardised per channel."""
+        scaled = self._per_channel(pixels).to(self.mean.dtype)
+        return torch.addcmul(-self.mean / self.std, scaled, 1 / (255 * self.std)).view(pixels.shape)
+
+    def to_unit_range(self, pixels: Tensor) -> Tensor:
+        """Standardised (..., k * C) to values where 0 is black and 1 is white."""
+        return torch.addcmul(self.mean.to(pixels), self._per_channel(pixels), self.std.to(pixels)).view(pixels.shape)
+
+    def _per_channel(self, pixels: Tensor) -> Tensor:
+        return pixels.reshape(*pixels.shape[:-1], -1, self.mean.numel())

@@ -1,0 +1,30 @@
+"""From pixels to tokens."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class TubeletTokenizer(nn.Module):
+    """Linear projection of non-overlapping tubelets.
+
+    The weight is stored as that of the Conv3d with kernel = stride that the published code uses, so
+    checkpoints load; on patchified pixels the same product is one matrix multiplication.
+
+    Args:
+        tubelet_size: Frames in a token.
+        patch_size: Pixels along a token's side.
+        in_chans: Colour channels.
+        embed_dim: Width D of a token.
+    """
+
+    def __init__(self, tubelet_size: int, patch_size: int, in_chans: int, embed_dim: int) -> None:
+        super().__init__()
+        kernel = (tubelet_size, patch_size, patch_size)
+        self.proj = nn.Conv3d(in_chans, embed_dim, kernel_size=kernel, stride=kernel)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Patchified pixels (B, N, P), colour fastest, to tokens (B, N, D)."""
+        matrix = self.proj.weight.permute(0, 2, 3, 4, 1).flatten(1)
+        return F.linear(pixels, matrix, self.proj.bias)

@@ -1,0 +1,72 @@
+"""The reconstruction loss L_R, and what it takes to beat it without looking."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from adamae.layers.pixels import PixelNormalisation
+
+Metric = Literal["mse", "l1"]
+
+
+def reconstruction_target(pixels: Tensor, pixel_values: PixelNormalisation, normalise: bool) -> Tensor:
+    """What the decoder should predict for the target tokens.
+
+    Args:
+        pixels: (B, M, P) standardised pixels of the target tokens, colour fastest.
+        pixel_values: How the pixels were standardised.
+        normalise: Subtract each token's mean and divide by its standard deviation, per colour (the paper's
+            best row); else plain pixels between 0 and 1.
+
+    Returns:
+        (B, M, P), at least float32.
+    """
+    pixels = pixels.to(torch.promote_types(pixels.dtype, torch.float32))
+    if not normalise:
+        return pixel_values.to_unit_range(pixels)
+    values = pixels.view(*pixels.shape[:-1], -1, pixel_values.std.numel())
+    variance, mean = torch.var_mean(values, dim=-2, keepdim=True)
+    # The published target is computed from values between 0 and 1. There the standard deviation is smaller by
+    # the channel's own, so the same 1e-6 is added to a deviation measured here in units of that.
+    deviation = variance.sqrt() + 1e-6 / pixel_values.std.to(values)
+    return ((values - mean) / deviation).view(pixels.shape)
+
+
+def token_error(prediction: Tensor, target: Tensor, metric: Metric = "mse") -> Tensor:
+    """Mean error of each token: (B, M, P) and (B, M, P) to (B, M), at least float32.
+
+    With "mse" this is the squared error whose mean over tokens is equation 4 of the paper; "l1" is its table's
+    other row.
+    """
+    measure = F.mse_loss if metric == "mse" else F.l1_loss
+    return measure(prediction.to(target.dtype), target, reduction="none").mean(dim=-1)
+
+
+def trivial_error(
+    target: Tensor, visible_pixels: Tensor, pixel_values: PixelNormalisation, normalise: bool, metric: Metric
+) -> Tensor:
+    """The error of a prediction that needs no network, to hold the loss against.
+
+    For normalised targets that is zero, each token's own mean; for plain pixels it is the mean colour of the
+    clip's visible tokens.
+
+    Args:
+        target: (B, M, P) from :func:`reconstruction_target`.
+        visible_pixels: (B, V, P) standardised pixels of the visible tokens.
+        pixel_values: How the pixels were standardised.
+        normalise: As for the target.
+        metric: As for the loss.
+
+    Returns:
+        0-dim mean over all tokens.
+    """
+    if normalise:
+        return token_error(torch.zeros_like(target), target, metric).mean()
+    batch, channels = target.shape[0], pixel_values.mean.numel()
+    colour = pixel_values.to_unit_range(visible_pixels.to(target.dtype)).view(batch, -1, channels).mean(dim=1)
+    flat = target.view(batch, -1, channels)
+    return token_error(colour.unsqueeze(1).expand_as(flat), flat, metric).mean()

@@ -1,0 +1,7 @@
+"""Whole networks and their named sizes."""
+
+from adamae.models.classifier import Classifier
+from adamae.models.pretrainer import Pretrainer, PretrainOutput
+from adamae.models.registry import MODELS, create_model, register_with_timm
+
+__all__ = ["MODELS", "Classifier", "PretrainOutput", "Pretrainer", "create_model", "register_with_timm"]

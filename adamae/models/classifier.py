@@ -1,0 +1,128 @@
+"""The video classifier that is fine-tuned."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from adamae.grid import TokenGrid
+from adamae.layers.block import LayerNorm
+from adamae.layers.pixels import PixelNormalisation
+from adamae.models.encoder import Encoder
+from adamae.models.pretrainer import check_heads
+from adamae.randomness import SampleNoise
+
+
+class Classifier(Encoder):
+    """The encoder with mean pooling, a norm and a linear head.
+
+    State-dict keys and shapes are those of the published fine-tuned checkpoints: the encoder's without their
+    prefix, no ``norm`` (pooling comes first), ``fc_norm`` and ``head`` added.
+
+    Args:
+        img_size: Frame size in pixels, one number or (height, width).
+        patch_size: Pixels along a token's side.
+        tubelet_size: Frames in a token.
+        num_frames: Frames in a clip.
+        in_chans: Colour channels.
+        num_classes: Outputs of the head; 0 gives features.
+        embed_dim: Width D.
+        depth: Blocks.
+        num_heads: Attention heads.
+        mlp_ratio: Hidden width of the MLP over D.
+        qkv_bias: Whether queries and values have a bias.
+        init_values: Start value of LayerScale, 0 for none.
+        drop_rate: Dropout after each attention projection and MLP.
+        attn_drop_rate: Dropout on the attention weights.
+        drop_path_rate: Stochastic depth of the last block.
+        fc_drop_rate: Dropout before the head.
+        init_scale: Factor on the head's start values.
+        use_mean_pooling: Mean over the tokens; else the first token, as VideoMAE's ``--use_cls`` does.
+        imagenet_default_mean_and_std: Standardise pixels by ImageNet's statistics; else by 0.5 and 0.5.
+
+    Raises:
+        UserError: If sizes do not divide.
+    """
+
+    def __init__(
+        self,
+        *,
+        img_size: int | tuple[int, int] = 224,
+        patch_size: int = 16,
+        tubelet_size: int = 2,
+        num_frames: int = 16,
+        in_chans: int = 3,
+        num_classes: int = 1000,
+        embed_dim: int = 768,
+        depth: int = 12,
+        num_heads: int = 12,
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        init_values: float | None = 0.0,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        fc_drop_rate: float = 0.0,
+        init_scale: float = 0.0,
+        use_mean_pooling: bool = True,
+        imagenet_default_mean_and_std: bool = True,
+    ) -> None:
+        check_heads("encoder", embed_dim, num_heads)
+        height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
+        super().__init__(
+            TokenGrid.of(num_frames, height, width, tubelet_size, patch_size),
+            in_chans=in_chans,
+            embed_dim=embed_dim,
+            depth=depth,
+            num_heads=num_heads,
+            mlp_ratio=mlp_ratio,
+            qkv_bias=qkv_bias,
+            init_values=init_values,
+            drop_rate=drop_rate,
+            attn_drop_rate=attn_drop_rate,
+            drop_path_rate=drop_path_rate,
+            final_norm=not use_mean_pooling,
+        )
+        self.pixel_values = PixelNormalisation(in_chans, imagenet_default_mean_and_std)
+        self.fc_norm = LayerNorm(embed_dim) if use_mean_pooling else None
+        self.fc_dropout = nn.Dropout(fc_drop_rate)
+        self.head = nn.Linear(embed_dim, num_classes) if num_classes else nn.Identity()
+        for part in (self.blocks, self.head):
+            part.apply(_initialise_normal)
+        if num_classes and init_scale:
+            with torch.no_grad():
+                self.head.weight.mul_(init_scale)
+                self.head.bias.mul_(init_scale)
+
+    def forward(self, video: Tensor, seeds: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        """Clips to logits.
+
+        Args:
+            video: Raw clips (B, T, H, W, C) uint8, or standardised ones (B, C, T, H, W) float.
+            seeds: (B,) integers that stochastic depth draws from; None draws them from torch's generator.
+
+        Returns:
+            (B, num_classes), or features (B, D) where there is no head.
+        """
+        noise = SampleNoise.fresh(len(video), video.device) if seeds is None else SampleNoise(seeds)
+        return self.head(self.fc_dropout(self.pool(self.encode(video, noise))))
+
+    def encode(self, video: Tensor, noise: SampleNoise) -> Tensor:
+        """Clips as in :meth:`forward` to encoded tokens (B, N, D)."""
+        if video.dtype == torch.uint8:
+            pixels = self.pixel_values(self.grid.patchify(video))
+        else:
+            pixels = self.grid.patchify(video.permute(0, 2, 3, 4, 1))
+        return super().forward(self.patch_embed(pixels), noise)
+
+    def pool(self, tokens: Tensor) -> Tensor:
+        """Encoded tokens (B, N, D) to one feature (B, D)."""
+        return tokens[:, 0] if self.fc_norm is None else self.fc_norm(tokens.mean(dim=1))
+
+
+def _initialise_normal(module: nn.Module) -> None:
+    """The fine-tune networks' start: normal linear weights of deviation 0.02, zero biases."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

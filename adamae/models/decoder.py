@@ -1,0 +1,78 @@
+"""The decoder: from encoded visible tokens to the pixels of the target tokens."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from adamae.grid import TokenGrid
+from adamae.layers.block import LayerNorm, initialise_xavier, stack
+from adamae.layers.positions import sinusoid_table
+from adamae.randomness import SampleNoise
+from adamae.selection import TokenSelection, gather_tokens
+
+
+class Decoder(nn.Module):
+    """Transformer blocks over visible and target tokens; norm and head on the targets alone.
+
+    Args:
+        grid: The clip's tokens.
+        num_outputs: Values P to predict for a token.
+        embed_dim: Width D'.
+        depth: Blocks.
+        num_heads: Attention heads.
+        mlp_ratio: Hidden width of the MLP over D'.
+        qkv_bias: Whether queries and values have a bias.
+        init_values: Start value of LayerScale, 0 for none.
+        drop_path_rate: Stochastic depth of the last block.
+    """
+
+    positions: Tensor
+
+    def __init__(
+        self,
+        grid: TokenGrid,
+        num_outputs: int,
+        *,
+        embed_dim: int,
+        depth: int,
+        num_heads: int,
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        init_values: float | None = 0.0,
+        drop_path_rate: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.register_buffer("positions", sinusoid_table(grid.num_tokens, embed_dim), persistent=False)
+        self.blocks = stack(
+            depth,
+            embed_dim,
+            num_heads,
+            mlp_ratio=mlp_ratio,
+            qkv_bias=qkv_bias,
+            init_values=init_values,
+            drop_path_rate=drop_path_rate,
+        )
+        self.norm = LayerNorm(embed_dim)
+        self.head = nn.Linear(embed_dim, num_outputs)
+        self.apply(initialise_xavier)
+
+    def forward(self, encoded: Tensor, mask_token: Tensor, selection: TokenSelection, noise: SampleNoise) -> Tensor:
+        """Predict.
+
+        Args:
+            encoded: (B, V, D') visible tokens in the decoder's width.
+            mask_token: (1, 1, D') what stands for a hidden token.
+            selection: Where both lie.
+            noise: What stochastic depth draws from.
+
+        Returns:
+            (B, M, P) in the order of ``selection.target``.
+        """
+        positions = self.positions.to(encoded.dtype).expand(len(encoded), -1, -1)
+        seen = encoded + gather_tokens(positions, selection.visible)
+        hidden = mask_token.to(encoded.dtype) + gather_tokens(positions, selection.target)
+        x = torch.cat((seen, hidden), dim=1)
+        for number, block in enumerate(self.blocks):
+            x = block(x, noise.child(number))
+        return self.head(self.norm(x[:, seen.shape[1] :]))

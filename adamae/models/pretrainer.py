@@ -1,0 +1,243 @@
+"""The masked autoencoder that is pre-trained: sampler, encoder, decoder and their losses."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from adamae.errors import UserError
+from adamae.grid import TokenGrid
+from adamae.layers.pixels import PixelNormalisation
+from adamae.losses.reconstruction import Metric, reconstruction_target, token_error, trivial_error
+from adamae.losses.sampling import Reduction, entropy, sampling_loss
+from adamae.models.decoder import Decoder
+from adamae.models.encoder import Encoder
+from adamae.models.naming import adopt_reference_names
+from adamae.randomness import SampleNoise
+from adamae.samplers import AdaptiveSampler, build_sampler
+from adamae.selection import TokenSelection, gather_tokens
+
+
+@dataclass
+class PretrainOutput:
+    """What one forward pass gives.
+
+    Attributes:
+        prediction: (B, M, P) predicted pixels of the target tokens, colour fastest.
+        selection: Which tokens were visible, which were targets, and the log-probabilities of all.
+        token_error: (B, M) reconstruction error of each target token.
+        losses: 0-dim tensors: "loss" is what to minimise, "reconstruction" and "sampling" its parts.
+    """
+
+    prediction: Tensor
+    selection: TokenSelection
+    token_error: Tensor
+    losses: dict[str, Tensor]
+
+
+class Pretrainer(nn.Module):
+    """AdaMAE (learnable masks), and VideoMAE and its relatives (random, tube or frame masks).
+
+    State-dict keys and shapes are those of the published checkpoints.
+
+    Args:
+        img_size: Frame size in pixels, one number or (height, width).
+        patch_size: Pixels along a token's side.
+        tubelet_size: Frames in a token.
+        num_frames: Frames in a clip.
+        in_chans: Colour channels.
+        encoder_embed_dim: Width of the encoder.
+        encoder_depth: Blocks of the encoder.
+        encoder_num_heads: Heads of the encoder.
+        decoder_embed_dim: Width of the decoder.
+        decoder_depth: Blocks of the decoder; 4 is the paper's best.
+        decoder_num_heads: Heads of the decoder.
+        mlp_ratio: Hidden width of every MLP over its block's width.
+        qkv_bias: Whether queries and values have a bias (the sampler's never do).
+        init_values: Start value of LayerScale, 0 for none.
+        drop_path_rate: Stochastic depth of encoder and decoder.
+        mask_type: "learnable", "random", "tube" or "frame".
+        mask_ratio: Share of hidden tokens.
+        sampler_network: "mha" or "mlp".
+        sampler_depth: Blocks of the sampler.
+        sampler_dim: Width of the sampler; None is the encoder's.
+        sampler_drop_rate: Dropout inside the sampler.
+        sampler_temperature: Divides the logits for drawing (not in the paper).
+        normalize_target: Normalise each target token by its own mean and deviation.
+        reconstruction_loss: "mse" or "l1".
+        sampling_weight: Weight of the sampling loss.
+        sampling_reduction: "mean" (published code) or "sum" (paper) over the target tokens.
+        sampling_advantage: Reward by the error over the clip's mean (not in the paper).
+        sampling_entropy_weight: Reward for entropy (not in the paper).
+        detach_sampler_input: Keep the sampling loss out of the tokenizer (paper; the published code lets it in).
+        imagenet_default_mean_and_std: Standardise pixels by ImageNet's statistics; else by 0.5 and 0.5.
+
+    Raises:
+        UserError: If sizes do not divide, or the ratio leaves nothing to see or to predict.
+    """
+
+    def __init__(
+        self,
+        *,
+        img_size: int | tuple[int, int] = 224,
+        patch_size: int = 16,
+        tubelet_size: int = 2,
+        num_frames: int = 16,
+        in_chans: int = 3,
+        encoder_embed_dim: int = 768,
+        encoder_depth: int = 12,
+        encoder_num_heads: int = 12,
+        decoder_embed_dim: int = 384,
+        decoder_depth: int = 4,
+        decoder_num_heads: int = 6,
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        init_values: float | None = 0.0,
+        drop_path_rate: float = 0.0,
+        mask_type: str = "learnable",
+        mask_ratio: float = 0.95,
+        sampler_network: str = "mha",
+        sampler_depth: int = 1,
+        sampler_dim: int | None = None,
+        sampler_drop_rate: float = 0.1,
+        sampler_temperature: float = 1.0,
+        normalize_target: bool = True,
+        reconstruction_loss: Metric = "mse",
+        sampling_weight: float = 1e-4,
+        sampling_reduction: Reduction = "mean",
+        sampling_advantage: bool = False,
+        sampling_entropy_weight: float = 0.0,
+        detach_sampler_input: bool = True,
+        imagenet_default_mean_and_std: bool = True,
+    ) -> None:
+        super().__init__()
+        check_heads("encoder", encoder_embed_dim, encoder_num_heads)
+        check_heads("decoder", decoder_embed_dim, decoder_num_heads)
+        height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
+        self.grid = TokenGrid.of(num_frames, height, width, tubelet_size, patch_size)
+        self.pixel_values = PixelNormalisation(in_chans, imagenet_default_mean_and_std)
+        self.mask_token = nn.Parameter(torch.empty(1, 1, decoder_embed_dim))
+        # Clipped at one deviation, as published: the values' own deviation is then about half of it.
+        nn.init.trunc_normal_(self.mask_token, std=0.02, a=-0.02, b=0.02)
+        blocks: dict[str, Any] = {
+            "mlp_ratio": mlp_ratio,
+            "qkv_bias": qkv_bias,
+            "init_values": init_values,
+            "drop_path_rate": drop_path_rate,
+        }
+        self.encoder = Encoder(
+            self.grid,
+            in_chans=in_chans,
+            embed_dim=encoder_embed_dim,
+            depth=encoder_depth,
+            num_heads=encoder_num_heads,
+            **blocks,
+        )
+        self.sampler = build_sampler(
+            mask_type,
+            mask_ratio,
+            self.grid,
+            encoder_embed_dim,
+            network=sampler_network,
+            depth=sampler_depth,
+            dim=sampler_dim,
+            drop_rate=sampler_drop_rate,
+            mlp_ratio=mlp_ratio,
+            temperature=sampler_temperature,
+            detach=detach_sampler_input,
+        )
+        self.decoder = Decoder(
+            self.grid,
+            in_chans * tubelet_size * patch_size**2,
+            embed_dim=decoder_embed_dim,
+            depth=decoder_depth,
+            num_heads=decoder_num_heads,
+            **blocks,
+        )
+        self.encoder_to_decoder = nn.Linear(encoder_embed_dim, decoder_embed_dim, bias=False)
+        self.normalize_target = normalize_target
+        self.reconstruction_loss: Metric = reconstruction_loss
+        self.sampling_weight = sampling_weight
+        self.sampling_options: dict[str, Any] = {
+            "reduction": sampling_reduction,
+            "advantage": sampling_advantage,
+            "entropy_weight": sampling_entropy_weight,
+        }
+        adopt_reference_names(self)
+
+    def forward(
+        self, video: Tensor, visible: Tensor | None = None, seeds: Tensor | None = None, diagnose: bool = False
+    ) -> PretrainOutput:
+        """One pass from clips to losses.
+
+        Args:
+            video: Raw clips (B, T, H, W, C) uint8, or standardised ones (B, C, T, H, W) float.
+            visible: (B, V) indices of the visible tokens, to prescribe what the sampler would draw.
+            seeds: (B,) integers; with the same seed a clip is treated the same in every batch. None draws them
+                from torch's generator.
+            diagnose: Add to the losses what a person watches: "trivial", and of a learned sampler "entropy" and
+                "top_tenth" (see :meth:`diagnosis`).
+        """
+        noise = SampleNoise.fresh(len(video), video.device) if seeds is None else SampleNoise(seeds)
+        pixels = self.pixels(video)
+        tokens = self.encoder.patch_embed(pixels)
+        selection = self.sampler(tokens, pixels, self.grid, noise.child(0), visible)
+        latent = self.encoder(tokens, noise.child(1), selection.visible)
+        prediction = self.decoder(self.encoder_to_decoder(latent), self.mask_token, selection, noise.child(2))
+        target = self.target(pixels, selection)
+        error = token_error(prediction, target, self.reconstruction_loss)
+        losses = {"loss": error.mean(), "reconstruction": error.mean().detach()}
+        if selection.log_probs is not None:
+            sampling = sampling_loss(selection, error, **self.sampling_options)
+            losses["loss"] = losses["loss"] + self.sampling_weight * sampling
+            losses["sampling"] = sampling.detach()
+        if diagnose:
+            losses |= self.diagnosis(pixels, target, selection)
+        return PretrainOutput(prediction, selection, error, losses)
+
+    def pixels(self, video: Tensor) -> Tensor:
+        """Clips as in :meth:`forward` to standardised tokens' pixels (B, N, P), cut once for all uses."""
+        if video.dtype == torch.uint8:
+            # Bytes are moved into place first: a quarter of the memory traffic.
+            return self.pixel_values(self.grid.patchify(video))
+        return self.grid.patchify(video.permute(0, 2, 3, 4, 1))
+
+    def target(self, pixels: Tensor, selection: TokenSelection) -> Tensor:
+        """(B, M, P) what the decoder should predict."""
+        return reconstruction_target(gather_tokens(pixels, selection.target), self.pixel_values, self.normalize_target)
+
+    @torch.no_grad()
+    def diagnosis(self, pixels: Tensor, target: Tensor, selection: TokenSelection) -> dict[str, Tensor]:
+        """What tells a person whether training goes well.
+
+        Returns:
+            "trivial": loss of the prediction that needs no network; "entropy": of the sampler's distribution over
+            that of the uniform one, 1 when nothing is preferred; "top_tenth": share of the visible tokens that lie
+            on the tenth of the clip with the highest probability, 0.1 when nothing is preferred.
+        """
+        visible = gather_tokens(pixels, selection.visible)
+        trivial = trivial_error(target, visible, self.pixel_values, self.normalize_target, self.reconstruction_loss)
+        result = {"trivial": trivial}
+        if selection.log_probs is not None:
+            tenth = selection.log_probs.topk(max(1, self.grid.num_tokens // 10), dim=1).values[:, -1:]
+            chosen = selection.log_probs.gather(1, selection.visible)
+            result["entropy"] = entropy(selection.log_probs).mean() / math.log(self.grid.num_tokens)
+            result["top_tenth"] = (chosen >= tenth).to(torch.float32).mean()
+        return result
+
+    @property
+    def learns_to_sample(self) -> bool:
+        """Whether the sampler has anything to learn."""
+        return isinstance(self.sampler, AdaptiveSampler)
+
+
+def check_heads(part: str, dim: int, num_heads: int) -> None:
+    """Raise a UserError unless ``dim`` divides into ``num_heads``."""
+    if num_heads < 1 or dim % num_heads:
+        raise UserError(f"{part} width {dim} does not divide into {num_heads} heads")
+
+

@@ -1,0 +1,101 @@
+"""Named sizes."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from adamae.errors import UserError
+from adamae.models.classifier import Classifier
+from adamae.models.pretrainer import Pretrainer
+
+# name: encoder width, depth, heads; decoder width, heads
+SIZES = {
+    "tiny": (192, 12, 3, 96, 3),
+    "small": (384, 12, 6, 192, 3),
+    "base": (768, 12, 12, 384, 6),
+    "large": (1024, 24, 16, 512, 8),
+    "huge": (1280, 32, 16, 640, 8),
+}
+
+
+def _pretrainer(size: str) -> dict[str, Any]:
+    width, depth, heads, decoder_width, decoder_heads = SIZES[size]
+    return {
+        "encoder_embed_dim": width,
+        "encoder_depth": depth,
+        "encoder_num_heads": heads,
+        "decoder_embed_dim": decoder_width,
+        "decoder_num_heads": decoder_heads,
+    }
+
+
+def _classifier(size: str) -> dict[str, Any]:
+    width, depth, heads, *_ = SIZES[size]
+    return {"embed_dim": width, "depth": depth, "num_heads": heads}
+
+
+def _named() -> dict[str, tuple[Callable[..., nn.Module], dict[str, Any]]]:
+    models: dict[str, tuple[Callable[..., nn.Module], dict[str, Any]]] = {}
+    for size in SIZES:
+        models[f"adamae_{size}"] = (Pretrainer, _pretrainer(size))
+        # The names that published launch scripts use.
+        for family in ("videomae", "mae"):
+            models[f"pretrain_{family}_{size}_patch16_224"] = (Pretrainer, _pretrainer(size))
+        models[f"vit_{size}_patch16_224"] = (Classifier, _classifier(size))
+    for size, pixels in (("base", 384), ("large", 384), ("large", 512)):
+        models[f"vit_{size}_patch16_{pixels}"] = (Classifier, {**_classifier(size), "img_size": pixels})
+    return models
+
+
+MODELS = _named()
+
+
+def create_model(name: str, **options: Any) -> nn.Module:
+    """Build a model by name.
+
+    Args:
+        name: A key of :data:`MODELS`: ``adamae_base`` and ``pretrain_videomae_base_patch16_224`` are the same
+            pre-train model, ``vit_base_patch16_224`` is the classifier; likewise for the other sizes.
+        **options: Arguments of :class:`Pretrainer` or :class:`Classifier` that replace the size's own.
+
+    Raises:
+        UserError: If the name is unknown or sizes do not divide.
+    """
+    if name not in MODELS:
+        near = difflib.get_close_matches(name, MODELS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else f": expected one of {', '.join(sorted(MODELS))}"
+        raise UserError(f"unknown model {name!r}{hint}")
+    build, size = MODELS[name]
+    return build(**{**size, **options})
+
+
+def register_with_timm() -> None:
+    """Make every name known to ``timm.create_model``.
+
+    timm has image models called ``vit_*`` of its own, so there our classifiers are called ``video_vit_*``.
+    """
+    from adamae import torchvision_import  # noqa: F401, PLC0415  (timm imports torchvision, which may need repair)
+
+    from timm.models import register_model  # noqa: PLC0415  isort: skip
+
+    for name in MODELS:
+        timm_name = f"video_{name}" if name.startswith("vit_") else name
+        register_model(_entry_point(name, timm_name))
+
+
+def _entry_point(name: str, timm_name: str) -> Callable[..., nn.Module]:
+    def build(pretrained: bool = False, **options: Any) -> nn.Module:
+        if pretrained:
+            raise UserError(f"{timm_name}: no weights are downloaded; build the model, then load a file with adamae.load_weights")
+        for timm_only in ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"):
+            options.pop(timm_only, None)
+        return create_model(name, **options)
+
+    build.__name__ = timm_name
+    build.__qualname__ = timm_name
+    build.__module__ = __name__
+    return build

@@ -1,0 +1,92 @@
+"""The adaptive sampler: a small network that learns which tokens are worth seeing."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from adamae.grid import TokenGrid
+from adamae.layers.block import Block, initialise_xavier
+from adamae.randomness import SampleNoise
+from adamae.samplers.sampler import Sampler, checked_count
+from adamae.selection import count_visible
+
+Network = Literal["mha", "mlp"]
+SAMPLER_HEADS = 8
+# The published sampler is the one place that uses PyTorch's own LayerNorm epsilon.
+SAMPLER_NORM_EPS = 1e-5
+
+
+class AdaptiveSampler(Sampler):
+    """P = softmax(Linear(network(tokens + position))), and V tokens drawn from it without replacement.
+
+    Args:
+        mask_ratio: Share of tokens that are hidden.
+        num_tokens: N, for the learned positions.
+        embed_dim: Width of the tokens.
+        network: "mha" is a transformer block (the paper's choice), "mlp" a token-wise MLP.
+        depth: Blocks of the network.
+        dim: Width of the network; None is the tokens' own. Another width adds a projection.
+        drop_rate: Dropout after the attention's projection and after the MLP; 0.1 in the published code.
+        mlp_ratio: Hidden width of a block's MLP over its width.
+        temperature: Divides the logits for drawing, not for learning (not in the paper).
+        detach: Keep the sampling loss out of the tokenizer, as the paper says and its code does not.
+    """
+
+    def __init__(
+        self,
+        mask_ratio: float,
+        num_tokens: int,
+        embed_dim: int,
+        *,
+        network: Network = "mha",
+        depth: int = 1,
+        dim: int | None = None,
+        drop_rate: float = 0.1,
+        mlp_ratio: float = 4.0,
+        temperature: float = 1.0,
+        detach: bool = True,
+    ) -> None:
+        super().__init__(mask_ratio)
+        dim = dim or embed_dim
+        self.temperature = temperature
+        self.detach = detach
+        self.position = nn.Parameter(torch.zeros(1, num_tokens, embed_dim))
+        self.reduce = nn.Linear(embed_dim, dim) if dim != embed_dim else nn.Identity()
+        if network == "mha":
+            layers: list[nn.Module] = [
+                Block(
+                    dim, SAMPLER_HEADS, mlp_ratio=mlp_ratio, qkv_bias=False, drop_rate=drop_rate, norm_eps=SAMPLER_NORM_EPS
+                )
+                for _ in range(depth)
+            ]
+        else:
+            layers = [nn.Sequential(nn.Linear(dim, dim), nn.GELU()) for _ in range(depth)]
+        self.network = nn.ModuleList([*layers, nn.Linear(dim, 1)])
+        self.apply(initialise_xavier)
+
+    def num_visible(self, grid: TokenGrid) -> int:
+        """V = int(N * (1 - ratio)): 78 of 1568 at a ratio of 0.95."""
+        total = grid.num_tokens
+        return checked_count(count_visible(total, self.mask_ratio), total, "tokens", self.mask_ratio)
+
+    def log_probs(self, tokens: Tensor, noise: SampleNoise) -> Tensor:
+        """(B, N) log-probabilities, at least float32."""
+        x = self.reduce((tokens.detach() if self.detach else tokens) + self.position)
+        *layers, score = self.network
+        for number, layer in enumerate(layers):
+            x = layer(x, noise.child(number)) if isinstance(layer, Block) else layer(x)
+        logits = score(x).squeeze(-1)
+        return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=1)
+
+    def draw(self, tokens: Tensor, log_probs: Tensor | None, grid: TokenGrid, noise: SampleNoise) -> Tensor:
+        """(B, V) indices drawn one after another without replacement.
+
+        The V largest of log p + Gumbel noise have exactly that distribution, in one pass.
+        """
+        assert log_probs is not None
+        gumbel = -torch.log(-torch.log(noise.uniform(grid.num_tokens)))
+        keys = log_probs.detach() / self.temperature + gumbel
+        return keys.topk(self.num_visible(grid), dim=1, sorted=False).indices

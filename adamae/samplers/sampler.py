@@ -1,0 +1,71 @@
+"""The contract that every way of choosing tokens keeps."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from adamae.errors import UserError
+from adamae.grid import TokenGrid
+from adamae.randomness import SampleNoise
+from adamae.selection import TokenSelection
+
+
+class Sampler(nn.Module, ABC):
+    """Chooses the visible tokens of each clip; all the others are targets unless a subclass says otherwise.
+
+    Args:
+        mask_ratio: Share of tokens that are hidden, between 0 and 1.
+
+    Raises:
+        UserError: If the ratio is outside (0, 1).
+    """
+
+    def __init__(self, mask_ratio: float) -> None:
+        super().__init__()
+        if not 0 < mask_ratio < 1:
+            raise UserError(f"mask_ratio = {mask_ratio}: expected a number between 0 and 1, both excluded")
+        self.mask_ratio = mask_ratio
+
+    def forward(
+        self, tokens: Tensor, pixels: Tensor, grid: TokenGrid, noise: SampleNoise, visible: Tensor | None = None
+    ) -> TokenSelection:
+        """Choose.
+
+        Args:
+            tokens: (B, N, D) without positions.
+            pixels: (B, N, P) standardised pixels of the same tokens.
+            grid: Where the tokens lie.
+            noise: What chance there is.
+            visible: (B, V) a choice already made, for tests, pictures and comparisons.
+        """
+        log_probs = self.log_probs(tokens, noise.child(0))
+        if visible is None:
+            visible = self.draw(tokens, log_probs, grid, noise.child(1))
+        return TokenSelection.from_visible(visible, grid.num_tokens, log_probs)
+
+    def log_probs(self, tokens: Tensor, noise: SampleNoise) -> Tensor | None:
+        """(B, N) log-probabilities of a learned distribution; None where nothing is learned."""
+        return None
+
+    @abstractmethod
+    def draw(self, tokens: Tensor, log_probs: Tensor | None, grid: TokenGrid, noise: SampleNoise) -> Tensor:
+        """(B, V) int64 indices of distinct visible tokens, in any order."""
+
+    @abstractmethod
+    def num_visible(self, grid: TokenGrid) -> int:
+        """V, the number of visible tokens on a grid."""
+
+
+def checked_count(visible: int, total: int, what: str, mask_ratio: float) -> int:
+    """``visible``, if it leaves something to see and something to predict.
+
+    Raises:
+        UserError: If none or all of ``total`` would be visible.
+    """
+    if not 0 < visible < total:
+        raise UserError(
+            f"mask_ratio = {mask_ratio} leaves {visible} of {total} {what} visible: expected at least 1 and at most {total - 1}"
+        )
+    return visible
