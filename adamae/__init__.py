@@ -1,0 +1,38 @@
+"""Video masked autoencoders that learn which tokens to look at.
+
+    import adamae
+
+    model = adamae.create_model("adamae_base", mask_ratio=0.95)
+    out = model(video)  # (B, T, H, W, C) uint8, or (B, C, T, H, W) standardised
+    out.prediction, out.selection, out.token_error, out.losses
+
+Importing the package costs nothing; what is named here is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from adamae.errors import UserError as UserError
+    from adamae.models.registry import create_model as create_model
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "UserError": "adamae.errors",
+    "create_model": "adamae.models.registry",
+}
+
+__all__ = ["UserError", "__version__", "create_model"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

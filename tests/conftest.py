@@ -1,0 +1,40 @@
+"""What every test may rely on: threads that do not fight, real clips where there are any, GPUs only if present."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Two workers of pytest share two cores; set before torch is imported anywhere.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+ROOT = Path(__file__).resolve().parents[1]
+CLIPS = Path(os.environ.get("ADAMAE_CLIPS", ROOT.parent / "shared" / "clips"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what is marked ``gpu`` where there is none."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def clips() -> Path:
+    """The folder of real clips; the test is skipped without it."""
+    if not CLIPS.is_dir():
+        pytest.skip(f"no real clips at {CLIPS}: set ADAMAE_CLIPS to their folder")
+    return CLIPS
