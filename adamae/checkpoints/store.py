@@ -1,0 +1,249 @@
+"""Checkpoints that are whole or are not there.
+
+    OUT/checkpoints/step-00000120/model.safetensors    weights under their published names
+                                  training.pt          optimiser, loss scale and what the loop remembers
+                                  meta.json            step, description, sizes and SHA-256 of the files, and its own
+    OUT/checkpoints/latest                             name of the newest one
+
+A checkpoint is written under a temporary name, flushed to the disk and renamed; ``latest`` moves only then. Whoever
+reads checks every byte, and passes over what is damaged to the one before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from adamae.errors import UserError
+
+WEIGHTS = "model.safetensors"
+TRAINING = "training.pt"
+META = "meta.json"
+LATEST = "latest"
+_NAME = re.compile(r"step-(\d{8,})")
+_TEMPORARY = ".unfinished-"
+
+
+class DamagedError(Exception):
+    """A checkpoint that is not what was written; the message says in what."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint whose every byte has been checked.
+
+    Attributes:
+        directory: Where it lies.
+        step: Completed steps.
+        meta: What was given as ``meta`` to :meth:`CheckpointStore.save`.
+    """
+
+    directory: Path
+    step: int
+    meta: dict[str, Any]
+
+    @classmethod
+    def open(cls, directory: str | Path) -> Checkpoint:
+        """Check a checkpoint and open it.
+
+        Raises:
+            DamagedError: If a file is missing, cut, or differs from its checksum.
+        """
+        directory = Path(directory)
+        content = _read_meta(directory / META)
+        for name, promised in content["files"].items():
+            _check_file(directory / name, promised)
+        return cls(directory, content["step"], content["meta"])
+
+    def weights(self) -> dict[str, Tensor]:
+        """The model's state dict, on the CPU."""
+        return load_file(self.directory / WEIGHTS)
+
+    def training(self) -> dict[str, Any]:
+        """What else the run needs to go on, on the CPU."""
+        return torch.load(self.directory / TRAINING, map_location="cpu", weights_only=True)
+
+
+class CheckpointStore:
+    """The checkpoints of one run. One process writes; the others should wait for it.
+
+    Args:
+        directory: Where the checkpoints lie; made when the first one is written.
+        keep_last: How many of the newest to keep, at least 1.
+        keep_every: Keep also those whose step is a multiple of this; 0 for none.
+
+    Raises:
+        UserError: If ``keep_last`` is below 1.
+    """
+
+    def __init__(self, directory: str | Path, *, keep_last: int = 2, keep_every: int = 0) -> None:
+        if keep_last < 1:
+            raise UserError(f"keep_last = {keep_last}: expected at least 1 checkpoint to keep")
+        self.directory = Path(directory)
+        self._keep_last = keep_last
+        self._keep_every = keep_every
+
+    def clean(self) -> None:
+        """Remove what a killed process left unfinished. For the start of a run, on one process."""
+        for leftover in self.directory.glob(_TEMPORARY + "*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def save(self, step: int, weights: Mapping[str, Tensor], training: Mapping[str, Any], meta: Mapping[str, Any]) -> Path:
+        """Write a checkpoint and let go of those that the rule does not keep.
+
+        Args:
+            step: Completed steps.
+            weights: The model's state dict.
+            training: Tensors, numbers, strings, and lists and dicts of them.
+            meta: What a person or a program should know of it, as JSON.
+
+        Returns:
+            The checkpoint's directory.
+
+        Raises:
+            UserError: If it cannot be written; older checkpoints are then as they were.
+        """
+        final = self.directory / f"step-{step:08d}"
+        temporary = self.directory / f"{_TEMPORARY}{final.name}"
+        try:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            files = {
+                WEIGHTS: _write(temporary / WEIGHTS, lambda path: _save_weights(weights, path)),
+                TRAINING: _write(temporary / TRAINING, lambda path: torch.save(dict(training), path)),
+            }
+            content = {"step": step, "files": files, "meta": dict(meta)}
+            _write(temporary / META, lambda path: path.write_text(_sealed(content), encoding="utf-8"))
+            _flush_directory(temporary)
+            self._publish(temporary, final)
+        except (OSError, SafetensorError, RuntimeError) as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise UserError(f"{final}: the checkpoint could not be written: {_reason(error)}") from error
+        self._prune(step)
+        return final
+
+    def newest(self) -> Checkpoint | None:
+        """The newest whole checkpoint, or None where there is none. Damaged ones are passed over with a warning."""
+        for directory in self._candidates():
+            try:
+                return Checkpoint.open(directory)
+            except DamagedError as error:
+                warnings.warn(f"checkpoint passed over: {error}", stacklevel=2)
+        return None
+
+    def _candidates(self) -> list[Path]:
+        """Newest first, from ``latest`` backwards: what lies beyond it belongs to a run that was taken back."""
+        steps = self._steps()
+        named = ""
+        with suppress(OSError, UnicodeDecodeError):
+            named = (self.directory / LATEST).read_text(encoding="utf-8").strip()
+        match = _NAME.fullmatch(named)
+        limit = int(match[1]) if match else max(steps, default=0)
+        return [steps[step] for step in sorted(steps, reverse=True) if step <= limit]
+
+    def _steps(self) -> dict[int, Path]:
+        matches = ((_NAME.fullmatch(path.name), path) for path in self.directory.glob("step-*"))
+        return {int(match[1]): path for match, path in matches if match and path.is_dir()}
+
+    def _publish(self, temporary: Path, final: Path) -> None:
+        if final.exists():
+            # A run taken back to an earlier step arrives here again.
+            replaced = self.directory / f"{_TEMPORARY}replaced-{final.name}"
+            shutil.rmtree(replaced, ignore_errors=True)
+            final.rename(replaced)
+        temporary.rename(final)
+        pointer = self.directory / f"{_TEMPORARY}{LATEST}"
+        _write(pointer, lambda path: path.write_text(final.name + "\n", encoding="utf-8"))
+        pointer.replace(self.directory / LATEST)
+        _flush_directory(self.directory)
+
+    def _prune(self, newest: int) -> None:
+        self.clean()
+        steps = self._steps()
+        dated = sorted(step for step in steps if step <= newest)
+        for step in dated[: -self._keep_last]:
+            if not (self._keep_every and step % self._keep_every == 0):
+                # Renamed first: a checkpoint is never seen half removed.
+                doomed = self.directory / f"{_TEMPORARY}removed-{steps[step].name}"
+                with suppress(OSError):
+                    steps[step].rename(doomed)
+                shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
+    save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, path)
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> dict[str, Any]:
+    """Write a file, push it to the disk, and return its size and checksum."""
+    write(path)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return {"size": path.stat().st_size, "sha256": _sha256(path)}
+
+
+def _flush_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _sealed(content: Mapping[str, Any]) -> str:
+    """JSON that carries its own checksum."""
+    plain = json.dumps(content, sort_keys=True, allow_nan=False)
+    return json.dumps({"content": json.loads(plain), "sha256": hashlib.sha256(plain.encode()).hexdigest()}, indent=1)
+
+
+def _read_meta(path: Path) -> dict[str, Any]:
+    try:
+        sealed = json.loads(path.read_bytes())
+        content, seal = sealed["content"], sealed["sha256"]
+    except OSError as error:
+        raise DamagedError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedError(f"{path}: is cut or is not a checkpoint's description") from error
+    if hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest() != seal:
+        raise DamagedError(f"{path}: does not match its own checksum")
+    return content
+
+
+def _check_file(path: Path, promised: Mapping[str, Any]) -> None:
+    try:
+        size = path.stat().st_size
+        if size != promised["size"]:
+            raise DamagedError(f"{path}: has {size} bytes, expected {promised['size']}")
+        if _sha256(path) != promised["sha256"]:
+            raise DamagedError(f"{path}: differs from its checksum")
+    except OSError as error:
+        raise DamagedError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or next(iter(str(error).splitlines()), type(error).__name__)

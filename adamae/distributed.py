@@ -1,0 +1,268 @@
+"""Ranks and what they tell each other.
+
+One process is the ordinary case and pays nothing: every method of :class:`World` is then a no-op. With several,
+torchrun, the deepspeed launcher and ``srun`` are recognised by the variables they set. Numbers of the model travel
+over the device's back end; words of the host (who is bad, who wants to leave) over gloo, so that agreeing on
+something never waits for the GPU.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from adamae.errors import UserError
+
+T = TypeVar("T")
+
+# Slurm numbers the batch script and interactive shells from here on; neither is one of several tasks.
+_FIRST_SPECIAL_SLURM_STEP = 0xFFFFFFF0
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What the launcher said.
+
+    Attributes:
+        rank: This process among all, from 0.
+        size: How many processes there are.
+        local_rank: This process among those of its machine.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    @classmethod
+    def detect(cls, environment: Mapping[str, str] | None = None) -> Launch:
+        """Read the variables of torchrun, deepspeed or ``srun``; without any of them this is the only process.
+
+        Raises:
+            UserError: If a variable is not a number or the ranks do not fit the size.
+        """
+        env = os.environ if environment is None else environment
+        if "RANK" in env and "WORLD_SIZE" in env:
+            launch = cls(_number(env, "RANK"), _number(env, "WORLD_SIZE"), _number(env, "LOCAL_RANK", "0"))
+        elif _is_slurm_task(env):
+            size = "SLURM_STEP_NUM_TASKS" if "SLURM_STEP_NUM_TASKS" in env else "SLURM_NTASKS"
+            launch = cls(_number(env, "SLURM_PROCID"), _number(env, size), _number(env, "SLURM_LOCALID", "0"))
+        else:
+            launch = cls()
+        if not 0 <= launch.rank < launch.size:
+            raise UserError(f"the launcher gave rank {launch.rank} of {launch.size} processes: expected 0 <= rank < size")
+        return launch
+
+
+def _number(env: Mapping[str, str], name: str, default: str | None = None) -> int:
+    text = env.get(name, default)
+    try:
+        return int(text)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise UserError(f"environment variable {name} = {text!r}: expected a whole number") from None
+
+
+def _is_slurm_task(env: Mapping[str, str]) -> bool:
+    step = env.get("SLURM_STEP_ID", "")
+    return "SLURM_PROCID" in env and step.isdigit() and int(step) < _FIRST_SPECIAL_SLURM_STEP
+
+
+def first_slurm_host(node_list: str) -> str:
+    """The first machine of Slurm's compressed list: ``gpu[03-05,9],cpu1`` begins with ``gpu03``."""
+    match = re.match(r"([^,\[]+)(?:\[([^,\-\]]+))?", node_list)
+    if match is None:
+        raise UserError(f"SLURM_NODELIST = {node_list!r}: expected a list of host names")
+    return match[1] + (match[2] or "")
+
+
+@dataclass
+class World:
+    """The processes of a run and the device of this one. Build it with :func:`start`; close it when done.
+
+    Attributes:
+        rank: This process among all, from 0.
+        size: How many processes there are.
+        device: Where this process computes.
+    """
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    _hosts: Any = None
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the files and speaks to the person."""
+        return self.rank == 0
+
+    def mean(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The means over ranks of same-named tensors of any shapes, in one collective. Every rank gives the same names."""
+        if self.size == 1 or not values:
+            return dict(values)
+        flat = torch.cat([value.detach().reshape(-1).float() for value in values.values()])
+        dist.all_reduce(flat)
+        parts = (flat / self.size).split([value.numel() for value in values.values()])
+        return {name: part.reshape(value.shape) for (name, value), part in zip(values.items(), parts, strict=True)}
+
+    def barrier(self) -> None:
+        """Wait on the host until every rank is here."""
+        if self.size > 1:
+            dist.barrier(group=self._hosts)
+
+    def broadcast(self, value: T) -> T:
+        """Rank 0's ``value``, on every rank."""
+        if self.size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0, group=self._hosts)
+        return box[0]
+
+    def gather(self, value: T) -> list[T]:
+        """The values of all ranks in order, on every rank."""
+        if self.size == 1:
+            return [value]
+        boxes: list[Any] = [None] * self.size
+        dist.all_gather_object(boxes, value, group=self._hosts)
+        return boxes
+
+    def on_main(self, action: Callable[[], T]) -> T:
+        """Do something on rank 0 alone, and have its result or its :class:`UserError` everywhere.
+
+        Without this a full disk on rank 0 would leave the others waiting for ever.
+        """
+        outcome: tuple[T | None, str | None] = (None, None)
+        if self.is_main:
+            try:
+                outcome = (action(), None)
+            except UserError as error:
+                if self.size == 1:
+                    raise
+                outcome = (None, str(error))
+        value, complaint = self.broadcast(outcome)
+        if complaint is not None:
+            raise UserError(complaint)
+        return value  # type: ignore[return-value]
+
+    def vote(self, flag: bool) -> Callable[[], bool]:
+        """Begin to find out whether any rank's ``flag`` is set; call the result to have the answer.
+
+        Asked one step before it is needed, the answer costs no waiting.
+        """
+        if self.size == 1:
+            return lambda: flag
+        ballot = torch.tensor([flag], dtype=torch.uint8)
+        work = dist.all_reduce(ballot, op=dist.ReduceOp.MAX, group=self._hosts, async_op=True)
+
+        def answer() -> bool:
+            work.wait()
+            return bool(ballot.item())
+
+        return answer
+
+    def close(self) -> None:
+        """Leave together: a process that tears its group down while others still talk makes them fail."""
+        if dist.is_initialized():
+            self.barrier()
+            dist.destroy_process_group()
+
+
+def start(device: str = "auto", *, timeout_seconds: float = 120.0, group_of_one: bool = False) -> World:
+    """Join the run that the launcher began, and make sure that every process can be heard.
+
+    Args:
+        device: "cpu", "cuda" or "auto" (cuda where there is one). "cuda" means the GPU of this process's local rank.
+        timeout_seconds: How long to wait for the other processes, at the start and in the first exchange.
+        group_of_one: Make a process group also when there is only this process, as DeepSpeed wants it.
+
+    Raises:
+        UserError: If the device does not exist, or a process does not answer in time.
+    """
+    launch = Launch.detect()
+    place = _choose_device(device, launch.local_rank)
+    if launch.size == 1 and not group_of_one:
+        return World(device=place)
+    _export(launch)
+    limit = timedelta(seconds=timeout_seconds)
+    try:
+        if launch.size == 1:
+            dist.init_process_group(_backend(place), store=dist.HashStore(), rank=0, world_size=1)
+        else:
+            dist.init_process_group(_backend(place), rank=launch.rank, world_size=launch.size, timeout=limit)
+    except (RuntimeError, ValueError) as error:
+        address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        raise UserError(f"rank {launch.rank} of {launch.size} found no others at {address}: {_first_line(error)}") from error
+    hosts = dist.new_group(backend="gloo") if place.type == "cuda" else dist.group.WORLD
+    world = World(launch.rank, launch.size, place, hosts)
+    _preflight(world, limit)
+    return world
+
+
+def _choose_device(name: str, local_rank: int) -> torch.device:
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    kind = ("cuda" if count else "cpu") if name == "auto" else name
+    if kind == "cpu":
+        return torch.device("cpu")
+    if not re.fullmatch(r"cuda(:\d+)?", kind):
+        raise UserError(f"--device {name}: expected auto, cpu or cuda")
+    index = int(kind.partition(":")[2] or local_rank)
+    if index >= count:
+        raise UserError(f"--device {name}: this process wants GPU {index}, but {count} can be seen")
+    torch.cuda.set_device(index)
+    return torch.device("cuda", index)
+
+
+def _backend(device: torch.device) -> str:
+    return "nccl" if device.type == "cuda" else "gloo"
+
+
+def _export(launch: Launch) -> None:
+    """Write the launch where torch and DeepSpeed look for it; under Slurm nobody else has."""
+    os.environ.update(RANK=str(launch.rank), WORLD_SIZE=str(launch.size), LOCAL_RANK=str(launch.local_rank))
+    nodes = os.environ.get("SLURM_STEP_NODELIST") or os.environ.get("SLURM_NODELIST")
+    if "MASTER_ADDR" not in os.environ:
+        os.environ["MASTER_ADDR"] = first_slurm_host(nodes) if nodes and launch.size > 1 else "127.0.0.1"
+    if "MASTER_PORT" not in os.environ:
+        os.environ["MASTER_PORT"] = str(20000 + int(os.environ.get("SLURM_JOB_ID", "9500")) % 20000)
+
+
+def _preflight(world: World, limit: timedelta) -> None:
+    """Exchange one number, so that a blocked network is a message now and not silence later."""
+    if world.size == 1:
+        return
+    try:
+        dist.monitored_barrier(group=world._hosts, timeout=limit, wait_all_ranks=True)
+    except RuntimeError as error:
+        raise UserError(f"rank {world.rank}: not every process answered within {limit}: {_first_line(error)}") from error
+    if world.device.type == "cuda":
+        _check_gpus(world, limit)
+
+
+def _check_gpus(world: World, limit: timedelta) -> None:
+    """The same over NCCL, in a thread: its first call blocks without a limit of its own."""
+    total = torch.ones((), device=world.device)
+
+    def exchange() -> None:
+        torch.cuda.set_device(world.device)
+        dist.all_reduce(total)
+        torch.cuda.synchronize()
+
+    thread = threading.Thread(target=exchange, daemon=True)
+    thread.start()
+    thread.join(limit.total_seconds())
+    if thread.is_alive() or total.item() != world.size:
+        raise UserError(
+            f"rank {world.rank}: the GPUs did not reach each other within {limit} (NCCL); "
+            "NCCL_DEBUG=INFO tells more, NCCL_SOCKET_IFNAME names the network to use"
+        )
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -1,0 +1,1 @@
+"""Objectives, engines, optimiser groups, schedules, the loop and its log."""

@@ -1,0 +1,259 @@
+"""The engine of DeepSpeed: ZeRO stages 0 to 2 behind the same protocol as plain torch.
+
+DeepSpeed shards the optimiser (stage 1) and the gradients (stage 2) and exchanges them. Precision, loss scaling,
+clipping and the skipping of bad steps stay with us and are those of the plain engine: to DeepSpeed the run is always
+float32, under our autocast. So both engines give the same losses, DeepSpeed's own bf16 mode at stage 0, which takes a
+phantom step at the start, is never entered, and nothing in a step waits for the GPU. Checkpoints are written in the
+plain engine's form, not in DeepSpeed's pickles.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from adamae.distributed import World
+from adamae.errors import UserError
+from adamae.training.engine import (
+    AdamState,
+    Batch,
+    ForwardPass,
+    Losses,
+    Objective,
+    StepGuard,
+    blank_adam_state,
+    collect_adam_state,
+    mean_losses,
+    named_parameters,
+    restore_adam_state,
+    set_rates,
+    to_device,
+)
+
+# What the options of the run decide; a configuration file that says otherwise would be overruled in silence.
+_DECIDED_BY_THE_RUN = {
+    "train_batch_size": "--batch_size",
+    "train_micro_batch_size_per_gpu": "--batch_size",
+    "gradient_accumulation_steps": "--update_freq",
+    "gradient_clipping": "--clip_grad",
+    "optimizer": "--opt",
+    "scheduler": "--lr and --warmup_epochs",
+    "bf16": "--precision",
+    "fp16": "--precision",
+    "torch_autocast": "--precision",
+}
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Read a DeepSpeed configuration such as those in ``configs/deepspeed``.
+
+    Raises:
+        UserError: If the file cannot be read or is not a JSON object.
+    """
+    try:
+        config = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{path}: is not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path}: got a {type(config).__name__}, expected a JSON object of DeepSpeed settings")
+    return config
+
+
+def resolve_config(config: Mapping[str, Any], *, batch_size: int, accumulation: int, world_size: int) -> dict[str, Any]:
+    """Complete a configuration with what the run decides.
+
+    Args:
+        config: Settings of DeepSpeed; "auto" stands for whatever the run decides.
+        batch_size: Clips in a micro-batch of one process.
+        accumulation: Micro-batches in a step.
+        world_size: Processes.
+
+    Raises:
+        UserError: If a setting contradicts the run, or the ZeRO stage is not 0, 1 or 2.
+    """
+    for key, option in _DECIDED_BY_THE_RUN.items():
+        if config.get(key, "auto") != "auto":
+            raise UserError(f"DeepSpeed setting {key!r} = {config[key]!r}: this is decided by {option}; remove it")
+    zero = dict(config.get("zero_optimization", {}))
+    stage = zero.setdefault("stage", 0)
+    if stage not in (0, 1, 2):
+        raise UserError(f"DeepSpeed setting zero_optimization.stage = {stage!r}: expected 0, 1 or 2")
+    if stage:
+        # We take the norm ourselves, on the device; DeepSpeed's would wait for it on the host.
+        zero["compute_grad_norm"] = False
+    kept = {key: value for key, value in config.items() if key not in _DECIDED_BY_THE_RUN}
+    return kept | {
+        "zero_optimization": zero,
+        # Its timer waits for the device at every step.
+        "timers": {"throughput": {"enabled": False}},
+        # Its default is 1, and ours has been applied by then.
+        "gradient_clipping": 0.0,
+        "train_micro_batch_size_per_gpu": batch_size,
+        "gradient_accumulation_steps": accumulation,
+        "train_batch_size": batch_size * accumulation * world_size,
+    }
+
+
+class DeepSpeedEngine:
+    """See :class:`~adamae.training.engine.Engine`.
+
+    Args:
+        model: What is trained, already on the world's device.
+        objective: Turns a batch into losses.
+        optimizer: From :func:`~adamae.training.engine.build_optimizer`.
+        world: The processes of the run, started with ``group_of_one=True``.
+        config: DeepSpeed settings, see :func:`resolve_config`.
+        batch_size: Clips in a micro-batch of one process.
+        precision: "fp32", "bf16" or "fp16".
+        clip_grad: Clip the gradient to this norm; 0 for no clipping.
+        accumulation: Micro-batches that make one step.
+        compile_model: Compile the model with ``torch.compile``.
+
+    Attributes:
+        resolved_config: What DeepSpeed was given.
+
+    Raises:
+        UserError: If DeepSpeed is not installed or refuses its settings.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        optimizer: torch.optim.Optimizer,
+        *,
+        world: World,
+        config: Mapping[str, Any],
+        batch_size: int,
+        precision: str = "fp32",
+        clip_grad: float = 0.0,
+        accumulation: int = 1,
+        compile_model: bool = False,
+    ) -> None:
+        self.model = model
+        self.device = world.device
+        self.accumulation = accumulation
+        self.resolved_config = resolve_config(config, batch_size=batch_size, accumulation=accumulation, world_size=world.size)
+        self._optimizer = optimizer
+        self._guard = StepGuard(optimizer, world.device, clip_grad, loss_scaling=precision == "fp16")
+        if compile_model:
+            model.compile()
+        deepspeed = _import_deepspeed(world.device)
+        try:
+            self._engine, *_ = deepspeed.initialize(
+                model=ForwardPass(model, objective, precision), optimizer=optimizer, config=self.resolved_config
+            )
+        except ValueError as error:
+            # pydantic's errors are ValueErrors whose lines name the setting.
+            raise UserError(f"DeepSpeed refuses its settings: {' '.join(str(error).split())}") from error
+        self._zero = self._engine.optimizer if self._engine.zero_optimization_stage() else None
+        if self._zero is not None:
+            self._link_shards()
+
+    def step(self, micro_batches: Sequence[Batch], lr: float, weight_decay: float, diagnose: bool = False) -> Losses:
+        """One update from ``accumulation`` micro-batches."""
+        set_rates(self._optimizer, lr, weight_decay)
+        parts, report = [], {}
+        for number, batch in enumerate(micro_batches, start=1):
+            losses = self._engine(to_device(batch, self.device), diagnose)
+            parts.append(losses)
+            # DeepSpeed divides by the number of micro-batches itself.
+            self._engine.backward(self._guard.scaled(losses["loss"]))
+            if number == self.accumulation:
+                report = self._guard.arm(self._gradient_norm())
+            self._engine.step()
+        return mean_losses(parts) | report
+
+    def _gradient_norm(self) -> Tensor:
+        if self._zero is not None:
+            return self._zero.scaled_global_norm()
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        return torch.nn.utils.get_total_norm(gradients)
+
+    def training_state(self) -> dict[str, Any]:
+        """Optimiser and loss scale on the CPU, put together from the shards of all ranks."""
+        optimizer = collect_adam_state(self.model, self._optimizer) if self._zero is None else self._collect_shards()
+        return {"optimizer": optimizer, "guard": self._guard.state()}
+
+    def load(self, weights: Mapping[str, Tensor], training_state: Mapping[str, Any] | None) -> None:
+        """Go on from saved weights and training state."""
+        self.model.load_state_dict(weights)
+        if self._zero is not None:
+            self._zero.refresh_fp32_params()
+        if training_state is None:
+            return
+        self._guard.load(training_state["guard"])
+        if self._zero is None:
+            restore_adam_state(self.model, self._optimizer, training_state["optimizer"])
+        else:
+            self._restore_shards(training_state["optimizer"])
+
+    def _link_shards(self) -> None:
+        """Let each parameter find its part of the flat optimiser state.
+
+        DeepSpeed does so after the first group's first step, when the other groups have no state to be found.
+        """
+        for group in self._optimizer.param_groups:
+            (flat,) = group["params"]
+            self._optimizer.state[flat] = blank_adam_state(flat)
+        self._zero._lazy_init_hp_params_optimizer_state()
+
+    def _collect_shards(self) -> AdamState:
+        from deepspeed.utils import safe_get_full_optimizer_state
+
+        steps = self._steps_by_name()
+        return {
+            name: {
+                "step": steps[name].to("cpu", copy=True),
+                "exp_avg": safe_get_full_optimizer_state(parameter, "exp_avg").cpu(),
+                "exp_avg_sq": safe_get_full_optimizer_state(parameter, "exp_avg_sq").cpu(),
+            }
+            for name, parameter in named_parameters(self.model)
+        }
+
+    def _restore_shards(self, saved: AdamState) -> None:
+        from deepspeed.utils import safe_set_full_optimizer_state
+
+        steps = self._steps_by_name()
+        for name, parameter in named_parameters(self.model):
+            if name in saved:
+                steps[name].copy_(saved[name]["step"])
+                for key in ("exp_avg", "exp_avg_sq"):
+                    safe_set_full_optimizer_state(parameter, saved[name][key].to(self.device), key)
+
+    def _steps_by_name(self) -> dict[str, Tensor]:
+        """The step counter of each parameter's group; under ZeRO a group is one flat tensor."""
+        return {
+            name: self._optimizer.state[group["params"][0]]["step"]
+            for group in self._optimizer.param_groups
+            for name in group["names"]
+        }
+
+    def close(self) -> None:
+        """Take the engine down before the process group goes: else a process may abort when it leaves."""
+        self._engine.destroy()
+        del self._engine, self._zero
+        gc.collect()
+
+
+def _import_deepspeed(device: torch.device) -> Any:
+    os.environ.setdefault("DS_ACCELERATOR", device.type)
+    try:
+        import deepspeed
+    except ImportError as error:
+        raise UserError(f"--engine deepspeed: DeepSpeed cannot be imported ({error}); --engine plain does without") from error
+    # Its shared-memory exchange for the CPU must be compiled on first use, which takes a compiler and half a minute;
+    # gloo needs neither.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    warnings.filterwarnings("ignore", ".*all_gather_into_tensor.* is deprecated", FutureWarning)
+    return deepspeed

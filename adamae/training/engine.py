@@ -1,0 +1,210 @@
+"""What the loop asks of an engine, and what all engines share.
+
+An engine turns micro-batches into one update of the weights. It owns precision, clipping, accumulation and the
+exchange of gradients, and it knows nothing of masks. All engines run the same forward pass in the same precision,
+hold the weights in float32 and write their state in the same form, so that a run may change its engine or its number
+of processes at any checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from adamae.errors import UserError
+from adamae.models.naming import reference_name
+from adamae.training.parameter_groups import Group
+
+Batch = dict[str, Any]
+Losses = dict[str, Tensor]
+# (model, batch on its device, diagnose) -> 0-dim tensors: "loss" with its gradient, and detached named parts
+Objective = Callable[[nn.Module, Batch, bool], Losses]
+# published parameter name -> {"step", "exp_avg", "exp_avg_sq"}
+AdamState = dict[str, dict[str, Tensor]]
+
+AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Engine(Protocol):
+    """Runs backward, clipping and step; saves and loads what they need.
+
+    Attributes:
+        model: The model without wrappers.
+        device: Where it lies.
+        accumulation: Micro-batches that make one step.
+    """
+
+    model: nn.Module
+    device: torch.device
+    accumulation: int
+
+    def step(self, micro_batches: Sequence[Batch], lr: float, weight_decay: float, diagnose: bool = False) -> Losses:
+        """Do one update from ``accumulation`` micro-batches and do not wait for the device.
+
+        A loss or gradient that is not finite on any rank leaves weights and optimiser as they were, on all ranks.
+
+        Returns:
+            0-dim tensors on the device: this rank's losses, each the mean over the micro-batches; "grad_norm" before
+            clipping; "skipped", 1 where the update was left out; "loss_scale" under fp16.
+        """
+
+    def training_state(self) -> dict[str, Any]:
+        """Everything but the weights that the next step depends on. All ranks call; rank 0's result is whole."""
+
+    def load(self, weights: Mapping[str, Tensor], training_state: Mapping[str, Any] | None) -> None:
+        """Go on from saved weights and, where given, from what :meth:`training_state` returned under any engine."""
+
+    def close(self) -> None:
+        """Free what would outlive the engine."""
+
+
+class ForwardPass(nn.Module):
+    """Model, objective and precision as one module, so that DDP and DeepSpeed see every forward pass whole.
+
+    Args:
+        model: What is trained.
+        objective: Turns its output into losses.
+        precision: "fp32", "bf16" or "fp16": the type of matrix products under ``torch.autocast``.
+
+    Raises:
+        UserError: If the precision is unknown.
+    """
+
+    def __init__(self, model: nn.Module, objective: Objective, precision: str) -> None:
+        super().__init__()
+        if precision not in AUTOCAST:
+            raise UserError(f"precision {precision!r}: expected one of {', '.join(AUTOCAST)}")
+        self.model = model
+        self._objective = objective
+        self._dtype = AUTOCAST[precision]
+
+    def forward(self, batch: Batch, diagnose: bool) -> Losses:
+        """The objective's losses."""
+        device = next(self.model.parameters()).device.type
+        with torch.autocast(device, dtype=self._dtype, enabled=self._dtype is not None):
+            return self._objective(self.model, batch, diagnose)
+
+
+def build_optimizer(groups: Sequence[Group], *, betas: tuple[float, float] = (0.9, 0.95), eps: float = 1e-8) -> torch.optim.AdamW:
+    """Fused AdamW over :func:`~adamae.training.parameter_groups.parameter_groups`; the engine sets the rates at each step.
+
+    The fused kernels divide by ``grad_scale`` and obey ``found_inf`` on the device (CPU and CUDA alike): clipping and
+    leaving out a step cost no pass over the gradients and no wait.
+    """
+    return torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=eps, fused=True)  # type: ignore[arg-type]
+
+
+def set_rates(optimizer: torch.optim.Optimizer, lr: float, weight_decay: float) -> None:
+    """Give every group its share of the step's learning rate and weight decay."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["lr_scale"]
+        group["weight_decay"] = weight_decay if group["decays"] else 0.0
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch with its tensors on ``device``; pinned ones travel while the host goes on."""
+    return {name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value for name, value in batch.items()}
+
+
+def mean_losses(parts: Sequence[Losses]) -> Losses:
+    """The mean of each named loss over micro-batches."""
+    if len(parts) == 1:
+        return {name: value.detach() for name, value in parts[0].items()}
+    return {name: torch.stack([part[name].detach() for part in parts]).mean() for name in parts[0]}
+
+
+class StepGuard:
+    """Scales, clips and, where something is not finite, leaves out the update: all of it on the device.
+
+    Args:
+        optimizer: A fused AdamW.
+        device: Where the gradients lie.
+        max_norm: Clip the gradient to this norm; 0 for no clipping.
+        loss_scaling: Multiply the loss so that fp16 gradients do not vanish. The scale halves at each overflow and
+            doubles after 2000 steps without one.
+    """
+
+    INITIAL_SCALE = 2.0**16
+    GROWTH_INTERVAL = 2000
+
+    def __init__(self, optimizer: torch.optim.Optimizer, device: torch.device, max_norm: float, loss_scaling: bool) -> None:
+        self._optimizer = optimizer
+        self._max_norm = max_norm
+        self._scales = loss_scaling
+        self._scale = torch.full((), self.INITIAL_SCALE if loss_scaling else 1.0, device=device)
+        self._clean_steps = torch.zeros((), device=device)
+
+    def scaled(self, loss: Tensor) -> Tensor:
+        """The loss to differentiate.
+
+        A loss that is not finite gets NaN for a gradient everywhere. Averaging over ranks carries that to all of them,
+        so that all leave out the step without a word more.
+        """
+        return loss * torch.where(loss.detach().isfinite(), self._scale, torch.nan)
+
+    def arm(self, scaled_norm: Tensor) -> Losses:
+        """Tell the optimiser what its next step should do, given the norm of the gradient of the scaled loss.
+
+        Returns:
+            "grad_norm", "skipped" and, with loss scaling, "loss_scale".
+        """
+        norm = scaled_norm / self._scale
+        skipped = (~scaled_norm.isfinite()).to(torch.float32)
+        self._optimizer.found_inf = skipped  # type: ignore[attr-defined]
+        if self._scales or self._max_norm > 0:
+            excess = ((norm + 1e-6) / self._max_norm).clamp(min=1.0) if self._max_norm > 0 else 1.0
+            self._optimizer.grad_scale = self._scale * excess  # type: ignore[attr-defined]
+        report = {"grad_norm": norm, "skipped": skipped}
+        if self._scales:
+            report["loss_scale"] = self._scale
+            self._adapt(skipped)
+        return report
+
+    def _adapt(self, skipped: Tensor) -> None:
+        clean = (self._clean_steps + 1) * (1 - skipped)
+        grown = clean >= self.GROWTH_INTERVAL
+        self._scale = self._scale * torch.where(skipped > 0, 0.5, torch.where(grown, 2.0, 1.0))
+        self._clean_steps = clean.masked_fill(grown, 0.0)
+
+    def state(self) -> dict[str, Tensor]:
+        """What :meth:`load` takes."""
+        return {"scale": self._scale.to("cpu", copy=True), "clean_steps": self._clean_steps.to("cpu", copy=True)}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Go on with a saved scale; a run that changed its precision begins with its own."""
+        if self._scales and state["scale"] != 1.0:
+            self._scale = state["scale"].to(self._scale.device)
+            self._clean_steps = state["clean_steps"].to(self._scale.device)
+
+
+def named_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Trainable parameters under their published names."""
+    return ((reference_name(name), p) for name, p in model.named_parameters() if p.requires_grad)
+
+
+def blank_adam_state(parameter: Tensor) -> dict[str, Tensor]:
+    """What fused AdamW makes for a parameter before its first step."""
+    return {
+        "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
+        "exp_avg": torch.zeros_like(parameter),
+        "exp_avg_sq": torch.zeros_like(parameter),
+    }
+
+
+def collect_adam_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> AdamState:
+    """The optimiser's state by published parameter name, on the CPU."""
+    held = ((name, optimizer.state.get(p, {})) for name, p in named_parameters(model))
+    return {name: {key: value.to("cpu", copy=True) for key, value in state.items()} for name, state in held if state}
+
+
+def restore_adam_state(model: nn.Module, optimizer: torch.optim.Optimizer, saved: AdamState) -> None:
+    """Put back what :func:`collect_adam_state` took."""
+    for name, parameter in named_parameters(model):
+        if name in saved:
+            state = blank_adam_state(parameter)
+            for key, value in saved[name].items():
+                state[key].copy_(value)
+            optimizer.state[parameter] = state

@@ -1,0 +1,104 @@
+"""The engine of plain torch: one process, or several with DDP."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from adamae.distributed import World
+from adamae.training.engine import (
+    Batch,
+    ForwardPass,
+    Losses,
+    Objective,
+    StepGuard,
+    collect_adam_state,
+    mean_losses,
+    restore_adam_state,
+    set_rates,
+    to_device,
+)
+
+
+class PlainEngine:
+    """See :class:`~adamae.training.engine.Engine`.
+
+    Args:
+        model: What is trained, already on the world's device.
+        objective: Turns a batch into losses.
+        optimizer: From :func:`~adamae.training.engine.build_optimizer`.
+        world: The processes of the run.
+        precision: "fp32", "bf16" or "fp16".
+        clip_grad: Clip the gradient to this norm; 0 for no clipping.
+        accumulation: Micro-batches that make one step.
+        compile_model: Compile the model with ``torch.compile``.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        optimizer: torch.optim.Optimizer,
+        *,
+        world: World,
+        precision: str = "fp32",
+        clip_grad: float = 0.0,
+        accumulation: int = 1,
+        compile_model: bool = False,
+    ) -> None:
+        self.model = model
+        self.device = world.device
+        self.accumulation = accumulation
+        self._optimizer = optimizer
+        self._guard = StepGuard(optimizer, world.device, clip_grad, loss_scaling=precision == "fp16")
+        if compile_model:
+            # In place, so that parameters keep their names.
+            model.compile()
+        self._forward: nn.Module = ForwardPass(model, objective, precision)
+        if world.size > 1:
+            self._forward = _replicate(self._forward)
+
+    def step(self, micro_batches: Sequence[Batch], lr: float, weight_decay: float, diagnose: bool = False) -> Losses:
+        """One update from ``accumulation`` micro-batches."""
+        set_rates(self._optimizer, lr, weight_decay)
+        parts = []
+        for number, batch in enumerate(micro_batches, start=1):
+            with nullcontext() if number == len(micro_batches) else self._without_exchange():
+                losses = self._forward(to_device(batch, self.device), diagnose)
+                (self._guard.scaled(losses["loss"]) / len(micro_batches)).backward()
+            parts.append(losses)
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        report = self._guard.arm(torch.nn.utils.get_total_norm(gradients))
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        return mean_losses(parts) | report
+
+    def _without_exchange(self) -> Any:
+        return self._forward.no_sync() if isinstance(self._forward, DistributedDataParallel) else nullcontext()
+
+    def training_state(self) -> dict[str, Any]:
+        """Optimiser and loss scale, on the CPU."""
+        return {"optimizer": collect_adam_state(self.model, self._optimizer), "guard": self._guard.state()}
+
+    def load(self, weights: Mapping[str, Tensor], training_state: Mapping[str, Any] | None) -> None:
+        """Go on from saved weights and training state."""
+        self.model.load_state_dict(weights)
+        if training_state is not None:
+            restore_adam_state(self.model, self._optimizer, training_state["optimizer"])
+            self._guard.load(training_state["guard"])
+
+    def close(self) -> None:
+        """Nothing here outlives the engine."""
+
+
+def _replicate(module: nn.Module) -> DistributedDataParallel:
+    """DDP that leaves buffers alone: ours are constants. Newer releases of torch call that option by another name."""
+    known = inspect.signature(DistributedDataParallel.__init__).parameters
+    option = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    return DistributedDataParallel(module, gradient_as_bucket_view=True, **{option: False})
