@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from adamae.grid import TokenGrid
 from adamae.layers.block import LayerNorm
 from adamae.layers.pixels import PixelNormalisation
-from adamae.models.encoder import Encoder
+from adamae.models.encoder import Encoder, Positions
 from adamae.models.pretrainer import check_heads
 from adamae.randomness import SampleNoise
 
@@ -25,7 +25,7 @@ class Classifier(Encoder):
         tubelet_size: Frames in a token.
         num_frames: Frames in a clip.
         in_chans: Colour channels.
-        num_classes: Outputs of the head; 0 gives features.
+        num_classes: Outputs of the head; 0 means no head, so the model gives features.
         embed_dim: Width D.
         depth: Blocks.
         num_heads: Attention heads.
@@ -39,9 +39,11 @@ class Classifier(Encoder):
         init_scale: Factor on the head's start values.
         use_mean_pooling: Mean over the tokens; else the first token, as VideoMAE's ``--use_cls`` does.
         imagenet_default_mean_and_std: Standardise pixels by ImageNet's statistics; else by 0.5 and 0.5.
+        position_embedding: "fixed" as published, "learned", or "separable" as in mae_st.
+        cls_token: Whether a learned token takes part in the attention, as in mae_st.
 
     Raises:
-        UserError: If sizes do not divide.
+        UserError: If sizes do not divide, or ``position_embedding`` is unknown.
     """
 
     def __init__(
@@ -66,6 +68,8 @@ class Classifier(Encoder):
         init_scale: float = 0.0,
         use_mean_pooling: bool = True,
         imagenet_default_mean_and_std: bool = True,
+        position_embedding: Positions = "fixed",
+        cls_token: bool = False,
     ) -> None:
         check_heads("encoder", embed_dim, num_heads)
         height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
@@ -82,17 +86,20 @@ class Classifier(Encoder):
             attn_drop_rate=attn_drop_rate,
             drop_path_rate=drop_path_rate,
             final_norm=not use_mean_pooling,
+            position_embedding=position_embedding,
+            cls_token=cls_token,
         )
         self.pixel_values = PixelNormalisation(in_chans, imagenet_default_mean_and_std)
         self.fc_norm = LayerNorm(embed_dim) if use_mean_pooling else None
         self.fc_dropout = nn.Dropout(fc_drop_rate)
-        self.head = nn.Linear(embed_dim, num_classes) if num_classes else nn.Identity()
-        for part in (self.blocks, self.head):
+        head = nn.Linear(embed_dim, num_classes)
+        for part in (self.blocks, head):
             part.apply(_initialise_normal)
-        if num_classes and init_scale:
+        if init_scale:
             with torch.no_grad():
-                self.head.weight.mul_(init_scale)
-                self.head.bias.mul_(init_scale)
+                head.weight.mul_(init_scale)
+                head.bias.mul_(init_scale)
+        self.head = head if num_classes else nn.Identity()
 
     def forward(self, video: Tensor, seeds: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """Clips to logits.

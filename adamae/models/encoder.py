@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+import torch
 from torch import Tensor, nn
 
+from adamae.errors import UserError
 from adamae.grid import TokenGrid
 from adamae.layers.block import LayerNorm, initialise_xavier, stack
 from adamae.layers.positions import sinusoid_table
@@ -11,9 +15,11 @@ from adamae.layers.tokenizer import TubeletTokenizer
 from adamae.randomness import SampleNoise
 from adamae.selection import gather_tokens
 
+Positions = Literal["fixed", "learned", "separable"]
+
 
 class Encoder(nn.Module):
-    """Tokenizer, fixed positions, transformer blocks and a last norm.
+    """Tokenizer, positions, transformer blocks and a last norm.
 
     Args:
         grid: The clip's tokens.
@@ -28,6 +34,12 @@ class Encoder(nn.Module):
         attn_drop_rate: Dropout on the attention weights.
         drop_path_rate: Stochastic depth of the last block; earlier ones have less.
         final_norm: Whether a LayerNorm follows the blocks.
+        position_embedding: "fixed" is the published networks' table; "learned" one vector for each token;
+            "separable" one for each place plus one for each time, as in mae_st.
+        cls_token: Whether a learned token takes part in the attention, as in mae_st. It is not among the outputs.
+
+    Raises:
+        UserError: If ``position_embedding`` is unknown.
     """
 
     positions: Tensor
@@ -47,11 +59,16 @@ class Encoder(nn.Module):
         attn_drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
         final_norm: bool = True,
+        position_embedding: Positions = "fixed",
+        cls_token: bool = False,
     ) -> None:
         super().__init__()
         self.grid = grid
         self.patch_embed = TubeletTokenizer(grid.tubelet_size, grid.patch_size, in_chans, embed_dim)
-        self.register_buffer("positions", sinusoid_table(grid.num_tokens, embed_dim), persistent=False)
+        self._make_positions(position_embedding, embed_dim)
+        self.cls_token = _learned_vectors(1, embed_dim) if cls_token else None
+        if cls_token and position_embedding != "fixed":
+            self.pos_embed_class = _learned_vectors(1, embed_dim)
         self.blocks = stack(
             depth,
             embed_dim,
@@ -66,6 +83,24 @@ class Encoder(nn.Module):
         self.norm = LayerNorm(embed_dim) if final_norm else nn.Identity()
         self.blocks.apply(initialise_xavier)
 
+    def _make_positions(self, kind: Positions, embed_dim: int) -> None:
+        self.position_embedding = kind
+        if kind == "fixed":
+            self.register_buffer("positions", sinusoid_table(self.grid.num_tokens, embed_dim), persistent=False)
+        elif kind == "learned":
+            self.pos_embed = _learned_vectors(self.grid.num_tokens, embed_dim)
+        elif kind == "separable":
+            self.pos_embed_spatial = _learned_vectors(self.grid.h * self.grid.w, embed_dim)
+            self.pos_embed_temporal = _learned_vectors(self.grid.t, embed_dim)
+        else:
+            raise UserError(f"position_embedding = {kind!r}: expected fixed, learned or separable")
+
+    def position_table(self) -> Tensor:
+        """(1, N, D) what is added to the tokens."""
+        if self.position_embedding == "separable":
+            return (self.pos_embed_temporal.unsqueeze(2) + self.pos_embed_spatial.unsqueeze(1)).flatten(1, 2)
+        return self.positions if self.position_embedding == "fixed" else self.pos_embed
+
     def forward(self, tokens: Tensor, noise: SampleNoise, visible: Tensor | None = None) -> Tensor:
         """Encode tokens.
 
@@ -77,11 +112,18 @@ class Encoder(nn.Module):
         Returns:
             (B, V, D) in the order of ``visible``.
         """
-        positions = self.positions.to(tokens.dtype)
+        positions = self.position_table().to(tokens.dtype)
         if visible is None:
             x = tokens + positions
         else:
             x = gather_tokens(tokens, visible) + gather_tokens(positions.expand(len(tokens), -1, -1), visible)
+        if self.cls_token is not None:
+            first = self.cls_token if self.position_embedding == "fixed" else self.cls_token + self.pos_embed_class
+            x = torch.cat((first.to(x.dtype).expand(len(x), -1, -1), x), dim=1)
         for number, block in enumerate(self.blocks):
             x = block(x, noise.child(number))
-        return self.norm(x)
+        return self.norm(x if self.cls_token is None else x[:, 1:])
+
+
+def _learned_vectors(count: int, dim: int) -> nn.Parameter:
+    return nn.Parameter(nn.init.trunc_normal_(torch.empty(1, count, dim), std=0.02))
