@@ -44,7 +44,9 @@ class TokenGrid:
         ):
             if unit < 1 or size < unit or size % unit:
                 token_side = "tubelet_size" if name == "num_frames" else "patch_size"
-                raise UserError(f"{name} = {size} does not divide into tokens: expected a multiple of {token_side} = {unit}")
+                raise UserError(
+                    f"{name} = {size} does not divide into tokens: expected a multiple of {token_side} = {unit}"
+                )
         return cls(num_frames // tubelet_size, height // patch_size, width // patch_size, tubelet_size, patch_size)
 
     @property
@@ -64,7 +66,8 @@ class TokenGrid:
             video: (B, T, H, W, C) of any dtype, raw or normalised.
 
         Returns:
-            (B, N, P) with P = tubelet_size * patch_size^2 * C in the order (frame, row, column, colour), colour fastest.
+            (B, N, P) with P = tubelet_size * patch_size^2 * C in the order (frame, row, column, colour), colour
+            fastest.
 
         Raises:
             UserError: If the clip's shape is not the grid's.

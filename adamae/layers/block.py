@@ -85,7 +85,7 @@ class Block(nn.Module):
 
 def stack(depth: int, dim: int, num_heads: int, *, drop_path_rate: float = 0.0, **options: object) -> nn.ModuleList:
     """``depth`` blocks whose drop-path rates rise linearly from 0 to ``drop_path_rate``."""
-    rates = torch.linspace(0, drop_path_rate, depth).tolist()
+    rates = [drop_path_rate * number / max(1, depth - 1) for number in range(depth)]
     return nn.ModuleList(Block(dim, num_heads, drop_path_rate=rate, **options) for rate in rates)  # type: ignore[arg-type]
 
 

@@ -26,7 +26,8 @@ class PixelNormalisation(nn.Module):
 
     def __init__(self, channels: int = 3, imagenet: bool = True) -> None:
         super().__init__()
-        mean, std = (IMAGENET_MEAN, IMAGENET_STD) if imagenet else (INCEPTION_MEAN, INCEPTION_STD)
+        mean: tuple[float, ...] = IMAGENET_MEAN if imagenet else INCEPTION_MEAN
+        std: tuple[float, ...] = IMAGENET_STD if imagenet else INCEPTION_STD
         if channels != 3:
             mean, std = (sum(mean) / 3,) * channels, (sum(std) / 3,) * channels
         # Not in the state dict: published checkpoints have no such entry.

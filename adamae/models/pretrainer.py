@@ -223,10 +223,10 @@ class Pretrainer(nn.Module):
         trivial = trivial_error(target, visible, self.pixel_values, self.normalize_target, self.reconstruction_loss)
         result = {"trivial": trivial}
         if selection.log_probs is not None:
-            tenth = selection.log_probs.topk(max(1, self.grid.num_tokens // 10), dim=1).values[:, -1:]
-            chosen = selection.log_probs.gather(1, selection.visible)
+            top = selection.log_probs.topk(max(1, self.grid.num_tokens // 10), dim=1).indices
+            on_top = torch.zeros_like(selection.log_probs).scatter(1, top, 1)
             result["entropy"] = entropy(selection.log_probs).mean() / math.log(self.grid.num_tokens)
-            result["top_tenth"] = (chosen >= tenth).to(torch.float32).mean()
+            result["top_tenth"] = on_top.gather(1, selection.visible).mean()
         return result
 
     @property
@@ -239,5 +239,3 @@ def check_heads(part: str, dim: int, num_heads: int) -> None:
     """Raise a UserError unless ``dim`` divides into ``num_heads``."""
     if num_heads < 1 or dim % num_heads:
         raise UserError(f"{part} width {dim} does not divide into {num_heads} heads")
-
-

@@ -78,9 +78,9 @@ def register_with_timm() -> None:
 
     timm has image models called ``vit_*`` of its own, so there our classifiers are called ``video_vit_*``.
     """
-    from adamae import torchvision_import  # noqa: F401, PLC0415  (timm imports torchvision, which may need repair)
+    from timm.models import register_model
 
-    from timm.models import register_model  # noqa: PLC0415  isort: skip
+    from adamae import torchvision_import  # noqa: F401  (timm imports torchvision, which may need repair)
 
     for name in MODELS:
         timm_name = f"video_{name}" if name.startswith("vit_") else name
@@ -90,7 +90,9 @@ def register_with_timm() -> None:
 def _entry_point(name: str, timm_name: str) -> Callable[..., nn.Module]:
     def build(pretrained: bool = False, **options: Any) -> nn.Module:
         if pretrained:
-            raise UserError(f"{timm_name}: no weights are downloaded; build the model, then load a file with adamae.load_weights")
+            raise UserError(
+                f"{timm_name}: no weights are downloaded; build the model, then load a file with adamae.load_weights"
+            )
         for timm_only in ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"):
             options.pop(timm_only, None)
         return create_model(name, **options)

@@ -58,7 +58,12 @@ class AdaptiveSampler(Sampler):
         if network == "mha":
             layers: list[nn.Module] = [
                 Block(
-                    dim, SAMPLER_HEADS, mlp_ratio=mlp_ratio, qkv_bias=False, drop_rate=drop_rate, norm_eps=SAMPLER_NORM_EPS
+                    dim,
+                    SAMPLER_HEADS,
+                    mlp_ratio=mlp_ratio,
+                    qkv_bias=False,
+                    drop_rate=drop_rate,
+                    norm_eps=SAMPLER_NORM_EPS,
                 )
                 for _ in range(depth)
             ]

@@ -66,6 +66,7 @@ def checked_count(visible: int, total: int, what: str, mask_ratio: float) -> int
     """
     if not 0 < visible < total:
         raise UserError(
-            f"mask_ratio = {mask_ratio} leaves {visible} of {total} {what} visible: expected at least 1 and at most {total - 1}"
+            f"mask_ratio = {mask_ratio} leaves {visible} of {total} {what} visible: "
+            f"expected at least 1 and at most {total - 1}"
         )
     return visible

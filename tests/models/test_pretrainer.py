@@ -1,0 +1,127 @@
+"""The pre-train model beyond the golden cases: gradients' paths, sizes, determinism, diagnosis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from adamae.errors import UserError
+from adamae.models import Pretrainer, create_model
+
+TINY: dict[str, Any] = {
+    "img_size": 32,
+    "patch_size": 8,
+    "num_frames": 4,
+    "encoder_embed_dim": 32,
+    "encoder_depth": 2,
+    "encoder_num_heads": 2,
+    "decoder_embed_dim": 16,
+    "decoder_depth": 1,
+    "decoder_num_heads": 2,
+    "mask_ratio": 0.75,
+}
+
+
+def clips(batch: int = 2, frames: int = 4, height: int = 32, width: int = 32, channels: int = 3) -> torch.Tensor:
+    return torch.randint(0, 256, (batch, frames, height, width, channels), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("detach", [True, False])
+def test_the_sampling_loss_reaches_the_sampler_and_never_the_autoencoder(detach: bool) -> None:
+    model = Pretrainer(**TINY, detach_sampler_input=detach, sampling_weight=1.0)
+    out = model(clips())
+    (out.losses["loss"] - out.token_error.mean()).backward()
+    reached = {
+        name for name, parameter in model.named_parameters() if parameter.grad is not None and parameter.grad.any()
+    }
+    sampler = {name for name, _ in model.named_parameters() if name.startswith("sampler.")}
+    # The last bias moves all logits alike, which no softmax notices.
+    assert sampler - {"sampler.network.1.bias"} <= reached | {"sampler.network.1.bias"}
+    tokenizer = {"encoder.patch_embed.proj.weight", "encoder.patch_embed.proj.bias"}
+    assert reached - sampler == (set() if detach else tokenizer)
+
+
+def test_the_reconstruction_loss_never_reaches_the_sampler() -> None:
+    model = Pretrainer(**TINY, detach_sampler_input=False)
+    model(clips()).token_error.mean().backward()
+    gradients = [parameter.grad for parameter in model.sampler.parameters()]
+    assert not [gradient for gradient in gradients if gradient is not None and gradient.any()]
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"num_frames": 8, "tubelet_size": 4},
+        {"num_frames": 3, "tubelet_size": 1},
+        {"img_size": (24, 40)},
+        {"in_chans": 1},
+        {"in_chans": 12, "normalize_target": False},
+        {"mask_type": "tube"},
+        {"mask_type": "frame", "mask_ratio": 0.5},
+        {"mask_type": "random"},
+        {"init_values": 0.1, "drop_path_rate": 0.2, "qkv_bias": False},
+        {"reconstruction_loss": "l1", "sampling_reduction": "sum"},
+    ],
+)
+def test_any_size_that_divides_trains(sizes: dict[str, Any]) -> None:
+    options = {**TINY, **sizes}
+    model = Pretrainer(**options)
+    height, width = options["img_size"] if isinstance(options["img_size"], tuple) else (options["img_size"],) * 2
+    video = clips(2, options["num_frames"], height, width, options.get("in_chans", 3))
+    out = model(video, diagnose=True)
+    out.losses["loss"].backward()
+    assert all(torch.isfinite(value) for value in out.losses.values())
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    learned = {"sampling", "entropy", "top_tenth"} if model.learns_to_sample else set()
+    assert out.losses.keys() == {"loss", "reconstruction", "trivial"} | learned
+
+
+def test_bytes_and_standardised_clips_are_one_and_the_same() -> None:
+    model = Pretrainer(**TINY).eval()
+    video = clips()
+    standardised = model.pixel_values(video).permute(0, 4, 1, 2, 3)
+    seeds = torch.tensor([3, 4])
+    torch.testing.assert_close(model(video, seeds=seeds).prediction, model(standardised, seeds=seeds).prediction)
+
+
+def test_a_clip_is_treated_the_same_in_every_batch_also_in_training() -> None:
+    model = Pretrainer(**TINY, drop_path_rate=0.3).train()
+    video, seeds = clips(4), torch.arange(4)
+    together = model(video, seeds=seeds)
+    alone = model(video[2:], seeds=seeds[2:])
+    assert torch.equal(together.selection.visible[2:], alone.selection.visible)
+    torch.testing.assert_close(together.token_error[2:], alone.token_error)
+
+
+def test_a_uniform_sampler_has_full_entropy_and_a_certain_one_sees_its_favourites() -> None:
+    model = Pretrainer(**{**TINY, "num_frames": 8, "img_size": 64})
+    score = model.sampler.network[-1]
+    torch.nn.init.zeros_(score.weight)
+    losses = model(clips(8, 8, 64, 64), diagnose=True).losses
+    assert losses["entropy"] == pytest.approx(1, abs=1e-5)
+    assert losses["top_tenth"] == pytest.approx(0.1, abs=0.1)
+    assert losses["trivial"] == pytest.approx(1, abs=0.02)
+    torch.nn.init.normal_(score.weight, std=100)
+    losses = model(clips(8, 8, 64, 64), diagnose=True).losses
+    assert losses["entropy"] < 0.5
+    assert losses["top_tenth"] > 0.3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"img_size": 30}, "height = 30"),
+        ({"encoder_num_heads": 5}, "encoder width 32 does not divide into 5 heads"),
+        ({"mask_ratio": 1.5}, "mask_ratio = 1.5"),
+    ],
+)
+def test_bad_sizes_are_one_clear_line(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Pretrainer(**{**TINY, **options})
+
+
+def test_unknown_models_get_a_hint() -> None:
+    with pytest.raises(UserError, match="did you mean 'adamae_base'"):
+        create_model("adamae_bsae")

@@ -1,0 +1,122 @@
+"""Samplers: counts, shapes of what is chosen, and the adaptive draw's distribution."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import pytest
+import torch
+
+from adamae.errors import UserError
+from adamae.grid import TokenGrid
+from adamae.randomness import SampleNoise
+from adamae.samplers import SAMPLERS, AdaptiveSampler, build_sampler
+
+GRID = TokenGrid.of(16, 224, 224, 2, 16)
+
+
+def choose(mask_type: str, ratio: float, grid: TokenGrid = GRID, batch: int = 3) -> torch.Tensor:
+    sampler = build_sampler(mask_type, ratio, grid, 16)
+    selection = sampler(torch.randn(batch, grid.num_tokens, 16), torch.empty(0), grid, SampleNoise(torch.arange(batch)))
+    assert selection.visible.shape[1] == sampler.num_visible(grid)
+    return selection.visible
+
+
+@pytest.mark.parametrize(
+    ("mask_type", "ratio", "count"),
+    [
+        ("learnable", 0.95, 78),
+        ("learnable", 0.9, 156),
+        ("tube", 0.9, 160),
+        ("random", 0.9, 157),
+        ("random", 0.75, 392),
+        ("frame", 0.875, 196),
+    ],
+)
+def test_numbers_of_visible_tokens_are_the_published_ones(mask_type: str, ratio: float, count: int) -> None:
+    assert choose(mask_type, ratio).shape == (3, count)
+
+
+def test_tubes_are_the_same_places_at_all_times() -> None:
+    visible = choose("tube", 0.9).view(3, GRID.t, -1) % (GRID.h * GRID.w)
+    assert torch.equal(visible, visible[:, :1].expand_as(visible))
+
+
+def test_frames_are_whole() -> None:
+    visible = choose("frame", 0.5)
+    times = visible // (GRID.h * GRID.w)
+    assert all(len(row.unique()) == 4 for row in times)
+
+
+@pytest.mark.parametrize("mask_type", SAMPLERS)
+def test_every_clip_chooses_for_itself_and_the_same_in_any_batch(mask_type: str) -> None:
+    torch.manual_seed(0)
+    sampler = build_sampler(mask_type, 0.75, GRID, 16).eval()
+    tokens = torch.randn(3, GRID.num_tokens, 16)
+    together = sampler(tokens, torch.empty(0), GRID, SampleNoise(torch.tensor([5, 6, 7]))).visible
+    alone = sampler(tokens[1:2], torch.empty(0), GRID, SampleNoise(torch.tensor([6]))).visible
+    assert torch.equal(together[1:2], alone)
+    assert not torch.equal(together[0], together[1])
+
+
+@pytest.mark.parametrize("ratio", [0.0, 1.0, -0.5, 95, float("nan")])
+@pytest.mark.parametrize("mask_type", SAMPLERS)
+def test_ratios_outside_are_refused(mask_type: str, ratio: float) -> None:
+    with pytest.raises(UserError, match="between 0 and 1"):
+        build_sampler(mask_type, ratio, GRID, 16)
+
+
+@pytest.mark.parametrize("mask_type", SAMPLERS)
+def test_ratios_that_leave_nothing_are_refused(mask_type: str) -> None:
+    ratio = 0.9999 if mask_type == "learnable" else 0.0001
+    with pytest.raises(UserError, match=r"leaves \d+ of \d+"):
+        build_sampler(mask_type, ratio, GRID, 16)
+
+
+def test_unknown_names_are_listed() -> None:
+    with pytest.raises(UserError, match="'tubes': expected one of learnable, random"):
+        build_sampler("tubes", 0.9, GRID, 16)
+
+
+def inclusion(probabilities: torch.Tensor, draws: int) -> torch.Tensor:
+    """Exact probability that each item is among ``draws`` drawn one after another without replacement."""
+    result = torch.zeros_like(probabilities)
+    for order in permutations(range(len(probabilities)), draws):
+        probability, left = 1.0, 1.0
+        for item in order:
+            probability *= float(probabilities[item]) / left
+            left -= float(probabilities[item])
+        result[list(order)] += probability
+    return result
+
+
+def test_the_draw_is_without_replacement_from_the_stated_distribution() -> None:
+    draws = 20_000
+    grid = TokenGrid.of(2, 8, 12, 2, 4)
+    sampler = AdaptiveSampler(0.5, grid.num_tokens, 4)
+    probabilities = torch.tensor([0.4, 0.25, 0.2, 0.1, 0.04, 0.01])
+    seeds = torch.randint(2**30, ()) + torch.arange(draws)
+    print("first seed", int(seeds[0]))
+    log_probs = probabilities.log().expand(draws, -1)
+    visible = sampler.draw(torch.empty(0), log_probs, grid, SampleNoise(seeds))
+    assert visible.shape == (draws, 3)
+    counts = torch.zeros(draws, 6).scatter_(1, visible, 1)
+    assert (counts.sum(dim=1) == 3).all()
+    expected = inclusion(probabilities.double(), 3)
+    deviation = (expected * (1 - expected) / draws).sqrt()
+    assert ((counts.double().mean(dim=0) - expected).abs() < 5 * deviation).all()
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"network": "mlp"}, {"depth": 2}, {"dim": 8}, {"network": "mlp", "dim": 8, "depth": 2}]
+)
+def test_every_network_gives_a_distribution_and_gradients(options: dict[str, object]) -> None:
+    grid = TokenGrid.of(4, 8, 8, 2, 4)
+    sampler = build_sampler("learnable", 0.5, grid, 16, **options)
+    tokens = torch.randn(2, grid.num_tokens, 16, requires_grad=True)
+    selection = sampler(tokens, torch.empty(0), grid, SampleNoise(torch.arange(2)))
+    assert selection.log_probs is not None
+    torch.testing.assert_close(selection.log_probs.exp().sum(dim=1), torch.ones(2))
+    selection.log_probs[:, 0].sum().backward()
+    assert tokens.grad is None  # detached, as the paper says
+    assert all(parameter.grad is not None for parameter in sampler.parameters())
