@@ -1,0 +1,56 @@
+"""The options that a synthetic video depends on, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from adamae.data.synthetic.motion import MOTIONS
+from adamae.data.synthetic.scene import BACKGROUNDS
+from adamae.errors import UserError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that a video's bytes depend on, besides its split and number.
+
+    :func:`adamae.data.synthetic.writing.synthesize` tells what each is.
+    """
+
+    frames: int
+    size: int
+    fps: int
+    background: str
+    camera_noise: float
+    classes: tuple[str, ...]
+    objects: int
+    object_size: float
+    speed: float
+    gop: int
+    crf: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        """Check all values.
+
+        Raises:
+            UserError: If one of them makes no video.
+        """
+        unknown = [name for name in self.classes if name not in MOTIONS]
+        for name, holds, expected in (
+            ("frames", self.frames >= 2, "at least 2"),
+            ("size", self.size >= 16 and self.size % 2 == 0, "an even number, at least 16"),
+            ("fps", self.fps >= 1, "at least 1"),
+            ("background", self.background in BACKGROUNDS, f"one of {', '.join(BACKGROUNDS)}"),
+            ("camera_noise", 0 <= self.camera_noise <= 1, "a standard deviation from 0 to 1 (white)"),
+            ("classes", bool(self.classes) and not unknown, f"names out of {', '.join(MOTIONS)}"),
+            ("classes", len(set(self.classes)) == len(self.classes), "every name once"),
+            ("objects", self.objects >= 1, "at least 1"),
+            ("object_size", 0 < self.object_size <= 1, "a share of the frame's side, above 0, at most 1"),
+            ("speed", 0 < self.speed <= 0.25, "cycles per frame, above 0, at most 0.25"),
+            ("gop", self.gop >= 1, "at least 1"),
+            ("crf", 0 <= self.crf <= 51, "0 (best) to 51"),
+            ("seed", self.seed >= 0, "0 or more"),
+        ):
+            if not holds:
+                value = getattr(self, name)
+                raise UserError(f"{name} = {' '.join(value) if name == 'classes' else value}: expected {expected}")

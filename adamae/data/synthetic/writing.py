@@ -1,0 +1,239 @@
+"""The data set on disk: videos, masks, lists, and the manifest by which it is known again."""
+
+from __future__ import annotations
+
+import io
+import json
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from adamae.data.synthetic.encoding import encode_h264
+from adamae.data.synthetic.motion import MOTIONS
+from adamae.data.synthetic.recipe import Recipe
+from adamae.data.synthetic.rendering import add_camera_noise, render
+from adamae.data.synthetic.scene import draw_scene
+from adamae.errors import UserError
+
+SPLITS = ("train", "val", "test")
+MANIFEST = "synthetic.json"
+# Raised when the same options give other frames than before, so that an old folder is not taken for a new one.
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class SyntheticReport:
+    """What :func:`synthesize` made.
+
+    Attributes:
+        root: The data set's folder.
+        classes: Names in the order of their labels.
+        videos: Number of videos in each split.
+        lists: List file of each split.
+        written: Videos written by this call; 0 when the data set was already there.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    videos: dict[str, int]
+    lists: dict[str, Path]
+    written: int = field(default=0)
+
+
+@dataclass(frozen=True)
+class _Job:
+    root: Path
+    split: str
+    index: int
+    label: int
+    recipe: Recipe
+
+    @property
+    def relative_path(self) -> str:
+        return f"{self.split}/{self.recipe.classes[self.label]}/{self.index:05d}.mp4"
+
+    @property
+    def video(self) -> Path:
+        return self.root / self.relative_path
+
+    @property
+    def mask(self) -> Path:
+        return self.video.with_suffix(".moving.npz")
+
+
+def synthesize(
+    out: str | Path,
+    *,
+    videos_per_class: int = 32,
+    val_per_class: int = 8,
+    test_per_class: int = 8,
+    frames: int = 16,
+    size: int = 64,
+    fps: int = 10,
+    background: str = "smooth",
+    camera_noise: float = 0.0,
+    classes: Sequence[str] = tuple(MOTIONS),
+    objects: int = 1,
+    object_size: float = 0.5,
+    speed: float = 0.03,
+    gop: int = 16,
+    crf: int = 12,
+    seed: int = 0,
+    workers: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> SyntheticReport:
+    """Write a data set of short H.264 videos whose classes only motion tells apart.
+
+    ``OUT/SPLIT/CLASS/NUMBER.mp4`` with the ground truth beside it in ``NUMBER.moving.npz`` ("moving": the mask
+    (T, H, W) of pixels that a moving object covers, packed to bits along the width; "shape": T, H, W), the lists
+    ``train.csv``, ``val.csv``, ``test.csv`` (``path label``, paths relative to OUT), ``classes.txt`` (label 0 first)
+    and ``synthetic.json``, the options. A video depends on (seed, split, number) alone. A call that was interrupted
+    goes on where it stopped, and a whole data set with the same options is left alone.
+
+    Args:
+        out: Folder to write to: new, empty, or begun with the same options.
+        videos_per_class: Training videos of each class.
+        val_per_class: Validation videos of each class.
+        test_per_class: Test videos of each class.
+        frames: T of every video.
+        size: Pixels along the side of the square frame.
+        fps: Frames per second.
+        background: "smooth" (colours blend between the corners), "textured" (with static noise) or "mixed".
+        camera_noise: Standard deviation of independent noise in every pixel, where 1 is white; 0 for none.
+        classes: Names out of :data:`MOTIONS`; their order gives the labels.
+        objects: Moving objects in a video, all with the video's motion.
+        object_size: Largest diameter of an object over the frame's side. Objects get as small as a third of it.
+        speed: Cycles per frame (a crossing of the frame, a turn, or a growth is one cycle), about which each
+            video's own speed is drawn.
+        gop: Frames between key frames.
+        crf: H.264 quality, 0 (best) to 51.
+        seed: Of everything.
+        workers: Processes; 0 works in this one.
+        progress: Called with (videos done, videos in all) after each video.
+
+    Raises:
+        UserError: If an option makes no video, the folder holds something else, or it cannot be written.
+    """
+    recipe = Recipe(
+        frames=frames,
+        size=size,
+        fps=fps,
+        background=background,
+        camera_noise=camera_noise,
+        classes=tuple(classes),
+        objects=objects,
+        object_size=object_size,
+        speed=speed,
+        gop=gop,
+        crf=crf,
+        seed=seed,
+    )
+    per_class = dict(zip(SPLITS, (videos_per_class, val_per_class, test_per_class), strict=True))
+    if workers < 0 or videos_per_class < 1 or min(per_class.values()) < 0:
+        given = ", ".join(str(count) for count in per_class.values())
+        raise UserError(f"got {given} videos per class (train, val, test) and {workers} workers: expected none below 0")
+    root = Path(out).expanduser()
+    with _writing_to(root):
+        _open_folder(root, recipe, per_class)
+        jobs = list(_jobs(root, recipe, per_class))
+        missing = [job for job in jobs if not job.video.is_file()]
+        _run(missing, workers, progress, done=len(jobs) - len(missing), total=len(jobs))
+        lists = _write_lists(root, jobs)
+    counts = {split: count * len(recipe.classes) for split, count in per_class.items() if count}
+    return SyntheticReport(root, recipe.classes, counts, lists, written=len(missing))
+
+
+@contextmanager
+def _writing_to(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write the data set to {root}: {error.strerror or error}") from error
+
+
+def _open_folder(root: Path, recipe: Recipe, per_class: dict[str, int]) -> None:
+    """Make the folder with its manifest, or check that the one that is there belongs to the same options."""
+    wanted = json.loads(json.dumps({"version": VERSION, "videos_per_class": per_class, **asdict(recipe)}))
+    manifest = root / MANIFEST
+    if not manifest.exists():
+        if root.exists() and not (root.is_dir() and all(entry == _temporary(manifest) for entry in root.iterdir())):
+            raise UserError(f"{root} exists and holds no {MANIFEST}: expected a new or empty folder")
+        root.mkdir(parents=True, exist_ok=True)
+        _write_whole(manifest, json.dumps(wanted, indent=1).encode())
+        return
+    try:
+        found = json.loads(manifest.read_text())
+        differing = [name for name in wanted if found.get(name) != wanted[name]]
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"{manifest} is damaged: delete {root}, or choose another folder") from error
+    if differing:
+        name = differing[0]
+        raise UserError(
+            f"{root} holds a data set with {name} = {found.get(name)}, got {name} = {wanted[name]}: "
+            "delete it, or choose another folder"
+        )
+
+
+def _jobs(root: Path, recipe: Recipe, per_class: dict[str, int]) -> Iterator[_Job]:
+    """All videos, classes in turn, so that any beginning of a list is as balanced as can be."""
+    for split, count in per_class.items():
+        for index in range(count * len(recipe.classes)):
+            yield _Job(root, split, index, index % len(recipe.classes), recipe)
+
+
+def _run(jobs: list[_Job], workers: int, progress: Callable[[int, int], None] | None, *, done: int, total: int) -> None:
+    for folder in {job.video.parent for job in jobs}:
+        folder.mkdir(parents=True, exist_ok=True)
+    if workers:
+        # Started afresh, not forked: the caller may have threads of its own.
+        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+            _count(pool.map(make_video, jobs, chunksize=8), progress, done, total)
+    else:
+        _count(map(make_video, jobs), progress, done, total)
+
+
+def _count(results: Iterable[None], progress: Callable[[int, int], None] | None, done: int, total: int) -> None:
+    for made, _ in enumerate(results, start=done + 1):
+        if progress is not None:
+            progress(made, total)
+
+
+def make_video(job: _Job) -> None:
+    """Write one video and, before it, its mask: a video that is there has its ground truth."""
+    recipe = job.recipe
+    key = (recipe.seed, SPLITS.index(job.split), job.index)
+    rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
+    scene = draw_scene(rng, size=recipe.size, background=recipe.background, objects=recipe.objects, speed=recipe.speed)
+    motion = recipe.classes[job.label]
+    frames, moving = render(scene, motion, num_frames=recipe.frames, object_size=recipe.object_size)
+    pixels = add_camera_noise(frames, recipe.camera_noise, rng)
+    packed = io.BytesIO()
+    np.savez_compressed(packed, moving=np.packbits(moving, axis=-1), shape=np.array(moving.shape))
+    _write_whole(job.mask, packed.getvalue())
+    _write_whole(job.video, encode_h264(pixels, fps=recipe.fps, gop=recipe.gop, crf=recipe.crf))
+
+
+def _write_lists(root: Path, jobs: list[_Job]) -> dict[str, Path]:
+    lists = {}
+    for split in dict.fromkeys(job.split for job in jobs):
+        rows = [f"{job.relative_path} {job.label}\n" for job in jobs if job.split == split]
+        lists[split] = root / f"{split}.csv"
+        _write_whole(lists[split], "".join(rows).encode())
+    _write_whole(root / "classes.txt", "".join(f"{name}\n" for name in jobs[0].recipe.classes).encode())
+    return lists
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write a file that is there as a whole or not at all."""
+    temporary = _temporary(path)
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
