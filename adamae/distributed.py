@@ -58,7 +58,9 @@ class Launch:
         else:
             launch = cls()
         if not 0 <= launch.rank < launch.size:
-            raise UserError(f"the launcher gave rank {launch.rank} of {launch.size} processes: expected 0 <= rank < size")
+            raise UserError(
+                f"the launcher gave rank {launch.rank} of {launch.size} processes: expected 0 <= rank < size"
+            )
         return launch
 
 
@@ -104,7 +106,7 @@ class World:
         return self.rank == 0
 
     def mean(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The means over ranks of same-named tensors of any shapes, in one collective. Every rank gives the same names."""
+        """The means over ranks of tensors of any shapes, in one collective. Every rank gives the same names."""
         if self.size == 1 or not values:
             return dict(values)
         flat = torch.cat([value.detach().reshape(-1).float() for value in values.values()])
@@ -193,12 +195,14 @@ def start(device: str = "auto", *, timeout_seconds: float = 120.0, group_of_one:
     limit = timedelta(seconds=timeout_seconds)
     try:
         if launch.size == 1:
-            dist.init_process_group(_backend(place), store=dist.HashStore(), rank=0, world_size=1)
+            dist.init_process_group(_backend(place), store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
         else:
             dist.init_process_group(_backend(place), rank=launch.rank, world_size=launch.size, timeout=limit)
     except (RuntimeError, ValueError) as error:
         address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
-        raise UserError(f"rank {launch.rank} of {launch.size} found no others at {address}: {_first_line(error)}") from error
+        raise UserError(
+            f"rank {launch.rank} of {launch.size} found no others at {address}: {_first_line(error)}"
+        ) from error
     hosts = dist.new_group(backend="gloo") if place.type == "cuda" else dist.group.WORLD
     world = World(launch.rank, launch.size, place, hosts)
     _preflight(world, limit)
@@ -240,7 +244,9 @@ def _preflight(world: World, limit: timedelta) -> None:
     try:
         dist.monitored_barrier(group=world._hosts, timeout=limit, wait_all_ranks=True)
     except RuntimeError as error:
-        raise UserError(f"rank {world.rank}: not every process answered within {limit}: {_first_line(error)}") from error
+        raise UserError(
+            f"rank {world.rank}: not every process answered within {limit}: {_first_line(error)}"
+        ) from error
     if world.device.type == "cuda":
         _check_gpus(world, limit)
 

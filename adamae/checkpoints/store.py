@@ -38,7 +38,7 @@ _NAME = re.compile(r"step-(\d{8,})")
 _TEMPORARY = ".unfinished-"
 
 
-class DamagedError(Exception):
+class DamagedError(UserError):
     """A checkpoint that is not what was written; the message says in what."""
 
 
@@ -100,9 +100,14 @@ class CheckpointStore:
     def clean(self) -> None:
         """Remove what a killed process left unfinished. For the start of a run, on one process."""
         for leftover in self.directory.glob(_TEMPORARY + "*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
 
-    def save(self, step: int, weights: Mapping[str, Tensor], training: Mapping[str, Any], meta: Mapping[str, Any]) -> Path:
+    def save(
+        self, step: int, weights: Mapping[str, Tensor], training: Mapping[str, Any], meta: Mapping[str, Any]
+    ) -> Path:
         """Write a checkpoint and let go of those that the rule does not keep.
 
         Args:
@@ -136,14 +141,33 @@ class CheckpointStore:
         self._prune(step)
         return final
 
+    def find(self, resume: str) -> Checkpoint | None:
+        """The checkpoint to go on from.
+
+        Args:
+            resume: "auto" for the newest whole one of this store, "none" for a new beginning, or the path of a
+                checkpoint or of another run's output.
+
+        Raises:
+            UserError: If the path holds no whole checkpoint.
+        """
+        if resume == "none":
+            return None
+        if resume == "auto":
+            return self.newest()
+        path = Path(resume)
+        if (path / META).exists():
+            return Checkpoint.open(path)
+        found = CheckpointStore(path / "checkpoints").newest() or CheckpointStore(path).newest()
+        if found is None:
+            raise UserError(
+                f"--resume {resume}: no whole checkpoint there; expected auto, none, a checkpoint or a run's output"
+            )
+        return found
+
     def newest(self) -> Checkpoint | None:
         """The newest whole checkpoint, or None where there is none. Damaged ones are passed over with a warning."""
-        for directory in self._candidates():
-            try:
-                return Checkpoint.open(directory)
-            except DamagedError as error:
-                warnings.warn(f"checkpoint passed over: {error}", stacklevel=2)
-        return None
+        return next(filter(None, map(_open_or_warn, self._candidates())), None)
 
     def _candidates(self) -> list[Path]:
         """Newest first, from ``latest`` backwards: what lies beyond it belongs to a run that was taken back."""
@@ -184,8 +208,16 @@ class CheckpointStore:
                 shutil.rmtree(doomed, ignore_errors=True)
 
 
+def _open_or_warn(directory: Path) -> Checkpoint | None:
+    try:
+        return Checkpoint.open(directory)
+    except DamagedError as error:
+        warnings.warn(f"checkpoint passed over: {error}", stacklevel=2)
+        return None
+
+
 def _save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
-    save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, path)
+    save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, path, {"format": "pt"})
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> dict[str, Any]:

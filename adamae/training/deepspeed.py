@@ -143,12 +143,17 @@ class DeepSpeedEngine:
         self.model = model
         self.device = world.device
         self.accumulation = accumulation
-        self.resolved_config = resolve_config(config, batch_size=batch_size, accumulation=accumulation, world_size=world.size)
+        self.resolved_config = resolve_config(
+            config, batch_size=batch_size, accumulation=accumulation, world_size=world.size
+        )
         self._optimizer = optimizer
         self._guard = StepGuard(optimizer, world.device, clip_grad, loss_scaling=precision == "fp16")
         if compile_model:
             model.compile()
         deepspeed = _import_deepspeed(world.device)
+        if "compute_grad_norm" not in deepspeed.runtime.zero.config.DeepSpeedZeroConfig.model_fields:
+            # An older release always takes the norm, and refuses words it does not know.
+            self.resolved_config["zero_optimization"].pop("compute_grad_norm", None)
         try:
             self._engine, *_ = deepspeed.initialize(
                 model=ForwardPass(model, objective, precision), optimizer=optimizer, config=self.resolved_config
@@ -156,7 +161,7 @@ class DeepSpeedEngine:
         except ValueError as error:
             # pydantic's errors are ValueErrors whose lines name the setting.
             raise UserError(f"DeepSpeed refuses its settings: {' '.join(str(error).split())}") from error
-        self._zero = self._engine.optimizer if self._engine.zero_optimization_stage() else None
+        self._zero: Any = self._engine.optimizer if self._engine.zero_optimization_stage() else None
         if self._zero is not None:
             self._link_shards()
 
@@ -251,7 +256,9 @@ def _import_deepspeed(device: torch.device) -> Any:
     try:
         import deepspeed
     except ImportError as error:
-        raise UserError(f"--engine deepspeed: DeepSpeed cannot be imported ({error}); --engine plain does without") from error
+        raise UserError(
+            f"--engine deepspeed: DeepSpeed cannot be imported ({error}); --engine plain does without"
+        ) from error
     # Its shared-memory exchange for the CPU must be compiled on first use, which takes a compiler and half a minute;
     # gloo needs neither.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False

@@ -88,13 +88,15 @@ class ForwardPass(nn.Module):
             return self._objective(self.model, batch, diagnose)
 
 
-def build_optimizer(groups: Sequence[Group], *, betas: tuple[float, float] = (0.9, 0.95), eps: float = 1e-8) -> torch.optim.AdamW:
-    """Fused AdamW over :func:`~adamae.training.parameter_groups.parameter_groups`; the engine sets the rates at each step.
+def build_optimizer(
+    groups: Sequence[Group], *, betas: tuple[float, float] = (0.9, 0.95), eps: float = 1e-8
+) -> torch.optim.AdamW:
+    """Fused AdamW over the groups of :mod:`adamae.training.parameter_groups`; the engine sets the rates at each step.
 
     The fused kernels divide by ``grad_scale`` and obey ``found_inf`` on the device (CPU and CUDA alike): clipping and
     leaving out a step cost no pass over the gradients and no wait.
     """
-    return torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=eps, fused=True)  # type: ignore[arg-type]
+    return torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=eps, fused=True)
 
 
 def set_rates(optimizer: torch.optim.Optimizer, lr: float, weight_decay: float) -> None:
@@ -106,7 +108,10 @@ def set_rates(optimizer: torch.optim.Optimizer, lr: float, weight_decay: float) 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """The batch with its tensors on ``device``; pinned ones travel while the host goes on."""
-    return {name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value for name, value in batch.items()}
+    return {
+        name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+        for name, value in batch.items()
+    }
 
 
 def mean_losses(parts: Sequence[Losses]) -> Losses:
@@ -130,7 +135,9 @@ class StepGuard:
     INITIAL_SCALE = 2.0**16
     GROWTH_INTERVAL = 2000
 
-    def __init__(self, optimizer: torch.optim.Optimizer, device: torch.device, max_norm: float, loss_scaling: bool) -> None:
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, device: torch.device, max_norm: float, loss_scaling: bool
+    ) -> None:
         self._optimizer = optimizer
         self._max_norm = max_norm
         self._scales = loss_scaling

@@ -101,4 +101,5 @@ def _replicate(module: nn.Module) -> DistributedDataParallel:
     """DDP that leaves buffers alone: ours are constants. Newer releases of torch call that option by another name."""
     known = inspect.signature(DistributedDataParallel.__init__).parameters
     option = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
-    return DistributedDataParallel(module, gradient_as_bucket_view=True, **{option: False})
+    options: dict[str, Any] = {"gradient_as_bucket_view": True, option: False}
+    return DistributedDataParallel(module, **options)

@@ -34,7 +34,9 @@ class CosineSchedule:
             UserError: If the warm-up is longer than the run.
         """
         if not 0 <= self.warmup_steps <= self.total_steps:
-            raise UserError(f"warm-up of {self.warmup_steps} steps: expected 0 to {self.total_steps}, the steps of the run")
+            raise UserError(
+                f"warm-up of {self.warmup_steps} steps: expected 0 to {self.total_steps}, the steps of the run"
+            )
 
     def __call__(self, step: int) -> float:
         """The value for the zero-based ``step`` below ``total_steps``."""

@@ -1,0 +1,104 @@
+"""What went wrong without ending the run: videos that could not be used, steps that were left out.
+
+Both are written down beside the run, and too much of either ends it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from adamae.distributed import World
+from adamae.errors import UserError
+from adamae.training.engine import Batch
+from adamae.training.logbook import Logbook
+
+
+class Incidents:
+    """Collects incidents step by step and settles them when the log is written.
+
+    Args:
+        logbook: The run's record; every rank gives one, the main one's lists the bad videos.
+        world: The processes of the run.
+        num_videos: Videos in the list.
+        max_bad_fraction: End the run when more than this share of them turned out bad.
+        max_skipped: End the run after more than this many skipped steps in a row.
+    """
+
+    def __init__(
+        self, logbook: Logbook, world: World, *, num_videos: int, max_bad_fraction: float = 1.0, max_skipped: int = 50
+    ) -> None:
+        self._logbook = logbook
+        self._world = world
+        self._num_videos = num_videos
+        self._max_bad_fraction = max_bad_fraction
+        self._max_skipped = max_skipped
+        self._bad: list[dict[str, Any]] = []
+        self._known: set[int] = set()
+        self._inputs: dict[int, dict[str, Any]] = {}
+
+    def resume(self) -> None:
+        """Take up the bad videos that are already written down."""
+        self._known = self._world.on_main(lambda: {record["index"] for record in self._logbook.bad_videos.read()})
+
+    def add(self, step: int, epoch: int, micro_batches: Sequence[Batch]) -> None:
+        """Remember what a step was made of until it is known how it went."""
+        self._bad += [
+            {"step": step, "epoch": epoch, **record} for batch in micro_batches for record in batch.get("bad", ())
+        ]
+        inputs = {key: [batch[key] for batch in micro_batches if key in batch] for key in ("index", "seed")}
+        self._inputs[step] = {"step": step, "epoch": epoch, "rank": self._world.rank, **inputs}
+
+    def settle(self, left_out: Mapping[int, Mapping[str, float]], skipped_in_a_row: int) -> None:
+        """Write down what happened since the last call. All ranks call.
+
+        Args:
+            left_out: Values of the steps that were left out, see :meth:`Meter.read`.
+            skipped_in_a_row: How many were, up to now.
+
+        Raises:
+            UserError: If there was too much of it.
+        """
+        self._settle_bad_videos()
+        for step, values in left_out.items():
+            # Under fp16 an overflow with a finite loss only means that the scale was too large.
+            if "loss_scale" not in values or not math.isfinite(values["loss"]):
+                self._write_inputs(step, values)
+        self._inputs.clear()
+        if skipped_in_a_row > self._max_skipped:
+            raise UserError(
+                f"{skipped_in_a_row} steps in a row had a loss or gradient that is not finite and were skipped; "
+                f"what they were made of lies in {self._logbook.directory / 'nonfinite'}"
+            )
+
+    def _settle_bad_videos(self) -> None:
+        found: dict[int, dict[str, Any]] = {}
+        for record in (record for records in self._world.gather(self._bad) for record in records):
+            if record["index"] not in self._known:
+                found.setdefault(record["index"], record)
+        self._bad = []
+        if not found:
+            return
+        self._known |= found.keys()
+        self._world.on_main(lambda: self._logbook.bad_videos.append(found.values()))
+        if len(self._known) > self._max_bad_fraction * self._num_videos:
+            last = next(reversed(found.values()))
+            raise UserError(
+                f"{len(self._known)} of {self._num_videos} videos could not be used, more than --max_bad_fraction "
+                f"{self._max_bad_fraction} allows (see {self._logbook.bad_videos.path}); "
+                f"the last was {last['path']}: {last['reason']}"
+            )
+
+    def _write_inputs(self, step: int, values: Mapping[str, float]) -> None:
+        record = self._inputs[step] | {name: repr(value) for name, value in values.items()}
+        for key in ("index", "seed"):
+            record[key] = [row for rows in record[key] for row in rows.tolist()]
+        directory = self._logbook.directory / "nonfinite"
+        try:
+            directory.mkdir(exist_ok=True)
+            path = directory / f"step-{step:08d}-rank{self._world.rank}.json"
+            path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{directory}: cannot be written: {error.strerror}") from error

@@ -1,0 +1,59 @@
+"""Leaving when asked: a signal ends the run after the step that is under way."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any
+
+from adamae.distributed import World
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+
+
+class Interruption:
+    """Remembers a signal and lets all ranks leave at the same step.
+
+    A context manager for the main thread. Asked once per step, it answers with the votes cast at the step before, so
+    no rank waits for another. A second signal of the same kind acts as it does elsewhere: Ctrl-C twice ends at once.
+
+    Args:
+        world: The processes that must agree.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._received = 0
+        self._previous: dict[int, Any] = {}
+        self._answer: Callable[[], bool] | None = None
+
+    def __enter__(self) -> Interruption:
+        """Take over the signals."""
+        self._previous = {number: signal.signal(number, self._receive) for number in SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the signals back."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        if self._answer is not None and error is None:
+            self._answer()
+
+    def _receive(self, number: int, _: FrameType | None) -> None:
+        self._received = number
+        signal.signal(number, self._previous[number])
+
+    @property
+    def name(self) -> str:
+        """The signal received by this process, or that another one received it."""
+        return signal.Signals(self._received).name if self._received else "a signal to another process"
+
+    def wanted(self) -> bool:
+        """Whether all ranks leave now. Every rank must ask at every step."""
+        if self._world.size == 1:
+            return bool(self._received)
+        answer, self._answer = self._answer, self._world.vote(bool(self._received))
+        return answer is not None and answer()

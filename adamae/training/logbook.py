@@ -1,0 +1,141 @@
+"""What a run writes down: ``log.jsonl``, ``bad_videos.jsonl`` and TensorBoard's files."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adamae.errors import UserError
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+Record = dict[str, Any]
+
+# Fields of a line that depend on the machine and the moment, and so differ between runs that are otherwise equal.
+TIMING = ("seconds", "clips_per_second", "data_wait", "peak_memory_gb")
+
+
+class JsonLines:
+    """A file of one JSON object per line, each with a ``step``.
+
+    Args:
+        path: The file; made with the first line.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Write lines that are on their way to the disk when this returns."""
+        text = "".join(json.dumps(_finite(record)) + "\n" for record in records)
+        if text:
+            try:
+                with self.path.open("a", encoding="utf-8") as file:
+                    file.write(text)
+            except OSError as error:
+                raise UserError(f"{self.path}: cannot be written: {error.strerror}") from error
+
+    def read(self) -> list[Record]:
+        """All whole lines; one that a killed process left unfinished is passed over."""
+        lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines() if self.path.exists() else []
+        return [record for record in map(_parse, lines) if record is not None]
+
+    def rewind(self, step: int, going_on: bool = True) -> None:
+        """Forget what was written after ``step``, all at once or not at all.
+
+        Lines of intervals that an early end cut short ("partial") go as well if the run is going on to complete them.
+        """
+        if not self.path.exists():
+            return
+        kept = [record for record in self.read() if record["step"] <= step and not (going_on and record.get("partial"))]
+        temporary = self.path.with_name(f".{self.path.name}.rewound")
+        temporary.unlink(missing_ok=True)
+        JsonLines(temporary).append(kept)
+        temporary.touch()
+        temporary.replace(self.path)
+
+
+def _parse(line: str) -> Record | None:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+def _finite(record: Mapping[str, Any]) -> Record:
+    """JSON knows no NaN: what is not finite becomes null."""
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in record.items()
+    }
+
+
+class Logbook:
+    """The written record of a run; for the main process.
+
+    Args:
+        directory: The run's output directory; made if need be.
+        tensorboard: Where TensorBoard's files go; None for no such files.
+
+    Attributes:
+        log: ``log.jsonl``, a line per logging step and per epoch.
+        bad_videos: ``bad_videos.jsonl``, a line per video that could not be used.
+
+    Raises:
+        UserError: If the directory cannot be written.
+    """
+
+    def __init__(self, directory: str | Path, tensorboard: str | Path | None = None) -> None:
+        self.directory = Path(directory)
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            (self.directory / ".writable").touch()
+            (self.directory / ".writable").unlink()
+        except OSError as error:
+            raise UserError(f"--output_dir {directory}: cannot be written: {error.strerror}") from error
+        self.log = JsonLines(self.directory / "log.jsonl")
+        self.bad_videos = JsonLines(self.directory / "bad_videos.jsonl")
+        self._tensorboard_directory = tensorboard
+        self._writer: SummaryWriter | None = None
+        self._purge_step: int | None = None
+
+    def rewind(self, step: int, going_on: bool = True) -> None:
+        """Go back to the state after ``step``: what a run wrote beyond its checkpoint will be written again."""
+        self.log.rewind(step, going_on)
+        self.bad_videos.rewind(step)
+        self._purge_step = step + 1
+
+    def write(self, record: Record) -> None:
+        """Write one line of the log, and its numbers to TensorBoard.
+
+        Args:
+            record: With "kind" ("step" or "epoch"), "step" (completed steps) and "epoch"; numbers under any other name.
+        """
+        self.log.append([record])
+        if self.tensorboard is not None:
+            for name, value in record.items():
+                if name not in ("kind", "step", "epoch", "partial") and isinstance(value, (int, float)):
+                    self.tensorboard.add_scalar(f"{record['kind']}/{name}", value, record["step"])
+
+    @property
+    def tensorboard(self) -> SummaryWriter | None:
+        """TensorBoard's writer, opened when it is first wanted."""
+        if self._writer is None and self._tensorboard_directory is not None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self._tensorboard_directory), purge_step=self._purge_step)
+        return self._writer
+
+    def flush(self) -> None:
+        """Let TensorBoard's files catch up, before a checkpoint says that so much has been done."""
+        if self._writer is not None:
+            self._writer.flush()
+
+    def close(self) -> None:
+        """Finish TensorBoard's files."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None

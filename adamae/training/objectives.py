@@ -1,0 +1,56 @@
+"""What a step minimises: functions from a model and a batch to named losses."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from torch import Tensor, nn
+
+from adamae.grid import TokenGrid
+from adamae.models.pretrainer import Pretrainer
+from adamae.selection import TokenSelection
+from adamae.training.engine import Batch, Losses
+
+# A token is moving when at least this share of its pixels, over all its frames, belongs to something that moved:
+# an object that merely touches a corner does not make its token worth seeing.
+MOVING_SHARE = 0.1
+
+
+def pretrain_objective(model: nn.Module, batch: Batch, diagnose: bool) -> Losses:
+    """Masked autoencoding of a batch of clips.
+
+    Args:
+        model: A :class:`~adamae.models.pretrainer.Pretrainer`.
+        batch: "clip" (B, T, H, W, C) uint8, "seed" (B,), and "moving" (B, T, H, W) bool where it is known what moved.
+        diagnose: Add what a person watches: see :meth:`~adamae.models.pretrainer.Pretrainer.diagnosis`, and "hit_rate"
+            where "moving" is there.
+
+    Returns:
+        0-dim tensors: "loss" with its gradient, and its detached parts.
+    """
+    pretrainer = cast(Pretrainer, model)
+    output = pretrainer(batch["clip"], seeds=batch["seed"], diagnose=diagnose)
+    losses = dict(output.losses)
+    if diagnose and "moving" in batch:
+        hits, expected = count_hits(output.selection, batch["moving"], pretrainer.grid)
+        losses["hit_rate"] = hits.sum() / expected.sum()
+    return losses
+
+
+def count_hits(selection: TokenSelection, moving: Tensor, grid: TokenGrid) -> tuple[Tensor, Tensor]:
+    """How many visible tokens lie on moving regions, and how many of a uniform draw would.
+
+    Their ratio over a batch, sum over sum, is the hit rate: 1 for a sampler that prefers nothing.
+
+    Args:
+        selection: What was drawn for B clips.
+        moving: (B, T, H, W) bool ground truth.
+        grid: The clips' tokens.
+
+    Returns:
+        Two (B,) float tensors, so that intervals over clips can be made.
+    """
+    share = grid.patchify(moving.unsqueeze(-1)).float().mean(dim=2)
+    moves = (share >= MOVING_SHARE).float()
+    hits = moves.gather(1, selection.visible).sum(dim=1)
+    return hits, moves.mean(dim=1) * selection.visible.shape[1]

@@ -1,0 +1,101 @@
+"""What the person at the terminal sees while a run goes on."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+# The values worth a glance, in this order; the log has all of them.
+_SHOWN = {
+    "loss": "loss {:.4f}",
+    "reconstruction": "reconstruction {:.4f}",
+    "sampling": "sampling {:.3f}",
+    "hit_rate": "hit rate {:.2f}",
+    "clips_per_second": "{:.1f} clips/s",
+}
+
+
+class ProgressReport:
+    """A bar where somebody looks at a terminal; plain lines at intervals elsewhere; nothing on other ranks.
+
+    Args:
+        total: Steps of the run.
+        done: Steps completed before.
+        silent: Say nothing.
+        stream: Where to write; standard error by default.
+        seconds: Least time between two plain lines.
+    """
+
+    def __init__(
+        self, total: int, done: int = 0, *, silent: bool = False, stream: TextIO | None = None, seconds: float = 10.0
+    ) -> None:
+        self._total = total
+        self._first = self._step = done
+        self._silent = silent
+        self._stream = stream or sys.stderr
+        self._seconds = seconds
+        self._began = self._spoke = time.monotonic()
+        self._values: Mapping[str, float] = {}
+        self._bar: Progress | None = None
+        if not silent and self._stream.isatty():
+            self._bar = Progress(
+                BarColumn(bar_width=None),
+                MofNCompleteColumn(),
+                TextColumn("{task.description}"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=Console(file=self._stream),
+            )
+            self._task = self._bar.add_task("", total=total, completed=done)
+
+    def __enter__(self) -> ProgressReport:
+        """Show the bar."""
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the terminal as it was."""
+        if self._bar is not None:
+            self._bar.stop()
+        elif not self._silent and self._step > self._first:
+            self._speak()
+
+    def advance(self, step: int) -> None:
+        """A step is done."""
+        self._step = step
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step)
+
+    def show(self, values: Mapping[str, float]) -> None:
+        """New values from the log."""
+        self._values = values
+        if self._bar is not None:
+            self._bar.update(self._task, description=self._describe())
+        elif not self._silent and time.monotonic() - self._spoke >= self._seconds:
+            self._speak()
+
+    def _describe(self) -> str:
+        known = ((text, self._values.get(name)) for name, text in _SHOWN.items())
+        return "  ".join(text.format(value) for text, value in known if value is not None)
+
+    def _speak(self) -> None:
+        self._spoke = time.monotonic()
+        pace = (self._spoke - self._began) / max(self._step - self._first, 1)
+        left = _clock(pace * (self._total - self._step))
+        print(f"step {self._step}/{self._total}  {self._describe()}  {left} left", file=self._stream, flush=True)
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

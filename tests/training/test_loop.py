@@ -1,0 +1,171 @@
+"""The loop with a tiny real model: what it logs, that it resumes exactly, and what ends it early."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from adamae.errors import UserError
+from adamae.training.logbook import TIMING, JsonLines
+from adamae.training.plan import Plan
+from tests.training.tiny_run import EPOCHS, VIDEOS, run, weights
+
+STEPS = VIDEOS // 4 * EPOCHS
+
+
+def lines(output: Path) -> list[dict[str, Any]]:
+    """The log without what depends on the clock."""
+    records = JsonLines(output / "log.jsonl").read()
+    return [{key: value for key, value in record.items() if key not in TIMING} for record in records]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("whole")
+    assert run(output, tensorboard=True).step == STEPS
+    return output
+
+
+def test_log_has_a_line_per_interval_and_epoch(whole: Path) -> None:
+    records = JsonLines(whole / "log.jsonl").read()
+    steps = [record["step"] for record in records if record["kind"] == "step"]
+    epochs = [(record["epoch"], record["step"]) for record in records if record["kind"] == "epoch"]
+    assert steps == [5, 10, 15, 18]
+    assert epochs == [(0, 6), (1, 12), (2, 18)]
+    expected = {"loss", "reconstruction", "sampling", "trivial", "entropy", "top_tenth", "hit_rate", "grad_norm"}
+    expected |= {"lr", "weight_decay", "skipped", "partial", *TIMING}
+    assert expected <= records[-2].keys()
+    assert all(record["loss"] > 0 and 0 <= record["data_wait"] <= 1 for record in records)
+
+
+def test_tensorboards_own_reader_opens_the_files(whole: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(whole / "tensorboard")).Reload()
+    losses = {event.step: event.value for event in events.Scalars("step/loss")}
+    logged = {record["step"]: record["loss"] for record in lines(whole) if record["kind"] == "step"}
+    assert losses == pytest.approx(logged)
+
+
+@pytest.mark.parametrize("stop", [4, 7, 12, 17])
+def test_ended_early_and_resumed_equals_never_ended(whole: Path, tmp_path: Path, stop: int) -> None:
+    assert run(tmp_path, max_steps=stop).step == stop
+    assert run(tmp_path).step == STEPS
+    diagnoses = ("trivial", "entropy", "top_tenth", "hit_rate")  # one more was taken where the run paused
+    told = [{key: value for key, value in line.items() if key not in diagnoses} for line in lines(tmp_path)]
+    expected = [{key: value for key, value in line.items() if key not in diagnoses} for line in lines(whole)]
+    assert told == expected
+    after, before = weights(tmp_path), weights(whole)
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+def test_resume_forgets_what_was_written_beyond_the_checkpoint(whole: Path, tmp_path: Path) -> None:
+    run(tmp_path, max_steps=8)
+    log = tmp_path / "log.jsonl"
+    log.write_text(log.read_text() + '{"kind": "step", "step": 10, "epoch": 1, "loss": 5.0}\n{"kind": "st')
+    assert run(tmp_path).step == STEPS
+    assert [line["step"] for line in lines(tmp_path)] == [line["step"] for line in lines(whole)]
+    assert all(line["loss"] != 5.0 for line in lines(tmp_path))
+
+
+def test_a_finished_run_is_left_alone(whole: Path) -> None:
+    before = lines(whole)
+
+    def no_stream(epoch: int, first: int) -> Any:
+        raise AssertionError("nothing is left to load")
+
+    assert run(whole, stream=no_stream).step == STEPS
+    assert lines(whole) == before
+
+
+def test_a_signal_saves_and_leaves_and_the_run_goes_on(whole: Path, tmp_path: Path) -> None:
+    class Caller:
+        def after_step(self, step: int) -> None:
+            if step == 7:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        def after_epoch(self, epoch: int) -> dict[str, float]:
+            return {}
+
+        def state(self) -> dict[str, Any]:
+            return {}
+
+        def load(self, state: Any) -> None:
+            assert state == {}
+
+    outcome = run(tmp_path, companions=[Caller()])
+    assert (outcome.step, outcome.signal) == (7, "SIGTERM")
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert run(tmp_path, companions=[Caller()]).step == STEPS
+    assert lines(tmp_path) == lines(whole)
+
+
+def test_companions_join_the_epochs_line_and_are_resumed(tmp_path: Path) -> None:
+    class Counter:
+        steps = 0
+
+        def after_step(self, step: int) -> None:
+            self.steps += 1
+
+        def after_epoch(self, epoch: int) -> dict[str, float]:
+            return {"counted": self.steps}
+
+        def state(self) -> dict[str, Any]:
+            return {"steps": self.steps}
+
+        def load(self, state: dict[str, Any]) -> None:
+            self.steps = state["steps"]
+
+    run(tmp_path, max_steps=7, companions=[Counter()])
+    run(tmp_path, companions=[Counter()])
+    assert [line["counted"] for line in lines(tmp_path) if line["kind"] == "epoch"] == [6, 12, 18]
+
+
+def test_bad_videos_are_listed_once_and_end_the_run_past_their_share(whole: Path, tmp_path: Path) -> None:
+    records = JsonLines(whole / "bad_videos.jsonl").read()
+    assert [(record["path"], record["reason"]) for record in records] == [("five.mp4", "is empty")]
+    with pytest.raises(UserError, match=r"1 of 26 videos could not be used.*five\.mp4: is empty"):
+        run(tmp_path, max_bad_fraction=0.01)
+
+
+def poisoned(first_bad: int, last_bad: int) -> Any:
+    def stream(epoch: int, first: int) -> Any:
+        for number in range(epoch * 6 + first, 1000):
+            clip = torch.rand(4, 3, 8, 16, 16, generator=torch.Generator().manual_seed(number))
+            if first_bad <= number <= last_bad:
+                clip[1] = torch.nan
+            numbers = torch.arange(4) + 4 * number
+            yield {"clip": clip, "index": numbers, "seed": numbers}
+
+    return stream
+
+
+def test_steps_that_are_not_finite_are_skipped_counted_and_written_down(tmp_path: Path) -> None:
+    run(tmp_path, stream=poisoned(2, 3))
+    records = lines(tmp_path)
+    assert [record["skipped"] for record in records] == [2] * len(records)
+    assert all(record["loss"] is not None for record in records)
+    files = sorted((tmp_path / "nonfinite").iterdir())
+    assert [file.name for file in files] == ["step-00000003-rank0.json", "step-00000004-rank0.json"]
+    record = json.loads(files[0].read_text())
+    assert (record["index"], record["seed"], record["loss"]) == ([8, 9, 10, 11], [8, 9, 10, 11], "nan")
+
+
+def test_too_many_skipped_steps_end_the_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="7 steps in a row"):
+        run(tmp_path, stream=poisoned(3, 1000), max_skipped=6)
+
+
+def test_the_plan_ends_early_and_refuses_what_makes_no_run() -> None:
+    plan = Plan(epochs=3, steps_per_epoch=10, max_steps=25, log_every=10, save_every_epochs=2)
+    assert (plan.scheduled_steps, plan.last_step) == (30, 25)
+    assert [step for step in range(1, 26) if plan.logs(step)] == [10, 20, 25]
+    assert [step for step in range(1, 26) if plan.saves(step)] == [20, 25]
+    with pytest.raises(UserError, match="steps_per_epoch = 0"):
+        Plan(epochs=1, steps_per_epoch=0)

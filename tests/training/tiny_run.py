@@ -1,0 +1,170 @@
+"""A whole run of a tiny real model on clips made from their numbers, as a function and as a program."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from adamae import distributed
+from adamae.checkpoints.store import CheckpointStore
+from adamae.models.pretrainer import Pretrainer
+from adamae.randomness import epoch_permutation, sample_generator, sample_seed
+from adamae.training.deepspeed import DeepSpeedEngine
+from adamae.training.engine import Batch, Engine, build_optimizer
+from adamae.training.logbook import Logbook
+from adamae.training.loop import Outcome, train
+from adamae.training.objectives import pretrain_objective
+from adamae.training.parameter_groups import parameter_groups
+from adamae.training.plain import PlainEngine
+from adamae.training.plan import Plan
+from adamae.training.schedules import CosineSchedule
+
+SEED = 3
+VIDEOS = 26
+EPOCHS = 3
+
+
+def tiny_model() -> Pretrainer:
+    torch.manual_seed(SEED)
+    return Pretrainer(
+        img_size=16,
+        patch_size=8,
+        num_frames=8,
+        encoder_embed_dim=16,
+        encoder_depth=1,
+        encoder_num_heads=2,
+        decoder_embed_dim=16,
+        decoder_depth=1,
+        decoder_num_heads=2,
+        drop_path_rate=0.2,
+        mask_ratio=0.75,
+        sampling_weight=0.1,
+    )
+
+
+class NumberedClips(Dataset[Batch]):
+    """A clip is a function of (seed, epoch, index); video 5 is damaged, and video 6 stands in for it."""
+
+    def __getitem__(self, key: tuple[int, int]) -> Batch:
+        epoch, index = key
+        bad = [{"path": "five.mp4", "reason": "is empty", "index": 5}] if index == 5 else []
+        noise = sample_generator(SEED, epoch, 6 if bad else index)
+        clip = noise.integers(0, 256, (8, 16, 16, 3), dtype="uint8")
+        moving = noise.random((8, 16, 16)) < 0.1
+        return {
+            "clip": torch.from_numpy(clip),
+            "moving": torch.from_numpy(moving),
+            "index": index,
+            "seed": sample_seed(SEED, epoch, index),
+            "bad": bad,
+        }
+
+
+def collate(samples: list[Batch]) -> Batch:
+    batch: Batch = {key: torch.stack([sample[key] for sample in samples]) for key in ("clip", "moving")}
+    batch |= {key: torch.tensor([sample[key] for sample in samples]) for key in ("index", "seed")}
+    return batch | {"bad": [record for sample in samples for record in sample["bad"]]}
+
+
+class EndlessBatches:
+    """Keys of this rank's micro-batches from a place on."""
+
+    def __init__(self, epoch: int, first: int, per_epoch: int, batch_size: int, world: distributed.World) -> None:
+        self.place = (epoch, first, per_epoch, batch_size, world.rank, world.size)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        epoch, first, per_epoch, batch_size, rank, size = self.place
+        while True:
+            order = epoch_permutation(SEED, epoch, VIDEOS).tolist()
+            for micro_batch in range(first, per_epoch):
+                begin = (micro_batch * size + rank) * batch_size
+                yield [(epoch, index) for index in order[begin : begin + batch_size]]
+            epoch, first = epoch + 1, 0
+
+
+def run(
+    output: Path,
+    *,
+    engine: str = "plain",
+    batch_size: int = 4,
+    accumulation: int = 1,
+    workers: int = 0,
+    max_steps: int = 0,
+    save_every_steps: int = 4,
+    resume: str = "auto",
+    precision: str = "fp32",
+    tensorboard: bool = False,
+    world: distributed.World | None = None,
+    stream: Any = None,
+    **options: Any,
+) -> Outcome:
+    world = world or distributed.World()
+    model = tiny_model()
+    optimizer = build_optimizer(parameter_groups(model, 0.05))
+    shared = {"world": world, "accumulation": accumulation, "clip_grad": 1.0, "precision": precision}
+    body: Engine
+    if engine == "plain":
+        body = PlainEngine(model, pretrain_objective, optimizer, **shared)
+    else:
+        config = {"zero_optimization": {"stage": int(engine[-1])}}
+        body = DeepSpeedEngine(model, pretrain_objective, optimizer, config=config, batch_size=batch_size, **shared)
+    steps_per_epoch = VIDEOS // (batch_size * accumulation * world.size)
+
+    def batches(epoch: int, first: int) -> Any:
+        keys = EndlessBatches(epoch, first, steps_per_epoch * accumulation, batch_size, world)
+        return DataLoader(NumberedClips(), batch_sampler=keys, num_workers=workers, collate_fn=collate)  # type: ignore[arg-type]
+
+    plan = Plan(EPOCHS, steps_per_epoch, max_steps, log_every=5, save_every_steps=save_every_steps, seed=SEED)
+    store = CheckpointStore(output / "checkpoints")
+    logbook = Logbook(output, tensorboard=output / "tensorboard" if tensorboard else None)
+    outcome = train(
+        engine=body,
+        batches=stream or batches,
+        plan=plan,
+        lr=CosineSchedule(1e-2, 1e-5, plan.scheduled_steps, warmup_steps=3),
+        weight_decay=CosineSchedule(0.05, 0.1, plan.scheduled_steps),
+        store=store,
+        logbook=logbook,
+        world=world,
+        num_videos=VIDEOS,
+        resume=world.on_main(lambda: store.find(resume)),
+        description={"model": "tiny"},
+        quiet=True,
+        **options,
+    )
+    logbook.close()
+    body.close()
+    return outcome
+
+
+def slowly(stream: Any, seconds: float) -> Any:
+    import time
+
+    for batch in stream:
+        time.sleep(seconds)
+        yield batch
+
+
+def weights(output: Path) -> dict[str, Tensor]:
+    newest = CheckpointStore(output / "checkpoints").newest()
+    assert newest is not None
+    return newest.weights()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--engine", default="plain")
+    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--batch_size", type=int, default=4)
+    flags = parser.parse_args()
+    here = distributed.start("cpu", group_of_one=flags.engine != "plain")
+    ended = run(flags.output, engine=flags.engine, workers=flags.workers, batch_size=flags.batch_size, world=here)
+    here.close()
+    print("ended", ended.step, ended.signal, flush=True)
