@@ -1,0 +1,196 @@
+"""Whose parameter is called what: one table for each layout, read from left to right and from right to left.
+
+"Ours" are the published names (AdaMAE, VideoMAE), which our state dicts speak too. ``*`` stands for a block's number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from adamae.errors import UserError
+
+Tensors = tuple[Tensor, ...]
+Direction = Literal["to_ours", "to_theirs"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """How tensors turn into others, and back."""
+
+    to_ours: Callable[[Tensors], Tensors]
+    to_theirs: Callable[[Tensors], Tensors]
+    note: str = ""
+
+
+def _same(tensors: Tensors) -> Tensors:
+    return tensors
+
+
+def _without_key_bias(parts: Tensors) -> Tensors:
+    query, _, value = parts
+    return query, value
+
+
+def _with_key_bias(parts: Tensors) -> Tensors:
+    query, value = parts
+    return query, torch.zeros_like(query), value
+
+
+SAME = Change(_same, _same)
+# Three matrices on their side are one on ours: rows of queries, keys, values.
+JOIN = Change(lambda parts: (torch.cat(parts),), lambda whole: whole[0].chunk(3))
+# A key bias adds q.b to every score of a query alike, and softmax does not see what all scores have in common.
+_KEY_BIAS = "the bias of the keys was left out: softmax does not see it"
+DROP_KEY_BIAS = Change(_without_key_bias, _with_key_bias, _KEY_BIAS)
+SPLIT_BIAS = Change(
+    lambda whole: _without_key_bias(whole[0].chunk(3)), lambda parts: (torch.cat(_with_key_bias(parts)),), _KEY_BIAS
+)
+# One table of positions whose first row belongs to the class token.
+SPLIT_CLASS = Change(lambda whole: (whole[0][:, :1], whole[0][:, 1:]), lambda parts: (torch.cat(parts, dim=1),))
+
+
+@dataclass(frozen=True)
+class Row:
+    """Entries of one side and of the other that hold the same numbers.
+
+    Attributes:
+        ours: Our names.
+        theirs: Their names.
+        change: What turns one into the other.
+    """
+
+    ours: tuple[str, ...]
+    theirs: tuple[str, ...]
+    change: Change = SAME
+
+
+Table = tuple[Row, ...]
+
+
+def _rows(pairs: Iterable[tuple[str, str]]) -> Table:
+    return tuple(Row((ours,), (theirs,)) for ours, theirs in pairs)
+
+
+def _layer(ours: str, theirs: str) -> Table:
+    """A layer's weight and bias."""
+    return _rows((f"{ours}.{leaf}", f"{theirs}.{leaf}") for leaf in ("weight", "bias"))
+
+
+def _transformers_block(ours: str, theirs: str, biases: tuple[str, str]) -> Table:
+    inner = f"{theirs}.attention.attention"
+    projections = tuple(f"{inner}.{part}.weight" for part in ("query", "key", "value"))
+    return (
+        Row((f"{ours}.attn.qkv.weight",), projections, JOIN),
+        *_rows(
+            zip((f"{ours}.attn.q_bias", f"{ours}.attn.v_bias"), (f"{inner}.{bias}" for bias in biases), strict=True)
+        ),
+        *_layer(f"{ours}.attn.proj", f"{theirs}.attention.output.dense"),
+        *_layer(f"{ours}.norm1", f"{theirs}.layernorm_before"),
+        *_layer(f"{ours}.norm2", f"{theirs}.layernorm_after"),
+        *_layer(f"{ours}.mlp.fc1", f"{theirs}.intermediate.dense"),
+        *_layer(f"{ours}.mlp.fc2", f"{theirs}.output.dense"),
+    )
+
+
+def _transformers_encoder(prefix: str, biases: tuple[str, str]) -> Table:
+    return (
+        *_layer(f"{prefix}patch_embed.proj", "videomae.embeddings.patch_embeddings.projection"),
+        *_transformers_block(f"{prefix}blocks.*", "videomae.encoder.layer.*", biases),
+        *_layer(f"{prefix}norm", "videomae.layernorm"),
+    )
+
+
+def _transformers(kind: str, biases: tuple[str, str]) -> Table:
+    if kind == "classifier":
+        return (*_transformers_encoder("", biases), *_layer("fc_norm", "fc_norm"), *_layer("head", "classifier"))
+    return (
+        *_rows([("mask_token", "mask_token")]),
+        *_transformers_encoder("encoder.", biases),
+        *_transformers_block("decoder.blocks.*", "decoder.decoder_layers.*", biases),
+        *_layer("decoder.norm", "decoder.norm"),
+        *_layer("decoder.head", "decoder.head"),
+        *_rows([("encoder_to_decoder.weight", "encoder_to_decoder.weight")]),
+    )
+
+
+# The files of Transformers up to 4 and from 5 on keep the biases beside the layers; the modules of 5 inside them.
+TRANSFORMERS_FILES = {kind: _transformers(kind, ("q_bias", "v_bias")) for kind in ("pretrain", "classifier")}
+TRANSFORMERS_MODULES = {kind: _transformers(kind, ("query.bias", "value.bias")) for kind in ("pretrain", "classifier")}
+
+# mae_st hands its last norm on to the classifier, where it follows the mean over the tokens.
+MAE_ST: Table = (
+    *_rows((name, name) for name in ("cls_token", "pos_embed_spatial", "pos_embed_temporal", "pos_embed_class")),
+    *_layer("patch_embed.proj", "patch_embed.proj"),
+    Row(("blocks.*.attn.qkv.weight",), tuple(f"blocks.*.attn.{part}.weight" for part in "qkv"), JOIN),
+    Row(
+        ("blocks.*.attn.q_bias", "blocks.*.attn.v_bias"),
+        tuple(f"blocks.*.attn.{part}.bias" for part in "qkv"),
+        DROP_KEY_BIAS,
+    ),
+    *(
+        row
+        for part in ("attn.proj", "norm1", "norm2", "mlp.fc1", "mlp.fc2")
+        for row in _layer(f"blocks.*.{part}", f"blocks.*.{part}")
+    ),
+    *_layer("fc_norm", "norm"),
+    *_layer("head", "head"),
+)
+# Of the same layout with queries, keys and values in one matrix, with a bias in one vector.
+JOINED_ATTENTION: Table = (
+    Row(("blocks.*.attn.qkv.weight",), ("blocks.*.attn.qkv.weight",)),
+    Row(("blocks.*.attn.q_bias", "blocks.*.attn.v_bias"), ("blocks.*.attn.qkv.bias",), SPLIT_BIAS),
+)
+CLASS_POSITIONS: Table = (Row(("pos_embed_class", "pos_embed"), ("pos_embed",), SPLIT_CLASS),)
+PLAIN_POSITIONS: Table = (Row(("pos_embed",), ("pos_embed",)),)
+
+
+def translate(
+    state: dict[str, Tensor], table: Table, direction: Direction
+) -> tuple[dict[str, Tensor], dict[str, Tensor], list[str]]:
+    """Rename and reshape by a table.
+
+    Args:
+        state: A state dict of one side.
+        table: Rows; those whose source is not there are passed over.
+        direction: Whether ``state`` is theirs or ours.
+
+    Returns:
+        The other side's state dict, what no row knows, and notes on what was changed.
+
+    Raises:
+        UserError: If tensors that belong together do not fit together.
+    """
+    left, result, notes = dict(state), dict[str, Tensor](), dict[str, None]()
+    for row in table:
+        source, target = (row.theirs, row.ours) if direction == "to_ours" else (row.ours, row.theirs)
+        change = row.change.to_ours if direction == "to_ours" else row.change.to_theirs
+        for number in _numbers(source[0], left):
+            names = [name.replace("*", number) for name in source]
+            if not all(name in left for name in names):
+                continue
+            try:
+                made = change(tuple(left[name] for name in names))
+                pairs = zip(target, made, strict=True)
+                result |= {name.replace("*", number): tensor for name, tensor in pairs}
+            except (RuntimeError, ValueError, IndexError) as error:
+                shapes = ", ".join(f"{name} {tuple(left[name].shape)}" for name in names)
+                raise UserError(f"shapes that do not fit together: {shapes}") from error
+            for name in names:
+                del left[name]
+            if row.change.note and direction == "to_ours":
+                notes[row.change.note] = None
+    return result, left, list(notes)
+
+
+def _numbers(name: str, state: dict[str, Tensor]) -> list[str]:
+    """The numbers that ``*`` stands for in the names of ``state``; one empty text for a name without it."""
+    if "*" not in name:
+        return [""] if name in state else []
+    pattern = re.compile(re.escape(name).replace(r"\*", r"(\d+)"))
+    return [match[1] for match in map(pattern.fullmatch, state) if match]

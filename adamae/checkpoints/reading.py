@@ -1,0 +1,221 @@
+"""Getting at the weights and what is known of them, whatever holds them: file, directory or run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from adamae.checkpoints.pickled import read_pickled
+from adamae.checkpoints.store import META, WEIGHTS, Checkpoint, CheckpointStore
+from adamae.checkpoints.tensor_files import read_tensors
+from adamae.errors import UserError
+
+DEEPSPEED_FILE = "mp_rank_00_model_states.pt"
+CONFIG = "config.json"
+# Where programs keep the state dict inside their dict, in the order in which they are tried.
+STATE_KEYS = ("model", "module", "model_state", "state_dict")
+
+
+@dataclass(frozen=True)
+class RawCheckpoint:
+    """A state dict as it was found, and what was found beside it.
+
+    Attributes:
+        path: What was asked for.
+        state: Entries under the names that the file gives them; not yet looked at.
+        container: "torch", "safetensors", "deepspeed" or "run".
+        epoch: Epoch just finished, "best", or None where unknown.
+        step: Steps done, or None where unknown.
+        args: Options of the program that wrote it.
+        card: Our own description of the network.
+        config: Transformers' description of the network.
+        others: What else the file holds and what is not read.
+    """
+
+    path: Path
+    state: dict[str, Any]
+    container: str
+    epoch: int | str | None = None
+    step: int | None = None
+    args: dict[str, Any] = field(default_factory=dict)
+    card: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    others: tuple[str, ...] = ()
+
+
+def read_raw(path: str | Path, key: str | None = None) -> RawCheckpoint:
+    """Open a checkpoint of whatever kind.
+
+    Args:
+        path: A ``.pth``, ``.pt``, ``.bin`` or ``.safetensors`` file (its content counts, not its name), a directory of
+            Transformers or DeepSpeed, one of our checkpoints, or a run's output (its newest whole checkpoint).
+        key: Where in a file's dict the weights are, alternatives separated by ``|``; None for the usual places.
+
+    Raises:
+        UserError: If there is nothing, it is damaged, or it would run code.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            return _read_directory(path, key)
+        if not path.is_file():
+            raise UserError(f"{path}: no such file or directory; expected a checkpoint")
+        if path.name == WEIGHTS and (path.parent / META).is_file():
+            return _read_own(Checkpoint.open(path.parent), path)
+        raw = _read_file(path, key)
+        config = path.parent / CONFIG
+        if raw.path.name.startswith(("model", "pytorch_model")) and config.is_file():
+            return replace(raw, config=_read_json(config))
+        return raw
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _read_directory(path: Path, key: str | None) -> RawCheckpoint:
+    if (path / META).is_file():
+        return _read_own(Checkpoint.open(path), path)
+    if (path / CONFIG).is_file():
+        return replace(_read_shards(path, key), path=path, config=_read_json(path / CONFIG))
+    tag = (path / "latest").read_text(errors="replace").strip() if (path / "latest").is_file() else "."
+    for folder in (path, path / tag):
+        if (folder / DEEPSPEED_FILE).is_file():
+            return replace(_read_file(folder / DEEPSPEED_FILE, key), path=path)
+    newest = CheckpointStore(path / "checkpoints").newest() or CheckpointStore(path).newest()
+    if newest is not None:
+        return _read_own(newest, path)
+    raise UserError(
+        f"{path}: no whole checkpoint there; expected a run's output, one of its checkpoints, or a directory of "
+        f"Transformers ({CONFIG} and weights) or DeepSpeed ({DEEPSPEED_FILE})"
+    )
+
+
+def _read_own(checkpoint: Checkpoint, asked: Path) -> RawCheckpoint:
+    meta = checkpoint.meta
+    return RawCheckpoint(
+        asked,
+        dict(checkpoint.weights()),
+        "run",
+        epoch=meta.get("epoch"),
+        step=checkpoint.step,
+        args=_plain(meta.get("args") or {}),
+        card=meta.get("model") or {},
+    )
+
+
+def _read_shards(path: Path, key: str | None) -> RawCheckpoint:
+    """The weights beside a ``config.json``: one file, or several with an index."""
+    for name in (WEIGHTS, "pytorch_model.bin"):
+        if (path / name).is_file():
+            return _read_file(path / name, key)
+        index = path / f"{name}.index.json"
+        if index.is_file():
+            shards = _read_json(index).get("weight_map")
+            if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
+                raise UserError(f"{index}: damaged: expected a weight_map of names to files")
+            # A name with a directory in it would lead out of the checkpoint.
+            files = [path / Path(shard).name for shard in sorted(set(shards.values()))]
+            state: dict[str, Any] = {}
+            for file in files:
+                state |= _read_file(file, key).state
+            return RawCheckpoint(path, state, "safetensors")
+    raise UserError(f"{path}: has {CONFIG} but no weights; expected {WEIGHTS} or pytorch_model.bin")
+
+
+def _read_file(path: Path, key: str | None) -> RawCheckpoint:
+    if not path.stat().st_size:
+        raise UserError(f"{path}: is empty; expected a checkpoint")
+    with path.open("rb") as file:
+        start = file.read(9)
+    # A safetensors file begins with the length of its header and the header's brace.
+    if start[8:] == b"{" or path.suffix == ".safetensors":
+        tensors, description = read_tensors(path)
+        epoch, step = description.get("epoch"), description.get("step")
+        return RawCheckpoint(path, dict(tensors), "safetensors", epoch, step, card=description.get("model") or {})
+    return _from_dict(path, read_pickled(path), key)
+
+
+def _from_dict(path: Path, content: Any, key: str | None) -> RawCheckpoint:
+    if not isinstance(content, Mapping):
+        raise UserError(f"{path}: holds a {type(content).__name__}; expected a dict of weights")
+    names = key.split("|") if key else STATE_KEYS
+    found = next((name for name in names if name in content), None)
+    if found is None:
+        if key:
+            raise UserError(f"{path}: has no {key!r}; it holds {', '.join(sorted(map(str, content))[:12])}")
+        return RawCheckpoint(path, _named(path, content), "torch")
+    state = _named(path, content[found])
+    others = tuple(sorted(str(name) for name in content if name not in {found, "epoch", "args", "adamae", "step"}))
+    deepspeed = found == "module" and any(str(name).startswith("ds_") for name in content)
+    if deepspeed:
+        _check_deepspeed(path, content, state)
+    epoch, step = content.get("epoch"), content.get("global_steps", content.get("step"))
+    return RawCheckpoint(
+        path,
+        state,
+        "deepspeed" if deepspeed else "torch",
+        epoch=epoch if isinstance(epoch, int | str) else None,
+        step=step if isinstance(step, int) else None,
+        args=_plain(content.get("args") or {}),
+        card=_card(path, content.get("adamae")),
+        others=others,
+    )
+
+
+def _named(path: Path, state: Any) -> dict[str, Any]:
+    if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
+        raise UserError(f"{path}: its weights are a {type(state).__name__}; expected a dict from names to tensors")
+    if not state:
+        raise UserError(f"{path}: holds no weights")
+    return dict(state)
+
+
+def _check_deepspeed(path: Path, content: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    if content.get("mp_world_size", 1) not in (1, None):
+        raise UserError(f"{path}: one of {content['mp_world_size']} model-parallel parts; expected the whole model")
+    if any(isinstance(value, Tensor) and not value.numel() for value in state.values()):
+        raise UserError(f"{path}: ZeRO stage 3 keeps the weights elsewhere; use its zero_to_fp32.py first")
+
+
+def _card(path: Path, text: Any) -> dict[str, Any]:
+    """Our description inside a ``.pth``: JSON, so that no reader has to know our classes."""
+    if text is None:
+        return {}
+    try:
+        card = json.loads(text)["model"]
+        if not isinstance(card, dict):
+            raise TypeError
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: damaged: its description cannot be read") from error
+    return card
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: damaged: not JSON") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: damaged: expected a JSON object, got a {type(content).__name__}")
+    return content
+
+
+def _plain(args: Any) -> dict[str, Any]:
+    """Options as JSON can hold them; what it cannot becomes text."""
+    pairs = vars(args) if isinstance(args, argparse.Namespace) else args
+    if not isinstance(pairs, Mapping):
+        return {}
+    return {str(name): _plain_value(value) for name, value in pairs.items()}
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_plain_value(item) for item in value]
+    if hasattr(value, "item") and not isinstance(value, Tensor):
+        value = value.item()
+    return value if isinstance(value, bool | int | float | str | None) else repr(value)
