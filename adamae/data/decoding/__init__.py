@@ -1,0 +1,49 @@
+"""Decoder back ends behind one protocol. Each is imported only when it is named."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+
+from adamae.data.decoding.protocol import DecodeError, OpenVideo, VideoReader
+from adamae.errors import UserError
+
+__all__ = ["DECODERS", "DecodeError", "OpenVideo", "VideoReader", "get_decoder", "installed_decoders"]
+
+# Name on the command line -> (package that must be installed, module that wraps it).
+DECODERS = {
+    "pyav": ("av", "adamae.data.decoding.pyav"),
+    "decord": ("decord", "adamae.data.decoding.decord"),
+    "torchcodec": ("torchcodec", "adamae.data.decoding.torchcodec"),
+}
+
+
+def installed_decoders() -> list[str]:
+    """Names of the back ends whose package is installed, without importing any."""
+    return [name for name, (package, _) in DECODERS.items() if find_spec(package) is not None]
+
+
+def get_decoder(name: str = "pyav") -> OpenVideo:
+    """The function of a back end that opens a video.
+
+    Args:
+        name: A key of :data:`DECODERS`.
+
+    Raises:
+        UserError: The name is unknown, or its package is not installed or cannot be loaded.
+    """
+    if name not in DECODERS:
+        raise UserError(f"decoder is {name!r}, expected one of {', '.join(DECODERS)}")
+    package, module = DECODERS[name]
+    if find_spec(package) is None:
+        installed = ", ".join(installed_decoders()) or "none"
+        raise UserError(
+            f"decoder {name!r} needs the package {package!r}, which is not installed; installed: {installed}"
+        )
+    try:
+        opener: OpenVideo = import_module(module).open_video
+    except (ImportError, OSError, RuntimeError) as error:
+        hint = " (torchcodec needs FFmpeg 4 to 8 as shared libraries)" if name == "torchcodec" else ""
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(f"decoder {name!r} is installed but cannot be loaded: {reason}{hint}") from error
+    return opener

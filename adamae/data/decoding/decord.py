@@ -1,0 +1,66 @@
+"""decord back end. Known to return wrong frames on some files; see DATASET.md before choosing it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import decord
+import numpy as np
+
+from adamae.data.decoding.protocol import DecodeError, check_file, one_line, spread, unique_sorted
+
+# Damage is reported by exception, with the file's name; the library's own lines would tear the progress bar.
+decord.logging.set_level(decord.logging.QUIET)
+
+
+def open_video(path: str) -> DecordReader:
+    """Open ``path`` (see ``protocol.VideoReader``).
+
+    Raises:
+        DecodeError: Missing, empty, not a video, or without a frame.
+    """
+    check_file(path)
+    return DecordReader(path)
+
+
+class DecordReader:
+    """One video, decoded by one thread.
+
+    Args:
+        path: A video file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        try:
+            self._reader = decord.VideoReader(path, ctx=decord.cpu(0), num_threads=1)
+            self.fps = float(self._reader.get_avg_fps())
+        except (decord.DECORDError, RuntimeError) as error:
+            raise DecodeError(path, f"not a video that decord can read ({one_line(error)})") from None
+        if not self.num_frames:
+            raise DecodeError(path, "no frame could be decoded")
+
+    @cached_property
+    def num_frames(self) -> int:
+        """How many frames the file's index names."""
+        return len(self._reader)
+
+    def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """See ``protocol.VideoReader.read``."""
+        wanted, rows = unique_sorted(indices, self.num_frames)
+        try:
+            frames: np.ndarray = self._reader.get_batch(wanted).asnumpy()
+        except (decord.DECORDError, RuntimeError) as error:
+            raise DecodeError(self._path, f"damaged: {one_line(error)}") from None
+        return spread(frames, rows)
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._reader = None
+
+    def __enter__(self) -> DecordReader:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()

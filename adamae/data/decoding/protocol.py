@@ -1,0 +1,107 @@
+"""What every decoder back end gives: a reader that turns frame numbers into upright RGB frames."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from adamae.errors import UserError
+
+
+class DecodeError(UserError):
+    """A video that cannot be read: missing, empty, damaged, or not a video.
+
+    Args:
+        path: The file.
+        reason: What is wrong with it, in one line.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[DecodeError], tuple[str, str]]:
+        """Travel from a loader worker to the main process, which rebuilds an exception from its arguments."""
+        return DecodeError, (self.path, self.reason)
+
+
+class VideoReader(Protocol):
+    """One open video. Frames are numbered from 0 in the order in which they are shown."""
+
+    @property
+    def num_frames(self) -> int:
+        """How many frames can be decoded, at least 1."""
+
+    @property
+    def fps(self) -> float:
+        """Average frames per second, 0 where the file does not tell."""
+
+    def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Frames as uint8 (T, H, W, 3) RGB, upright.
+
+        Args:
+            indices: (T,) frame numbers in any order, repeats allowed, each within 0 .. num_frames - 1.
+
+        Raises:
+            DecodeError: A wanted frame is damaged.
+            IndexError: A frame number lies outside the video.
+        """
+
+    def close(self) -> None:
+        """Give the file back."""
+
+    def __enter__(self) -> VideoReader: ...
+
+    def __exit__(self, *raised: object) -> None: ...
+
+
+OpenVideo = Callable[[str], VideoReader]
+
+
+def unique_sorted(indices: Sequence[int] | np.ndarray, num_frames: int) -> tuple[list[int], np.ndarray]:
+    """Split wanted frame numbers into what to decode and where it goes.
+
+    Returns:
+        The sorted distinct numbers, and the (T,) rows of those that give ``indices`` back.
+
+    Raises:
+        IndexError: A number lies outside 0 .. num_frames - 1, or there is none.
+    """
+    wanted = np.asarray(indices, dtype=np.int64)
+    if wanted.ndim != 1 or not wanted.size or wanted.min() < 0 or wanted.max() >= num_frames:
+        raise IndexError(f"frame numbers {wanted.tolist()} do not lie within a video of {num_frames} frames")
+    distinct, rows = np.unique(wanted, return_inverse=True)
+    return distinct.tolist(), rows
+
+
+def check_file(path: str) -> None:
+    """Refuse what no decoder needs to look at, in words that do not depend on the decoder.
+
+    Raises:
+        DecodeError: The file is missing, empty, a directory, or may not be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            first = file.read(1)
+    except FileNotFoundError:
+        raise DecodeError(path, "no such file") from None
+    except OSError as error:
+        raise DecodeError(path, f"cannot be opened ({error.strerror})") from None
+    if not first:
+        raise DecodeError(path, "the file is empty")
+
+
+def spread(frames: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Distinct frames (U, H, W, 3) as the (T, H, W, 3) that were asked for; not copied where that is the same."""
+    return frames if np.array_equal(rows, np.arange(len(frames))) else frames[rows]
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of a library's message, without times and places in the library's own source."""
+    first = str(error).strip().partition("\n")[0] or type(error).__name__
+    return re.sub(r".*\.(cc|cpp):\d+[:,]\s*", "", first)[:200]

@@ -1,0 +1,63 @@
+"""torchcodec back end, in its exact seeking mode. Needs FFmpeg's shared libraries; see DATASET.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+from torchcodec.decoders import VideoDecoder
+
+from adamae.data.decoding.protocol import DecodeError, check_file, one_line, spread, unique_sorted
+
+
+def open_video(path: str) -> TorchcodecReader:
+    """Open ``path`` (see ``protocol.VideoReader``).
+
+    Raises:
+        DecodeError: Missing, empty, not a video, or without a frame.
+    """
+    check_file(path)
+    return TorchcodecReader(path)
+
+
+class TorchcodecReader:
+    """One video, decoded by one thread.
+
+    Args:
+        path: A video file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        try:
+            self._decoder = VideoDecoder(path, seek_mode="exact", num_ffmpeg_threads=1, dimension_order="NHWC")
+        except (RuntimeError, ValueError) as error:
+            raise DecodeError(path, f"not a video that torchcodec can read ({one_line(error)})") from None
+        self.fps = float(self._decoder.metadata.average_fps or 0)
+        if not self.num_frames:
+            raise DecodeError(path, "no frame could be decoded")
+
+    @cached_property
+    def num_frames(self) -> int:
+        """How many frames a scan of the file's packets found."""
+        return len(self._decoder)
+
+    def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """See ``protocol.VideoReader.read``."""
+        wanted, rows = unique_sorted(indices, self.num_frames)
+        try:
+            frames: np.ndarray = self._decoder.get_frames_at(wanted).data.numpy()
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise DecodeError(self._path, f"damaged: {one_line(error)}") from None
+        return spread(frames, rows)
+
+    def close(self) -> None:
+        """Give the file back."""
+        del self._decoder
+
+    def __enter__(self) -> TorchcodecReader:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
