@@ -1,0 +1,8 @@
+"""``python -m adamae COMMAND``, for torchrun, deepspeed and srun; the same as ``adamae COMMAND``."""
+
+import sys
+
+from adamae.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""``adamae COMMAND``: finds the command, runs it, and turns errors into exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import adamae
+from adamae.errors import UserError
+from adamae.options.flags import did_you_mean
+
+# command: (module whose ``run`` takes the rest of the command line, what it is for)
+COMMANDS = {
+    "pretrain": ("adamae.cli.pretrain", "pre-train on a list or a folder of videos"),
+    "synthesize": ("adamae.cli.synthesize", "write a small labelled video data set in which only motion tells"),
+    "bench": ("adamae.cli.bench", "measure a training step, or the loading of a list"),
+}
+
+
+def usage() -> str:
+    """What ``adamae --help`` prints."""
+    commands = "\n".join(f"  {name:<12}{purpose}" for name, (_, purpose) in COMMANDS.items())
+    return f"""usage: adamae COMMAND [--option value ...]
+
+Video masked autoencoders that learn which tokens to look at.
+
+commands:
+{commands}
+
+adamae COMMAND --help tells every option of a command.
+"""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run a command line; the exit code is 0, 2 for what the person can mend, 130 after Ctrl-C.
+
+    Args:
+        words: The command line without the program's name; that of the process if None.
+    """
+    words = _without_local_rank(sys.argv[1:] if words is None else list(words))
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage(), end="")
+        return 0
+    if words[0] == "--version":
+        print(f"adamae {adamae.__version__}")
+        return 0
+    try:
+        return run_command(words[0], words[1:])
+    except UserError as error:
+        print(f"adamae: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def run_command(name: str, words: Sequence[str]) -> int:
+    """Run one command.
+
+    Raises:
+        UserError: If there is no such command.
+    """
+    if name not in COMMANDS:
+        hint = did_you_mean(name, COMMANDS) or f": expected one of {', '.join(COMMANDS)}"
+        raise UserError(f"unknown command {name!r}{hint}")
+    module, _ = COMMANDS[name]
+    code: int = importlib.import_module(module).run(words)
+    return code
+
+
+def _without_local_rank(words: list[str]) -> list[str]:
+    """Drop what the deepspeed launcher puts before the command; the environment says the same."""
+    return words[1:] if words and words[0].startswith(("--local_rank=", "--local-rank=")) else words

@@ -1,0 +1,221 @@
+"""One option as a dataclass field: its default, its help, and the values it takes.
+
+What a value may be follows from the field's annotation: ``bool``, ``int``, ``float``, ``str``, ``Literal`` (choices),
+``tuple[float, float]`` (several values) and any of them ``| None`` (written ``none``). Bounds are told to :func:`flag`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import types
+from collections.abc import Callable, Iterable
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from adamae.errors import UserError
+
+BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+# The metavar of a boolean. Never shown: its help names both its spellings instead of a value.
+SWITCH = "SWITCH"
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """An interval of numbers; None is no limit.
+
+    Attributes:
+        least: Smallest admitted value.
+        most: Largest admitted value.
+        above: Values must be larger.
+        below: Values must be smaller.
+    """
+
+    least: float | None = None
+    most: float | None = None
+    above: float | None = None
+    below: float | None = None
+
+    def hold(self, value: float) -> bool:
+        """Whether ``value`` is a finite number inside."""
+        return (
+            math.isfinite(value)
+            and (self.least is None or value >= self.least)
+            and (self.most is None or value <= self.most)
+            and (self.above is None or value > self.above)
+            and (self.below is None or value < self.below)
+        )
+
+    def __str__(self) -> str:
+        words = (("at least", self.least), ("above", self.above), ("at most", self.most), ("below", self.below))
+        return " and ".join(f"{word} {limit:g}" for word, limit in words if limit is not None)
+
+
+def flag(
+    default: Any,
+    text: str,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    aliases: tuple[str, ...] = (),
+    changes_result: bool = True,
+    positional: bool = False,
+    metavar: str | None = None,
+) -> Any:
+    """A dataclass field that is an option ``--name`` of the command line.
+
+    Args:
+        default: Value when nothing is typed; ``MISSING`` for a positional argument that is needed.
+        text: One phrase for ``--help`` and the tables of the guides.
+        least: Smallest admitted number.
+        most: Largest admitted number.
+        above: Numbers must be larger than this.
+        below: Numbers must be smaller than this.
+        aliases: Other names under which the option is accepted.
+        changes_result: Whether another value makes another result; False for what only concerns place and speed.
+        positional: An argument without a name.
+        metavar: What stands for the value in ``--help``.
+    """
+    metadata = {
+        "text": text,
+        "bounds": Bounds(least, most, above, below),
+        "aliases": aliases,
+        "changes_result": changes_result,
+        "positional": positional,
+        "metavar": metavar,
+    }
+    return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Flag:
+    """An option as the parser and the tables see it.
+
+    Attributes:
+        name: Field name; the option is ``--name``.
+        default: Value when nothing is typed.
+        kind: ``bool``, ``int``, ``float`` or ``str``: what one typed word becomes.
+        choices: The words admitted; empty for any.
+        optional: Whether ``none`` is admitted.
+        count: How many words it takes.
+        metadata: What :func:`flag` was told.
+    """
+
+    name: str
+    default: Any
+    kind: type
+    choices: tuple[str, ...]
+    optional: bool
+    count: int
+    metadata: Any
+
+    @property
+    def expected(self) -> str:
+        """What a value must be, in words."""
+        bounds = str(self.metadata["bounds"])
+        if self.choices:
+            words = f"one of {', '.join(self.choices)}"
+        elif self.kind is int:
+            words = f"a whole number {bounds}".strip()
+        elif self.kind is float:
+            words = f"a number {bounds}".strip()
+        else:
+            words = "true or false" if self.kind is bool else "a text"
+        return f"{words}, or none" if self.optional and not self.choices else words
+
+    @property
+    def metavar(self) -> str:
+        """What stands for the value in ``--help``."""
+        if self.metadata["metavar"]:
+            return str(self.metadata["metavar"])
+        if self.choices:
+            return f"{{{','.join(self.choices)}}}"
+        return {int: "N", float: "X", bool: SWITCH}.get(self.kind, "TEXT")
+
+    def parse(self, word: str) -> Any:
+        """One typed word as a value.
+
+        Raises:
+            ValueError: If it is not a value of this option; the message says what was got and what was expected.
+        """
+        if self.optional and word.lower() in ("none", "null"):
+            return None
+        try:
+            value = BOOLEANS[word.lower()] if self.kind is bool else self.kind(word)
+        except (KeyError, ValueError):
+            raise ValueError(f"got {word!r}, expected {self.expected}") from None
+        self.check(value)
+        return value
+
+    def check(self, value: Any) -> None:
+        """Raise a ValueError unless ``value`` is among the choices or within the bounds."""
+        if value is None and self.optional:
+            return
+        if self.choices and value not in self.choices:
+            raise ValueError(f"got {value!r}, expected {self.expected}{did_you_mean(str(value), self.choices)}")
+        if self.kind in (int, float) and not self.metadata["bounds"].hold(value):
+            raise ValueError(f"got {value}, expected {self.expected}")
+
+    def words(self, value: Any) -> list[str]:
+        """A value as the words one would type: the inverse of :meth:`parse`."""
+        values = value if isinstance(value, (tuple, list)) else [value]
+        return [_word(part) for part in values]
+
+
+def _word(value: Any) -> str:
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def flags_of(group: type) -> tuple[Flag, ...]:
+    """The options of a group, in the order in which they are written there."""
+    hints = get_type_hints(group)
+    return tuple(_read(entry, hints[entry.name]) for entry in fields(group))
+
+
+def _read(entry: Field[Any], hint: Any) -> Flag:
+    optional = get_origin(hint) in (Union, types.UnionType) and type(None) in get_args(hint)
+    if optional:
+        (hint,) = (part for part in get_args(hint) if part is not type(None))
+    choices: tuple[str, ...] = ()
+    count = 1
+    if get_origin(hint) is tuple:
+        count = len(get_args(hint))
+        hint = get_args(hint)[0]
+    elif get_origin(hint) is Literal:
+        choices = get_args(hint)
+        hint = str
+    return Flag(entry.name, entry.default, hint, choices, optional, count, entry.metadata)
+
+
+class OptionGroup:
+    """A dataclass of options that checks itself when it is built, from the command line or from Python."""
+
+    def __post_init__(self) -> None:
+        """Check every value.
+
+        Raises:
+            UserError: If a value is out of bounds or not among the choices.
+        """
+        for option in flags_of(type(self)):
+            value = getattr(self, option.name)
+            for part in value if option.count > 1 and value is not None else (value,):
+                _complain(option.name, option.check, part)
+
+
+def _complain(name: str, check: Callable[[Any], None], value: Any) -> None:
+    try:
+        check(value)
+    except ValueError as error:
+        raise UserError(f"{name}: {error}") from None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """``; did you mean 'near'?`` where something known is near, else nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""

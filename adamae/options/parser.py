@@ -1,0 +1,255 @@
+"""From groups of options to a command line, and from a command line to groups of options.
+
+The parser is argparse's. Before it sees the words they are brought into one spelling: hyphens in an option's name
+become underscores, and a switch gets its value, so that ``--pin-mem``, ``--pin_mem True``, ``--no_pin_mem`` and
+``--pin_mem=false`` all mean what they say. Presets are read by the same parser, before what was typed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, Generic, NoReturn, TypeVar, get_type_hints
+
+from adamae.errors import UserError
+from adamae.options.flags import BOOLEANS, SWITCH, Flag, OptionGroup, did_you_mean, flags_of
+from adamae.options.presets import Preset, find_preset
+from adamae.options.published import Answer
+
+Options = TypeVar("Options")
+_NOTES = "notes"
+
+
+@dataclass(frozen=True)
+class Parsed(Generic[Options]):
+    """What a command line meant.
+
+    Attributes:
+        options: The groups of options.
+        presets: The presets that were asked for with ``--config``, in their order.
+        recipe: The options that those presets alone would have given; None without any.
+        notes: What the person should know about options that were accepted and do nothing.
+    """
+
+    options: Options
+    presets: tuple[Preset, ...] = ()
+    recipe: Options | None = None
+    notes: tuple[str, ...] = ()
+
+
+class OptionParser(Generic[Options]):
+    """The command line of one command.
+
+    Args:
+        options: A dataclass whose fields are option groups.
+        prog: What the person typed to get here, for the usage line.
+        description: One sentence.
+        examples: Whole command lines, for the end of ``--help``.
+        foreign: Flags of other programs' launch scripts and what is answered to them.
+        preset_folder: Where ``--config NAME`` looks, below ``configs``; None if the command has no presets.
+    """
+
+    def __init__(
+        self,
+        options: type[Options],
+        *,
+        prog: str,
+        description: str,
+        examples: Sequence[str] = (),
+        foreign: Mapping[str, Answer] | None = None,
+        preset_folder: str | None = None,
+    ) -> None:
+        self._options = options
+        self._groups = groups_of(options)
+        self._preset_folder = preset_folder
+        epilog = "examples:\n" + "\n".join(f"  {example}" for example in examples) if examples else None
+        self._parser = _Parser(
+            prog=prog, description=description, epilog=epilog, formatter_class=_Help, allow_abbrev=False, add_help=False
+        )
+        general = self._parser.add_argument_group("General")
+        general.add_argument("-h", "--help", action="help", help="show this and leave")
+        if preset_folder is not None:
+            general.add_argument(
+                "--config",
+                action="append",
+                metavar="NAME",
+                help=f"a preset of configs/{preset_folder} or a YAML file; what is typed wins over it",
+            )
+        for group in self._groups.values():
+            section = self._parser.add_argument_group(*_title(group))
+            for option in flags_of(group):
+                _add(section, option)
+        for name, answer in (foreign or {}).items():
+            self._parser.add_argument(
+                f"--{name}", action=_Foreign, nargs=answer.nargs, answer=answer, dest=_NOTES, help=argparse.SUPPRESS
+            )
+        names = self._parser.option_names
+        self._switches = {name for name, action in names.items() if action.metavar == SWITCH}
+        self._known = {*names, *(f"--no_{name[2:]}" for name in self._switches)}
+
+    @property
+    def known(self) -> list[str]:
+        """Every option that is accepted, with its dashes."""
+        return sorted(self._known)
+
+    def parse(self, words: Sequence[str]) -> Parsed[Options]:
+        """Read a command line.
+
+        Raises:
+            UserError: If an option is unknown or a value is not one, typed or in a preset.
+        """
+        names, words = self._take_presets(words)
+        presets: list[Preset] = []
+        for name in names:
+            presets += find_preset(name, self._preset_folder or "").expand()
+        state = argparse.Namespace()
+        for preset in presets:
+            with preset.blamed():
+                self._read(preset.words(), state)
+        recipe = self._collect(state) if presets else None
+        self._read(words, state)
+        return Parsed(self._collect(state), tuple(presets), recipe, tuple(getattr(state, _NOTES, None) or ()))
+
+    def _take_presets(self, words: Sequence[str]) -> tuple[list[str], Sequence[str]]:
+        if self._preset_folder is None:
+            return [], words
+        finder = _Parser(prog=self._parser.prog, add_help=False, allow_abbrev=False)
+        finder.add_argument("--config", action="append", default=[])
+        found, others = finder.parse_known_args(list(words))
+        return found.config, others
+
+    def _read(self, words: Sequence[str], state: argparse.Namespace) -> None:
+        _, strange = self._parser.parse_known_args(self._one_spelling(words), state)
+        for word in strange:
+            if word.startswith("--"):
+                name = word.partition("=")[0]
+                near = did_you_mean("--" + name[2:].replace("-", "_"), self.known)
+                raise UserError(f"unknown option {name}{near or f'; {self._parser.prog} --help lists them'}")
+        if strange:
+            raise UserError(f"unexpected argument {strange[0]!r}")
+
+    def _one_spelling(self, words: Sequence[str]) -> list[str]:
+        spelled: list[str] = []
+        for word in words:
+            name, equals, value = word.partition("=")
+            plain = "--" + name[2:].replace("-", "_")
+            if word.startswith("--") and plain in self._known:
+                word = plain + equals + value
+            previous = spelled[-1] if spelled else ""
+            if previous in self._switches and word.lower() in BOOLEANS:
+                spelled[-1] = f"{previous}={word}"
+            else:
+                spelled.append(word)
+        return [self._with_value(word) for word in spelled]
+
+    def _with_value(self, word: str) -> str:
+        """``--switch`` and ``--no_switch`` with their value written out."""
+        if word in self._switches:
+            return f"{word}=true"
+        positive = word.replace("--no_", "--", 1)
+        return f"{positive}=false" if positive != word and positive in self._switches else word
+
+    def _collect(self, state: argparse.Namespace) -> Options:
+        values = {
+            field: group(**{option.name: getattr(state, option.name) for option in flags_of(group)})
+            for field, group in self._groups.items()
+        }
+        return self._options(**values)
+
+
+def groups_of(options: type) -> dict[str, type[OptionGroup]]:
+    """The groups of a command's options by field name."""
+    hints = get_type_hints(options)
+    return {entry.name: hints[entry.name] for entry in fields(options)}
+
+
+def _title(group: type) -> tuple[str, str]:
+    sentence = (group.__doc__ or "").strip().splitlines()[0].rstrip(".")
+    return group.__name__.removesuffix("Options"), sentence
+
+
+def _add(section: argparse._ArgumentGroup, option: Flag) -> None:
+    def convert(word: str) -> Any:
+        try:
+            return option.parse(word)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    details: dict[str, Any] = {
+        "type": convert,
+        "metavar": SWITCH if option.kind is bool else option.metavar,
+        "help": _help(option),
+    }
+    if option.count > 1:
+        details |= {"nargs": option.count, "action": _Several}
+    if option.metadata["positional"]:
+        section.add_argument(option.name, **details)
+        return
+    names = [f"--{name}" for name in (option.name, *option.metadata["aliases"])]
+    section.add_argument(*names, dest=option.name, default=option.default, **details)
+
+
+def _help(option: Flag) -> str:
+    text = option.metadata["text"].replace("%", "%%")
+    if option.default is MISSING:
+        return text
+    return f"{text} (default: {' '.join(option.words(option.default))})"
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argparse parser whose complaints are one line of the project."""
+
+    @property
+    def option_names(self) -> Mapping[str, argparse.Action]:
+        return self._option_string_actions
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message.removeprefix("argument "))
+
+
+class _Several(argparse.Action):
+    """Several words as a tuple."""
+
+    def __call__(self, _: Any, namespace: argparse.Namespace, values: Any, __: str | None = None) -> None:
+        setattr(namespace, self.dest, tuple(values))
+
+
+class _Foreign(argparse.Action):
+    """A flag of another program: noted, translated, or refused with what to use instead."""
+
+    def __init__(self, *args: Any, answer: Answer, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._answer = answer
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, _: Any, option: str | None = None
+    ) -> None:
+        if self._answer.refused:
+            raise UserError(f"{option}: {self._answer.text}")
+        for name, value in self._answer.sets.items():
+            if getattr(namespace, name) == parser.get_default(name):
+                setattr(namespace, name, value)
+        if self._answer.text:
+            note = f"{option}: {self._answer.text}"
+            seen = getattr(namespace, self.dest, None) or []
+            setattr(namespace, self.dest, seen if note in seen else [*seen, note])
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Help in which a switch is written as one would type it."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=34, width=118)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        first = action.option_strings[0]
+        if action.metavar == SWITCH:
+            return f"{first}, --no_{first[2:]}"
+        return f"{first} {' '.join([str(action.metavar)] * (action.nargs if isinstance(action.nargs, int) else 1))}"
+
+    def _format_usage(self, usage: Any, actions: Any, groups: Any, prefix: Any) -> str:
+        places = "".join(f" {action.metavar}" for action in actions if not action.option_strings)
+        return f"usage: {self._prog}{places} [--option value ...]\n\n"

@@ -1,0 +1,111 @@
+"""Presets: YAML files of options, by name or by path.
+
+A preset is a flat mapping from option names to values. It stands for the command line that types them, so the
+command's own parser checks it. Its key ``config`` names another preset that is read before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adamae.errors import UserError
+from adamae.options.flags import did_you_mean
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def configs_folder() -> Path:
+    """The folder ``configs``: of the repository, or the copy that an installed package carries."""
+    beside = _PACKAGE.parent / "configs"
+    return beside if beside.is_dir() else _PACKAGE / "configs"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A file of options.
+
+    Attributes:
+        path: Where it lies.
+        values: Option names and values.
+    """
+
+    path: Path
+    values: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending."""
+        return self.path.stem
+
+    def words(self) -> list[str]:
+        """The command line that the preset stands for."""
+        return [word for key, value in self.values.items() if key != "config" for word in _typed(key, value)]
+
+    def expand(self, seen: tuple[Path, ...] = ()) -> list[Preset]:
+        """The preset with those that it is built on, in the order in which they are read."""
+        if self.path in seen:
+            raise UserError(f"{self.path}: config = {self.values['config']!r} leads back to this file")
+        if "config" not in self.values:
+            return [self]
+        base = find_preset(str(self.values["config"]), self.path.parent.name, beside=self.path.parent)
+        return [*base.expand((*seen, self.path)), self]
+
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Name the file in the complaints about what it says."""
+        try:
+            yield
+        except UserError as error:
+            raise UserError(f"{self.path}: {str(error).replace('--', '')}") from None
+
+
+def find_preset(name: str, folder: str, beside: Path | None = None) -> Preset:
+    """The preset called ``name``, or the one in the file ``name``.
+
+    Args:
+        name: A name in ``configs/folder``, or a path.
+        folder: The command's folder below ``configs``.
+        beside: Where relative paths start from; the current folder if None.
+
+    Raises:
+        UserError: If there is no such preset, or the file is not a mapping of options.
+    """
+    path = Path(name) if beside is None else beside / name
+    if path.is_file():
+        return Preset(path.resolve(), _read(path))
+    home = configs_folder() / folder
+    named = home / f"{name}.yaml"
+    if named.is_file():
+        return Preset(named, _read(named))
+    if name.endswith((".yaml", ".yml")):
+        raise UserError(f"--config {name}: no such file")
+    known = sorted(path.stem for path in home.glob("*.yaml"))
+    hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
+    raise UserError(f"--config {name}: no such file and no preset of that name{hint}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise UserError(f"{path}: expected lines of the form 'option: value'")
+    return content
+
+
+def _typed(key: str, value: Any) -> list[str]:
+    """``key: value`` as the words one would type."""
+    if isinstance(value, list):
+        return [f"--{key}", *(str(part) for part in value)]
+    if isinstance(value, bool):
+        return [f"--{key}={str(value).lower()}"]
+    return [f"--{key}={'none' if value is None else value}"]

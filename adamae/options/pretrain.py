@@ -1,0 +1,118 @@
+"""The options of ``adamae pretrain``, and what several of them say together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from adamae.errors import UserError
+from adamae.options.groups import (
+    ClipOptions,
+    DataOptions,
+    LogOptions,
+    LossOptions,
+    ModelOptions,
+    OptimizerOptions,
+    RunOptions,
+    SamplerOptions,
+)
+from adamae.options.parser import OptionParser, Parsed
+from adamae.options.published import PRETRAIN_ANSWERS
+from adamae.options.record import differences, flatten
+
+EXAMPLES = (
+    "adamae pretrain --data_path videos/ --output_dir runs/first",
+    "adamae pretrain --config quickstart --data_path runs/motion/train.csv --output_dir runs/quickstart",
+    "torchrun --nproc_per_node 2 -m adamae pretrain --data_path train.csv --output_dir runs/two",
+    "deepspeed --num_gpus 8 --module adamae pretrain --config adamae_k400_base --data_path k.csv --output_dir runs/k",
+)
+
+
+@dataclass(frozen=True)
+class PretrainOptions:
+    """Everything that decides a pre-training run."""
+
+    data: DataOptions = field(default_factory=DataOptions)
+    clip: ClipOptions = field(default_factory=ClipOptions)
+    model: ModelOptions = field(default_factory=ModelOptions)
+    sampler: SamplerOptions = field(default_factory=SamplerOptions)
+    loss: LossOptions = field(default_factory=LossOptions)
+    optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
+    run: RunOptions = field(default_factory=RunOptions)
+    log: LogOptions = field(default_factory=LogOptions)
+
+    def clips_per_step(self, world_size: int) -> int:
+        """Clips that make one step, over all processes."""
+        given = self.optimizer.total_batch_size
+        return self.data.batch_size * world_size * self.optimizer.update_freq if given is None else given
+
+    def for_processes(self, world_size: int) -> PretrainOptions:
+        """The same with both ``update_freq`` and ``total_batch_size`` as this many processes need them.
+
+        Raises:
+            UserError: If the total does not divide, or contradicts an ``update_freq`` that was given.
+        """
+        total, batch = self.clips_per_step(world_size), self.data.batch_size * world_size
+        if total % batch:
+            raise UserError(
+                f"--total_batch_size {total}: expected a multiple of {batch}, "
+                f"which is --batch_size {self.data.batch_size} times {world_size} processes"
+            )
+        update_freq = total // batch
+        if self.optimizer.update_freq not in (1, update_freq):
+            raise UserError(
+                f"--update_freq {self.optimizer.update_freq} with --total_batch_size {total}: "
+                f"expected {update_freq}, or only one of the two"
+            )
+        return replace(self, optimizer=replace(self.optimizer, update_freq=update_freq, total_batch_size=total))
+
+    @property
+    def warmup_epochs(self) -> float:
+        """Epochs of warm-up: a twentieth of all where none are given, as in the published 40 of 800."""
+        given = self.optimizer.warmup_epochs
+        return self.optimizer.epochs / 20 if given is None else given
+
+
+def pretrain_parser() -> OptionParser[PretrainOptions]:
+    """The command line of ``adamae pretrain``."""
+    return OptionParser(
+        PretrainOptions,
+        prog="adamae pretrain",
+        description="Pre-train a video masked autoencoder on a list or a folder of videos.",
+        examples=EXAMPLES,
+        foreign=PRETRAIN_ANSWERS,
+        preset_folder="pretrain",
+    )
+
+
+def reading(options: PretrainOptions) -> str:
+    """In which way the run reads the method, where the paper and its published code differ."""
+    if options.sampler.mask_type != "learnable":
+        return f"masks: {options.sampler.mask_type}, nothing is learned about them"
+    code = options.loss.sampling_reduction == "mean", not options.loss.detach_sampler_input
+    if all(code):
+        name = "the published code's reading throughout"
+    else:
+        name = "the paper's reading throughout" if not any(code) else "a reading of its own"
+    reduction = "averaged" if code[0] else "summed"
+    reach = "reaches the tokenizer" if code[1] else "stays out of the tokenizer"
+    return f"{name}: sampling loss {reduction} over the target tokens, its gradient {reach}"
+
+
+def recipe_lines(parsed: Parsed[PretrainOptions], world_size: int) -> Sequence[str]:
+    """What a run says about its recipe: its name, its reading, and where the run departs from it."""
+    if parsed.recipe is None:
+        return [f"reading: {reading(parsed.options)}"]
+    name = parsed.presets[-1].name
+    changed = differences(_what_counts(parsed.recipe, world_size), _what_counts(parsed.options, world_size))
+    return [
+        f"recipe {name}: {reading(parsed.options)}",
+        f"differs from its recipe in {', '.join(changed)}" if changed else "follows its recipe",
+    ]
+
+
+def _what_counts(options: PretrainOptions, world_size: int) -> dict[str, Any]:
+    """The options that change the result, of which only the product of the three batch sizes does."""
+    total = {"total_batch_size": options.clips_per_step(world_size)}
+    return flatten(options, only_what_changes_the_result=True) | total

@@ -1,0 +1,91 @@
+"""What is answered to the flags of the published VideoMAE and AdaMAE launch scripts that are no options here.
+
+A flag that is an option under the same name does not appear. ``test_published_flags`` walks the published list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What happens to a flag.
+
+    Attributes:
+        text: One line that the person reads; empty for nothing worth saying.
+        nargs: How many words follow it, in argparse's notation.
+        refused: Whether the command stops.
+        sets: Options that it stands for, where they were not typed themselves.
+    """
+
+    text: str = ""
+    nargs: int | str | None = None
+    refused: bool = False
+    sets: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def _instead(text: str) -> Answer:
+    return Answer(text, nargs="*", refused=True)
+
+
+_LAUNCHER = "does nothing here: torchrun, deepspeed or srun tell each process its place"
+_FINE_TUNING = "belongs to fine-tuning; pre-training has no"
+
+PRETRAIN_ANSWERS: Mapping[str, Answer] = {
+    "warmup_lr": Answer("does nothing, as in the published code: the warm-up starts at zero"),
+    "softmax_temp": Answer("does nothing, as in the published code; --sampler_temperature is what the name promises"),
+    "momentum": Answer("does nothing, as in the published code: AdamW has betas instead, see --opt_betas"),
+    "color_jitter": Answer("does nothing, as in the published pre-training, which changes no colours"),
+    "train_interpolation": Answer("does nothing, as in the published pre-training, which resizes bilinearly"),
+    "start_epoch": Answer("does nothing: a checkpoint knows where to go on, see --resume"),
+    "auto_resume": Answer(nargs=0, sets={"resume": "auto"}),
+    "no_auto_resume": Answer(nargs=0, sets={"resume": "none"}),
+    "world_size": Answer(_LAUNCHER),
+    # The deepspeed launcher adds this one by itself, so it is not worth a note.
+    "local_rank": Answer(),
+    "dist_on_itp": Answer(_LAUNCHER, nargs=0),
+    "dist_url": Answer(_LAUNCHER),
+    "enable_deepspeed": Answer(nargs=0, sets={"engine": "deepspeed"}),
+    "finetune": _instead("belongs to fine-tuning; to go on from a pre-training checkpoint use --resume PATH"),
+    "model_key": _instead("belongs to fine-tuning; --resume PATH needs no key"),
+    "model_prefix": _instead("belongs to fine-tuning; --resume PATH needs no prefix"),
+    "drop": _instead("belongs to fine-tuning; in pre-training only the sampler has dropout, see --sampler_drop_rate"),
+    "attn_drop_rate": _instead(f"{_FINE_TUNING} dropout of attention weights; see --sampler_drop_rate and --drop_path"),
+    "disable_eval_during_finetuning": _instead(f"{_FINE_TUNING} evaluation; leave it out"),
+    "model_ema": _instead(f"{_FINE_TUNING} averaged weights; leave it out"),
+    "model_ema_decay": _instead(f"{_FINE_TUNING} averaged weights; leave it out"),
+    "model_ema_force_cpu": _instead(f"{_FINE_TUNING} averaged weights; leave it out"),
+    "layer_decay": _instead(f"{_FINE_TUNING} learning rate per layer; use --lr"),
+    "num_sample": _instead("belongs to fine-tuning; one clip is taken from each video, see --batch_size"),
+    "aa": _instead(f"{_FINE_TUNING} RandAugment; use --flip"),
+    "smoothing": _instead(f"{_FINE_TUNING} labels to smooth; leave it out"),
+    "crop_pct": _instead(f"{_FINE_TUNING} test crops; leave it out"),
+    "short_side_size": _instead(f"{_FINE_TUNING} test views; use --input_size"),
+    "test_num_segment": _instead(f"{_FINE_TUNING} test views; leave it out"),
+    "test_num_crop": _instead(f"{_FINE_TUNING} test views; leave it out"),
+    "num_segments": _instead("belongs to fine-tuning; one frame from each part of a video: --frame_sampling segment"),
+    "reprob": _instead(f"{_FINE_TUNING} random erasing; leave it out"),
+    "remode": _instead(f"{_FINE_TUNING} random erasing; leave it out"),
+    "recount": _instead(f"{_FINE_TUNING} random erasing; leave it out"),
+    "resplit": _instead(f"{_FINE_TUNING} random erasing; leave it out"),
+    "mixup": _instead(f"{_FINE_TUNING} labels to mix; leave it out"),
+    "cutmix": _instead(f"{_FINE_TUNING} labels to mix; leave it out"),
+    "cutmix_minmax": _instead(f"{_FINE_TUNING} labels to mix; leave it out"),
+    "mixup_prob": _instead(f"{_FINE_TUNING} labels to mix; leave it out"),
+    "mixup_switch_prob": _instead(f"{_FINE_TUNING} labels to mix; leave it out"),
+    "mixup_mode": _instead(f"{_FINE_TUNING} labels to mix; leave it out"),
+    "init_scale": _instead(f"{_FINE_TUNING} head to scale; leave it out"),
+    "use_mean_pooling": _instead(f"{_FINE_TUNING} pooling; leave it out"),
+    "use_cls": _instead(f"{_FINE_TUNING} pooling; leave it out"),
+    "eval_data_path": _instead(f"{_FINE_TUNING} evaluation; use --data_path"),
+    "nb_classes": _instead(f"{_FINE_TUNING} classes; leave it out"),
+    "data_set": _instead("belongs to fine-tuning; --config adamae_ssv2_base or adamae_k400_base is its recipe here"),
+    "save_ckpt": _instead("belongs to fine-tuning; pre-training always saves, see --save_ckpt_freq"),
+    "no_save_ckpt": _instead("belongs to fine-tuning; pre-training always saves, see --save_ckpt_freq"),
+    "eval": _instead(f"{_FINE_TUNING} evaluation; leave it out"),
+    "dist_eval": _instead(f"{_FINE_TUNING} evaluation; leave it out"),
+}

@@ -1,0 +1,90 @@
+"""The options of a run beside the run: written to be read again with ``--config``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from adamae.errors import UserError
+from adamae.options.flags import flags_of
+
+FILE_NAME = "options.yaml"
+
+
+def flatten(options: Any, *, only_what_changes_the_result: bool = False) -> dict[str, Any]:
+    """All options of all groups by name, in the order of the groups.
+
+    Args:
+        options: A dataclass of option groups.
+        only_what_changes_the_result: Leave out what concerns place and speed.
+    """
+    return {
+        option.name: getattr(group, option.name)
+        for group in (getattr(options, entry.name) for entry in fields(options))
+        for option in flags_of(type(group))
+        if option.metadata["changes_result"] or not only_what_changes_the_result
+    }
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """``name: before -> after`` for every option that is not the same in both."""
+    missing = object()
+    return [
+        f"{name}: {_shown(before.get(name, 'none'))} -> {_shown(after.get(name, 'none'))}"
+        for name in {**before, **after}
+        if _comparable(before.get(name, missing)) != _comparable(after.get(name, missing))
+    ]
+
+
+def as_yaml(options: Any, comment: str) -> str:
+    """The options as a preset: groups as comments, then one ``name: value`` each.
+
+    Args:
+        options: A dataclass of option groups.
+        comment: First lines of the file.
+    """
+    lines = [f"# {line}".rstrip() for line in comment.splitlines()]
+    for entry in fields(options):
+        group = getattr(options, entry.name)
+        lines += ["", f"# {type(group).__name__.removesuffix('Options')}"]
+        lines += [f"{option.name}: {_yaml(getattr(group, option.name))}" for option in flags_of(type(group))]
+    return "\n".join(lines) + "\n"
+
+
+def read_options(path: Path) -> dict[str, Any]:
+    """What :func:`as_yaml` wrote, as plain values.
+
+    Raises:
+        UserError: If the file is not a mapping.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected lines of the form 'option: value'")
+    return content
+
+
+def _yaml(value: Any) -> str:
+    import yaml
+
+    plain = list(value) if isinstance(value, tuple) else value
+    # Floats keep every digit, and small ones the point without which YAML 1.1 reads a text.
+    return yaml.safe_dump(plain, default_flow_style=True, width=10_000).removesuffix("\n").removesuffix("\n...")
+
+
+def _comparable(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, (tuple, list)):
+        return " ".join(_shown(part) for part in value)
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,105 @@
+"""Presets are command lines in files: checked by the same parser, overruled by what is typed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from adamae.errors import UserError
+from adamae.options.parser import Parsed
+from adamae.options.presets import configs_folder
+from adamae.options.pretrain import PretrainOptions, pretrain_parser, reading, recipe_lines
+
+PRESETS = sorted((configs_folder() / "pretrain").glob("*.yaml"))
+PUBLISHED = [path for path in PRESETS if "_ssv2_" in path.name or "_k400_" in path.name]
+
+
+def parse(*words: str) -> Parsed[PretrainOptions]:
+    return pretrain_parser().parse(words)
+
+
+def write(folder: Path, text: str, name: str = "mine.yaml") -> str:
+    path = folder / name
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_every_committed_preset_parses_by_name_and_by_path(path: Path) -> None:
+    assert parse("--config", path.stem).options == parse("--config", str(path)).options != PretrainOptions()
+
+
+def test_what_is_typed_wins_wherever_it_stands(tmp_path: Path) -> None:
+    path = write(tmp_path, "mask_ratio: 0.8\nflip: true\nopt_betas: [0.8, 0.9]\nclip_grad: null\nlr: 1e-3\n")
+    for words in (["--mask_ratio", "0.7", "--config", path], ["--config", path, "--mask_ratio=0.7"]):
+        parsed = parse(*words, "--no_flip")
+        assert parsed.options.sampler.mask_ratio == 0.7
+        assert parsed.options.clip.flip is False
+        assert parsed.options.optimizer.opt_betas == (0.8, 0.9)
+        assert parsed.options.optimizer.lr == 1e-3
+        assert parsed.recipe is not None
+        assert parsed.recipe.sampler.mask_ratio == 0.8
+
+
+def test_later_presets_win_and_presets_build_on_others(tmp_path: Path) -> None:
+    write(tmp_path, "mask_ratio: 0.5\nseed: 3\n", "base.yaml")
+    built = write(tmp_path, "config: base.yaml\nseed: 4\n", "built.yaml")
+    options = parse("--config", "quickstart", "--config", built).options
+    assert (options.sampler.mask_ratio, options.run.seed, options.clip.input_size) == (0.5, 4, 64)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("mask_ration: 0.9\n", "unknown option mask_ration; did you mean mask_ratio?"),
+        ("mask_ratio: 2\n", "mask_ratio: got 2.0, expected a number above 0 and below 1"),
+        ("mask_ratio: [0.1, 0.2]\n", "unexpected argument '0.2'"),
+        ("batch_size: many\n", "batch_size: got 'many', expected a whole number at least 1"),
+        ("nb_classes: 174\n", "nb_classes: belongs to fine-tuning; pre-training has no classes; leave it out"),
+        ("just a text\n", "expected lines of the form 'option: value'"),
+        ("a: b: c\n", "is not YAML: mapping values are not allowed here"),
+        ("config: mine.yaml\n", "config = 'mine.yaml' leads back to this file"),
+    ],
+)
+def test_mistakes_in_a_preset_name_the_file(tmp_path: Path, text: str, message: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(UserError) as caught:
+        parse("--config", path)
+    assert str(caught.value).startswith(f"{path}: {message}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_preset_that_does_not_exist() -> None:
+    with pytest.raises(UserError, match=r"--config quickstrat: no such file and no preset.*did you mean quickstart\?"):
+        parse("--config", "quickstrat")
+    with pytest.raises(UserError, match=r"--config nowhere\.yaml: no such file$"):
+        parse("--config", "nowhere.yaml")
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
+def test_recipes_of_published_tables_take_the_code_s_reading_and_say_so(path: Path) -> None:
+    parsed = parse("--config", path.stem)
+    assert parsed.options.loss.sampling_reduction == "mean"
+    assert parsed.options.loss.detach_sampler_input is False
+    assert parsed.options.clip.flip is False
+    assert parsed.options.optimizer.total_batch_size == 256
+    first, second = recipe_lines(parsed, world_size=8)
+    assert path.stem in first
+    assert second == "follows its recipe"
+    if parsed.options.sampler.mask_type == "learnable":
+        assert "the published code's reading throughout" in first
+
+
+def test_a_run_tells_how_it_differs_from_its_recipe() -> None:
+    parsed = parse("--config", "adamae_ssv2_base", "--epochs", "200", "--batch_size", "8", "--num_workers", "3")
+    assert recipe_lines(parsed, world_size=1)[1] == "differs from its recipe in epochs: 800 -> 200"
+    parsed = parse("--config", "adamae_ssv2_base", "--detach_sampler_input", "--total_batch_size", "128")
+    lines = recipe_lines(parsed, world_size=1)
+    assert "a reading of its own" in lines[0]
+    assert "detach_sampler_input: false -> true" in lines[1]
+    assert "total_batch_size: 256 -> 128" in lines[1]
+
+
+def test_the_default_reading_is_mean_and_detached() -> None:
+    assert "averaged over the target tokens, its gradient stays out of the tokenizer" in reading(PretrainOptions())
