@@ -1,0 +1,20 @@
+.PHONY: install format lint test-fast test docs
+
+install:
+	bash scripts/install.sh
+
+format: install
+	.venv/bin/ruff format --quiet .
+	.venv/bin/ruff check --fix --quiet .
+
+lint: install
+	bash scripts/lint.sh
+
+test-fast:
+	bash scripts/test.sh --fast
+
+test:
+	bash scripts/test.sh
+
+docs: install
+	.venv/bin/python -m adamae.options.tables PRETRAIN.md

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Formatting, lint and types; changes nothing.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+.venv/bin/ruff format --check --quiet . || { echo "lint: make format would change the files above" >&2; exit 1; }
+.venv/bin/ruff check --quiet .
+.venv/bin/mypy --no-error-summary

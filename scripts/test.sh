@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Everything that has to hold before a change goes in: install, lint, types, tests.
+#
+#   bash scripts/test.sh          all tests
+#   bash scripts/test.sh --fast   without those marked slow
+#
+# Other arguments go to pytest.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+bash scripts/install.sh
+bash scripts/lint.sh
+selection=()
+if [ "${1:-}" = --fast ]; then
+    selection=(-m "not slow")
+    shift
+fi
+# Two workers of one thread each: more would fight for the cores.
+export OMP_NUM_THREADS=1
+.venv/bin/python -m pytest -n 2 --durations 5 "${selection[@]}" "$@"
