@@ -123,31 +123,51 @@ def _transformers(kind: str, biases: tuple[str, str]) -> Table:
 TRANSFORMERS_FILES = {kind: _transformers(kind, ("q_bias", "v_bias")) for kind in ("pretrain", "classifier")}
 TRANSFORMERS_MODULES = {kind: _transformers(kind, ("query.bias", "value.bias")) for kind in ("pretrain", "classifier")}
 
-# mae_st hands its last norm on to the classifier, where it follows the mean over the tokens.
-MAE_ST: Table = (
-    *_rows((name, name) for name in ("cls_token", "pos_embed_spatial", "pos_embed_temporal", "pos_embed_class")),
-    *_layer("patch_embed.proj", "patch_embed.proj"),
-    Row(("blocks.*.attn.qkv.weight",), tuple(f"blocks.*.attn.{part}.weight" for part in "qkv"), JOIN),
-    Row(
-        ("blocks.*.attn.q_bias", "blocks.*.attn.v_bias"),
-        tuple(f"blocks.*.attn.{part}.bias" for part in "qkv"),
-        DROP_KEY_BIAS,
-    ),
-    *(
-        row
-        for part in ("attn.proj", "norm1", "norm2", "mlp.fc1", "mlp.fc2")
-        for row in _layer(f"blocks.*.{part}", f"blocks.*.{part}")
-    ),
-    *_layer("fc_norm", "norm"),
-    *_layer("head", "head"),
-)
-# Of the same layout with queries, keys and values in one matrix, with a bias in one vector.
-JOINED_ATTENTION: Table = (
-    Row(("blocks.*.attn.qkv.weight",), ("blocks.*.attn.qkv.weight",)),
-    Row(("blocks.*.attn.q_bias", "blocks.*.attn.v_bias"), ("blocks.*.attn.qkv.bias",), SPLIT_BIAS),
-)
-CLASS_POSITIONS: Table = (Row(("pos_embed_class", "pos_embed"), ("pos_embed",), SPLIT_CLASS),)
-PLAIN_POSITIONS: Table = (Row(("pos_embed",), ("pos_embed",)),)
+
+def joined_attention(blocks: str) -> Table:
+    """Queries, keys and values in one matrix, their biases in one vector, as timm's blocks have them."""
+    return (
+        Row((f"{blocks}.attn.qkv.weight",), (f"{blocks}.attn.qkv.weight",)),
+        Row((f"{blocks}.attn.q_bias", f"{blocks}.attn.v_bias"), (f"{blocks}.attn.qkv.bias",), SPLIT_BIAS),
+    )
+
+
+def _separate_attention(blocks: str) -> Table:
+    weights, biases = (tuple(f"{blocks}.attn.{part}.{leaf}" for part in "qkv") for leaf in ("weight", "bias"))
+    return (
+        Row((f"{blocks}.attn.qkv.weight",), weights, JOIN),
+        Row((f"{blocks}.attn.q_bias", f"{blocks}.attn.v_bias"), biases, DROP_KEY_BIAS),
+    )
+
+
+def _mae_st(attention: Table, positions: Table) -> Table:
+    layers = ("attn.proj", "norm1", "norm2", "mlp.fc1", "mlp.fc2")
+    return (
+        *_rows([("cls_token", "cls_token")]),
+        *positions,
+        *_layer("patch_embed.proj", "patch_embed.proj"),
+        *attention,
+        *(row for layer in layers for row in _layer(f"blocks.*.{layer}", f"blocks.*.{layer}")),
+        # It hands its last norm on to the classifier, where it follows the mean over the tokens.
+        *_layer("fc_norm", "norm"),
+        *_layer("head", "head"),
+    )
+
+
+def mae_st_table(names: Iterable[str]) -> Table:
+    """The table for mae_st's encoder, whose positions and attention come in two ways each.
+
+    Args:
+        names: The names in the file.
+    """
+    names = set(names)
+    attention = (_separate_attention if "blocks.0.attn.q.weight" in names else joined_attention)("blocks.*")
+    if "pos_embed" not in names:
+        parts = ("pos_embed_spatial", "pos_embed_temporal", "pos_embed_class")
+        return _mae_st(attention, _rows((part, part) for part in parts))
+    if "cls_token" in names:
+        return _mae_st(attention, (Row(("pos_embed_class", "pos_embed"), ("pos_embed",), SPLIT_CLASS),))
+    return _mae_st(attention, _rows([("pos_embed", "pos_embed")]))
 
 
 def translate(

@@ -1,0 +1,210 @@
+"""The shape of a network: what its constructor takes, and what its state dict holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from adamae.errors import UserError
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Transformer blocks: width, number, attention heads, width inside the MLP."""
+
+    width: int
+    depth: int
+    heads: int
+    hidden: int
+
+
+@dataclass(frozen=True)
+class SamplerShape:
+    """The adaptive sampler: its kind, width and layers, the width inside its blocks' MLP, and the tokens it knows."""
+
+    network: Literal["mha", "mlp"]
+    width: int
+    depth: int
+    hidden: int
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network, as far as a checkpoint tells.
+
+    Attributes:
+        kind: "pretrain" or "classifier".
+        encoder: Its blocks.
+        decoder: Blocks of the decoder; None in a classifier.
+        sampler: None where nothing is sampled adaptively.
+        channels: Colour channels.
+        tubelet: Frames in a token.
+        patch: Pixels along a token's side.
+        qkv_bias: Whether queries and values have a bias.
+        layer_scale: Whether blocks scale their branches.
+        positions: "fixed", "learned" or "separable".
+        cls_token: Whether a class token takes part.
+        norm: Whether a LayerNorm follows the encoder's blocks.
+        fc_norm: Whether one follows the mean over the tokens.
+        classes: Outputs of the head; 0 where there is none.
+        frames: Frames in a clip.
+        size: Height and width of a frame.
+        guessed: Which of the above are only guessed: any of "heads", "frames", "size".
+        given: Constructor arguments that stood beside the weights.
+    """
+
+    kind: Literal["pretrain", "classifier"]
+    encoder: Stack
+    decoder: Stack | None
+    sampler: SamplerShape | None
+    channels: int
+    tubelet: int
+    patch: int
+    qkv_bias: bool
+    layer_scale: bool
+    positions: str
+    cls_token: bool
+    norm: bool
+    fc_norm: bool
+    classes: int
+    frames: int
+    size: tuple[int, int]
+    guessed: tuple[str, ...] = ()
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Tokens along time, height and width."""
+        return self.frames // self.tubelet, self.size[0] // self.patch, self.size[1] // self.patch
+
+    def options(self) -> dict[str, Any]:
+        """Arguments for the constructor of the network: ``Pretrainer`` or ``Classifier``.
+
+        Raises:
+            UserError: If the constructor cannot express it.
+        """
+        options = {
+            "img_size": self.size[0] if self.size[0] == self.size[1] else self.size,
+            "patch_size": self.patch,
+            "tubelet_size": self.tubelet,
+            "num_frames": self.frames,
+            "in_chans": self.channels,
+            "mlp_ratio": _ratio(self.encoder),
+            "qkv_bias": self.qkv_bias,
+            # Only whether there is one counts: the start value is overwritten.
+            "init_values": 0.1 if self.layer_scale else 0.0,
+        }
+        options |= self._pretrain_options() if self.decoder else self._classifier_options()
+        given = {name: tuple(value) if isinstance(value, list) else value for name, value in self.given.items()}
+        return {**options, **given}
+
+    def _pretrain_options(self) -> dict[str, Any]:
+        assert self.decoder is not None
+        if int(self.decoder.width * _ratio(self.encoder)) != self.decoder.hidden:
+            raise UserError(
+                f"the decoder's MLP is {self.decoder.hidden} wide at a width of {self.decoder.width}; expected the "
+                f"encoder's ratio of {self.encoder.hidden} to {self.encoder.width}: there is one mlp_ratio for both"
+            )
+        options: dict[str, Any] = {"mask_type": "learnable" if self.sampler else "random"}
+        for side, stack in (("encoder", self.encoder), ("decoder", self.decoder)):
+            options |= {
+                f"{side}_embed_dim": stack.width,
+                f"{side}_depth": stack.depth,
+                f"{side}_num_heads": stack.heads,
+            }
+        if self.sampler:
+            options |= {"sampler_network": self.sampler.network, "sampler_depth": self.sampler.depth}
+            options["sampler_dim"] = None if self.sampler.width == self.encoder.width else self.sampler.width
+        return options
+
+    def _classifier_options(self) -> dict[str, Any]:
+        options: dict[str, Any] = {
+            "embed_dim": self.encoder.width,
+            "depth": self.encoder.depth,
+            "num_heads": self.encoder.heads,
+            "num_classes": self.classes,
+            # A file without either norm gets a fresh one after the mean.
+            "use_mean_pooling": self.fc_norm or not (self.norm and self.classes),
+        }
+        # Said only where it is not the constructor's default.
+        if self.positions != "fixed":
+            options["position_embedding"] = self.positions
+        return {**options, "cls_token": True} if self.cls_token else options
+
+
+def expected_shapes(architecture: Architecture) -> Shapes:
+    """Names and shapes of all entries of a network's state dict, in its order."""
+    a, encoder = architecture, architecture.encoder
+    prefix = "encoder." if a.decoder else ""
+    shapes: Shapes = {"mask_token": (1, 1, a.decoder.width)} if a.decoder else {}
+    if a.sampler:
+        shapes["encoder.pos_embed_probs"] = (1, a.sampler.tokens, encoder.width)
+    if a.cls_token:
+        shapes["cls_token"] = (1, 1, encoder.width)
+    t, h, w = a.grid
+    tables = {"learned": {"": t * h * w}, "separable": {"_spatial": h * w, "_temporal": t}}.get(a.positions, {})
+    if tables and a.cls_token:
+        tables = {**tables, "_class": 1}
+    shapes |= {f"pos_embed{name}": (1, count, encoder.width) for name, count in tables.items()}
+    shapes[f"{prefix}patch_embed.proj.weight"] = (encoder.width, a.channels, a.tubelet, a.patch, a.patch)
+    shapes[f"{prefix}patch_embed.proj.bias"] = (encoder.width,)
+    shapes |= _blocks(f"{prefix}blocks", encoder, a.qkv_bias, a.layer_scale)
+    if a.norm:
+        shapes |= _layer(f"{prefix}norm", encoder.width)
+    if a.sampler:
+        shapes |= _sampler_shapes(a.sampler, encoder.width)
+    if a.decoder:
+        shapes |= _blocks("decoder.blocks", a.decoder, a.qkv_bias, a.layer_scale)
+        shapes |= _layer("decoder.norm", a.decoder.width)
+        shapes |= _layer("decoder.head", a.channels * a.tubelet * a.patch**2, a.decoder.width)
+        shapes["encoder_to_decoder.weight"] = (a.decoder.width, encoder.width)
+    if a.fc_norm:
+        shapes |= _layer("fc_norm", encoder.width)
+    return shapes | _layer("head", a.classes, encoder.width) if a.classes else shapes
+
+
+def _layer(name: str, *shape: int) -> Shapes:
+    return {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+
+
+def _blocks(name: str, stack: Stack, qkv_bias: bool, layer_scale: bool) -> Shapes:
+    shapes: Shapes = {}
+    # Some widths do not divide into the sampler's eight heads: the remainder is lost, as published.
+    inner = stack.width // stack.heads * stack.heads
+    for number in range(stack.depth):
+        block = f"{name}.{number}"
+        if layer_scale:
+            shapes |= {f"{block}.gamma_1": (stack.width,), f"{block}.gamma_2": (stack.width,)}
+        shapes |= _layer(f"{block}.norm1", stack.width)
+        if qkv_bias:
+            shapes |= {f"{block}.attn.q_bias": (inner,), f"{block}.attn.v_bias": (inner,)}
+        shapes[f"{block}.attn.qkv.weight"] = (3 * inner, stack.width)
+        shapes |= _layer(f"{block}.attn.proj", stack.width, inner)
+        shapes |= _layer(f"{block}.norm2", stack.width)
+        shapes |= _layer(f"{block}.mlp.fc1", stack.hidden, stack.width)
+        shapes |= _layer(f"{block}.mlp.fc2", stack.width, stack.hidden)
+    return shapes
+
+
+def _sampler_shapes(sampler: SamplerShape, width: int) -> Shapes:
+    name = "encoder.get_token_probs"
+    shapes = _layer("encoder.reduce_token_probs", sampler.width, width) if sampler.width != width else {}
+    if sampler.network == "mha":
+        shapes |= _blocks(
+            name, Stack(sampler.width, sampler.depth, 8, sampler.hidden), qkv_bias=False, layer_scale=False
+        )
+    else:
+        for number in range(sampler.depth):
+            shapes |= _layer(f"{name}.{number}.0", sampler.width, sampler.width)
+    return shapes | _layer(f"{name}.{sampler.depth}", 1, sampler.width)
+
+
+def _ratio(stack: Stack) -> float:
+    ratio = stack.hidden / stack.width
+    # The constructor truncates width * ratio.
+    return ratio if int(stack.width * ratio) == stack.hidden else math.nextafter(ratio, math.inf)

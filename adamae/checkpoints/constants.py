@@ -1,0 +1,100 @@
+"""Numbers that a network computes with and that no state dict holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+# After these the decoder's or the classifier's head follows.
+_LAST_NORMS = ("decoder.norm", "fc_norm")
+_PUBLISHED_EPS = 1e-6
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What a checkpoint's network computes with; None where it is as in the published code.
+
+    Attributes:
+        norm_eps: Epsilon of the LayerNorms but the last ones.
+        last_norm_eps: Epsilon of the one before a head.
+        pixel_mean: What is subtracted from pixels in 0..1, for each channel.
+        pixel_std: What they are then divided by.
+    """
+
+    norm_eps: float | None = None
+    last_norm_eps: float | None = None
+    pixel_mean: tuple[float, ...] | None = None
+    pixel_std: tuple[float, ...] | None = None
+
+    @classmethod
+    def of_card(cls, card: Mapping[str, Any]) -> Constants:
+        """What our description of a network says."""
+        given: dict[str, Any] = {**(card.get("constants") or {})}
+        for name in ("pixel_mean", "pixel_std"):
+            if name in given:
+                given[name] = tuple(given[name])
+        return cls(**given)
+
+    @classmethod
+    def of_model(cls, model: nn.Module) -> Constants:
+        """What ``model`` computes with, where it is not as published."""
+        eps: dict[bool, float | None] = {False: None, True: None}
+        for last, norm in _norms(model):
+            eps[last] = norm.eps if norm.eps != _PUBLISHED_EPS else None
+        return cls(norm_eps=eps[False], last_norm_eps=eps[True])
+
+    def as_card(self) -> dict[str, Any]:
+        """JSON for :meth:`of_card`; empty where all is as published."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def adopt(self, model: nn.Module) -> list[str]:
+        """Make ``model`` compute with these numbers.
+
+        Returns:
+            What was changed, one sentence each.
+        """
+        changed = []
+        for last, norm in _norms(model):
+            eps = self.last_norm_eps if last else self.norm_eps
+            if eps is not None and norm.eps != eps:
+                changed.append(
+                    f"LayerNorms{' before a head' if last else ''} compute with the file's epsilon of {eps:g}"
+                )
+                norm.eps = eps
+        pixels = getattr(model, "pixel_values", None)
+        if self.pixel_mean and self.pixel_std and pixels is not None and pixels.mean.numel() == len(self.pixel_mean):
+            mean, std = torch.tensor(self.pixel_mean), torch.tensor(self.pixel_std)
+            if not (torch.equal(pixels.mean.cpu(), mean) and torch.equal(pixels.std.cpu(), std)):
+                pixels.mean.copy_(mean)
+                pixels.std.copy_(std)
+                changed.append(
+                    f"pixels are standardised by {self.pixel_mean[0]} and {self.pixel_std[0]}, as the file's were"
+                )
+        return list(dict.fromkeys(changed))
+
+
+def _norms(model: nn.Module) -> Iterator[tuple[bool, nn.LayerNorm]]:
+    """Every LayerNorm outside the sampler, whose epsilon is its own, and whether it is a last one."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.LayerNorm) and not name.startswith("sampler."):
+            yield name in _LAST_NORMS, module
+
+
+def describe_network(model: nn.Module, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What has to stand beside weights, so that the network can be built from the file alone.
+
+    A run writes it as ``meta["model"]`` of its checkpoints; converted files carry it in their metadata.
+
+    Args:
+        model: The network.
+        options: Arguments that its constructor (``Pretrainer`` or ``Classifier``) got; plain values.
+
+    Returns:
+        JSON: ``{"options": {...}}``, and ``"constants"`` where the network computes with others than the published.
+    """
+    constants = Constants.of_model(model).as_card()
+    return {"options": dict(options), **({"constants": constants} if constants else {})}

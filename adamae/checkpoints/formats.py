@@ -1,0 +1,226 @@
+"""What layout a state dict has, and how it reads in the published names."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adamae.checkpoints.architecture import Architecture
+from adamae.checkpoints.constants import Constants
+from adamae.checkpoints.inference import infer_architecture
+from adamae.checkpoints.key_tables import (
+    TRANSFORMERS_FILES,
+    TRANSFORMERS_MODULES,
+    joined_attention,
+    mae_st_table,
+    translate,
+)
+from adamae.checkpoints.reading import RawCheckpoint, read_raw
+from adamae.errors import UserError
+
+# What training programs and wrappers put before every name.
+_WRAPPERS = ("module.", "_orig_mod.", "backbone.")
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_TRANSFORMERS_EPS = 1e-12
+_PYTORCH_EPS = 1e-5
+_MAE_ST_DECODER = "mae_st's decoder has a class token, learned positions and another target"
+
+
+@dataclass(frozen=True)
+class CheckpointFile:
+    """A checkpoint, understood.
+
+    Attributes:
+        path: Where it was found.
+        layout: "published", "mae_st" or "transformers".
+        container: "torch", "safetensors", "deepspeed" or "run".
+        state: Tensors under the published names, dense, finite, of exactly the architecture's shapes.
+        architecture: The network they belong to.
+        constants: What the network computes with beside them.
+        notes: What was changed on reading, one sentence each.
+        left_out: Names of what the published layout has no place for, and why.
+        epoch: Epoch just finished, "best", or None.
+        step: Steps done, or None.
+        args: Options of the program that wrote it.
+        class_names: Names of the classes, where they are known.
+        others: What else the file holds and what is not read.
+    """
+
+    path: Path
+    layout: str
+    container: str
+    state: dict[str, Tensor]
+    architecture: Architecture
+    constants: Constants = field(default_factory=Constants)
+    notes: tuple[str, ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict)
+    epoch: int | str | None = None
+    step: int | None = None
+    args: dict[str, Any] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    @property
+    def method(self) -> str:
+        """What the network is, in words."""
+        if self.architecture.sampler:
+            return "AdaMAE: masked autoencoder with an adaptive sampler"
+        if self.architecture.decoder:
+            return "VideoMAE: masked autoencoder without a learned sampler"
+        return (
+            f"classifier of {self.architecture.classes} classes"
+            if self.architecture.classes
+            else "encoder without a head"
+        )
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A state dict in the published names."""
+
+    state: dict[str, Tensor]
+    notes: tuple[str, ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict)
+    constants: Constants = field(default_factory=Constants)
+
+
+def open_checkpoint(path: str | Path, key: str | None = None) -> CheckpointFile:
+    """Open and understand a checkpoint of any known format.
+
+    Args:
+        path: A file or directory, see :func:`~adamae.checkpoints.reading.read_raw`.
+        key: Where in a file's dict the weights are, alternatives separated by ``|``; None for the usual places.
+
+    Raises:
+        UserError: If there is none, it would run code, is damaged, of an unknown layout, or does not make up a network.
+    """
+    raw = read_raw(path, key)
+    try:
+        state = _unwrapped({name: _checked(name, value) for name, value in raw.state.items()})
+        layout = _recognise(state)
+        reading = _LAYOUTS[layout](state, raw)
+        architecture = infer_architecture(reading.state, card=raw.card, config=raw.config, args=raw.args)
+        _check_finite(reading.state)
+        constants = Constants.of_card(raw.card) if raw.card.get("constants") else reading.constants
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path}: damaged: what stands beside the weights cannot be read") from error
+    return CheckpointFile(
+        raw.path,
+        layout,
+        raw.container,
+        reading.state,
+        architecture,
+        constants,
+        reading.notes,
+        reading.left_out,
+        raw.epoch,
+        raw.step,
+        raw.args,
+        _class_names(raw, architecture.classes),
+        raw.others,
+    )
+
+
+def _checked(name: str, value: Any) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise UserError(f"{name} is a {type(value).__name__}; expected a tensor")
+    if value.layout != torch.strided or value.dtype not in _FLOATS:
+        raise UserError(f"{name} holds {value.dtype} ({value.layout}); expected dense floating-point numbers")
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        raise UserError(f"{name} has the shape {tuple(value.shape)} but not so many numbers")
+    return value.detach()
+
+
+def _check_finite(state: dict[str, Tensor]) -> None:
+    for name, value in state.items():
+        if not value.isfinite().all():
+            raise UserError(f"{name} holds values that are not finite")
+
+
+def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    result: dict[str, Tensor] = {}
+    for name, value in state.items():
+        short = name
+        while wrapper := next((wrapper for wrapper in _WRAPPERS if short.startswith(wrapper)), None):
+            short = short[len(wrapper) :]
+        if short in result:
+            raise UserError(f"{short} is there twice, once as {name}")
+        result[short] = value
+    return result
+
+
+def _recognise(state: dict[str, Tensor]) -> str:
+    if any(name.endswith("layernorm_before.weight") for name in state):
+        return "transformers"
+    signs = ("pos_embed_spatial", "blocks.0.attn.q.weight", "decoder_embed.weight", "decoder_pred.weight")
+    if any(sign in state for sign in signs) or {"cls_token", "pos_embed"} <= state.keys():
+        return "mae_st"
+    return "published"
+
+
+def _read_published(state: dict[str, Tensor], raw: RawCheckpoint) -> _Reading:
+    prefix = "encoder."
+    if "encoder_to_decoder.weight" not in state:
+        state = {name.removeprefix(prefix): value for name, value in state.items()}
+        prefix = ""
+    notes: list[str] = []
+    for blocks in (f"{prefix}blocks.*", "decoder.blocks.*"):
+        if blocks.replace("*", "0.attn.qkv.bias") in state:
+            changed, left, more = translate(state, joined_attention(blocks), "to_ours")
+            state, notes = {**left, **changed}, [*notes, *more]
+    return _Reading(state, tuple(dict.fromkeys(notes)))
+
+
+def _read_mae_st(state: dict[str, Tensor], raw: RawCheckpoint) -> _Reading:
+    left_out = {name: _MAE_ST_DECODER for name in state if name.startswith("decoder_") or name == "mask_token"}
+    kept = {name: value for name, value in state.items() if name not in left_out}
+    result, left, notes = translate(kept, mae_st_table(kept), "to_ours")
+    channels = result["patch_embed.proj.weight"].shape[1] if result.get("patch_embed.proj.weight") is not None else 3
+    # Read off its published data loader.
+    constants = Constants(pixel_mean=(0.45,) * channels, pixel_std=(0.225,) * channels)
+    return _Reading({**result, **left}, tuple(notes), left_out, constants)
+
+
+def _read_transformers(state: dict[str, Tensor], raw: RawCheckpoint) -> _Reading:
+    config = raw.config
+    if config.get("hidden_act", "gelu") != "gelu":
+        raise UserError(f"its activation is {config['hidden_act']!r}; expected 'gelu'")
+    if "embeddings.patch_embeddings.projection.weight" in state:
+        # The bare VideoMAEModel.
+        state = {f"videomae.{name}": value for name, value in state.items()}
+    kind = "pretrain" if "encoder_to_decoder.weight" in state else "classifier"
+    old = any(name.endswith("attention.q_bias") for name in state)
+    result, left, notes = translate(state, (TRANSFORMERS_FILES if old else TRANSFORMERS_MODULES)[kind], "to_ours")
+    eps = config.get("layer_norm_eps", _TRANSFORMERS_EPS)
+    if not isinstance(eps, float | int) or not math.isfinite(eps) or eps < 0:
+        raise UserError(f"its layer_norm_eps is {eps!r}; expected a small positive number")
+    # The last norms of that library ignore its configuration.
+    return _Reading({**result, **left}, tuple(notes), {}, Constants(norm_eps=eps, last_norm_eps=_PYTORCH_EPS))
+
+
+_LAYOUTS: dict[str, Callable[[dict[str, Tensor], RawCheckpoint], _Reading]] = {
+    "published": _read_published,
+    "mae_st": _read_mae_st,
+    "transformers": _read_transformers,
+}
+
+
+def _class_names(raw: RawCheckpoint, classes: int) -> tuple[str, ...]:
+    """Names from our description or Transformers' ``id2label``; none if they are not as many as the classes."""
+    names = raw.card.get("class_names")
+    labels = raw.config.get("id2label")
+    if names is None and isinstance(labels, dict):
+        names = [labels.get(str(number)) for number in range(classes)]
+        if names == [f"LABEL_{number}" for number in range(classes)]:
+            names = None
+    if not isinstance(names, list) or len(names) != classes or not all(isinstance(name, str) for name in names):
+        return ()
+    return tuple(names)

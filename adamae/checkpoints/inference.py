@@ -1,0 +1,201 @@
+"""Telling a network from its state dict: by the shapes, and by what stands beside them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from adamae.checkpoints.architecture import Architecture, SamplerShape, Shapes, Stack, expected_shapes
+from adamae.errors import UserError
+
+# Widths whose head count is not width / 64 in the published models: ViT-H and VideoMAEv2's ViT-g.
+_HEADS = {1280: 16, 1408: 16}
+_DECODER_HEADS = {640: 8}
+_HEAD_WIDTH = 64
+
+
+def infer_architecture(
+    state: Mapping[str, Tensor],
+    *,
+    card: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
+    args: Mapping[str, Any] | None = None,
+) -> Architecture:
+    """Read a network off a state dict.
+
+    Args:
+        state: Tensors under the published names, as :func:`~adamae.checkpoints.formats.open_checkpoint` gives them.
+        card: Our description of the network: ``{"options": {...}}``.
+        config: Transformers' ``config.json``.
+        args: Options of the program that wrote it.
+
+    Raises:
+        UserError: If this is no video masked autoencoder, or entries are missing, too many, or of another shape than
+            the rest of them asks for.
+    """
+    shapes: Shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    given = _given_options(card or {})
+    known = {**_from_args(args or {}), **_from_config(config or {}), **given}
+    pretrain = "encoder_to_decoder.weight" in shapes
+    prefix = "encoder." if pretrain else ""
+    kernel = _shape(shapes, f"{prefix}patch_embed.proj.weight", 5)
+    if kernel[3] != kernel[4] or not all(kernel):
+        raise UserError(f"{prefix}patch_embed.proj.weight is {kernel}; expected (width, channels, frames, side, side)")
+    encoder = _stack(
+        shapes, f"{prefix}blocks", kernel[0], known.get("encoder_num_heads" if pretrain else "num_heads"), _HEADS
+    )
+    decoder = None
+    if pretrain:
+        width = _shape(shapes, "encoder_to_decoder.weight", 2)[0]
+        decoder = _stack(shapes, "decoder.blocks", width, known.get("decoder_num_heads"), _DECODER_HEADS)
+    sampler = _sampler(shapes, kernel[0])
+    frames, size, guessed = _clip(shapes, kernel, sampler, known)
+    names = ("encoder_num_heads", "decoder_num_heads") if pretrain else ("num_heads",)
+    if any(name not in known for name in names):
+        guessed = ("heads", *guessed)
+    architecture = Architecture(
+        kind="pretrain" if pretrain else "classifier",
+        encoder=encoder,
+        decoder=decoder,
+        sampler=sampler,
+        channels=kernel[1],
+        tubelet=kernel[2],
+        patch=kernel[3],
+        qkv_bias=f"{prefix}blocks.0.attn.q_bias" in shapes or not encoder.depth,
+        layer_scale=f"{prefix}blocks.0.gamma_1" in shapes,
+        positions="learned" if "pos_embed" in shapes else "separable" if "pos_embed_spatial" in shapes else "fixed",
+        cls_token="cls_token" in shapes,
+        norm=f"{prefix}norm.weight" in shapes,
+        fc_norm="fc_norm.weight" in shapes,
+        classes=_shape(shapes, "head.weight", 2)[0] if "head.weight" in shapes else 0,
+        frames=frames,
+        size=size,
+        guessed=guessed,
+        given=given,
+    )
+    _compare(shapes, expected_shapes(architecture))
+    return architecture
+
+
+def _shape(shapes: Shapes, name: str, axes: int) -> tuple[int, ...]:
+    if name not in shapes:
+        raise UserError(
+            f"no {name} among its {len(shapes)} entries ({_some(list(shapes))}); expected a video masked autoencoder"
+        )
+    if len(shapes[name]) != axes:
+        raise UserError(f"{name} has the shape {shapes[name]}; expected {axes} axes")
+    return shapes[name]
+
+
+def _stack(shapes: Shapes, name: str, width: int, heads: Any, table: dict[int, int]) -> Stack:
+    depth = len(_indices(shapes, name))
+    hidden = _shape(shapes, f"{name}.0.mlp.fc1.weight", 2)[0] if depth else 4 * width
+    if not isinstance(heads, int) or heads < 1 or width % heads:
+        heads = table.get(width, max(1, width // _HEAD_WIDTH))
+        heads = next(count for count in range(heads, 0, -1) if width % count == 0)
+    return Stack(width, depth, heads, hidden)
+
+
+def _indices(shapes: Shapes, name: str) -> set[str]:
+    pattern = re.compile(re.escape(name) + r"\.(\d+)\.")
+    return {match[1] for match in map(pattern.match, shapes) if match}
+
+
+def _sampler(shapes: Shapes, width: int) -> SamplerShape | None:
+    name = "encoder.get_token_probs"
+    if "encoder.pos_embed_probs" not in shapes:
+        return None
+    tokens = _shape(shapes, "encoder.pos_embed_probs", 3)[1]
+    inner = (
+        _shape(shapes, "encoder.reduce_token_probs.weight", 2)[0]
+        if "encoder.reduce_token_probs.weight" in shapes
+        else width
+    )
+    depth = len(_indices(shapes, name)) - 1
+    if f"{name}.0.mlp.fc1.weight" in shapes:
+        return SamplerShape("mha", inner, depth, _shape(shapes, f"{name}.0.mlp.fc1.weight", 2)[0], tokens)
+    return SamplerShape("mlp", inner, depth, 0, tokens)
+
+
+def _clip(
+    shapes: Shapes, kernel: tuple[int, ...], sampler: SamplerShape | None, known: Mapping[str, Any]
+) -> tuple[int, tuple[int, int], tuple[str, ...]]:
+    """Frames, height and width, and which of them are guesses: only learned tables tell how many tokens there were."""
+    _, _, tubelet, patch, _ = kernel
+    frames = _positive(known.get("num_frames"))
+    size = _sides(known.get("img_size"))
+    times = shapes.get("pos_embed_temporal", (1, None))[1]
+    places = shapes.get("pos_embed_spatial", (1, None))[1]
+    tokens = sampler.tokens if sampler else shapes.get("pos_embed", (1, None))[1]
+    guessed = []
+    if not frames or (times and frames // tubelet != times):
+        frames = times * tubelet if times else _likely_frames(tokens, tubelet)
+        guessed += [] if times else ["frames"]
+    if not size:
+        places = places or (tokens // (frames // tubelet) if tokens else None)
+        side = math.isqrt(places) * patch if places else 224 // patch * patch or patch
+        size = (side, side)
+        guessed += [] if places else ["size"]
+    return frames, size, tuple(guessed)
+
+
+def _positive(value: Any) -> int | None:
+    return value if isinstance(value, int) and value > 0 else None
+
+
+def _sides(value: Any) -> tuple[int, int] | None:
+    """Height and width, of one number or of two."""
+    sides = value if isinstance(value, list | tuple) else (value, value)
+    return (sides[0], sides[1]) if len(sides) == 2 and all(map(_positive, sides)) else None
+
+
+def _likely_frames(tokens: int | None, tubelet: int) -> int:
+    """16 frames, as everybody uses, unless the number of tokens asks for square frames at another count."""
+    usual = max(1, 16 // tubelet)
+    candidates = [usual, *range(1, 65)]
+    fits = (t for t in candidates if not tokens or (tokens % t == 0 and math.isqrt(tokens // t) ** 2 == tokens // t))
+    return next(fits, usual) * tubelet
+
+
+def _compare(got: Shapes, expected: Shapes) -> None:
+    missing, extra = [name for name in expected if name not in got], [name for name in got if name not in expected]
+    if missing or extra:
+        parts = [
+            f"{what} {len(names)}: {_some(names)}"
+            for what, names in (("missing", missing), ("unknown", extra))
+            if names
+        ]
+        raise UserError(f"entries do not make up a network ({'; '.join(parts)})")
+    for name, shape in expected.items():
+        if got[name] != shape:
+            raise UserError(f"{name} has the shape {got[name]}; the other entries ask for {shape}")
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+
+def _given_options(card: Mapping[str, Any]) -> dict[str, Any]:
+    options = card.get("options", {})
+    if not isinstance(options, Mapping):
+        raise UserError(f"its description gives options = {options!r}; expected an object of constructor arguments")
+    return dict(options)
+
+
+def _from_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    names = {
+        "num_attention_heads": ("num_heads", "encoder_num_heads"),
+        "decoder_num_attention_heads": ("decoder_num_heads",),
+        "num_frames": ("num_frames",),
+        "image_size": ("img_size",),
+    }
+    return {ours: config[theirs] for theirs, all_ours in names.items() if theirs in config for ours in all_ours}
+
+
+def _from_args(args: Mapping[str, Any]) -> dict[str, Any]:
+    names = {"num_frames": "num_frames", "input_size": "img_size"}
+    return {ours: args[theirs] for theirs, ours in names.items() if _positive(args.get(theirs))}

@@ -1,0 +1,110 @@
+"""Telling a person, or a program, what a checkpoint is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from adamae.checkpoints.formats import CheckpointFile
+
+_CONTAINERS = {
+    "torch": "torch.save",
+    "safetensors": "safetensors",
+    "deepspeed": "DeepSpeed",
+    "run": "a run of adamae",
+}
+_LAYOUTS = {
+    "published": "AdaMAE / VideoMAE / VideoMAEv2",
+    "mae_st": "mae_st",
+    "transformers": "Transformers' VideoMAE",
+}
+
+
+def describe(file: CheckpointFile) -> dict[str, Any]:
+    """Facts about a checkpoint, as JSON can hold them.
+
+    Returns:
+        "path", "format" (layout and container), "method", "kind", "architecture", "clip", "classes", "class_names",
+        "guessed" (what the file does not say), "epoch", "step", "parameters", "tensors", "dtypes", "constants",
+        "notes", "left_out" (what is in the file and has no place here), "others" (what else it holds), "args".
+    """
+    a = file.architecture
+    return {
+        "path": str(file.path),
+        "format": {"layout": file.layout, "container": file.container},
+        "method": file.method,
+        "kind": a.kind,
+        "architecture": {
+            "encoder": asdict(a.encoder),
+            "decoder": asdict(a.decoder) if a.decoder else None,
+            "sampler": asdict(a.sampler) if a.sampler else None,
+            "qkv_bias": a.qkv_bias,
+            "layer_scale": a.layer_scale,
+            "positions": a.positions,
+            "cls_token": a.cls_token,
+        },
+        "clip": {
+            "frames": a.frames,
+            "height": a.size[0],
+            "width": a.size[1],
+            "channels": a.channels,
+            "tubelet": a.tubelet,
+            "patch": a.patch,
+        },
+        "classes": a.classes or None,
+        "class_names": list(file.class_names),
+        "guessed": list(a.guessed),
+        "epoch": file.epoch,
+        "step": file.step,
+        "parameters": sum(tensor.numel() for tensor in file.state.values()),
+        "tensors": len(file.state),
+        "dtypes": sorted({str(tensor.dtype).removeprefix("torch.") for tensor in file.state.values()}),
+        "constants": file.constants.as_card(),
+        "notes": list(file.notes),
+        "left_out": file.left_out,
+        "others": list(file.others),
+        "args": file.args,
+    }
+
+
+def as_text(file: CheckpointFile) -> str:
+    """The same for a person: a line for each fact that there is."""
+    a = file.architecture
+    guessed = dict.fromkeys(a.guessed, " (not in the file, usual value)")
+    rows = {
+        "path": str(file.path),
+        "format": f"{_LAYOUTS[file.layout]} layout, written by {_CONTAINERS[file.container]}",
+        "method": file.method,
+        "encoder": _stack(asdict(a.encoder)) + guessed.get("heads", ""),
+        "decoder": _stack(asdict(a.decoder)) if a.decoder else "",
+        "sampler": f"{a.sampler.network}, {a.sampler.depth} layers, width {a.sampler.width}, {a.sampler.tokens} tokens"
+        if a.sampler
+        else "",
+        "tokens": f"{a.tubelet} frames of {a.patch}x{a.patch} pixels, {a.channels} channels; {a.positions} positions"
+        + (", a class token" if a.cls_token else ""),
+        "frames": f"{a.frames}{guessed.get('frames', '')}",
+        "size": f"{a.size[0]}x{a.size[1]}{guessed.get('size', '')}",
+        "classes": f"{a.classes}{': ' + ', '.join(file.class_names[:8]) if file.class_names else ''}"
+        if a.classes
+        else "",
+        "epoch": "" if file.epoch is None else str(file.epoch),
+        "step": "" if file.step is None else str(file.step),
+        "parameters": f"{describe(file)['parameters'] / 1e6:.3f} million in {len(file.state)} tensors",
+        "constants": ", ".join(f"{name} {value}" for name, value in file.constants.as_card().items()),
+        "notes": "; ".join(file.notes),
+        "left out": _left_out(file),
+        "also holds": ", ".join(file.others),
+        "args": " ".join(f"{name}={value}" for name, value in sorted(file.args.items())),
+    }
+    return "\n".join(f"{name:<11}{value}" for name, value in rows.items() if value)
+
+
+def _stack(stack: dict[str, int]) -> str:
+    return f"width {stack['width']}, depth {stack['depth']}, {stack['heads']} heads, MLP {stack['hidden']}"
+
+
+def _left_out(file: CheckpointFile) -> str:
+    reasons = dict.fromkeys(file.left_out.values())
+    return "; ".join(
+        f"{sum(value == reason for value in file.left_out.values())} tensors: {reason}" for reason in reasons
+    )

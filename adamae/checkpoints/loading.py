@@ -1,0 +1,211 @@
+"""Putting a checkpoint's weights into a network, and saying what became of every one of them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from adamae.checkpoints.formats import CheckpointFile, open_checkpoint
+from adamae.checkpoints.resizing import Grid, fit_channels, resize_kernel, resize_positions
+from adamae.errors import UserError
+from adamae.grid import TokenGrid
+
+# What a network may keep from its own start where the file has nothing for it.
+_MAY_BE_NEW = re.compile(
+    r"head\..*|fc_norm\..*|encoder\.pos_embed_probs|encoder\.get_token_probs\..*|encoder\.reduce_token_probs\..*"
+)
+# What a classifier has no use for in a pre-trained file, and why.
+_IGNORED = (
+    (re.compile(r"mask_token|decoder\..*|encoder_to_decoder\..*"), "a classifier has no decoder"),
+    (re.compile(r"pos_embed_probs|(get|reduce)_token_probs\..*"), "a classifier samples nothing"),
+    (re.compile(r"norm\..*"), "the mean over the tokens gets a norm of its own, fc_norm"),
+)
+_SAMPLER = re.compile(r"encoder\.(pos_embed_probs|(get|reduce)_token_probs\..*)")
+_HEAD = re.compile(r"head\..*")
+_HINTS = {
+    "cls_token": "build the classifier with cls_token=True",
+    "pos_embed_spatial": 'build the classifier with position_embedding="separable"',
+    "pos_embed": 'build the classifier with position_embedding="learned"',
+    "norm.weight": "build the classifier with use_mean_pooling=False",
+}
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of a checkpoint's weights.
+
+    Attributes:
+        path: The checkpoint.
+        layout: Its layout, as in :class:`~adamae.checkpoints.formats.CheckpointFile`.
+        loaded: Names in the model that hold the file's weights now.
+        resized: Those of them that were made to fit.
+        new: Names in the model that the file has nothing for; they keep their start values.
+        ignored: Names in the file that the model has no use for, and why.
+        notes: What else was changed, one sentence each.
+    """
+
+    path: Path
+    layout: str
+    loaded: tuple[str, ...]
+    resized: tuple[str, ...]
+    new: tuple[str, ...]
+    ignored: dict[str, str]
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """One line for the log."""
+        parts = [f"{self.path} ({self.layout} layout): {len(self.loaded)} tensors loaded"]
+        if self.resized:
+            parts.append(f"{len(self.resized)} of them resized ({_some(self.resized)})")
+        if self.new:
+            parts.append(f"{len(self.new)} start anew ({_some(self.new)})")
+        if self.ignored:
+            parts.append(f"{len(self.ignored)} of the file ignored ({'; '.join(dict.fromkeys(self.ignored.values()))})")
+        return "; ".join([*parts, *self.notes])
+
+
+def load_weights(
+    model: nn.Module,
+    checkpoint: str | Path | CheckpointFile,
+    *,
+    complete: bool = False,
+    key: str | None = None,
+    constants: bool = True,
+) -> LoadReport:
+    """Load a checkpoint of any known format into a pre-train model or a classifier.
+
+    A classifier takes the encoder of a pre-trained file and, of a fine-tuned one with as many classes, the head. For
+    other frame counts, sizes and channels, learned positions and the first kernel are resized; fixed positions are the
+    model's own.
+
+    Args:
+        model: A :class:`~adamae.models.Pretrainer` or :class:`~adamae.models.Classifier`.
+        checkpoint: A path, or what :func:`open_checkpoint` gave.
+        complete: Stop also where the model would keep start values: for scoring, where nothing may be new.
+        key: Where in a file's dict the weights are, alternatives separated by ``|``.
+        constants: Let the model compute with the LayerNorm epsilons and pixel statistics of the file's network where
+            they are known to be others than the published ones (Transformers, mae_st). They are no weights: who builds
+            the model anew has to load, or adopt them, anew.
+
+    Raises:
+        UserError: If the file cannot be read, or its weights and the model's do not match; nothing is changed then.
+    """
+    file = checkpoint if isinstance(checkpoint, CheckpointFile) else open_checkpoint(checkpoint, key)
+    try:
+        return _load(model, file, complete, constants)
+    except UserError as error:
+        raise UserError(f"{file.path}: {error}") from error
+
+
+def _load(model: nn.Module, file: CheckpointFile, complete: bool, constants: bool) -> LoadReport:
+    wanted = model.state_dict()
+    offered, ignored = _offer(wanted, file)
+    resized = _fit(model, wanted, offered, file)
+    missing = [name for name in wanted if name not in offered]
+    notes = [*file.notes]
+    if resized and file.architecture.guessed:
+        frames, (height, width) = file.architecture.frames, file.architecture.size
+        notes.append(f"the file's clips were taken to be {frames} frames of {height}x{width}")
+    drops_norm = "encoder.norm.weight" in missing and not file.architecture.norm
+    if drops_norm:
+        missing = [name for name in missing if not name.startswith("encoder.norm.")]
+        notes.append("the file's encoder has no last norm: the model's was taken out")
+    _check_match(wanted, offered, missing, complete)
+    if drops_norm:
+        model.get_submodule("encoder").norm = nn.Identity()
+    model.load_state_dict({**model.state_dict(), **offered})
+    if constants:
+        notes += file.constants.adopt(model)
+    loaded = tuple(name for name in wanted if name in offered)
+    return LoadReport(file.path, file.layout, loaded, tuple(resized), tuple(missing), ignored, tuple(notes))
+
+
+def _offer(wanted: Mapping[str, Tensor], file: CheckpointFile) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The file's tensors under the model's names, and what the model has no use for."""
+    if "encoder_to_decoder.weight" in wanted:
+        if not file.architecture.decoder:
+            raise UserError(f"holds a {file.method}; expected a pre-trained network with its decoder")
+        offered = dict(file.state)
+        return offered, _take_out(wanted, offered, ((_SAMPLER, "the model's sampler learns nothing"),))
+    prefix = "encoder." if file.architecture.decoder else ""
+    offered = {name.removeprefix(prefix): tensor for name, tensor in file.state.items()}
+    ignored = dict(file.left_out)
+    if "head.weight" not in wanted:
+        ignored |= _take_out(wanted, offered, ((_HEAD, "the model has no head"),))
+    elif "head.weight" in offered and offered["head.weight"].shape[0] != wanted["head.weight"].shape[0]:
+        reason = f"it is for {file.architecture.classes} classes, the model has {wanted['head.weight'].shape[0]}"
+        ignored |= _take_out({}, offered, ((_HEAD, reason),))
+    # With its own head comes its own norm.
+    if "head.weight" not in offered:
+        ignored |= _take_out(wanted, offered, _IGNORED)
+    return offered, ignored
+
+
+def _take_out(
+    wanted: Container[str], offered: dict[str, Tensor], rules: Sequence[tuple[re.Pattern[str], str]]
+) -> dict[str, str]:
+    """Remove from ``offered`` what a rule names and the model does not want; return the reasons."""
+    reasons = {}
+    for name in [name for name in offered if name not in wanted]:
+        reason = next((reason for pattern, reason in rules if pattern.fullmatch(name)), None)
+        if reason:
+            reasons[name] = reason
+            del offered[name]
+    return reasons
+
+
+def _fit(model: nn.Module, wanted: Mapping[str, Tensor], offered: dict[str, Tensor], file: CheckpointFile) -> list[str]:
+    """Resize in ``offered`` what belongs to another clip; return its names."""
+    grid: TokenGrid = model.grid  # type: ignore[assignment]
+    old, new = file.architecture.grid, (grid.t, grid.h, grid.w)
+    spans: dict[str, tuple[Grid, Grid]] = {
+        "encoder.pos_embed_probs": (old, new),
+        "pos_embed": (old, new),
+        "pos_embed_spatial": ((1, *old[1:]), (1, *new[1:])),
+        "pos_embed_temporal": ((old[0], 1, 1), (new[0], 1, 1)),
+    }
+    resized = []
+    for name, tensor in [(name, tensor) for name, tensor in offered.items() if name in wanted]:
+        fitted = tensor
+        if name in spans:
+            before, after = spans[name]
+            # Of as many tokens in an unknown order nothing can be said, and nothing is done.
+            known = tensor.shape[1] == math.prod(before) and not (
+                file.architecture.guessed and tensor.shape == wanted[name].shape
+            )
+            fitted = resize_positions(tensor, before, after) if known else tensor
+        elif name.endswith("patch_embed.proj.weight"):
+            fitted = fit_channels(tensor, wanted[name].shape[1])
+            fitted = resize_kernel(fitted, (grid.tubelet_size, grid.patch_size, grid.patch_size))
+        if fitted is not tensor:
+            offered[name] = fitted
+            resized.append(name)
+    return resized
+
+
+def _check_match(
+    wanted: Mapping[str, Tensor], offered: Mapping[str, Tensor], missing: Sequence[str], complete: bool
+) -> None:
+    """Stop unless every tensor of the file has its place, and every place its tensor or the right to start anew."""
+    stray = [name for name in offered if name not in wanted]
+    lacking = [name for name in missing if complete or not _MAY_BE_NEW.fullmatch(name)]
+    other = [
+        f"{name} {tuple(offered[name].shape)} for {tuple(wanted[name].shape)}"
+        for name in wanted
+        if name in offered and offered[name].shape != wanted[name].shape
+    ]
+    complaints = (("not in the model", stray), ("not in the file", lacking), ("of another shape", other))
+    parts = [f"{len(names)} {what}: {_some(names)}" for what, names in complaints if names]
+    if not parts:
+        return
+    hints = [hint for name, hint in _HINTS.items() if name in stray]
+    raise UserError("; ".join([f"does not match the model: {'; '.join(parts)}", *hints]))
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

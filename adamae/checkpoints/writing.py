@@ -1,0 +1,194 @@
+"""Writing weights in the layouts that other programs read."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adamae.checkpoints.formats import CheckpointFile
+from adamae.checkpoints.key_tables import TRANSFORMERS_FILES, translate
+from adamae.checkpoints.reading import CONFIG
+from adamae.checkpoints.store import WEIGHTS
+from adamae.checkpoints.tensor_files import publish, write_tensors
+from adamae.errors import UserError
+
+_PUBLISHED_EPS = 1e-6
+
+
+@dataclass(frozen=True)
+class WriteReport:
+    """What was written.
+
+    Attributes:
+        path: The file, or the directory of Transformers.
+        target: "reference", "safetensors" or "transformers".
+        written: How many tensors.
+        left_out: Names that the layout has no place for, and why.
+        notes: What a reader of the other program should know.
+    """
+
+    path: Path
+    target: str
+    written: int
+    left_out: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """One line for the log."""
+        parts = [f"{self.path}: {self.written} tensors in the {self.target} layout"]
+        if self.left_out:
+            reasons = "; ".join(dict.fromkeys(self.left_out.values()))
+            parts.append(f"{len(self.left_out)} left out ({reasons})")
+        return "; ".join([*parts, *self.notes])
+
+
+def convert(file: CheckpointFile, out: str | Path, target: str) -> WriteReport:
+    """Rewrite a checkpoint. Weights keep their type and every bit.
+
+    Args:
+        file: What :func:`~adamae.checkpoints.formats.open_checkpoint` gave.
+        out: A file for "reference" and "safetensors", a directory for "transformers".
+        target: "reference" is a ``.pth`` that the published AdaMAE and VideoMAE code loads (weights, epoch and options;
+            no optimiser state); "safetensors" our own file; "transformers" a directory for ``from_pretrained`` of
+            ``VideoMAEForPreTraining`` or ``VideoMAEForVideoClassification``.
+
+    Raises:
+        UserError: If the layout cannot hold the network, or the file cannot be written.
+    """
+    out = Path(out)
+    if target not in WRITERS:
+        raise UserError(f"unknown layout {target!r}: expected one of {', '.join(WRITERS)}")
+    if target == "transformers":
+        if out.exists() and not out.is_dir():
+            raise UserError(f"{out}: is a file; expected a directory for the transformers layout")
+    elif out.is_dir():
+        raise UserError(f"{out}: is a directory; expected a file for the {target} layout")
+    return WRITERS[target](file, out)
+
+
+def _write_safetensors(file: CheckpointFile, out: Path) -> WriteReport:
+    write_tensors(out, file.state, {"model": _card(file), "epoch": file.epoch, "step": file.step})
+    return WriteReport(out, "safetensors", len(file.state), file.left_out)
+
+
+def _write_reference(file: CheckpointFile, out: Path) -> WriteReport:
+    a = file.architecture
+    if a.positions != "fixed" or a.cls_token:
+        raise UserError(
+            f"{file.path}: learned positions or a class token; expected fixed positions for the reference layout"
+        )
+    dense = {name: tensor.contiguous().clone() for name, tensor in file.state.items()}
+    args = argparse.Namespace(**{**file.args, "num_frames": a.frames, "input_size": a.size[0]})
+    content = {"model": dense, "epoch": file.epoch if file.epoch is not None else 0, "args": args}
+    # For our own reader; a line of text stands in nobody's way.
+    content["adamae"] = json.dumps({"model": _card(file)})
+    publish(out, lambda temporary: torch.save(content, temporary))
+    notes: tuple[str, ...] = ()
+    if a.decoder and not a.norm:
+        notes = ("the published network has a norm after its encoder, this one has none",)
+    return WriteReport(out, "reference", len(dense), file.left_out, notes)
+
+
+def _write_transformers(file: CheckpointFile, out: Path) -> WriteReport:
+    config = _config(file)
+    a = file.architecture
+    state, left, _ = translate(file.state, TRANSFORMERS_FILES[a.kind], "to_theirs")
+    left_out = {**file.left_out, **dict.fromkeys(left, "Transformers' VideoMAE has no sampler")}
+    notes = []
+    if file.constants.last_norm_eps is None:
+        notes.append("Transformers computes the norm before the head with an epsilon of 1e-05, here it is 1e-06")
+    write_tensors(out / WEIGHTS, state, {"epoch": file.epoch, "step": file.step})
+    text = json.dumps(config, indent=2, sort_keys=True) + "\n"
+    publish(out / CONFIG, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    return WriteReport(out, "transformers", len(state), left_out, tuple(notes))
+
+
+WRITERS: dict[str, Callable[[CheckpointFile, Path], WriteReport]] = {
+    "reference": _write_reference,
+    "safetensors": _write_safetensors,
+    "transformers": _write_transformers,
+}
+
+
+def _card(file: CheckpointFile) -> dict[str, Any]:
+    """Our description of the network, as the file gave it or as it was told from the shapes.
+
+    What was only guessed is not passed on as if it were known.
+    """
+    options = file.architecture.options()
+    if "heads" in file.architecture.guessed:
+        options = {name: value for name, value in options.items() if not name.endswith("num_heads")}
+    for fact, name in (("frames", "num_frames"), ("size", "img_size")):
+        if fact in file.architecture.guessed:
+            options.pop(name, None)
+    card: dict[str, Any] = {"options": options}
+    if file.constants.as_card():
+        card["constants"] = file.constants.as_card()
+    if file.class_names:
+        card["class_names"] = list(file.class_names)
+    return card
+
+
+def _config(file: CheckpointFile) -> dict[str, Any]:
+    """Transformers' ``config.json``.
+
+    Raises:
+        UserError: If its VideoMAE cannot be that network.
+    """
+    a = file.architecture
+    obstacles = {
+        "LayerScale": a.layer_scale,
+        "learned positions": a.positions != "fixed",
+        "a class token": a.cls_token,
+    }
+    found = [name for name, there in obstacles.items() if there]
+    if found:
+        raise UserError(f"{file.path}: has {' and '.join(found)}; Transformers' VideoMAE has no place for that")
+    config: dict[str, Any] = {
+        "model_type": "videomae",
+        "architectures": [_class(file)],
+        "dtype": str(_dtype(file.state)).removeprefix("torch."),
+        "hidden_act": "gelu",
+        "hidden_size": a.encoder.width,
+        "num_hidden_layers": a.encoder.depth,
+        "num_attention_heads": a.encoder.heads,
+        "intermediate_size": a.encoder.hidden,
+        "image_size": a.size[0] if a.size[0] == a.size[1] else list(a.size),
+        "patch_size": a.patch,
+        "num_channels": a.channels,
+        "num_frames": a.frames,
+        "tubelet_size": a.tubelet,
+        "qv_bias": a.qkv_bias,
+        "use_mean_pooling": not a.norm,
+        "layer_norm_eps": file.constants.norm_eps or _PUBLISHED_EPS,
+        "norm_pix_loss": bool(a.given.get("normalize_target", True)),
+    }
+    if a.decoder:
+        config |= {
+            "decoder_hidden_size": a.decoder.width,
+            "decoder_num_hidden_layers": a.decoder.depth,
+            "decoder_num_attention_heads": a.decoder.heads,
+            "decoder_intermediate_size": a.decoder.hidden,
+        }
+    if a.classes:
+        names = file.class_names or tuple(f"LABEL_{number}" for number in range(a.classes))
+        config["id2label"] = {str(number): name for number, name in enumerate(names)}
+        config["label2id"] = {name: number for number, name in enumerate(names)}
+    return config
+
+
+def _class(file: CheckpointFile) -> str:
+    if file.architecture.decoder:
+        return "VideoMAEForPreTraining"
+    return "VideoMAEForVideoClassification" if file.architecture.classes else "VideoMAEModel"
+
+
+def _dtype(state: dict[str, Tensor]) -> torch.dtype:
+    return next(iter(state.values())).dtype
