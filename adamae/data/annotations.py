@@ -7,27 +7,17 @@ that half a million of them cost tens of megabytes, once, however many workers l
 
 from __future__ import annotations
 
-import csv
 import os
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from adamae.data.list_rows import VIDEO_SUFFIXES, is_number, read_rows
 from adamae.errors import UserError
 
-VIDEO_SUFFIXES = (
-    *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"),
-    *(".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
-)
 UNLABELLED = -1
-
-_PATH_HEADERS = ("path", "video", "video_path", "file", "filename", "file_name", "filepath", "clip", "name")
-_LABEL_HEADERS = ("label", "class", "class_id", "label_id", "category", "target", "action", "class_name")
-_QUOTED_OR_PLAIN = re.compile(r'"([^"]*)"|(\S+)')
-_VIDEO_NAME = re.compile(rf"({'|'.join(map(re.escape, VIDEO_SUFFIXES))})\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -157,7 +147,7 @@ def read_list(
     paths: list[str] = []
     labels: list[str] = []
     lines: list[int] = []
-    for line, video, label in _rows(place):
+    for line, video, label in read_rows(place):
         paths.append(video if "." in video[video.rfind("/") + 1 :] else f"{video}.mp4")
         lines.append(line)
         if label is not None:
@@ -171,121 +161,21 @@ def read_list(
     return Annotations.of(paths, numbers, root=root, classes=known, source=str(place))
 
 
-def _read_text(place: Path) -> str:
-    if place.suffix.lower() in VIDEO_SUFFIXES:
-        raise UserError(f"{place}: this is a video, expected a list of videos or a folder")
-    try:
-        raw = place.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{place}: no such list or folder") from None
-    except OSError as error:
-        raise UserError(f"{place}: the list cannot be read ({error.strerror})") from None
-    if b"\0" in raw:
-        raise UserError(f"{place}: this is not a text file, expected a list with one video per line")
-    # Names of files need not be UTF-8; what is not comes back byte for byte.
-    return raw.decode("utf-8-sig", "surrogateescape")
-
-
-def _rows(place: Path) -> Iterator[tuple[int, str, str | None]]:
-    """(line number, path, label or None) of every row; all rows have as many columns as the first line."""
-    columns: _Columns | None = None
-    for line, fields in _fields(_read_text(place), place):
-        if columns is None:
-            columns = _Columns.of(fields)
-            if columns.header:
-                continue
-        if len(fields) != columns.width:
-            raise UserError(
-                f"{place}:{line}: {len(fields)} columns, expected {columns.width} as in the first line; {_QUOTE}"
-            )
-        path = fields[columns.path].strip()
-        label = None if columns.label is None else fields[columns.label].strip()
-        if not path or label == "":
-            raise UserError(f"{place}:{line}: the {'label' if path else 'path'} is empty, expected PATH LABEL")
-        if label is not None and _VIDEO_NAME.search(label):
-            raise UserError(f"{place}:{line}: the label is {label!r}, which looks like part of a path; {_QUOTE}")
-        yield line, path, label
-
-
-@dataclass(frozen=True)
-class _Columns:
-    path: int
-    label: int | None
-    width: int
-    header: bool
-
-    @classmethod
-    def of(cls, first: list[str]) -> _Columns:
-        """Where path and label stand, from the names in a header, or by their usual order."""
-        names = [field.strip().lower() for field in first]
-        path = next((names.index(name) for name in _PATH_HEADERS if name in names), None)
-        label = next((names.index(name) for name in _LABEL_HEADERS if name in names), None)
-        told = path is not None or (label or 0) > 0
-        if told and not any(_is_number(name) or _VIDEO_NAME.search(name) for name in names):
-            return cls(path or 0, label, len(names), header=True)
-        return cls(0, 1 if len(names) > 1 else None, len(names), header=False)
-
-
-_QUOTE = 'what has spaces must stand in quotes: "my video.mp4" 3'
-
-
-def _fields(text: str, place: Path) -> Iterator[tuple[int, list[str]]]:
-    """(line number, fields) of every line that is not blank."""
-    lines = text.splitlines()
-    first = next((line for line in lines if line.strip()), "")
-    if "\t" in first.strip():
-        yield from _delimited(lines, "\t", place)
-    elif _is_comma_separated(first):
-        yield from _delimited(lines, ",", place)
-    else:
-        yield from _spaced(lines, place)
-
-
-def _delimited(lines: list[str], delimiter: str, place: Path) -> Iterator[tuple[int, list[str]]]:
-    rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
-    line = 1
-    try:
-        for fields in rows:
-            if rows.line_num > line:
-                raise csv.Error("a quote is not closed")
-            if len(fields) > 1 or (fields and fields[0].strip()):
-                yield line, fields
-            line += 1
-    except csv.Error as error:
-        raise UserError(f"{place}:{line}: {error}, expected fields parted by {delimiter!r}") from None
-
-
-def _spaced(lines: list[str], place: Path) -> Iterator[tuple[int, list[str]]]:
-    for line, text in enumerate(lines, 1):
-        quoted = '"' in text
-        fields = [inner or plain for inner, plain in _QUOTED_OR_PLAIN.findall(text)] if quoted else text.split()
-        if len(fields) > 2:
-            raise UserError(f"{place}:{line}: {len(fields)} columns parted by spaces, expected PATH LABEL; {_QUOTE}")
-        if fields:
-            yield line, fields
-
-
-def _is_comma_separated(line: str) -> bool:
-    """Whether commas part the columns, and do not merely occur in a path that a space parts from its label."""
-    fields = next(csv.reader([line], skipinitialspace=True), [])
-    return len(fields) > 1 and not _VIDEO_NAME.search(fields[1])
-
-
 def _labels(
     labels: list[str], classes: Sequence[str] | None, place: Path, lines: list[int]
 ) -> tuple[np.ndarray, Sequence[str] | None]:
     """(n,) numbers, and the class names where the labels are names."""
-    numeric = _is_number(labels[0])
+    numeric = is_number(labels[0])
     try:
         if numeric:
             numbers = np.array(labels).astype(np.int64)
     except (ValueError, OverflowError):
-        wrong = next(row for row, label in enumerate(labels) if not _is_number(label))
+        wrong = next(row for row, label in enumerate(labels) if not is_number(label))
         raise UserError(
             f"{place}:{lines[wrong]}: the label is {labels[wrong]!r}, expected a number as in the first row"
         ) from None
     if not numeric:
-        wrong = next((row for row, label in enumerate(labels) if _is_number(label)), -1)
+        wrong = next((row for row, label in enumerate(labels) if is_number(label)), -1)
         if wrong >= 0:
             raise UserError(
                 f"{place}:{lines[wrong]}: the label is {labels[wrong]}, expected a name as in the first row"
@@ -298,10 +188,6 @@ def _labels(
         wrong = int(numbers.argmax())
         raise UserError(f"{place}:{lines[wrong]}: the label is {numbers[wrong]}, expected less than {len(classes)}")
     return numbers, classes
-
-
-def _is_number(label: str) -> bool:
-    return label.lstrip("+-").isdecimal()
 
 
 def _number(names: list[str], classes: Sequence[str] | None, places: Sequence[str]) -> tuple[np.ndarray, Sequence[str]]:

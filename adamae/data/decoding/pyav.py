@@ -75,6 +75,8 @@ class PyAVReader:
         except _UnprovenError:
             self._table = None
             frames = self._read_in_sequence(wanted)
+        except av.FFmpegError as error:
+            raise DecodeError(self._path, f"frames cannot be converted to RGB ({error.strerror})") from None
         return spread(frames, rows)
 
     def close(self) -> None:

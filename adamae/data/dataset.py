@@ -1,0 +1,218 @@
+"""Videos as training clips. What a clip becomes depends on (seed, epoch, row) alone."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from adamae.data.annotations import Annotations
+from adamae.data.augmentation import MultiScaleCrop, Transform
+from adamae.data.decoding import DecodeError, VideoReader, get_decoder
+from adamae.data.frame_indices import pretrain_dense, train_segments
+from adamae.errors import UserError
+from adamae.randomness import sample_generator, sample_seed
+
+# After this many unreadable videos in a row the list is at fault, not a video.
+_MOST_ATTEMPTS = 16
+# One sample: see ClipDataset.__getitem__.
+Sample = dict[str, Any]
+
+
+class ChooseFrames(Protocol):
+    """Draws which frames of a video make a clip."""
+
+    def __call__(self, num_frames: int, *, rng: np.random.Generator) -> np.ndarray:
+        """(T,) frame numbers within a video of ``num_frames`` frames."""
+
+
+class ClipDataset(Dataset[Sample]):
+    """A map from (epoch, row) to clips.
+
+    Args:
+        annotations: The videos.
+        choose_frames: Which frames make a clip.
+        transform: What happens to their pixels.
+        seed: The run's seed.
+        num_sample: Clips from each video that is opened, as in repeated augmentation.
+        moving: Bring the ground truth of what moves along, from ``<stem>.moving.npz`` beside each video.
+        decoder: A name from ``decoding.DECODERS``.
+    """
+
+    def __init__(
+        self,
+        annotations: Annotations,
+        *,
+        choose_frames: ChooseFrames,
+        transform: Transform,
+        seed: int = 0,
+        num_sample: int = 1,
+        moving: bool = False,
+        decoder: str = "pyav",
+    ) -> None:
+        self.annotations = annotations
+        self.choose_frames = choose_frames
+        self.transform = transform
+        self.seed = seed
+        self.num_sample = num_sample
+        self.moving = moving
+        self._open_video = get_decoder(decoder)
+
+    def __len__(self) -> int:
+        return len(self.annotations)
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        """The clips of one row in one epoch; R is ``num_sample``.
+
+        A video that cannot be read is replaced by another row, drawn from the sample's own random numbers.
+
+        Args:
+            key: (epoch, row).
+
+        Returns:
+            ``clip`` (R, T, H, W, 3) uint8, ``index`` (R,) the row that was read, ``seed`` (R,), ``label`` (R,)
+            int64, ``moving`` (R, T, H, W) bool if asked for, and ``bad``, one dict for each replaced video.
+
+        Raises:
+            UserError: Sixteen videos in a row cannot be read.
+        """
+        epoch, index = key
+        bad: list[dict[str, Any]] = []
+        for attempt in range(_MOST_ATTEMPTS):
+            rng = sample_generator(self.seed, epoch, index, attempt)
+            row = int(rng.integers(len(self))) if attempt else index
+            try:
+                clips, moving = self._clips(row, rng)
+            except DecodeError as error:
+                bad.append({"path": error.path, "reason": error.reason, "index": row})
+                continue
+            return self._sample(epoch, index, row, clips, moving) | {"bad": bad}
+        raise UserError(
+            f"{self.annotations.source}: {len(bad)} videos in a row cannot be read, "
+            f"the last is {bad[-1]['path']}: {bad[-1]['reason']}"
+        )
+
+    def open(self, row: int) -> VideoReader:
+        """The reader of a row's video.
+
+        Raises:
+            DecodeError: It cannot be read.
+        """
+        return self._open_video(self.annotations.path(row))
+
+    def _clips(self, row: int, rng: np.random.Generator) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        with self.open(row) as reader:
+            chosen = [self.choose_frames(reader.num_frames, rng=rng) for _ in range(self.num_sample)]
+            frames = reader.read(np.concatenate(chosen))
+        masks = read_moving(self.annotations.path(row), np.concatenate(chosen)) if self.moving else None
+        if masks is not None and masks.shape != frames.shape[:3]:
+            raise UserError(
+                f"{moving_path(self.annotations.path(row))}: shape {masks.shape}, expected {frames.shape[:3]}"
+            )
+        clips, moving = [], []
+        start = 0
+        for indices in chosen:
+            part = slice(start, start := start + len(indices))
+            clip, mask = self.transform(frames[part], None if masks is None else masks[part], rng)
+            clips.append(clip)
+            if mask is not None:
+                moving.append(mask)
+        return clips, moving
+
+    def _sample(self, epoch: int, index: int, row: int, clips: list[np.ndarray], moving: list[np.ndarray]) -> Sample:
+        count = len(clips)
+        seeds = [sample_seed(self.seed, epoch, index, repeat) for repeat in range(count)]
+        sample = {
+            "clip": _stack(clips),
+            "index": torch.full((count,), row),
+            "seed": torch.tensor(seeds),
+            "label": torch.full((count,), int(self.annotations.labels[row])),
+        }
+        return sample | {"moving": _stack(moving)} if moving else sample
+
+
+def pretrain_dataset(
+    annotations: Annotations,
+    *,
+    num_frames: int,
+    sampling_rate: int,
+    size: int,
+    frame_sampling: str = "dense",
+    flip: bool = False,
+    seed: int = 0,
+    num_sample: int = 1,
+    moving: bool | None = None,
+    decoder: str = "pyav",
+) -> ClipDataset:
+    """Clips for pre-training.
+
+    Args:
+        annotations: The videos.
+        num_frames: Frames in a clip.
+        sampling_rate: Every how-manieth frame is taken ("dense" only).
+        size: Height and width of a clip in pixels.
+        frame_sampling: "dense" or "segment".
+        flip: Mirror half of the clips.
+        seed: The run's seed.
+        num_sample: Clips from each video that is opened.
+        moving: Whether to bring the ground truth of what moves; by default where the first video has one.
+        decoder: A name from ``decoding.DECODERS``.
+
+    Raises:
+        UserError: An unknown ``frame_sampling`` or decoder.
+    """
+    choices: dict[str, ChooseFrames] = {
+        "dense": partial(pretrain_dense, length=num_frames, stride=sampling_rate),
+        "segment": partial(train_segments, length=num_frames),
+    }
+    if frame_sampling not in choices:
+        raise UserError(f"frame sampling is {frame_sampling!r}, expected one of {', '.join(choices)}")
+    return ClipDataset(
+        annotations,
+        choose_frames=choices[frame_sampling],
+        transform=MultiScaleCrop(size, size, flip=flip),
+        seed=seed,
+        num_sample=num_sample,
+        moving=moving_path(annotations.path(0)).is_file() if moving is None else moving,
+        decoder=decoder,
+    )
+
+
+def moving_path(video: str) -> Path:
+    """Where the ground truth of what moves in ``video`` lies."""
+    return Path(video).with_suffix(".moving.npz")
+
+
+def read_moving(video: str, indices: np.ndarray) -> np.ndarray:
+    """What moves in some frames of a video.
+
+    The file holds ``moving``, bits packed along the last axis, and ``shape``, its (T, H, W) before packing.
+
+    Args:
+        video: The video's path.
+        indices: (T,) frame numbers.
+
+    Returns:
+        (T, H, W) bool.
+
+    Raises:
+        UserError: There is no such file, or it does not fit the video.
+    """
+    place = moving_path(video)
+    try:
+        with np.load(place) as file:
+            packed, width = file["moving"], int(file["shape"][-1])
+        return np.unpackbits(packed[indices], axis=-1, count=width).astype(bool)
+    except FileNotFoundError:
+        raise UserError(f"{place}: no such file, expected the ground truth of what moves in {video}") from None
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise UserError(f"{place}: not the ground truth of what moves in {video} ({error})") from None
+
+
+def _stack(arrays: list[np.ndarray]) -> torch.Tensor:
+    """Equal arrays as one (R, ...) tensor, not copied where there is but one."""
+    return torch.from_numpy(arrays[0][None] if len(arrays) == 1 else np.stack(arrays))

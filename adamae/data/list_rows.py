@@ -1,0 +1,132 @@
+"""The rows of a list file, whatever parts their columns."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from adamae.errors import UserError
+
+VIDEO_SUFFIXES = (
+    *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"),
+    *(".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
+)
+
+_PATH_HEADERS = ("path", "video", "video_path", "file", "filename", "file_name", "filepath", "clip", "name")
+_LABEL_HEADERS = ("label", "class", "class_id", "label_id", "category", "target", "action", "class_name")
+_QUOTED_OR_PLAIN = re.compile(r'"([^"]*)"|(\S+)')
+_VIDEO_NAME = re.compile(rf"({'|'.join(map(re.escape, VIDEO_SUFFIXES))})\b", re.IGNORECASE)
+_QUOTE = 'what has spaces must stand in quotes: "my video.mp4" 3'
+
+
+def read_rows(place: Path) -> Iterator[tuple[int, str, str | None]]:
+    """Every row of a list: its line number, path and label (None where there is no label column).
+
+    Args:
+        place: A text file with one video per line, columns parted by spaces, commas or tabs, quoted where needed,
+            with or without a header.
+
+    Raises:
+        UserError: It is missing or not text, or a line does not have the columns that the first one has.
+    """
+    columns: _Columns | None = None
+    for line, fields in _fields(_read_text(place), place):
+        if columns is None:
+            columns = _Columns.of(fields)
+            if columns.header:
+                continue
+        if len(fields) != columns.width:
+            raise UserError(
+                f"{place}:{line}: {len(fields)} columns, expected {columns.width} as in the first line; {_QUOTE}"
+            )
+        path = fields[columns.path].strip()
+        label = None if columns.label is None else fields[columns.label].strip()
+        if not path or label == "":
+            raise UserError(f"{place}:{line}: the {'label' if path else 'path'} is empty, expected PATH LABEL")
+        if label is not None and _VIDEO_NAME.search(label):
+            raise UserError(f"{place}:{line}: the label is {label!r}, which looks like part of a path; {_QUOTE}")
+        yield line, path, label
+
+
+def is_number(label: str) -> bool:
+    """Whether a label is written as a whole number."""
+    return label.lstrip("+-").isdecimal()
+
+
+@dataclass(frozen=True)
+class _Columns:
+    path: int
+    label: int | None
+    width: int
+    header: bool
+
+    @classmethod
+    def of(cls, first: list[str]) -> _Columns:
+        """Where path and label stand, from the names in a header, or by their usual order."""
+        names = [field.strip().lower() for field in first]
+        path = next((names.index(name) for name in _PATH_HEADERS if name in names), None)
+        label = next((names.index(name) for name in _LABEL_HEADERS if name in names), None)
+        told = path is not None or (label or 0) > 0
+        if told and not any(is_number(name) or _VIDEO_NAME.search(name) for name in names):
+            return cls(path or 0, label, len(names), header=True)
+        return cls(0, 1 if len(names) > 1 else None, len(names), header=False)
+
+
+def _fields(text: str, place: Path) -> Iterator[tuple[int, list[str]]]:
+    """(line number, fields) of every line that is not blank."""
+    lines = text.splitlines()
+    first = next((line for line in lines if line.strip()), "")
+    if "\t" in first.strip():
+        yield from _delimited(lines, "\t", place)
+    elif _is_comma_separated(first):
+        yield from _delimited(lines, ",", place)
+    else:
+        yield from _spaced(lines, place)
+
+
+def _delimited(lines: list[str], delimiter: str, place: Path) -> Iterator[tuple[int, list[str]]]:
+    rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
+    line = 1
+    try:
+        for fields in rows:
+            if rows.line_num > line:
+                raise csv.Error("a quote is not closed")
+            if len(fields) > 1 or (fields and fields[0].strip()):
+                yield line, fields
+            line += 1
+    except csv.Error as error:
+        raise UserError(f"{place}:{line}: {error}, expected fields parted by {delimiter!r}") from None
+
+
+def _spaced(lines: list[str], place: Path) -> Iterator[tuple[int, list[str]]]:
+    for line, text in enumerate(lines, 1):
+        quoted = '"' in text
+        fields = [inner or plain for inner, plain in _QUOTED_OR_PLAIN.findall(text)] if quoted else text.split()
+        if len(fields) > 2:
+            raise UserError(f"{place}:{line}: {len(fields)} columns parted by spaces, expected PATH LABEL; {_QUOTE}")
+        if fields:
+            yield line, fields
+
+
+def _is_comma_separated(line: str) -> bool:
+    """Whether commas part the columns, and do not merely occur in a path that a space parts from its label."""
+    fields = next(csv.reader([line], skipinitialspace=True), [])
+    return len(fields) > 1 and not _VIDEO_NAME.search(fields[1])
+
+
+def _read_text(place: Path) -> str:
+    if place.suffix.lower() in VIDEO_SUFFIXES:
+        raise UserError(f"{place}: this is a video, expected a list of videos or a folder")
+    try:
+        raw = place.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{place}: no such list or folder") from None
+    except OSError as error:
+        raise UserError(f"{place}: the list cannot be read ({error.strerror})") from None
+    if b"\0" in raw:
+        raise UserError(f"{place}: this is not a text file, expected a list with one video per line")
+    # Names of files need not be UTF-8; what is not comes back byte for byte.
+    return raw.decode("utf-8-sig", "surrogateescape")

@@ -1,0 +1,199 @@
+"""From a data set to an endless stream of batches, the same whatever the number of processes and workers."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+
+from adamae.data.dataset import ClipDataset, Sample
+from adamae.errors import UserError
+from adamae.randomness import epoch_permutation
+
+Batch = dict[str, Any]
+# A signal that asks a run to save and leave is often sent to every process of a job. Workers leave with the run.
+_SIGNALS_OF_THE_RUN = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+class BatchKeys(Sampler[list[tuple[int, int]]]):
+    """This rank's batches of (epoch, row) keys, epoch after epoch without end.
+
+    An epoch is one permutation of the list, cut into steps of ``world_size * accumulation * batch_size`` rows; what
+    is left over at its end is dropped. A step is cut into micro-batches, and each of those into ranks, so that the
+    rows of a step do not depend on how they are divided. A list shorter than one step is repeated to fill it.
+
+    Args:
+        num_rows: Rows in the list.
+        batch_size: Rows in one micro-batch of one rank.
+        world_size: Number of ranks.
+        rank: This one.
+        accumulation: Micro-batches in a step.
+        seed: The run's seed.
+        epoch: Where to begin.
+        batch: The micro-batch of that epoch to begin with.
+
+    Raises:
+        UserError: No rows, or a size below 1.
+    """
+
+    def __init__(
+        self,
+        num_rows: int,
+        batch_size: int,
+        *,
+        world_size: int = 1,
+        rank: int = 0,
+        accumulation: int = 1,
+        seed: int = 0,
+        epoch: int = 0,
+        batch: int = 0,
+    ) -> None:
+        if min(num_rows, batch_size, world_size, accumulation) < 1:
+            raise UserError(
+                f"{num_rows} rows in batches of {batch_size} on {world_size} processes, {accumulation} to a step: "
+                "expected at least 1 of each"
+            )
+        self._num_rows = num_rows
+        self._batch_size = batch_size
+        self._world_size = world_size
+        self._rank = rank
+        self._accumulation = accumulation
+        self._seed = seed
+        self._epoch = epoch
+        self._batch = batch
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in one pass over the list, at least 1."""
+        return max(self._num_rows // (self._batch_size * self._world_size * self._accumulation), 1)
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Micro-batches of one rank in an epoch."""
+        return self.steps_per_epoch * self._accumulation
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        epoch, first = self._epoch + self._batch // self.batches_per_epoch, self._batch % self.batches_per_epoch
+        while True:
+            rows = self._rows(epoch)
+            for batch in range(first, self.batches_per_epoch):
+                yield [(epoch, row) for row in rows[batch].tolist()]
+            epoch, first = epoch + 1, 0
+
+    def _rows(self, epoch: int) -> np.ndarray:
+        """(micro-batches, batch size): this rank's rows of an epoch."""
+        order = epoch_permutation(self._seed, epoch, self._num_rows)
+        shape = (self.batches_per_epoch, self._world_size, self._batch_size)
+        return np.resize(order, shape)[:, self._rank]
+
+
+class Loader:
+    """An endless stream of batches. Each pass over it begins where it was built to begin.
+
+    Args:
+        loader: Gives batches, or the error that kept one from being made.
+        steps_per_epoch: Steps in one pass over the list.
+    """
+
+    def __init__(self, loader: DataLoader[Batch | UserError], steps_per_epoch: int) -> None:
+        self.steps_per_epoch = steps_per_epoch
+        self._loader = loader
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self._loader:
+            if isinstance(batch, UserError):
+                raise batch
+            yield batch
+
+
+class _Reporting(Dataset[Sample | UserError]):
+    """Hands a worker's error over as a value: raised there, it would arrive with a traceback for a message."""
+
+    def __init__(self, dataset: ClipDataset) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample | UserError:
+        try:
+            return self._dataset[key]
+        except UserError as error:
+            return error
+
+
+def collate(samples: list[Sample | UserError]) -> Batch | UserError:
+    """Join samples of R clips each into one batch of ``len(samples) * R`` clips, and their ``bad`` into one list.
+
+    An error among the samples is returned in place of the batch.
+    """
+    whole = []
+    for sample in samples:
+        if isinstance(sample, UserError):
+            return sample
+        whole.append(sample)
+    batch: Batch = {
+        name: default_collate([sample[name] for sample in whole]).flatten(0, 1) for name in whole[0] if name != "bad"
+    }
+    return batch | {"bad": [entry for sample in whole for entry in sample["bad"]]}
+
+
+def build_loader(
+    dataset: ClipDataset,
+    *,
+    batch_size: int,
+    world_size: int = 1,
+    rank: int = 0,
+    accumulation: int = 1,
+    epoch: int = 0,
+    batch: int = 0,
+    num_workers: int = 0,
+    pin_memory: bool = False,
+    prefetch: int = 2,
+) -> Loader:
+    """An endless loader for one rank, whose workers go from epoch to epoch without a pause.
+
+    Args:
+        dataset: Brings its seed, which also orders the list.
+        batch_size: Videos in a batch, each of which gives ``dataset.num_sample`` clips.
+        world_size: Number of ranks.
+        rank: This one.
+        accumulation: Micro-batches in a step.
+        epoch: Where to begin.
+        batch: The micro-batch of that epoch to begin with.
+        num_workers: Processes that decode, one thread each; 0 decodes in this one.
+        pin_memory: Keep batches in memory that a GPU reads directly, where there is one.
+        prefetch: Batches that each worker makes ahead.
+
+    Returns:
+        Batches of B = ``batch_size * num_sample`` clips: ``clip`` (B, T, H, W, 3) uint8, ``index``, ``seed`` and
+        ``label`` (B,) int64, ``moving`` (B, T, H, W) bool where the data set has it, ``bad`` a list of dicts.
+    """
+    keys = BatchKeys(
+        len(dataset),
+        batch_size,
+        world_size=world_size,
+        rank=rank,
+        accumulation=accumulation,
+        seed=dataset.seed,
+        epoch=epoch,
+        batch=batch,
+    )
+    loader: DataLoader[Batch | UserError] = DataLoader(
+        _Reporting(dataset),
+        batch_sampler=keys,
+        collate_fn=collate,
+        num_workers=num_workers,
+        pin_memory=pin_memory and torch.cuda.is_available(),
+        prefetch_factor=prefetch if num_workers else None,
+        worker_init_fn=_outlive_signals,
+        # The loader draws a seed for its workers, which use none: not from the generator that others rely on.
+        generator=torch.Generator(),
+    )
+    return Loader(loader, keys.steps_per_epoch)
+
+
+def _outlive_signals(worker: int) -> None:
+    for number in _SIGNALS_OF_THE_RUN:
+        signal.signal(number, signal.SIG_IGN)
