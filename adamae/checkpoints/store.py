@@ -129,7 +129,7 @@ class CheckpointStore:
             temporary.mkdir(parents=True)
             files = {
                 WEIGHTS: _write(temporary / WEIGHTS, lambda path: _save_weights(weights, path)),
-                TRAINING: _write(temporary / TRAINING, lambda path: torch.save(dict(training), path)),
+                TRAINING: _write(temporary / TRAINING, lambda path: _save_training(training, path)),
             }
             content = {"step": step, "files": files, "meta": dict(meta)}
             _write(temporary / META, lambda path: path.write_text(_sealed(content), encoding="utf-8"))
@@ -220,6 +220,12 @@ def _save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
     save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, path, {"format": "pt"})
 
 
+def _save_training(training: Mapping[str, Any], path: Path) -> None:
+    # Through a file of ours, so that the system's own error is known; torch by itself hides it.
+    with path.open("wb") as file:
+        torch.save(dict(training), file)
+
+
 def _write(path: Path, write: Callable[[Path], object]) -> dict[str, Any]:
     """Write a file, push it to the disk, and return its size and checksum."""
     write(path)
@@ -277,5 +283,10 @@ def _check_file(path: Path, promised: Mapping[str, Any]) -> None:
         raise DamagedError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or next(iter(str(error).splitlines()), type(error).__name__)
+def _reason(error: BaseException) -> str:
+    """Why writing failed, in the system's words where they can be found: torch speaks of what came of it."""
+    root: BaseException | None = error
+    while root is not None and not isinstance(root, OSError):
+        root = root.__context__
+    text = str(error) if root is None else root.strerror or str(root)
+    return next(iter(text.splitlines()), type(error).__name__)

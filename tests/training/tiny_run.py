@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,7 @@ def run(
     resume: str = "auto",
     precision: str = "fp32",
     tensorboard: bool = False,
+    pause: float = 0.0,
     world: distributed.World | None = None,
     stream: Any = None,
     **options: Any,
@@ -118,7 +120,8 @@ def run(
 
     def batches(epoch: int, first: int) -> Any:
         keys = EndlessBatches(epoch, first, steps_per_epoch * accumulation, batch_size, world)
-        return DataLoader(NumberedClips(), batch_sampler=keys, num_workers=workers, collate_fn=collate)  # type: ignore[arg-type]
+        loader = DataLoader(NumberedClips(), batch_sampler=keys, num_workers=workers, collate_fn=collate)  # type: ignore[arg-type]
+        return slowly(loader, pause)
 
     plan = Plan(EPOCHS, steps_per_epoch, max_steps, log_every=5, save_every_steps=save_every_steps, seed=SEED)
     store = CheckpointStore(output / "checkpoints")
@@ -144,8 +147,6 @@ def run(
 
 
 def slowly(stream: Any, seconds: float) -> Any:
-    import time
-
     for batch in stream:
         time.sleep(seconds)
         yield batch
@@ -160,11 +161,8 @@ def weights(output: Path) -> dict[str, Tensor]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("output", type=Path)
-    parser.add_argument("--engine", default="plain")
     parser.add_argument("--workers", type=int, default=0)
-    parser.add_argument("--batch_size", type=int, default=4)
+    parser.add_argument("--pause", type=float, default=0.0)
     flags = parser.parse_args()
-    here = distributed.start("cpu", group_of_one=flags.engine != "plain")
-    ended = run(flags.output, engine=flags.engine, workers=flags.workers, batch_size=flags.batch_size, world=here)
-    here.close()
+    ended = run(flags.output, workers=flags.workers, pause=flags.pause)
     print("ended", ended.step, ended.signal, flush=True)

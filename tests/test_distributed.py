@@ -1,0 +1,136 @@
+"""Who launched us, and what ranks tell each other."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from adamae import distributed
+from adamae.distributed import Launch, World, first_slurm_host
+from adamae.errors import UserError
+from tests.launching import ROOT, launch
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, Launch()),
+        ({"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}, Launch(3, 8, 1)),
+        (
+            {"SLURM_PROCID": "5", "SLURM_NTASKS": "8", "SLURM_STEP_ID": "0", "SLURM_LOCALID": "1"},
+            Launch(5, 8, 1),
+        ),
+        # A step of two tasks inside an allocation of eight.
+        (
+            {"SLURM_PROCID": "1", "SLURM_NTASKS": "8", "SLURM_STEP_ID": "3", "SLURM_STEP_NUM_TASKS": "2"},
+            Launch(1, 2, 0),
+        ),
+        # The batch script itself and an interactive shell: one process, whatever was allocated.
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8"}, Launch()),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8", "SLURM_STEP_ID": "4294967291"}, Launch()),
+        # torchrun inside srun.
+        (
+            {"SLURM_PROCID": "1", "SLURM_NTASKS": "2", "SLURM_STEP_ID": "0", "RANK": "9", "WORLD_SIZE": "16"},
+            Launch(9, 16),
+        ),
+    ],
+)
+def test_launchers_are_recognised(environment: dict[str, str], expected: Launch) -> None:
+    assert Launch.detect(environment) == expected
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"RANK": "one", "WORLD_SIZE": "2"}, "RANK = 'one': expected a whole number"),
+        ({"RANK": "2", "WORLD_SIZE": "2"}, "rank 2 of 2"),
+    ],
+)
+def test_nonsense_from_the_launcher(environment: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Launch.detect(environment)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "first"),
+    [("gpu1", "gpu1"), ("gpu[03-05,9],cpu1", "gpu03"), ("a-b[7,9]", "a-b7"), ("one,two", "one")],
+)
+def test_first_slurm_host(nodes: str, first: str) -> None:
+    assert first_slurm_host(nodes) == first
+
+
+def test_one_process_talks_to_itself() -> None:
+    world = distributed.start("cpu")
+    assert (world.rank, world.size, world.is_main) == (0, 1, True)
+    values = {"a": torch.tensor(2.0)}
+    assert world.mean(values) == values
+    assert world.gather(3) == [3]
+    assert world.broadcast("x") == "x"
+    assert world.vote(True)() and not world.vote(False)()
+    assert world.on_main(lambda: 5) == 5
+    world.barrier()
+    world.close()
+
+
+def test_an_error_of_one_process_keeps_its_type() -> None:
+    def fail() -> None:
+        raise UserError("full")
+
+    with pytest.raises(UserError, match="full"):
+        World().on_main(fail)
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:x"])
+def test_unknown_device(device: str) -> None:
+    with pytest.raises(UserError, match=f"--device {device}: expected auto, cpu or cuda"):
+        distributed.start(device)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_missing_gpu() -> None:
+    with pytest.raises(UserError, match="wants GPU 0, but 0 can be seen"):
+        distributed.start("cuda")
+
+
+TALK = """
+import json, torch
+from adamae import distributed
+from adamae.errors import UserError
+world = distributed.start("cpu", timeout_seconds=60)
+mean = world.mean({"a": torch.tensor(float(world.rank)), "b": torch.tensor([[1.0, 2.0 + world.rank]])})
+def fail():
+    raise UserError("the disk is full")
+try:
+    world.on_main(fail)
+    complaint = None
+except UserError as error:
+    complaint = str(error)
+votes = [world.vote(world.rank == 1), world.vote(False)]
+print(json.dumps([
+    {name: value.tolist() for name, value in mean.items()}, world.broadcast(world.rank), world.gather(world.rank * 10),
+    complaint, [vote() for vote in votes], world.on_main(lambda: 7),
+]))
+world.close()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_talk() -> None:
+    texts = launch(["-c", TALK], size=2)
+    expected = [{"a": 0.5, "b": [[1.0, 2.5]]}, 0, [0, 10], "the disk is full", [True, False], 7]
+    assert [json.loads(text) for text in texts] == [expected, expected]
+
+
+@pytest.mark.slow
+def test_a_missing_process_is_a_message_and_not_silence() -> None:
+    script = "from adamae import distributed; distributed.start('cpu', timeout_seconds=2)"
+    env = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29654", "PYTHONPATH": str(ROOT)}
+    began = time.monotonic()
+    ended = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False)
+    assert time.monotonic() - began < 60
+    assert "UserError: rank 0 of 2 found no others at 127.0.0.1:29654" in ended.stderr

@@ -1,0 +1,46 @@
+"""A program for two processes: every engine on the same samples. Rank 0 prints what came out, as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from adamae import distributed
+from tests.training.tiny_run import run
+from tests.training.toy import build, losses
+
+
+def compare(output: Path) -> dict[str, Any]:
+    world = distributed.start("cpu", timeout_seconds=60, group_of_one=True)
+    rows: dict[str, Any] = {}
+    states = {}
+    for name in ("plain", "zero0", "zero1", "zero2"):
+        for accumulation in (1, 2):
+            engine = build(name, world, accumulation=accumulation)
+            rows[f"{name}/{accumulation}"] = losses(engine, world, range(10), poison=6)
+            states[name] = ({k: v.clone() for k, v in engine.model.state_dict().items()}, engine.training_state())
+            rows[f"{name}/{accumulation}/on"] = losses(engine, world, range(10, 14))
+            engine.close()
+        engine = build(name, world, precision="fp16")
+        rows[f"{name}/fp16"] = losses(engine, world, range(10), poison=6)
+        engine.close()
+    for saved_by, (weights, state) in states.items():
+        for name in ("plain", "zero0", "zero2"):
+            engine = build(name, world)
+            engine.load(weights, state)
+            rows[f"{saved_by}->{name}"] = losses(engine, world, range(10, 14))
+            engine.close()
+    for name in ("plain", "zero1"):
+        rows[f"{name}/run"] = run(output / name, engine=name, batch_size=2, max_steps=6, world=world).step
+    rank = world.rank
+    world.close()
+    return rows if rank == 0 else {}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    print(json.dumps(compare(Path(sys.argv[1]))), flush=True)

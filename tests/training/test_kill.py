@@ -1,0 +1,99 @@
+"""Killed with SIGKILL at any moment and started again, a run ends as one that nobody killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from adamae.checkpoints.store import CheckpointStore
+from tests.launching import ROOT, launch
+from tests.training.test_loop import lines
+from tests.training.tiny_run import run, weights
+
+
+def start(output: Path, workers: int) -> subprocess.Popen[str]:
+    command = [
+        sys.executable,
+        "-m",
+        "tests.training.tiny_run",
+        str(output),
+        "--workers",
+        str(workers),
+        "--pause",
+        "0.05",
+    ]
+    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def kill_somewhere(process: subprocess.Popen[str], output: Path, chance: random.Random) -> None:
+    """Wait for the run's first sign of life after its start, then a little, then kill it with its workers."""
+    log = output / "log.jsonl"
+    seen = log.stat().st_mtime_ns if log.exists() else 0
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if log.exists() and log.stat().st_mtime_ns != seen:
+            break
+        time.sleep(0.002)
+    time.sleep(chance.uniform(0.0, 0.4))
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.slow
+def test_killed_twice_and_resumed_with_other_workers(tmp_path: Path) -> None:
+    run(tmp_path / "whole")
+    chance = random.Random(os.getpid())
+    killed = tmp_path / "killed"
+    for workers in (0, 2):
+        kill_somewhere(start(killed, workers), killed, chance)
+    ended, _ = start(killed, 1).communicate(timeout=120)
+    assert ended == "ended 18 None\n"
+    assert lines(killed) == lines(tmp_path / "whole")
+    after, before = weights(killed), weights(tmp_path / "whole")
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    steps = [json.loads(line)["step"] for line in (killed / "log.jsonl").read_text().splitlines()]
+    assert steps == sorted(steps)
+
+
+LEAVE = """
+import os, signal, sys
+from pathlib import Path
+from adamae import distributed
+from tests.training.tiny_run import run
+
+class Caller:
+    def after_step(self, step):
+        if step == 7 and world.rank == 1:
+            os.kill(os.getpid(), signal.SIGUSR1)
+    def after_epoch(self, epoch):
+        return {}
+    def state(self):
+        return {}
+    def load(self, state):
+        pass
+
+world = distributed.start("cpu")
+outcome = run(Path(sys.argv[1]), batch_size=2, world=world, companions=[Caller()])
+print(outcome.step, outcome.signal)
+world.close()
+"""
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_makes_all_leave_together(tmp_path: Path) -> None:
+    texts = launch(["-c", LEAVE, tmp_path / "left"], size=2)
+    assert texts == ["8 a signal to another process\n", "8 SIGUSR1\n"]
+    newest = CheckpointStore(tmp_path / "left/checkpoints").newest()
+    assert newest is not None
+    assert newest.step == 8

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from adamae.distributed import World
+from adamae.errors import UserError
+from adamae.training.logbook import JsonLines, Logbook
+from adamae.training.meter import Meter
+from adamae.training.progress import ProgressReport
+
+
+def test_lines_round_trip_exactly_and_nan_is_null(tmp_path: Path) -> None:
+    lines = JsonLines(tmp_path / "log.jsonl")
+    lines.append([{"step": 1, "loss": 0.1 + 0.2}, {"step": 2, "loss": math.nan, "lr": math.inf}])
+    assert lines.read() == [{"step": 1, "loss": 0.1 + 0.2}, {"step": 2, "loss": None, "lr": None}]
+
+
+def test_rewinding(tmp_path: Path) -> None:
+    lines = JsonLines(tmp_path / "log.jsonl")
+    lines.rewind(3)
+    assert not lines.path.exists()
+    lines.append([{"step": step} for step in range(1, 6)])
+    lines.append([{"step": 3, "partial": True}])
+    with lines.path.open("a") as file:
+        file.write('{"step": 2, "lo')
+    lines.rewind(3, going_on=False)
+    assert [line["step"] for line in lines.read()] == [1, 2, 3, 3]
+    lines.rewind(3)
+    assert [line["step"] for line in lines.read()] == [1, 2, 3]
+    lines.rewind(0)
+    assert lines.path.read_text() == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]
+
+
+def test_an_output_directory_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(UserError, match=r"--output_dir .*out: cannot be written"):
+        Logbook(tmp_path / "out")
+
+
+def test_tensorboard_is_opened_only_when_wanted(tmp_path: Path) -> None:
+    without = Logbook(tmp_path / "a")
+    without.write({"kind": "step", "step": 1, "epoch": 0, "loss": 1.0})
+    assert without.tensorboard is None
+    logbook = Logbook(tmp_path / "b", tensorboard=tmp_path / "b/tensorboard")
+    assert not (tmp_path / "b/tensorboard").exists()
+    logbook.write({"kind": "step", "step": 1, "epoch": 0, "loss": 1.0})
+    logbook.flush()
+    logbook.close()
+    assert len(list((tmp_path / "b/tensorboard").iterdir())) == 1
+
+
+def test_the_meter_averages_what_is_finite_and_counts_what_was_skipped() -> None:
+    meter = Meter(World())
+    skips = [0, 1, 1, 0, 1]
+    for step, (loss, skipped) in enumerate(zip([1.0, math.nan, 3.0, 5.0, math.inf], skips, strict=True), start=1):
+        watched = {"watched": torch.tensor(7.0)} if step == 4 else {}
+        meter.add(step, {"loss": torch.tensor(loss), "skipped": torch.tensor(float(skipped)), **watched})
+        if step == 2:
+            assert list(meter.read()) == [2]
+    assert meter.read().keys() == {3, 5}
+    assert meter.interval.means() == {"loss": 3.0, "watched": 7.0}
+    assert (meter.skipped, meter.skipped_in_a_row) == (3, 1)
+    other = Meter(World())
+    other.load(meter.state())
+    assert other.state() == meter.state()
+
+
+def test_plain_lines_where_nobody_watches() -> None:
+    stream = io.StringIO()
+    with ProgressReport(100, 10, stream=stream, seconds=0.0) as progress:
+        progress.advance(20)
+        progress.show({"loss": 0.5, "clips_per_second": 12.0, "lr": 1e-3})
+    first, last = stream.getvalue().splitlines()
+    assert first == last == "step 20/100  loss 0.5000  12.0 clips/s  0:00 left"
+
+
+def test_silence() -> None:
+    stream = io.StringIO()
+    with ProgressReport(100, silent=True, stream=stream, seconds=0.0) as progress:
+        progress.advance(20)
+        progress.show({"loss": 0.5})
+    assert stream.getvalue() == ""
+
+
+def test_a_bar_where_somebody_does() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    with ProgressReport(100, stream=stream) as progress:
+        progress.advance(40)
+        progress.show({"loss": 0.5, "reconstruction": 0.25})
+    assert "40/100" in stream.getvalue()
+    assert "loss 0.5000" in stream.getvalue()

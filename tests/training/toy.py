@@ -1,0 +1,66 @@
+"""A model and an objective that are small enough to check by hand, and comparisons between engines on them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from adamae.distributed import World
+from adamae.training.deepspeed import DeepSpeedEngine
+from adamae.training.engine import Batch, Engine, Losses, build_optimizer
+from adamae.training.parameter_groups import parameter_groups
+from adamae.training.plain import PlainEngine
+
+SAMPLES = 16
+
+
+class Toy(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.inner = nn.Linear(7, 13)
+        self.norm = nn.LayerNorm(13)
+        self.outer = nn.Linear(13, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.outer(self.norm(torch.tanh(self.inner(x))))
+
+
+def objective(model: nn.Module, batch: Batch, diagnose: bool) -> Losses:
+    error = (model(batch["x"]) - batch["y"]).square().mean()
+    return {"loss": error, "half": error.detach() / 2} | ({"watched": error.detach()} if diagnose else {})
+
+
+def micro_batches(step: int, accumulation: int, world: World) -> list[Batch]:
+    """This rank's part of the step's 16 samples, cut as the loader cuts them."""
+    noise = torch.Generator().manual_seed(step)
+    x, y = torch.randn(SAMPLES, 7, generator=noise), torch.randn(SAMPLES, 3, generator=noise)
+    size = SAMPLES // accumulation // world.size
+    begins = [(number * world.size + world.rank) * size for number in range(accumulation)]
+    return [{"x": x[begin : begin + size], "y": y[begin : begin + size]} for begin in begins]
+
+
+def build(
+    engine: str, world: World, *, accumulation: int = 1, precision: str = "fp32", clip_grad: float = 1.0
+) -> Engine:
+    """An engine by name: plain, or zero0 to zero2."""
+    model = Toy()
+    optimizer = build_optimizer(parameter_groups(model, 0.05))
+    shared = {"world": world, "accumulation": accumulation, "precision": precision, "clip_grad": clip_grad}
+    if engine == "plain":
+        return PlainEngine(model, objective, optimizer, **shared)
+    size = SAMPLES // accumulation // world.size
+    config = {"zero_optimization": {"stage": int(engine[-1])}}
+    return DeepSpeedEngine(model, objective, optimizer, config=config, batch_size=size, **shared)
+
+
+def losses(engine: Engine, world: World, steps: range, poison: int = -1) -> list[list[float]]:
+    """[loss, grad_norm, skipped] of each step, averaged over ranks; the last rank's input is infinite at ``poison``."""
+    rows = []
+    for step in steps:
+        batches = micro_batches(step, engine.accumulation, world)
+        if step == poison and world.rank == world.size - 1:
+            batches[0]["x"][0] = torch.inf
+        report = world.mean(engine.step(batches, lr=1e-2, weight_decay=0.05))
+        rows.append([report[name].item() for name in ("loss", "grad_norm", "skipped")])
+    return rows
