@@ -1,0 +1,70 @@
+"""The parts of a pre-train step, each forward and backward on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from adamae.losses.reconstruction import token_error
+from adamae.losses.sampling import sampling_loss
+from adamae.models import Pretrainer
+from adamae.randomness import SampleNoise
+
+
+def step_parts(model: Pretrainer, clips: Tensor, precision: torch.dtype) -> dict[str, Callable[[], object]]:
+    """Callables that run one part of the step each, on inputs of the shapes that the step gives it.
+
+    Args:
+        model: In training mode.
+        clips: (B, T, H, W, C) uint8.
+        precision: Autocast to this type; float32 runs without.
+    """
+    noise = SampleNoise(torch.arange(len(clips), device=clips.device))
+    autocast = torch.autocast(clips.device.type, precision, enabled=precision != torch.float32)
+    with torch.no_grad(), autocast:
+        pixels = model.pixels(clips)
+        tokens = model.encoder.patch_embed(pixels)
+        selection = model.sampler(tokens, pixels, model.grid, noise)
+        latent = model.encoder(tokens, noise, selection.visible)
+        prediction = model.decoder(model.encoder_to_decoder(latent), model.mask_token, selection, noise)
+
+    def leaf(x: Tensor) -> Tensor:
+        return x.detach().clone().requires_grad_()
+
+    def losses() -> Tensor:
+        error = token_error(leaf(prediction), model.target(pixels, selection), model.reconstruction_loss)
+        return error.mean()
+
+    def sampler() -> Tensor | None:
+        chosen = model.sampler(leaf(tokens), pixels, model.grid, noise)
+        if chosen.log_probs is None:
+            return None
+        reward = chosen.log_probs.new_ones(chosen.target.shape)
+        return sampling_loss(chosen, reward, **model.sampling_options)
+
+    forwards: dict[str, Callable[[], Tensor | None]] = {
+        "patchify and normalise": lambda: _without_gradient(model.pixels(clips)),
+        "tokenizer": lambda: model.encoder.patch_embed(pixels),
+        "sampler": sampler,
+        "encoder": lambda: model.encoder(leaf(tokens), noise, selection.visible),
+        "decoder": lambda: model.decoder(model.encoder_to_decoder(leaf(latent)), model.mask_token, selection, noise),
+        "targets and loss": losses,
+    }
+    return {name: _forward_backward(forward, autocast) for name, forward in forwards.items()}
+
+
+def _forward_backward(forward: Callable[[], Tensor | None], autocast: torch.autocast) -> Callable[[], None]:
+    def run() -> None:
+        with autocast:
+            out = forward()
+        if out is not None:
+            # A plain sum would let kernels off with a constant gradient; ones of the same shape do not.
+            out.backward(torch.ones_like(out))
+
+    return run
+
+
+def _without_gradient(_: Tensor) -> None:
+    return None

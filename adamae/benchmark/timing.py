@@ -1,0 +1,66 @@
+"""Timing that survives a noisy machine: contenders take turns, medians are compared."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Median seconds of one call.
+
+    Attributes:
+        wall: Seconds on the clock.
+        process: Seconds of processor time over all threads (on a GPU: of the host alone).
+    """
+
+    wall: float
+    process: float
+
+
+def take_turns(contenders: Mapping[str, Callable[[], object]], rounds: int, device: torch.device) -> dict[str, Timing]:
+    """Time callables in alternation after one warm-up call each.
+
+    Args:
+        contenders: What to time, by name.
+        rounds: Counted calls of each.
+        device: Where they run; a CUDA device is waited for.
+
+    Returns:
+        Medians by name.
+    """
+    measured: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
+    for call in contenders.values():
+        call()
+    for _ in range(rounds):
+        for name, call in contenders.items():
+            wait_for(device)
+            wall, process = time.perf_counter(), time.process_time()
+            call()
+            wait_for(device)
+            measured[name].append((time.perf_counter() - wall, time.process_time() - process))
+    return {
+        name: Timing(statistics.median(wall for wall, _ in pairs), statistics.median(process for _, process in pairs))
+        for name, pairs in measured.items()
+    }
+
+
+def wait_for(device: torch.device) -> None:
+    """Wait until everything queued on ``device`` is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes at the peak so far: allocated on a GPU, resident in the process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
