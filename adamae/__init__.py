@@ -15,6 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from adamae.checkpoints.loading import load_weights as load_weights
     from adamae.errors import UserError as UserError
     from adamae.models.registry import create_model as create_model
 
@@ -23,9 +24,10 @@ __version__ = "0.1.0"
 _HOMES = {
     "UserError": "adamae.errors",
     "create_model": "adamae.models.registry",
+    "load_weights": "adamae.checkpoints.loading",
 }
 
-__all__ = ["UserError", "__version__", "create_model"]
+__all__ = ["UserError", "__version__", "create_model", "load_weights"]
 
 
 def __getattr__(name: str) -> Any:

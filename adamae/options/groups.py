@@ -7,8 +7,10 @@ the program's name changed. Defaults are the published ones where the published 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+from adamae.errors import UserError
 from adamae.options.flags import OptionGroup, flag
 
 
@@ -16,7 +18,10 @@ from adamae.options.flags import OptionGroup, flag
 class DataOptions(OptionGroup):
     """Where clips come from and how they get here."""
 
-    data_path: str | None = flag(None, "list file (path and label on each line) or folder of videos", metavar="PATH")
+    # No recipe can know it, so it is no difference from one.
+    data_path: str | None = flag(
+        None, "list file (path and label on each line) or folder of videos", metavar="PATH", changes_result=False
+    )
     data_root: str | None = flag(
         None,
         "folder that relative paths of a list start from; none: the list's own",
@@ -34,6 +39,17 @@ class DataOptions(OptionGroup):
     max_bad_fraction: float = flag(
         0.05, "stop when more than this share of the videos cannot be read", least=0, most=1, changes_result=False
     )
+
+    @property
+    def source(self) -> str:
+        """``data_path``, for a command that cannot do without.
+
+        Raises:
+            UserError: If it was not given.
+        """
+        if not self.data_path:
+            raise UserError("--data_path is missing: expected a list file or a folder of videos")
+        return self.data_path
 
 
 @dataclass(frozen=True)
@@ -60,7 +76,6 @@ class ModelOptions(OptionGroup):
     )
     patch_size: int = flag(16, "height and width of a token in pixels", least=1)
     tubelet_size: int = flag(2, "frames in a token", least=1)
-    in_chans: int = flag(3, "colour channels", least=1)
     encoder_embed_dim: int | None = flag(None, "width of the encoder; none: as --model has it", least=1)
     encoder_depth: int | None = flag(None, "blocks of the encoder; none: as --model has it", least=1)
     encoder_num_heads: int | None = flag(None, "attention heads of the encoder; none: as --model has it", least=1)
@@ -162,6 +177,17 @@ class RunOptions(OptionGroup):
     save_ckpt_freq: int = flag(20, "epochs from one checkpoint to the next; 0: none", least=0, changes_result=False)
     save_ckpt_steps: int = flag(0, "steps from one checkpoint to the next; 0: none", least=0, changes_result=False)
     keep_last: int = flag(2, "newest checkpoints that are kept", least=1, changes_result=False)
+
+    @property
+    def output(self) -> Path:
+        """``output_dir``, for a command that cannot do without.
+
+        Raises:
+            UserError: If it was not given.
+        """
+        if not self.output_dir:
+            raise UserError("--output_dir is missing: expected a folder for checkpoints and logs")
+        return Path(self.output_dir)
 
 
 @dataclass(frozen=True)

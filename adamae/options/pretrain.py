@@ -42,6 +42,14 @@ class PretrainOptions:
     run: RunOptions = field(default_factory=RunOptions)
     log: LogOptions = field(default_factory=LogOptions)
 
+    def check_complete(self) -> None:
+        """Make sure that what has no default was given.
+
+        Raises:
+            UserError: If there is no ``data_path`` or no ``output_dir``.
+        """
+        _ = self.data.source, self.run.output
+
     def clips_per_step(self, world_size: int) -> int:
         """Clips that make one step, over all processes."""
         given = self.optimizer.total_batch_size
@@ -74,6 +82,18 @@ class PretrainOptions:
         return self.optimizer.epochs / 20 if given is None else given
 
 
+def model_arguments(
+    clip: ClipOptions, model: ModelOptions, sampler: SamplerOptions, loss: LossOptions
+) -> dict[str, Any]:
+    """Arguments of the model's constructor; sizes that were left to ``--model`` are absent."""
+    renamed = {"input_size": "img_size", "drop_path": "drop_path_rate", "normlize_target": "normalize_target"}
+    elsewhere = ("model", "sampling_rate", "frame_sampling", "flip")
+    values = {name: value for group in (clip, model, sampler, loss) for name, value in vars(group).items()}
+    return {
+        renamed.get(name, name): value for name, value in values.items() if name not in elsewhere and value is not None
+    }
+
+
 def pretrain_parser() -> OptionParser[PretrainOptions]:
     """The command line of ``adamae pretrain``."""
     return OptionParser(
@@ -90,14 +110,18 @@ def reading(options: PretrainOptions) -> str:
     """In which way the run reads the method, where the paper and its published code differ."""
     if options.sampler.mask_type != "learnable":
         return f"masks: {options.sampler.mask_type}, nothing is learned about them"
-    code = options.loss.sampling_reduction == "mean", not options.loss.detach_sampler_input
-    if all(code):
-        name = "the published code's reading throughout"
-    else:
-        name = "the paper's reading throughout" if not any(code) else "a reading of its own"
-    reduction = "averaged" if code[0] else "summed"
-    reach = "reaches the tokenizer" if code[1] else "stays out of the tokenizer"
-    return f"{name}: sampling loss {reduction} over the target tokens, its gradient {reach}"
+    averaged = options.loss.sampling_reduction == "mean"
+    reaches = not options.loss.detach_sampler_input
+    throughout = {(True, True): "the published code's reading throughout: ", (False, False): "the paper's reading: "}
+    return (
+        f"{throughout.get((averaged, reaches), '')}sampling loss {'averaged' if averaged else 'summed'} over the "
+        f"target tokens ({_side(averaged)}), its gradient {'reaches' if reaches else 'stays out of'} the tokenizer "
+        f"({_side(reaches)})"
+    )
+
+
+def _side(code: bool) -> str:
+    return "as the code does" if code else "as the paper says"
 
 
 def recipe_lines(parsed: Parsed[PretrainOptions], world_size: int) -> Sequence[str]:

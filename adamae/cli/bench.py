@@ -1,0 +1,77 @@
+"""``adamae bench step`` and ``adamae bench loader``: what a step costs, and how fast clips come."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from adamae.errors import UserError
+from adamae.options.bench import bench_loader_parser, bench_step_parser
+from adamae.options.flags import did_you_mean
+from adamae.options.pretrain import model_arguments
+
+_USAGE = """usage: adamae bench SUBJECT [--option value ...]
+
+subjects:
+  step     time a training step and its parts; no videos are needed
+  loader   time the way of a list's videos to batches
+
+examples:
+  adamae bench step --model adamae_base --batch_size 2
+  adamae bench loader --data_path train.csv --num_workers 2
+
+adamae bench SUBJECT --help tells every option.
+"""
+
+
+def run(words: Sequence[str]) -> int:
+    """Run the command.
+
+    Raises:
+        UserError: If the subject is unknown, or its options do not fit together.
+    """
+    subjects = {"step": _step, "loader": _loader}
+    if not words or words[0] in ("-h", "--help"):
+        print(_USAGE, end="")
+        return 0
+    if words[0] not in subjects:
+        hint = did_you_mean(words[0], subjects) or ": expected step or loader"
+        raise UserError(f"adamae bench cannot measure {words[0]!r}{hint}")
+    print(subjects[words[0]](words[1:]))
+    return 0
+
+
+def _step(words: Sequence[str]) -> str:
+    options = bench_step_parser().parse(words).options
+    from adamae import distributed
+    from adamae.benchmark.step import benchmark_step
+    from adamae.cli.assembly import choose_precision
+
+    measurement = options.measurement
+    device = distributed.start(measurement.device).device
+    report = benchmark_step(
+        model=options.model.model,
+        batch_size=measurement.batch_size,
+        precision=choose_precision(measurement.precision, device),
+        device=str(device),
+        rounds=measurement.rounds,
+        peer=measurement.peer,
+        compile_model=measurement.compile,
+        **model_arguments(options.clip, options.model, options.sampler, options.loss),
+    )
+    return json.dumps(report.as_dict(), indent=2) if measurement.json else report.render()
+
+
+def _loader(words: Sequence[str]) -> str:
+    options = bench_loader_parser().parse(words).options
+    from adamae.cli.assembly import choose_workers, open_dataset
+    from adamae.data.benchmark import measure_loader
+
+    report = measure_loader(
+        open_dataset(options.data, options.clip),
+        num_videos=options.measurement.num_videos,
+        batch_size=options.data.batch_size,
+        num_workers=choose_workers(options.data),
+    )
+    return json.dumps(asdict(report), indent=2) if options.measurement.json else report.render()

@@ -1,0 +1,141 @@
+"""``adamae pretrain``: from a command line to a run."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import adamae
+from adamae.errors import UserError
+from adamae.options.parser import Parsed
+from adamae.options.pretrain import PretrainOptions, pretrain_parser, recipe_lines
+from adamae.options.record import FILE_NAME, as_yaml, differences, flatten, read_options
+
+if TYPE_CHECKING:
+    from adamae.checkpoints.store import Checkpoint
+    from adamae.distributed import World
+    from adamae.training.engine import Engine
+    from adamae.training.loop import Outcome
+
+
+def run(words: Sequence[str]) -> int:
+    """Run the command.
+
+    Returns:
+        0 when the run came to its end; when a signal ended it early, 128 and the signal's number, as shells have it.
+
+    Raises:
+        UserError: If options, data or output directory do not make a run; nothing has been written then.
+    """
+    parsed = pretrain_parser().parse(words)
+    # Before anything slow is imported.
+    parsed.options.check_complete()
+    from adamae import distributed
+    from adamae.cli.assembly import choose_engine
+
+    engine = choose_engine(parsed.options.run.engine, distributed.Launch.detect().size)
+    world = distributed.start(parsed.options.run.device, group_of_one=engine == "deepspeed")
+    outcome = _pretrain(parsed, world, shlex.join(["adamae", "pretrain", *words]))
+    world.close()
+    return 0 if outcome.signal is None else 128 + getattr(signal, outcome.signal, signal.SIGTERM)
+
+
+def _pretrain(parsed: Parsed[PretrainOptions], world: World, command: str) -> Outcome:
+    from adamae.checkpoints.constants import describe_network
+    from adamae.checkpoints.store import CheckpointStore
+    from adamae.cli import assembly
+    from adamae.training.logbook import Logbook
+    from adamae.training.loop import train
+
+    options = parsed.options.for_processes(world.size)
+    output = options.run.output
+    dataset = assembly.open_dataset(options.data, options.clip, options.run.seed)
+    model, arguments = assembly.build_model(options)
+    plan = assembly.make_plan(options, len(dataset), world.size)
+    lr, weight_decay = assembly.make_schedules(options, plan, world.size)
+    engine = assembly.build_engine(options, model.to(world.device), world)
+    store = CheckpointStore(output / "checkpoints", keep_last=options.run.keep_last)
+    checkpoint = world.on_main(lambda: store.find(options.run.resume or "auto"))
+    # From here on files are written.
+    logbook = world.on_main(lambda: Logbook(output, options.log.log_dir or output / "tensorboard"))
+    if world.is_main:
+        visible = f"{model.sampler.num_visible(model.grid)} of {model.grid.num_tokens} tokens visible"
+        millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+        total, passes = options.clips_per_step(world.size), options.optimizer.update_freq
+        _say(
+            *(f"note: {note}" for note in parsed.notes),
+            *recipe_lines(parsed, world.size),
+            f"data: {len(dataset)} videos of {options.data.source}",
+            f"model: {options.model.model}, {millions:.1f} M parameters, {visible}",
+            f"steps: {plan.last_step}, {plan.steps_per_epoch} to an epoch; learning rate up to {lr.base:.3g}",
+            f"clips to a step: {total} ({options.data.batch_size} a pass, {passes} passes, {world.size} processes)",
+            f"machine: {world.device}, {assembly.choose_precision(options.run.precision, world.device)}, "
+            f"{assembly.choose_engine(options.run.engine, world.size)} engine",
+            *_beginning(output, options, checkpoint),
+        )
+    world.on_main(lambda: _write_record(output, options, engine, command))
+    outcome = train(
+        engine=engine,
+        batches=assembly.make_stream(options, dataset, world),
+        plan=plan,
+        lr=lr,
+        weight_decay=weight_decay,
+        store=store,
+        logbook=logbook,
+        world=world,
+        num_videos=len(dataset),
+        resume=checkpoint,
+        description={
+            "adamae": adamae.__version__,
+            "model": describe_network(model, arguments),
+            "args": flatten(options),
+        },
+        max_bad_fraction=options.data.max_bad_fraction,
+        max_skipped=options.log.max_skipped,
+    )
+    logbook.close()
+    engine.close()
+    if world.is_main:
+        _say(_ending(outcome, output))
+    return outcome
+
+
+def _beginning(output: Path, options: PretrainOptions, checkpoint: Checkpoint | None) -> Iterator[str]:
+    """Where the run begins, and with which options that it did not have before."""
+    if checkpoint is None:
+        yield f"begins anew in {output}"
+        return
+    yield f"goes on from step {checkpoint.step}, {checkpoint.directory}"
+    if (output / FILE_NAME).exists():
+        changed = differences(read_options(output / FILE_NAME), flatten(options))
+        if changed:
+            yield f"with other options than before: {', '.join(changed)}"
+
+
+def _write_record(output: Path, options: PretrainOptions, engine: Engine, command: str) -> None:
+    """Lay the resolved options beside the run, and the settings that DeepSpeed got."""
+    import json
+
+    comment = f"adamae {adamae.__version__}\n{command}\nTo repeat the run: adamae pretrain --config {FILE_NAME}"
+    resolved: Any = getattr(engine, "resolved_config", None)
+    try:
+        (output / FILE_NAME).write_text(as_yaml(options, comment), encoding="utf-8")
+        if resolved is not None:
+            (output / "deepspeed.json").write_text(json.dumps(resolved, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{output}: the options cannot be written: {error.strerror}") from error
+
+
+def _ending(outcome: Outcome, output: Path) -> str:
+    if outcome.signal is not None:
+        return f"left at step {outcome.step} for {outcome.signal}; the same command goes on from there"
+    return f"done: step {outcome.step}, in {output / 'checkpoints'}"
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        print(line, file=sys.stderr, flush=True)

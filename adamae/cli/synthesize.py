@@ -1,0 +1,36 @@
+"""``adamae synthesize``: write the built-in data set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from adamae.options.synthesize import synthesize_parser
+
+
+def run(words: Sequence[str]) -> int:
+    """Run the command.
+
+    Raises:
+        UserError: If an option makes no video, or the folder cannot be written or holds something else.
+    """
+    options = vars(synthesize_parser().parse(words).options.videos).copy()
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from adamae.data.synthetic import MOTIONS, synthesize
+
+    classes, workers = options.pop("classes"), options.pop("workers")
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("writing videos", total=None)
+        report = synthesize(
+            **options,
+            classes=tuple(MOTIONS) if classes == "all" else tuple(classes.split(",")),
+            workers=(os.cpu_count() or 1) if workers is None else workers,
+            progress=lambda made, total: bar.update(task, completed=made, total=total),
+        )
+    known = "" if report.written else ", all of which were there"
+    print(f"{report.root}: {sum(report.videos.values())} videos of {len(report.classes)} classes{known}")
+    for split, path in report.lists.items():
+        print(f"  {path}: {report.videos[split]} videos")
+    return 0

@@ -1,0 +1,71 @@
+"""The options of ``adamae bench step`` and ``adamae bench loader``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from adamae.options.flags import OptionGroup, flag
+from adamae.options.groups import ClipOptions, DataOptions, LossOptions, ModelOptions, SamplerOptions
+from adamae.options.parser import OptionParser
+
+
+@dataclass(frozen=True)
+class StepMeasurement(OptionGroup):
+    """What is measured of a training step."""
+
+    batch_size: int = flag(2, "clips in a step", least=1)
+    rounds: int = flag(5, "counted steps; the median is told", least=1)
+    peer: bool = flag(False, "also time Transformers' VideoMAE of the same size, in turns")
+    compile: bool = flag(False, "compile our step with torch.compile")
+    device: str = flag("auto", "cpu, cuda or auto: cuda where there is one", metavar="DEVICE")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = flag("auto", "auto: bf16 on CUDA, fp32 on the CPU")
+    json: bool = flag(False, "print JSON")
+
+
+@dataclass(frozen=True)
+class LoaderMeasurement(OptionGroup):
+    """What is measured of a list."""
+
+    num_videos: int = flag(64, "videos to read", least=1)
+    json: bool = flag(False, "print JSON")
+
+
+@dataclass(frozen=True)
+class BenchStepOptions:
+    """Everything that decides a step's cost."""
+
+    measurement: StepMeasurement
+    clip: ClipOptions
+    model: ModelOptions
+    sampler: SamplerOptions
+    loss: LossOptions
+
+
+@dataclass(frozen=True)
+class BenchLoaderOptions:
+    """Everything that decides a list's speed."""
+
+    measurement: LoaderMeasurement
+    data: DataOptions
+    clip: ClipOptions
+
+
+def bench_step_parser() -> OptionParser[BenchStepOptions]:
+    """The command line of ``adamae bench step``."""
+    return OptionParser(
+        BenchStepOptions,
+        prog="adamae bench step",
+        description="Time a pre-training step and its parts on made-up clips; no videos are needed.",
+        examples=("adamae bench step", "adamae bench step --model adamae_large --batch_size 8 --device cuda --peer"),
+    )
+
+
+def bench_loader_parser() -> OptionParser[BenchLoaderOptions]:
+    """The command line of ``adamae bench loader``."""
+    return OptionParser(
+        BenchLoaderOptions,
+        prog="adamae bench loader",
+        description="Time the way of a list's videos to batches, and tell which part of it is slow.",
+        examples=("adamae bench loader --data_path train.csv --num_workers 2",),
+    )
