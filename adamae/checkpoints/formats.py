@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adamae.checkpoints.architecture import Architecture
+from adamae.checkpoints.architecture import Architecture, expected_shapes
 from adamae.checkpoints.constants import Constants
 from adamae.checkpoints.inference import infer_architecture
 from adamae.checkpoints.key_tables import (
@@ -107,6 +107,8 @@ def open_checkpoint(path: str | Path, key: str | None = None) -> CheckpointFile:
         reading = _LAYOUTS[layout](state, raw)
         architecture = infer_architecture(reading.state, card=raw.card, config=raw.config, args=raw.args)
         _check_finite(reading.state)
+        # In the published order, whatever the file's.
+        ordered = {name: reading.state[name] for name in expected_shapes(architecture)}
         constants = Constants.of_card(raw.card) if raw.card.get("constants") else reading.constants
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
@@ -116,7 +118,7 @@ def open_checkpoint(path: str | Path, key: str | None = None) -> CheckpointFile:
         raw.path,
         layout,
         raw.container,
-        reading.state,
+        ordered,
         architecture,
         constants,
         reading.notes,
@@ -132,8 +134,9 @@ def open_checkpoint(path: str | Path, key: str | None = None) -> CheckpointFile:
 def _checked(name: str, value: Any) -> Tensor:
     if not isinstance(value, Tensor):
         raise UserError(f"{name} is a {type(value).__name__}; expected a tensor")
-    if value.layout != torch.strided or value.dtype not in _FLOATS:
-        raise UserError(f"{name} holds {value.dtype} ({value.layout}); expected dense floating-point numbers")
+    if value.layout != torch.strided or value.dtype not in _FLOATS or value.device.type != "cpu":
+        found = f"{value.dtype} ({value.layout}, {value.device})"
+        raise UserError(f"{name} holds {found}; expected dense floating-point numbers")
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
         raise UserError(f"{name} has the shape {tuple(value.shape)} but not so many numbers")
     return value.detach()

@@ -7,7 +7,7 @@ import pickletools
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -90,32 +90,34 @@ def _strangers(path: Path, zipped: bool) -> list[str]:
             with torch.serialization.safe_globals(_admitted()):
                 names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
         else:
-            names = list(_names_in(path.read_bytes()))
+            names = _names_in(path.read_bytes())
     except Exception:
         # Too damaged to tell.
         return []
     return [name for name in names if _NAME.fullmatch(name) and not _HARMLESS.fullmatch(name)]
 
 
-def _names_in(pickle: bytes) -> Iterator[str]:
-    """Every "module.name" in a stream of pickles, read without running it."""
+def _names_in(pickles: bytes) -> list[str]:
+    """Every "module.name" in pickles that lie one behind another, read without running them."""
+    names: list[str] = []
     start = 0
-    while start < len(pickle):
-        texts: list[str] = []
-        end = start
+    while start < len(pickles):
+        found, texts = [], []
         try:
-            for operation, argument, position in pickletools.genops(pickle[start:]):
+            for operation, argument, position in pickletools.genops(pickles[start:]):
                 end = start + (position or 0) + 1
                 if operation.name in ("GLOBAL", "INST"):
-                    yield str(argument).replace(" ", ".")
-                elif operation.name == "STACK_GLOBAL" and len(texts) > 1:
-                    yield ".".join(texts[-2:])
+                    found.append(str(argument).replace(" ", "."))
+                elif operation.name == "STACK_GLOBAL":
+                    found.append(".".join(texts[-2:]))
                 elif isinstance(argument, str):
                     texts.append(argument)
         except Exception:
-            # Not a pickle from here on: what was found up to here is what there is.
-            return
+            # No pickle from here on, but other bytes that happened to look like one.
+            break
+        names += found
         start = end
+    return names
 
 
 def _first_line(error: Exception) -> str:

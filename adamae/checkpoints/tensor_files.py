@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], description: Mappin
     publish(path, lambda temporary: save_file(dense, temporary, {"format": "pt", OURS: ours}))
 
 
-def publish(path: Path, write: Any) -> None:
+def publish(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, then give it its name.
 
     Raises:
@@ -79,7 +80,8 @@ def publish(path: Path, write: Any) -> None:
         write(temporary)
         temporary.replace(path)
     except Exception as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise UserError(f"{path}: cannot be written ({_one_line(error)})") from error
 
 

@@ -89,11 +89,17 @@ def _write_reference(file: CheckpointFile, out: Path) -> WriteReport:
     content = {"model": dense, "epoch": file.epoch if file.epoch is not None else 0, "args": args}
     # For our own reader; a line of text stands in nobody's way.
     content["adamae"] = json.dumps({"model": _card(file)})
-    publish(out, lambda temporary: torch.save(content, temporary))
+    publish(out, lambda temporary: _save(content, temporary))
     notes: tuple[str, ...] = ()
     if a.decoder and not a.norm:
         notes = ("the published network has a norm after its encoder, this one has none",)
     return WriteReport(out, "reference", len(dense), file.left_out, notes)
+
+
+def _save(content: dict[str, Any], path: Path) -> None:
+    # Into an open file: given a path, torch names the archive after it, and refuses some names.
+    with path.open("wb") as file:
+        torch.save(content, file)
 
 
 def _write_transformers(file: CheckpointFile, out: Path) -> WriteReport:

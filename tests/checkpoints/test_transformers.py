@@ -1,0 +1,171 @@
+"""Weights of Transformers here, and ours there: the same outputs.
+
+The library is a dependency of this test only.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from adamae import torchvision_import  # noqa: F401  (Transformers imports torchvision, which may need repair)
+from adamae.checkpoints.constants import describe_network
+from adamae.checkpoints.formats import open_checkpoint
+from adamae.checkpoints.loading import load_weights
+from adamae.checkpoints.tensor_files import write_tensors
+from adamae.checkpoints.writing import convert
+from tests.checkpoints.networks import CLASSIFIER, PRETRAIN, classifier, clip, pretrainer, randomise
+
+transformers = pytest.importorskip("transformers")
+TOLERANCE = 1e-5
+VISIBLE = torch.tensor([[0, 3, 5, 6], [1, 2, 4, 7]])
+SIZES = {
+    "image_size": 16,
+    "patch_size": 8,
+    "num_frames": 4,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "decoder_hidden_size": 16,
+    "decoder_num_hidden_layers": 1,
+    "decoder_num_attention_heads": 2,
+    "decoder_intermediate_size": 32,
+    "num_labels": 5,
+}
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> None:
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+
+
+def theirs(kind: str, seed: int = 3, **config: Any) -> Any:
+    """A network of that library, every weight random."""
+    built = getattr(transformers, kind)(transformers.VideoMAEConfig(**{**SIZES, **config}))
+    return randomise(built, seed)
+
+
+def their_prediction(model: Any, video: Tensor) -> Tensor:
+    """What it predicts for the tokens that are not in VISIBLE."""
+    hidden = torch.ones(len(video), 8, dtype=torch.bool).scatter_(1, VISIBLE, False)
+    with torch.no_grad():
+        return model(video.transpose(1, 2), bool_masked_pos=hidden).logits
+
+
+def their_logits(model: Any, video: Tensor) -> Tensor:
+    with torch.no_grad():
+        return model(video.transpose(1, 2)).logits
+
+
+def our_prediction(model: Any, video: Tensor) -> Tensor:
+    with torch.no_grad():
+        return model(video, visible=VISIBLE).prediction
+
+
+def our_logits(model: Any, video: Tensor) -> Tensor:
+    with torch.no_grad():
+        return model(video)
+
+
+def assert_equal(got: Tensor, expected: Tensor) -> None:
+    assert got.shape == expected.shape
+    # A network that forgets its input would pass, too.
+    assert expected.std(dim=0).max() > 0.05
+    torch.testing.assert_close(got, expected, atol=TOLERANCE, rtol=TOLERANCE)
+
+
+def older_layout(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Biases beside the layers, as Transformers 4 had them in its modules and wrote them with torch.save."""
+    return {
+        name.replace("query.bias", "q_bias").replace("value.bias", "v_bias"): value for name, value in state.items()
+    }
+
+
+def save(model: Any, path: Path, layout: str) -> Path:
+    """As the library saves; or its modules' names, new and old, in a ``pytorch_model.bin``."""
+    model.save_pretrained(path)
+    if layout != "saved":
+        (path / "model.safetensors").unlink()
+        state = model.state_dict()
+        torch.save(older_layout(state) if layout == "older" else state, path / "pytorch_model.bin")
+    return path
+
+
+@pytest.mark.parametrize("layout", ["saved", "modules", "older"])
+@pytest.mark.parametrize("config", [{}, {"use_mean_pooling": False}, {"qv_bias": False}, {"layer_norm_eps": 1e-3}])
+def test_their_pretrained_network_computes_the_same_here(layout: str, config: dict[str, Any], tmp_path: Path) -> None:
+    original = theirs("VideoMAEForPreTraining", **config)
+    path = save(original, tmp_path / "theirs", layout)
+    model = pretrainer(mask_type="random", qkv_bias=config.get("qv_bias", True))
+    report = load_weights(model, path, complete=True)
+    assert (report.layout, report.new, report.ignored) == ("transformers", (), {})
+    assert_equal(our_prediction(model, clip()), their_prediction(original, clip()))
+
+
+@pytest.mark.parametrize("layout", ["saved", "modules", "older"])
+@pytest.mark.parametrize("config", [{}, {"use_mean_pooling": False}, {"qv_bias": False}, {"layer_norm_eps": 1e-3}])
+def test_their_classifier_computes_the_same_here(layout: str, config: dict[str, Any], tmp_path: Path) -> None:
+    original = theirs("VideoMAEForVideoClassification", **config)
+    path = save(original, tmp_path / "theirs", layout)
+    model = classifier(qkv_bias=config.get("qv_bias", True), use_mean_pooling=config.get("use_mean_pooling", True))
+    report = load_weights(model, path, complete=True)
+    assert (report.layout, report.new, report.ignored) == ("transformers", (), {})
+    assert_equal(our_logits(model, clip()), their_logits(original, clip()))
+
+
+def test_the_network_can_be_built_from_their_directory_alone(tmp_path: Path) -> None:
+    theirs("VideoMAEForPreTraining").save_pretrained(tmp_path)
+    architecture = open_checkpoint(tmp_path).architecture
+    assert architecture.guessed == ()
+    assert {**PRETRAIN, "mask_type": "random"}.items() >= {
+        name: value for name, value in architecture.options().items() if name in PRETRAIN
+    }.items()
+
+
+def test_their_encoder_alone_loads_into_a_classifier(tmp_path: Path) -> None:
+    whole = theirs("VideoMAEForVideoClassification")
+    whole.videomae.save_pretrained(tmp_path)
+    model = classifier()
+    assert load_weights(model, tmp_path).new == ("fc_norm.weight", "fc_norm.bias", "head.weight", "head.bias")
+
+
+def test_several_files_with_an_index(tmp_path: Path) -> None:
+    original = theirs("VideoMAEForVideoClassification")
+    original.save_pretrained(tmp_path, max_shard_size="20KB")
+    assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
+    model = classifier()
+    load_weights(model, tmp_path, complete=True)
+    assert_equal(our_logits(model, clip()), their_logits(original, clip()))
+
+
+def write_ours(model: Any, options: dict[str, Any], out: Path) -> Any:
+    source = out.with_suffix(".safetensors")
+    write_tensors(source, model.state_dict(), {"model": describe_network(model, options)})
+    return convert(open_checkpoint(source), out, "transformers")
+
+
+def test_our_pretrained_network_computes_the_same_there(tmp_path: Path) -> None:
+    model = pretrainer()
+    report = write_ours(model, PRETRAIN, tmp_path / "out")
+    assert all(name.startswith(("encoder.get_token_probs.", "encoder.pos_embed_probs")) for name in report.left_out)
+    assert len(report.left_out) == 14
+    there = transformers.VideoMAEForPreTraining.from_pretrained(tmp_path / "out").eval()
+    assert_equal(their_prediction(there, clip()), our_prediction(model, clip()))
+
+
+@pytest.mark.parametrize("pooling", [True, False])
+def test_our_classifier_computes_the_same_there(pooling: bool, tmp_path: Path) -> None:
+    model = classifier(use_mean_pooling=pooling)
+    report = write_ours(model, CLASSIFIER, tmp_path / "out")
+    assert report.left_out == {}
+    there, problems = transformers.VideoMAEForVideoClassification.from_pretrained(
+        tmp_path / "out", output_loading_info=True
+    )
+    assert not any(problems.values())
+    assert_equal(their_logits(there.eval(), clip()), our_logits(model, clip()))
