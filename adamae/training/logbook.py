@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,8 +93,8 @@ class Logbook:
         self.directory = Path(directory)
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            (self.directory / ".writable").touch()
-            (self.directory / ".writable").unlink()
+            # Nameless, since several ranks try at the same time.
+            tempfile.TemporaryFile(dir=self.directory).close()
         except OSError as error:
             raise UserError(f"--output_dir {directory}: cannot be written: {error.strerror}") from error
         self.log = JsonLines(self.directory / "log.jsonl")
