@@ -165,22 +165,20 @@ def _labels(
     labels: list[str], classes: Sequence[str] | None, place: Path, lines: list[int]
 ) -> tuple[np.ndarray, Sequence[str] | None]:
     """(n,) numbers, and the class names where the labels are names."""
-    numeric = is_number(labels[0])
+    if not is_number(labels[0]):
+        wrong = next((row for row, label in enumerate(labels) if is_number(label)), None)
+        if wrong is not None:
+            raise UserError(
+                f"{place}:{lines[wrong]}: the label is {labels[wrong]}, expected a name as in the first row"
+            )
+        return _number(labels, classes, [f"{place}:{line}" for line in lines] if classes is not None else [])
     try:
-        if numeric:
-            numbers = np.array(labels).astype(np.int64)
+        numbers = np.array(labels).astype(np.int64)
     except (ValueError, OverflowError):
         wrong = next(row for row, label in enumerate(labels) if not is_number(label))
         raise UserError(
             f"{place}:{lines[wrong]}: the label is {labels[wrong]!r}, expected a number as in the first row"
         ) from None
-    if not numeric:
-        wrong = next((row for row, label in enumerate(labels) if is_number(label)), -1)
-        if wrong >= 0:
-            raise UserError(
-                f"{place}:{lines[wrong]}: the label is {labels[wrong]}, expected a name as in the first row"
-            )
-        return _number(labels, classes, [f"{place}:{line}" for line in lines] if classes is not None else [])
     if numbers.min() < UNLABELLED:
         wrong = int(numbers.argmin())
         raise UserError(f"{place}:{lines[wrong]}: the label is {numbers[wrong]}, expected 0 or more, or -1 for none")

@@ -19,6 +19,7 @@ _PATH_HEADERS = ("path", "video", "video_path", "file", "filename", "file_name",
 _LABEL_HEADERS = ("label", "class", "class_id", "label_id", "category", "target", "action", "class_name")
 _QUOTED_OR_PLAIN = re.compile(r'"([^"]*)"|(\S+)')
 _VIDEO_NAME = re.compile(rf"({'|'.join(map(re.escape, VIDEO_SUFFIXES))})\b", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")  # what fits 64 bits
 _QUOTE = 'what has spaces must stand in quotes: "my video.mp4" 3'
 
 
@@ -53,7 +54,7 @@ def read_rows(place: Path) -> Iterator[tuple[int, str, str | None]]:
 
 def is_number(label: str) -> bool:
     """Whether a label is written as a whole number."""
-    return label.lstrip("+-").isdecimal()
+    return _NUMBER.fullmatch(label) is not None
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ class PyAVReader:
 
     def _open(self) -> None:
         try:
-            self._container = av.open(self._path)
+            self._container = av.open(self._path, metadata_errors="ignore")
         except (av.FFmpegError, OSError, ValueError) as error:
             raise DecodeError(self._path, f"not a readable video ({getattr(error, 'strerror', error)})") from None
         stream = self._container.streams.best("video")

@@ -1,0 +1,88 @@
+"""The multi-scale crop against its definition, the resize against Pillow's."""
+
+from collections import Counter
+
+import numpy as np
+from PIL import Image
+
+from adamae.data.augmentation import Box, MultiScaleCrop, crop, resize, resize_mask
+
+
+def test_boxes_have_the_stated_sizes_and_places(rng: np.random.Generator) -> None:
+    height, width = 256, 340
+    transform = MultiScaleCrop(224, 224)
+    boxes = [transform.choose(height, width, rng) for _ in range(6000)]
+    scaled = [256, 224, 192, 168]
+    sizes = Counter((box.height, box.width) for box in boxes)
+    assert set(sizes) == {(a, b) for i, a in enumerate(scaled) for j, b in enumerate(scaled) if abs(i - j) <= 1}
+    assert min(sizes.values()) > 400  # ten pairs, 600 of each expected
+    places = Counter((box.top, box.left) for box in boxes if (box.height, box.width) == (168, 168))
+    down, right = (256 - 168) // 4, (340 - 168) // 4
+    steps = [(0, 0), (0, 4), (4, 0), (4, 4), (2, 2), (0, 2), (2, 0), (4, 2), (2, 4), (1, 1), (1, 3), (3, 1), (3, 3)]
+    assert set(places) == {(y * down, x * right) for y, x in steps}
+
+
+def test_sizes_near_the_target_become_the_target(rng: np.random.Generator) -> None:
+    sizes = {MultiScaleCrop(226, 222).choose(256, 340, rng).height for _ in range(200)}
+    assert sizes == {256, 226, 192, 168}
+    # Never beyond the frame, even if the target is a little larger than it.
+    boxes = [MultiScaleCrop(50, 50).choose(48, 64, rng) for _ in range(200)]
+    assert all(box.top + box.height <= 48 and box.left + box.width <= 64 for box in boxes)
+
+
+def test_any_frame_size_gives_the_target_size(rng: np.random.Generator) -> None:
+    for height, width in ((1, 1), (3, 200), (17, 5), (64, 48)):
+        clip = rng.integers(0, 256, (2, height, width, 3), dtype=np.uint8)
+        moving = rng.integers(0, 2, (2, height, width)).astype(bool)
+        got, mask = MultiScaleCrop(32, 40)(clip, moving, rng)
+        assert got.shape == (2, 32, 40, 3)
+        assert got.dtype == np.uint8
+        assert mask is not None
+        assert mask.shape == (2, 32, 40)
+        assert mask.dtype == bool
+
+
+def test_resize_is_pillows_bilinear_to_one_grey_level(rng: np.random.Generator) -> None:
+    for size in ((60, 80), (30, 20), (48, 48)):
+        clip = rng.integers(0, 256, (2, 45, 70, 3), dtype=np.uint8)
+        got = resize(clip, *size)
+        for frame, original in zip(got, clip, strict=True):
+            expected = np.asarray(Image.fromarray(original).resize(size[::-1], Image.Resampling.BILINEAR))
+            assert np.abs(frame.astype(int) - expected).max() <= 1
+
+
+def test_mask_and_clip_are_cut_alike(rng: np.random.Generator) -> None:
+    """A clip that shows its own mask still shows it after every crop, but for soft edges."""
+    blobs = np.kron(rng.integers(0, 2, (1, 6, 8)), np.ones((3, 16, 16))).astype(bool)
+    clip = np.repeat(blobs[..., None] * np.uint8(255), 3, axis=-1)
+    for _ in range(20):
+        got, mask = MultiScaleCrop(56, 56, flip=True)(clip, blobs, rng)
+        assert mask is not None
+        assert ((got[..., 0] > 127) == mask).mean() > 0.95
+
+
+def test_nearest_takes_the_pixel_under_the_centre() -> None:
+    mask = np.array([[[True, False, False, True]]])
+    assert resize_mask(mask, 1, 2).tolist() == [[[False, True]]]
+    assert resize_mask(mask, 2, 8)[0, 1].tolist() == [True, True, False, False, False, False, True, True]
+
+
+def test_all_frames_share_the_crop_and_flips_are_off_unless_asked_for() -> None:
+    frame = np.arange(48 * 64 * 3, dtype=np.uint64).astype(np.uint8).reshape(48, 64, 3)
+    clip = np.stack([frame] * 4)
+    mirrored = 0
+    for seed in range(40):
+        plain, _ = MultiScaleCrop(40, 40)(clip, None, np.random.default_rng(seed))
+        assert (plain == plain[:1]).all()
+        box = MultiScaleCrop(40, 40).choose(48, 64, np.random.default_rng(seed))
+        assert np.array_equal(plain, resize(crop(clip, box), 40, 40))
+        flipped, _ = MultiScaleCrop(40, 40, flip=True)(clip, None, np.random.default_rng(seed))
+        assert np.array_equal(flipped, plain) or np.array_equal(flipped, plain[:, :, ::-1])
+        mirrored += not np.array_equal(flipped, plain)
+    assert 8 < mirrored < 32
+
+
+def test_crop_is_a_view() -> None:
+    clip = np.zeros((2, 8, 9, 3), np.uint8)
+    assert crop(clip, Box(1, 2, 3, 4)).shape == (2, 3, 4, 3)
+    assert crop(clip, Box(1, 2, 3, 4)).base is clip

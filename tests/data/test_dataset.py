@@ -1,0 +1,126 @@
+"""Clips from made videos: contents, determinism, replacement of damaged files, ground truth."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from adamae.data.annotations import Annotations, load_annotations
+from adamae.data.dataset import ClipDataset, Sample, moving_path, pretrain_dataset
+from adamae.data.decoding import get_decoder
+from adamae.errors import UserError
+from adamae.randomness import sample_seed
+from tests.data.conftest import MakeVideo
+
+
+def build(source: Path | Annotations, **options: object) -> ClipDataset:
+    annotations = source if isinstance(source, Annotations) else load_annotations(source)
+    settings = {"num_frames": 8, "sampling_rate": 2, "size": 32, "seed": 3} | options
+    return pretrain_dataset(annotations, **settings)  # type: ignore[arg-type]
+
+
+def equal(one: Sample, other: Sample) -> bool:
+    same = (torch.equal(one[name], other[name]) for name in one if name != "bad")
+    return one.keys() == other.keys() and one["bad"] == other["bad"] and all(same)
+
+
+def test_a_sample_holds_what_was_promised(videos: Path) -> None:
+    dataset = build(videos)
+    sample = dataset[2, 0]
+    assert sample["clip"].shape == (1, 8, 32, 32, 3)
+    assert sample["clip"].dtype == torch.uint8
+    assert sample["index"].tolist() == [0]
+    assert sample["label"].tolist() == [0]
+    assert sample["seed"].tolist() == [sample_seed(3, 2, 0)]
+    assert sample["seed"].dtype == sample["index"].dtype == sample["label"].dtype == torch.int64
+    assert sample["bad"] == []
+    assert "moving" not in sample
+
+
+def test_a_sample_depends_on_seed_epoch_and_row_alone(videos: Path) -> None:
+    dataset = build(videos)
+    first = dataset[0, 1]
+    dataset[5, 2]
+    assert equal(dataset[0, 1], first)
+    assert equal(build(videos)[0, 1], first)
+    for other in (dataset[1, 1], build(videos, seed=4)[0, 1]):
+        assert not torch.equal(other["clip"], first["clip"])
+
+
+def test_every_video_length_works(videos: Path) -> None:
+    """Among them one of 3 frames for clips of 16."""
+    for sampling in ("dense", "segment"):
+        dataset = build(videos, frame_sampling=sampling, num_frames=16, sampling_rate=4)
+        for row in range(len(dataset)):
+            assert dataset[0, row]["clip"].shape == (1, 16, 32, 32, 3)
+
+
+def test_several_clips_of_one_decode(videos: Path) -> None:
+    sample = build(videos, num_sample=3)[0, 0]
+    assert sample["clip"].shape == (3, 8, 32, 32, 3)
+    assert sample["index"].tolist() == [0, 0, 0]
+    assert sample["seed"].tolist() == [sample_seed(3, 0, 0, repeat) for repeat in range(3)]
+    assert not torch.equal(sample["clip"][0], sample["clip"][1])
+
+
+def test_a_damaged_video_is_replaced_the_same_way_every_time(videos: Path) -> None:
+    dataset = build(videos)
+    damaged = [row for row in range(len(dataset)) if "damaged" in dataset.annotations.path(row)]
+    replacements = set()
+    for epoch in range(6):
+        for row in damaged:
+            sample = dataset[epoch, row]
+            assert equal(sample, build(videos)[epoch, row])
+            taken = sample["index"].item()
+            assert taken not in damaged
+            assert sample["label"].item() == dataset.annotations.labels[taken]
+            assert sample["seed"].item() == sample_seed(3, epoch, row)
+            assert sample["bad"][0]["path"] == dataset.annotations.path(row)
+            assert sample["bad"][0]["index"] == row
+            assert "not a readable video" in sample["bad"][0]["reason"]
+            replacements.add(taken)
+    assert len(replacements) > 1
+
+
+def test_a_list_without_a_readable_video_ends_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"nothing")
+    with pytest.raises(UserError, match=r"16 videos in a row cannot be read, the last is .*a\.mp4: not a readable"):
+        build(tmp_path)[0, 0]
+
+
+def write_moving(video: Path, moving: np.ndarray) -> None:
+    packed = np.packbits(moving, axis=-1)
+    np.savez_compressed(moving_path(str(video)), moving=packed, shape=np.array(moving.shape))
+
+
+def test_ground_truth_travels_with_the_clip(make_video: MakeVideo) -> None:
+    """The mask marks bright pixels of every frame; after crop and resize it still does."""
+    path = make_video("a.mp4", 20, size=(48, 68), crf="1")
+    with get_decoder("pyav")(str(path)) as video:
+        bright = video.read(range(20)).mean(axis=-1) > 128
+    write_moving(path, bright)
+    dataset = build(Annotations.of([str(path)]), num_sample=2, size=48, flip=True)
+    sample = dataset[0, 0]
+    assert sample["moving"].shape == (2, 8, 48, 48)
+    assert sample["moving"].dtype == torch.bool
+    assert ((sample["clip"].float().mean(-1) > 128) == sample["moving"]).float().mean() > 0.93
+
+
+def test_ground_truth_that_does_not_fit(make_video: MakeVideo) -> None:
+    path = make_video("a.mp4", 20)
+    annotations = Annotations.of([str(path)])
+    assert "moving" not in build(annotations)[0, 0]
+    with pytest.raises(UserError, match=r"a\.moving\.npz: no such file"):
+        build(annotations, moving=True)[0, 0]
+    write_moving(path, np.zeros((20, 48, 72), bool))
+    with pytest.raises(UserError, match=r"a\.moving\.npz: shape \(8, 48, 72\), expected \(8, 48, 64\)"):
+        build(annotations)[0, 0]
+    moving_path(str(path)).write_bytes(b"nothing")
+    with pytest.raises(UserError, match=r"a\.moving\.npz: not the ground truth"):
+        build(annotations)[0, 0]
+
+
+def test_options_that_do_not_exist(videos: Path) -> None:
+    with pytest.raises(UserError, match="frame sampling is 'sparse', expected one of dense, segment"):
+        build(videos, frame_sampling="sparse")

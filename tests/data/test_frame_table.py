@@ -1,0 +1,89 @@
+"""What packets prove about a video, on made-up packets."""
+
+import numpy as np
+
+from adamae.data.decoding.bitstream import PacketContent, inspector
+from adamae.data.decoding.frame_table import Entry, FrameTable, TimedPacket
+
+KEY = (True, True)
+PLAIN = (True, False)
+
+
+def packets(*described: tuple[int, tuple[bool, bool]]) -> list[TimedPacket | None]:
+    return [TimedPacket(time, *flags) for time, flags in described]
+
+
+def test_closed_groups() -> None:
+    table = FrameTable.of(packets((0, KEY), (20, PLAIN), (10, PLAIN), (30, KEY), (50, PLAIN), (40, PLAIN)))
+    assert table == FrameTable([0, 10, 20, 30, 40, 50], [Entry(0, 0, 0), Entry(3, 30, 3)])
+    assert [table.entry_for(frame).packet for frame in range(6)] == [0, 0, 0, 3, 3, 3]
+
+
+def test_pictures_shown_before_an_open_group_belong_to_the_one_before() -> None:
+    table = FrameTable.of(packets((0, KEY), (10, PLAIN), (40, KEY), (20, PLAIN), (30, PLAIN), (50, PLAIN)))
+    assert table is not None
+    assert [table.entry_for(frame).packet for frame in range(6)] == [0, 0, 0, 0, 2, 2]
+
+
+def test_hidden_packets_are_no_frames() -> None:
+    hidden = (False, False)
+    table = FrameTable.of(packets((0, KEY), (5, hidden), (10, PLAIN), (15, (False, True)), (20, PLAIN)))
+    assert table == FrameTable([0, 10, 20], [Entry(0, 0, 0), Entry(3, 15, 2)])
+
+
+def test_doubt_gives_no_table() -> None:
+    sound = packets((0, KEY), (10, PLAIN))
+    assert FrameTable.of(sound) is not None
+    assert FrameTable.of([]) is None
+    assert FrameTable.of([*sound, None]) is None  # a packet that says nothing
+    assert FrameTable.of(packets((0, KEY), (10, PLAIN), (10, PLAIN))) is None  # two frames at one time
+    assert FrameTable.of(packets((0, PLAIN), (10, KEY))) is None  # begins in the middle of a group
+    assert FrameTable.of(packets((10, KEY), (0, PLAIN), (20, PLAIN))) is None  # begins with an open group
+    assert FrameTable.of(packets((0, (False, True)))) is None  # shows nothing
+
+
+def test_random_tables_name_the_nearest_entry(rng: np.random.Generator) -> None:
+    for _ in range(50):
+        fresh = rng.integers(0, 4, 30) == 0
+        fresh[0] = True
+        table = FrameTable.of([TimedPacket(7 * i, True, bool(key)) for i, key in enumerate(fresh)])
+        assert table is not None
+        for frame in range(30):
+            assert table.entry_for(frame).packet == max(i for i in range(frame + 1) if fresh[i])
+
+
+def look(codec: str, data: bytes, key: bool = True, extradata: bytes = b"") -> PacketContent | None:
+    inspect = inspector(codec, extradata)
+    assert inspect is not None
+    return inspect(memoryview(data), key)
+
+
+def test_h264_starts_afresh_at_idr_pictures_only() -> None:
+    sized = bytes([1, 0, 0, 0, 0xFF])  # units are preceded by four bytes of size
+    unit = bytes([0, 0, 0, 3])
+    assert look("h264", unit + b"\x65ab", extradata=sized) == PacketContent(shown=True, fresh=True)
+    assert look("h264", unit + b"\x41ab", extradata=sized) == PacketContent(shown=True, fresh=False)
+    assert look("h264", unit + b"\x06ab" + unit + b"\x65ab", extradata=sized) == PacketContent(shown=True, fresh=True)
+    assert look("h264", unit + b"\x06ab", extradata=sized) is None  # no picture in it
+    assert look("h264", unit + b"\x65a", extradata=sized) is None  # cut short
+    assert look("h264", b"\xff\xff\xff\xff\x65ab", extradata=sized) is None
+    assert look("h264", b"\0\0\0\1\x67a\0\0\1\x65a") == PacketContent(shown=True, fresh=True)
+    assert look("h264", b"\0\0\1\x41a") == PacketContent(shown=True, fresh=False)
+
+
+def test_hevc_starts_afresh_at_random_access_pictures() -> None:
+    for kind, fresh in ((1, False), (16, True), (19, True), (21, True)):
+        assert look("hevc", b"\0\0\1" + bytes([kind << 1, 1, 0])) == PacketContent(shown=True, fresh=fresh)
+    assert look("hevc", b"\0\0\1" + bytes([32 << 1, 1, 0])) is None
+
+
+def test_other_codecs() -> None:
+    assert look("vp8", b"\x10abc") == PacketContent(shown=True, fresh=True)
+    assert look("vp8", b"\x01abc", key=False) == PacketContent(shown=False, fresh=False)
+    assert look("vp9", b"\x82ab\x00") == PacketContent(shown=True, fresh=True)
+    assert look("vp9", b"\x84ab\x00", key=False) == PacketContent(shown=False, fresh=False)
+    assert look("vp9", b"\x84ab\xc0", key=False) == PacketContent(shown=True, fresh=False)
+    assert look("vp9", b"\xb2ab\x00") is None
+    assert look("mpeg4", bytes(8)) is None
+    assert look("av1", b"x", key=False) == PacketContent(shown=True, fresh=False)
+    assert inspector("wmv2", None) is None
