@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from adamae.errors import UserError
 from adamae.options.groups import (
     ClipOptions,
     DataOptions,
@@ -20,6 +19,7 @@ from adamae.options.groups import (
 from adamae.options.parser import OptionParser, Parsed
 from adamae.options.published import PRETRAIN_ANSWERS
 from adamae.options.record import differences, flatten
+from adamae.options.training import TrainingOptions
 
 EXAMPLES = (
     "adamae pretrain --data_path videos/ --output_dir runs/first",
@@ -30,7 +30,7 @@ EXAMPLES = (
 
 
 @dataclass(frozen=True)
-class PretrainOptions:
+class PretrainOptions(TrainingOptions):
     """Everything that decides a pre-training run."""
 
     data: DataOptions = field(default_factory=DataOptions)
@@ -49,37 +49,6 @@ class PretrainOptions:
             UserError: If there is no ``data_path`` or no ``output_dir``.
         """
         _ = self.data.source, self.run.output
-
-    def clips_per_step(self, world_size: int) -> int:
-        """Clips that make one step, over all processes."""
-        given = self.optimizer.total_batch_size
-        return self.data.batch_size * world_size * self.optimizer.update_freq if given is None else given
-
-    def for_processes(self, world_size: int) -> PretrainOptions:
-        """The same with both ``update_freq`` and ``total_batch_size`` as this many processes need them.
-
-        Raises:
-            UserError: If the total does not divide, or contradicts an ``update_freq`` that was given.
-        """
-        total, batch = self.clips_per_step(world_size), self.data.batch_size * world_size
-        if total % batch:
-            raise UserError(
-                f"--total_batch_size {total}: expected a multiple of {batch}, "
-                f"which is --batch_size {self.data.batch_size} times {world_size} processes"
-            )
-        update_freq = total // batch
-        if self.optimizer.update_freq not in (1, update_freq):
-            raise UserError(
-                f"--update_freq {self.optimizer.update_freq} with --total_batch_size {total}: "
-                f"expected {update_freq}, or only one of the two"
-            )
-        return replace(self, optimizer=replace(self.optimizer, update_freq=update_freq, total_batch_size=total))
-
-    @property
-    def warmup_epochs(self) -> float:
-        """Epochs of warm-up: a twentieth of all where none are given, as in the published 40 of 800."""
-        given = self.optimizer.warmup_epochs
-        return self.optimizer.epochs / 20 if given is None else given
 
 
 def model_arguments(

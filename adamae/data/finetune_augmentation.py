@@ -1,0 +1,188 @@
+"""What happens to the pixels of a fine-tuning clip, in the published order.
+
+RandAugment, random resized crop, mirroring, random erasing: each draws one set of random numbers for all frames of the
+clip. Clips stay uint8; mixup and cutmix come later, on the batch.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from adamae.data.augmentation import Box, crop, mirror, resize
+from adamae.errors import UserError
+
+# ImageNet's statistics in bytes: the published code erases with noise that is standard after normalisation.
+_MEAN = 255 * np.array((0.485, 0.456, 0.406), np.float32)
+_STD = 255 * np.array((0.229, 0.224, 0.225), np.float32)
+# After so many boxes that do not fit into the frame the middle of it is taken.
+_MOST_BOXES = 10
+
+Interpolation = Literal["bicubic", "bilinear", "random"]
+
+
+class RandAugment:
+    """timm's RandAugment, with the same operations at the same strengths for all frames of a clip.
+
+    Args:
+        policy: In timm's words: ``rand-m7-n4-mstd0.5-inc1`` is four operations of magnitude 7, its deviation 0.5, each
+            stronger with its magnitude.
+        size: Side of the final clip, by which absolute translations are measured.
+        interpolation: Of the geometric operations; "random" draws bicubic or bilinear.
+
+    Raises:
+        UserError: If timm does not understand the policy.
+    """
+
+    def __init__(self, policy: str, size: int, interpolation: Interpolation = "bicubic") -> None:
+        from adamae import torchvision_import  # noqa: F401  (timm imports torchvision, which may need repair)
+
+        # isort: split
+        from timm.data.auto_augment import rand_augment_transform
+        from timm.data.transforms import str_to_pil_interp
+
+        settings = {"translate_const": int(0.45 * size)}
+        if interpolation != "random":
+            settings["interpolation"] = str_to_pil_interp(interpolation)
+        try:
+            self._augment = rand_augment_transform(policy, settings)
+        except (AssertionError, ValueError, KeyError, IndexError) as error:
+            raise UserError(
+                f"--aa {policy}: expected none or a RandAugment of timm such as rand-m7-n4-mstd0.5-inc1"
+            ) from error
+
+    def __call__(self, clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Change a clip (T, H, W, 3) uint8; the result has the same shape."""
+        from torchvision.transforms.functional import to_pil_image
+
+        number = int(rng.integers(2**31))
+        with _global_generators_kept():
+            frames = []
+            for frame in clip:
+                # timm draws from the global generators; the same start gives every frame the same numbers.
+                random.seed(number)
+                np.random.seed(number)
+                frames.append(np.asarray(self._augment(to_pil_image(frame))))
+        return np.stack(frames)
+
+
+@contextmanager
+def _global_generators_kept() -> Iterator[None]:
+    states = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
+@dataclass(frozen=True)
+class RandomErasing:
+    """Random erasing (arXiv 1708.04896) with the same boxes in all frames.
+
+    Args:
+        probability: Share of the clips that lose something.
+        mode: What a box is filled with: "pixel" noise, a random colour for each frame ("rand"), or the mean ("const").
+        count: Boxes; their areas together are as that of one.
+        area: Least and largest share of the frame.
+        ratio: Least and largest height over width.
+    """
+
+    probability: float = 0.25
+    mode: Literal["pixel", "rand", "const"] = "pixel"
+    count: int = 1
+    area: tuple[float, float] = (0.02, 1 / 3)
+    ratio: tuple[float, float] = (0.3, 1 / 0.3)
+
+    def __call__(self, clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """A clip (T, H, W, 3) uint8 without its boxes; the one that was given stays as it is."""
+        if rng.random() >= self.probability:
+            return clip
+        clip = clip.copy()
+        share = self.area[0] / self.count, self.area[1] / self.count
+        for _ in range(self.count):
+            box = draw_box(clip.shape[1], clip.shape[2], share, self.ratio, rng)
+            if box is not None:
+                part = crop(clip, box)
+                part[:] = self._fill(part.shape, rng)
+        return clip
+
+    def _fill(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+        if self.mode == "const":
+            return np.rint(_MEAN).astype(np.uint8)
+        drawn = shape if self.mode == "pixel" else (shape[0], 1, 1, 3)
+        return np.rint(np.clip(rng.standard_normal(drawn, np.float32) * _STD + _MEAN, 0, 255)).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class FinetuneAugmentation:
+    """The published augmentation of fine-tuning clips; a :class:`~adamae.data.augmentation.Transform`.
+
+    Args:
+        size: Height and width of the result.
+        randaugment: None for none.
+        erasing: None for none.
+        scale: Least and largest share of the frame that the random resized crop keeps.
+        ratio: Its least and largest width over height.
+        flip: Share of the clips that are mirrored.
+    """
+
+    size: int
+    randaugment: RandAugment | None = None
+    erasing: RandomErasing | None = None
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: float = 0.5
+
+    def __call__(
+        self, clip: np.ndarray, moving: np.ndarray | None, rng: np.random.Generator
+    ) -> tuple[np.ndarray, None]:
+        """Frames (T, H, W, 3) uint8 to a clip (T, size, size, 3). What moves is not followed through the colours."""
+        if self.randaugment is not None:
+            clip = self.randaugment(clip, rng)
+        height, width = clip.shape[1:3]
+        # Boxes are drawn by height over width.
+        box = draw_box(height, width, self.scale, (1 / self.ratio[1], 1 / self.ratio[0]), rng)
+        clip = resize(crop(clip, box or self._middle(height, width)), self.size, self.size)
+        # Drawn also where it has no consequence, so that a class that is never mirrored is cropped and erased alike.
+        if rng.random() < self.flip:
+            clip = mirror(clip)
+        return (clip if self.erasing is None else self.erasing(clip, rng)), None
+
+    def without_flip(self) -> FinetuneAugmentation:
+        """The same for classes whose meaning a mirror changes."""
+        return replace(self, flip=0.0)
+
+    def _middle(self, height: int, width: int) -> Box:
+        """The largest box in the middle whose ratio is admitted."""
+        new_width = min(width, round(height * self.ratio[1]))
+        new_height = min(height, round(width / self.ratio[0]))
+        return Box((height - new_height) // 2, (width - new_width) // 2, new_height, new_width)
+
+
+def draw_box(
+    height: int, width: int, area: tuple[float, float], ratio: tuple[float, float], rng: np.random.Generator
+) -> Box | None:
+    """A random box in a frame, or None if ten draws gave none that fits.
+
+    Args:
+        height: Of the frame.
+        width: Of the frame.
+        area: Least and largest share of the frame; uniform between.
+        ratio: Least and largest height over width; uniform in the logarithm between.
+        rng: Where the numbers come from.
+    """
+    for _ in range(_MOST_BOXES):
+        pixels = height * width * rng.uniform(*area)
+        aspect = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
+        box_height, box_width = round(math.sqrt(pixels * aspect)), round(math.sqrt(pixels / aspect))
+        if 0 < box_height <= height and 0 < box_width <= width:
+            top, left = int(rng.integers(height - box_height + 1)), int(rng.integers(width - box_width + 1))
+            return Box(top, left, box_height, box_width)
+    return None

@@ -1,0 +1,121 @@
+"""Labelled clips for fine-tuning."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from functools import partial
+
+import numpy as np
+
+from adamae.data.annotations import Annotations
+from adamae.data.dataset import ChooseFrames, ClipDataset
+from adamae.data.finetune_augmentation import FinetuneAugmentation
+from adamae.data.frame_indices import train_dense, train_segments
+from adamae.errors import UserError
+
+# A mirror exchanges the sides and the senses of rotation.
+_SIDED_WORDS = {"left", "right", "leftward", "rightward", "leftwards", "rightwards"}
+_SIDED_WORDS |= {"clockwise", "counterclockwise", "anticlockwise"}
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+
+
+def sided_classes(names: Sequence[str]) -> frozenset[int]:
+    """Numbers of the classes that a mirror would turn into others: those with left, right or clockwise as a word.
+
+    ``Pushing something from left to right``, ``up-left`` and ``TurnRight`` are; ``brighten`` and ``leftover`` are not.
+    """
+    return frozenset(
+        number for number, name in enumerate(names) if _SIDED_WORDS & {word.lower() for word in _WORD.findall(name)}
+    )
+
+
+class FinetuneDataset(ClipDataset):
+    """Clips with labels; see :class:`~adamae.data.dataset.ClipDataset`.
+
+    A video is decoded once and augmented ``num_sample`` times (repeated augmentation, arXiv 1901.09335): the clips show
+    the same frames, as in the published code.
+
+    Args:
+        annotations: The videos and their labels.
+        choose_frames: Which frames make a clip.
+        augmentation: What happens to their pixels.
+        never_flipped: Classes that are not mirrored whatever ``augmentation`` says.
+        seed: The run's seed.
+        num_sample: Clips from each video that is opened.
+        decoder: A name from ``decoding.DECODERS``.
+    """
+
+    def __init__(
+        self,
+        annotations: Annotations,
+        *,
+        choose_frames: ChooseFrames,
+        augmentation: FinetuneAugmentation,
+        never_flipped: Collection[int] = (),
+        seed: int = 0,
+        num_sample: int = 1,
+        decoder: str = "pyav",
+    ) -> None:
+        super().__init__(
+            annotations,
+            choose_frames=choose_frames,
+            transform=augmentation,
+            seed=seed,
+            num_sample=num_sample,
+            decoder=decoder,
+        )
+        self._unflipped = augmentation.without_flip()
+        self._never_flipped = frozenset(never_flipped)
+
+    def _clips(self, row: int, rng: np.random.Generator) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        with self.open(row) as reader:
+            frames = reader.read(self.choose_frames(reader.num_frames, rng=rng))
+        sided = int(self.annotations.labels[row]) in self._never_flipped
+        augment = self._unflipped if sided else self.transform
+        return [augment(frames, None, rng)[0] for _ in range(self.num_sample)], []
+
+
+def finetune_dataset(
+    annotations: Annotations,
+    *,
+    num_frames: int,
+    sampling_rate: int,
+    augmentation: FinetuneAugmentation,
+    frame_sampling: str = "dense",
+    never_flipped: Collection[int] = (),
+    seed: int = 0,
+    num_sample: int = 1,
+    decoder: str = "pyav",
+) -> FinetuneDataset:
+    """Clips for fine-tuning.
+
+    Args:
+        annotations: The videos and their labels.
+        num_frames: Frames in a clip.
+        sampling_rate: Every how-manieth frame is taken ("dense" only).
+        augmentation: What happens to their pixels.
+        frame_sampling: "dense" (Kinetics, UCF101, HMDB51) or "segment" (Something-Something).
+        never_flipped: Classes that are not mirrored.
+        seed: The run's seed.
+        num_sample: Clips from each video that is opened.
+        decoder: A name from ``decoding.DECODERS``.
+
+    Raises:
+        UserError: An unknown ``frame_sampling`` or decoder.
+    """
+    choices: dict[str, ChooseFrames] = {
+        "dense": partial(train_dense, length=num_frames, stride=sampling_rate),
+        "segment": partial(train_segments, length=num_frames),
+    }
+    if frame_sampling not in choices:
+        raise UserError(f"frame sampling is {frame_sampling!r}, expected one of {', '.join(choices)}")
+    return FinetuneDataset(
+        annotations,
+        choose_frames=choices[frame_sampling],
+        augmentation=augmentation,
+        never_flipped=never_flipped,
+        seed=seed,
+        num_sample=num_sample,
+        decoder=decoder,
+    )

@@ -1,0 +1,265 @@
+"""The three lists of a labelled data set: training, validation and test.
+
+A folder with ``train.csv`` (and ``val.csv``, ``test.csv``), a folder with the sub-folders ``train`` (``val``, ``test``)
+that hold one folder per class, a folder with one sub-folder per class, or a single list. What is missing is split off
+the training videos, class by class and always in the same way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from adamae.data.annotations import UNLABELLED, Annotations, load_annotations
+from adamae.errors import UserError
+
+CLASSES_FILE = "classes.txt"
+_NAMES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+# Share of each class's videos that an automatic split gives to validation, and to test.
+_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A labelled data set.
+
+    Attributes:
+        train: Training videos.
+        val: Validation videos.
+        test: Test videos.
+        classes: Names, label 0 first; numbers as text where the data set has no names.
+        notes: Where a split came from if there was no list for it, one sentence each.
+    """
+
+    train: Annotations
+    val: Annotations
+    test: Annotations
+    classes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def num_classes(self) -> int:
+        """C."""
+        return len(self.classes)
+
+
+def load_splits(
+    data_path: str | Path,
+    *,
+    eval_data_path: str | Path | None = None,
+    data_root: str | Path | None = None,
+    num_classes: int | None = None,
+) -> Splits:
+    """Find the training, validation and test videos and check their labels.
+
+    Args:
+        data_path: Folder or list, see above. A list named ``train.csv`` stands for its folder.
+        eval_data_path: A list of videos for validation and test, or a folder with ``val.csv`` and ``test.csv``, that
+            take the place of those of ``data_path``.
+        data_root: What relative paths of lists start from; their own folder if None.
+        num_classes: How many classes there are; None: as many as the names or the largest training label say.
+
+    Raises:
+        UserError: If a list is missing or malformed, or a label is missing, unknown, or without training videos.
+    """
+    place = Path(data_path)
+    if place.name == "train.csv":
+        place = place.parent
+    found = _find(place) if place.is_dir() else {"train": place}
+    if eval_data_path is not None:
+        found |= _find_evaluation(Path(eval_data_path))
+    names = _read_class_names(place)
+    train = load_annotations(found["train"], data_root=data_root, classes=names)
+    _check_folders(found["train"], train)
+    _check_labelled(train)
+    others = {split: _load_other(path, split, train, data_root) for split, path in found.items() if split != "train"}
+    classes = _class_names(train, num_classes)
+    train, others, notes = _complete(train, others)
+    splits = Splits(train, others["val"], others["test"], classes, notes)
+    _check_labels(splits)
+    return splits
+
+
+def _find(folder: Path) -> dict[str, Path]:
+    """The list or folder of each split that is there; the folder itself where it is not parted."""
+    lists = {split: path for split in _NAMES if (path := _list_of(folder, split))}
+    folders = {split: path for split in _NAMES if (path := _folder_of(folder, split))}
+    for found in (lists, folders):
+        if "train" in found:
+            return found
+        if found:
+            there = ", ".join(path.name for path in found.values())
+            raise UserError(f"{folder}: has {there} and nothing to train on; expected train.csv or a folder train")
+    return {"train": folder}
+
+
+def _find_evaluation(place: Path) -> dict[str, Path]:
+    if not place.is_dir():
+        return {"val": place, "test": place}
+    found = {split: path for split in ("val", "test") if (path := _list_of(place, split) or _folder_of(place, split))}
+    if not found:
+        return {"val": place, "test": place}
+    return {"val": found.get("val", found.get("test", place)), "test": found.get("test", found.get("val", place))}
+
+
+def _list_of(folder: Path, split: str) -> Path | None:
+    return next((path for name in _NAMES[split] if (path := folder / f"{name}.csv").is_file()), None)
+
+
+def _folder_of(folder: Path, split: str) -> Path | None:
+    # A sub-folder counts as a split where it holds folders itself: else it is a class of that name.
+    places = (folder / name for name in _NAMES[split])
+    return next((path for path in places if path.is_dir() and any(entry.is_dir() for entry in path.iterdir())), None)
+
+
+def _read_class_names(place: Path) -> list[str] | None:
+    """Names from ``classes.txt`` beside the lists, label 0 first; None without that file."""
+    path = (place if place.is_dir() else place.parent) / CLASSES_FILE
+    if not path.is_file():
+        return None
+    try:
+        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"{path}: the class {twice!r} stands there twice, expected every name once")
+    return names
+
+
+def _load_other(place: Path, split: str, train: Annotations, data_root: str | Path | None) -> Annotations:
+    """A validation or test list with the training list's classes.
+
+    Raises:
+        UserError: If it has none of them, or one that they do not have.
+    """
+    if train.classes is not None:
+        own = load_annotations(place, data_root=data_root, split=split)
+        if own.classes is not None and not set(own.classes) & set(train.classes):
+            raise UserError(
+                f"{own.source}: none of its {len(own.classes)} classes ({_some(own.classes)}) is among the "
+                f"{len(train.classes)} of training ({_some(train.classes)})"
+            )
+    return load_annotations(place, data_root=data_root, classes=train.classes, split=split)
+
+
+def _class_names(train: Annotations, num_classes: int | None) -> tuple[str, ...]:
+    count = int(train.labels.max()) + 1
+    if num_classes is not None and count > num_classes:
+        row = int(train.labels.argmax())
+        raise UserError(
+            f"{train.source}: the label of {train.path(row)} is {count - 1}, expected less than {num_classes}, which "
+            "is --nb_classes"
+        )
+    names = train.classes or tuple(str(number) for number in range(num_classes or count))
+    if num_classes not in (None, len(names)):
+        raise UserError(f"--nb_classes {num_classes}: expected {len(names)}, the classes that {train.source} names")
+    return tuple(names)
+
+
+def _complete(
+    train: Annotations, others: dict[str, Annotations]
+) -> tuple[Annotations, dict[str, Annotations], tuple[str, ...]]:
+    """Provide the splits for which there is no list."""
+    if "val" in others and "test" in others:
+        return train, others, ()
+    if others:
+        ((there, videos),) = others.items()
+        missing = "test" if there == "val" else "val"
+        return train, {there: videos, missing: videos}, (f"no list for {missing}: that of {there} serves for both",)
+    parts = automatic_split(train)
+    note = "no lists for validation and test: every tenth video of each class, by a hash of its path, goes to each"
+    return parts["train"], {"val": parts["val"], "test": parts["test"]}, (note,)
+
+
+def automatic_split(videos: Annotations) -> dict[str, Annotations]:
+    """Part videos into training, validation and test, class by class.
+
+    A tenth of each class goes to validation and a tenth to test, at least one video each where a class has three; of
+    two the second goes to both. The order is that of a hash of the paths below the root, so that neither moving the
+    folder nor another class's videos change where a video goes. Clips cut from one recording may part company: data
+    sets that have official splits should be used with those.
+    """
+    rows: dict[str, list[int]] = {"train": [], "val": [], "test": []}
+    for label in np.unique(videos.labels):
+        members = np.flatnonzero(videos.labels == label).tolist()
+        members.sort(key=lambda row: hashlib.sha256(_below_root(videos, row).encode("utf-8", "replace")).digest())
+        count = max(round(_SHARE * len(members)), 1)
+        if len(members) < 3:
+            rows["train"] += members[:1]
+            rows["val"] += members[1:]
+            rows["test"] += members[1:]
+        else:
+            rows["val"] += members[:count]
+            rows["test"] += members[count : 2 * count]
+            rows["train"] += members[2 * count :]
+    if not rows["val"]:
+        raise UserError(f"{videos.source}: one video in each class cannot be split; expected a list for validation")
+    return {split: select(videos, sorted(chosen)) for split, chosen in rows.items()}
+
+
+def select(videos: Annotations, rows: Sequence[int]) -> Annotations:
+    """Some rows of a list, in that order."""
+    chosen = Annotations.of(
+        [_below_root(videos, row) for row in rows],
+        videos.labels[list(rows)],
+        root=videos.root,
+        classes=videos.classes,
+    )
+    return replace(chosen, source=videos.source)
+
+
+def _below_root(videos: Annotations, row: int) -> str:
+    return os.path.relpath(videos.path(row), videos.root or ".")
+
+
+def _check_folders(place: Path, train: Annotations) -> None:
+    """A class folder that holds no video is a mistake, and not a class less."""
+    if not place.is_dir() or train.classes is None or train.source != str(place):
+        return
+    for entry in sorted(place.iterdir()):
+        if entry.is_dir() and not entry.name.startswith(".") and entry.name not in train.classes:
+            raise UserError(f"{entry}: no video in the folder of this class; add some or remove it")
+
+
+def _check_labelled(videos: Annotations) -> None:
+    missing = np.flatnonzero(videos.labels == UNLABELLED)
+    if len(missing):
+        raise UserError(
+            f"{videos.source}: {videos.path(int(missing[0]))} has no label; expected one in each row of a list, or a "
+            "folder for each class"
+        )
+
+
+def _check_labels(splits: Splits) -> None:
+    counts = {}
+    for split in ("train", "val", "test"):
+        videos: Annotations = getattr(splits, split)
+        _check_labelled(videos)
+        if videos.labels.max() >= splits.num_classes:
+            row = int(videos.labels.argmax())
+            raise UserError(
+                f"{videos.source}: the label of {videos.path(row)} is {videos.labels[row]}, expected less than "
+                f"{splits.num_classes}, the number of classes"
+            )
+        counts[split] = np.bincount(videos.labels, minlength=splits.num_classes)
+    for split in ("val", "test"):
+        if not (counts[split][counts["train"] > 0]).any():
+            raise UserError(
+                f"{getattr(splits, split).source}: none of its classes has a training video in {splits.train.source}"
+            )
+    lacking = [splits.classes[number] for number in np.flatnonzero(counts["train"] == 0)]
+    if lacking:
+        raise UserError(
+            f"{splits.train.source}: {len(lacking)} of {splits.num_classes} classes have no training video: "
+            f"{_some(lacking)}; expected at least one for each"
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

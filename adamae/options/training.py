@@ -1,0 +1,53 @@
+"""What several options of a training run say together, whatever is trained."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from adamae.errors import UserError
+from adamae.options.groups import DataOptions, LogOptions, OptimizerOptions, RunOptions
+
+Options = TypeVar("Options", bound="TrainingOptions")
+
+
+class TrainingOptions:
+    """Base of the commands that train: a dataclass of option groups, among them these four."""
+
+    data: DataOptions
+    optimizer: OptimizerOptions
+    run: RunOptions
+    log: LogOptions
+
+    def clips_per_step(self, world_size: int) -> int:
+        """Clips that make one step, over all processes."""
+        given = self.optimizer.total_batch_size
+        return self.data.batch_size * world_size * self.optimizer.update_freq if given is None else given
+
+    def for_processes(self: Options, world_size: int) -> Options:
+        """The same with both ``update_freq`` and ``total_batch_size`` as this many processes need them.
+
+        Raises:
+            UserError: If the total does not divide, or contradicts an ``update_freq`` that was given.
+        """
+        total, batch = self.clips_per_step(world_size), self.data.batch_size * world_size
+        if total % batch:
+            raise UserError(
+                f"--total_batch_size {total}: expected a multiple of {batch}, "
+                f"which is --batch_size {self.data.batch_size} times {world_size} processes"
+            )
+        update_freq = total // batch
+        if self.optimizer.update_freq not in (1, update_freq):
+            raise UserError(
+                f"--update_freq {self.optimizer.update_freq} with --total_batch_size {total}: "
+                f"expected {update_freq}, or only one of the two"
+            )
+        optimizer = replace(self.optimizer, update_freq=update_freq, total_batch_size=total)
+        changed: Any = {"optimizer": optimizer}
+        return replace(self, **changed)  # type: ignore[type-var]
+
+    @property
+    def warmup_epochs(self) -> float:
+        """Epochs of warm-up: a twentieth of all where none are given, as in the published 40 of 800."""
+        given = self.optimizer.warmup_epochs
+        return self.optimizer.epochs / 20 if given is None else given
