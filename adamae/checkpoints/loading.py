@@ -15,10 +15,8 @@ from adamae.checkpoints.resizing import Grid, fit_channels, resize_kernel, resiz
 from adamae.errors import UserError
 from adamae.grid import TokenGrid
 
-# What a network may keep from its own start where the file has nothing for it.
-_MAY_BE_NEW = re.compile(
-    r"head\..*|fc_norm\..*|encoder\.pos_embed_probs|encoder\.get_token_probs\..*|encoder\.reduce_token_probs\..*"
-)
+# What a classifier may keep from its own start where the file has nothing for it.
+_MAY_BE_NEW = re.compile(r"(head|fc_norm)\..*")
 # What a classifier has no use for in a pre-trained file, and why.
 _IGNORED = (
     (re.compile(r"mask_token|decoder\..*|encoder_to_decoder\..*"), "a classifier has no decoder"),
@@ -26,6 +24,7 @@ _IGNORED = (
     (re.compile(r"norm\..*"), "the mean over the tokens gets a norm of its own, fc_norm"),
 )
 _SAMPLER = re.compile(r"encoder\.(pos_embed_probs|(get|reduce)_token_probs\..*)")
+_SAMPLER_SIGN = "encoder.pos_embed_probs"
 _HEAD = re.compile(r"head\..*")
 _HINTS = {
     "cls_token": "build the classifier with cls_token=True",
@@ -131,7 +130,9 @@ def _offer(wanted: Mapping[str, Tensor], file: CheckpointFile) -> tuple[dict[str
         if not file.architecture.decoder:
             raise UserError(f"holds a {file.method}; expected a pre-trained network with its decoder")
         offered = dict(file.state)
-        return offered, _take_out(wanted, offered, ((_SAMPLER, "the model's sampler learns nothing"),))
+        # A sampler of another shape has to show as a mismatch.
+        rules = () if _SAMPLER_SIGN in wanted else ((_SAMPLER, "the model's sampler learns nothing"),)
+        return offered, _take_out(wanted, offered, rules)
     prefix = "encoder." if file.architecture.decoder else ""
     offered = {name.removeprefix(prefix): tensor for name, tensor in file.state.items()}
     ignored = dict(file.left_out)
@@ -193,7 +194,9 @@ def _check_match(
 ) -> None:
     """Stop unless every tensor of the file has its place, and every place its tensor or the right to start anew."""
     stray = [name for name in offered if name not in wanted]
-    lacking = [name for name in missing if complete or not _MAY_BE_NEW.fullmatch(name)]
+    # A network that learns to sample may begin with a file that does not.
+    new = _MAY_BE_NEW if _SAMPLER_SIGN in offered else re.compile(f"{_MAY_BE_NEW.pattern}|{_SAMPLER.pattern}")
+    lacking = [name for name in missing if complete or not new.fullmatch(name)]
     other = [
         f"{name} {tuple(offered[name].shape)} for {tuple(wanted[name].shape)}"
         for name in wanted

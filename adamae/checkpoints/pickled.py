@@ -102,7 +102,8 @@ def _names_in(pickles: bytes) -> list[str]:
     names: list[str] = []
     start = 0
     while start < len(pickles):
-        found, texts = [], []
+        found: list[str] = []
+        texts: list[str] = []
         try:
             for operation, argument, position in pickletools.genops(pickles[start:]):
                 end = start + (position or 0) + 1
