@@ -1,12 +1,14 @@
-"""The parts of a pre-training run, each built from its options."""
+"""The parts of a training run, each built from its options."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from adamae.data.annotations import load_annotations
 from adamae.data.dataset import ClipDataset, pretrain_dataset
@@ -17,10 +19,10 @@ from adamae.models import MODELS, Pretrainer, create_model
 from adamae.options import ClipOptions, DataOptions, PretrainOptions
 from adamae.options.presets import configs_folder
 from adamae.options.pretrain import model_arguments
-from adamae.training.engine import Engine, build_optimizer
+from adamae.options.training import TrainingOptions
+from adamae.training.engine import Engine, Objective, build_optimizer
 from adamae.training.loop import BatchStream
-from adamae.training.objectives import pretrain_objective
-from adamae.training.parameter_groups import parameter_groups
+from adamae.training.parameter_groups import Group
 from adamae.training.plain import PlainEngine
 from adamae.training.plan import Plan
 from adamae.training.schedules import CosineSchedule, count_warmup_steps, scaled_lr
@@ -79,17 +81,22 @@ def choose_precision(asked: str, device: torch.device) -> str:
     return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
 
 
-def build_engine(options: PretrainOptions, model: Pretrainer, world: World) -> Engine:
+def build_engine(
+    options: TrainingOptions, model: nn.Module, objective: Objective, groups: Sequence[Group], world: World
+) -> Engine:
     """The engine that trains ``model``.
+
+    Args:
+        options: Say which engine, and how.
+        model: What is trained, on the world's device.
+        objective: Turns a batch into losses.
+        groups: From :func:`~adamae.training.parameter_groups.parameter_groups`.
+        world: The processes of the run.
 
     Raises:
         UserError: If DeepSpeed is asked for and missing, or refuses its settings.
     """
-    optimizer = build_optimizer(
-        parameter_groups(model, options.optimizer.weight_decay),
-        betas=options.optimizer.opt_betas,
-        eps=options.optimizer.opt_eps,
-    )
+    optimizer = build_optimizer(groups, betas=options.optimizer.opt_betas, eps=options.optimizer.opt_eps)
     shared: dict[str, Any] = {
         "world": world,
         "precision": choose_precision(options.run.precision, world.device),
@@ -98,17 +105,15 @@ def build_engine(options: PretrainOptions, model: Pretrainer, world: World) -> E
         "compile_model": options.run.compile,
     }
     if choose_engine(options.run.engine, world.size) == "plain":
-        return PlainEngine(model, pretrain_objective, optimizer, **shared)
+        return PlainEngine(model, objective, optimizer, **shared)
     from adamae.training.deepspeed import DeepSpeedEngine, read_config
 
     named = configs_folder() / "deepspeed" / f"{options.run.deepspeed_config}.json"
     config = read_config(named if named.is_file() else Path(options.run.deepspeed_config))
-    return DeepSpeedEngine(
-        model, pretrain_objective, optimizer, config=config, batch_size=options.data.batch_size, **shared
-    )
+    return DeepSpeedEngine(model, objective, optimizer, config=config, batch_size=options.data.batch_size, **shared)
 
 
-def make_plan(options: PretrainOptions, num_videos: int, world_size: int) -> Plan:
+def make_plan(options: TrainingOptions, num_videos: int, world_size: int) -> Plan:
     """How long the run is."""
     keys = BatchKeys(
         num_videos,
@@ -127,7 +132,7 @@ def make_plan(options: PretrainOptions, num_videos: int, world_size: int) -> Pla
     )
 
 
-def make_schedules(options: PretrainOptions, plan: Plan, world_size: int) -> tuple[CosineSchedule, CosineSchedule]:
+def make_schedules(options: TrainingOptions, plan: Plan, world_size: int) -> tuple[CosineSchedule, CosineSchedule]:
     """Learning rate and weight decay over the steps of the run.
 
     Raises:
@@ -142,7 +147,7 @@ def make_schedules(options: PretrainOptions, plan: Plan, world_size: int) -> tup
     return CosineSchedule(peak, last, steps, warmup), CosineSchedule(decay, decay_end, steps)
 
 
-def make_stream(options: PretrainOptions, dataset: ClipDataset, world: World) -> BatchStream:
+def make_stream(options: TrainingOptions, dataset: ClipDataset, world: World) -> BatchStream:
     """This rank's batches, from any place of the run on."""
     workers = choose_workers(options.data)
     return lambda epoch, batch: build_loader(

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import shlex
 import signal
-import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import adamae
-from adamae.errors import UserError
+from adamae.cli.run_record import beginning, ending, say, write_record
 from adamae.options.parser import Parsed
 from adamae.options.pretrain import PretrainOptions, pretrain_parser, recipe_lines
-from adamae.options.record import FILE_NAME, as_yaml, differences, flatten, read_options
+from adamae.options.record import flatten
 
 if TYPE_CHECKING:
-    from adamae.checkpoints.store import Checkpoint
     from adamae.distributed import World
-    from adamae.training.engine import Engine
     from adamae.training.loop import Outcome
 
 
@@ -50,6 +46,8 @@ def _pretrain(parsed: Parsed[PretrainOptions], world: World, command: str) -> Ou
     from adamae.cli import assembly
     from adamae.training.logbook import Logbook
     from adamae.training.loop import train
+    from adamae.training.objectives import pretrain_objective
+    from adamae.training.parameter_groups import parameter_groups
 
     options = parsed.options.for_processes(world.size)
     output = options.run.output
@@ -57,7 +55,8 @@ def _pretrain(parsed: Parsed[PretrainOptions], world: World, command: str) -> Ou
     model, arguments = assembly.build_model(options)
     plan = assembly.make_plan(options, len(dataset), world.size)
     lr, weight_decay = assembly.make_schedules(options, plan, world.size)
-    engine = assembly.build_engine(options, model.to(world.device), world)
+    groups = parameter_groups(model.to(world.device), options.optimizer.weight_decay)
+    engine = assembly.build_engine(options, model, pretrain_objective, groups, world)
     store = CheckpointStore(output / "checkpoints", keep_last=options.run.keep_last)
     checkpoint = world.on_main(lambda: store.find(options.run.resume or "auto"))
     # From here on files are written.
@@ -66,7 +65,7 @@ def _pretrain(parsed: Parsed[PretrainOptions], world: World, command: str) -> Ou
         visible = f"{model.sampler.num_visible(model.grid)} of {model.grid.num_tokens} tokens visible"
         millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
         total, passes = options.clips_per_step(world.size), options.optimizer.update_freq
-        _say(
+        say(
             *(f"note: {note}" for note in parsed.notes),
             *recipe_lines(parsed, world.size),
             f"data: {len(dataset)} videos of {options.data.source}",
@@ -75,9 +74,9 @@ def _pretrain(parsed: Parsed[PretrainOptions], world: World, command: str) -> Ou
             f"clips to a step: {total} ({options.data.batch_size} a pass, {passes} passes, {world.size} processes)",
             f"machine: {world.device}, {assembly.choose_precision(options.run.precision, world.device)}, "
             f"{assembly.choose_engine(options.run.engine, world.size)} engine",
-            *_beginning(output, options, checkpoint),
+            *beginning(output, options, checkpoint),
         )
-    world.on_main(lambda: _write_record(output, options, engine, command))
+    world.on_main(lambda: write_record(output, options, engine, command, "pretrain"))
     outcome = train(
         engine=engine,
         batches=assembly.make_stream(options, dataset, world),
@@ -100,42 +99,5 @@ def _pretrain(parsed: Parsed[PretrainOptions], world: World, command: str) -> Ou
     logbook.close()
     engine.close()
     if world.is_main:
-        _say(_ending(outcome, output))
+        say(ending(outcome, output))
     return outcome
-
-
-def _beginning(output: Path, options: PretrainOptions, checkpoint: Checkpoint | None) -> Iterator[str]:
-    """Where the run begins, and with which options that it did not have before."""
-    if checkpoint is None:
-        yield f"begins anew in {output}"
-        return
-    yield f"goes on from step {checkpoint.step}, {checkpoint.directory}"
-    if (output / FILE_NAME).exists():
-        changed = differences(read_options(output / FILE_NAME), flatten(options))
-        if changed:
-            yield f"with other options than before: {', '.join(changed)}"
-
-
-def _write_record(output: Path, options: PretrainOptions, engine: Engine, command: str) -> None:
-    """Lay the resolved options beside the run, and the settings that DeepSpeed got."""
-    import json
-
-    comment = f"adamae {adamae.__version__}\n{command}\nTo repeat the run: adamae pretrain --config {FILE_NAME}"
-    resolved: Any = getattr(engine, "resolved_config", None)
-    try:
-        (output / FILE_NAME).write_text(as_yaml(options, comment), encoding="utf-8")
-        if resolved is not None:
-            (output / "deepspeed.json").write_text(json.dumps(resolved, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{output}: the options cannot be written: {error.strerror}") from error
-
-
-def _ending(outcome: Outcome, output: Path) -> str:
-    if outcome.signal is not None:
-        return f"left at step {outcome.step} for {outcome.signal}; the same command goes on from there"
-    return f"done: step {outcome.step}, in {output / 'checkpoints'}"
-
-
-def _say(*lines: str) -> None:
-    for line in lines:
-        print(line, file=sys.stderr, flush=True)

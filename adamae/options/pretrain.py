@@ -18,8 +18,7 @@ from adamae.options.groups import (
 )
 from adamae.options.parser import OptionParser, Parsed
 from adamae.options.published import PRETRAIN_ANSWERS
-from adamae.options.record import differences, flatten
-from adamae.options.training import TrainingOptions
+from adamae.options.training import TrainingOptions, departures
 
 EXAMPLES = (
     "adamae pretrain --data_path videos/ --output_dir runs/first",
@@ -41,14 +40,6 @@ class PretrainOptions(TrainingOptions):
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     run: RunOptions = field(default_factory=RunOptions)
     log: LogOptions = field(default_factory=LogOptions)
-
-    def check_complete(self) -> None:
-        """Make sure that what has no default was given.
-
-        Raises:
-            UserError: If there is no ``data_path`` or no ``output_dir``.
-        """
-        _ = self.data.source, self.run.output
 
 
 def model_arguments(
@@ -97,15 +88,4 @@ def recipe_lines(parsed: Parsed[PretrainOptions], world_size: int) -> Sequence[s
     """What a run says about its recipe: its name, its reading, and where the run departs from it."""
     if parsed.recipe is None:
         return [f"reading: {reading(parsed.options)}"]
-    name = parsed.presets[-1].name
-    changed = differences(_what_counts(parsed.recipe, world_size), _what_counts(parsed.options, world_size))
-    return [
-        f"recipe {name}: {reading(parsed.options)}",
-        f"differs from its recipe in {', '.join(changed)}" if changed else "follows its recipe",
-    ]
-
-
-def _what_counts(options: PretrainOptions, world_size: int) -> dict[str, Any]:
-    """The options that change the result, of which only the product of the three batch sizes does."""
-    total = {"total_batch_size": options.clips_per_step(world_size)}
-    return flatten(options, only_what_changes_the_result=True) | total
+    return [f"recipe {parsed.presets[-1].name}: {reading(parsed.options)}", departures(parsed, world_size)]

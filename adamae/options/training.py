@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 from adamae.errors import UserError
 from adamae.options.groups import DataOptions, LogOptions, OptimizerOptions, RunOptions
+from adamae.options.parser import Parsed
+from adamae.options.record import differences, flatten
 
 Options = TypeVar("Options", bound="TrainingOptions")
 
@@ -18,6 +20,14 @@ class TrainingOptions:
     optimizer: OptimizerOptions
     run: RunOptions
     log: LogOptions
+
+    def check_complete(self) -> None:
+        """Make sure that what has no default was given.
+
+        Raises:
+            UserError: If there is no ``data_path`` or no ``output_dir``.
+        """
+        _ = self.data.source, self.run.output
 
     def clips_per_step(self, world_size: int) -> int:
         """Clips that make one step, over all processes."""
@@ -51,3 +61,14 @@ class TrainingOptions:
         """Epochs of warm-up: a twentieth of all where none are given, as in the published 40 of 800."""
         given = self.optimizer.warmup_epochs
         return self.optimizer.epochs / 20 if given is None else given
+
+
+def departures(parsed: Parsed[Options], world_size: int) -> str:
+    """Where a run departs from its recipe. Of the three batch sizes only their product is part of one."""
+    assert parsed.recipe is not None
+    recipe, options = (
+        flatten(each, only_what_changes_the_result=True) | {"total_batch_size": each.clips_per_step(world_size)}
+        for each in (parsed.recipe, parsed.options)
+    )
+    changed = differences(recipe, options)
+    return f"differs from its recipe in {', '.join(changed)}" if changed else "follows its recipe"
