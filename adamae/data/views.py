@@ -1,0 +1,282 @@
+"""Views of whole videos, for validation and test: which frames, which squares, and all of them from one decode.
+
+Frame numbers and squares are those of the published test code. It decodes the whole video once for every view; here
+the frames that any view wants are decoded and resized once, and views are cut from them. Nothing here is random but
+the validation clip, whose start depends on the seed and the row alone, so that two validations see the same pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+
+from adamae.data.annotations import Annotations
+from adamae.data.augmentation import Box, crop
+from adamae.data.decoding import DecodeError, VideoReader, get_decoder
+from adamae.data.frame_indices import spatial_starts, train_dense, train_segments, views_dense, views_segments
+from adamae.errors import UserError
+from adamae.randomness import sample_generator
+
+# (frames in the video, generator) -> (K, T) frame numbers
+ChooseViews = Callable[[int, np.random.Generator], np.ndarray]
+# frames in the video -> the frames that the published code decodes for every single view
+WholeDecode = Callable[[int], np.ndarray]
+FRAME_SAMPLINGS = ("dense", "segment")
+
+
+@dataclass(frozen=True)
+class ViewPlan:
+    """How a video is looked at: K clips in time by J squares in space. Made by the functions below.
+
+    Attributes:
+        choose: Which frames.
+        whole: What has to be decoded for one view in the published way; for the benchmark alone.
+        num_clips: K.
+        num_crops: J squares, spread evenly along the longer side; a single one lies in the middle.
+        num_frames: T.
+        size: Height and width of a view in pixels.
+        short_side: The shorter side is resized to this before squares are cut.
+    """
+
+    choose: ChooseViews
+    whole: WholeDecode
+    num_clips: int
+    num_crops: int
+    num_frames: int
+    size: int
+    short_side: int
+
+    @property
+    def num_views(self) -> int:
+        """V = K * J."""
+        return self.num_clips * self.num_crops
+
+    def boxes(self, height: int, width: int) -> list[Box]:
+        """The J squares within resized frames of ``height`` by ``width`` pixels."""
+        long, size = max(height, width), self.size
+        starts = [(long - size) // 2] if self.num_crops == 1 else spatial_starts(long, size, self.num_crops)
+        # Where the short side is larger than the squares, they lie in its middle.
+        across = (min(height, width) - size) // 2
+        corners = [(across, start) if width >= height else (start, across) for start in starts]
+        return [Box(top, left, size, size) for top, left in corners]
+
+
+def plan_test(
+    *,
+    num_frames: int,
+    sampling_rate: int,
+    size: int,
+    frame_sampling: str = "dense",
+    num_clips: int | None = None,
+    num_crops: int = 3,
+    short_side: int | None = None,
+) -> ViewPlan:
+    """The published multi-view test.
+
+    The published code cannot do with a single clip or crop; here a single one is the middle one.
+
+    Args:
+        num_frames: T, frames in a clip.
+        sampling_rate: Every how-manieth frame is taken ("dense" only).
+        size: Height and width of a view.
+        frame_sampling: "dense" spreads clips over the video; "segment" spreads each clip over the video.
+        num_clips: Clips in time; None is the published 5 for "dense", 2 for "segment", which has no more.
+        num_crops: Squares for each clip.
+        short_side: Pixels of the shorter side before squares are cut; None: ``size``.
+
+    Raises:
+        UserError: If a number is below 1 or more than there are, or ``frame_sampling`` is unknown.
+    """
+    _check_sampling(frame_sampling)
+    if num_clips is None:
+        num_clips = 5 if frame_sampling == "dense" else 2
+    if min(num_clips, num_crops) < 1:
+        raise UserError(f"{num_clips} clips by {num_crops} crops: expected at least 1 of each")
+    if frame_sampling == "segment":
+        # Asks for a clip of one frame, so that a wrong number of clips is told before any video is read.
+        views_segments(1, 1, num_clips)
+        segments = partial(views_segments, length=num_frames, num_views=num_clips)
+        choose: ChooseViews = partial(_choose_fixed, segments)
+        whole: WholeDecode = partial(_segment_frames, length=num_frames)
+    else:
+        dense = partial(_dense_clips, length=num_frames, stride=sampling_rate, num_clips=num_clips)
+        choose, whole = partial(_choose_fixed, dense), partial(_every_frame, stride=sampling_rate)
+    return ViewPlan(choose, whole, num_clips, num_crops, num_frames, size, _short_side(short_side, size))
+
+
+def plan_validation(
+    *, num_frames: int, sampling_rate: int, size: int, frame_sampling: str = "dense", short_side: int | None = None
+) -> ViewPlan:
+    """One view for each video: frames as in fine-tuning, the square in the middle.
+
+    Arguments and errors are those of :func:`plan_test`.
+    """
+    _check_sampling(frame_sampling)
+    if frame_sampling == "segment":
+        choose: ChooseViews = partial(_choose_segments, length=num_frames)
+        whole: WholeDecode = partial(_segment_frames, length=num_frames)
+    else:
+        choose = partial(_choose_dense, length=num_frames, stride=sampling_rate)
+        whole = partial(_every_frame, stride=sampling_rate)
+    return ViewPlan(choose, whole, 1, 1, num_frames, size, _short_side(short_side, size))
+
+
+class VideoViews(Dataset[dict[str, Any]]):
+    """A map from a row of a list to all views of its video.
+
+    Args:
+        annotations: The videos.
+        plan: How each is looked at.
+        seed: What the start of a validation clip follows from, with the row.
+        decoder: A name from ``decoding.DECODERS``.
+        decode_per_view: Decode, resize and cut anew for each view, as the published code does. For the benchmark:
+            the views are the same.
+    """
+
+    def __init__(
+        self,
+        annotations: Annotations,
+        plan: ViewPlan,
+        *,
+        seed: int = 0,
+        decoder: str = "pyav",
+        decode_per_view: bool = False,
+    ) -> None:
+        self.annotations = annotations
+        self.plan = plan
+        self.seed = seed
+        self.decode_per_view = decode_per_view
+        self._open_video = get_decoder(decoder)
+
+    def __len__(self) -> int:
+        return len(self.annotations)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        """All views of one video.
+
+        Returns:
+            ``row``, ``label`` and ``path``; and either ``views`` (V, T, S, S, 3) uint8, clip by clip and within a clip
+            square by square, or ``reason``: why the video cannot be read.
+        """
+        path = self.annotations.path(row)
+        item: dict[str, Any] = {"row": row, "label": int(self.annotations.labels[row]), "path": path}
+        try:
+            views = self._views_apart(path, row) if self.decode_per_view else self._views_together(path, row)
+        except DecodeError as error:
+            return item | {"reason": error.reason}
+        return item | {"views": torch.from_numpy(views)}
+
+    def open(self, path: str) -> VideoReader:
+        """The reader of a video.
+
+        Raises:
+            DecodeError: It cannot be read.
+        """
+        return self._open_video(path)
+
+    def _views_together(self, path: str, row: int) -> np.ndarray:
+        with self.open(path) as reader:
+            clips = self.plan.choose(reader.num_frames, sample_generator(self.seed, 0, row))
+            wanted, places = np.unique(clips, return_inverse=True)
+            frames = resize_short_side(reader.read(wanted), self.plan.short_side)
+        return cut_views(frames, places.reshape(clips.shape), self.plan)
+
+    def _views_apart(self, path: str, row: int) -> np.ndarray:
+        views = []
+        for view in range(self.plan.num_views):
+            clip, box = divmod(view, self.plan.num_crops)
+            with self.open(path) as reader:
+                frames_of_clip = self.plan.choose(reader.num_frames, sample_generator(self.seed, 0, row))[clip]
+                decoded = np.union1d(self.plan.whole(reader.num_frames), frames_of_clip)
+                frames = resize_short_side(reader.read(decoded), self.plan.short_side)
+            square = self.plan.boxes(*frames.shape[1:3])[box]
+            views.append(crop(frames[np.searchsorted(decoded, frames_of_clip)], square))
+        return np.stack(views)
+
+
+def cut_views(frames: np.ndarray, clips: np.ndarray, plan: ViewPlan) -> np.ndarray:
+    """Cut all views from resized frames.
+
+    Args:
+        frames: (U, H, W, 3) uint8.
+        clips: (K, T) which of them make each clip.
+        plan: Its squares are cut.
+
+    Returns:
+        (K * J, T, S, S, 3) uint8.
+    """
+    boxes = plan.boxes(*frames.shape[1:3])
+    views = np.empty((plan.num_views, clips.shape[1], plan.size, plan.size, 3), np.uint8)
+    for number, box in enumerate(boxes):
+        np.take(crop(frames, box), clips, axis=0, out=views[number :: len(boxes)], mode="clip")
+    return views
+
+
+def resize_short_side(frames: np.ndarray, side: int) -> np.ndarray:
+    """Bilinear, the longer side in proportion and rounded down.
+
+    Without antialiasing, as in the published test code: its networks were fine-tuned on such pixels.
+
+    Args:
+        frames: (U, H, W, 3) uint8.
+        side: New length of the shorter side.
+
+    Returns:
+        (U, H', W', 3) uint8, contiguous.
+    """
+    height, width = frames.shape[1:3]
+    if min(height, width) == side:
+        return np.ascontiguousarray(frames)
+    new = (side, side * width // height) if height <= width else (side * height // width, side)
+    pixels = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
+    resized = F.interpolate(pixels, new, mode="bilinear")
+    return np.ascontiguousarray(resized.permute(0, 2, 3, 1).numpy())
+
+
+def _short_side(short_side: int | None, size: int) -> int:
+    if short_side is None:
+        return size
+    if short_side < size:
+        raise UserError(f"short side {short_side}: expected at least the size of the views, {size}")
+    return short_side
+
+
+def _check_sampling(frame_sampling: str) -> None:
+    if frame_sampling not in FRAME_SAMPLINGS:
+        raise UserError(f"frame sampling is {frame_sampling!r}, expected one of {', '.join(FRAME_SAMPLINGS)}")
+
+
+# What follows are functions and no closures, so that a data set can travel to a worker that was not forked.
+
+
+def _choose_fixed(clips: Callable[[int], np.ndarray], num_frames: int, rng: np.random.Generator) -> np.ndarray:
+    return clips(num_frames)
+
+
+def _choose_dense(num_frames: int, rng: np.random.Generator, *, length: int, stride: int) -> np.ndarray:
+    return train_dense(num_frames, length, stride, rng)[None]
+
+
+def _choose_segments(num_frames: int, rng: np.random.Generator, *, length: int) -> np.ndarray:
+    return train_segments(num_frames, length, rng)[None]
+
+
+def _dense_clips(num_frames: int, *, length: int, stride: int, num_clips: int) -> np.ndarray:
+    # Of three clips the second is the middle one.
+    clips = views_dense(num_frames, length, stride, 3 if num_clips == 1 else num_clips)
+    return clips[1:2] if num_clips == 1 else clips
+
+
+def _every_frame(num_frames: int, *, stride: int) -> np.ndarray:
+    return np.arange(0, num_frames, stride)
+
+
+def _segment_frames(num_frames: int, *, length: int) -> np.ndarray:
+    return np.unique(views_segments(num_frames, length, 2))

@@ -1,0 +1,1 @@
+"""Scores, features and probes of trained networks."""

@@ -1,0 +1,214 @@
+"""Features of videos by a frozen encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adamae.data.annotations import Annotations
+from adamae.data.decoding import DecodeError, get_decoder
+from adamae.data.views import VideoViews, ViewPlan
+from adamae.distributed import World
+from adamae.errors import UserError
+from adamae.evaluation.networks import FrozenEncoder
+from adamae.evaluation.scoring import Unscored, evaluating, forward_in_batches
+from adamae.evaluation.view_loader import groups_of_rows, load_groups
+from adamae.evaluation.windows import Windows, read_windows, window_times
+
+# Name on the command line -> which method of the encoder.
+LEVELS: dict[str, Callable[[FrozenEncoder], Callable[[Tensor], Tensor]]] = {
+    "window": lambda encoder: encoder.__call__,
+    "time": lambda encoder: encoder.times,
+    "tubelet": lambda encoder: encoder.tokens,
+}
+
+
+@dataclass
+class WindowFeatures:
+    """Features of the windows of all videos; n windows in the order of the list and of time.
+
+    Attributes:
+        features: (n, D) float32 for "window", (n, t, D) for "time", (n, t, h, w, D) for "tubelet".
+        row: (n,) int64 the video's row in the list.
+        path: The video's file, n times.
+        label: (n,) int64, -1 for none.
+        start_frame: (n,) int64.
+        end_frame: (n,) int64, the frame after the last.
+        start: (n,) float64 seconds, NaN where unknown.
+        end: (n,) float64 seconds.
+        unread: Videos without features.
+    """
+
+    features: np.ndarray
+    row: np.ndarray
+    path: list[str]
+    label: np.ndarray
+    start_frame: np.ndarray
+    end_frame: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    unread: list[Unscored] = field(default_factory=list)
+
+
+def extract_windows(
+    encoder: FrozenEncoder,
+    annotations: Annotations,
+    *,
+    windows: Windows,
+    plan: ViewPlan,
+    level: str = "window",
+    decoder: str = "pyav",
+    batch_size: int = 16,
+    precision: str = "fp32",
+    progress: Callable[[int, int], None] | None = None,
+) -> WindowFeatures:
+    """Features of sliding windows over whole videos.
+
+    Args:
+        encoder: On its device.
+        annotations: The videos.
+        windows: How each is cut in time.
+        plan: How each is cut in space: its resize and its one square.
+        level: "window": one feature for each window; "time": one for each tubelet's frames; "tubelet": one for each
+            tubelet, a small square of a few frames.
+        decoder: A name from ``decoding.DECODERS``.
+        batch_size: Windows at once.
+        precision: "fp32", "bf16" or "fp16".
+        progress: Called with how many videos are done, and how many there are.
+
+    Raises:
+        UserError: If the level is unknown, or not one video can be read.
+    """
+    if level not in LEVELS:
+        raise UserError(f"level is {level!r}, expected one of {', '.join(LEVELS)}")
+    encode, open_video = LEVELS[level](encoder), get_decoder(decoder)
+    parts, unread = [], []
+    for row in range(len(annotations)):
+        path = annotations.path(row)
+        try:
+            with open_video(path) as reader:
+                times = window_times(windows, reader)
+                clips = read_windows(windows, reader, plan, batch_size)
+                found = [
+                    forward_in_batches(encode, torch.from_numpy(some), batch_size, precision).cpu().numpy()
+                    for some in clips
+                ]
+            parts.append((row, path, times, np.concatenate(found)))
+        except DecodeError as error:
+            unread.append(Unscored(row, path, error.reason))
+        if progress is not None:
+            progress(row + 1, len(annotations))
+    if not parts:
+        raise UserError(
+            f"{annotations.source}: none of {len(annotations)} videos can be read, "
+            f"for example {unread[0].path}: {unread[0].reason}"
+        )
+    features = np.concatenate([part[3] for part in parts])
+    if level == "tubelet":
+        grid = encoder.grid
+        features = features.reshape(len(features), grid.t, grid.h, grid.w, -1)
+    rows = np.repeat([part[0] for part in parts], [len(part[3]) for part in parts])
+    return WindowFeatures(
+        features=features,
+        row=rows,
+        path=[annotations.path(int(row)) for row in rows],
+        label=annotations.labels[rows],
+        start_frame=np.concatenate([part[2].start_frame for part in parts]),
+        end_frame=np.concatenate([part[2].end_frame for part in parts]),
+        start=np.concatenate([part[2].start for part in parts]),
+        end=np.concatenate([part[2].end for part in parts]),
+        unread=unread,
+    )
+
+
+@dataclass
+class VideoFeatures:
+    """One feature for each readable, labelled video, and a few tokens of it.
+
+    Attributes:
+        pooled: (n, D) float32, means over the views.
+        tokens: (n, K, D) float16, means over blocks of neighbouring tokens of the views; None if not asked for.
+        labels: (n,) int64.
+        rows: (n,) int64 rows of the list.
+        unread: Videos without features.
+    """
+
+    pooled: Tensor
+    tokens: Tensor | None
+    labels: Tensor
+    rows: np.ndarray
+    unread: list[Unscored]
+
+
+def extract_videos(
+    encoder: FrozenEncoder,
+    dataset: VideoViews,
+    *,
+    most_tokens: int = 0,
+    batch_size: int = 16,
+    num_workers: int = 0,
+    precision: str = "fp32",
+    progress: Callable[[int, int], None] | None = None,
+) -> VideoFeatures:
+    """Features of whole videos for probes, held in memory, each computed once.
+
+    Args:
+        encoder: On its device.
+        dataset: Videos with all their views; those without a label are left out.
+        most_tokens: Keep at most so many tokens of a view; 0 keeps none.
+        batch_size: Views at once.
+        num_workers: Processes that decode.
+        precision: "fp32", "bf16" or "fp16".
+        progress: Called with how many videos are done, and how many there are.
+
+    Raises:
+        UserError: If not one labelled video can be read.
+    """
+    labelled = [row for row in range(len(dataset)) if dataset.annotations.labels[row] >= 0]
+    pooled: list[Tensor] = []
+    tokens: list[Tensor] = []
+    rows: list[int] = []
+    labels: list[int] = []
+    unread: list[Unscored] = []
+    size = max(batch_size // dataset.plan.num_views, 1)
+    groups = [[labelled[place] for place in group] for group in groups_of_rows(len(labelled), size, World())]
+    with evaluating(encoder):
+        for group in load_groups(dataset, groups, num_workers=num_workers):
+            for video in group:
+                if "reason" in video:
+                    unread.append(Unscored(video["row"], video["path"], video["reason"]))
+                    continue
+                encoded = forward_in_batches(encoder.encode, video["views"], batch_size, precision)
+                pooled.append(encoder.pool(encoded).mean(dim=0).cpu())
+                if most_tokens:
+                    tokens.append(_few_tokens(encoded, encoder, most_tokens).half().cpu())
+                rows.append(video["row"])
+                labels.append(video["label"])
+            if progress is not None:
+                progress(len(rows) + len(unread), len(labelled))
+    if not rows:
+        example = f", for example {unread[0].path}: {unread[0].reason}" if unread else ""
+        raise UserError(f"{dataset.annotations.source}: no labelled video can be read{example}")
+    return VideoFeatures(
+        pooled=torch.stack(pooled),
+        tokens=torch.stack(tokens) if tokens else None,
+        labels=torch.tensor(labels),
+        rows=np.array(rows),
+        unread=unread,
+    )
+
+
+def _few_tokens(encoded: Tensor, encoder: FrozenEncoder, most: int) -> Tensor:
+    """(V, N, D) to (V * K, D): means over blocks of places, then of times, until ``most`` are left of a view."""
+    grid = encoder.grid
+    t, h, w = grid.t, grid.h, grid.w
+    while t * h * w > most and max(h, w) > 1:
+        h, w = max(h // 2, 1), max(w // 2, 1)
+    while t * h * w > most and t > 1:
+        t = max(t // 2, 1)
+    volume = encoded.unflatten(1, (grid.t, grid.h, grid.w)).permute(0, 4, 1, 2, 3)
+    return torch.nn.functional.adaptive_avg_pool3d(volume, (t, h, w)).flatten(2).transpose(1, 2).flatten(0, 1)

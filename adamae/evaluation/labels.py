@@ -1,0 +1,151 @@
+"""What the classes are called, and whether the labels of a list are those of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from adamae.data.annotations import UNLABELLED, Annotations, load_annotations
+from adamae.errors import UserError
+
+CLASSES_FILE = "classes.txt"
+
+
+def read_class_names(path: str | Path) -> tuple[str, ...]:
+    """The names in a text file, one on each line, class 0 first.
+
+    Raises:
+        UserError: If it cannot be read, is empty, or a name is empty or there twice.
+    """
+    place = Path(path)
+    try:
+        names = place.read_text(encoding="utf-8-sig").rstrip().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "is not text"
+        raise UserError(f"{place}: the class names cannot be read ({reason})") from None
+    names = [name.strip() for name in names]
+    if not names:
+        raise UserError(f"{place}: is empty, expected one class name on each line")
+    seen: dict[str, int] = {}
+    for line, name in enumerate(names, 1):
+        if not name:
+            raise UserError(f"{place}:{line}: the name is empty, expected one class name on each line")
+        if name in seen:
+            raise UserError(f"{place}:{line}: the class {name!r} stands on line {seen[name]} already")
+        seen[name] = line
+    return tuple(names)
+
+
+def find_class_names(
+    num_classes: int,
+    *,
+    source: str | Path | None = None,
+    given: str | Path | None = None,
+    stored: Sequence[str] = (),
+) -> tuple[str, ...] | None:
+    """Names of the classes: of the file that was given, else of the checkpoint, else of ``classes.txt`` beside a list.
+
+    Args:
+        num_classes: How many there have to be.
+        source: The list or folder that may have ``classes.txt`` beside it or in it.
+        given: A file that was named.
+        stored: What the checkpoint says.
+
+    Returns:
+        As many names as classes, or None where nobody knows them.
+
+    Raises:
+        UserError: If the file that was given has another number of names.
+    """
+    if given is not None:
+        names = read_class_names(given)
+        if len(names) != num_classes:
+            raise UserError(f"{given}: {len(names)} class names, expected {num_classes}, as the network has")
+        return names
+    if len(stored) == num_classes:
+        return tuple(stored)
+    if source is not None:
+        place = Path(source)
+        beside = (place if place.is_dir() else place.parent) / CLASSES_FILE
+        if beside.is_file():
+            names = read_class_names(beside)
+            # Beside any list of any data set: one that does not fit is not this network's.
+            return names if len(names) == num_classes else None
+    return None
+
+
+def numbered(num_classes: int) -> tuple[str, ...]:
+    """Names for classes that have none."""
+    return tuple(str(number) for number in range(num_classes))
+
+
+def load_labelled(
+    source: str | Path,
+    num_classes: int,
+    names: Sequence[str] | None,
+    *,
+    data_root: str | Path | None = None,
+    split: str = "test",
+) -> Annotations:
+    """A list whose labels are classes of a network.
+
+    Args:
+        source: As in :func:`~adamae.data.annotations.load_annotations`.
+        num_classes: Of the network.
+        names: Their names, where they are known.
+        data_root: What a list's relative paths are relative to.
+        split: Which list of a folder.
+
+    Raises:
+        UserError: A label is none of the classes, none of the videos has a label, or the list names classes whose
+            numbers nobody knows.
+    """
+    annotations = load_annotations(source, data_root=data_root, split=split)
+    listed = annotations.classes
+    if listed is not None and names is None:
+        if len(listed) != num_classes:
+            raise UserError(
+                f"{annotations.source}: its labels are {len(listed)} names and the network has {num_classes} classes "
+                "without names: say with --classes FILE which is which"
+            )
+    elif listed is not None and names is not None and not set(listed) & set(names):
+        raise UserError(
+            f"{annotations.source}: none of its {len(listed)} classes ({_some(listed)}) "
+            f"is among the {num_classes} of the network ({_some(names)})"
+        )
+    elif listed is not None or annotations.labels.max(initial=UNLABELLED) >= num_classes:
+        # Read again with what is known, so that a wrong label is told with its line.
+        annotations = load_annotations(source, data_root=data_root, classes=names or numbered(num_classes), split=split)
+    if not (annotations.labels != UNLABELLED).any():
+        raise UserError(
+            f"{annotations.source}: no video has a label, expected PATH LABEL on each line; "
+            "`adamae predict` names the classes of videos without labels"
+        )
+    return annotations
+
+
+def notes_on_labels(annotations: Annotations, names: Sequence[str]) -> list[str]:
+    """What a reader of the scores should know about the labels of a list, one line each.
+
+    Args:
+        annotations: With labels below the number of names.
+        names: Of all classes.
+    """
+    labels, notes = annotations.labels, []
+    unlabelled = int((labels == UNLABELLED).sum())
+    if unlabelled:
+        notes.append(f"{unlabelled} of {len(labels)} videos have no label and do not count")
+    there = np.bincount(labels[labels != UNLABELLED], minlength=len(names)) > 0
+    absent = [names[number] for number in np.flatnonzero(~there).tolist()]
+    if absent:
+        notes.append(
+            f"{len(absent)} of {len(names)} classes have no video in {annotations.source}: {_some(absent)}; "
+            "the mean over the classes leaves them out"
+        )
+    return notes
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

@@ -1,0 +1,187 @@
+"""Accuracy from scores, with the whole numbers it is made of.
+
+A class is right at rank k when fewer than k classes have a higher score; among equal scores the class with the lower
+number comes first. So ties are decided in one way everywhere, and by nothing that differs between machines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from adamae.evaluation.scoring import Scores
+
+UNLABELLED = -1
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How often a network is right on the labelled videos of a list. C classes.
+
+    Videos without a score stand apart: shares are over those with a score, and ``top1_of_all`` takes the others for
+    wrong.
+
+    Attributes:
+        videos: Rows of the list.
+        labelled: Those of them with a label.
+        scored: Labelled videos with a score.
+        top1_correct: Of which the true class is first.
+        top5_correct: Of which it is among the first k.
+        k: 5, or C where there are fewer classes.
+        confusion: (C, C) int64, scored videos by true class (row) and predicted class (column).
+        per_class: (C,) int64, labelled videos of each class, with a score or without.
+    """
+
+    videos: int
+    labelled: int
+    scored: int
+    top1_correct: int
+    top5_correct: int
+    k: int
+    confusion: np.ndarray
+    per_class: np.ndarray
+
+    @property
+    def top1(self) -> float:
+        """Share of scored videos that are right, in percent."""
+        return _percent(self.top1_correct, self.scored)
+
+    @property
+    def top5(self) -> float:
+        """The same among the first k classes."""
+        return _percent(self.top5_correct, self.scored)
+
+    @property
+    def top1_of_all(self) -> float:
+        """Percent right of all labelled videos, those without a score taken for wrong."""
+        return _percent(self.top1_correct, self.labelled)
+
+    @property
+    def top5_of_all(self) -> float:
+        """The same among the first k classes."""
+        return _percent(self.top5_correct, self.labelled)
+
+    @property
+    def class_scored(self) -> np.ndarray:
+        """(C,) scored videos of each class."""
+        return self.confusion.sum(axis=1)
+
+    @property
+    def class_correct(self) -> np.ndarray:
+        """(C,) right ones of each class."""
+        return np.diagonal(self.confusion)
+
+    @property
+    def mean_class(self) -> float:
+        """Mean over the classes that have a scored video of their percentages right."""
+        there = self.class_scored > 0
+        return float(np.mean(100.0 * self.class_correct[there] / self.class_scored[there])) if there.any() else 0.0
+
+    @property
+    def absent(self) -> list[int]:
+        """Classes without a scored video: left out of the mean over the classes."""
+        return np.flatnonzero(self.class_scored == 0).tolist()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Percentages and the whole numbers behind them, for JSON."""
+        return {
+            "top1": self.top1,
+            "top5": self.top5,
+            "k": self.k,
+            "mean_class": self.mean_class,
+            "top1_correct": self.top1_correct,
+            "top5_correct": self.top5_correct,
+            "videos": self.videos,
+            "labelled": self.labelled,
+            "scored": self.scored,
+            "unscored": self.labelled - self.scored,
+            "top1_unscored_wrong": self.top1_of_all,
+            "top5_unscored_wrong": self.top5_of_all,
+            "classes": len(self.per_class),
+            "classes_scored": len(self.per_class) - len(self.absent),
+        }
+
+    def render(self) -> str:
+        """One line."""
+        line = (
+            f"top-1 {self.top1:.2f} % ({self.top1_correct} of {self.scored}), "
+            f"top-{self.k} {self.top5:.2f} % ({self.top5_correct}), mean over classes {self.mean_class:.2f} %"
+        )
+        if self.labelled > self.scored:
+            line += (
+                f"; {self.labelled - self.scored} videos have no score: "
+                f"{self.top1_of_all:.2f} % and {self.top5_of_all:.2f} % if they count as wrong"
+            )
+        return line
+
+
+def measure_accuracy(scores: Scores, labels: np.ndarray) -> Accuracy:
+    """Compare scores with labels.
+
+    Args:
+        scores: Of C classes.
+        labels: (rows of the list,) true classes, below C; -1 where there is none, and then the video does not count.
+    """
+    num_classes = scores.logits.shape[1]
+    true = labels[scores.rows]
+    counted = true != UNLABELLED
+    true, logits = true[counted], scores.logits[counted]
+    ranks = ranks_of(logits, true)
+    confusion = np.zeros((num_classes, num_classes), np.int64)
+    np.add.at(confusion, (true, predictions(logits)), 1)
+    k = min(5, num_classes)
+    return Accuracy(
+        videos=len(labels),
+        labelled=int((labels != UNLABELLED).sum()),
+        scored=len(true),
+        top1_correct=int((ranks < 1).sum()),
+        top5_correct=int((ranks < k).sum()),
+        k=k,
+        confusion=confusion,
+        per_class=np.bincount(labels[labels != UNLABELLED], minlength=num_classes),
+    )
+
+
+def ranks_of(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(n,) how many classes of (n, C) come before the true one."""
+    true = np.take_along_axis(logits, labels[:, None], axis=1)
+    earlier = np.arange(logits.shape[1]) < labels[:, None]
+    return ((logits > true) | ((logits == true) & earlier)).sum(axis=1)
+
+
+def predictions(logits: np.ndarray) -> np.ndarray:
+    """(n,) the first class of each row of (n, C)."""
+    return logits.argmax(axis=1)
+
+
+def class_table(accuracy: Accuracy, names: Sequence[str]) -> list[dict[str, Any]]:
+    """One row for each class: what was there, what was scored, what was right, and what it is mostly taken for.
+
+    Args:
+        accuracy: Of C classes.
+        names: Their C names.
+    """
+    wrong = accuracy.confusion - np.diag(accuracy.class_correct)
+    table = []
+    for number, name in enumerate(names):
+        scored, correct = int(accuracy.class_scored[number]), int(accuracy.class_correct[number])
+        rival = int(wrong[number].argmax())
+        table.append(
+            {
+                "class": number,
+                "name": name,
+                "videos": int(accuracy.per_class[number]),
+                "scored": scored,
+                "correct": correct,
+                "accuracy": _percent(correct, scored) if scored else None,
+                "taken_for": names[rival] if wrong[number, rival] else None,
+            }
+        )
+    return table
+
+
+def _percent(part: int, whole: int) -> float:
+    return 100.0 * part / whole if whole else 0.0

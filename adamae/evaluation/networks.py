@@ -1,0 +1,168 @@
+"""Networks out of checkpoints, ready to score or to give features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from adamae.checkpoints.architecture import Architecture
+from adamae.checkpoints.formats import CheckpointFile
+from adamae.checkpoints.loading import load_weights
+from adamae.errors import UserError
+from adamae.models import Classifier
+from adamae.randomness import SampleNoise
+
+# Arguments that pre-train models and classifiers share.
+_SHARED = (
+    *("img_size", "patch_size", "tubelet_size", "num_frames", "in_chans", "mlp_ratio", "qkv_bias", "init_values"),
+    "imagenet_default_mean_and_std",
+)
+# The published names of data sets whose recipes sample segments.
+_SEGMENT_SETS = ("ssv2",)
+
+
+@dataclass(frozen=True)
+class ClipFacts:
+    """The clips that a network was trained on.
+
+    Attributes:
+        num_frames: T.
+        size: Height and width in pixels.
+        sampling_rate: Every how-manieth frame was taken.
+        frame_sampling: "dense" or "segment".
+        guessed: Which of the four the checkpoint does not tell, so that the usual value stands there.
+    """
+
+    num_frames: int
+    size: int
+    sampling_rate: int
+    frame_sampling: str
+    guessed: tuple[str, ...]
+
+
+def clip_facts(file: CheckpointFile) -> ClipFacts:
+    """What a checkpoint tells about its clips: from the architecture, and from the options of who wrote it.
+
+    Raises:
+        UserError: If its frames are not square.
+    """
+    height, width = file.architecture.size
+    if height != width:
+        raise UserError(f"{file.path}: its clips are {height}x{width}, expected square ones")
+    guessed = [name for name in ("num_frames", "size") if name.removeprefix("num_") in file.architecture.guessed]
+    rate, sampling = file.args.get("sampling_rate"), file.args.get("frame_sampling")
+    if sampling not in ("dense", "segment"):
+        data_set = str(file.args.get("data_set") or "")
+        sampling = "segment" if data_set.lower() in _SEGMENT_SETS else "dense"
+        guessed += [] if data_set else ["frame_sampling"]
+    if not isinstance(rate, int) or rate < 1:
+        rate = 4
+        guessed += ["sampling_rate"] if sampling == "dense" else []
+    return ClipFacts(file.architecture.frames, height, rate, sampling, tuple(guessed))
+
+
+def build_classifier(
+    file: CheckpointFile, *, num_frames: int | None = None, size: int | None = None
+) -> tuple[Classifier, list[str]]:
+    """The classifier of a fine-tuned checkpoint, with all its weights.
+
+    Args:
+        file: The checkpoint.
+        num_frames: Frames in a clip, where they are to be others than the checkpoint's.
+        size: Pixels of a frame's side, likewise.
+
+    Returns:
+        The network in evaluation mode, and what was changed on loading.
+
+    Raises:
+        UserError: If it is no classifier, or its weights do not fill one.
+    """
+    a = file.architecture
+    if a.decoder is not None or not a.classes:
+        raise UserError(
+            f"{file.path}: is a pre-trained {file.method}, which has no classes; expected a fine-tuned checkpoint "
+            "(`adamae finetune` makes one, `adamae probe` tells what the features are worth)"
+        )
+    model = Classifier(**{**a.options(), **_clip_options(num_frames, size)})
+    report = load_weights(model, file, complete=True)
+    return model.eval(), _changes(report.resized, report.notes)
+
+
+class FrozenEncoder(nn.Module):
+    """The encoder of any checkpoint, over all tokens, without a gradient.
+
+    The feature of a clip is the mean over its tokens. Of a pre-trained checkpoint the tokens pass the encoder's last
+    norm before the mean; of a fine-tuned one the mean passes ``fc_norm``, as before the head. A file that has neither
+    gets a norm without weights after the mean.
+
+    Args:
+        model: A classifier without a head.
+    """
+
+    def __init__(self, model: Classifier) -> None:
+        super().__init__()
+        self.model = model.eval().requires_grad_(False)
+        self.grid = model.grid
+        self.width = int(model.patch_embed.proj.weight.shape[0])
+
+    def encode(self, clips: Tensor) -> Tensor:
+        """(B, T, H, W, C) uint8 to (B, t * h * w, D): encoded tokens."""
+        # Nothing is drawn from the noise in evaluation.
+        return self.model.encode(clips, SampleNoise(torch.zeros(len(clips), device=clips.device)))
+
+    def pool(self, encoded: Tensor) -> Tensor:
+        """(..., N, D) encoded tokens to (..., D): the feature of what they show together."""
+        mean = encoded.mean(dim=-2)
+        return mean if self.model.fc_norm is None else self.model.fc_norm(mean)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """(B, T, H, W, C) uint8 to (B, D): one feature for each clip."""
+        return self.pool(self.encode(clips))
+
+    def times(self, clips: Tensor) -> Tensor:
+        """(B, T, H, W, C) uint8 to (B, t, D): one feature for each tubelet's frames."""
+        return self.pool(self.encode(clips).unflatten(1, (self.grid.t, -1)))
+
+    def tokens(self, clips: Tensor) -> Tensor:
+        """(B, T, H, W, C) uint8 to (B, t * h * w, D): one feature for each token, as a mean of one."""
+        return self.pool(self.encode(clips).unsqueeze(-2))
+
+
+def build_encoder(
+    file: CheckpointFile, *, num_frames: int | None = None, size: int | None = None, random_weights: bool = False
+) -> tuple[FrozenEncoder, list[str]]:
+    """The encoder of a pre-trained or fine-tuned checkpoint.
+
+    Args:
+        file: The checkpoint.
+        num_frames: Frames in a clip, where they are to be others than the checkpoint's.
+        size: Pixels of a frame's side, likewise.
+        random_weights: Leave the checkpoint's weights out, so that one sees what they are worth.
+
+    Returns:
+        The encoder, and what was changed on loading.
+    """
+    arguments = {**_encoder_options(file.architecture), **_clip_options(num_frames, size)}
+    model = Classifier(**arguments)
+    if random_weights:
+        return FrozenEncoder(model), ["the weights are random, as asked"]
+    report = load_weights(model, file)
+    return FrozenEncoder(model), _changes(report.resized, report.notes)
+
+
+def _encoder_options(architecture: Architecture) -> dict[str, Any]:
+    given = {name: value for name, value in architecture.given.items() if name in _SHARED}
+    bare = replace(architecture, kind="classifier", decoder=None, sampler=None, classes=0, given=given)
+    return {**bare.options(), "num_classes": 0, "use_mean_pooling": architecture.fc_norm or not architecture.norm}
+
+
+def _clip_options(num_frames: int | None, size: int | None) -> dict[str, Any]:
+    options = {"num_frames": num_frames, "img_size": size}
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _changes(resized: tuple[str, ...], notes: tuple[str, ...]) -> list[str]:
+    return [*notes, *([f"resized to the clips asked for: {', '.join(resized)}"] if resized else [])]

@@ -1,0 +1,172 @@
+"""Probes: simple classifiers on frozen features, which tell in minutes what a representation is worth.
+
+Each takes the features of labelled training videos and of test videos, and gives scores (n, C) for the latter.
+All are deterministic: the same features and seed give the same scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from adamae.data.splitting import held_out
+
+# What the linear probe tries on a part of the training videos that it holds out.
+_RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+_HELD_OUT = 0.25
+_LINEAR_ITERATIONS = 100
+
+
+def knn_probe(
+    train: Tensor, labels: Tensor, test: Tensor, num_classes: int, *, k: int = 20, temperature: float = 0.07
+) -> Tensor:
+    """Weighted votes of the nearest training videos by cosine.
+
+    Features are centred by the training videos' mean first: what all videos share says nothing.
+
+    Args:
+        train: (m, D) features.
+        labels: (m,) classes.
+        test: (n, D) features.
+        num_classes: C.
+        k: How many vote; all where there are fewer.
+        temperature: A vote weighs exp(cosine / temperature).
+
+    Returns:
+        (n, C) shares of the votes.
+    """
+    centre = train.mean(dim=0)
+    near = F.normalize(test - centre, dim=1) @ F.normalize(train - centre, dim=1).T
+    cosines, neighbours = near.topk(min(k, len(train)), dim=1)
+    weights = (cosines / temperature).softmax(dim=1)
+    return weights.new_zeros(len(test), num_classes).scatter_add(1, labels[neighbours], weights)
+
+
+def linear_probe(train: Tensor, labels: Tensor, test: Tensor, num_classes: int, *, seed: int = 0) -> Tensor:
+    """Logistic regression on standardised features.
+
+    Its ridge is the one that serves best on a quarter of the training videos, held out by class; then it is fitted
+    to all of them. The test videos have no part in that.
+
+    Args:
+        train: (m, D) features.
+        labels: (m,) classes.
+        test: (n, D) features.
+        num_classes: C.
+        seed: Decides which videos are held out.
+
+    Returns:
+        (n, C) logits.
+    """
+    train, test = _standardised(train, [train, test])
+    out = torch.from_numpy(held_out(labels.numpy(), _HELD_OUT, seed))
+    ridge = 1e-2
+    if out.any() and not out.all():
+        fits = ((_fit_linear(train[~out], labels[~out], num_classes, ridge), ridge) for ridge in _RIDGES)
+        losses = [(float(F.cross_entropy(head(train[out]), labels[out])), ridge) for head, ridge in fits]
+        ridge = min(losses)[1]
+    with torch.no_grad():
+        return _fit_linear(train, labels, num_classes, ridge)(test)
+
+
+def attentive_probe(
+    train: Tensor,
+    labels: Tensor,
+    test: Tensor,
+    num_classes: int,
+    *,
+    heads: int = 4,
+    steps: int = 400,
+    batch_size: int = 64,
+    lr: float = 3e-3,
+    weight_decay: float = 0.05,
+    seed: int = 0,
+) -> Tensor:
+    """Attention of a few learned queries over the tokens, and a linear layer on what they find.
+
+    Args:
+        train: (m, K, D) tokens, any float type.
+        labels: (m,) classes.
+        test: (n, K, D) tokens.
+        num_classes: C.
+        heads: Queries.
+        steps: Updates of AdamW, with a cosine.
+        batch_size: Videos in an update.
+        lr: Learning rate at the start.
+        weight_decay: Of AdamW.
+        seed: Decides the order of the videos.
+
+    Returns:
+        (n, C) logits.
+    """
+    mean, deviation = _statistics(train.flatten(0, 1).float())
+    probe = _AttentiveHead(train.shape[-1], heads, num_classes)
+    optimizer = torch.optim.AdamW(probe.parameters(), lr=lr, weight_decay=weight_decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    order = torch.Generator().manual_seed(seed)
+    for _ in range(steps):
+        rows = torch.randperm(len(train), generator=order)[:batch_size]
+        loss = F.cross_entropy(probe((train[rows].float() - mean) / deviation), labels[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    with torch.no_grad():
+        return torch.cat([probe((part.float() - mean) / deviation) for part in test.split(batch_size)])
+
+
+class _AttentiveHead(nn.Module):
+    """Cross-attention of learned queries whose key and value matrices are folded into queries and linear layer."""
+
+    def __init__(self, width: int, heads: int, num_classes: int) -> None:
+        super().__init__()
+        # From zero: the start is the mean over the tokens, and nothing is random.
+        self.queries = nn.Parameter(torch.zeros(heads, width))
+        self.head = nn.Linear(heads * width, num_classes)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        # Equal queries would stay equal.
+        with torch.no_grad():
+            self.queries.copy_(1e-2 * torch.randn(heads, width, generator=torch.Generator().manual_seed(0)))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, K, D) to (B, C)."""
+        attention = (tokens @ self.queries.T / tokens.shape[-1] ** 0.5).softmax(dim=1)
+        return self.head((attention.transpose(1, 2) @ tokens).flatten(1))
+
+
+def _fit_linear(features: Tensor, labels: Tensor, num_classes: int, ridge: float) -> nn.Linear:
+    head = nn.Linear(features.shape[1], num_classes)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    optimizer = torch.optim.LBFGS(
+        head.parameters(), max_iter=_LINEAR_ITERATIONS, history_size=10, line_search_fn="strong_wolfe"
+    )
+
+    def loss() -> float:
+        optimizer.zero_grad()
+        value = F.cross_entropy(head(features), labels) + ridge / 2 * head.weight.square().sum()
+        value.backward()
+        return float(value)
+
+    optimizer.step(loss)
+    return head.requires_grad_(False)
+
+
+def _statistics(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each of D columns."""
+    return features.mean(dim=0), features.std(dim=0, correction=0).clamp_min(1e-6)
+
+
+def _standardised(reference: Tensor, all_features: Iterable[Tensor]) -> list[Tensor]:
+    mean, deviation = _statistics(reference)
+    return [(features - mean) / deviation for features in all_features]
+
+
+# Name -> probe; the first two take pooled features, the last tokens.
+POOLED_PROBES = {"knn": knn_probe, "linear": linear_probe}
+TOKEN_PROBES = {"attentive": partial(attentive_probe)}

@@ -1,0 +1,174 @@
+"""Multi-view scores: every video once, whatever the number of processes.
+
+A video's score is the mean over its views of the logits, as in the published code (or of the probabilities, on
+request). Videos are told apart by their row in the list, so equal file names in two folders stay two videos.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from adamae.data.views import VideoViews
+from adamae.distributed import World
+from adamae.errors import UserError
+from adamae.evaluation.view_loader import groups_of_rows, load_groups
+
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+_NOT_FINITE = "the network's scores are not finite"
+
+
+@dataclass(frozen=True)
+class Unscored:
+    """A video without a score.
+
+    Attributes:
+        row: Its row in the list, from 0.
+        path: The file.
+        reason: Why, in one line.
+    """
+
+    row: int
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a network says to the videos of a list. Every row is in ``rows`` or in ``unscored``, once.
+
+    Attributes:
+        rows: (n,) int64, rising.
+        logits: (n, C) float32, means over the views.
+        unscored: Videos that cannot be read, or to which the network gave no finite number.
+        num_views: Views of each video.
+    """
+
+    rows: np.ndarray
+    logits: np.ndarray
+    unscored: tuple[Unscored, ...]
+    num_views: int
+
+
+def score_videos(
+    model: nn.Module,
+    dataset: VideoViews,
+    *,
+    world: World | None = None,
+    batch_size: int = 16,
+    num_workers: int = 0,
+    precision: str = "fp32",
+    softmax: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Scores:
+    """Score every video of a data set once. All ranks call; all get the whole result.
+
+    The result is the same, bit for bit, for every number of processes and workers.
+
+    Args:
+        model: From (B, T, H, W, C) uint8 clips on its device to (B, C) logits. Its training mode is restored.
+        dataset: Videos with all their views.
+        world: The processes that share the work.
+        batch_size: Views that go through the model at once, which bounds the memory.
+        num_workers: Processes that decode, for each rank.
+        precision: A key of :data:`PRECISIONS`.
+        softmax: Average probabilities over the views instead of logits.
+        progress: Called on the main rank with how many of its videos are done, and how many it has.
+
+    Raises:
+        UserError: If not one video can be read.
+    """
+    world = world or World()
+    rows: list[int] = []
+    scores: list[np.ndarray] = []
+    unscored: list[Unscored] = []
+    groups = groups_of_rows(len(dataset), max(batch_size // dataset.plan.num_views, 1), world)
+    seen, share = 0, sum(map(len, groups))
+    videos = load_groups(dataset, groups, num_workers=num_workers, pin_memory=world.device.type == "cuda")
+    with evaluating(model):
+        for group in videos:
+            readable = [video for video in group if "views" in video]
+            unscored += [Unscored(v["row"], v["path"], v["reason"]) for v in group if "reason" in v]
+            if readable:
+                clips = torch.cat([video["views"] for video in readable])
+                logits = forward_in_batches(model, clips, batch_size, precision)
+                means = (logits.softmax(-1) if softmax else logits).unflatten(0, (len(readable), -1)).mean(dim=1)
+                rows += [video["row"] for video in readable]
+                scores += list(means.cpu().numpy())
+            seen += len(group)
+            if progress is not None and world.is_main:
+                progress(seen, share)
+    return _together(world, rows, scores, unscored, dataset)
+
+
+@torch.no_grad()
+def forward_in_batches(model: Callable[[Tensor], Tensor], clips: Tensor, batch_size: int, precision: str) -> Tensor:
+    """Run clips through a model, at most ``batch_size`` at once.
+
+    Args:
+        model: A module, or a function of one, on (B, T, H, W, C) uint8.
+        clips: (V, T, H, W, C) uint8 on the host.
+        batch_size: Clips on the device at once.
+        precision: A key of :data:`PRECISIONS`.
+
+    Returns:
+        (V, ...) float32 on the model's device.
+
+    Raises:
+        UserError: If the precision is unknown.
+    """
+    if precision not in PRECISIONS:
+        raise UserError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
+    dtype = PRECISIONS[precision]
+    device = _device_of(model)
+    with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+        parts = [model(part.to(device, non_blocking=True)).float() for part in clips.split(batch_size)]
+    return torch.cat(parts)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model without dropout, and afterwards as it was."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+def _device_of(model: Callable[[Tensor], Tensor]) -> torch.device:
+    module = getattr(model, "__self__", model)
+    assert isinstance(module, nn.Module)
+    return next(module.parameters()).device
+
+
+def _together(
+    world: World, rows: list[int], scores: list[np.ndarray], unscored: list[Unscored], dataset: VideoViews
+) -> Scores:
+    """All ranks' results in the order of the list."""
+    parts = world.gather((rows, scores, unscored))
+    all_rows = np.array([row for part in parts for row in part[0]], np.int64)
+    order = np.argsort(all_rows)
+    left_out = [entry for part in parts for entry in part[2]]
+    if not len(order):
+        first = left_out[0]
+        raise UserError(
+            f"{dataset.annotations.source}: none of {len(dataset)} videos can be read, "
+            f"for example {first.path}: {first.reason}"
+        )
+    all_rows = all_rows[order]
+    logits = np.stack([score for part in parts for score in part[1]])[order]
+    finite = np.isfinite(logits).all(axis=1)
+    left_out += [Unscored(int(row), dataset.annotations.path(int(row)), _NOT_FINITE) for row in all_rows[~finite]]
+    return Scores(
+        rows=all_rows[finite],
+        logits=logits[finite],
+        unscored=tuple(sorted(left_out, key=lambda entry: entry.row)),
+        num_views=dataset.plan.num_views,
+    )

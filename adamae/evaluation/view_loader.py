@@ -1,0 +1,50 @@
+"""Which rank looks at which videos, and how they come: every video exactly once, whatever the number of ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from adamae.data.views import VideoViews
+from adamae.distributed import World
+
+Video = dict[str, Any]
+
+
+def groups_of_rows(num_rows: int, size: int, world: World) -> list[list[int]]:
+    """This rank's groups of rows: group g of ``size`` rows in order belongs to rank g modulo the number of ranks.
+
+    A group is what goes through a network together. Its rows do not depend on the number of ranks, and so neither
+    do the last bits of its results. No row is left out and none is repeated: the last group is smaller.
+    """
+    starts = range(world.rank * size, num_rows, world.size * size)
+    return [list(range(start, min(start + size, num_rows))) for start in starts]
+
+
+def load_groups(
+    dataset: VideoViews, groups: list[list[int]], *, num_workers: int = 0, pin_memory: bool = False
+) -> Iterator[list[Video]]:
+    """The videos of each group.
+
+    Args:
+        dataset: Videos with all their views.
+        groups: Their rows.
+        num_workers: Processes that decode; 0 decodes in this one.
+        pin_memory: Keep views in memory that a GPU reads directly.
+
+    Yields:
+        Items of the data set.
+    """
+    loader: DataLoader[Any] = DataLoader(
+        dataset,
+        batch_sampler=groups,
+        collate_fn=list,
+        num_workers=num_workers,
+        pin_memory=pin_memory and torch.cuda.is_available(),
+        # A generator of its own: torch's global one belongs to the run.
+        generator=torch.Generator(),
+    )
+    return iter(loader)

@@ -1,0 +1,96 @@
+"""A video cut into windows of equal length, one after the other or overlapping, each with its time stamps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from adamae.data.decoding import VideoReader
+from adamae.data.views import ViewPlan, cut_views, resize_short_side
+from adamae.errors import UserError
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How a video is cut into windows.
+
+    Attributes:
+        num_frames: T, frames that a network sees of each window.
+        sampling_rate: Every how-manieth frame is one of them.
+        step: Frames from the start of one window to the start of the next; None: windows follow each other.
+    """
+
+    num_frames: int
+    sampling_rate: int
+    step: int | None = None
+
+    @property
+    def length(self) -> int:
+        """Frames of the video in a window."""
+        return self.num_frames * self.sampling_rate
+
+    def starts(self, video_frames: int) -> np.ndarray:
+        """First frames of the windows of a video: (n,) int64, at least one.
+
+        The last window ends with the video, so that no frame is left out; a video shorter than a window has one.
+
+        Raises:
+            UserError: If the step is below 1.
+        """
+        step = self.length if self.step is None else self.step
+        if step < 1:
+            raise UserError(f"the step between windows is {step}, expected at least 1 frame")
+        last = max(video_frames - self.length, 0)
+        return np.union1d(np.arange(0, last + 1, step), [last])
+
+    def frames(self, start: int, video_frames: int) -> np.ndarray:
+        """(T,) frame numbers of the window from ``start``; the last frame stands in for those beyond the end."""
+        numbers = start + self.sampling_rate * np.arange(self.num_frames)
+        return np.minimum(numbers, video_frames - 1)
+
+
+@dataclass(frozen=True)
+class WindowTimes:
+    """Where windows lie. Times are in seconds at the file's average frame rate, NaN where it does not tell one.
+
+    Attributes:
+        start_frame: (n,) int64 first frames.
+        end_frame: (n,) int64 frames after the last.
+        start: (n,) float64 times of the first frames.
+        end: (n,) float64 times of the frames after the last.
+    """
+
+    start_frame: np.ndarray
+    end_frame: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+
+
+def window_times(windows: Windows, reader: VideoReader) -> WindowTimes:
+    """Where the windows of an open video lie."""
+    starts = windows.starts(reader.num_frames)
+    ends = np.minimum(starts + windows.length, reader.num_frames)
+    seconds = 1 / reader.fps if reader.fps > 0 else np.nan
+    return WindowTimes(starts, ends, starts * seconds, ends * seconds)
+
+
+def read_windows(windows: Windows, reader: VideoReader, plan: ViewPlan, batch_size: int) -> Iterator[np.ndarray]:
+    """The windows of an open video, a few at a time, so that the length of a video does not matter.
+
+    Args:
+        windows: How it is cut.
+        reader: The video.
+        plan: Its resize and its one square are used.
+        batch_size: Windows at a time.
+
+    Yields:
+        (n, T, S, S, 3) uint8.
+    """
+    starts = windows.starts(reader.num_frames)
+    for first in range(0, len(starts), batch_size):
+        numbers = np.stack([windows.frames(start, reader.num_frames) for start in starts[first : first + batch_size]])
+        wanted, places = np.unique(numbers, return_inverse=True)
+        frames = resize_short_side(reader.read(wanted), plan.short_side)
+        yield cut_views(frames, places.reshape(numbers.shape), plan)
