@@ -14,6 +14,8 @@ from adamae.options.flags import did_you_mean
 COMMANDS = {
     "pretrain": ("adamae.cli.pretrain", "pre-train on a list or a folder of videos"),
     "synthesize": ("adamae.cli.synthesize", "write a small labelled video data set in which only motion tells"),
+    "inspect": ("adamae.cli.inspect", "tell what a checkpoint is"),
+    "convert": ("adamae.cli.convert", "rewrite a checkpoint in another program's layout"),
     "bench": ("adamae.cli.bench", "measure a training step, or the loading of a list"),
 }
 

@@ -21,7 +21,8 @@ def run(words: Sequence[str]) -> int:
     from adamae.data.synthetic import MOTIONS, synthesize
 
     classes, workers = options.pop("classes"), options.pop("workers")
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    terminal = Console(stderr=True)
+    with Progress(console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
         task = bar.add_task("writing videos", total=None)
         report = synthesize(
             **options,

@@ -69,13 +69,13 @@ def flag(
     """A dataclass field that is an option ``--name`` of the command line.
 
     Args:
-        default: Value when nothing is typed; ``MISSING`` for a positional argument that is needed.
+        default: Value when nothing is typed; ``MISSING`` for what has to be typed.
         text: One phrase for ``--help`` and the tables of the guides.
         least: Smallest admitted number.
         most: Largest admitted number.
         above: Numbers must be larger than this.
         below: Numbers must be smaller than this.
-        aliases: Other names under which the option is accepted.
+        aliases: Other names under which the option is accepted; one with its dash, as ``-o``, is taken as it is.
         changes_result: Whether another value makes another result; False for what only concerns place and speed.
         positional: An argument without a name.
         metavar: What stands for the value in ``--help``.
@@ -215,7 +215,7 @@ def _complain(name: str, check: Callable[[Any], None], value: Any) -> None:
         raise UserError(f"{name}: {error}") from None
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``; did you mean 'near'?`` where something known is near, else nothing."""
+def did_you_mean(word: str, known: Iterable[str], prefix: str = "") -> str:
+    """``; did you mean near?`` where something known is near, else nothing."""
     near = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    return f"; did you mean {prefix}{near[0]}?" if near else ""

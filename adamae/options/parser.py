@@ -90,8 +90,8 @@ class OptionParser(Generic[Options]):
 
     @property
     def known(self) -> list[str]:
-        """Every option that is accepted, with its dashes."""
-        return sorted(self._known)
+        """Every option that is accepted, without its dashes."""
+        return sorted(name[2:] for name in self._known if name.startswith("--"))
 
     def parse(self, words: Sequence[str]) -> Parsed[Options]:
         """Read a command line.
@@ -124,7 +124,7 @@ class OptionParser(Generic[Options]):
         for word in strange:
             if word.startswith("--"):
                 name = word.partition("=")[0]
-                near = did_you_mean("--" + name[2:].replace("-", "_"), self.known)
+                near = did_you_mean(name.lstrip("-").replace("-", "_"), self.known, prefix="--")
                 raise UserError(f"unknown option {name}{near or f'; {self._parser.prog} --help lists them'}")
         if strange:
             raise UserError(f"unexpected argument {strange[0]!r}")
@@ -186,8 +186,11 @@ def _add(section: argparse._ArgumentGroup, option: Flag) -> None:
     if option.metadata["positional"]:
         section.add_argument(option.name, **details)
         return
-    names = [f"--{name}" for name in (option.name, *option.metadata["aliases"])]
-    section.add_argument(*names, dest=option.name, default=option.default, **details)
+    aliases = (name if name.startswith("-") else f"--{name}" for name in option.metadata["aliases"])
+    needed = option.default is MISSING
+    section.add_argument(
+        f"--{option.name}", *aliases, dest=option.name, default=option.default, required=needed, **details
+    )
 
 
 def _help(option: Flag) -> str:

@@ -1,0 +1,38 @@
+"""``adamae bench``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from adamae.cli.main import main
+
+
+def test_a_step_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = """--model adamae_tiny --encoder_depth 1 --decoder_depth 1 --input_size 32 --patch_size 8 --num_frames 4
+        --mask_ratio 0.75 --rounds 1 --device cpu --json"""
+    assert main(["bench", "step", *sizes.split()]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["clips_per_second"] > 0
+    assert {"sampler", "encoder", "decoder"} <= report["parts"].keys()
+
+
+def test_a_list_is_measured(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = "--num_videos 4 --batch_size 2 --num_workers 0 --num_frames 4 --sampling_rate 1 --input_size 32"
+    assert main(["bench", "loader", "--data_path", str(videos / "train.csv"), *options.split()]) == 0
+    assert "slowest: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["stap"], "adamae bench cannot measure 'stap'; did you mean step?"),
+        (["loader"], "--data_path is missing: expected a list file or a folder of videos"),
+        (["step", "--lr", "1"], "unknown option --lr; adamae bench step --help lists them"),
+    ],
+)
+def test_mistakes(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", *words]) == 2
+    assert capsys.readouterr().err == f"adamae: error: {message}\n"
