@@ -12,9 +12,9 @@ from torch import Tensor
 from adamae.checkpoints.architecture import Architecture, SamplerShape, Shapes, Stack, expected_shapes
 from adamae.errors import UserError
 
-# Widths whose head count is not width / 64 in the published models: ViT-H and VideoMAEv2's ViT-g.
+# Widths whose head count is not width / 64: ViT-H, VideoMAEv2's ViT-g; our tiny decoder and that of ViT-H.
 _HEADS = {1280: 16, 1408: 16}
-_DECODER_HEADS = {640: 8}
+_DECODER_HEADS = {96: 3, 640: 8}
 _HEAD_WIDTH = 64
 
 

@@ -110,6 +110,11 @@ def _write_transformers(file: CheckpointFile, out: Path) -> WriteReport:
     notes = []
     if file.constants.last_norm_eps is None:
         notes.append("Transformers computes the norm before the head with an epsilon of 1e-05, here it is 1e-06")
+    if "heads" in a.guessed:
+        heads = " and ".join(str(stack.heads) for stack in (a.encoder, a.decoder) if stack)
+        notes.append(f"the file does not tell its attention heads: {heads} were taken, as usual for its width")
+    if {"frames", "size"} & set(a.guessed):
+        notes.append(f"the file does not tell its clips: {a.frames} frames of {a.size[0]}x{a.size[1]} were taken")
     write_tensors(out / WEIGHTS, state, {"epoch": file.epoch, "step": file.step})
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
     publish(out / CONFIG, lambda temporary: temporary.write_text(text, encoding="utf-8"))

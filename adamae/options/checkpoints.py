@@ -64,7 +64,7 @@ def inspect_parser() -> OptionParser[InspectOptions]:
     return OptionParser(
         InspectOptions,
         prog="adamae inspect",
-        description="Tell what a checkpoint is: format, method, architecture, clip, classes, epoch. Nothing in it is run.",
+        description="Tell what a checkpoint is: format, method, architecture, clip, classes. Nothing in it is run.",
         examples=(
             "adamae inspect checkpoint-799.pth",
             "adamae inspect runs/ssv2 --json",

@@ -1,0 +1,1 @@
+"""Checkpoints: the store that training writes, and the formats that others write."""
