@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import cast
 
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from adamae.grid import TokenGrid
 from adamae.models.pretrainer import Pretrainer
 from adamae.selection import TokenSelection
 from adamae.training.engine import Batch, Losses
+from adamae.training.mixing import MIX, leading_labels, mix_clips, mixed_cross_entropy
 
 # A token is moving when at least this share of its pixels, over all its frames, belongs to something that moved:
 # an object that merely touches a corner does not make its token worth seeing.
@@ -54,3 +56,36 @@ def count_hits(selection: TokenSelection, moving: Tensor, grid: TokenGrid) -> tu
     moves = (share >= MOVING_SHARE).float()
     hits = moves.gather(1, selection.visible).sum(dim=1)
     return hits, moves.mean(dim=1) * selection.visible.shape[1]
+
+
+@dataclass(frozen=True)
+class FinetuneObjective:
+    """Classification of a batch of clips: an :data:`~adamae.training.engine.Objective`.
+
+    Attributes:
+        smoothing: Share of the target distribution that is spread over all classes.
+    """
+
+    smoothing: float = 0.1
+
+    def __call__(self, model: nn.Module, batch: Batch, diagnose: bool) -> Losses:
+        """Cross entropy with smoothed and, where the batch says so, mixed labels.
+
+        Args:
+            model: A :class:`~adamae.models.classifier.Classifier`.
+            batch: "clip" (B, T, H, W, C) uint8, "label" and "seed" (B,), and "mix" (B, 6) from
+                :class:`~adamae.training.mixing.Mixing` where clips are mixed.
+            diagnose: Nothing more is known then.
+
+        Returns:
+            "loss" with its gradient, and "accuracy": how often the class with the larger share of a clip comes first.
+        """
+        clips, labels, mix = batch["clip"], batch["label"], batch.get(MIX)
+        if mix is not None:
+            clips = mix_clips(clips, mix)
+        logits = model(clips, seeds=batch["seed"])
+        right = logits.detach().argmax(dim=1) == leading_labels(labels, mix)
+        return {
+            "loss": mixed_cross_entropy(logits, labels, mix, self.smoothing),
+            "accuracy": right.float().mean(),
+        }
