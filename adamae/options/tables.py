@@ -1,0 +1,62 @@
+"""The options as tables for the guides: ``python -m adamae.options.tables PRETRAIN.md`` writes them anew.
+
+A table stands between ``<!-- options: module.Group -->``, a module of ``adamae.options``, and
+``<!-- end of options -->``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from dataclasses import MISSING
+from pathlib import Path
+
+from adamae.options.flags import Flag, OptionGroup, flags_of
+
+_BLOCK = re.compile(r"(<!-- options: (\w+)\.(\w+) -->\n).*?(<!-- end of options -->)", re.DOTALL)
+
+
+def table(group: type[OptionGroup]) -> str:
+    """A Markdown table of a group's options."""
+    rows = ["| option | default | what it does |", "|---|---|---|"]
+    rows += [_row(option) for option in flags_of(group)]
+    return "\n".join(rows) + "\n"
+
+
+def renew(text: str) -> str:
+    """A guide with its tables written anew.
+
+    Raises:
+        AttributeError, ImportError: If a table is to be made of a group that does not exist.
+    """
+
+    def written(block: re.Match[str]) -> str:
+        group = getattr(importlib.import_module(f"adamae.options.{block[2]}"), block[3])
+        return f"{block[1]}{table(group)}{block[4]}"
+
+    return _BLOCK.sub(written, text)
+
+
+def _row(option: Flag) -> str:
+    return f"| {_spelling(option)} | {_default(option)} | {_escaped(option.metadata['text'])} |"
+
+
+def _spelling(option: Flag) -> str:
+    if option.kind is bool:
+        return f"`--{option.name}` `--no_{option.name}`"
+    return f"`--{option.name}` {_escaped(option.metavar)}"
+
+
+def _default(option: Flag) -> str:
+    return "" if option.default is MISSING else f"`{' '.join(option.words(option.default))}`"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        path = Path(name)
+        path.write_text(renew(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,161 @@
+"""The documents say what is so: their commands parse, their tables are the code's, their links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from adamae.cli.main import COMMANDS, run_command
+from adamae.options.parser import OptionParser
+from adamae.options.tables import renew
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = sorted(path for path in ROOT.glob("*.md"))
+SCRIPTS = sorted((ROOT / "scripts").rglob("*.sh")) + sorted((ROOT / "scripts").rglob("*.sbatch"))
+# Programs of others that the documents may name.
+OTHERS = {"source", "tensorboard", "cd", "git", "make"}
+
+
+class UnderstoodError(Exception):
+    """The parser has read the whole line."""
+
+
+@pytest.fixture
+def only_parse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let commands read their options and do nothing."""
+    parse = OptionParser.parse
+
+    def stop(self: OptionParser[object], words: Sequence[str]) -> None:
+        parse(self, words)
+        raise UnderstoodError
+
+    monkeypatch.setattr(OptionParser, "parse", stop)
+
+
+def lines_of(document: Path) -> Iterator[str]:
+    for block in re.findall(r"^```bash\n(.*?)^```", document.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
+        yield from filter(None, block.replace("\\\n", " ").splitlines())
+
+
+def words_after(words: list[str], *names: str) -> list[str]:
+    """What follows the launcher's ``-m adamae`` or ``--module adamae``."""
+    for place in range(len(words) - 1):
+        if words[place] in names and words[place + 1] == "adamae":
+            return words[place + 2 :]
+    raise AssertionError(f"no {' or '.join(names)} adamae in {' '.join(words)}")
+
+
+def adamae_words(line: str) -> list[str] | None:
+    """The words after ``adamae`` in a line, however it is launched; None for other programs and scripts."""
+    words = [word for word in shlex.split(line) if not re.match(r"[A-Z_]+=", word)]
+    program, *rest = words
+    if program == "adamae":
+        return rest
+    if program in ("torchrun", "python"):
+        return words_after(rest, "-m")
+    if program == "deepspeed":
+        return words_after(rest, "--module")
+    if program in ("bash", "sbatch"):
+        assert (ROOT / rest[0]).is_file(), f"{line}: no such script"
+        recipe = re.search(r"--config \S+", (ROOT / rest[0]).read_text())
+        return ["pretrain", *(recipe[0].split() if recipe else []), *rest[1:]] if "pretrain" in rest[0] else None
+    assert program in OTHERS, f"{line}: a program that no test knows"
+    return None
+
+
+def understand(line: str) -> None:
+    """Let the command of a line read its options.
+
+    Raises:
+        UserError: If it does not understand them.
+    """
+    words = adamae_words(line)
+    if words is None:
+        return
+    command, *options = words
+    # A run's own record exists only after the run.
+    options = ["quickstart" if word.endswith("/options.yaml") else word for word in options]
+    try:
+        run_command(command, options)
+    except UnderstoodError:
+        pass
+    except SystemExit as left:
+        assert left.code == 0  # --help
+
+
+@pytest.mark.parametrize(
+    ("document", "line"),
+    [pytest.param(path, line, id=f"{path.stem}: {line}") for path in DOCUMENTS for line in lines_of(path)],
+)
+def test_commands_in_documents_parse(document: Path, line: str, only_parse: None) -> None:
+    understand(line)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_in_scripts_parse(script: Path, only_parse: None) -> None:
+    for line in script.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#   "):
+            # An example of how to call the script.
+            understand(re.split(r"  +", line[4:])[0])
+        elif found := re.search(rf"^[^#]*\badamae\"? (?=({'|'.join(COMMANDS)})\b)", line):
+            words = re.sub(r"\$\w+", "runs/x", line[found.end() :].replace('"$@"', ""))
+            understand(f"adamae {words}")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+def test_links_lead_to_files(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", document.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            assert (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+def test_option_tables_are_the_options(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    assert renew(text) == text, "make docs writes the tables anew"
+
+
+def test_every_option_of_pretraining_is_in_its_guide() -> None:
+    from adamae.options.pretrain import PretrainOptions
+    from adamae.options.record import flatten
+
+    text = (ROOT / "PRETRAIN.md").read_text(encoding="utf-8")
+    assert [name for name in flatten(PretrainOptions()) if f"| `--{name}`" not in text] == []
+
+
+def test_every_recipe_is_in_its_guide() -> None:
+    text = (ROOT / "PRETRAIN.md").read_text(encoding="utf-8")
+    assert [path.stem for path in (ROOT / "configs" / "pretrain").glob("*.yaml") if f"`{path.stem}`" not in text] == []
+
+
+def test_the_readme_lists_every_command() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.search(r"<!-- commands -->\n(.*?)<!-- end of commands -->", text, re.DOTALL)
+    assert rows is not None
+    wanted = ["| command | what it does |", "|---|---|"]
+    wanted += [f"| `adamae {name}` | {purpose} |" for name, (_, purpose) in COMMANDS.items()]
+    assert rows[1].splitlines() == wanted, "copy the rows into README.md"
+
+
+def test_every_number_of_the_log_is_explained(tmp_path: Path) -> None:
+    import torch
+
+    from adamae.models import Pretrainer
+    from adamae.training.logbook import TIMING
+    from adamae.training.objectives import pretrain_objective
+
+    sizes = {"encoder_embed_dim": 16, "encoder_depth": 1, "encoder_num_heads": 2}
+    sizes |= {"decoder_embed_dim": 16, "decoder_depth": 1, "decoder_num_heads": 2}
+    model = Pretrainer(img_size=16, patch_size=8, num_frames=4, mask_ratio=0.5, **sizes)
+    batch = {"clip": torch.zeros(1, 4, 16, 16, 3, dtype=torch.uint8), "moving": torch.ones(1, 4, 16, 16).bool()}
+    values = pretrain_objective(model, batch | {"seed": torch.zeros(1, dtype=torch.long)}, True)
+    names = {*values, *TIMING, "grad_norm", "skipped", "loss_scale", "lr", "weight_decay", "kind", "step", "epoch"}
+    text = (ROOT / "PRETRAIN.md").read_text(encoding="utf-8")
+    table = re.search(r"<!-- log -->\n(.*?)<!-- end of log -->", text, re.DOTALL)
+    assert table is not None
+    explained = {name for row in table[1].splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+    assert names <= explained
