@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from adamae.layers.pixels import PixelNormalisation
+
 # After these the decoder's or the classifier's head follows.
 _LAST_NORMS = ("decoder.norm", "fc_norm")
 _PUBLISHED_EPS = 1e-6
@@ -45,7 +47,8 @@ class Constants:
         eps: dict[bool, float | None] = {False: None, True: None}
         for last, norm in _norms(model):
             eps[last] = norm.eps if norm.eps != _PUBLISHED_EPS else None
-        return cls(norm_eps=eps[False], last_norm_eps=eps[True])
+        mean, std = _pixel_statistics(model)
+        return cls(eps[False], eps[True], mean, std)
 
     def as_card(self) -> dict[str, Any]:
         """JSON for :meth:`of_card`; empty where all is as published."""
@@ -75,6 +78,18 @@ class Constants:
                     f"pixels are standardised by {self.pixel_mean[0]} and {self.pixel_std[0]}, as the file's were"
                 )
         return list(dict.fromkeys(changed))
+
+
+def _pixel_statistics(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]] | tuple[None, None]:
+    """Mean and deviation where they are none that a constructor's argument gives."""
+    pixels = getattr(model, "pixel_values", None)
+    if pixels is None:
+        return None, None
+    for imagenet in (True, False):
+        usual = PixelNormalisation(pixels.mean.numel(), imagenet)
+        if torch.equal(usual.mean, pixels.mean.cpu().float()) and torch.equal(usual.std, pixels.std.cpu().float()):
+            return None, None
+    return tuple(pixels.mean.tolist()), tuple(pixels.std.tolist())
 
 
 def _norms(model: nn.Module) -> Iterator[tuple[bool, nn.LayerNorm]]:

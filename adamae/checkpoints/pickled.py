@@ -39,7 +39,8 @@ def read_pickled(path: Path) -> Any:
         with torch.serialization.safe_globals(_admitted()), warnings.catch_warnings():
             # torch warns of pickle protocols that it then refuses.
             warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
+            # Mapped, what nobody asks for (an optimiser's state) is never held in memory.
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except Exception as error:
         # Whatever a damaged file makes of the reader, the person wants one line.
         strangers = {*_strangers(path, zipped), *_REFUSED.findall(str(error))}

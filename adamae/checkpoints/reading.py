@@ -18,6 +18,7 @@ from adamae.errors import UserError
 
 DEEPSPEED_FILE = "mp_rank_00_model_states.pt"
 CONFIG = "config.json"
+_STAGE_3 = "ZeRO stage 3 keeps the weights in parts; gather them with DeepSpeed's zero_to_fp32.py first"
 # Where programs keep the state dict inside their dict, in the order in which they are tried.
 STATE_KEYS = ("model", "module", "model_state", "state_dict")
 
@@ -86,6 +87,8 @@ def _read_directory(path: Path, key: str | None) -> RawCheckpoint:
     for folder in (path, path / tag):
         if (folder / DEEPSPEED_FILE).is_file():
             return replace(_read_file(folder / DEEPSPEED_FILE, key), path=path)
+        if any(folder.glob("zero_pp_rank_*_model_states.pt")):
+            raise UserError(f"{path}: {_STAGE_3}")
     newest = CheckpointStore(path / "checkpoints").newest() or CheckpointStore(path).newest()
     if newest is not None:
         return _read_own(newest, path)
@@ -179,7 +182,7 @@ def _check_deepspeed(path: Path, content: Mapping[str, Any], state: Mapping[str,
     if content.get("mp_world_size", 1) not in (1, None):
         raise UserError(f"{path}: one of {content['mp_world_size']} model-parallel parts; expected the whole model")
     if any(isinstance(value, Tensor) and not value.numel() for value in state.values()):
-        raise UserError(f"{path}: ZeRO stage 3 keeps the weights elsewhere; use its zero_to_fp32.py first")
+        raise UserError(f"{path}: {_STAGE_3}")
 
 
 def _card(path: Path, text: Any) -> dict[str, Any]:

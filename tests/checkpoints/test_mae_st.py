@@ -10,9 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from adamae.checkpoints.constants import describe_network
 from adamae.checkpoints.formats import open_checkpoint
 from adamae.checkpoints.loading import load_weights
 from adamae.checkpoints.resizing import resize_positions
+from adamae.checkpoints.tensor_files import write_tensors
 from adamae.errors import UserError
 from tests.checkpoints.networks import CLASSIFIER, bits, classifier, clip
 
@@ -113,6 +115,12 @@ def test_its_pixels_are_standardised_as_its_loader_did(tmp_path: Path) -> None:
     raw = torch.randint(0, 256, (2, 4, 16, 16, 3), dtype=torch.uint8)
     standardised = ((raw / 255 - 0.45) / 0.225).permute(0, 4, 1, 2, 3)
     torch.testing.assert_close(model(raw), logits(state, standardised), atol=1e-5, rtol=1e-5)
+    # Its own checkpoints remember.
+    options = {**CLASSIFIER, "cls_token": True, "position_embedding": "separable"}
+    write_tensors(tmp_path / "again.safetensors", model.state_dict(), {"model": describe_network(model, options)})
+    again = classifier(seed=1, **options)
+    load_weights(again, tmp_path / "again.safetensors", complete=True)
+    assert torch.equal(again(raw), model(raw))
 
 
 def test_a_pretrained_file_gives_its_encoder(tmp_path: Path) -> None:
