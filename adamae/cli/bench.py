@@ -1,4 +1,4 @@
-"""``adamae bench step`` and ``adamae bench loader``: what a step costs, and how fast clips come."""
+"""``adamae bench``: what a step costs, and how fast clips and test views come."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from adamae.cli.bench_eval import measure_eval
 from adamae.errors import UserError
 from adamae.options.bench import bench_loader_parser, bench_step_parser
 from adamae.options.flags import did_you_mean
@@ -16,10 +17,12 @@ _USAGE = """usage: adamae bench SUBJECT [--option value ...]
 subjects:
   step     time a training step and its parts; no videos are needed
   loader   time the way of a list's videos to batches
+  eval     time the way of a list's videos to test views
 
 examples:
   adamae bench step --model adamae_base --batch_size 2
   adamae bench loader --data_path train.csv --num_workers 2
+  adamae bench eval test.csv
 
 adamae bench SUBJECT --help tells every option.
 """
@@ -31,12 +34,12 @@ def run(words: Sequence[str]) -> int:
     Raises:
         UserError: If the subject is unknown, or its options do not fit together.
     """
-    subjects = {"step": _step, "loader": _loader}
+    subjects = {"step": _step, "loader": _loader, "eval": measure_eval}
     if not words or words[0] in ("-h", "--help"):
         print(_USAGE, end="")
         return 0
     if words[0] not in subjects:
-        hint = did_you_mean(words[0], subjects) or ": expected step or loader"
+        hint = did_you_mean(words[0], subjects) or f": expected one of {', '.join(subjects)}"
         raise UserError(f"adamae bench cannot measure {words[0]!r}{hint}")
     print(subjects[words[0]](words[1:]))
     return 0

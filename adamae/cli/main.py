@@ -14,9 +14,13 @@ from adamae.options.flags import did_you_mean
 COMMANDS = {
     "pretrain": ("adamae.cli.pretrain", "pre-train on a list or a folder of videos"),
     "synthesize": ("adamae.cli.synthesize", "write a small labelled video data set in which only motion tells"),
+    "evaluate": ("adamae.cli.evaluate", "score a fine-tuned checkpoint on a labelled list"),
+    "predict": ("adamae.cli.predict", "tell the likeliest classes of videos"),
+    "extract": ("adamae.cli.extract", "write features of videos, window by window"),
+    "probe": ("adamae.cli.probe", "tell what frozen features are worth"),
     "inspect": ("adamae.cli.inspect", "tell what a checkpoint is"),
     "convert": ("adamae.cli.convert", "rewrite a checkpoint in another program's layout"),
-    "bench": ("adamae.cli.bench", "measure a training step, or the loading of a list"),
+    "bench": ("adamae.cli.bench", "measure a training step, the loading of a list, or test views"),
 }
 
 

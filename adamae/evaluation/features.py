@@ -21,7 +21,7 @@ from adamae.evaluation.windows import Windows, read_windows, window_times
 
 # Name on the command line -> which method of the encoder.
 LEVELS: dict[str, Callable[[FrozenEncoder], Callable[[Tensor], Tensor]]] = {
-    "window": lambda encoder: encoder.__call__,
+    "window": lambda encoder: encoder.forward,
     "time": lambda encoder: encoder.times,
     "tubelet": lambda encoder: encoder.tokens,
 }

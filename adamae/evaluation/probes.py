@@ -7,18 +7,42 @@ All are deterministic: the same features and seed give the same scores.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adamae.data.splitting import held_out
+from adamae.evaluation.features import VideoFeatures
+from adamae.evaluation.metrics import Accuracy, measure_accuracy
+from adamae.evaluation.scoring import Scores
 
-# What the linear probe tries on a part of the training videos that it holds out.
+# What the linear probe tries on every fourth training video, which it holds out.
 _RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-_HELD_OUT = 0.25
+_HELD_OUT = 4
 _LINEAR_ITERATIONS = 100
+
+
+def probe_features(
+    train: VideoFeatures, test: VideoFeatures, num_classes: int, *, k: int = 20, seed: int = 0
+) -> dict[str, Accuracy]:
+    """All probes, by name; the attentive one where both sides have tokens.
+
+    Args:
+        train: Features to learn from.
+        test: Features to be tested on.
+        num_classes: C.
+        k: Neighbours that vote.
+        seed: Everything random follows from it.
+    """
+    scores = {
+        "knn": knn_probe(train.pooled, train.labels, test.pooled, num_classes, k=k),
+        "linear": linear_probe(train.pooled, train.labels, test.pooled, num_classes, seed=seed),
+    }
+    if train.tokens is not None and test.tokens is not None:
+        scores["attentive"] = attentive_probe(train.tokens, train.labels, test.tokens, num_classes, seed=seed)
+    rows, labels = np.arange(len(test.labels)), test.labels.numpy()
+    return {name: measure_accuracy(Scores(rows, score.numpy(), (), 1), labels) for name, score in scores.items()}
 
 
 def knn_probe(
@@ -63,9 +87,9 @@ def linear_probe(train: Tensor, labels: Tensor, test: Tensor, num_classes: int, 
         (n, C) logits.
     """
     train, test = _standardised(train, [train, test])
-    out = torch.from_numpy(held_out(labels.numpy(), _HELD_OUT, seed))
+    out = _held_out(labels, seed)
     ridge = 1e-2
-    if out.any() and not out.all():
+    if out.any():
         fits = ((_fit_linear(train[~out], labels[~out], num_classes, ridge), ridge) for ridge in _RIDGES)
         losses = [(float(F.cross_entropy(head(train[out]), labels[out])), ridge) for head, ridge in fits]
         ridge = min(losses)[1]
@@ -157,6 +181,17 @@ def _fit_linear(features: Tensor, labels: Tensor, num_classes: int, ridge: float
     return head.requires_grad_(False)
 
 
+def _held_out(labels: Tensor, seed: int) -> Tensor:
+    """(m,) bool: a quarter of each class's videos, none of a class that has only one."""
+    out = torch.zeros(len(labels), dtype=torch.bool)
+    order = torch.Generator().manual_seed(seed)
+    for label in labels.unique():
+        rows = torch.nonzero(labels == label).flatten()
+        rows = rows[torch.randperm(len(rows), generator=order)]
+        out[rows[: -(-len(rows) // _HELD_OUT) if len(rows) > 1 else 0]] = True
+    return out
+
+
 def _statistics(features: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and deviation of each of D columns."""
     return features.mean(dim=0), features.std(dim=0, correction=0).clamp_min(1e-6)
@@ -165,8 +200,3 @@ def _statistics(features: Tensor) -> tuple[Tensor, Tensor]:
 def _standardised(reference: Tensor, all_features: Iterable[Tensor]) -> list[Tensor]:
     mean, deviation = _statistics(reference)
     return [(features - mean) / deviation for features in all_features]
-
-
-# Name -> probe; the first two take pooled features, the last tokens.
-POOLED_PROBES = {"knn": knn_probe, "linear": linear_probe}
-TOKEN_PROBES = {"attentive": partial(attentive_probe)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,7 +56,23 @@ class Scores:
     num_views: int
 
 
-def score_videos(
+def score_videos(model: nn.Module, dataset: VideoViews, **settings: Any) -> Scores:
+    """:func:`score_readable`, for lists that are expected to be readable.
+
+    Raises:
+        UserError: If not one video has a score.
+    """
+    scores = score_readable(model, dataset, **settings)
+    if not len(scores.rows):
+        first = scores.unscored[0]
+        raise UserError(
+            f"{dataset.annotations.source}: none of {len(dataset)} videos has a score, "
+            f"for example {first.path}: {first.reason}"
+        )
+    return scores
+
+
+def score_readable(
     model: nn.Module,
     dataset: VideoViews,
     *,
@@ -81,7 +98,7 @@ def score_videos(
         progress: Called on the main rank with how many of its videos are done, and how many it has.
 
     Raises:
-        UserError: If not one video can be read.
+        UserError: If the precision is unknown.
     """
     world = world or World()
     rows: list[int] = []
@@ -156,14 +173,9 @@ def _together(
     all_rows = np.array([row for part in parts for row in part[0]], np.int64)
     order = np.argsort(all_rows)
     left_out = [entry for part in parts for entry in part[2]]
-    if not len(order):
-        first = left_out[0]
-        raise UserError(
-            f"{dataset.annotations.source}: none of {len(dataset)} videos can be read, "
-            f"for example {first.path}: {first.reason}"
-        )
     all_rows = all_rows[order]
-    logits = np.stack([score for part in parts for score in part[1]])[order]
+    found = [score for part in parts for score in part[1]]
+    logits = np.stack(found)[order] if found else np.zeros((0, 0), np.float32)
     finite = np.isfinite(logits).all(axis=1)
     left_out += [Unscored(int(row), dataset.annotations.path(int(row)), _NOT_FINITE) for row in all_rows[~finite]]
     return Scores(

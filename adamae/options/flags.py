@@ -1,7 +1,8 @@
 """One option as a dataclass field: its default, its help, and the values it takes.
 
 What a value may be follows from the field's annotation: ``bool``, ``int``, ``float``, ``str``, ``Literal`` (choices),
-``tuple[float, float]`` (several values) and any of them ``| None`` (written ``none``). Bounds are told to :func:`flag`.
+``tuple[float, float]`` (several values), ``tuple[str, ...]`` (at least one value) and any of them ``| None`` (written
+``none``). Bounds are told to :func:`flag`.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ class Flag:
         kind: ``bool``, ``int``, ``float`` or ``str``: what one typed word becomes.
         choices: The words admitted; empty for any.
         optional: Whether ``none`` is admitted.
-        count: How many words it takes.
+        count: How many words it takes; 0: as many as there are, at least one.
         metadata: What :func:`flag` was told.
     """
 
@@ -185,7 +186,7 @@ def _read(entry: Field[Any], hint: Any) -> Flag:
     choices: tuple[str, ...] = ()
     count = 1
     if get_origin(hint) is tuple:
-        count = len(get_args(hint))
+        count = 0 if Ellipsis in get_args(hint) else len(get_args(hint))
         hint = get_args(hint)[0]
     elif get_origin(hint) is Literal:
         choices = get_args(hint)
@@ -204,7 +205,7 @@ class OptionGroup:
         """
         for option in flags_of(type(self)):
             value = getattr(self, option.name)
-            for part in value if option.count > 1 and value is not None else (value,):
+            for part in value if option.count != 1 and value is not None else (value,):
                 _complain(option.name, option.check, part)
 
 

@@ -181,8 +181,8 @@ def _add(section: argparse._ArgumentGroup, option: Flag) -> None:
         "metavar": SWITCH if option.kind is bool else option.metavar,
         "help": _help(option),
     }
-    if option.count > 1:
-        details |= {"nargs": option.count, "action": _Several}
+    if option.count != 1:
+        details |= {"nargs": option.count or "+", "action": _Several}
     if option.metadata["positional"]:
         section.add_argument(option.name, **details)
         return

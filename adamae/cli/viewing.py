@@ -1,0 +1,91 @@
+"""How a checkpoint's network looks at videos: what the commands that score and probe have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from adamae.checkpoints.formats import CheckpointFile
+from adamae.cli.assembly import choose_precision, choose_workers
+from adamae.cli.run_record import say
+from adamae.data.views import ViewPlan, plan_test
+from adamae.distributed import World
+from adamae.evaluation.networks import ClipFacts, clip_facts
+from adamae.options.evaluation import ComputeOptions, FewViewOptions, FrameOptions, ViewOptions
+from adamae.options.groups import DataOptions
+
+Progress = Callable[[int, int], None]
+
+
+def choose_frames(file: CheckpointFile, frames: FrameOptions, frame_sampling: str | None = None) -> ClipFacts:
+    """What the network is to see: what was asked for, else what it was trained on."""
+    trained = clip_facts(file)
+    asked = {
+        "num_frames": frames.num_frames,
+        "size": frames.input_size,
+        "sampling_rate": frames.sampling_rate,
+        "frame_sampling": frame_sampling,
+    }
+    given = {name: value for name, value in asked.items() if value is not None}
+    facts = {**vars(trained), **given, "guessed": tuple(name for name in trained.guessed if name not in given)}
+    return ClipFacts(**facts)
+
+
+def choose_views(clip: ClipFacts, frames: FrameOptions, views: ViewOptions | FewViewOptions) -> ViewPlan:
+    """The views of a video.
+
+    Raises:
+        UserError: If there are no such views.
+    """
+    return plan_test(
+        num_frames=clip.num_frames,
+        sampling_rate=clip.sampling_rate,
+        size=clip.size,
+        frame_sampling=clip.frame_sampling,
+        num_clips=views.test_num_segment,
+        num_crops=views.test_num_crop,
+        short_side=frames.short_side_size,
+    )
+
+
+def describe_views(clip: ClipFacts, plan: ViewPlan) -> str:
+    """The views in words, and what of them is only the usual value."""
+    rate = f" at every {clip.sampling_rate}. frame" if clip.frame_sampling == "dense" else " that span the video"
+    text = (
+        f"{plan.num_clips} clips by {plan.num_crops} crops of each video, {clip.num_frames} frames{rate}, "
+        f"{clip.size}x{clip.size} pixels"
+    )
+    options = {"size": "input_size"}
+    flags = ", ".join(f"--{options.get(name, name)}" for name in clip.guessed)
+    return f"{text}; the checkpoint does not tell {flags}: the usual value is taken" if flags else text
+
+
+def computing(compute: ComputeOptions, world: World) -> dict[str, Any]:
+    """Batch size, workers and precision as the functions that compute take them."""
+    return {
+        "batch_size": compute.batch_size,
+        "num_workers": choose_workers(DataOptions(num_workers=compute.num_workers)),
+        "precision": choose_precision(compute.precision, world.device),
+    }
+
+
+@contextmanager
+def progress_bar(what: str, world: World) -> Iterator[Progress | None]:
+    """A bar on the terminal of the main process."""
+    if not world.is_main:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def tell(world: World, lines: Sequence[str]) -> None:
+    """Say something once."""
+    if world.is_main:
+        say(*lines)

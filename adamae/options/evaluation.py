@@ -1,0 +1,326 @@
+"""The options of ``adamae evaluate``, ``predict``, ``extract``, ``probe`` and ``bench eval``."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass
+from typing import Literal
+
+from adamae.errors import UserError
+from adamae.options.flags import OptionGroup, flag
+from adamae.options.parser import OptionParser
+
+
+@dataclass(frozen=True)
+class NetworkOptions(OptionGroup):
+    """The network."""
+
+    checkpoint: str = flag(
+        MISSING,
+        "a run of ours, or a checkpoint of any format that `adamae inspect` knows",
+        positional=True,
+        metavar="CHECKPOINT",
+    )
+    model_key: str | None = flag(
+        None, "where in the file the weights are, for example model_ema; none: the usual places", metavar="KEY"
+    )
+
+
+@dataclass(frozen=True)
+class LabelledListOptions(OptionGroup):
+    """The videos with their labels."""
+
+    data_path: str | None = flag(None, "list (path and label on each line), or folder with test.csv", metavar="PATH")
+    data_root: str | None = flag(
+        None, "folder that relative paths of the list start from; none: the list's own", metavar="DIR"
+    )
+    classes: str | None = flag(
+        None,
+        "text file with one class name on each line; none: the checkpoint's names, else classes.txt beside the list",
+        metavar="FILE",
+    )
+
+
+@dataclass(frozen=True)
+class VideosOptions(OptionGroup):
+    """The videos."""
+
+    videos: tuple[str, ...] = flag(MISSING, "video files", positional=True, metavar="VIDEO...")
+    classes: str | None = flag(
+        None, "text file with one class name on each line; none: the checkpoint's names", metavar="FILE"
+    )
+    top: int = flag(5, "classes to tell of each video", least=1)
+
+
+@dataclass(frozen=True)
+class PlainListOptions(OptionGroup):
+    """The videos."""
+
+    data_path: str = flag(MISSING, "list or folder of videos; labels may be missing", positional=True, metavar="LIST")
+    data_root: str | None = flag(
+        None, "folder that relative paths of the list start from; none: the list's own", metavar="DIR"
+    )
+
+
+@dataclass(frozen=True)
+class ProbeDataOptions(OptionGroup):
+    """The videos to learn from, and those to be tested on."""
+
+    data_path: str | None = flag(
+        None, "folder with train.csv and test.csv, folder with one folder per class, or a list", metavar="DIR"
+    )
+    eval_data_path: str | None = flag(None, "list to test on, where it does not lie in --data_path", metavar="PATH")
+    data_root: str | None = flag(
+        None, "folder that relative paths of the lists start from; none: the lists' own", metavar="DIR"
+    )
+
+
+@dataclass(frozen=True)
+class FrameOptions(OptionGroup):
+    """What the network sees of a video; none: as the checkpoint was trained."""
+
+    num_frames: int | None = flag(None, "frames in a clip", least=1)
+    sampling_rate: int | None = flag(None, "take every n-th frame", least=1)
+    input_size: int | None = flag(None, "height and width of a view in pixels", least=1)
+    short_side_size: int | None = flag(
+        None, "resize the short side to this before views are cut; none: --input_size", least=1
+    )
+
+
+@dataclass(frozen=True)
+class ViewOptions(OptionGroup):
+    """Clips in time by squares in space, whose scores are averaged."""
+
+    frame_sampling: Literal["dense", "segment"] | None = flag(
+        None, "dense: clips at --sampling_rate; segment: clips that span the video; none: as the checkpoint was trained"
+    )
+    test_num_segment: int | None = flag(
+        None, "clips of each video, spread evenly; none: 5 dense ones, or 2 that span the video", least=1
+    )
+    test_num_crop: int = flag(3, "squares along the longer side of each clip", least=1)
+
+
+@dataclass(frozen=True)
+class FewViewOptions(OptionGroup):
+    """Clips in time by squares in space, whose features are averaged."""
+
+    frame_sampling: Literal["dense", "segment"] | None = flag(
+        None, "dense: clips at --sampling_rate; segment: clips that span the video; none: as the checkpoint was trained"
+    )
+    test_num_segment: int = flag(1, "clips of each video, spread evenly; one is the middle one", least=1)
+    test_num_crop: int = flag(1, "squares along the longer side of each clip; one is the middle one", least=1)
+
+
+@dataclass(frozen=True)
+class BenchViewOptions(OptionGroup):
+    """The views."""
+
+    num_frames: int = flag(16, "frames in a clip", least=1)
+    sampling_rate: int = flag(4, "take every n-th frame", least=1)
+    input_size: int = flag(224, "height and width of a view in pixels", least=1)
+    frame_sampling: Literal["dense", "segment"] = flag(
+        "dense", "dense: clips at --sampling_rate; segment: clips that span the video"
+    )
+    test_num_segment: int | None = flag(None, "clips of each video; none: 5 dense ones, or 2 that span it", least=1)
+    test_num_crop: int = flag(3, "squares along the longer side of each clip", least=1)
+
+
+@dataclass(frozen=True)
+class BenchRunOptions(OptionGroup):
+    """How it is measured."""
+
+    num_videos: int = flag(8, "videos to read, spread over the list", least=1)
+    decoder: Literal["pyav", "decord", "torchcodec"] = flag("pyav", "library that decodes")
+    json: bool = flag(False, "print JSON")
+
+
+@dataclass(frozen=True)
+class ComputeOptions(OptionGroup):
+    """Where and how it is computed."""
+
+    batch_size: int = flag(16, "views that go through the network at once", least=1)
+    decoder: Literal["pyav", "decord", "torchcodec"] = flag(
+        "pyav", "library that decodes; PyAV is the one that gives the right frames on odd files"
+    )
+    num_workers: int | None = flag(None, "processes that decode, for each process; none: by the cores", least=0)
+    device: str = flag("auto", "cpu, cuda or auto: cuda where there is one", metavar="DEVICE")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = flag("auto", "auto: bf16 on CUDA, fp32 on the CPU")
+
+
+@dataclass(frozen=True)
+class ScoreOutputOptions(OptionGroup):
+    """What is left behind."""
+
+    output_dir: str | None = flag(
+        None, "folder for scores.json, scores.csv, per_class.csv, confusion.csv and confusion.png", metavar="DIR"
+    )
+    softmax: bool = flag(False, "average probabilities over the views; the published code averages logits")
+    json: bool = flag(False, "print the summary as JSON")
+
+
+@dataclass(frozen=True)
+class FeatureOptions(OptionGroup):
+    """What is written."""
+
+    out: str = flag(MISSING, "file to write: .npz or .parquet", aliases=("-o",), metavar="OUT")
+    level: Literal["window", "time", "tubelet"] = flag(
+        "window",
+        "one feature for each window; or for each time in it, the mean over its places; or for every single tubelet",
+    )
+    window_step: int | None = flag(
+        None, "frames from one window to the next; none: as long as a window, so that none overlap", least=1
+    )
+
+
+@dataclass(frozen=True)
+class ProbingOptions(OptionGroup):
+    """What is probed."""
+
+    k: int = flag(20, "neighbours that vote in the k-NN probe", least=1)
+    probe_tokens: int = flag(196, "tokens of each view that the attentive probe keeps; 0: no attentive probe", least=0)
+    random_weights: bool = flag(False, "probe the same network with random weights, to see what training is worth")
+    seed: int = flag(0, "everything random follows from it", least=0)
+    json: bool = flag(False, "print JSON")
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Everything that decides a score."""
+
+    network: NetworkOptions
+    data: LabelledListOptions
+    frames: FrameOptions
+    views: ViewOptions
+    compute: ComputeOptions
+    output: ScoreOutputOptions
+
+    @property
+    def source(self) -> str:
+        """The list.
+
+        Raises:
+            UserError: If there is none.
+        """
+        return _needed(self.data.data_path, "a list of videos with labels, or a folder with test.csv")
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """Everything that decides a prediction."""
+
+    network: NetworkOptions
+    data: VideosOptions
+    frames: FrameOptions
+    views: ViewOptions
+    compute: ComputeOptions
+
+
+@dataclass(frozen=True)
+class ExtractOptions:
+    """Everything that decides a file of features."""
+
+    network: NetworkOptions
+    data: PlainListOptions
+    features: FeatureOptions
+    frames: FrameOptions
+    compute: ComputeOptions
+
+
+@dataclass(frozen=True)
+class ProbeOptions:
+    """Everything that decides a probe."""
+
+    network: NetworkOptions
+    data: ProbeDataOptions
+    probing: ProbingOptions
+    frames: FrameOptions
+    views: FewViewOptions
+    compute: ComputeOptions
+
+    @property
+    def source(self) -> str:
+        """The data set.
+
+        Raises:
+            UserError: If there is none.
+        """
+        return _needed(self.data.data_path, "a folder with train.csv and test.csv, or with one folder per class")
+
+
+@dataclass(frozen=True)
+class BenchEvalOptions:
+    """Everything that decides the speed of test views."""
+
+    data: PlainListOptions
+    views: BenchViewOptions
+    measurement: BenchRunOptions
+
+
+def evaluate_parser() -> OptionParser[EvaluateOptions]:
+    """The command line of ``adamae evaluate``."""
+    return OptionParser(
+        EvaluateOptions,
+        prog="adamae evaluate",
+        description="Score a fine-tuned checkpoint on a labelled list, every video once, by the mean over its views.",
+        examples=(
+            "adamae evaluate runs/finetune --data_path ssv2/test.csv --output_dir runs/finetune/test",
+            "adamae evaluate checkpoint-best.pth --data_path k400 --classes k400/classes.txt --sampling_rate 4",
+            "torchrun --nproc_per_node 8 -m adamae evaluate runs/finetune --data_path test.csv --output_dir runs/test",
+        ),
+    )
+
+
+def predict_parser() -> OptionParser[PredictOptions]:
+    """The command line of ``adamae predict``."""
+    return OptionParser(
+        PredictOptions,
+        prog="adamae predict",
+        description="Tell the likeliest classes of videos, as JSON on the standard output.",
+        examples=(
+            "adamae predict runs/finetune holiday.mp4",
+            "adamae predict checkpoint-best.pth *.mp4 --top 3 --classes k400/classes.txt --test_num_crop 1",
+        ),
+    )
+
+
+def extract_parser() -> OptionParser[ExtractOptions]:
+    """The command line of ``adamae extract``."""
+    return OptionParser(
+        ExtractOptions,
+        prog="adamae extract",
+        description="Write features of sliding windows over videos, with time stamps, to one file.",
+        examples=(
+            "adamae extract runs/pretrain videos/ -o features.npz",
+            "adamae extract checkpoint-799.pth list.csv -o features.parquet --window_step 16",
+            "adamae extract runs/finetune list.csv -o times.npz --level time",
+        ),
+    )
+
+
+def probe_parser() -> OptionParser[ProbeOptions]:
+    """The command line of ``adamae probe``."""
+    return OptionParser(
+        ProbeOptions,
+        prog="adamae probe",
+        description="Tell what frozen features are worth: k-NN, linear and attentive probes, in minutes.",
+        examples=(
+            "adamae probe runs/pretrain --data_path motion/",
+            "adamae probe runs/pretrain --data_path motion/ --random_weights",
+            "adamae probe checkpoint-799.pth --data_path train.csv --eval_data_path test.csv --sampling_rate 2",
+        ),
+    )
+
+
+def bench_eval_parser() -> OptionParser[BenchEvalOptions]:
+    """The command line of ``adamae bench eval``."""
+    return OptionParser(
+        BenchEvalOptions,
+        prog="adamae bench eval",
+        description="Time the way of a list's videos to test views: all views from one decode, and a decode for each.",
+        examples=("adamae bench eval videos/", "adamae bench eval test.csv --test_num_segment 2 --num_videos 4 --json"),
+    )
+
+
+def _needed(value: str | None, what: str) -> str:
+    if value is None:
+        raise UserError(f"--data_path is missing: expected {what}")
+    return value

@@ -1,0 +1,27 @@
+"""Videos and checkpoints for scoring, made once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.evaluation.tiny import write_classifier, write_pretrainer, write_videos
+
+
+@pytest.fixture(scope="session")
+def test_list(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``test.csv`` of seven videos, the fifth damaged, with ``classes.txt`` beside it."""
+    return write_videos(tmp_path_factory.mktemp("scored"))
+
+
+@pytest.fixture(scope="session")
+def finetuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier of five classes with names."""
+    return write_classifier(tmp_path_factory.mktemp("networks") / "finetuned.safetensors")
+
+
+@pytest.fixture(scope="session")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pre-trained network."""
+    return write_pretrainer(tmp_path_factory.mktemp("networks") / "pretrained.safetensors")
