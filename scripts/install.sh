@@ -23,7 +23,7 @@ command -v c++ >/dev/null || command -v g++ >/dev/null ||
 rm -f "$stamp"
 [ -x .venv/bin/python ] && .venv/bin/python -c '' 2>/dev/null || "$python" -m venv --clear .venv ||
     fail "cannot make .venv (Debian: apt install python3-venv)"
-pip() { .venv/bin/python -m pip --disable-pip-version-check --quiet "$@"; }
+pip() { .venv/bin/python -m pip --disable-pip-version-check -qq "$@"; }
 
 echo "install: torch"
 pip install -r requirements/torch.txt
