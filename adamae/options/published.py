@@ -89,3 +89,31 @@ PRETRAIN_ANSWERS: Mapping[str, Answer] = {
     "eval": _instead(f"{_FINE_TUNING} evaluation; leave it out"),
     "dist_eval": _instead(f"{_FINE_TUNING} evaluation; leave it out"),
 }
+
+_PRETRAINING = "belongs to pre-training; leave it out: the checkpoint of --finetune knows"
+_SHARED_NAMES = (
+    *("warmup_lr", "momentum", "start_epoch", "auto_resume", "no_auto_resume", "world_size", "local_rank"),
+    *("dist_on_itp", "dist_url", "enable_deepspeed"),
+)
+
+FINETUNE_ANSWERS: Mapping[str, Answer] = {
+    **{name: PRETRAIN_ANSWERS[name] for name in _SHARED_NAMES},
+    "color_jitter": Answer("does nothing, as in the published code, where RandAugment takes its place, see --aa"),
+    "crop_pct": Answer("does nothing, as in the published code; see --short_side_size and --input_size"),
+    "resplit": Answer("does nothing, as in the published code: every clip is augmented", nargs=0),
+    "num_segments": Answer("does nothing; --frame_sampling segment takes a frame from each part of a video"),
+    "model_prefix": Answer("does nothing: names in a checkpoint are recognised with a prefix and without"),
+    "use_cls": Answer(nargs=0, sets={"use_mean_pooling": False}),
+    "save_ckpt": Answer(nargs=0),
+    "no_save_ckpt": Answer(
+        "keeps the checkpoints of the best and of the last epoch, without which nothing could be tested",
+        nargs=0,
+        sets={"save_ckpt_freq": 0},
+    ),
+    "dist_eval": Answer("does nothing: every process always scores its share, and every video is scored once", nargs=0),
+    "mask_type": _instead(_PRETRAINING),
+    "mask_ratio": _instead(_PRETRAINING),
+    "decoder_depth": _instead(_PRETRAINING),
+    "normlize_target": _instead(_PRETRAINING),
+    "softmax_temp": _instead(_PRETRAINING),
+}

@@ -1,0 +1,169 @@
+"""``adamae finetune``: from a command line to a trained classifier and its score."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import adamae
+from adamae.cli.run_record import beginning, ending, say, write_record
+from adamae.errors import UserError
+from adamae.options.finetune import FinetuneOptions, finetune_parser, recipe_lines
+from adamae.options.parser import Parsed
+
+if TYPE_CHECKING:
+    from adamae.cli.finetune_assembly import Parts, Scorer
+    from adamae.data.splits import Splits
+    from adamae.distributed import World
+    from adamae.training.loop import Outcome
+
+# Below the run's folder: the checkpoint of the best validation, and what the test leaves.
+BEST, TEST = "best", "test"
+
+
+def run(words: Sequence[str]) -> int:
+    """Run the command.
+
+    Returns:
+        0 when the run came to its end; when a signal ended it early, 128 and the signal's number, as shells have it.
+
+    Raises:
+        UserError: If options, data, checkpoint or output directory do not make a run; nothing has been written then.
+    """
+    parsed = finetune_parser().parse(words)
+    # Before anything slow is imported.
+    parsed.options.check_complete()
+    from adamae import distributed
+    from adamae.cli.assembly import choose_engine
+
+    engine = choose_engine(parsed.options.run.engine, distributed.Launch.detect().size)
+    world = distributed.start(parsed.options.run.device, group_of_one=engine == "deepspeed")
+    ended_by = None
+    if parsed.options.scoring.eval:
+        _test_only(parsed.options, world)
+    else:
+        ended_by = _finetune(parsed, world, shlex.join(["adamae", "finetune", *words])).signal
+    world.close()
+    return 0 if ended_by is None else 128 + getattr(signal, ended_by, signal.SIGTERM)
+
+
+def _finetune(parsed: Parsed[FinetuneOptions], world: World, command: str) -> Outcome:
+    from adamae.checkpoints.store import CheckpointStore
+    from adamae.cli.finetune_assembly import BestWeights, Scorer, build_parts, record_of
+    from adamae.training.averaging import WeightAverage
+    from adamae.training.logbook import Logbook
+    from adamae.training.loop import train
+    from adamae.training.validation import Validation
+
+    options = parsed.options.for_processes(world.size)
+    output = options.run.output
+    parts = build_parts(options, world)
+    model, splits = parts.network.model, parts.splits
+    store = CheckpointStore(output / "checkpoints", keep_last=options.run.keep_last)
+    checkpoint = world.on_main(lambda: store.find(options.run.resume or "auto"))
+    # From here on files are written.
+    logbook = world.on_main(lambda: Logbook(output, options.log.log_dir or output / "tensorboard"))
+    if world.is_main:
+        say(
+            *(f"note: {note}" for note in (*parsed.notes, *splits.notes)),
+            *recipe_lines(parsed, world.size),
+            *_about(options, parts, world),
+            *beginning(output, options, checkpoint),
+        )
+    world.on_main(lambda: write_record(output, options, parts.engine, command, "finetune"))
+    description = {"adamae": adamae.__version__, "model": parts.network.card, "args": record_of(options)}
+    decay = options.optimizer.model_ema_decay if options.optimizer.model_ema else None
+    average = WeightAverage(model, decay, options.optimizer.model_ema_force_cpu)
+    best = BestWeights(output / BEST, model, description, parts.plan.steps_per_epoch, world)
+    scorer = Scorer(model, splits.val, parts.validation_views, options, world)
+    validation = Validation(scorer.figures, best.keep, average)
+    outcome = train(
+        engine=parts.engine,
+        batches=parts.stream,
+        plan=parts.plan,
+        lr=parts.lr,
+        weight_decay=parts.weight_decay,
+        store=store,
+        logbook=logbook,
+        world=world,
+        num_videos=len(splits.train),
+        resume=checkpoint,
+        description=description,
+        max_bad_fraction=options.data.max_bad_fraction,
+        max_skipped=options.log.max_skipped,
+        companions=(average,) if options.scoring.disable_eval_during_finetuning else (average, validation),
+    )
+    logbook.close()
+    if world.is_main:
+        say(ending(outcome, output))
+    if outcome.signal is None:
+        scorer = Scorer(model, splits.test, parts.test_views, options, world)
+        if validation.best:
+            _test(scorer, splits, best.take())
+        else:
+            with average.applied():
+                _test(scorer, splits, f"the last weights, of step {outcome.step}")
+    parts.engine.close()
+    return outcome
+
+
+def _about(options: FinetuneOptions, parts: Parts, world: World) -> list[str]:
+    """What is trained on what."""
+    from adamae.cli.assembly import choose_engine, choose_precision
+
+    splits, network, plan = parts.splits, parts.network, parts.plan
+    total, passes = options.clips_per_step(world.size), options.optimizer.update_freq
+    millions = sum(parameter.numel() for parameter in network.model.parameters()) / 1e6
+    return [
+        f"data: {len(splits.train)} videos to train, {len(splits.val)} to validate, {len(splits.test)} to test, "
+        f"{splits.num_classes} classes, of {options.data.source}",
+        f"model: {millions:.1f} M parameters, {network.model.grid.num_tokens} tokens",
+        *network.told,
+        f"steps: {plan.last_step}, {plan.steps_per_epoch} to an epoch; learning rate up to {parts.lr.base:.3g}",
+        f"videos to a step: {total} ({options.data.batch_size} a pass, {passes} passes, {world.size} processes), "
+        f"{options.augmentation.num_sample} clips of each",
+        f"machine: {world.device}, {choose_precision(options.run.precision, world.device)}, "
+        f"{choose_engine(options.run.engine, world.size)} engine",
+    ]
+
+
+def _test(scorer: Scorer, splits: Splits, which: str) -> None:
+    """The multi-view test: files below the run's folder, one line on the standard output."""
+    from adamae.cli.finetune_assembly import measured_by
+    from adamae.evaluation.results import summarise, write_results
+
+    scores, accuracy = scorer.score()
+    world, folder = scorer.world, scorer.options.run.output / TEST
+    summary = summarise(scores, accuracy, splits.classes, measured_by(scorer.options, splits, scorer.plan, which))
+    notes = world.on_main(lambda: write_results(folder, scores, splits.test, accuracy, splits.classes, summary))
+    if world.is_main:
+        say(*(f"note: {note}" for note in notes))
+        say(*(f"no score: {video.path}: {video.reason}" for video in scores.unscored[:10]))
+        say(f"tested {which}; {scores.num_views} views of each video; tables in {folder}")
+        print(accuracy.render())
+
+
+def _test_only(options: FinetuneOptions, world: World) -> None:
+    """``--eval`` of the published scripts."""
+    from adamae.checkpoints.formats import open_checkpoint
+    from adamae.cli.finetune_assembly import Scorer, open_splits, plan_views
+    from adamae.evaluation.networks import build_classifier
+
+    best = options.run.output / BEST
+    given = str(best) if best.is_dir() else options.model.finetune
+    if not given:
+        raise UserError(f"--eval: no checkpoint in {best} and no --finetune; expected one of them")
+    splits = open_splits(options)
+    file = open_checkpoint(given, None if best.is_dir() else options.model.model_key)
+    if file.architecture.classes not in (0, splits.num_classes):
+        raise UserError(
+            f"{given}: a network of {file.architecture.classes} classes, expected {splits.num_classes}, "
+            f"as {splits.train.source} has"
+        )
+    model, changes = build_classifier(file, num_frames=options.clip.num_frames, size=options.clip.input_size)
+    if world.is_main:
+        say(*(f"note: {note}" for note in (*changes, *splits.notes)))
+    _, plan = plan_views(options)
+    _test(Scorer(model.to(world.device), splits.test, plan, options, world), splits, given)
