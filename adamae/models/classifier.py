@@ -65,7 +65,7 @@ class Classifier(Encoder):
         attn_drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
         fc_drop_rate: float = 0.0,
-        init_scale: float = 0.0,
+        init_scale: float = 1.0,
         use_mean_pooling: bool = True,
         imagenet_default_mean_and_std: bool = True,
         position_embedding: Positions = "fixed",
@@ -92,14 +92,14 @@ class Classifier(Encoder):
         self.pixel_values = PixelNormalisation(in_chans, imagenet_default_mean_and_std)
         self.fc_norm = LayerNorm(embed_dim) if use_mean_pooling else None
         self.fc_dropout = nn.Dropout(fc_drop_rate)
-        head = nn.Linear(embed_dim, num_classes)
-        for part in (self.blocks, head):
-            part.apply(_initialise_normal)
-        if init_scale:
+        self.head: nn.Module = nn.Identity()
+        if num_classes:
+            self.head = head = nn.Linear(embed_dim, num_classes)
+            _initialise_normal(head)
             with torch.no_grad():
-                head.weight.mul_(init_scale)
-                head.bias.mul_(init_scale)
-        self.head = head if num_classes else nn.Identity()
+                for parameter in head.parameters():
+                    parameter.mul_(init_scale)
+        self.blocks.apply(_initialise_normal)
 
     def forward(self, video: Tensor, seeds: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """Clips to logits.
