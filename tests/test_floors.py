@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -40,8 +41,13 @@ def place(module: Path) -> str:
     return module.relative_to(PACKAGE).as_posix()
 
 
-def imports(module: Path) -> Iterator[str]:
+@cache
+def imports(module: Path) -> tuple[str, ...]:
     """Full names of what a module imports anywhere in it, ``from a import b`` as ``a.b``."""
+    return tuple(_imports(module))
+
+
+def _imports(module: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -78,7 +84,7 @@ def test_what_has_one_place_is_imported_there_alone(module: Path) -> None:
 
 @pytest.mark.parametrize("module", MODULES, ids=place)
 def test_torchvision_is_mended_before_it_is_imported(module: Path) -> None:
-    names = list(imports(module))
+    names = imports(module)
     if any(name.partition(".")[0] in ("torchvision", "timm") for name in names):
         assert "adamae.torchvision_import" in names
 
