@@ -14,7 +14,8 @@ from adamae.options.finetune import FinetuneOptions, finetune_parser, recipe_lin
 from adamae.options.parser import Parsed
 
 if TYPE_CHECKING:
-    from adamae.cli.finetune_assembly import Parts, Scorer
+    from adamae.cli.finetune_assembly import Parts
+    from adamae.cli.finetune_scoring import Scorer
     from adamae.data.splits import Splits
     from adamae.distributed import World
     from adamae.training.loop import Outcome
@@ -51,7 +52,8 @@ def run(words: Sequence[str]) -> int:
 
 def _finetune(parsed: Parsed[FinetuneOptions], world: World, command: str) -> Outcome:
     from adamae.checkpoints.store import CheckpointStore
-    from adamae.cli.finetune_assembly import BestWeights, Scorer, build_parts, record_of
+    from adamae.cli.finetune_assembly import build_parts
+    from adamae.cli.finetune_scoring import BestWeights, Scorer, record_of
     from adamae.training.averaging import WeightAverage
     from adamae.training.logbook import Logbook
     from adamae.training.loop import train
@@ -131,7 +133,7 @@ def _about(options: FinetuneOptions, parts: Parts, world: World) -> list[str]:
 
 def _test(scorer: Scorer, splits: Splits, which: str) -> None:
     """The multi-view test: files below the run's folder, one line on the standard output."""
-    from adamae.cli.finetune_assembly import measured_by
+    from adamae.cli.finetune_scoring import measured_by
     from adamae.evaluation.results import summarise, write_results
 
     scores, accuracy = scorer.score()
@@ -148,7 +150,8 @@ def _test(scorer: Scorer, splits: Splits, which: str) -> None:
 def _test_only(options: FinetuneOptions, world: World) -> None:
     """``--eval`` of the published scripts."""
     from adamae.checkpoints.formats import open_checkpoint
-    from adamae.cli.finetune_assembly import Scorer, open_splits, plan_views
+    from adamae.cli.finetune_assembly import open_splits
+    from adamae.cli.finetune_scoring import Scorer, plan_views
     from adamae.evaluation.networks import build_classifier
 
     best = options.run.output / BEST

@@ -66,6 +66,7 @@ class ClassifierOptions(OptionGroup):
     drop: float = flag(0.0, "dropout after each attention projection and MLP", least=0, below=1)
     attn_drop_rate: float = flag(0.0, "dropout of the attention weights", least=0, below=1)
     drop_path: float = flag(0.1, "stochastic depth of the last block", least=0, below=1)
+    fc_drop_rate: float = flag(0.0, "dropout before the head", least=0, below=1)
     init_values: float = flag(0.0, "start value of LayerScale; 0: none, unless the checkpoint has it", least=0)
     init_scale: float = flag(0.001, "factor on the start values of the head", above=0)
     use_mean_pooling: bool = flag(True, "mean over the tokens before the head; else the first token")
@@ -84,6 +85,9 @@ class AugmentationOptions(OptionGroup):
         2,
         "clips from each video that is decoded (repeated augmentation); a pass has so many times --batch_size",
         least=1,
+    )
+    crop_scale: tuple[float, float] = flag(
+        (0.08, 1.0), "least and largest share of the frame that the random crop keeps", above=0, most=1
     )
     reprob: float = flag(0.25, "share of the clips of which a box is erased", least=0, most=1)
     remode: Literal["pixel", "rand", "const"] = flag("pixel", "fill the box with noise, a random colour, or the mean")
