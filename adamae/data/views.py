@@ -213,10 +213,12 @@ def cut_views(frames: np.ndarray, clips: np.ndarray, plan: ViewPlan) -> np.ndarr
         (K * J, T, S, S, 3) uint8.
     """
     boxes = plan.boxes(*frames.shape[1:3])
-    views = np.empty((plan.num_views, clips.shape[1], plan.size, plan.size, 3), np.uint8)
+    views = np.empty((len(clips), len(boxes), clips.shape[1], plan.size, plan.size, 3), np.uint8)
     for number, box in enumerate(boxes):
-        np.take(crop(frames, box), clips, axis=0, out=views[number :: len(boxes)], mode="clip")
-    return views
+        square = crop(frames, box)
+        for clip, places in enumerate(clips):
+            views[clip, number] = square[places]
+    return views.reshape(-1, *views.shape[2:])
 
 
 def resize_short_side(frames: np.ndarray, side: int) -> np.ndarray:

@@ -175,7 +175,7 @@ def _fit_linear(features: Tensor, labels: Tensor, num_classes: int, ridge: float
         optimizer.zero_grad()
         value = F.cross_entropy(head(features), labels) + ridge / 2 * head.weight.square().sum()
         value.backward()
-        return float(value)
+        return value.item()
 
     optimizer.step(loss)
     return head.requires_grad_(False)

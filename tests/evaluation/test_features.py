@@ -1,0 +1,196 @@
+"""Frozen encoders of every kind of checkpoint, windows in time, and files of features."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from adamae.checkpoints.formats import open_checkpoint
+from adamae.data.annotations import load_annotations
+from adamae.data.views import plan_test
+from adamae.errors import UserError
+from adamae.evaluation.feature_files import check_feature_file, write_features
+from adamae.evaluation.features import WindowFeatures, extract_videos, extract_windows
+from adamae.evaluation.networks import build_classifier, build_encoder, clip_facts
+from adamae.evaluation.windows import Windows
+from adamae.randomness import SampleNoise
+from tests.checkpoints.networks import classifier, pretrainer
+from tests.evaluation.tiny import BAD, PATHS, views, write_classifier, write_pretrainer
+
+CLIPS = torch.randint(0, 256, (3, 4, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+
+def test_pretrained_features_are_the_mean_over_normed_tokens(pretrained: Path) -> None:
+    encoder, notes = build_encoder(open_checkpoint(pretrained))
+    model = pretrainer()
+    with torch.no_grad():
+        tokens = model.encoder.patch_embed(model.pixels(CLIPS))
+        expected = model.encoder(tokens, SampleNoise(torch.zeros(3)))
+    assert notes == []
+    assert torch.allclose(encoder.tokens(CLIPS), expected, atol=1e-6)
+    assert torch.allclose(encoder(CLIPS), expected.mean(dim=1), atol=1e-6)
+    assert torch.allclose(encoder.times(CLIPS).mean(dim=1), expected.mean(dim=1), atol=1e-6)
+    assert not encoder(CLIPS).requires_grad
+
+
+@pytest.mark.parametrize("options", [{}, {"position_embedding": "learned"}, {"cls_token": True}])
+def test_finetuned_features_are_what_the_head_sees(tmp_path: Path, options: dict[str, Any]) -> None:
+    file = open_checkpoint(write_classifier(tmp_path / "c.safetensors", **options))
+    encoder, _ = build_encoder(file)
+    model = classifier(**options)
+    assert torch.allclose(model.head(encoder(CLIPS)), model(CLIPS), atol=1e-6)
+    rebuilt, notes = build_classifier(file)
+    assert torch.equal(rebuilt(CLIPS), model(CLIPS))
+    assert notes == []
+
+
+def test_a_network_that_pools_by_its_first_token(tmp_path: Path) -> None:
+    encoder, _ = build_encoder(open_checkpoint(write_classifier(tmp_path / "c.safetensors", use_mean_pooling=False)))
+    model = classifier(use_mean_pooling=False)
+    expected = model.encode(CLIPS, SampleNoise(torch.zeros(3)))
+    assert torch.allclose(encoder(CLIPS), expected.mean(dim=1), atol=1e-6)
+
+
+def test_other_clips_than_the_checkpoint_s(pretrained: Path) -> None:
+    encoder, _ = build_encoder(open_checkpoint(pretrained), num_frames=8, size=32)
+    clips = torch.randint(0, 256, (1, 8, 32, 32, 3), dtype=torch.uint8)
+    assert encoder.tokens(clips).shape == (1, 4 * 4 * 4, 32)
+
+
+def test_random_weights_are_not_the_checkpoint_s(pretrained: Path) -> None:
+    trained, _ = build_encoder(open_checkpoint(pretrained))
+    random, notes = build_encoder(open_checkpoint(pretrained), random_weights=True)
+    assert not torch.allclose(trained(CLIPS), random(CLIPS), atol=1e-2)
+    assert notes == ["the weights are random, as asked"]
+
+
+def test_a_pretrained_checkpoint_is_no_classifier(pretrained: Path) -> None:
+    with pytest.raises(UserError, match=r"pretrained.safetensors: is a pre-trained AdaMAE.* expected a fine-tuned"):
+        build_classifier(open_checkpoint(pretrained))
+
+
+def test_what_a_checkpoint_tells_of_its_clips(tmp_path: Path, finetuned: Path) -> None:
+    facts = clip_facts(open_checkpoint(finetuned))
+    assert (facts.num_frames, facts.size, facts.sampling_rate, facts.frame_sampling) == (4, 16, 4, "dense")
+    assert facts.guessed == ("frame_sampling", "sampling_rate")
+    torch.save({"model": classifier().state_dict(), "args": {"data_set": "SSV2", "num_frames": 4}}, tmp_path / "s.pth")
+    facts = clip_facts(open_checkpoint(tmp_path / "s.pth"))
+    assert (facts.frame_sampling, facts.guessed) == ("segment", ("size",))
+
+
+@pytest.mark.parametrize(
+    ("frames", "step", "starts"),
+    [(20, None, [0, 8, 12]), (16, None, [0, 8]), (20, 4, [0, 4, 8, 12]), (5, None, [0]), (9, 20, [0, 1])],
+)
+def test_windows_cover_the_video(frames: int, step: int | None, starts: list[int]) -> None:
+    assert Windows(4, 2, step).starts(frames).tolist() == starts
+
+
+def test_the_last_frame_stands_in_for_those_beyond_the_end() -> None:
+    assert Windows(4, 2).frames(0, 5).tolist() == [0, 2, 4, 4]
+
+
+def extract(test_list: Path, pretrained: Path, level: str = "window") -> WindowFeatures:
+    encoder, _ = build_encoder(open_checkpoint(pretrained))
+    plan = plan_test(num_frames=4, sampling_rate=2, size=16, num_crops=1)
+    return extract_windows(
+        encoder, load_annotations(test_list), windows=Windows(4, 2, 4), plan=plan, level=level, batch_size=2
+    )
+
+
+def test_windows_of_a_list(test_list: Path, pretrained: Path) -> None:
+    found = extract(test_list, pretrained)
+    assert [(bad.row, Path(bad.path).name) for bad in found.unread] == [(BAD, "bad.mp4")]
+    # Video k has 6 + 3 k frames, windows of 8 from every fourth one.
+    expected = [
+        (row, start)
+        for row in range(len(PATHS))
+        if row != BAD
+        for start in sorted({*range(0, max(3 * row - 2, 0) + 1, 4), max(3 * row - 2, 0)})
+    ]
+    assert list(zip(found.row.tolist(), found.start_frame.tolist(), strict=True)) == expected
+    assert found.features.shape == (len(expected), 32)
+    assert np.allclose(found.start, found.start_frame / 10)
+    assert found.end_frame[0] == 6 and found.end[0] == pytest.approx(0.6)
+    assert (found.end_frame - found.start_frame)[1:].tolist() == [8] * (len(expected) - 1)
+    assert [path.endswith(PATHS[row]) for path, row in zip(found.path, found.row, strict=True)] == [True] * len(
+        expected
+    )
+    assert found.label.tolist() == load_annotations(test_list).labels[found.row].tolist()
+
+
+def test_levels_agree(test_list: Path, pretrained: Path) -> None:
+    window, time, tubelet = (extract(test_list, pretrained, level).features for level in ("window", "time", "tubelet"))
+    assert time.shape[1:] == (2, 32) and tubelet.shape[1:] == (2, 2, 2, 32)
+    assert np.allclose(tubelet.mean(axis=(2, 3)), time, atol=1e-5)
+    assert np.allclose(time.mean(axis=1), window, atol=1e-5)
+
+
+def test_an_archive_holds_everything(tmp_path: Path, test_list: Path, pretrained: Path) -> None:
+    found = extract(test_list, pretrained, "time")
+    write_features(tmp_path / "f.npz", found, {"level": "time"})
+    with np.load(tmp_path / "f.npz") as file:
+        assert np.array_equal(file["features"], found.features)
+        for name in ("row", "label", "start_frame", "end_frame", "start", "end"):
+            assert np.array_equal(file[name], getattr(found, name))
+        assert file["path"].tolist() == found.path
+        assert "not a readable video" in str(file["unread_reason"][0])
+        assert json.loads(str(file["about"])) == {"level": "time"}
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pyarrow") is not None, reason="pyarrow is installed")
+def test_parquet_without_pyarrow_is_one_line() -> None:
+    with pytest.raises(UserError, match=r"f.parquet: Parquet needs the package pyarrow \(pip install pyarrow\)"):
+        check_feature_file("f.parquet")
+
+
+def test_a_table_holds_everything(tmp_path: Path, test_list: Path, pretrained: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    found = extract(test_list, pretrained, "time")
+    write_features(tmp_path / "f.parquet", found, {"level": "time"})
+    table = parquet.read_table(tmp_path / "f.parquet")
+    shape = json.loads(table.schema.metadata[b"shape"])
+    features = np.array(table["feature"].to_pylist(), np.float32).reshape(-1, *shape)
+    assert np.array_equal(features, found.features)
+    assert table["path"].to_pylist() == found.path
+    assert table["start"].to_pylist() == found.start.tolist()
+    assert json.loads(table.schema.metadata[b"unread"])[0]["row"] == BAD
+
+
+def test_an_unknown_ending() -> None:
+    with pytest.raises(UserError, match=r"f.h5: unknown ending '.h5', expected one of .npz, .parquet"):
+        check_feature_file("f.h5")
+
+
+def test_features_of_videos_are_means_over_their_views(test_list: Path, pretrained: Path) -> None:
+    encoder, _ = build_encoder(open_checkpoint(pretrained))
+    dataset = views(test_list, num_clips=2)
+    found = extract_videos(encoder, dataset, most_tokens=4, batch_size=5)
+    assert found.rows.tolist() == [row for row in range(7) if row != BAD]
+    assert [bad.row for bad in found.unread] == [BAD]
+    clips = dataset[0]["views"]
+    assert torch.allclose(found.pooled[0], encoder(clips).mean(dim=0), atol=1e-5)
+    assert found.tokens is not None and found.tokens.dtype == torch.float16
+    # Of 2 x 2 x 2 tokens at most 4 are kept of each of 6 views: places go first, times last.
+    expected = encoder.encode(clips).unflatten(1, (2, 4)).mean(dim=2).flatten(0, 1)
+    assert torch.allclose(found.tokens[0].float(), expected, atol=2e-3)
+
+
+def test_a_transformers_style_file_without_any_norm(tmp_path: Path) -> None:
+    model = pretrainer()
+    state = {name: value for name, value in model.state_dict().items() if not name.startswith("encoder.norm.")}
+    torch.save({"model": state, "args": {"num_frames": 4, "input_size": 16}}, tmp_path / "p.pth")
+    encoder, _ = build_encoder(open_checkpoint(tmp_path / "p.pth"))
+    features = encoder(CLIPS)
+    assert torch.allclose(features.mean(dim=1), torch.zeros(3), atol=1e-5)
+
+
+def test_a_pretrainer_of_ours_with_all_its_options(tmp_path: Path) -> None:
+    path = write_pretrainer(tmp_path / "p.safetensors", mask_type="tube", sampling_weight=0.5)
+    assert build_encoder(open_checkpoint(path))[0].width == 32
