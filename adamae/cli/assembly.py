@@ -168,5 +168,6 @@ def choose_workers(data: DataOptions) -> int:
     if data.num_workers is not None:
         return data.num_workers
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    share = cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    # As torchrun and the deepspeed launcher call it; under Slurm a task has cores of its own.
+    share = cores // int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or 1)
     return min(max(share - 1, 1), _MOST_WORKERS)

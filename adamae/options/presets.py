@@ -19,9 +19,9 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def configs_folder() -> Path:
-    """The folder ``configs``: of the repository, or the copy that an installed package carries."""
-    beside = _PACKAGE.parent / "configs"
-    return beside if beside.is_dir() else _PACKAGE / "configs"
+    """The folder ``configs``: the copy that an installed package carries, or that of the repository."""
+    inside = _PACKAGE / "configs"
+    return inside if inside.is_dir() else _PACKAGE.parent / "configs"
 
 
 @dataclass(frozen=True)
