@@ -34,7 +34,7 @@ def _evaluate(options: EvaluateOptions, world: World) -> str:
     from adamae.checkpoints.formats import open_checkpoint
     from adamae.cli.viewing import choose_frames, choose_views, computing, describe_views, progress_bar, tell
     from adamae.data.views import VideoViews
-    from adamae.evaluation.labels import find_class_names, load_labelled, notes_on_labels, numbered
+    from adamae.evaluation.labels import find_class_names, find_test_list, load_labelled, notes_on_labels, numbered
     from adamae.evaluation.metrics import measure_accuracy
     from adamae.evaluation.networks import build_classifier
     from adamae.evaluation.results import summarise, write_results
@@ -46,13 +46,14 @@ def _evaluate(options: EvaluateOptions, world: World) -> str:
     model, changes = build_classifier(file, num_frames=clip.num_frames, size=clip.size)
     count = file.architecture.classes
     known = find_class_names(count, source=options.source, given=options.data.classes, stored=file.class_names)
-    annotations = load_labelled(options.source, count, known, data_root=options.data.data_root)
+    source, notes = find_test_list(options.source)
+    annotations = load_labelled(source, count, known, data_root=options.data.data_root)
     names = known or annotations.classes or numbered(count)
     tell(
         world,
         [
             f"{options.network.checkpoint}: {file.method}",
-            *(f"note: {note}" for note in (*changes, *notes_on_labels(annotations, names))),
+            *(f"note: {note}" for note in (*changes, *notes, *notes_on_labels(annotations, names))),
             f"{len(annotations)} videos of {annotations.source}: {describe_views(clip, plan)}",
         ],
     )

@@ -31,7 +31,7 @@ def _probe(options: ProbeOptions) -> dict[str, Any]:
     from adamae.cli.viewing import choose_frames, choose_views, computing, describe_views, progress_bar
     from adamae.data.splits import load_splits
     from adamae.data.views import VideoViews
-    from adamae.evaluation.features import extract_videos
+    from adamae.evaluation.features import affordable_tokens, extract_videos
     from adamae.evaluation.networks import build_encoder
     from adamae.evaluation.probes import probe_features
 
@@ -51,6 +51,10 @@ def _probe(options: ProbeOptions) -> dict[str, Any]:
         f"{len(splits.train)} training and {len(splits.test)} test videos of {splits.num_classes} classes: "
         f"{describe_views(clip, plan)}",
     )
+    videos_held = len(splits.train) + len(splits.test)
+    tokens = affordable_tokens(probing.probe_tokens, videos_held, plan.num_views, encoder.width)
+    if tokens < probing.probe_tokens:
+        say(f"note: of each view {tokens} tokens fit into memory for the attentive probe, not {probing.probe_tokens}")
     encoder = encoder.to(world.device)
     found = []
     for name, videos in (("training videos", splits.train), ("test videos", splits.test)):
@@ -59,7 +63,7 @@ def _probe(options: ProbeOptions) -> dict[str, Any]:
             features = extract_videos(
                 encoder,
                 dataset,
-                most_tokens=probing.probe_tokens,
+                most_tokens=tokens,
                 progress=progress,
                 **computing(options.compute, world),
             )
@@ -79,10 +83,11 @@ def _probe(options: ProbeOptions) -> dict[str, Any]:
 
 
 def _render(report: dict[str, Any]) -> str:
-    lines = [f"{'probe':<12}{'top-1':>8}{'top-5':>8}{'mean class':>12}{'right':>12}"]
-    lines += [
-        f"{name:<12}{row['top1']:>7.2f}%{row['top5']:>7.2f}%{row['mean_class']:>11.2f}%"
-        f"{row['top1_correct']:>6} of {row['scored']}"
-        for name, row in report["probes"].items()
-    ]
+    lines = [f"{'probe':<12}{'top-1':>8}{'95 % interval':>18}{'top-5':>9}{'mean class':>12}  right"]
+    for name, row in report["probes"].items():
+        interval = "{:.1f} to {:.1f}".format(*row["top1_interval"])
+        lines.append(
+            f"{name:<12}{row['top1']:>7.2f}%{interval:>18}{row['top5']:>8.2f}%{row['mean_class']:>11.2f}%"
+            f"  {row['top1_correct']} of {row['scored']}"
+        )
     return "\n".join(lines)

@@ -19,6 +19,8 @@ from adamae.evaluation.scoring import Unscored, evaluating, forward_in_batches
 from adamae.evaluation.view_loader import groups_of_rows, load_groups
 from adamae.evaluation.windows import Windows, read_windows, window_times
 
+# What the tokens of all videos may take, in half precision.
+_TOKEN_BYTES = 8 * 2**30
 # Name on the command line -> which method of the encoder.
 LEVELS: dict[str, Callable[[FrozenEncoder], Callable[[Tensor], Tensor]]] = {
     "window": lambda encoder: encoder.forward,
@@ -200,6 +202,18 @@ def extract_videos(
         rows=np.array(rows),
         unread=unread,
     )
+
+
+def affordable_tokens(asked: int, num_videos: int, num_views: int, width: int) -> int:
+    """How many of the tokens that were asked for fit into memory, for each view.
+
+    Args:
+        asked: Tokens of a view.
+        num_videos: Videos that are held at once.
+        num_views: Views of each.
+        width: Numbers in a token.
+    """
+    return min(asked, _TOKEN_BYTES // (2 * width * num_views * num_videos))
 
 
 def _few_tokens(encoded: Tensor, encoder: FrozenEncoder, most: int) -> Tensor:

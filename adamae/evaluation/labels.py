@@ -126,6 +126,21 @@ def load_labelled(
     return annotations
 
 
+def find_test_list(source: str | Path) -> tuple[Path, list[str]]:
+    """What of a data set is to be scored: its ``test.csv`` or its folder ``test``, else all of it.
+
+    Returns:
+        A list or a folder, and what a reader of the scores should know of the choice.
+    """
+    place = Path(source)
+    if not place.is_dir() or (place / "test.csv").is_file():
+        return place, []
+    inside = place / "test"
+    if inside.is_dir() and any(entry.is_dir() for entry in inside.iterdir()):
+        return inside, []
+    return place, [f"{place} has no test.csv: all its videos are scored, also those that a network was trained on"]
+
+
 def notes_on_labels(annotations: Annotations, names: Sequence[str]) -> list[str]:
     """What a reader of the scores should know about the labels of a list, one line each.
 

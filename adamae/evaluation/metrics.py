@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from adamae.data.annotations import UNLABELLED
 from adamae.evaluation.scoring import Scores
 
-UNLABELLED = -1
+# Of the normal distribution 95 percent lie within so many deviations.
+_Z95 = 1.959964
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,16 @@ class Accuracy:
         return _percent(self.top5_correct, self.scored)
 
     @property
+    def top1_interval(self) -> tuple[float, float]:
+        """Wilson's interval around ``top1`` in percent: so far may 95 of 100 other samples of videos be off."""
+        if not self.scored:
+            return 0.0, 100.0
+        share, spread = self.top1_correct / self.scored, _Z95**2 / self.scored
+        centre = share + spread / 2
+        reach = (share * (1 - share) * spread + spread**2 / 4) ** 0.5
+        return 100 * (centre - reach) / (1 + spread), 100 * (centre + reach) / (1 + spread)
+
+    @property
     def top1_of_all(self) -> float:
         """Percent right of all labelled videos, those without a score taken for wrong."""
         return _percent(self.top1_correct, self.labelled)
@@ -89,6 +101,7 @@ class Accuracy:
         """Percentages and the whole numbers behind them, for JSON."""
         return {
             "top1": self.top1,
+            "top1_interval": list(self.top1_interval),
             "top5": self.top5,
             "k": self.k,
             "mean_class": self.mean_class,
@@ -106,8 +119,9 @@ class Accuracy:
 
     def render(self) -> str:
         """One line."""
+        low, high = self.top1_interval
         line = (
-            f"top-1 {self.top1:.2f} % ({self.top1_correct} of {self.scored}), "
+            f"top-1 {self.top1:.2f} % ({self.top1_correct} of {self.scored}; 95 % interval {low:.1f} to {high:.1f}), "
             f"top-{self.k} {self.top5:.2f} % ({self.top5_correct}), mean over classes {self.mean_class:.2f} %"
         )
         if self.labelled > self.scored:

@@ -21,6 +21,8 @@ from adamae.evaluation.scoring import Scores
 _RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 _HELD_OUT = 4
 _LINEAR_ITERATIONS = 100
+# Test videos that are compared with all training videos at once.
+_KNN_ROWS = 512
 
 
 def probe_features(
@@ -64,10 +66,13 @@ def knn_probe(
         (n, C) shares of the votes.
     """
     centre = train.mean(dim=0)
-    near = F.normalize(test - centre, dim=1) @ F.normalize(train - centre, dim=1).T
-    cosines, neighbours = near.topk(min(k, len(train)), dim=1)
-    weights = (cosines / temperature).softmax(dim=1)
-    return weights.new_zeros(len(test), num_classes).scatter_add(1, labels[neighbours], weights)
+    known = F.normalize(train - centre, dim=1).T
+    votes = []
+    for part in F.normalize(test - centre, dim=1).split(_KNN_ROWS):
+        cosines, neighbours = (part @ known).topk(min(k, len(train)), dim=1)
+        weights = (cosines / temperature).softmax(dim=1)
+        votes.append(weights.new_zeros(len(part), num_classes).scatter_add(1, labels[neighbours], weights))
+    return torch.cat(votes)
 
 
 def linear_probe(train: Tensor, labels: Tensor, test: Tensor, num_classes: int, *, seed: int = 0) -> Tensor:

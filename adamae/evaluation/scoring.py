@@ -85,7 +85,7 @@ def score_readable(
 ) -> Scores:
     """Score every video of a data set once. All ranks call; all get the whole result.
 
-    The result is the same, bit for bit, for every number of processes and workers.
+    The result is the same, bit for bit, for every number of processes and workers of equally many threads.
 
     Args:
         model: From (B, T, H, W, C) uint8 clips on its device to (B, C) logits. Its training mode is restored.

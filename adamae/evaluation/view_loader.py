@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -44,7 +45,14 @@ def load_groups(
         collate_fn=list,
         num_workers=num_workers,
         pin_memory=pin_memory and torch.cuda.is_available(),
+        worker_init_fn=_outlive_signals,
         # A generator of its own: torch's global one belongs to the run.
         generator=torch.Generator(),
     )
     return iter(loader)
+
+
+def _outlive_signals(worker: int) -> None:
+    """Leave when the run leaves: what asks it to is often sent to all processes of a job."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)

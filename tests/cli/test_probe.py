@@ -43,6 +43,17 @@ def test_json_repeats_itself_and_knows_random_weights(
     assert reports[0]["training_videos"] == 12
 
 
+def test_a_run_of_ours_tells_its_clips(tmp_path: Path, videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = """--model adamae_tiny --encoder_depth 1 --decoder_depth 1 --input_size 32 --patch_size 8 --num_frames 4
+        --sampling_rate 2 --mask_ratio 0.75 --max_steps 1 --batch_size 2 --num_workers 0 --device cpu"""
+    run = str(tmp_path / "run")
+    assert main(["pretrain", "--data_path", str(videos / "train.csv"), "--output_dir", run, *sizes.split()]) == 0
+    words = ["--data_path", str(videos), "--num_workers", "0", "--device", "cpu", "--probe_tokens", "0"]
+    assert main(["probe", run, *words]) == 0
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.endswith("1 clips by 1 crops of each video, 4 frames at every 2. frame, 32x32 pixels")
+
+
 def test_a_list_to_test_on(network: str, videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--eval_data_path", str(videos / "train.csv"), "--k", "1", "--json"]
     assert main(["probe", network, "--data_path", str(videos / "train.csv"), *FAST, *words]) == 0

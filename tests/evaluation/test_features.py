@@ -16,7 +16,7 @@ from adamae.data.annotations import load_annotations
 from adamae.data.views import plan_test
 from adamae.errors import UserError
 from adamae.evaluation.feature_files import check_feature_file, write_features
-from adamae.evaluation.features import WindowFeatures, extract_videos, extract_windows
+from adamae.evaluation.features import WindowFeatures, affordable_tokens, extract_videos, extract_windows
 from adamae.evaluation.networks import build_classifier, build_encoder, clip_facts
 from adamae.evaluation.windows import Windows
 from adamae.randomness import SampleNoise
@@ -180,6 +180,13 @@ def test_features_of_videos_are_means_over_their_views(test_list: Path, pretrain
     # Of 2 x 2 x 2 tokens at most 4 are kept of each of 6 views: places go first, times last.
     expected = encoder.encode(clips).unflatten(1, (2, 4)).mean(dim=2).flatten(0, 1)
     assert torch.allclose(found.tokens[0].float(), expected, atol=2e-3)
+
+
+def test_tokens_are_held_only_as_memory_allows() -> None:
+    assert affordable_tokens(196, 1000, 1, 768) == 196
+    few = affordable_tokens(196, 170_000, 2, 768)
+    assert 0 < few < 196
+    assert 170_000 * 2 * 768 * 2 * few <= 8 * 2**30
 
 
 def test_a_transformers_style_file_without_any_norm(tmp_path: Path) -> None:

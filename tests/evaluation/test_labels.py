@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from adamae.errors import UserError
-from adamae.evaluation.labels import find_class_names, load_labelled, notes_on_labels, read_class_names
+from adamae.evaluation.labels import find_class_names, find_test_list, load_labelled, notes_on_labels, read_class_names
 from tests.evaluation.tiny import NAMES
 
 
@@ -80,6 +80,17 @@ def test_names_without_numbers(tmp_path: Path) -> None:
     assert load_labelled(place, 2, None).labels.tolist() == [1, 0, 1]
     with pytest.raises(UserError, match="its labels are 2 names and the network has 5 classes without names: say"):
         load_labelled(place, 5, None)
+
+
+def test_what_of_a_data_set_is_scored(tmp_path: Path) -> None:
+    (tmp_path / "test" / "left").mkdir(parents=True)
+    assert find_test_list(tmp_path) == (tmp_path / "test", [])
+    place = listed(tmp_path, "0")
+    assert find_test_list(tmp_path) == (tmp_path, [])
+    assert find_test_list(place) == (place, [])
+    chosen, (note,) = find_test_list(tmp_path / "test")
+    assert chosen == tmp_path / "test"
+    assert note.endswith("has no test.csv: all its videos are scored, also those that a network was trained on")
 
 
 def test_notes(tmp_path: Path) -> None:

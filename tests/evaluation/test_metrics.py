@@ -65,9 +65,20 @@ def test_videos_without_a_score_or_a_label_by_hand() -> None:
     assert result["top1_unscored_wrong"] == 60
     assert result["classes_scored"] == 2
     assert accuracy.render() == (
-        "top-1 75.00 % (3 of 4), top-4 100.00 % (4), mean over classes 75.00 %; "
+        "top-1 75.00 % (3 of 4; 95 % interval 30.1 to 95.4), top-4 100.00 % (4), mean over classes 75.00 %; "
         "1 videos have no score: 60.00 % and 80.00 % if they count as wrong"
     )
+
+
+def test_the_interval_around_top1_by_solving_for_it() -> None:
+    """Its ends are the shares that lie 1.96 of their own deviations away from what was seen."""
+    for right, videos in ((3, 4), (0, 7), (70, 100), (5, 5)):
+        logits = np.eye(2)[[0] * right + [1] * (videos - right)]
+        ends = measure_accuracy(scores(logits), np.zeros(videos, np.int64)).top1_interval
+        for share in (end / 100 for end in ends):
+            deviation = (share * (1 - share) / videos) ** 0.5
+            assert abs(right / videos - share) == pytest.approx(1.959964 * deviation, abs=1e-9)
+    assert ends[0] < 100 == pytest.approx(ends[1])
 
 
 def test_mean_over_classes_is_not_the_mean_over_videos() -> None:
