@@ -191,3 +191,12 @@ def test_a_damaged_video_is_told_and_not_replaced(videos: Path) -> None:
     assert "views" not in item
     assert (item["row"], item["label"]) == (0, 3)
     assert "not a readable video" in item["reason"]
+
+
+@pytest.mark.parametrize("name", ["rotate_90.mov", "rotate_180.mov", "unordered.mov"])
+def test_odd_real_files(clips: Path, name: str) -> None:
+    some = plan(num_frames=4, sampling_rate=2, size=48, num_clips=2)
+    paths = [str(clips / name)]
+    views = VideoViews(Annotations.of(paths), some)[0]["views"]
+    assert views.shape == (6, 4, 48, 48, 3)
+    assert np.array_equal(views, VideoViews(Annotations.of(paths), some, decode_per_view=True)[0]["views"])
