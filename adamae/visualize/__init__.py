@@ -1,0 +1,1 @@
+"""Pictures of what the sampler sees: panels, films, pages and reports."""

@@ -1,0 +1,155 @@
+"""From a clip and what a model made of it to pictures, by rules that a person can check.
+
+Visible tokens are shown as the pixels that they are, never as predictions. A model that predicts normalised pixels says
+nothing of a token's mean and deviation; they are borrowed from the target, or guessed from the visible neighbours, and
+whoever draws the panel says which. Errors are those of the training loss, a number for each token.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import torch
+from torch import Tensor
+
+from adamae.grid import TokenGrid
+from adamae.selection import TokenSelection, gather_tokens
+
+# Grey level of what is hidden: darker than most of a video, but not black, which videos have.
+HIDDEN = 48
+# How many visible tokens tell a hidden one's mean and deviation.
+NEIGHBOURS = 4
+# What the reconstruction target adds to a deviation.
+_EPSILON = 1e-6
+
+
+class Statistics(Enum):
+    """Where a predicted token's mean and deviation come from; the value is what the panel says."""
+
+    TARGET = "mean and deviation taken from the target"
+    NEIGHBOURS = "mean and deviation of visible neighbours"
+    PREDICTED = "pixels as predicted, nothing borrowed"
+
+
+@dataclass(frozen=True)
+class Panels:
+    """Pictures of B clips.
+
+    Attributes:
+        grid: The clips' tokens.
+        video: (B, T, H, W, 3) uint8 what went in.
+        seen: (B, T, H, W, 3) uint8 the visible tokens' pixels, the rest grey.
+        prediction: (B, T, H, W, 3) uint8 predictions of the target tokens among the visible ones' pixels.
+        visible: (B, N) bool, for colouring.
+        error: (B, N) float32 loss of each target token; NaN where nothing was predicted.
+        probability: (B, N) float32 of being drawn first, over that of an even draw, so that 1 is no preference.
+        statistics: Where mean and deviation of predicted tokens come from.
+    """
+
+    grid: TokenGrid
+    video: Tensor
+    seen: Tensor
+    prediction: Tensor
+    visible: Tensor
+    error: Tensor
+    probability: Tensor
+    statistics: Statistics
+
+
+def draw_panels(
+    video: Tensor,
+    prediction: Tensor,
+    selection: TokenSelection,
+    token_error: Tensor,
+    grid: TokenGrid,
+    *,
+    normalised: bool,
+    own_statistics: bool = False,
+) -> Panels:
+    """The pictures of a forward pass.
+
+    Args:
+        video: (B, T, H, W, 3) uint8.
+        prediction: (B, M, P) of the target tokens.
+        selection: Visible and target tokens; without log-probabilities the draw counts as even.
+        token_error: (B, M).
+        grid: The clips' tokens.
+        normalised: Whether the prediction is of tokens normalised by their own mean and deviation.
+        own_statistics: Guess those from visible neighbours instead of borrowing them from the target.
+    """
+    pixels = grid.patchify(video)
+    visible = torch.zeros(pixels.shape[:2], dtype=torch.bool).scatter(1, selection.visible, True)
+    if not normalised:
+        statistics = Statistics.PREDICTED
+    else:
+        statistics = Statistics.NEIGHBOURS if own_statistics else Statistics.TARGET
+    guess = _to_unit_range(prediction, pixels, selection, grid, statistics)
+    shown = torch.full_like(pixels, HIDDEN)
+    seen = torch.where(visible.unsqueeze(-1), pixels, shown)
+    places = selection.target.unsqueeze(-1).expand(-1, -1, pixels.shape[-1])
+    predicted = seen.scatter(1, places, (guess * 255).round().clamp(0, 255).to(torch.uint8))
+    error = torch.full(pixels.shape[:2], torch.nan).scatter(1, selection.target, token_error.float())
+    even = torch.ones(pixels.shape[:2])
+    return Panels(
+        grid=grid,
+        video=video,
+        seen=grid.unpatchify(seen),
+        prediction=grid.unpatchify(predicted),
+        visible=visible,
+        error=error,
+        probability=even if selection.log_probs is None else selection.log_probs.float().exp() * grid.num_tokens,
+        statistics=statistics,
+    )
+
+
+def _to_unit_range(
+    prediction: Tensor, pixels: Tensor, selection: TokenSelection, grid: TokenGrid, statistics: Statistics
+) -> Tensor:
+    """(B, M, P) predicted pixels between 0, black, and 1, white (and what lies beyond)."""
+    if statistics is Statistics.PREDICTED:
+        return prediction.float()
+    mean, deviation = token_statistics(pixels)
+    if statistics is Statistics.NEIGHBOURS:
+        mean, deviation = (
+            neighbour_average(values, selection.visible, selection.target, grid) for values in (mean, deviation)
+        )
+    else:
+        mean, deviation = (gather_tokens(values, selection.target) for values in (mean, deviation))
+    colours = prediction.float().unflatten(-1, (-1, mean.shape[-1]))
+    return (colours * (deviation + _EPSILON).unsqueeze(2) + mean.unsqueeze(2)).flatten(2)
+
+
+def token_statistics(pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each token and colour: (B, N, P) uint8 to two (B, N, 3) of pixels between 0 and 1."""
+    deviation, mean = torch.std_mean((pixels.float() / 255).unflatten(-1, (-1, 3)), dim=2)
+    return mean, deviation
+
+
+def neighbour_average(values: Tensor, visible: Tensor, target: Tensor, grid: TokenGrid) -> Tensor:
+    """What the nearest visible tokens say of each target token.
+
+    Args:
+        values: (B, N, K) of all tokens; only those of visible ones are read.
+        visible: (B, V).
+        target: (B, M).
+        grid: Where tokens lie. Distances are counted in tokens, along time as in space.
+
+    Returns:
+        (B, M, K) means over the four nearest visible tokens, weighted by the inverse square of their distance.
+    """
+    place = torch.cartesian_prod(torch.arange(grid.t), torch.arange(grid.h), torch.arange(grid.w)).float()
+    squared = torch.cdist(place[target], place[visible]).square()
+    near = squared.topk(min(NEIGHBOURS, visible.shape[1]), dim=2, largest=False)
+    weight = 1 / near.values
+    known = gather_tokens(values, visible)
+    batch = torch.arange(len(values)).view(-1, 1, 1)
+    return (known[batch, near.indices] * weight.unsqueeze(-1)).sum(dim=2) / weight.sum(dim=2, keepdim=True)
+
+
+def on_pixels(values: Tensor, grid: TokenGrid) -> Tensor:
+    """(B, N) a number for each token to (B, T, H, W), the same at each of its pixels."""
+    cube = values.unflatten(1, (grid.t, grid.h, grid.w))
+    for axis, size in ((1, grid.tubelet_size), (2, grid.patch_size), (3, grid.patch_size)):
+        cube = cube.repeat_interleave(size, dim=axis)
+    return cube
