@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -28,3 +29,8 @@ class TubeletTokenizer(nn.Module):
         """Patchified pixels (B, N, P), colour fastest, to tokens (B, N, D)."""
         matrix = self.proj.weight.permute(0, 2, 3, 4, 1).flatten(1)
         return F.linear(pixels, matrix, self.proj.bias)
+
+    def exact(self, pixels: Tensor) -> Tensor:
+        """The same in the weights' own precision, also where autocast would compute in half."""
+        with torch.autocast(pixels.device.type, enabled=False):
+            return self(pixels)

@@ -40,7 +40,7 @@ class PretrainOutput:
 
 
 class Pretrainer(nn.Module):
-    """AdaMAE (learnable masks), and VideoMAE and its relatives (random, tube or frame masks).
+    """AdaMAE (learnable masks), VideoMAE and its relatives (random, tube or frame masks), EVEREST (motion masks).
 
     State-dict keys and shapes are those of the published checkpoints.
 
@@ -60,8 +60,9 @@ class Pretrainer(nn.Module):
         qkv_bias: Whether queries and values have a bias (the sampler's never do).
         init_values: Start value of LayerScale, 0 for none.
         drop_path_rate: Stochastic depth of encoder and decoder.
-        mask_type: "learnable", "random", "tube" or "frame".
+        mask_type: "learnable", "random", "tube", "frame" or "motion".
         mask_ratio: Share of hidden tokens.
+        keep_ratio: With "motion", share of the tokens that are visible or targets; the others are dropped.
         sampler_network: "mha" or "mlp".
         sampler_depth: Blocks of the sampler.
         sampler_dim: Width of the sampler; None is the encoder's.
@@ -100,6 +101,7 @@ class Pretrainer(nn.Module):
         drop_path_rate: float = 0.0,
         mask_type: str = "learnable",
         mask_ratio: float = 0.95,
+        keep_ratio: float = 0.3,
         sampler_network: str = "mha",
         sampler_depth: int = 1,
         sampler_dim: int | None = None,
@@ -142,6 +144,7 @@ class Pretrainer(nn.Module):
             mask_ratio,
             self.grid,
             encoder_embed_dim,
+            keep_ratio=keep_ratio,
             network=sampler_network,
             depth=sampler_depth,
             dim=sampler_dim,
@@ -184,7 +187,8 @@ class Pretrainer(nn.Module):
         """
         noise = SampleNoise.fresh(len(video), video.device) if seeds is None else SampleNoise(seeds)
         pixels = self.pixels(video)
-        tokens = self.encoder.patch_embed(pixels)
+        tokenizer = self.encoder.patch_embed
+        tokens = tokenizer.exact(pixels) if self.sampler.exact_tokens else tokenizer(pixels)
         selection = self.sampler(tokens, pixels, self.grid, noise.child(0), visible)
         latent = self.encoder(tokens, noise.child(1), selection.visible)
         prediction = self.decoder(self.encoder_to_decoder(latent), self.mask_token, selection, noise.child(2))

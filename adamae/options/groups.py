@@ -93,10 +93,14 @@ class ModelOptions(OptionGroup):
 class SamplerOptions(OptionGroup):
     """Which tokens the encoder sees."""
 
-    mask_type: Literal["learnable", "random", "tube", "frame"] = flag(
-        "learnable", "learnable: the adaptive sampler; random, tube, frame: masks that learn nothing"
+    mask_type: Literal["learnable", "random", "tube", "frame", "motion"] = flag(
+        "learnable",
+        "learnable: the adaptive sampler; motion: among what moves; random, tube, frame: masks that look at nothing",
     )
     mask_ratio: float = flag(0.95, "share of the tokens that is hidden", above=0, below=1)
+    keep_ratio: float = flag(
+        0.3, "motion: share of the tokens that is seen or predicted; the rest is dropped", above=0, most=1
+    )
     sampler_network: Literal["mha", "mlp"] = flag("mha", "transformer blocks (the paper's choice) or token-wise layers")
     sampler_depth: int = flag(1, "blocks of the sampler", least=1)
     sampler_dim: int | None = flag(None, "width of the sampler; none: the encoder's", least=1)

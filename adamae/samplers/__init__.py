@@ -7,20 +7,39 @@ from collections.abc import Callable
 from adamae.errors import UserError
 from adamae.grid import TokenGrid
 from adamae.samplers.adaptive import AdaptiveSampler
+from adamae.samplers.motion import MotionSampler
 from adamae.samplers.random import FrameSampler, RandomSampler, TubeSampler
 from adamae.samplers.sampler import Sampler
 
-__all__ = ["SAMPLERS", "AdaptiveSampler", "FrameSampler", "RandomSampler", "Sampler", "TubeSampler", "build_sampler"]
+__all__ = [
+    "SAMPLERS",
+    "AdaptiveSampler",
+    "FrameSampler",
+    "MotionSampler",
+    "RandomSampler",
+    "Sampler",
+    "TubeSampler",
+    "build_sampler",
+]
 
 SAMPLERS: dict[str, Callable[..., Sampler]] = {
     "learnable": AdaptiveSampler,
     "random": RandomSampler,
     "tube": TubeSampler,
     "frame": FrameSampler,
+    "motion": MotionSampler,
 }
 
 
-def build_sampler(mask_type: str, mask_ratio: float, grid: TokenGrid, embed_dim: int, **learned: object) -> Sampler:
+def build_sampler(
+    mask_type: str,
+    mask_ratio: float,
+    grid: TokenGrid,
+    embed_dim: int,
+    *,
+    keep_ratio: float = 0.3,
+    **learned: object,
+) -> Sampler:
     """The sampler that launch scripts call ``mask_type``.
 
     Args:
@@ -28,6 +47,7 @@ def build_sampler(mask_type: str, mask_ratio: float, grid: TokenGrid, embed_dim:
         mask_ratio: Share of tokens that are hidden.
         grid: The clip's tokens.
         embed_dim: Width of the tokens.
+        keep_ratio: Option of :class:`MotionSampler`.
         **learned: Options of :class:`AdaptiveSampler`; the others have none.
 
     Raises:
@@ -37,6 +57,8 @@ def build_sampler(mask_type: str, mask_ratio: float, grid: TokenGrid, embed_dim:
         raise UserError(f"mask_type = {mask_type!r}: expected one of {', '.join(SAMPLERS)}")
     if mask_type == "learnable":
         sampler: Sampler = AdaptiveSampler(mask_ratio, grid.num_tokens, embed_dim, **learned)  # type: ignore[arg-type]
+    elif mask_type == "motion":
+        sampler = MotionSampler(mask_ratio, keep_ratio)
     else:
         sampler = SAMPLERS[mask_type](mask_ratio)
     sampler.num_visible(grid)

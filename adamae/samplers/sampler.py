@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from adamae.errors import UserError
 from adamae.grid import TokenGrid
 from adamae.randomness import SampleNoise
-from adamae.selection import TokenSelection
+from adamae.selection import TokenSelection, complement
 
 
 class Sampler(nn.Module, ABC):
@@ -20,7 +20,12 @@ class Sampler(nn.Module, ABC):
 
     Raises:
         UserError: If the ratio is outside (0, 1).
+
+    Attributes:
+        exact_tokens: Whether the choice needs tokens in full precision where the networks compute in half.
     """
+
+    exact_tokens = False
 
     def __init__(self, mask_ratio: float) -> None:
         super().__init__()
@@ -43,7 +48,8 @@ class Sampler(nn.Module, ABC):
         log_probs = self.log_probs(tokens, noise.child(0))
         if visible is None:
             visible = self.draw(tokens, log_probs, grid, noise.child(1))
-        return TokenSelection.from_visible(visible, grid.num_tokens, log_probs)
+        visible = visible.sort(dim=1).values
+        return TokenSelection(visible, self.targets(tokens, visible, grid), log_probs)
 
     def log_probs(self, tokens: Tensor, noise: SampleNoise) -> Tensor | None:
         """(B, N) log-probabilities of a learned distribution; None where nothing is learned."""
@@ -52,6 +58,10 @@ class Sampler(nn.Module, ABC):
     @abstractmethod
     def draw(self, tokens: Tensor, log_probs: Tensor | None, grid: TokenGrid, noise: SampleNoise) -> Tensor:
         """(B, V) int64 indices of distinct visible tokens, in any order."""
+
+    def targets(self, tokens: Tensor, visible: Tensor, grid: TokenGrid) -> Tensor:
+        """(B, M) int64 ascending indices of what is to be predicted."""
+        return complement(visible, grid.num_tokens)
 
     @abstractmethod
     def num_visible(self, grid: TokenGrid) -> int:

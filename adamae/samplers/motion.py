@@ -1,0 +1,114 @@
+"""The motion-aware sampler (MATS, of EVEREST, arXiv 2211.10636): see and predict what moves, drop all the rest."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from adamae.errors import UserError
+from adamae.grid import TokenGrid
+from adamae.randomness import SampleNoise
+from adamae.samplers.sampler import Sampler
+from adamae.selection import count_visible
+
+
+class MotionSampler(Sampler):
+    """Keeps the tokens that change most over the whole clip; the visible ones are drawn from them.
+
+    The other kept tokens are the targets. Tokens that are not kept are neither encoded, nor decoded, nor predicted.
+
+    Args:
+        mask_ratio: Share of all tokens that is not visible; 0.9 as published.
+        keep_ratio: Share of all tokens that is kept, visible or predicted; 0.3 as published.
+
+    Raises:
+        UserError: If a ratio is outside its range.
+    """
+
+    exact_tokens = True
+
+    def __init__(self, mask_ratio: float, keep_ratio: float = 0.3) -> None:
+        super().__init__(mask_ratio)
+        self.keep_ratio = checked_keep_ratio(keep_ratio)
+
+    def num_visible(self, grid: TokenGrid) -> int:
+        """V = int(N * (1 - mask_ratio)): 156 of 1568 at a ratio of 0.9.
+
+        Raises:
+            UserError: If none, or all that are kept, would be visible, or nothing can move on this grid.
+        """
+        check_time(grid)
+        visible, kept = count_visible(grid.num_tokens, self.mask_ratio), count_kept(grid.num_tokens, self.keep_ratio)
+        if not 0 < visible < kept:
+            raise UserError(
+                f"mask_ratio = {self.mask_ratio} with keep_ratio = {self.keep_ratio} leaves {visible} of {kept} kept "
+                f"tokens visible: expected at least 1 and at most {kept - 1}"
+            )
+        return visible
+
+    def draw(self, tokens: Tensor, log_probs: Tensor | None, grid: TokenGrid, noise: SampleNoise) -> Tensor:
+        """(B, V) indices, every subset of the kept tokens equally likely."""
+        kept = rank_by_motion(motion_scores(tokens, grid), count_kept(grid.num_tokens, self.keep_ratio))
+        order = noise.uniform(kept.shape[1]).argsort(dim=1, stable=True)
+        return kept.gather(1, order[:, : self.num_visible(grid)])
+
+    def targets(self, tokens: Tensor, visible: Tensor, grid: TokenGrid) -> Tensor:
+        """(B, K - V) ascending indices: of the tokens that are not visible those that move most."""
+        count = count_kept(grid.num_tokens, self.keep_ratio) - self.num_visible(grid)
+        scores = motion_scores(tokens, grid).scatter(1, visible, -torch.inf)
+        return rank_by_motion(scores, count).sort(dim=1).values
+
+
+@torch.no_grad()
+def motion_scores(tokens: Tensor, grid: TokenGrid) -> Tensor:
+    """How much each token differs from the one at its place a tubelet earlier: the L2 norm of the difference.
+
+    A token of the first time has no earlier one and gets the score of its successor.
+
+    Args:
+        tokens: (B, N, D) from the tokenizer, without positions. In half precision other tokens would win.
+        grid: Where they lie.
+
+    Returns:
+        (B, N), at least float32, without a gradient.
+    """
+    tokens = tokens.to(torch.promote_types(tokens.dtype, torch.float32)).unflatten(1, (grid.t, -1))
+    change = (tokens[:, 1:] - tokens[:, :-1]).norm(dim=-1)
+    return torch.cat((change[:, :1], change), dim=1).flatten(1)
+
+
+def rank_by_motion(scores: Tensor, count: int) -> Tensor:
+    """(B, count) indices of the highest scores (B, N) from the highest on; of equal ones the lower index wins.
+
+    Ties are the rule, not the exception: a static clip has nothing else, and the first two times always tie.
+    """
+    return scores.argsort(dim=1, descending=True, stable=True)[:, :count]
+
+
+def count_kept(num_tokens: int, keep_ratio: float) -> int:
+    """K = int(N * ratio), with the ratio as the published code has it: 1 minus the share that is dropped."""
+    return count_visible(num_tokens, 1 - keep_ratio)
+
+
+def checked_keep_ratio(keep_ratio: float) -> float:
+    """``keep_ratio``, if it is a share.
+
+    Raises:
+        UserError: If it is outside (0, 1].
+    """
+    if not 0 < keep_ratio <= 1:
+        raise UserError(f"keep_ratio = {keep_ratio}: expected a number above 0 and at most 1")
+    return keep_ratio
+
+
+def check_time(grid: TokenGrid) -> None:
+    """Make sure that something can move.
+
+    Raises:
+        UserError: If there is but one token along time.
+    """
+    if grid.t < 2:
+        raise UserError(
+            f"motion cannot be told within {grid.t * grid.tubelet_size} frames in tubelets of {grid.tubelet_size}: "
+            f"expected at least {2 * grid.tubelet_size} frames"
+        )
