@@ -109,7 +109,7 @@ def open_checkpoint(path: str | Path, key: str | None = None) -> CheckpointFile:
         _check_finite(reading.state)
         # In the published order, whatever the file's.
         ordered = {name: reading.state[name] for name in expected_shapes(architecture)}
-        constants = Constants.of_card(raw.card) if raw.card.get("constants") else reading.constants
+        constants = Constants.of_card(raw.card) if raw.card else reading.constants
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except (TypeError, ValueError, AttributeError) as error:
