@@ -11,11 +11,15 @@ from adamae.models.naming import reference_name
 
 Group = dict[str, Any]
 
-_TOKENS_AND_POSITIONS = ("pos_embed", "cls_token", "mask_token")
+_TOKENS_AND_POSITIONS = (
+    *("pos_embed", "cls_token", "mask_token"),
+    # mae_st's tables in two parts
+    *("pos_embed_spatial", "pos_embed_temporal", "pos_embed_class"),
+)
 
 
 def decays(name: str, parameter: Tensor) -> bool:
-    """Whether weight decay applies: not to vectors, biases, class and mask tokens and a table named ``pos_embed``.
+    """Whether weight decay applies: not to vectors, biases, class and mask tokens and tables of positions.
 
     The sampler's learned positions (``pos_embed_probs``) are decayed, as in the published runs.
     """

@@ -46,3 +46,11 @@ def test_frozen_parameters_are_left_out() -> None:
     model.bias.requires_grad_(False)
     (group,) = parameter_groups(model, 0.05)
     assert group["names"] == ["weight"]
+
+
+def test_separable_positions_are_an_input_without_decay() -> None:
+    model = Classifier(embed_dim=8, num_heads=2, depth=1, num_classes=3, position_embedding="separable", cls_token=True)
+    groups = parameter_groups(model, 0.05, layer_decay=0.5, depth=1)
+    first = {name for group in groups if not group["decays"] and group["lr_scale"] == 0.25 for name in group["names"]}
+    positions = {"pos_embed_spatial", "pos_embed_temporal", "pos_embed_class"}
+    assert first == positions | {"cls_token", "patch_embed.proj.bias"}
