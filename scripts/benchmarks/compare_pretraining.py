@@ -1,0 +1,216 @@
+"""What pre-training is worth on the built-in motion data: one table, with intervals.
+
+    .venv/bin/python scripts/benchmarks/compare_pretraining.py --output_dir runs/comparison
+
+For every seed: pre-train with each kind of mask by the quickstart recipe, fine-tune each result and a network with
+random weights in the same way and for equally many steps, test them, and probe the frozen features with nearest
+neighbours. The videos, and so the test, are the same for all. Every finished piece is written down and skipped when the
+command is given again; an unfinished one goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+NAMES = {"learnable": "adaptive masks", "random": "random masks", "tube": "tube masks", "none": "random weights"}
+# Student's t at 97.5 %, by degrees of freedom.
+_T = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+
+Run = Callable[[Sequence[str]], str]
+
+
+class OutOfTimeError(Exception):
+    """No piece is begun after this."""
+
+
+@dataclass
+class Comparison:
+    """Runs the pieces that are not there yet.
+
+    Attributes:
+        folder: Where everything goes.
+        pretraining: Options of ``adamae pretrain`` besides the mask's.
+        finetuning: Options of ``adamae finetune``.
+        synthesis: Options of ``adamae synthesize``.
+        run: Runs ``adamae`` with some words and returns its standard output.
+        deadline: No piece is begun after this moment of ``time.monotonic``.
+    """
+
+    folder: Path
+    pretraining: list[str]
+    finetuning: list[str]
+    synthesis: list[str]
+    run: Run
+    deadline: float = math.inf
+    results: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def videos(self) -> str:
+        """The data set's folder."""
+        return str(self.folder / "videos")
+
+    def check_same(self) -> None:
+        """Pieces of other options must not get into the table.
+
+        Raises:
+            SystemExit: If the folder holds some.
+        """
+        path = self.folder / "options.json"
+        options = {"pretrain": self.pretraining, "finetune": self.finetuning, "synthesize": self.synthesis}
+        if path.exists() and json.loads(path.read_text()) != options:
+            print(
+                f"{path}: the pieces there were made with other options; choose another --output_dir", file=sys.stderr
+            )
+            raise SystemExit(2)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(options, indent=1) + "\n")
+
+    def piece(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """The result of a piece of work, of now or of an earlier call."""
+        path = self.folder / "pieces" / f"{name}.json"
+        if not path.exists():
+            if time.monotonic() > self.deadline:
+                raise OutOfTimeError(name)
+            print(f"{name} ...", file=sys.stderr, flush=True)
+            began = time.monotonic()
+            result = make()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_suffix(".unfinished")
+            temporary.write_text(json.dumps(result | {"seconds": round(time.monotonic() - began)}) + "\n")
+            temporary.replace(path)
+        return json.loads(path.read_text())
+
+    def compare(self, masks: Sequence[str], seeds: Sequence[int]) -> None:
+        """Do everything that is missing, seed by seed, so that an early end leaves whole rows."""
+        self.check_same()
+        self.piece("videos", lambda: self._call("synthesize", self.videos, *self.synthesis))
+        for seed in seeds:
+            for mask in (*masks, "none"):
+                trained = self.folder / f"pretrain-{mask}-{seed}"
+                if mask != "none":
+                    words = ["--mask_type", mask, "--seed", str(seed), "--data_path", self.videos]
+                    words += ["--output_dir", str(trained), *self.pretraining]
+                    self.piece(trained.name, lambda words=words: self._call("pretrain", *words))
+                self.results[f"{mask}-{seed}"] = {
+                    "finetune": self.piece(
+                        f"finetune-{mask}-{seed}",
+                        lambda mask=mask, seed=seed, trained=trained: self._finetune(mask, seed, trained),
+                    ),
+                    "probe": self.piece(
+                        f"probe-{mask}-{seed}",
+                        lambda mask=mask, seed=seed, trained=trained: self._probe(mask, seed, trained, masks[0]),
+                    ),
+                }
+
+    def _call(self, *words: str) -> dict[str, Any]:
+        self.run(words)
+        return {"command": shlex.join(["adamae", *words])}
+
+    def _finetune(self, mask: str, seed: int, trained: Path) -> dict[str, Any]:
+        output = self.folder / f"finetune-{mask}-{seed}"
+        words = [
+            "finetune",
+            "--data_path",
+            self.videos,
+            "--output_dir",
+            str(output),
+            "--seed",
+            str(seed),
+            *self.finetuning,
+        ]
+        done = self._call(*words, *([] if mask == "none" else ["--finetune", str(trained)]))
+        return done | json.loads((output / "test" / "scores.json").read_text())
+
+    def _probe(self, mask: str, seed: int, trained: Path, other: str) -> dict[str, Any]:
+        # The network with random weights is built as that of any pre-trained checkpoint.
+        source = trained if mask != "none" else self.folder / f"pretrain-{other}-{seed}"
+        words = ["probe", str(source), "--data_path", self.videos, "--probe_tokens", "0", "--json", "--seed", str(seed)]
+        words += ["--random_weights"] if mask == "none" else []
+        return json.loads(self.run(words))["probes"]["knn"] | {"command": shlex.join(["adamae", *words])}
+
+    def table(self, masks: Sequence[str], seeds: Sequence[int]) -> str:
+        """Markdown: means over the seeds that are done, with intervals."""
+        lines = [
+            "| start of fine-tuning | test top-1, % | seed by seed | k-NN top-1, % | seed by seed |",
+            "|---|---|---|---|---|",
+        ]
+        for mask in (*masks, "none"):
+            done = [self.results[key] for seed in seeds if (key := f"{mask}-{seed}") in self.results]
+            columns = [[each[what]["top1"] for each in done] for what in ("finetune", "probe")]
+            cells = [cell for values in columns for cell in (interval(values), ", ".join(f"{v:.1f}" for v in values))]
+            lines.append(f"| {NAMES[mask]} | {' | '.join(cells)} |")
+        return "\n".join(lines)
+
+
+def interval(values: Sequence[float]) -> str:
+    """Mean and 95 % interval of Student's t over the seeds."""
+    if not values:
+        return "not yet"
+    mean = statistics.fmean(values)
+    if len(values) == 1:
+        return f"{mean:.1f}"
+    half = _T.get(len(values) - 1, 1.96) * statistics.stdev(values) / math.sqrt(len(values))
+    return f"{mean:.1f} ± {half:.1f}"
+
+
+def run_adamae(words: Sequence[str]) -> str:
+    """Run ``adamae`` as a process of its own; its progress and complaints go to the terminal."""
+    done = subprocess.run([sys.executable, "-m", "adamae", *words], stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.returncode)
+    return done.stdout
+
+
+def main() -> int:
+    """Run what is missing and print the table; 3 if something is still missing."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--output_dir", type=Path, required=True, help="folder for everything")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--masks", nargs="+", default=["learnable", "random", "tube"], choices=[*NAMES][:3])
+    parser.add_argument("--pretrain_epochs", type=int, default=20)
+    parser.add_argument("--finetune_epochs", type=int, default=10)
+    parser.add_argument("--videos_per_class", type=int, default=32)
+    parser.add_argument("--test_per_class", type=int, default=40, help="many, so that chance in the test is small")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no piece of work after so long")
+    parser.add_argument("--synthesis", default="", help="more options of adamae synthesize")
+    parser.add_argument("--pretraining", default="", help="more options of adamae pretrain")
+    parser.add_argument("--finetuning", default="", help="more options of adamae finetune")
+    given = parser.parse_args()
+    comparison = Comparison(
+        given.output_dir,
+        ["--config", "quickstart", "--epochs", str(given.pretrain_epochs), *shlex.split(given.pretraining)],
+        ["--config", "quickstart", "--epochs", str(given.finetune_epochs), *shlex.split(given.finetuning)],
+        [
+            *("--videos_per_class", str(given.videos_per_class), "--test_per_class", str(given.test_per_class)),
+            *shlex.split(given.synthesis),
+        ],
+        run_adamae,
+        time.monotonic() + 60 * given.minutes,
+    )
+    code = 0
+    try:
+        comparison.compare(given.masks, given.seeds)
+    except OutOfTimeError as piece:
+        print(f"out of time before {piece}; the same command goes on from there", file=sys.stderr)
+        code = 3
+    print(comparison.table(given.masks, given.seeds))
+    print(
+        f"\n{given.pretrain_epochs} epochs of pre-training, {given.finetune_epochs} of fine-tuning, "
+        f"{given.videos_per_class} training videos in a class; mean and 95 % interval (Student's t) over seeds."
+    )
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
