@@ -17,4 +17,4 @@ test:
 	bash scripts/test.sh
 
 docs: install
-	.venv/bin/python -m adamae.options.tables PRETRAIN.md
+	.venv/bin/python -m adamae.options.tables PRETRAIN.md FINETUNE.md

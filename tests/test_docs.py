@@ -62,7 +62,8 @@ def adamae_words(line: str) -> list[str] | None:
     if program in ("bash", "sbatch"):
         assert (ROOT / rest[0]).is_file(), f"{line}: no such script"
         recipe = re.search(r"--config \S+", (ROOT / rest[0]).read_text())
-        return ["pretrain", *(recipe[0].split() if recipe else []), *rest[1:]] if "pretrain" in rest[0] else None
+        command = Path(rest[0]).stem
+        return [command, *(recipe[0].split() if recipe else []), *rest[1:]] if command in COMMANDS else None
     assert program in OTHERS, f"{line}: a program that no test knows"
     return None
 
@@ -127,9 +128,18 @@ def test_every_option_of_pretraining_is_in_its_guide() -> None:
     assert [name for name in flatten(PretrainOptions()) if f"| `--{name}`" not in text] == []
 
 
-def test_every_recipe_is_in_its_guide() -> None:
-    text = (ROOT / "PRETRAIN.md").read_text(encoding="utf-8")
-    assert [path.stem for path in (ROOT / "configs" / "pretrain").glob("*.yaml") if f"`{path.stem}`" not in text] == []
+def test_every_option_of_fine_tuning_is_in_its_guide() -> None:
+    from adamae.options.finetune import FinetuneOptions
+    from adamae.options.record import flatten
+
+    text = "".join((ROOT / name).read_text(encoding="utf-8") for name in ("FINETUNE.md", "PRETRAIN.md"))
+    assert [name for name in flatten(FinetuneOptions()) if f"| `--{name}`" not in text] == []
+
+
+@pytest.mark.parametrize("command", ["pretrain", "finetune"])
+def test_every_recipe_is_in_its_guide(command: str) -> None:
+    text = (ROOT / f"{command.upper()}.md").read_text(encoding="utf-8")
+    assert [path.stem for path in (ROOT / "configs" / command).glob("*.yaml") if f"`{path.stem}`" not in text] == []
 
 
 def test_the_readme_lists_every_command() -> None:
