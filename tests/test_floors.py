@@ -95,7 +95,9 @@ def test_what_is_imported_is_declared() -> None:
         *project["dependencies"],
         *(one for extra in project["optional-dependencies"].values() for one in extra),
     ]
-    declared = {requirement.partition(">")[0].replace("pyyaml", "yaml") for requirement in requirements}
+    declared = {
+        requirement.partition(">")[0].replace("pyyaml", "yaml").replace("pillow", "PIL") for requirement in requirements
+    }
     used = {name.partition(".")[0] for module in MODULES for name in imports(module)}
     assert used - set(sys.stdlib_module_names) - {"adamae"} <= declared
     through_others = {"tensorboard", "torchvision"}

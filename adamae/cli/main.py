@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate": ("adamae.cli.evaluate", "score a fine-tuned checkpoint on a labelled list"),
     "predict": ("adamae.cli.predict", "tell the likeliest classes of videos"),
     "extract": ("adamae.cli.extract", "write features of videos, window by window"),
+    "visualize": ("adamae.cli.visualize", "show which tokens a model draws, what it predicts and where it errs"),
     "probe": ("adamae.cli.probe", "tell what frozen features are worth"),
     "inspect": ("adamae.cli.inspect", "tell what a checkpoint is"),
     "convert": ("adamae.cli.convert", "rewrite a checkpoint in another program's layout"),

@@ -1,0 +1,100 @@
+"""``adamae visualize``: films, contact sheets, pages and arrays of what a model draws and predicts."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adamae.options.visualize import VisualizeOptions, visualize_parser
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from adamae.cli.showing import Show
+    from adamae.visualize.looks import Look, Variant
+
+# Ratios that a page offers besides the one asked for.
+PAGE_RATIOS = (0.75, 0.9, 0.95)
+
+
+def run(words: Sequence[str]) -> int:
+    """Run the command.
+
+    Raises:
+        UserError: If the checkpoint has nothing to show, a video cannot be read, or nothing can be written; whatever
+            has been written before is whole.
+    """
+    _visualize(visualize_parser().parse(words).options)
+    return 0
+
+
+def _visualize(options: VisualizeOptions) -> None:
+    from adamae.cli.showing import check_folder, names_of, open_show, write_files
+
+    show = open_show(options.network, options.frames, options.footage, options.compute)
+    variants = _variants(options, show)
+    show.check_videos()
+    folder = check_folder(options.pictures.out)
+    videos = options.footage.videos
+    for path, name in zip(videos, names_of(videos), strict=True):
+        for written in write_files(folder, _pictures(path, name, options, show, variants)):
+            print(written)
+
+
+def _variants(options: VisualizeOptions, show: Show) -> list[Variant]:
+    """What is shown side by side, checked."""
+    from adamae.visualize.looks import Variant
+    from adamae.visualize.networks import own_mask_type, sampler_of
+
+    masks, model = options.masks, show.model
+    variants = [
+        Variant(mask_type, ratio, masks.seed + draw)
+        for mask_type in masks.mask_type or (own_mask_type(model),)
+        for ratio in masks.mask_ratio or (model.sampler.mask_ratio,)
+        for draw in range(masks.draws)
+    ]
+    for variant in variants:
+        sampler_of(model, variant.mask_type, variant.mask_ratio)
+    return variants
+
+
+def _pictures(
+    path: str, name: str, options: VisualizeOptions, show: Show, variants: Sequence[Variant]
+) -> dict[str, bytes]:
+    """All files of one video."""
+    from adamae.cli.showing import describe_training
+    from adamae.training.objectives import count_hits
+    from adamae.visualize.arrays import npz_bytes
+    from adamae.visualize.film import gif_bytes, mp4_bytes, side_by_side
+    from adamae.visualize.looks import look_at
+    from adamae.visualize.sheet import contact_sheet
+
+    footage = show.read(path)
+
+    def look(variant: Variant) -> Look:
+        return look_at(
+            show.model,
+            footage,
+            variant,
+            own_statistics=options.pictures.own_statistics,
+            batch_size=options.compute.batch_size,
+            count_hits=count_hits,
+        )
+
+    looks = [look(variant) for variant in variants]
+    notes = [f"{Path(path).name}, seen by {Path(options.network.checkpoint).name} ({describe_training(show.file)})"]
+    film = side_by_side(footage, looks, notes)
+    return {
+        f"{name}.png": _png(contact_sheet(footage, looks, options.pictures.columns, notes)),
+        f"{name}.gif": gif_bytes(film, footage.fps),
+        f"{name}.mp4": mp4_bytes(film, footage.fps),
+        f"{name}.npz": npz_bytes(footage, looks),
+    }
+
+
+def _png(image: Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format="PNG", optimize=True)
+    return file.getvalue()

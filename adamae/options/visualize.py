@@ -1,0 +1,82 @@
+"""The options of ``adamae visualize``, ``saliency``, ``timeline`` and ``report``."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass
+from typing import Literal
+
+from adamae.options.evaluation import FrameOptions, NetworkOptions
+from adamae.options.flags import OptionGroup, flag
+from adamae.options.parser import OptionParser
+
+
+@dataclass(frozen=True)
+class FootageOptions(OptionGroup):
+    """What is looked at."""
+
+    videos: tuple[str, ...] = flag(MISSING, "video files", positional=True, metavar="VIDEO...")
+    start: float = flag(0.0, "seconds into each video", least=0)
+    seconds: float = flag(30.0, "look at no more than so many seconds of each", above=0)
+
+
+@dataclass(frozen=True)
+class MaskOptions(OptionGroup):
+    """How tokens are hidden; several values are shown side by side."""
+
+    mask_type: tuple[str, ...] | None = flag(
+        None, "any of learnable, random, tube, frame, motion; none: the checkpoint's own", metavar="NAME..."
+    )
+    mask_ratio: tuple[float, ...] | None = flag(
+        None, "shares of hidden tokens; none: the checkpoint's own", above=0, below=1, metavar="X..."
+    )
+    draws: int = flag(1, "how many times tokens are drawn", least=1)
+    seed: int = flag(0, "what the first draw follows from; the next one takes the next number", least=0)
+
+
+@dataclass(frozen=True)
+class PictureOptions(OptionGroup):
+    """What is made."""
+
+    out: str = flag(MISSING, "folder to write to", aliases=("-o",), metavar="OUT")
+    own_statistics: bool = flag(
+        False, "show predictions with mean and deviation of visible neighbours, borrowing nothing from the target"
+    )
+    columns: int = flag(8, "frames on the contact sheet", least=1)
+    html: bool = flag(False, "make a page to look around in, in one file, with several mask ratios")
+
+
+@dataclass(frozen=True)
+class LookComputeOptions(OptionGroup):
+    """Where and how it is computed."""
+
+    batch_size: int = flag(8, "clips that go through the network at once", least=1)
+    decoder: Literal["pyav", "decord", "torchcodec"] = flag(
+        "pyav", "library that decodes; PyAV is the one that gives the right frames on odd files"
+    )
+    device: str = flag("auto", "cpu, cuda or auto: cuda where there is one", metavar="DEVICE")
+
+
+@dataclass(frozen=True)
+class VisualizeOptions:
+    """Everything that decides the pictures of videos."""
+
+    network: NetworkOptions
+    footage: FootageOptions
+    masks: MaskOptions
+    pictures: PictureOptions
+    frames: FrameOptions
+    compute: LookComputeOptions
+
+
+def visualize_parser() -> OptionParser[VisualizeOptions]:
+    """The command line of ``adamae visualize``."""
+    return OptionParser(
+        VisualizeOptions,
+        prog="adamae visualize",
+        description="Show what a pre-trained model draws, predicts and errs on: a film, a contact sheet, raw arrays.",
+        examples=(
+            "adamae visualize runs/pretrain holiday.mp4 -o pictures",
+            "adamae visualize checkpoint-799.pth a.mp4 b.mp4 -o pictures --mask_type learnable random tube frame",
+            "adamae visualize runs/pretrain a.mp4 -o pictures --html --mask_ratio 0.8 0.9 0.95",
+        ),
+    )

@@ -1,0 +1,81 @@
+"""Numbers to colours, by one scale for all that is compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from torch import Tensor
+
+from adamae.visualize.panels import HIDDEN
+
+# Perceptually even: equal steps of the number look like equal steps of the colour.
+PROBABILITY_MAP = "viridis"
+ERROR_MAP = "magma"
+# Above this share of all numbers a scale ends, so that a few extremes do not darken the rest.
+_COVERED = 0.995
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A colour for each number from 0 to ``high``.
+
+    Attributes:
+        what: What the numbers are, in words.
+        high: Where the colours end.
+        clipped: Whether there are numbers beyond; they get the last colour, and the bar says so.
+        colours: Name of a perceptually even map of matplotlib's.
+    """
+
+    what: str
+    high: float
+    clipped: bool
+    colours: str
+
+    @classmethod
+    def over(cls, what: str, colours: str, values: Iterable[Tensor], least: float = 0.0) -> Scale:
+        """One scale for everything that is compared.
+
+        Args:
+            what: What the numbers are.
+            colours: Name of the map.
+            values: All numbers; NaN is none.
+            least: The scale reaches at least so far.
+        """
+        numbers = np.concatenate([value.flatten().numpy() for value in values])
+        numbers = numbers[np.isfinite(numbers)]
+        if not numbers.size:
+            return cls(what, least or 1.0, False, colours)
+        high = max(_rounded_up(float(np.quantile(numbers, _COVERED))), least)
+        return cls(what, high, bool(numbers.max() > high), colours)
+
+    def paint(self, values: np.ndarray) -> np.ndarray:
+        """(...) numbers to (..., 3) uint8; grey where there is none."""
+        places = np.clip(np.nan_to_num(values) / self.high, 0, 1) * 255
+        painted = colour_table(self.colours)[np.round(places).astype(np.uint8)]
+        painted[np.isnan(values)] = HIDDEN
+        return painted
+
+    @property
+    def end(self) -> str:
+        """The label of the upper end."""
+        return f"{self.high:g}{' and more' if self.clipped else ''}"
+
+
+@cache
+def colour_table(name: str) -> np.ndarray:
+    """(256, 3) uint8 colours of a map."""
+    import matplotlib
+
+    table: np.ndarray = np.round(matplotlib.colormaps[name](np.arange(256))[:, :3] * 255).astype(np.uint8)
+    return table
+
+
+def _rounded_up(value: float) -> float:
+    """The next number of two digits."""
+    if value <= 0:
+        return 1.0
+    unit = 10.0 ** (np.floor(np.log10(value)) - 1)
+    return float(round(np.ceil(value / unit - 1e-9) * unit, 12))

@@ -1,0 +1,173 @@
+"""Footage seen through a model: which tokens it draws, what it predicts, where it errs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adamae.grid import TokenGrid
+from adamae.models import Pretrainer
+from adamae.randomness import SampleNoise, sample_seed
+from adamae.samplers import Sampler
+from adamae.selection import TokenSelection
+from adamae.visualize.footage import Footage
+from adamae.visualize.networks import sampler_of
+from adamae.visualize.panels import Panels, draw_panels
+
+# (selection, moving (B, T, H, W), grid) -> (B,) visible tokens on what moves, and (B,) how many a blind draw would have
+CountHits = Callable[[TokenSelection, Tensor, TokenGrid], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to hide tokens.
+
+    Attributes:
+        mask_type: A key of ``adamae.samplers.SAMPLERS``.
+        mask_ratio: Share of hidden tokens.
+        seed: What the draw follows from, with the window.
+    """
+
+    mask_type: str
+    mask_ratio: float
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Look:
+    """Footage seen in one way.
+
+    Attributes:
+        variant: Which.
+        panels: Of all C clips.
+        error_if_hidden: (C, N) error of the visible tokens in a second draw that hides them; NaN elsewhere.
+        statistics: Numbers about all clips together, see :func:`look_at`.
+    """
+
+    variant: Variant
+    panels: Panels
+    error_if_hidden: Tensor
+    statistics: dict[str, float]
+
+
+@torch.no_grad()
+def look_at(
+    model: Pretrainer,
+    footage: Footage,
+    variant: Variant,
+    *,
+    own_statistics: bool = False,
+    batch_size: int = 8,
+    count_hits: CountHits | None = None,
+) -> Look:
+    """Run all clips of a video through a model.
+
+    Args:
+        model: In evaluation mode.
+        footage: The video.
+        variant: How tokens are hidden.
+        own_statistics: Show predictions with the statistics of visible neighbours, not of the target.
+        batch_size: Clips at once.
+        count_hits: How hits are counted, where it is known what moves.
+
+    Returns:
+        Panels on the CPU, and the statistics "visible" (tokens of a clip), "tokens" (N), "target_error",
+        "trivial_error" (of the prediction that needs no network, on the same tokens), "visible_error" (of the visible
+        tokens in a second draw that hides them); for a learned sampler "entropy" (1 is even) and "top_tenth" (0.1 is
+        even); where it is known what moves "hit_rate" (1 is blind) and "on_moving" (share of the visible tokens).
+
+    Raises:
+        UserError: If the model cannot draw so.
+    """
+    sampler = sampler_of(model, variant.mask_type, variant.mask_ratio)
+    device = model.mask_token.device
+    learned = variant.mask_type == "learnable"
+    parts, hidden, sums = [], [], _Sums()
+    for begin in range(0, len(footage.cut.numbers), batch_size):
+        some = slice(begin, begin + batch_size)
+        clips = footage.clips(some).to(device)
+        seeds, others = (_seeds(footage.cut.stretch[some], variant.seed, repeat).to(device) for repeat in (0, 1))
+        visible = _draw(model, sampler, clips, seeds)
+        out = model(clips, visible=visible, seeds=seeds, diagnose=True)
+        # What the model's sampler thinks is no property of a draw that does not ask it.
+        selection = out.selection if learned else TokenSelection(visible, out.selection.target)
+        cpu = [value.cpu() for value in (clips, out.prediction, out.token_error)]
+        parts.append(
+            draw_panels(
+                cpu[0],
+                cpu[1],
+                _on_cpu(selection),
+                cpu[2],
+                model.grid,
+                normalised=model.normalize_target,
+                own_statistics=own_statistics,
+            )
+        )
+        again = model(clips, visible=_draw(model, sampler, clips, others), seeds=others)
+        second = torch.full(parts[-1].error.shape, torch.nan)
+        second.scatter_(1, again.selection.target.cpu(), again.token_error.float().cpu())
+        hidden.append(second.masked_fill(~parts[-1].visible, torch.nan))
+        sums.add("trivial_error", out.losses["trivial"] * len(clips), len(clips))
+        for name in ("entropy", "top_tenth") if learned else ():
+            sums.add(name, out.losses[name] * len(clips), len(clips))
+        moving = footage.moving_clips(some)
+        if moving is not None and count_hits is not None:
+            hits, expected = count_hits(_on_cpu(selection), moving, model.grid)
+            sums.add("hit_rate", hits.sum(), float(expected.sum()))
+            sums.add("on_moving", hits.sum(), visible.numel())
+    panels, unseen = _joined(parts), torch.cat(hidden)
+    statistics = {
+        "visible": float(panels.visible[0].sum()),
+        "tokens": float(model.grid.num_tokens),
+        "target_error": float(panels.error.nanmean()),
+        "visible_error": float(unseen.nanmean()),
+        **sums.means(),
+    }
+    return Look(variant, panels, unseen, statistics)
+
+
+def _draw(model: Pretrainer, sampler: Sampler, clips: Tensor, seeds: Tensor) -> Tensor:
+    """(B, V) what the model's forward pass would draw with these seeds, if this were its sampler."""
+    pixels = model.pixels(clips)
+    tokens = model.encoder.patch_embed(pixels)
+    selection: TokenSelection = sampler(tokens, pixels, model.grid, SampleNoise(seeds).child(0))
+    return selection.visible
+
+
+def _seeds(stretches: np.ndarray, seed: int, repeat: int) -> Tensor:
+    # Clips of one stretch share their noise, so that a film of them does not flicker.
+    return torch.tensor([sample_seed(seed, 0, int(stretch), repeat) for stretch in stretches])
+
+
+def _on_cpu(selection: TokenSelection) -> TokenSelection:
+    log_probs = None if selection.log_probs is None else selection.log_probs.cpu()
+    return TokenSelection(selection.visible.cpu(), selection.target.cpu(), log_probs)
+
+
+def _joined(parts: Sequence[Panels]) -> Panels:
+    tensors = {
+        entry.name: torch.cat([getattr(part, entry.name) for part in parts])
+        for entry in fields(Panels)
+        if isinstance(getattr(parts[0], entry.name), Tensor)
+    }
+    return Panels(grid=parts[0].grid, statistics=parts[0].statistics, **tensors)
+
+
+class _Sums:
+    """Means whose parts come batch by batch."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, list[float]] = {}
+
+    def add(self, name: str, value: Tensor, weight: float) -> None:
+        both = self._sums.setdefault(name, [0.0, 0.0])
+        both[0] += float(value)
+        both[1] += weight
+
+    def means(self) -> dict[str, float]:
+        """What has any weight."""
+        return {name: value / weight for name, (value, weight) in self._sums.items() if weight}

@@ -1,0 +1,86 @@
+"""The autoencoder of a checkpoint, ready to be looked at."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from adamae.checkpoints.formats import CheckpointFile
+from adamae.checkpoints.loading import load_weights
+from adamae.errors import UserError
+from adamae.models import Pretrainer
+from adamae.samplers import SAMPLERS, Sampler, build_sampler
+
+# Where a checkpoint does not tell: the ratio of the paper's best row.
+USUAL_RATIO = 0.95
+
+
+def build_pretrainer(
+    file: CheckpointFile, *, num_frames: int | None = None, size: int | None = None
+) -> tuple[Pretrainer, list[str]]:
+    """The autoencoder of a pre-trained checkpoint, with all its weights, in evaluation mode.
+
+    Args:
+        file: The checkpoint.
+        num_frames: Frames in a clip, where they are to be others than the checkpoint's.
+        size: Pixels of a frame's side, likewise.
+
+    Returns:
+        The network, and what a person should know of how it was made.
+
+    Raises:
+        UserError: If there is no decoder in it, or its clips have other channels than a video's three.
+    """
+    a = file.architecture
+    if a.decoder is None:
+        raise UserError(
+            f"{file.path}: is a {file.method} and has no decoder, so it predicts no pixels; expected a pre-trained "
+            "checkpoint"
+        )
+    if a.channels != 3:
+        raise UserError(f"{file.path}: its clips have {a.channels} channels, expected the 3 of a video")
+    asked = {"num_frames": num_frames, "img_size": size}
+    options: dict[str, Any] = {**a.options(), **{name: value for name, value in asked.items() if value is not None}}
+    notes = []
+    ratio = file.args.get("mask_ratio")
+    if "mask_ratio" not in options:
+        told = isinstance(ratio, float) and 0 < ratio < 1
+        options["mask_ratio"] = ratio if told else USUAL_RATIO
+        notes += [] if told else [f"the checkpoint does not tell its mask ratio: {USUAL_RATIO} is taken"]
+    if "normalize_target" not in options and isinstance(file.args.get("normlize_target"), bool):
+        options["normalize_target"] = file.args["normlize_target"]
+    model = Pretrainer(**options)
+    report = load_weights(model, file, complete=True)
+    resized = [f"resized to the clips asked for: {', '.join(report.resized)}"] if report.resized else []
+    return model.eval().requires_grad_(False), [*notes, *report.notes, *resized]
+
+
+def own_mask_type(model: Pretrainer) -> str:
+    """What the model's own sampler is called."""
+    return next(name for name, kind in SAMPLERS.items() if type(model.sampler) is kind)
+
+
+def sampler_of(model: Pretrainer, mask_type: str, mask_ratio: float) -> Sampler:
+    """A way to choose tokens for a model: its own learned one at any ratio, or one that learns nothing.
+
+    Args:
+        model: The autoencoder.
+        mask_type: A key of ``SAMPLERS``.
+        mask_ratio: Share of hidden tokens.
+
+    Raises:
+        UserError: If the model has no learned sampler, the name is unknown, or the ratio leaves nothing to see or to
+            predict.
+    """
+    if mask_type == "learnable" and not model.learns_to_sample:
+        raise UserError(
+            "mask_type learnable: the checkpoint has no learned sampler, expected one of "
+            f"{', '.join(name for name in SAMPLERS if name != mask_type)}"
+        )
+    if mask_type == own_mask_type(model):
+        # Shares its weights and settings; only the ratio is its own.
+        sampler = copy.copy(model.sampler)
+        sampler.mask_ratio = mask_ratio
+        sampler.num_visible(model.grid)
+        return sampler
+    return build_sampler(mask_type, mask_ratio, model.grid, model.encoder.patch_embed.proj.weight.shape[0])

@@ -1,0 +1,29 @@
+"""Footage and models small enough for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from adamae.models import Pretrainer
+from adamae.visualize.footage import Footage, cut_into_clips
+
+
+def tiny_model(**options: Any) -> Pretrainer:
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"img_size": 16, "patch_size": 8, "num_frames": 4, "mask_ratio": 0.5}
+    for part in ("encoder", "decoder"):
+        sizes |= {f"{part}_embed_dim": 16, f"{part}_depth": 1, f"{part}_num_heads": 2}
+    return Pretrainer(**{**sizes, **options}).eval()
+
+
+def footage(frames: int = 10, size: int = 16, moving: bool = True) -> Footage:
+    rng = np.random.default_rng(0)
+    pixels = torch.from_numpy(rng.integers(0, 256, (frames, size, size, 3), dtype=np.uint8))
+    mask = torch.zeros(frames, size, size, dtype=torch.bool)
+    mask[:, : size // 2, : size // 2] = True
+    starts = np.union1d(np.arange(0, frames - 3, 4), [frames - 4])
+    cut = cut_into_clips(starts, frames, 4, 1)
+    return Footage("scene.mp4", pixels, mask if moving else None, 10.0, 0, frames, cut)

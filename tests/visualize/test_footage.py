@@ -1,0 +1,76 @@
+"""Which frame of a video is shown in which clip, and which way time runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adamae.data.decoding import get_decoder
+from adamae.data.synthetic.encoding import encode_h264
+from adamae.data.views import plan_test
+from adamae.errors import UserError
+from adamae.visualize.footage import choose_range, cut_into_clips, read_footage
+
+
+@pytest.mark.parametrize(
+    ("starts", "frames", "length", "stride"),
+    [((0,), 8, 8, 1), ((0, 4, 6), 10, 4, 1), ((0, 8, 9), 17, 4, 2), ((0,), 3, 8, 1), ((0,), 5, 4, 4)],
+)
+def test_every_frame_is_shown_once_and_is_itself(
+    starts: tuple[int, ...], frames: int, length: int, stride: int
+) -> None:
+    cut = cut_into_clips(np.array(starts), frames, length, stride)
+    assert cut.numbers[cut.clip, cut.position].tolist() == list(range(frames))
+    assert cut.numbers.shape == (len(cut.stretch), length)
+
+
+def test_a_network_of_every_second_frame_sees_two_clips_a_frame_apart() -> None:
+    cut = cut_into_clips(np.array([0]), 8, 4, 2)
+    assert cut.numbers.tolist() == [[0, 2, 4, 6], [1, 3, 5, 7]]
+    assert cut.clip.tolist() == [0, 1] * 4
+    assert cut.position.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert cut.stretch.tolist() == [0, 0]
+
+
+def test_beyond_the_end_the_last_frame_stands_in() -> None:
+    assert cut_into_clips(np.array([0]), 3, 6, 1).numbers.tolist() == [[0, 1, 2, 2, 2, 2]]
+
+
+def write_video(path: Path) -> Path:
+    """Twelve frames of 32 x 48, each 20 brighter than the one before; a white bar at the left edge."""
+    frames = np.broadcast_to(np.arange(12, dtype=np.uint8)[:, None, None, None] * 20, (12, 32, 48, 3)).copy()
+    frames[:, :, :8] = 255
+    path.write_bytes(encode_h264(frames, fps=10, gop=4, crf=1))
+    return path
+
+
+def test_time_runs_forwards_and_the_square_is_the_middle(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "a.mp4")
+    moving = np.zeros((12, 32, 48), bool)
+    moving[3, :, 8:16] = True
+    np.savez(tmp_path / "a.moving.npz", moving=np.packbits(moving, axis=-1), shape=np.array(moving.shape))
+    with get_decoder()(str(video)) as reader:
+        shown = choose_range(str(video), reader, 0.2, 0.8, 2)
+        assert shown == range(2, 10)
+        plan = plan_test(num_frames=4, sampling_rate=1, size=16, num_crops=1)
+        cut = cut_into_clips(np.array([0, 4]), len(shown), 4, 1)
+        footage = read_footage(str(video), reader, shown, plan, cut)
+    assert footage.frames.shape == (8, 16, 16, 3)
+    # The bar lies outside the middle square.
+    assert np.abs(footage.frames.numpy().astype(int) - 20 * np.arange(2, 10)[:, None, None, None]).max() <= 3
+    assert footage.moving is not None
+    assert footage.moving.any(dim=(1, 2)).tolist() == [False, True] + [False] * 6
+    assert footage.moving[1].any(dim=0).tolist() == [True] * 4 + [False] * 12
+    assert footage.seconds(1) == pytest.approx(0.3)
+    assert footage.clips(slice(1, 2))[0, 0, 0, 0, 0].item() == pytest.approx(120, abs=3)
+
+
+def test_too_few_frames_are_one_line(tmp_path: Path) -> None:
+    video = str(write_video(tmp_path / "a.mp4"))
+    with get_decoder()(video) as reader:
+        with pytest.raises(UserError, match=r"1 frame from second 1\.1 on, expected at least 2"):
+            choose_range(video, reader, 1.1, 5, 2)
+        with pytest.raises(UserError, match="0 frames from second 9 on"):
+            choose_range(video, reader, 9, 5, 2)

@@ -1,0 +1,69 @@
+"""A look is what the model itself would do."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from adamae.errors import UserError
+from adamae.randomness import sample_seed
+from adamae.training.objectives import count_hits
+from adamae.visualize.looks import Variant, look_at
+from adamae.visualize.networks import own_mask_type, sampler_of
+from tests.visualize.scenes import footage, tiny_model
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_a_look_is_the_models_own_forward_pass(batch_size: int) -> None:
+    model, film = tiny_model(), footage()
+    look = look_at(model, film, Variant("learnable", 0.5, seed=3), batch_size=batch_size, count_hits=count_hits)
+    seeds = torch.tensor([sample_seed(3, 0, stretch) for stretch in range(3)])
+    with torch.no_grad():
+        out = model(film.clips(slice(None)), seeds=seeds, diagnose=True)
+    visible = torch.zeros(3, 8, dtype=torch.bool).scatter(1, out.selection.visible, True)
+    assert torch.equal(look.panels.visible, visible)
+    assert look.panels.error[~visible].tolist() == pytest.approx(out.token_error.flatten().tolist(), rel=1e-5)
+    assert torch.allclose(look.panels.probability, out.selection.log_probs.exp() * 8)
+    found = look.statistics
+    assert found["target_error"] == pytest.approx(out.losses["reconstruction"].item(), rel=1e-5)
+    assert found["trivial_error"] == pytest.approx(out.losses["trivial"].item(), rel=1e-5)
+    assert found["entropy"] == pytest.approx(out.losses["entropy"].item(), rel=1e-5)
+    hits, expected = count_hits(out.selection, film.moving_clips(slice(None)), model.grid)
+    assert found["hit_rate"] == pytest.approx((hits.sum() / expected.sum()).item())
+    assert found["on_moving"] == pytest.approx(hits.sum().item() / 12)
+    assert (found["visible"], found["tokens"]) == (4, 8)
+
+
+def test_visible_tokens_have_an_error_where_a_second_draw_hides_them() -> None:
+    look = look_at(tiny_model(), footage(), Variant("random", 0.75))
+    known = look.error_if_hidden.isfinite()
+    assert known.any()
+    assert not (known & ~look.panels.visible).any()
+    assert look.statistics["visible_error"] == pytest.approx(look.error_if_hidden[known].mean().item())
+
+
+def test_other_masks_over_the_same_weights() -> None:
+    model, film = tiny_model(), footage(moving=False)
+    for mask_type in ("random", "tube"):
+        look = look_at(model, film, Variant(mask_type, 0.5), count_hits=count_hits)
+        assert (look.panels.visible.sum(dim=1) == 4).all()
+        assert (look.panels.probability == 1).all()
+        assert not {"entropy", "hit_rate"} & look.statistics.keys()
+    tube = look.panels.visible.unflatten(1, (2, 4))
+    assert torch.equal(tube[:, 0], tube[:, 1])
+
+
+def test_a_ratio_is_changed_for_the_look_alone() -> None:
+    model = tiny_model()
+    assert look_at(model, footage(), Variant("learnable", 0.75)).panels.visible.sum(dim=1).tolist() == [2, 2, 2]
+    assert model.sampler.mask_ratio == 0.5
+
+
+def test_what_cannot_be_drawn_is_one_line() -> None:
+    with pytest.raises(UserError, match="the checkpoint has no learned sampler, expected one of random"):
+        sampler_of(tiny_model(mask_type="random"), "learnable", 0.5)
+    with pytest.raises(UserError, match="expected one of learnable, random"):
+        sampler_of(tiny_model(), "tubes", 0.5)
+    with pytest.raises(UserError, match=r"mask_ratio = 0\.99 leaves 0 of 8"):
+        sampler_of(tiny_model(), "learnable", 0.99)
+    assert own_mask_type(tiny_model(mask_type="tube")) == "tube"
