@@ -48,6 +48,11 @@ def gather_tokens(x: Tensor, ids: Tensor) -> Tensor:
     return x.gather(1, ids.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
 
 
+def rank_tokens(scores: Tensor, count: int) -> Tensor:
+    """(B, count) indices of the highest scores (B, N) from the highest on; of equal ones the lower index wins."""
+    return scores.argsort(dim=1, descending=True, stable=True)[:, :count]
+
+
 def count_visible(num_tokens: int, mask_ratio: float) -> int:
     """V = int(N * (1 - ratio)), truncated in floating point as the published code does.
 

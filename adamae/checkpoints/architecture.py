@@ -41,7 +41,7 @@ class Architecture:
         kind: "pretrain" or "classifier".
         encoder: Its blocks.
         decoder: Blocks of the decoder; None in a classifier.
-        sampler: None where nothing is sampled adaptively.
+        sampler: None where nothing is sampled adaptively; in a classifier it chooses the tokens.
         channels: Colour channels.
         tubelet: Frames in a token.
         patch: Pixels along a token's side.
@@ -117,10 +117,18 @@ class Architecture:
                 f"{side}_depth": stack.depth,
                 f"{side}_num_heads": stack.heads,
             }
-        if self.sampler:
-            options |= {"sampler_network": self.sampler.network, "sampler_depth": self.sampler.depth}
-            options["sampler_dim"] = None if self.sampler.width == self.encoder.width else self.sampler.width
-        return options
+        return options | self.sampler_options()
+
+    def sampler_options(self) -> dict[str, Any]:
+        """Arguments for the constructor that concern the sampler's network; none where there is no sampler."""
+        if not self.sampler:
+            return {}
+        dim = None if self.sampler.width == self.encoder.width else self.sampler.width
+        return {
+            "sampler_network": self.sampler.network,
+            "sampler_depth": self.sampler.depth,
+            "sampler_dim": dim,
+        }
 
     def _classifier_options(self) -> dict[str, Any]:
         options: dict[str, Any] = {
@@ -132,6 +140,8 @@ class Architecture:
             "use_mean_pooling": self.fc_norm or not (self.norm and self.classes),
         }
         # Said only where it is not the constructor's default.
+        if self.sampler:
+            options |= {"token_selection": "adaptive", **self.sampler_options()}
         if self.positions != "fixed":
             options["position_embedding"] = self.positions
         return {**options, "cls_token": True} if self.cls_token else options
@@ -143,7 +153,7 @@ def expected_shapes(architecture: Architecture) -> Shapes:
     prefix = "encoder." if a.decoder else ""
     shapes: Shapes = {"mask_token": (1, 1, a.decoder.width)} if a.decoder else {}
     if a.sampler:
-        shapes["encoder.pos_embed_probs"] = (1, a.sampler.tokens, encoder.width)
+        shapes[f"{prefix}pos_embed_probs"] = (1, a.sampler.tokens, encoder.width)
     if a.cls_token:
         shapes["cls_token"] = (1, 1, encoder.width)
     t, h, w = a.grid
@@ -157,7 +167,7 @@ def expected_shapes(architecture: Architecture) -> Shapes:
     if a.norm:
         shapes |= _layer(f"{prefix}norm", encoder.width)
     if a.sampler:
-        shapes |= _sampler_shapes(a.sampler, encoder.width)
+        shapes |= _sampler_shapes(a.sampler, encoder.width, prefix)
     if a.decoder:
         shapes |= _blocks("decoder.blocks", a.decoder, a.qkv_bias, a.layer_scale)
         shapes |= _layer("decoder.norm", a.decoder.width)
@@ -191,9 +201,9 @@ def _blocks(name: str, stack: Stack, qkv_bias: bool, layer_scale: bool) -> Shape
     return shapes
 
 
-def _sampler_shapes(sampler: SamplerShape, width: int) -> Shapes:
-    name = "encoder.get_token_probs"
-    shapes = _layer("encoder.reduce_token_probs", sampler.width, width) if sampler.width != width else {}
+def _sampler_shapes(sampler: SamplerShape, width: int, prefix: str) -> Shapes:
+    name = f"{prefix}get_token_probs"
+    shapes = _layer(f"{prefix}reduce_token_probs", sampler.width, width) if sampler.width != width else {}
     if sampler.network == "mha":
         shapes |= _blocks(
             name, Stack(sampler.width, sampler.depth, 8, sampler.hidden), qkv_bias=False, layer_scale=False

@@ -95,7 +95,7 @@ def _pixel_statistics(model: nn.Module) -> tuple[tuple[float, ...], tuple[float,
 def _norms(model: nn.Module) -> Iterator[tuple[bool, nn.LayerNorm]]:
     """Every LayerNorm outside the sampler, whose epsilon is its own, and whether it is a last one."""
     for name, module in model.named_modules():
-        if isinstance(module, nn.LayerNorm) and not name.startswith("sampler."):
+        if isinstance(module, nn.LayerNorm) and "sampler." not in name:
             yield name in _LAST_NORMS, module
 
 

@@ -69,7 +69,7 @@ class CheckpointFile:
     @property
     def method(self) -> str:
         """What the network is, in words."""
-        if self.architecture.sampler:
+        if self.architecture.decoder and self.architecture.sampler:
             return "AdaMAE: masked autoencoder with an adaptive sampler"
         if self.architecture.decoder:
             return "VideoMAE: masked autoencoder without a learned sampler"

@@ -52,7 +52,7 @@ def infer_architecture(
     if pretrain:
         width = _shape(shapes, "encoder_to_decoder.weight", 2)[0]
         decoder = _stack(shapes, "decoder.blocks", width, known.get("decoder_num_heads"), _DECODER_HEADS)
-    sampler = _sampler(shapes, kernel[0])
+    sampler = _sampler(shapes, kernel[0], prefix)
     frames, size, guessed = _clip(shapes, kernel, sampler, known)
     names = ("encoder_num_heads", "decoder_num_heads") if pretrain else ("num_heads",)
     if any(name not in known for name in names):
@@ -105,16 +105,12 @@ def _indices(shapes: Shapes, name: str) -> set[str]:
     return {match[1] for match in map(pattern.match, shapes) if match}
 
 
-def _sampler(shapes: Shapes, width: int) -> SamplerShape | None:
-    name = "encoder.get_token_probs"
-    if "encoder.pos_embed_probs" not in shapes:
+def _sampler(shapes: Shapes, width: int, prefix: str) -> SamplerShape | None:
+    name, reduction = f"{prefix}get_token_probs", f"{prefix}reduce_token_probs.weight"
+    if f"{prefix}pos_embed_probs" not in shapes:
         return None
-    tokens = _shape(shapes, "encoder.pos_embed_probs", 3)[1]
-    inner = (
-        _shape(shapes, "encoder.reduce_token_probs.weight", 2)[0]
-        if "encoder.reduce_token_probs.weight" in shapes
-        else width
-    )
+    tokens = _shape(shapes, f"{prefix}pos_embed_probs", 3)[1]
+    inner = _shape(shapes, reduction, 2)[0] if reduction in shapes else width
     depth = len(_indices(shapes, name)) - 1
     if f"{name}.0.mlp.fc1.weight" in shapes:
         return SamplerShape("mha", inner, depth, _shape(shapes, f"{name}.0.mlp.fc1.weight", 2)[0], tokens)

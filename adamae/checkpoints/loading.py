@@ -20,11 +20,12 @@ _MAY_BE_NEW = re.compile(r"(head|fc_norm)\..*")
 # What a classifier has no use for in a pre-trained file, and why.
 _IGNORED = (
     (re.compile(r"mask_token|decoder\..*|encoder_to_decoder\..*"), "a classifier has no decoder"),
-    (re.compile(r"pos_embed_probs|(get|reduce)_token_probs\..*"), "a classifier samples nothing"),
     (re.compile(r"norm\..*"), "the mean over the tokens gets a norm of its own, fc_norm"),
 )
 _SAMPLER = re.compile(r"encoder\.(pos_embed_probs|(get|reduce)_token_probs\..*)")
 _SAMPLER_SIGN = "encoder.pos_embed_probs"
+_CHOOSER = re.compile(_SAMPLER.pattern.removeprefix(r"encoder\."))
+_CHOOSER_SIGN = "pos_embed_probs"
 _HEAD = re.compile(r"head\..*")
 _HINTS = {
     "cls_token": "build the classifier with cls_token=True",
@@ -135,7 +136,13 @@ def _offer(wanted: Mapping[str, Tensor], file: CheckpointFile) -> tuple[dict[str
         return offered, _take_out(wanted, offered, rules)
     prefix = "encoder." if file.architecture.decoder else ""
     offered = {name.removeprefix(prefix): tensor for name, tensor in file.state.items()}
+    if _CHOOSER_SIGN in wanted and _CHOOSER_SIGN not in offered:
+        raise UserError(
+            f"is a {file.method}, so no learned sampler can choose the tokens; expected a checkpoint that was "
+            "pre-trained with --mask_type learnable, or another --token_selection than adaptive"
+        )
     ignored = dict(file.left_out)
+    ignored |= _take_out(wanted, offered, ((_CHOOSER, "a classifier samples nothing"),))
     if "head.weight" not in wanted:
         ignored |= _take_out(wanted, offered, ((_HEAD, "the model has no head"),))
     elif "head.weight" in offered and offered["head.weight"].shape[0] != wanted["head.weight"].shape[0]:
@@ -166,6 +173,7 @@ def _fit(model: nn.Module, wanted: Mapping[str, Tensor], offered: dict[str, Tens
     old, new = file.architecture.grid, (grid.t, grid.h, grid.w)
     spans: dict[str, tuple[Grid, Grid]] = {
         "encoder.pos_embed_probs": (old, new),
+        "pos_embed_probs": (old, new),
         "pos_embed": (old, new),
         "pos_embed_spatial": ((1, *old[1:]), (1, *new[1:])),
         "pos_embed_temporal": ((old[0], 1, 1), (new[0], 1, 1)),

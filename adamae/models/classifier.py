@@ -9,8 +9,11 @@ from adamae.grid import TokenGrid
 from adamae.layers.block import LayerNorm
 from adamae.layers.pixels import PixelNormalisation
 from adamae.models.encoder import Encoder, Positions
+from adamae.models.naming import adopt_reference_names
 from adamae.models.pretrainer import check_heads
 from adamae.randomness import SampleNoise
+from adamae.samplers.adaptive import Network
+from adamae.samplers.token_choice import TokenChoice
 
 
 class Classifier(Encoder):
@@ -41,9 +44,15 @@ class Classifier(Encoder):
         imagenet_default_mean_and_std: Standardise pixels by ImageNet's statistics; else by 0.5 and 0.5.
         position_embedding: "fixed" as published, "learned", or "separable" as in mae_st.
         cls_token: Whether a learned token takes part in the attention, as in mae_st.
+        token_selection: Which tokens are encoded, in training and in evaluation: all ("none"), those that move most
+            ("motion"), those that a learned sampler prefers ("adaptive"), or any ("random").
+        keep_ratio: Share of the tokens that is then encoded.
+        sampler_network: The learned sampler's network, as in the :class:`~adamae.models.Pretrainer` it comes from.
+        sampler_depth: Its blocks.
+        sampler_dim: Its width; None is the encoder's.
 
     Raises:
-        UserError: If sizes do not divide, or ``position_embedding`` is unknown.
+        UserError: If sizes do not divide, or ``position_embedding`` or ``token_selection`` is unknown.
     """
 
     def __init__(
@@ -70,6 +79,11 @@ class Classifier(Encoder):
         imagenet_default_mean_and_std: bool = True,
         position_embedding: Positions = "fixed",
         cls_token: bool = False,
+        token_selection: str = "none",
+        keep_ratio: float = 0.6,
+        sampler_network: Network = "mha",
+        sampler_depth: int = 1,
+        sampler_dim: int | None = None,
     ) -> None:
         check_heads("encoder", embed_dim, num_heads)
         height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
@@ -100,31 +114,60 @@ class Classifier(Encoder):
                 for parameter in head.parameters():
                     parameter.mul_(init_scale)
         self.blocks.apply(_initialise_normal)
+        self.token_choice = TokenChoice(
+            token_selection,
+            keep_ratio,
+            self.grid,
+            embed_dim,
+            mlp_ratio=mlp_ratio,
+            network=sampler_network,
+            depth=sampler_depth,
+            dim=sampler_dim,
+        )
+        adopt_reference_names(self)
 
     def forward(self, video: Tensor, seeds: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """Clips to logits.
 
         Args:
             video: Raw clips (B, T, H, W, C) uint8, or standardised ones (B, C, T, H, W) float.
-            seeds: (B,) integers that stochastic depth draws from; None draws them from torch's generator.
+            seeds: (B,) integers that stochastic depth and a random selection of tokens draw from; see :meth:`noise`
+                for None.
 
         Returns:
             (B, num_classes), or features (B, D) where there is no head.
         """
-        noise = SampleNoise.fresh(len(video), video.device) if seeds is None else SampleNoise(seeds)
-        return self.head(self.fc_dropout(self.pool(self.encode(video, noise))))
+        return self.head(self.fc_dropout(self.pool(self.encode(video, self.noise(video, seeds)))))
+
+    def noise(self, video: Tensor, seeds: Tensor | None = None) -> SampleNoise:
+        """What chance there is.
+
+        Without seeds, training draws from torch's generator. In evaluation a clip's own content is its seed, so that
+        its result depends on nothing else.
+        """
+        if seeds is not None:
+            return SampleNoise(seeds)
+        return SampleNoise.fresh(len(video), video.device) if self.training else SampleNoise(_fingerprint(video))
 
     def encode(self, video: Tensor, noise: SampleNoise) -> Tensor:
-        """Clips as in :meth:`forward` to encoded tokens (B, N, D)."""
+        """Clips as in :meth:`forward` to encoded tokens (B, N, D), or (B, K, D) of those that were chosen."""
         if video.dtype == torch.uint8:
             pixels = self.pixel_values(self.grid.patchify(video))
         else:
             pixels = self.grid.patchify(video.permute(0, 2, 3, 4, 1))
-        return super().forward(self.patch_embed(pixels), noise)
+        tokens = self.patch_embed.exact(pixels) if self.token_choice.exact_tokens else self.patch_embed(pixels)
+        # The blocks have the noise's first children.
+        return super().forward(tokens, noise, self.token_choice(tokens, noise.child(len(self.blocks))))
 
     def pool(self, tokens: Tensor) -> Tensor:
         """Encoded tokens (B, N, D) to one feature (B, D)."""
         return tokens[:, 0] if self.fc_norm is None else self.fc_norm(tokens.mean(dim=1))
+
+
+def _fingerprint(video: Tensor) -> Tensor:
+    """(B,) a number that a clip's values add up to, exactly and so on every device alike."""
+    whole = video if video.dtype == torch.uint8 else video.float().contiguous().view(torch.int32)
+    return whole.flatten(1).sum(dim=1, dtype=torch.int64) % 2**31
 
 
 def _initialise_normal(module: nn.Module) -> None:

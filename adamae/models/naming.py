@@ -15,6 +15,10 @@ REFERENCE_PREFIXES = (
     ("sampler.position", "encoder.pos_embed_probs"),
     ("sampler.network.", "encoder.get_token_probs."),
     ("sampler.reduce.", "encoder.reduce_token_probs."),
+    # A classifier that lets a learned sampler choose its tokens; its encoder's names have no prefix.
+    ("token_choice.sampler.position", "pos_embed_probs"),
+    ("token_choice.sampler.network.", "get_token_probs."),
+    ("token_choice.sampler.reduce.", "reduce_token_probs."),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from adamae.errors import UserError
 from adamae.grid import TokenGrid
@@ -38,7 +39,7 @@ def build_sampler(
     embed_dim: int,
     *,
     keep_ratio: float = 0.3,
-    **learned: object,
+    **learned: Any,
 ) -> Sampler:
     """The sampler that launch scripts call ``mask_type``.
 
@@ -56,7 +57,7 @@ def build_sampler(
     if mask_type not in SAMPLERS:
         raise UserError(f"mask_type = {mask_type!r}: expected one of {', '.join(SAMPLERS)}")
     if mask_type == "learnable":
-        sampler: Sampler = AdaptiveSampler(mask_ratio, grid.num_tokens, embed_dim, **learned)  # type: ignore[arg-type]
+        sampler: Sampler = AdaptiveSampler(mask_ratio, grid.num_tokens, embed_dim, **learned)
     elif mask_type == "motion":
         sampler = MotionSampler(mask_ratio, keep_ratio)
     else:

@@ -9,7 +9,7 @@ from adamae.errors import UserError
 from adamae.grid import TokenGrid
 from adamae.randomness import SampleNoise
 from adamae.samplers.sampler import Sampler
-from adamae.selection import count_visible
+from adamae.selection import count_visible, rank_tokens
 
 
 class MotionSampler(Sampler):
@@ -48,7 +48,7 @@ class MotionSampler(Sampler):
 
     def draw(self, tokens: Tensor, log_probs: Tensor | None, grid: TokenGrid, noise: SampleNoise) -> Tensor:
         """(B, V) indices, every subset of the kept tokens equally likely."""
-        kept = rank_by_motion(motion_scores(tokens, grid), count_kept(grid.num_tokens, self.keep_ratio))
+        kept = rank_tokens(motion_scores(tokens, grid), count_kept(grid.num_tokens, self.keep_ratio))
         order = noise.uniform(kept.shape[1]).argsort(dim=1, stable=True)
         return kept.gather(1, order[:, : self.num_visible(grid)])
 
@@ -56,14 +56,14 @@ class MotionSampler(Sampler):
         """(B, K - V) ascending indices: of the tokens that are not visible those that move most."""
         count = count_kept(grid.num_tokens, self.keep_ratio) - self.num_visible(grid)
         scores = motion_scores(tokens, grid).scatter(1, visible, -torch.inf)
-        return rank_by_motion(scores, count).sort(dim=1).values
+        return rank_tokens(scores, count).sort(dim=1).values
 
 
 @torch.no_grad()
 def motion_scores(tokens: Tensor, grid: TokenGrid) -> Tensor:
     """How much each token differs from the one at its place a tubelet earlier: the L2 norm of the difference.
 
-    A token of the first time has no earlier one and gets the score of its successor.
+    A token of the first time has no earlier one and gets the score of its successor, so ties are the rule.
 
     Args:
         tokens: (B, N, D) from the tokenizer, without positions. In half precision other tokens would win.
@@ -75,14 +75,6 @@ def motion_scores(tokens: Tensor, grid: TokenGrid) -> Tensor:
     tokens = tokens.to(torch.promote_types(tokens.dtype, torch.float32)).unflatten(1, (grid.t, -1))
     change = (tokens[:, 1:] - tokens[:, :-1]).norm(dim=-1)
     return torch.cat((change[:, :1], change), dim=1).flatten(1)
-
-
-def rank_by_motion(scores: Tensor, count: int) -> Tensor:
-    """(B, count) indices of the highest scores (B, N) from the highest on; of equal ones the lower index wins.
-
-    Ties are the rule, not the exception: a static clip has nothing else, and the first two times always tie.
-    """
-    return scores.argsort(dim=1, descending=True, stable=True)[:, :count]
 
 
 def count_kept(num_tokens: int, keep_ratio: float) -> int:

@@ -14,15 +14,15 @@ from adamae.grid import TokenGrid
 from adamae.layers.tokenizer import TubeletTokenizer
 from adamae.randomness import SampleNoise
 from adamae.samplers import MotionSampler, build_sampler
-from adamae.samplers.motion import count_kept, motion_scores, rank_by_motion
-from adamae.selection import TokenSelection, count_visible
+from adamae.samplers.motion import count_kept, motion_scores
+from adamae.selection import TokenSelection, count_visible, rank_tokens
 from tests.golden import mats
 
 NOTHING = torch.empty(0)
 
 
 def kept(tokens: Tensor, grid: TokenGrid, ratio: float) -> Tensor:
-    return rank_by_motion(motion_scores(tokens, grid), count_kept(grid.num_tokens, ratio)).sort(dim=1).values
+    return rank_tokens(motion_scores(tokens, grid), count_kept(grid.num_tokens, ratio)).sort(dim=1).values
 
 
 def select(tokens: Tensor, grid: TokenGrid, noise: SampleNoise | None = None) -> TokenSelection:
@@ -45,7 +45,7 @@ def test_scores_order_and_choice_on_made_up_tokens() -> None:
     golden = mats.GOLDEN["B_embedding_case"]
     scores = motion_scores(tokens, grid)
     torch.testing.assert_close(scores, torch.tensor(golden["importance"]), atol=1e-6, rtol=0)
-    assert rank_by_motion(scores, 48).tolist() == golden["order_desc_stable"]
+    assert rank_tokens(scores, 48).tolist() == golden["order_desc_stable"]
     selection = select(tokens, grid)
     assert selection.visible.tolist() == golden["visible"]
     assert selection.target.tolist() == golden["targets"]
@@ -72,12 +72,12 @@ def test_scores_and_sets_of_videos(case: str) -> None:
     assert float(scores.sum()) == pytest.approx(golden["importance_sum"], abs=1e-2)
     assert float(scores.max()) == pytest.approx(golden["importance_max"], abs=2e-5)
     assert int(scores.argmax()) == golden["argmax"]
-    assert rank_by_motion(scores, 20)[0].tolist() == golden["rank_order_first20"]
+    assert rank_tokens(scores, 20)[0].tolist() == golden["rank_order_first20"]
     chosen = kept(tokens, grid, 0.3)
     assert chosen[0].tolist() == golden["selected_sorted"]
     area = grid.h * grid.w
     assert (chosen[0] // area).bincount(minlength=grid.t).tolist() == golden["selected_count_per_time"]
-    assert float(scores.gather(1, rank_by_motion(scores, chosen.shape[1]))[0, -1]) == pytest.approx(
+    assert float(scores.gather(1, rank_tokens(scores, chosen.shape[1]))[0, -1]) == pytest.approx(
         golden["kth_value"], abs=1e-5
     )
     for_tuning = kept(tokens, grid, 0.6)[0]
@@ -159,7 +159,7 @@ def test_half_precision_around_it_does_not_change_the_choice() -> None:
 
 def test_a_prescribed_choice_leaves_the_most_moving_others_to_predict() -> None:
     tokens, grid = mats.embeddings()
-    best = rank_by_motion(motion_scores(tokens, grid), 14)
+    best = rank_tokens(motion_scores(tokens, grid), 14)
     visible = best[:, :4]
     selection = MotionSampler(0.9, 0.3)(tokens, NOTHING, grid, SampleNoise(torch.arange(2)), visible)
     assert torch.equal(selection.visible, visible.sort(dim=1).values)

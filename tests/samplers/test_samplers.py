@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import permutations
+from typing import Any
 
 import pytest
 import torch
@@ -110,7 +111,7 @@ def test_the_draw_is_without_replacement_from_the_stated_distribution() -> None:
 @pytest.mark.parametrize(
     "options", [{}, {"network": "mlp"}, {"depth": 2}, {"dim": 8}, {"network": "mlp", "dim": 8, "depth": 2}]
 )
-def test_every_network_gives_a_distribution_and_gradients(options: dict[str, object]) -> None:
+def test_every_network_gives_a_distribution_and_gradients(options: dict[str, Any]) -> None:
     grid = TokenGrid.of(4, 8, 8, 2, 4)
     sampler = build_sampler("learnable", 0.5, grid, 16, **options)
     tokens = torch.randn(2, grid.num_tokens, 16, requires_grad=True)
