@@ -8,6 +8,8 @@ something never waits for the GPU.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import re
 import threading
@@ -19,6 +21,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 from adamae.errors import UserError
 
@@ -26,6 +29,9 @@ T = TypeVar("T")
 
 # Slurm numbers the batch script and interactive shells from here on; neither is one of several tasks.
 _FIRST_SPECIAL_SLURM_STEP = 0xFFFFFFF0
+
+# How long one process may keep the others waiting once the run goes: a large checkpoint on a slow disk takes minutes.
+_PATIENCE = timedelta(minutes=30)
 
 
 @dataclass(frozen=True)
@@ -170,9 +176,15 @@ class World:
         return answer
 
     def close(self) -> None:
-        """Leave together: a process that tears its group down while others still talk makes them fail."""
+        """Leave together. Close engines first.
+
+        A process that tears its group down while others still talk makes them fail. And a group that outlives the
+        interpreter, because something refers to it, aborts the process: gloo's threads still hold tensors then.
+        """
         if dist.is_initialized():
+            gc.collect()
             self.barrier()
+            self._hosts = None
             dist.destroy_process_group()
 
 
@@ -194,16 +206,17 @@ def start(device: str = "auto", *, timeout_seconds: float = 120.0, group_of_one:
     _export(launch)
     limit = timedelta(seconds=timeout_seconds)
     try:
-        if launch.size == 1:
-            dist.init_process_group(_backend(place), store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
-        else:
-            dist.init_process_group(_backend(place), rank=launch.rank, world_size=launch.size, timeout=limit)
+        store = _meet(launch, limit)
+        backend = "nccl" if place.type == "cuda" else "gloo"
+        dist.init_process_group(backend, store=store, rank=launch.rank, world_size=launch.size, timeout=_PATIENCE)
     except (RuntimeError, ValueError) as error:
         address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         raise UserError(
             f"rank {launch.rank} of {launch.size} found no others at {address}: {_first_line(error)}"
         ) from error
-    hosts = dist.new_group(backend="gloo") if place.type == "cuda" else dist.group.WORLD
+    # None stands for the default group: to refer to it would keep it alive beyond its end.
+    hosts = dist.new_group(backend="gloo", timeout=_PATIENCE) if place.type == "cuda" else None
+    atexit.register(_leave_alone)
     world = World(launch.rank, launch.size, place, hosts)
     _preflight(world, limit)
     return world
@@ -223,8 +236,12 @@ def _choose_device(name: str, local_rank: int) -> torch.device:
     return torch.device("cuda", index)
 
 
-def _backend(device: torch.device) -> str:
-    return "nccl" if device.type == "cuda" else "gloo"
+def _meet(launch: Launch, limit: timedelta) -> Any:
+    """Wait until every process has come to the address that the launcher named; one alone needs none."""
+    if launch.size == 1:
+        return dist.HashStore()  # type: ignore[attr-defined]
+    store, *_ = next(rendezvous("env://", launch.rank, launch.size, timeout=limit))
+    return store
 
 
 def _export(launch: Launch) -> None:
@@ -268,6 +285,16 @@ def _check_gpus(world: World, limit: timedelta) -> None:
             f"rank {world.rank}: the GPUs did not reach each other within {limit} (NCCL); "
             "NCCL_DEBUG=INFO tells more, NCCL_SOCKET_IFNAME names the network to use"
         )
+
+
+def _leave_alone() -> None:
+    """What :meth:`World.close` does, for a process that ends by an error: without waiting for the others.
+
+    NCCL's groups may wait for them all the same, and do not abort: they are left to the system.
+    """
+    if dist.is_initialized() and dist.get_backend() == "gloo":
+        gc.collect()
+        dist.destroy_process_group()
 
 
 def _first_line(error: BaseException) -> str:

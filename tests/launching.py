@@ -12,8 +12,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def launch(arguments: Sequence[str | Path], size: int, timeout: float = 240) -> list[str]:
-    """Run ``python ARGUMENTS`` in ``size`` processes that find each other; return what each wrote to stdout."""
+def launch(arguments: Sequence[str | Path], size: int, timeout: float = 240, code: int = 0) -> list[str]:
+    """Run ``python ARGUMENTS`` in ``size`` processes that find each other and end with ``code``.
+
+    Returns:
+        What each wrote to stdout.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -36,5 +40,5 @@ def launch(arguments: Sequence[str | Path], size: int, timeout: float = 240) -> 
         for process in processes:
             process.kill()
     for process, (_, errors) in zip(processes, ended, strict=True):
-        assert process.returncode == 0, errors[-4000:]
+        assert process.returncode == code, errors[-4000:]
     return [output for output, _ in ended]

@@ -126,6 +126,32 @@ def test_two_processes_talk() -> None:
     assert [json.loads(text) for text in texts] == [expected, expected]
 
 
+FAIL = """
+import sys
+from adamae import distributed
+from adamae.errors import UserError
+from tests.training.toy import build, losses
+
+def work():
+    world = distributed.start("cpu", timeout_seconds=60)
+    losses(build("plain", world), world, range(2))
+    def fail():
+        raise UserError("the disk is full")
+    world.on_main(fail)
+
+try:
+    work()
+except UserError as error:
+    print(error)
+    sys.exit(2)
+"""
+
+
+@pytest.mark.slow
+def test_an_error_of_one_process_ends_all_in_order() -> None:
+    assert launch(["-c", FAIL], size=2, code=2) == ["the disk is full\n"] * 2
+
+
 @pytest.mark.slow
 def test_a_missing_process_is_a_message_and_not_silence() -> None:
     script = "from adamae import distributed; distributed.start('cpu', timeout_seconds=2)"

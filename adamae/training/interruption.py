@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
@@ -10,13 +11,15 @@ from typing import Any
 from adamae.distributed import World
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+# Launchers pass on what the terminal or Slurm has already sent to everybody; only what comes later is meant anew.
+_ECHO_SECONDS = 1.0
 
 
 class Interruption:
     """Remembers a signal and lets all ranks leave at the same step.
 
     A context manager for the main thread. Asked once per step, it answers with the votes cast at the step before, so
-    no rank waits for another. A second signal of the same kind acts as it does elsewhere: Ctrl-C twice ends at once.
+    no rank waits for another. Signals that follow change nothing, but a second Ctrl-C ends the process at once.
 
     Args:
         world: The processes that must agree.
@@ -25,6 +28,7 @@ class Interruption:
     def __init__(self, world: World) -> None:
         self._world = world
         self._received = 0
+        self._when = 0.0
         self._previous: dict[int, Any] = {}
         self._answer: Callable[[], bool] | None = None
 
@@ -43,8 +47,10 @@ class Interruption:
             self._answer()
 
     def _receive(self, number: int, _: FrameType | None) -> None:
-        self._received = number
-        signal.signal(number, self._previous[number])
+        if not self._received:
+            self._received, self._when = number, time.monotonic()
+        elif number == signal.SIGINT and time.monotonic() - self._when > _ECHO_SECONDS:
+            raise KeyboardInterrupt
 
     @property
     def name(self) -> str:

@@ -94,7 +94,8 @@ class PlainEngine:
             self._guard.load(training_state["guard"])
 
     def close(self) -> None:
-        """Nothing here outlives the engine."""
+        """Let go of DDP, which holds the process group."""
+        del self._forward
 
 
 def _replicate(module: nn.Module) -> DistributedDataParallel:

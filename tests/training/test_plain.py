@@ -118,6 +118,25 @@ def test_unknown_precision() -> None:
         PlainEngine(model, objective, build_optimizer(parameter_groups(model, 0.0)), world=WORLD, precision="int8")
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_nothing_in_a_step_waits_for_the_gpu(precision: str) -> None:
+    device = torch.device("cuda", 0)
+    model = Toy().to(device)
+    optimizer = build_optimizer(parameter_groups(model, 0.05))
+    engine = PlainEngine(
+        model, objective, optimizer, world=World(device=device), precision=precision, clip_grad=1.0, accumulation=2
+    )
+    batches = [[{k: v.to(device) for k, v in batch.items()} for batch in micro_batches(s, 2, WORLD)] for s in range(3)]
+    engine.step(batches[0], 1e-2, 0.05)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        reports = [engine.step(step, 1e-2, 0.05) for step in batches[1:]]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert [report["skipped"].item() for report in reports] == [0, 0]
+
+
 @pytest.mark.slow
 def test_compiled_steps_equal_the_others() -> None:
     model = Toy()
