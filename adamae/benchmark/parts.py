@@ -24,7 +24,7 @@ def step_parts(model: Pretrainer, clips: Tensor, precision: torch.dtype) -> dict
     noise = SampleNoise(torch.arange(len(clips), device=clips.device))
     autocast = torch.autocast(clips.device.type, precision, enabled=precision != torch.float32)
     with torch.no_grad(), autocast:
-        pixels = model.pixels(clips)
+        pixels, _ = model.frame_choice.shorten(model.pixels(clips), model.encoder.patch_embed.exact, noise, True)
         tokens = model.encoder.patch_embed(pixels)
         selection = model.sampler(tokens, pixels, model.grid, noise)
         latent = model.encoder(tokens, noise, selection.visible)

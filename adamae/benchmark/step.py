@@ -110,7 +110,7 @@ def benchmark_step(
     if not isinstance(built, Pretrainer):
         raise UserError(f"{model} is no pre-train model: expected one of those that `adamae pretrain` takes")
     built = built.to(where).train()
-    frames, height, width = built.grid.clip_shape
+    frames, height, width = built.frame_choice.candidates.clip_shape
     channels = built.pixel_values.mean.numel()
     clips = torch.randint(0, 256, (batch_size, frames, height, width, channels), dtype=torch.uint8, device=where)
     forward: Callable[[Tensor], Any] = torch.compile(built) if compile_model else built

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from adamae.grid import TokenGrid
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 INCEPTION_MEAN = INCEPTION_STD = (0.5, 0.5, 0.5)
@@ -45,3 +47,20 @@ class PixelNormalisation(nn.Module):
 
     def _per_channel(self, pixels: Tensor) -> Tensor:
         return pixels.reshape(*pixels.shape[:-1], -1, self.mean.numel())
+
+
+def frames_in(video: Tensor) -> int:
+    """Frames of raw clips (B, T, H, W, C) uint8, or standardised ones (B, C, T, H, W) float."""
+    return video.shape[1 if video.dtype == torch.uint8 else 2]
+
+
+def cut_pixels(video: Tensor, grid: TokenGrid, pixel_values: PixelNormalisation) -> Tensor:
+    """Clips of either kind to the standardised pixels (B, N, P) of their tokens.
+
+    Raises:
+        UserError: If the clips' shape is not the grid's.
+    """
+    if video.dtype == torch.uint8:
+        # Bytes are moved into place first: a quarter of the memory traffic.
+        return pixel_values(grid.patchify(video))
+    return grid.patchify(video.permute(0, 2, 3, 4, 1))

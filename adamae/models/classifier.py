@@ -7,12 +7,13 @@ from torch import Tensor, nn
 
 from adamae.grid import TokenGrid
 from adamae.layers.block import LayerNorm
-from adamae.layers.pixels import PixelNormalisation
+from adamae.layers.pixels import PixelNormalisation, cut_pixels, frames_in
 from adamae.models.encoder import Encoder, Positions
 from adamae.models.naming import adopt_reference_names
 from adamae.models.pretrainer import check_heads
 from adamae.randomness import SampleNoise
 from adamae.samplers.adaptive import Network
+from adamae.samplers.frame_choice import FrameChoice
 from adamae.samplers.token_choice import TokenChoice
 
 
@@ -50,6 +51,10 @@ class Classifier(Encoder):
         sampler_network: The learned sampler's network, as in the :class:`~adamae.models.Pretrainer` it comes from.
         sampler_depth: Its blocks.
         sampler_dim: Its width; None is the encoder's.
+        candidate_frames: Take clips of so many frames and look at those ``num_frames`` on which most happens; None
+            looks at all. Clips of ``num_frames`` are taken as they are.
+        frame_keep_ratio: Share of the candidates' tokens that is counted for that.
+        frame_choice: "draw" by the counts, take the "top", or "auto": the one in training, the other in evaluation.
 
     Raises:
         UserError: If sizes do not divide, or ``position_embedding`` or ``token_selection`` is unknown.
@@ -84,6 +89,9 @@ class Classifier(Encoder):
         sampler_network: Network = "mha",
         sampler_depth: int = 1,
         sampler_dim: int | None = None,
+        candidate_frames: int | None = None,
+        frame_keep_ratio: float = 0.3,
+        frame_choice: str = "auto",
     ) -> None:
         check_heads("encoder", embed_dim, num_heads)
         height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
@@ -114,6 +122,7 @@ class Classifier(Encoder):
                 for parameter in head.parameters():
                     parameter.mul_(init_scale)
         self.blocks.apply(_initialise_normal)
+        self.frame_choice = FrameChoice(self.grid, candidate_frames, frame_keep_ratio, frame_choice)
         self.token_choice = TokenChoice(
             token_selection,
             keep_ratio,
@@ -151,13 +160,12 @@ class Classifier(Encoder):
 
     def encode(self, video: Tensor, noise: SampleNoise) -> Tensor:
         """Clips as in :meth:`forward` to encoded tokens (B, N, D), or (B, K, D) of those that were chosen."""
-        if video.dtype == torch.uint8:
-            pixels = self.pixel_values(self.grid.patchify(video))
-        else:
-            pixels = self.grid.patchify(video.permute(0, 2, 3, 4, 1))
-        tokens = self.patch_embed.exact(pixels) if self.token_choice.exact_tokens else self.patch_embed(pixels)
         # The blocks have the noise's first children.
-        return super().forward(tokens, noise, self.token_choice(tokens, noise.child(len(self.blocks))))
+        tokens_noise, frames_noise = (noise.child(len(self.blocks) + number) for number in (0, 1))
+        pixels = cut_pixels(video, self.frame_choice.grid_of(frames_in(video)), self.pixel_values)
+        pixels, _ = self.frame_choice.shorten(pixels, self.patch_embed.exact, frames_noise, self.training)
+        tokens = self.patch_embed.exact(pixels) if self.token_choice.exact_tokens else self.patch_embed(pixels)
+        return super().forward(tokens, noise, self.token_choice(tokens, tokens_noise))
 
     def pool(self, tokens: Tensor) -> Tensor:
         """Encoded tokens (B, N, D) to one feature (B, D)."""

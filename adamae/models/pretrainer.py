@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from adamae.errors import UserError
 from adamae.grid import TokenGrid
-from adamae.layers.pixels import PixelNormalisation
+from adamae.layers.pixels import PixelNormalisation, cut_pixels, frames_in
 from adamae.losses.reconstruction import Metric, reconstruction_target, token_error, trivial_error
 from adamae.losses.sampling import Reduction, entropy, sampling_loss
 from adamae.models.decoder import Decoder
@@ -19,6 +19,7 @@ from adamae.models.encoder import Encoder
 from adamae.models.naming import adopt_reference_names
 from adamae.randomness import SampleNoise
 from adamae.samplers import AdaptiveSampler, build_sampler
+from adamae.samplers.frame_choice import FrameChoice
 from adamae.selection import TokenSelection, gather_tokens
 
 
@@ -31,12 +32,14 @@ class PretrainOutput:
         selection: Which tokens were visible, which were targets, and the log-probabilities of all.
         token_error: (B, M) reconstruction error of each target token.
         losses: 0-dim tensors: "loss" is what to minimise, "reconstruction" and "sampling" its parts.
+        frames: (B, T) which frames of the clips were looked at; None for all.
     """
 
     prediction: Tensor
     selection: TokenSelection
     token_error: Tensor
     losses: dict[str, Tensor]
+    frames: Tensor | None = None
 
 
 class Pretrainer(nn.Module):
@@ -74,6 +77,10 @@ class Pretrainer(nn.Module):
         sampling_reduction: "mean" (published code) or "sum" (paper) over the target tokens.
         sampling_advantage: Reward by the error over the clip's mean (not in the paper).
         sampling_entropy_weight: Reward for entropy (not in the paper).
+        candidate_frames: Take clips of so many frames and look at those ``num_frames`` on which most happens; None
+            looks at all. Clips of ``num_frames`` are taken as they are.
+        frame_keep_ratio: Share of the candidates' tokens that is counted for that.
+        frame_choice: "draw" by the counts, take the "top", or "auto": the one in training, the other in evaluation.
         detach_sampler_input: Keep the sampling loss out of the tokenizer (paper; the published code lets it in).
         imagenet_default_mean_and_std: Standardise pixels by ImageNet's statistics; else by 0.5 and 0.5.
 
@@ -115,12 +122,16 @@ class Pretrainer(nn.Module):
         sampling_entropy_weight: float = 0.0,
         detach_sampler_input: bool = True,
         imagenet_default_mean_and_std: bool = True,
+        candidate_frames: int | None = None,
+        frame_keep_ratio: float = 0.3,
+        frame_choice: str = "auto",
     ) -> None:
         super().__init__()
         check_heads("encoder", encoder_embed_dim, encoder_num_heads)
         check_heads("decoder", decoder_embed_dim, decoder_num_heads)
         height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
         self.grid = TokenGrid.of(num_frames, height, width, tubelet_size, patch_size)
+        self.frame_choice = FrameChoice(self.grid, candidate_frames, frame_keep_ratio, frame_choice)
         self.pixel_values = PixelNormalisation(in_chans, imagenet_default_mean_and_std)
         self.mask_token = nn.Parameter(torch.empty(1, 1, decoder_embed_dim))
         # Clipped at one deviation, as published: the values' own deviation is then about half of it.
@@ -186,8 +197,8 @@ class Pretrainer(nn.Module):
                 "top_tenth" (see :meth:`diagnosis`).
         """
         noise = SampleNoise.fresh(len(video), video.device) if seeds is None else SampleNoise(seeds)
-        pixels = self.pixels(video)
         tokenizer = self.encoder.patch_embed
+        pixels, frames = self.frame_choice.shorten(self.pixels(video), tokenizer.exact, noise.child(3), self.training)
         tokens = tokenizer.exact(pixels) if self.sampler.exact_tokens else tokenizer(pixels)
         selection = self.sampler(tokens, pixels, self.grid, noise.child(0), visible)
         latent = self.encoder(tokens, noise.child(1), selection.visible)
@@ -201,14 +212,11 @@ class Pretrainer(nn.Module):
             losses["sampling"] = sampling.detach()
         if diagnose:
             losses |= self.diagnosis(pixels, target, selection)
-        return PretrainOutput(prediction, selection, error, losses)
+        return PretrainOutput(prediction, selection, error, losses, frames)
 
     def pixels(self, video: Tensor) -> Tensor:
         """Clips as in :meth:`forward` to standardised tokens' pixels (B, N, P), cut once for all uses."""
-        if video.dtype == torch.uint8:
-            # Bytes are moved into place first: a quarter of the memory traffic.
-            return self.pixel_values(self.grid.patchify(video))
-        return self.grid.patchify(video.permute(0, 2, 3, 4, 1))
+        return cut_pixels(video, self.frame_choice.grid_of(frames_in(video)), self.pixel_values)
 
     def target(self, pixels: Tensor, selection: TokenSelection) -> Tensor:
         """(B, M, P) what the decoder should predict."""

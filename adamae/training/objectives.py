@@ -34,9 +34,16 @@ def pretrain_objective(model: nn.Module, batch: Batch, diagnose: bool) -> Losses
     output = pretrainer(batch["clip"], seeds=batch["seed"], diagnose=diagnose)
     losses = dict(output.losses)
     if diagnose and "moving" in batch:
-        hits, expected = count_hits(output.selection, batch["moving"], pretrainer.grid)
+        hits, expected = count_hits(output.selection, _looked_at(batch["moving"], output.frames), pretrainer.grid)
         losses["hit_rate"] = hits.sum() / expected.sum()
     return losses
+
+
+def _looked_at(moving: Tensor, frames: Tensor | None) -> Tensor:
+    """The ground truth (B, T', H, W) of the frames (B, T) that were looked at."""
+    if frames is None:
+        return moving
+    return moving.gather(1, frames[:, :, None, None].expand(-1, -1, *moving.shape[2:]))
 
 
 def count_hits(selection: TokenSelection, moving: Tensor, grid: TokenGrid) -> tuple[Tensor, Tensor]:

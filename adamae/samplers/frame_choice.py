@@ -1,0 +1,116 @@
+"""Information-intensive frames: of more frames than a clip has, those on which most happens (EVEREST)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from adamae.errors import UserError
+from adamae.grid import TokenGrid
+from adamae.randomness import SampleNoise
+from adamae.samplers.motion import check_time, checked_keep_ratio, count_kept, motion_scores
+from adamae.selection import rank_tokens
+
+FrameRule = Literal["auto", "draw", "top"]
+# Keeps a tubelet possible of which no token was counted, so that there are always enough to draw.
+_LEAST_COUNT = 1e-6
+
+
+class FrameChoice:
+    """Shortens candidate clips to the tubelets with most moving tokens.
+
+    The paper describes this and publishes no code. The candidates' tokens that move most are counted in each tubelet;
+    tubelets are drawn without replacement with probabilities in proportion to the counts, and keep their order.
+    Whatever is done with the shortened clip, it is scored anew.
+
+    Args:
+        grid: Tokens of the clip that is left.
+        candidate_frames: Frames of the clip that comes in; None or as many as are left: nothing is chosen.
+        keep_ratio: Share of the candidates' tokens that is counted.
+        rule: "draw" as described; "top" takes the tubelets with the highest counts, of equal ones the earlier; "auto"
+            draws in training and takes the top in evaluation.
+
+    Raises:
+        UserError: If candidates are too few, or do not divide into tubelets, or the rule is unknown.
+    """
+
+    def __init__(
+        self, grid: TokenGrid, candidate_frames: int | None, keep_ratio: float = 0.3, rule: str = "auto"
+    ) -> None:
+        if rule not in get_args(FrameRule):
+            raise UserError(f"frame_choice = {rule!r}: expected one of {', '.join(get_args(FrameRule))}")
+        frames, height, width = grid.clip_shape
+        candidate_frames = frames if candidate_frames is None else candidate_frames
+        if candidate_frames < frames or candidate_frames % grid.tubelet_size:
+            raise UserError(
+                f"{candidate_frames} frames to choose {frames} from: expected at least as many, and a multiple of "
+                f"tubelet_size = {grid.tubelet_size}"
+            )
+        self.grid = grid
+        self.candidates = TokenGrid.of(candidate_frames, height, width, grid.tubelet_size, grid.patch_size)
+        self.keep_ratio = checked_keep_ratio(keep_ratio)
+        self.rule = rule
+        if self.active:
+            check_time(self.candidates)
+
+    @property
+    def active(self) -> bool:
+        """Whether any frame is left out."""
+        return self.candidates != self.grid
+
+    def grid_of(self, num_frames: int) -> TokenGrid:
+        """The grid of a clip with so many frames: a clip that has its final length already is taken as it is."""
+        return self.candidates if num_frames == self.candidates.clip_shape[0] else self.grid
+
+    @torch.no_grad()
+    def choose(self, tokens: Tensor, noise: SampleNoise, training: bool) -> Tensor:
+        """Choose tubelets.
+
+        Args:
+            tokens: (B, N', D) of the candidates in full precision, without positions.
+            noise: What is drawn from.
+            training: What "auto" goes by.
+
+        Returns:
+            (B, t) int64 ascending.
+        """
+        keys = count_moving(tokens, self.candidates, self.keep_ratio).to(torch.float32)
+        if self.rule == "draw" or (self.rule == "auto" and training):
+            # The highest of log p + Gumbel noise are drawn one after another without replacement.
+            gumbel = -torch.log(-torch.log(noise.uniform(self.candidates.t)))
+            keys = torch.log(keys + _LEAST_COUNT) + gumbel
+        return rank_tokens(keys, self.grid.t).sort(dim=1).values
+
+    def shorten(
+        self, pixels: Tensor, tokenizer: Callable[[Tensor], Tensor], noise: SampleNoise, training: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Leave out what is not chosen.
+
+        Args:
+            pixels: (B, N', P) of candidates; (B, N, P) of clips that have their length already stay as they are.
+            tokenizer: From pixels to tokens, in full precision.
+            noise: What is drawn from.
+            training: What "auto" goes by.
+
+        Returns:
+            (B, N, P), and which frames of the candidates are left, (B, T) int64; None if nothing was left out.
+        """
+        if pixels.shape[1] == self.grid.num_tokens:
+            return pixels, None
+        with torch.no_grad():
+            chosen = self.choose(tokenizer(pixels), noise, training)
+        by_time = pixels.unflatten(1, (self.candidates.t, -1))
+        left = by_time.gather(1, chosen[:, :, None, None].expand(-1, -1, *by_time.shape[2:]))
+        within = torch.arange(self.grid.tubelet_size, device=chosen.device)
+        frames = chosen.unsqueeze(-1) * self.grid.tubelet_size + within
+        return left.flatten(1, 2), frames.flatten(1)
+
+
+def count_moving(tokens: Tensor, grid: TokenGrid, keep_ratio: float) -> Tensor:
+    """How many of the clip's tokens that move most each tubelet has: (B, N, D) to (B, t) int64."""
+    kept = rank_tokens(motion_scores(tokens, grid), count_kept(grid.num_tokens, keep_ratio))
+    counts = torch.zeros(len(tokens), grid.t, dtype=torch.int64, device=tokens.device)
+    return counts.scatter_add_(1, kept // (grid.h * grid.w), torch.ones_like(kept))
