@@ -17,6 +17,7 @@ _SHOWN = {
     "reconstruction": "reconstruction {:.4f}",
     "sampling": "sampling {:.3f}",
     "hit_rate": "hit rate {:.2f}",
+    "accuracy": "accuracy {:.2f}",
     "clips_per_second": "{:.1f} clips/s",
 }
 
@@ -36,7 +37,7 @@ class ProgressReport:
         self, total: int, done: int = 0, *, silent: bool = False, stream: TextIO | None = None, seconds: float = 10.0
     ) -> None:
         self._total = total
-        self._first = self._step = done
+        self._first = self._step = self._told = done
         self._silent = silent
         self._stream = stream or sys.stderr
         self._seconds = seconds
@@ -67,7 +68,7 @@ class ProgressReport:
         """Leave the terminal as it was."""
         if self._bar is not None:
             self._bar.stop()
-        elif not self._silent and self._step > self._first:
+        elif not self._silent and self._step > self._told:
             self._speak()
 
     def advance(self, step: int) -> None:
@@ -89,7 +90,7 @@ class ProgressReport:
         return "  ".join(text.format(value) for text, value in known if value is not None)
 
     def _speak(self) -> None:
-        self._spoke = time.monotonic()
+        self._spoke, self._told = time.monotonic(), self._step
         pace = (self._spoke - self._began) / max(self._step - self._first, 1)
         left = _clock(pace * (self._total - self._step))
         print(f"step {self._step}/{self._total}  {self._describe()}  {left} left", file=self._stream, flush=True)
