@@ -52,7 +52,7 @@ def run(words: Sequence[str]) -> int:
 
 def _finetune(parsed: Parsed[FinetuneOptions], world: World, command: str) -> Outcome:
     from adamae.checkpoints.store import CheckpointStore
-    from adamae.cli.finetune_assembly import build_parts
+    from adamae.cli.finetune_assembly import build_parts, check_same_network
     from adamae.cli.finetune_scoring import BestWeights, Scorer, record_of
     from adamae.training.averaging import WeightAverage
     from adamae.training.logbook import Logbook
@@ -65,6 +65,8 @@ def _finetune(parsed: Parsed[FinetuneOptions], world: World, command: str) -> Ou
     model, splits = parts.network.model, parts.splits
     store = CheckpointStore(output / "checkpoints", keep_last=options.run.keep_last)
     checkpoint = world.on_main(lambda: store.find(options.run.resume or "auto"))
+    if checkpoint is not None:
+        check_same_network(checkpoint, parts.network)
     # From here on files are written.
     logbook = world.on_main(lambda: Logbook(output, options.log.log_dir or output / "tensorboard"))
     if world.is_main:
@@ -80,7 +82,8 @@ def _finetune(parsed: Parsed[FinetuneOptions], world: World, command: str) -> Ou
     average = WeightAverage(model, decay, options.optimizer.model_ema_force_cpu)
     best = BestWeights(output / BEST, model, description, parts.plan.steps_per_epoch, world)
     scorer = Scorer(model, splits.val, parts.validation_views, options, world)
-    validation = Validation(scorer.figures, best.keep, average)
+    validates = not options.scoring.disable_eval_during_finetuning
+    validation = Validation(scorer.figures if validates else None, best.keep, average)
     outcome = train(
         engine=parts.engine,
         batches=parts.stream,
@@ -95,7 +98,7 @@ def _finetune(parsed: Parsed[FinetuneOptions], world: World, command: str) -> Ou
         description=description,
         max_bad_fraction=options.data.max_bad_fraction,
         max_skipped=options.log.max_skipped,
-        companions=(average,) if options.scoring.disable_eval_during_finetuning else (average, validation),
+        companions=(average, validation),
     )
     logbook.close()
     if world.is_main:

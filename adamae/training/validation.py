@@ -18,7 +18,7 @@ class Validation:
     one is the better. What happens to a run must not depend on where it paused, so a part of an epoch is not validated.
 
     Args:
-        measure: Scores the model as it is now. All ranks call it and get the same numbers.
+        measure: Scores the model as it is now. All ranks call it and get the same numbers. None: nothing is validated.
         keep: Called with (step, figures) while the model holds the best weights so far.
         average: Its weights are validated.
         figure: Name of the number that decides; the larger, the better.
@@ -29,7 +29,7 @@ class Validation:
 
     def __init__(
         self,
-        measure: Callable[[], Figures],
+        measure: Callable[[], Figures] | None,
         keep: Callable[[int, Figures], None],
         average: WeightAverage,
         figure: str = "val_top1",
@@ -47,6 +47,8 @@ class Validation:
 
     def after_epoch(self, epoch: int) -> Mapping[str, float]:
         """Validate; the figures go into the epoch's line of the log, with the best one so far."""
+        if self._measure is None:
+            return {}
         with self._average.applied():
             figures = dict(self._measure())
             if not self.best or figures[self._figure] > self.best[self._figure]:

@@ -227,6 +227,44 @@ def test_without_validation_the_last_weights_are_tested(
     assert "val_top1" not in log(tmp_path)[-1]
 
 
+def test_validation_and_average_may_be_switched_between_pauses(motion: Path, tmp_path: Path) -> None:
+    plain = [*SIZES, "--aa", "none", "--epochs", "1"]
+    assert finetune(motion, tmp_path, *plain, "--disable_eval_during_finetuning", "--max_steps", "2") == 0
+    assert finetune(motion, tmp_path, *plain, "--model_ema", "--drop_path", "0.3") == 0
+    assert log(tmp_path)[-1]["val_top5"] == 100.0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--encoder_depth 1", "is of another network (depth: 2 -> 1)"),
+        ("--num_frames 8", "is of another network (num_frames: 4 -> 8)"),
+        ("--data_path {other}", "was trained on other classes (left, right, up, ...)"),
+        ("--resume {pretrained}", "is no checkpoint of fine-tuning; --finetune starts from it"),
+    ],
+)
+def test_what_a_run_cannot_go_on_with(
+    whole: Path,
+    motion: Path,
+    pretrained: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: str,
+    message: str,
+) -> None:
+    other = tmp_path / "other"
+    for number, name in enumerate(("left", "right", "down")):
+        (other / name).mkdir(parents=True)
+        for video in list((motion / "train" / "left").glob("*.mp4"))[:4]:
+            (other / name / f"{number}{video.name}").symlink_to(video)
+    line = words.format(other=other, pretrained=pretrained).split()
+    assert finetune(motion, whole, *SIZES, *WHOLE, *line) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert "--resume none to begin anew" in told
+    assert told.count("\n") == 1
+
+
 def test_a_clip_unlike_the_checkpoint_s_is_said(
     motion: Path, pretrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

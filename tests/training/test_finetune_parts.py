@@ -97,3 +97,11 @@ def test_a_resumed_validation_knows_the_best() -> None:
     second.after_step(6)
     assert second.after_epoch(1)["best_val_top1"] == 50.0
     assert kept == []
+
+
+def test_without_a_measure_nothing_is_validated() -> None:
+    average = WeightAverage(nn.Linear(1, 1), None)
+    validation = Validation(None, lambda *_: None, average)
+    validation.after_step(3)
+    assert validation.after_epoch(0) == {}
+    assert validation.state() == {"best": {}}
