@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -12,11 +13,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
-from adamae.checkpoints.store import Checkpoint
+from adamae.checkpoints.store import Checkpoint, CheckpointStore
 from adamae.cli.main import main
 from adamae.options.pretrain import pretrain_parser
+from adamae.training.logbook import TIMING
 
 TINY = """--model adamae_tiny --encoder_embed_dim 16 --encoder_num_heads 2 --encoder_depth 1 --decoder_embed_dim 16
     --decoder_num_heads 2 --decoder_depth 1 --input_size 32 --patch_size 8 --num_frames 4 --sampling_rate 1
@@ -183,6 +186,46 @@ def test_a_signal_saves_and_the_exit_code_tells(videos: Path, tmp_path: Path, ro
     assert process.wait(60) == 128 + signal.SIGTERM
     assert "for SIGTERM; the same command goes on from there" in told
     assert (tmp_path / "checkpoints" / "latest").exists()
+
+
+@pytest.mark.slow
+def test_killed_twice_and_resumed_with_other_workers_equals_never_killed(
+    videos: Path, tmp_path: Path, root: Path
+) -> None:
+    """SIGKILL mid-epoch (an epoch is three steps, a checkpoint every two), each time with other loader workers."""
+    run = ("--epochs", "8", "--save_ckpt_steps", "2", "--lr", "0.05")
+    assert pretrain(videos, tmp_path / "whole", *run) == 0
+    output = tmp_path / "killed"
+    command = [sys.executable, "-m", "adamae", "pretrain", "--data_path", str(videos / "train.csv")]
+    for workers, enough in ((2, random.randint(3, 8)), (1, random.randint(12, 20))):
+        print("killed with", workers, "workers after", enough, "lines")
+        process = subprocess.Popen(
+            [*command, "--output_dir", str(output), *TINY, *run, "--num_workers", str(workers)],
+            cwd=root,
+            start_new_session=True,
+            stderr=subprocess.DEVNULL,
+        )
+        while process.poll() is None and count_lines(output) < enough:
+            time.sleep(0.002)
+        assert process.poll() is None, "the run was over before it could be killed"
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert pretrain(videos, output, *run) == 0
+    assert [untimed(line) for line in log(output)] == [untimed(line) for line in log(tmp_path / "whole")]
+    saved, expected = (CheckpointStore(each / "checkpoints").newest() for each in (output, tmp_path / "whole"))
+    assert saved is not None
+    assert expected is not None
+    weights = saved.weights()
+    assert all(torch.equal(weights[name], value) for name, value in expected.weights().items())
+
+
+def count_lines(output: Path) -> int:
+    file = output / "log.jsonl"
+    return file.read_text().count("\n") if file.exists() else 0
+
+
+def untimed(line: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in line.items() if name not in TIMING}
 
 
 def test_the_examples_of_the_help_parse() -> None:
