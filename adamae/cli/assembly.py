@@ -38,7 +38,7 @@ def open_dataset(data: DataOptions, clip: ClipOptions, seed: int = 0) -> ClipDat
     """
     return pretrain_dataset(
         load_annotations(data.source, data_root=data.data_root),
-        num_frames=clip.num_frames,
+        num_frames=clip.frames_read,
         sampling_rate=clip.sampling_rate,
         size=clip.input_size,
         frame_sampling=clip.frame_sampling,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from adamae.options.evaluation import EvaluateOptions, evaluate_parser
@@ -32,7 +33,15 @@ def run(words: Sequence[str]) -> int:
 
 def _evaluate(options: EvaluateOptions, world: World) -> str:
     from adamae.checkpoints.formats import open_checkpoint
-    from adamae.cli.viewing import choose_frames, choose_views, computing, describe_views, progress_bar, tell
+    from adamae.cli.viewing import (
+        choose_frames,
+        choose_selection,
+        choose_views,
+        computing,
+        describe_views,
+        progress_bar,
+        tell,
+    )
     from adamae.data.views import VideoViews
     from adamae.evaluation.labels import find_class_names, find_test_list, load_labelled, notes_on_labels, numbered
     from adamae.evaluation.metrics import measure_accuracy
@@ -42,8 +51,10 @@ def _evaluate(options: EvaluateOptions, world: World) -> str:
 
     file = open_checkpoint(options.network.checkpoint, options.network.model_key)
     clip = choose_frames(file, options.frames, options.views.frame_sampling)
+    chosen = choose_selection(file, clip.num_frames, options.selection)
+    seen, clip = clip.num_frames, replace(clip, num_frames=chosen.frames_read)
     plan = choose_views(clip, options.frames, options.views)
-    model, changes = build_classifier(file, num_frames=clip.num_frames, size=clip.size)
+    model, changes = build_classifier(file, num_frames=seen, size=clip.size, selection=chosen.arguments)
     count = file.architecture.classes
     known = find_class_names(count, source=options.source, given=options.data.classes, stored=file.class_names)
     source, notes = find_test_list(options.source)
@@ -55,6 +66,7 @@ def _evaluate(options: EvaluateOptions, world: World) -> str:
             f"{options.network.checkpoint}: {file.method}",
             *(f"note: {note}" for note in (*changes, *notes, *notes_on_labels(annotations, names))),
             f"{len(annotations)} videos of {annotations.source}: {describe_views(clip, plan)}",
+            *chosen.describe(seen),
         ],
     )
     dataset = VideoViews(annotations, plan, decoder=options.compute.decoder)
@@ -74,6 +86,7 @@ def _evaluate(options: EvaluateOptions, world: World) -> str:
         "step": file.step,
         "list": annotations.source,
         "clip": {name: value for name, value in vars(clip).items() if name != "guessed"},
+        "selection": chosen.arguments,
         "clips_per_video": plan.num_clips,
         "crops_per_clip": plan.num_crops,
         "short_side": plan.short_side,

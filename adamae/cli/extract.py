@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from adamae.options.evaluation import ExtractOptions, extract_parser
 
@@ -24,7 +25,7 @@ def _extract(options: ExtractOptions) -> None:
     from adamae import distributed
     from adamae.checkpoints.formats import open_checkpoint
     from adamae.cli.run_record import say
-    from adamae.cli.viewing import choose_frames, computing, progress_bar
+    from adamae.cli.viewing import choose_frames, choose_selection, computing, progress_bar
     from adamae.data.annotations import load_annotations
     from adamae.data.views import plan_test
     from adamae.evaluation.features import extract_windows
@@ -34,7 +35,9 @@ def _extract(options: ExtractOptions) -> None:
     file = open_checkpoint(options.network.checkpoint, options.network.model_key)
     # Windows are cut from the video's own time, whatever a classifier was trained on.
     clip = choose_frames(file, options.frames, "dense")
-    encoder, changes = build_encoder(file, num_frames=clip.num_frames, size=clip.size)
+    chosen = choose_selection(file, clip.num_frames, options.selection)
+    encoder, changes = build_encoder(file, num_frames=clip.num_frames, size=clip.size, selection=chosen.arguments)
+    seen, clip = clip.num_frames, replace(clip, num_frames=chosen.frames_read)
     annotations = load_annotations(options.data.data_path, data_root=options.data.data_root)
     world = distributed.start(options.compute.device)
     windows = Windows(clip.num_frames, clip.sampling_rate, options.features.window_step)
@@ -42,6 +45,7 @@ def _extract(options: ExtractOptions) -> None:
         f"{options.network.checkpoint}: {file.method}, features of {encoder.width} numbers",
         *(f"note: {note}" for note in changes),
         f"{len(annotations)} videos, windows of {clip.num_frames} frames at every {clip.sampling_rate}. frame",
+        *chosen.describe(seen),
     )
     settings = computing(options.compute, world)
     with progress_bar("extracting", world) as progress:
@@ -69,6 +73,7 @@ def _extract(options: ExtractOptions) -> None:
         "num_frames": clip.num_frames,
         "sampling_rate": clip.sampling_rate,
         "size": clip.size,
+        "selection": chosen.arguments,
     }
     write_features(options.features.out, found, about)
     say(*(f"no features: {video.path}: {video.reason}" for video in found.unread[:10]))

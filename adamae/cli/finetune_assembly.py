@@ -62,6 +62,7 @@ def build_network(options: FinetuneOptions, classes: tuple[str, ...]) -> Network
     given = options.model
     file = open_checkpoint(given.finetune, given.model_key) if given.finetune else None
     name, arguments = _sizes(options, file)
+    arguments |= _selection(options, file)
     # What is decoded has three colours; a kernel for others is made to fit.
     arguments |= {"num_classes": len(classes), "in_chans": 3}
     torch.manual_seed(options.run.seed)
@@ -73,6 +74,9 @@ def build_network(options: FinetuneOptions, classes: tuple[str, ...]) -> Network
         told = [f"weights: {load_weights(model, file)}"]
         constants = file.constants.as_card()
         told += _other_clips(file, options)
+    if model.token_choice.active:
+        kept, total = model.token_choice.num_kept, model.grid.num_tokens
+        told.append(f"tokens: {kept} of {total} are encoded, selection: {options.model.token_selection}")
     card = describe_network(model, arguments) | {"class_names": list(classes)}
     if constants:
         card["constants"] = {**constants, **card.get("constants", {})}
@@ -116,6 +120,21 @@ def _sizes(options: FinetuneOptions, file: CheckpointFile | None) -> tuple[str, 
         "imagenet_default_mean_and_std": given.imagenet_default_mean_and_std,
     }
     return name or _DEFAULT_MODEL, arguments
+
+
+def _selection(options: FinetuneOptions, file: CheckpointFile | None) -> dict[str, Any]:
+    """Arguments that say which tokens and frames are looked at."""
+    given, clip = options.model, options.clip
+    if given.token_selection == "adaptive" and file is None:
+        raise UserError("--token_selection adaptive needs a checkpoint with a learned sampler: --finetune is missing")
+    chosen = {
+        "token_selection": given.token_selection,
+        "keep_ratio": given.keep_ratio,
+        "candidate_frames": clip.frames_read if clip.frame_selection != "none" else None,
+        "frame_keep_ratio": clip.frame_keep_ratio,
+        "frame_choice": clip.frame_choice,
+    }
+    return chosen if file is None else {**chosen, **file.architecture.sampler_options()}
 
 
 def _other_clips(file: CheckpointFile, options: FinetuneOptions) -> list[str]:
@@ -177,7 +196,7 @@ def open_training(options: FinetuneOptions, splits: Splits) -> FinetuneDataset:
     )
     return finetune_dataset(
         splits.train,
-        num_frames=clip.num_frames,
+        num_frames=clip.frames_read,
         sampling_rate=clip.sampling_rate,
         augmentation=augmentation,
         frame_sampling=options.frame_sampling,

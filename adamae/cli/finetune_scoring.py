@@ -32,7 +32,7 @@ def plan_views(options: FinetuneOptions) -> tuple[ViewPlan, ViewPlan]:
         UserError: If there are no such views.
     """
     clip: dict[str, Any] = {
-        "num_frames": options.clip.num_frames,
+        "num_frames": options.clip.frames_read,
         "sampling_rate": options.clip.sampling_rate,
         "size": options.clip.input_size,
         "frame_sampling": options.frame_sampling,
@@ -134,6 +134,7 @@ def measured_by(options: FinetuneOptions, splits: Splits, plan: ViewPlan, which:
         "checkpoint": which,
         "list": splits.test.source,
         "clip": {**clip, "frame_sampling": options.frame_sampling},
+        "selection": {"token_selection": options.model.token_selection, "keep_ratio": options.model.keep_ratio},
         "clips_per_video": plan.num_clips,
         "crops_per_clip": plan.num_crops,
         "short_side": plan.short_side,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from adamae.errors import UserError
@@ -31,7 +32,7 @@ def run(words: Sequence[str]) -> int:
 def _predict(options: PredictOptions) -> tuple[list[dict[str, Any]], Sequence[Unscored]]:
     from adamae import distributed
     from adamae.checkpoints.formats import open_checkpoint
-    from adamae.cli.viewing import choose_frames, choose_views, computing, describe_views, tell
+    from adamae.cli.viewing import choose_frames, choose_selection, choose_views, computing, describe_views, tell
     from adamae.data.annotations import Annotations
     from adamae.data.views import VideoViews
     from adamae.evaluation.labels import find_class_names, numbered
@@ -40,12 +41,14 @@ def _predict(options: PredictOptions) -> tuple[list[dict[str, Any]], Sequence[Un
 
     file = open_checkpoint(options.network.checkpoint, options.network.model_key)
     clip = choose_frames(file, options.frames, options.views.frame_sampling)
+    chosen = choose_selection(file, clip.num_frames, options.selection)
+    seen, clip = clip.num_frames, replace(clip, num_frames=chosen.frames_read)
     plan = choose_views(clip, options.frames, options.views)
-    model, changes = build_classifier(file, num_frames=clip.num_frames, size=clip.size)
+    model, changes = build_classifier(file, num_frames=seen, size=clip.size, selection=chosen.arguments)
     count = file.architecture.classes
     names = find_class_names(count, given=options.data.classes, stored=file.class_names) or numbered(count)
     world = distributed.start(options.compute.device)
-    tell(world, [*(f"note: {note}" for note in changes), describe_views(clip, plan)])
+    tell(world, [*(f"note: {note}" for note in changes), describe_views(clip, plan), *chosen.describe(seen)])
     videos = options.data.videos
     dataset = VideoViews(Annotations.of(videos), plan, decoder=options.compute.decoder)
     # A few videos are not worth the start of a process.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from adamae.options.evaluation import ProbeOptions, probe_parser
@@ -28,7 +29,14 @@ def _probe(options: ProbeOptions) -> dict[str, Any]:
     from adamae import distributed
     from adamae.checkpoints.formats import open_checkpoint
     from adamae.cli.run_record import say
-    from adamae.cli.viewing import choose_frames, choose_views, computing, describe_views, progress_bar
+    from adamae.cli.viewing import (
+        choose_frames,
+        choose_selection,
+        choose_views,
+        computing,
+        describe_views,
+        progress_bar,
+    )
     from adamae.data.splits import load_splits
     from adamae.data.views import VideoViews
     from adamae.evaluation.features import affordable_tokens, extract_videos
@@ -37,12 +45,18 @@ def _probe(options: ProbeOptions) -> dict[str, Any]:
 
     file = open_checkpoint(options.network.checkpoint, options.network.model_key)
     clip = choose_frames(file, options.frames, options.views.frame_sampling)
+    chosen = choose_selection(file, clip.num_frames, options.selection)
+    seen, clip = clip.num_frames, replace(clip, num_frames=chosen.frames_read)
     plan = choose_views(clip, options.frames, options.views)
     splits = load_splits(options.source, eval_data_path=options.data.eval_data_path, data_root=options.data.data_root)
     probing = options.probing
     torch.manual_seed(probing.seed)
     encoder, changes = build_encoder(
-        file, num_frames=clip.num_frames, size=clip.size, random_weights=probing.random_weights
+        file,
+        num_frames=seen,
+        size=clip.size,
+        random_weights=probing.random_weights,
+        selection=chosen.arguments,
     )
     world = distributed.start(options.compute.device)
     say(
@@ -50,6 +64,7 @@ def _probe(options: ProbeOptions) -> dict[str, Any]:
         *(f"note: {note}" for note in (*changes, *splits.notes)),
         f"{len(splits.train)} training and {len(splits.test)} test videos of {splits.num_classes} classes: "
         f"{describe_views(clip, plan)}",
+        *chosen.describe(seen),
     )
     videos_held = len(splits.train) + len(splits.test)
     tokens = affordable_tokens(probing.probe_tokens, videos_held, plan.num_views, encoder.width)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from adamae.checkpoints.formats import CheckpointFile
@@ -12,10 +13,20 @@ from adamae.cli.run_record import say
 from adamae.data.views import ViewPlan, plan_test
 from adamae.distributed import World
 from adamae.evaluation.networks import ClipFacts, clip_facts
-from adamae.options.evaluation import ComputeOptions, FewViewOptions, FrameOptions, ViewOptions
-from adamae.options.groups import DataOptions
+from adamae.options.evaluation import (
+    ComputeOptions,
+    FewViewOptions,
+    FrameOptions,
+    SelectionOptions,
+    ViewOptions,
+)
+from adamae.options.groups import DataOptions, oversampled
 
 Progress = Callable[[int, int], None]
+# Arguments of a classifier's constructor that say what it looks at.
+_SELECTION = ("token_selection", "keep_ratio", "candidate_frames", "frame_keep_ratio", "frame_choice")
+_USUAL = {"token_selection": "none", "keep_ratio": 0.6}
+_FRAME_OVERSAMPLE = 1.5
 
 
 def choose_frames(file: CheckpointFile, frames: FrameOptions, frame_sampling: str | None = None) -> ClipFacts:
@@ -30,6 +41,49 @@ def choose_frames(file: CheckpointFile, frames: FrameOptions, frame_sampling: st
     given = {name: value for name, value in asked.items() if value is not None}
     facts = {**vars(trained), **given, "guessed": tuple(name for name in trained.guessed if name not in given)}
     return ClipFacts(**facts)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which tokens and frames of a clip are looked at.
+
+    Attributes:
+        arguments: Those of the network's constructor that say so.
+        frames_read: Frames of a clip as it leaves the video.
+    """
+
+    arguments: dict[str, Any]
+    frames_read: int
+
+    def describe(self, num_frames: int) -> list[str]:
+        """In words; no line where all is looked at."""
+        strategy, ratio = self.arguments["token_selection"], self.arguments["keep_ratio"]
+        lines = [] if strategy == "none" else [f"encodes {ratio:.0%} of the tokens, selection: {strategy}"]
+        if self.frames_read != num_frames:
+            lines.append(f"looks at {num_frames} of {self.frames_read} frames of a clip, those on which most moves")
+        return lines
+
+
+def choose_selection(file: CheckpointFile, num_frames: int, asked: SelectionOptions) -> Selection:
+    """What was asked for, else what a fine-tuned checkpoint was trained with, else all tokens of all frames.
+
+    Args:
+        file: The checkpoint.
+        num_frames: Frames that the network is to see.
+        asked: By the person.
+    """
+    a = file.architecture
+    trained = {name: a.given[name] for name in _SELECTION if name in a.given} if a.decoder is None else {}
+    if a.sampler and a.decoder is None:
+        trained = {"token_selection": "adaptive", **trained}
+    candidates = trained.pop("candidate_frames", None)
+    ratio = asked.frame_oversample or (candidates / a.frames if candidates else _FRAME_OVERSAMPLE)
+    selects = asked.frame_selection == "motion" or (asked.frame_selection == "auto" and candidates)
+    frames_read = oversampled(num_frames, ratio) if selects else num_frames
+    given = {name: getattr(asked, name, None) for name in _SELECTION}
+    arguments = {**_USUAL, **trained, **{name: value for name, value in given.items() if value not in (None, "auto")}}
+    arguments |= {"candidate_frames": frames_read if selects else None, **a.sampler_options()}
+    return Selection(arguments, frames_read)
 
 
 def choose_views(clip: ClipFacts, frames: FrameOptions, views: ViewOptions | FewViewOptions) -> ViewPlan:

@@ -83,10 +83,12 @@ def extract_windows(
         progress: Called with how many videos are done, and how many there are.
 
     Raises:
-        UserError: If the level is unknown, or not one video can be read.
+        UserError: If the level is unknown or needs tokens that are not encoded, or not one video can be read.
     """
     if level not in LEVELS:
         raise UserError(f"level is {level!r}, expected one of {', '.join(LEVELS)}")
+    if level != "window" and encoder.selects_tokens:
+        raise UserError(f"level is {level!r}, which needs every token; expected window, or token_selection none")
     encode, open_video = LEVELS[level](encoder), get_decoder(decoder)
     parts, unread = [], []
     for row in range(len(annotations)):
@@ -217,7 +219,13 @@ def affordable_tokens(asked: int, num_videos: int, num_views: int, width: int) -
 
 
 def _few_tokens(encoded: Tensor, encoder: FrozenEncoder, most: int) -> Tensor:
-    """(V, N, D) to (V * K, D): means over blocks of places, then of times, until ``most`` are left of a view."""
+    """(V, N, D) to (V * K, D): means over blocks of places, then of times, until ``most`` are left of a view.
+
+    Selected tokens lie in no blocks: means over neighbours in their order take their place.
+    """
+    if encoder.selects_tokens:
+        few = torch.nn.functional.adaptive_avg_pool1d(encoded.transpose(1, 2), min(most, encoded.shape[1]))
+        return few.transpose(1, 2).flatten(0, 1)
     grid = encoder.grid
     t, h, w = grid.t, grid.h, grid.w
     while t * h * w > most and max(h, w) > 1:

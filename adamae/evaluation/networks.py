@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from adamae.checkpoints.architecture import Architecture
@@ -13,7 +13,6 @@ from adamae.checkpoints.formats import CheckpointFile
 from adamae.checkpoints.loading import load_weights
 from adamae.errors import UserError
 from adamae.models import Classifier
-from adamae.randomness import SampleNoise
 
 # Arguments that pre-train models and classifiers share.
 _SHARED = (
@@ -65,7 +64,11 @@ def clip_facts(file: CheckpointFile) -> ClipFacts:
 
 
 def build_classifier(
-    file: CheckpointFile, *, num_frames: int | None = None, size: int | None = None
+    file: CheckpointFile,
+    *,
+    num_frames: int | None = None,
+    size: int | None = None,
+    selection: Mapping[str, Any] | None = None,
 ) -> tuple[Classifier, list[str]]:
     """The classifier of a fine-tuned checkpoint, with all its weights.
 
@@ -73,6 +76,7 @@ def build_classifier(
         file: The checkpoint.
         num_frames: Frames in a clip, where they are to be others than the checkpoint's.
         size: Pixels of a frame's side, likewise.
+        selection: Arguments of the network that say which tokens and frames it looks at; None: the checkpoint's.
 
     Returns:
         The network in evaluation mode, and what was changed on loading.
@@ -86,13 +90,13 @@ def build_classifier(
             f"{file.path}: is a pre-trained {file.method}, which has no classes; expected a fine-tuned checkpoint "
             "(`adamae finetune` makes one, `adamae probe` tells what the features are worth)"
         )
-    model = Classifier(**{**a.options(), **_clip_options(num_frames, size)})
+    model = Classifier(**{**a.options(), **_clip_options(num_frames, size), **(selection or {})})
     report = load_weights(model, file, complete=True)
     return model.eval(), _changes(report.resized, report.notes)
 
 
 class FrozenEncoder(nn.Module):
-    """The encoder of any checkpoint, over all tokens, without a gradient.
+    """The encoder of any checkpoint, without a gradient, over all tokens or those that its network selects.
 
     The feature of a clip is the mean over its tokens. Of a pre-trained checkpoint the tokens pass the encoder's last
     norm before the mean; of a fine-tuned one the mean passes ``fc_norm``, as before the head. A file that has neither
@@ -109,9 +113,13 @@ class FrozenEncoder(nn.Module):
         self.width = int(model.patch_embed.proj.weight.shape[0])
 
     def encode(self, clips: Tensor) -> Tensor:
-        """(B, T, H, W, C) uint8 to (B, t * h * w, D): encoded tokens."""
-        # Nothing is drawn from the noise in evaluation.
-        return self.model.encode(clips, SampleNoise(torch.zeros(len(clips), device=clips.device)))
+        """(B, T, H, W, C) uint8 to (B, t * h * w, D): encoded tokens; (B, K, D) where K of them are selected."""
+        return self.model.encode(clips, self.model.noise(clips))
+
+    @property
+    def selects_tokens(self) -> bool:
+        """Whether some tokens are left out."""
+        return self.model.token_choice.active
 
     def pool(self, encoded: Tensor) -> Tensor:
         """(..., N, D) encoded tokens to (..., D): the feature of what they show together."""
@@ -132,7 +140,12 @@ class FrozenEncoder(nn.Module):
 
 
 def build_encoder(
-    file: CheckpointFile, *, num_frames: int | None = None, size: int | None = None, random_weights: bool = False
+    file: CheckpointFile,
+    *,
+    num_frames: int | None = None,
+    size: int | None = None,
+    random_weights: bool = False,
+    selection: Mapping[str, Any] | None = None,
 ) -> tuple[FrozenEncoder, list[str]]:
     """The encoder of a pre-trained or fine-tuned checkpoint.
 
@@ -141,11 +154,12 @@ def build_encoder(
         num_frames: Frames in a clip, where they are to be others than the checkpoint's.
         size: Pixels of a frame's side, likewise.
         random_weights: Leave the checkpoint's weights out, so that one sees what they are worth.
+        selection: Arguments of the network that say which tokens and frames it looks at; None: all.
 
     Returns:
         The encoder, and what was changed on loading.
     """
-    arguments = {**_encoder_options(file.architecture), **_clip_options(num_frames, size)}
+    arguments = {**_encoder_options(file.architecture), **_clip_options(num_frames, size), **(selection or {})}
     model = Classifier(**arguments)
     if random_weights:
         return FrozenEncoder(model), ["the weights are random, as asked"]

@@ -87,6 +87,33 @@ class FrameOptions(OptionGroup):
 
 
 @dataclass(frozen=True)
+class SelectionOptions(OptionGroup):
+    """Which tokens and frames the network looks at; auto: as a fine-tuned checkpoint was trained, else at all."""
+
+    token_selection: Literal["auto", "none", "motion", "adaptive", "random"] = flag(
+        "auto",
+        "motion: tokens that move most; adaptive: those that the checkpoint's learned sampler prefers; random: any",
+    )
+    keep_ratio: float | None = flag(
+        None, "share of the tokens that is encoded; none: as the checkpoint was trained, else 0.6", above=0, most=1
+    )
+    frame_selection: Literal["auto", "none", "motion"] = flag(
+        "auto", "motion: read more frames than the network sees and choose those on which most moves"
+    )
+    frame_oversample: float | None = flag(
+        None,
+        "frames that are read, in multiples of --num_frames; none: as the checkpoint was trained, else 1.5",
+        least=1,
+    )
+    frame_keep_ratio: float | None = flag(
+        None, "share of the tokens that is counted for that; none: as the checkpoint was trained", above=0, most=1
+    )
+    frame_choice: Literal["auto", "draw", "top"] = flag(
+        "auto", "take the tubelets with the highest counts, as auto does too, or draw them by their counts"
+    )
+
+
+@dataclass(frozen=True)
 class ViewOptions(OptionGroup):
     """Clips in time by squares in space, whose scores are averaged."""
 
@@ -189,6 +216,7 @@ class EvaluateOptions:
     network: NetworkOptions
     data: LabelledListOptions
     frames: FrameOptions
+    selection: SelectionOptions
     views: ViewOptions
     compute: ComputeOptions
     output: ScoreOutputOptions
@@ -210,6 +238,7 @@ class PredictOptions:
     network: NetworkOptions
     data: VideosOptions
     frames: FrameOptions
+    selection: SelectionOptions
     views: ViewOptions
     compute: ComputeOptions
 
@@ -222,6 +251,7 @@ class ExtractOptions:
     data: PlainListOptions
     features: FeatureOptions
     frames: FrameOptions
+    selection: SelectionOptions
     compute: ComputeOptions
 
 
@@ -233,6 +263,7 @@ class ProbeOptions:
     data: ProbeDataOptions
     probing: ProbingOptions
     frames: FrameOptions
+    selection: SelectionOptions
     views: FewViewOptions
     compute: ComputeOptions
 

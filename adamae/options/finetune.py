@@ -63,6 +63,11 @@ class ClassifierOptions(OptionGroup):
     encoder_embed_dim: int | None = flag(None, "width; none: as --model", least=1)
     encoder_depth: int | None = flag(None, "blocks; none: as --model", least=1)
     encoder_num_heads: int | None = flag(None, "attention heads; none: as --model", least=1)
+    token_selection: Literal["none", "motion", "adaptive", "random"] = flag(
+        "none",
+        "encode a share of the tokens: those that move most, those that the sampler of --finetune prefers, or any",
+    )
+    keep_ratio: float = flag(0.6, "that share", above=0, most=1)
     drop: float = flag(0.0, "dropout after each attention projection and MLP", least=0, below=1)
     attn_drop_rate: float = flag(0.0, "dropout of the attention weights", least=0, below=1)
     drop_path: float = flag(0.1, "stochastic depth of the last block", least=0, below=1)

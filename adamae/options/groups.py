@@ -52,6 +52,11 @@ class DataOptions(OptionGroup):
         return self.data_path
 
 
+def oversampled(num_frames: int, ratio: float) -> int:
+    """Frames to choose ``num_frames`` from: so many times as many, rounded."""
+    return round(num_frames * ratio)
+
+
 @dataclass(frozen=True)
 class ClipOptions(OptionGroup):
     """What is cut from a video."""
@@ -63,6 +68,23 @@ class ClipOptions(OptionGroup):
     )
     input_size: int = flag(224, "height and width of a clip in pixels", least=1)
     flip: bool = flag(False, "mirror half of the clips (paper: Kinetics; its code: never)")
+    frame_selection: Literal["none", "motion"] = flag(
+        "none", "motion: read more frames than a clip has and look at those on which most moves, for uncurated video"
+    )
+    frame_oversample: float = flag(1.5, "motion: frames that are read, in multiples of --num_frames", least=1)
+    frame_keep_ratio: float = flag(
+        0.3, "motion: share of the tokens that is counted, those that move most", above=0, most=1
+    )
+    frame_choice: Literal["auto", "draw", "top"] = flag(
+        "auto", "motion: draw tubelets by their counts, or take the top; auto: draw in training, top in evaluation"
+    )
+
+    @property
+    def frames_read(self) -> int:
+        """Frames of a clip as it leaves the video."""
+        return (
+            self.num_frames if self.frame_selection == "none" else oversampled(self.num_frames, self.frame_oversample)
+        )
 
 
 @dataclass(frozen=True)

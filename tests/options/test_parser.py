@@ -72,7 +72,7 @@ def test_both_spellings_of_the_target_option() -> None:
         ("--sampler_dim wide", "--sampler_dim: got 'wide', expected a whole number at least 1, or none"),
         (
             "--mask_type tubes",
-            "--mask_type: got 'tubes', expected one of learnable, random, tube, frame; did you mean tube?",
+            "--mask_type: got 'tubes', expected one of learnable, random, tube, frame, motion; did you mean tube?",
         ),
         ("--lr", "--lr: expected one argument"),
         ("--opt_betas 0.9", "--opt_betas: expected 2 arguments"),
