@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from adamae.benchmark.arithmetic import compare_multiply_adds
 from adamae.benchmark.parts import step_parts
 from adamae.benchmark.timing import Timing, peak_memory, take_turns
 from adamae.errors import UserError
@@ -31,6 +32,8 @@ class StepReport:
         step: Forward, backward and optimiser of our step.
         clips_per_second: Of our step.
         peak_memory: Bytes: allocated on a GPU, resident in the process on a CPU.
+        multiply_adds: Of one clip's forward pass, and of others to compare; see
+            :func:`~adamae.benchmark.arithmetic.compare_multiply_adds`.
         parts: Seconds of each part alone, forward and backward.
         peer: The peer's step, if it was asked for.
     """
@@ -42,6 +45,7 @@ class StepReport:
     step: Timing
     clips_per_second: float
     peak_memory: int
+    multiply_adds: dict[str, int] = field(default_factory=dict)
     parts: dict[str, Timing] = field(default_factory=dict)
     peer: Timing | None = None
 
@@ -70,6 +74,8 @@ class StepReport:
             f"  {name:<24}{part.wall * 1e3:10.1f} ms   {part.wall / total:6.1%} of the parts"
             for name, part in self.parts.items()
         ]
+        lines.append("  multiply-adds of one clip, forward")
+        lines += [f"    {name:<32}{count / 1e9:8.2f} G" for name, count in self.multiply_adds.items()]
         if self.peer is not None:
             lines.append(
                 f"  Transformers VideoMAE, SDPA, tube {PEER_RATIO:.0%}: {self.peer.wall * 1e3:.1f} ms, "
@@ -130,6 +136,7 @@ def benchmark_step(
         step=timings["ours"],
         clips_per_second=batch_size / timings["ours"].wall,
         peak_memory=memory,
+        multiply_adds=compare_multiply_adds(model, **options),
         parts=take_turns(step_parts(built, clips, dtype), rounds, where),
         peer=timings.get("peer"),
     )

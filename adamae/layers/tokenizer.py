@@ -32,5 +32,8 @@ class TubeletTokenizer(nn.Module):
 
     def exact(self, pixels: Tensor) -> Tensor:
         """The same in the weights' own precision, also where autocast would compute in half."""
-        with torch.autocast(pixels.device.type, enabled=False):
+        device = pixels.device.type
+        if not torch.amp.is_autocast_available(device):
+            return self(pixels)
+        with torch.autocast(device, enabled=False):
             return self(pixels)

@@ -1,0 +1,82 @@
+"""How much a network computes: multiply-adds of a forward pass, counted and not timed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from adamae.errors import UserError
+from adamae.models import Classifier, Pretrainer, create_model
+
+THIS, TUBE = "this pre-training", "tube masks at 90 %"
+ALL_TOKENS, MOTION = "fine-tuning with all tokens", "fine-tuning with 60 % by motion"
+
+
+def compare_multiply_adds(name: str, **options: Any) -> dict[str, int]:
+    """What a pre-train model computes, beside tube masks and beside fine-tuning its encoder.
+
+    Args:
+        name: Of the pre-train model.
+        **options: Arguments of its constructor.
+
+    Returns:
+        Multiply-adds of one clip's forward pass: :data:`THIS`, :data:`TUBE`, :data:`ALL_TOKENS`, :data:`MOTION`; those
+        that this clip admits.
+    """
+    plain = {**options, "candidate_frames": None}
+    contenders: dict[str, Callable[[], Any]] = {
+        THIS: lambda: create_model(name, **options),
+        TUBE: lambda: create_model(name, **{**plain, "mask_type": "tube", "mask_ratio": 0.9}),
+        ALL_TOKENS: lambda: encoder_alone(create_model(name, **plain)),
+        MOTION: lambda: encoder_alone(create_model(name, **plain), token_selection="motion", keep_ratio=0.6),
+    }
+    counts = {}
+    for contender, build in contenders.items():
+        with torch.device("meta"):
+            try:
+                counts[contender] = count_multiply_adds(build())
+            except UserError:
+                # On a clip of few tokens there may be no such masks, and nothing that moves.
+                continue
+    return counts
+
+
+def encoder_alone(model: Any, **selection: Any) -> Classifier:
+    """A classifier without a head of the same sizes as a pre-train model's encoder."""
+    grid, first = model.grid, model.encoder.blocks[0]
+    frames, *size = grid.clip_shape
+    return Classifier(
+        img_size=tuple(size),
+        patch_size=grid.patch_size,
+        tubelet_size=grid.tubelet_size,
+        num_frames=frames,
+        in_chans=model.pixel_values.mean.numel(),
+        num_classes=0,
+        embed_dim=first.attn.qkv.in_features,
+        depth=len(model.encoder.blocks),
+        num_heads=first.attn.num_heads,
+        mlp_ratio=first.mlp.fc1.out_features / first.mlp.fc1.in_features,
+        **selection,
+    )
+
+
+def count_multiply_adds(model: Pretrainer | Classifier) -> int:
+    """Multiply-adds of the matrix products in one clip's forward pass.
+
+    The network runs as it is, on tensors without values: what is counted is what it does and not what a formula says.
+    Sums, norms and activations are left out, as in the papers' tables.
+
+    Args:
+        model: On the meta device (build it under ``torch.device("meta")``).
+    """
+    frames, height, width = model.frame_choice.candidates.clip_shape
+    channels = model.pixel_values.mean.numel()
+    clip = torch.empty(1, frames, height, width, channels, dtype=torch.uint8, device="meta")
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        model(clip, seeds=torch.empty(1, dtype=torch.int64, device="meta"))
+    # A multiply-add is two operations.
+    return counter.get_total_flops() // 2

@@ -1,0 +1,44 @@
+"""Counted multiply-adds are those of the cost model that reproduces the published figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from adamae.benchmark.arithmetic import ALL_TOKENS, MOTION, THIS, TUBE, compare_multiply_adds, count_multiply_adds
+from adamae.models import Classifier, Pretrainer
+from tests.golden import mats
+
+NAMES = {"ViT-S": "adamae_small", "ViT-B": "adamae_base", "ViT-L": "adamae_large"}
+
+
+@pytest.mark.parametrize("row", mats.GOLDEN["M_cost_model_GMAC"]["rows"], ids=lambda row: row["model"])
+def test_counts_are_the_tables(row: dict[str, Any]) -> None:
+    counts = compare_multiply_adds(NAMES[row["model"]], mask_type="motion", mask_ratio=0.9, keep_ratio=0.3)
+    columns = {TUBE: "videomae_pt", THIS: "ours_pt", ALL_TOKENS: "videomae_ft", MOTION: "ours_ft"}
+    for name, column in columns.items():
+        assert counts[name] / 1e9 == pytest.approx(row[column], rel=0.01)
+    assert 100 * (1 - counts[THIS] / counts[TUBE]) == pytest.approx(row["pt_saving"], abs=0.5)
+    assert 100 * (1 - counts[MOTION] / counts[ALL_TOKENS]) == pytest.approx(row["ft_saving"], abs=0.5)
+
+
+def test_candidate_frames_cost_their_tokenizer() -> None:
+    sizes: dict[str, Any] = {"img_size": 32, "num_frames": 8, "depth": 1, "embed_dim": 32, "num_heads": 2}
+    with torch.device("meta"):
+        plain, more = (count_multiply_adds(Classifier(**sizes, candidate_frames=frames)) for frames in (None, 12))
+    tokens = 6 * 2 * 2
+    assert more - plain == tokens * 32 * 2 * 16 * 16 * 3
+
+
+def test_a_clip_too_small_for_a_comparison_is_counted_nevertheless() -> None:
+    sizes: dict[str, Any] = {"img_size": 16, "num_frames": 4, "encoder_depth": 1, "decoder_depth": 1}
+    counts = compare_multiply_adds("adamae_tiny", mask_type="random", mask_ratio=0.5, **sizes)
+    assert counts.keys() == {THIS, ALL_TOKENS, MOTION}
+
+
+def test_the_model_is_not_changed() -> None:
+    with torch.device("meta"):
+        model = Pretrainer(img_size=32, num_frames=4, encoder_depth=1, decoder_depth=1, mask_ratio=0.5)
+        assert count_multiply_adds(model) == count_multiply_adds(model.eval()) > 0
