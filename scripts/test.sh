@@ -10,6 +10,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 bash scripts/install.sh
 bash scripts/lint.sh
+command -v chromedriver >/dev/null ||
+    echo "test: no Chromium found: the pages' tests are skipped (Debian: apt install chromium chromium-driver)" >&2
 selection=()
 if [ "${1:-}" = --fast ]; then
     selection=(-m "not slow")

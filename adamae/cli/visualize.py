@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from adamae.errors import UserError
 from adamae.options.visualize import VisualizeOptions, visualize_parser
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from adamae.cli.showing import Show
+    from adamae.visualize.footage import Footage
     from adamae.visualize.looks import Look, Variant
 
 # Ratios that a page offers besides the one asked for.
@@ -66,10 +68,9 @@ def _pictures(
     """All files of one video."""
     from adamae.cli.showing import describe_training
     from adamae.training.objectives import count_hits
-    from adamae.visualize.arrays import npz_bytes
-    from adamae.visualize.film import gif_bytes, mp4_bytes, side_by_side
+    from adamae.visualize.html import page_bytes
     from adamae.visualize.looks import look_at
-    from adamae.visualize.sheet import contact_sheet
+    from adamae.visualize.rows import notes_of, shared_scales
 
     footage = show.read(path)
 
@@ -85,16 +86,44 @@ def _pictures(
 
     looks = [look(variant) for variant in variants]
     notes = [f"{Path(path).name}, seen by {Path(options.network.checkpoint).name} ({describe_training(show.file)})"]
-    film = side_by_side(footage, looks, notes)
-    return {
-        f"{name}.png": _png(contact_sheet(footage, looks, options.pictures.columns, notes)),
-        f"{name}.gif": gif_bytes(film, footage.fps),
-        f"{name}.mp4": mp4_bytes(film, footage.fps),
-        f"{name}.npz": npz_bytes(footage, looks),
-    }
+    notes += notes_of(looks)
+    contents = _stills_and_films(footage, looks, options.pictures.columns, notes)
+    if options.pictures.html:
+        looks += [look(variant) for variant in _other_ratios(variants, show)]
+        contents["html"] = page_bytes(footage, looks, shared_scales(looks), notes)
+    return {f"{name}.{suffix}": content for suffix, content in contents.items()}
 
 
-def _png(image: Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, format="PNG", optimize=True)
-    return file.getvalue()
+def _stills_and_films(footage: Footage, looks: Sequence[Look], columns: int, notes: Sequence[str]) -> dict[str, bytes]:
+    """Contents of files by suffix."""
+    from adamae.visualize.arrays import npz_bytes
+    from adamae.visualize.film import gif_bytes, mp4_bytes, side_by_side
+    from adamae.visualize.rows import blocks_of, shared_scales
+    from adamae.visualize.sheet import contact_sheet, png_bytes
+
+    scales = shared_scales(looks)
+    blocks = blocks_of(footage, looks, scales)
+    film = side_by_side(footage, blocks, scales, notes)
+    sheet = contact_sheet(footage, blocks, scales, columns, notes)
+    # Each of them leaves Python for most of its time.
+    with ThreadPoolExecutor(2) as pool:
+        making = {
+            "png": pool.submit(png_bytes, sheet),
+            "gif": pool.submit(gif_bytes, film, footage.fps),
+            "mp4": pool.submit(mp4_bytes, film, footage.fps),
+            "npz": pool.submit(npz_bytes, footage, looks),
+        }
+        return {suffix: made.result() for suffix, made in making.items()}
+
+
+def _other_ratios(variants: Sequence[Variant], show: Show) -> list[Variant]:
+    """More ratios for a page's control, where only one was asked for and the sampler can draw them."""
+    from adamae.visualize.networks import sampler_of
+
+    more = []
+    for variant in variants if len({variant.mask_ratio for variant in variants}) == 1 else ():
+        for ratio in PAGE_RATIOS:
+            with suppress(UserError):
+                sampler_of(show.model, variant.mask_type, ratio)
+                more.append(replace(variant, mask_ratio=ratio))
+    return [variant for variant in more if variant not in variants]

@@ -18,7 +18,7 @@ def npz_bytes(footage: Footage, looks: Sequence[Look]) -> bytes:
     K variants, C clips of N = t * h * w tokens in raster order (time, rows, columns), F frames of S x S pixels.
 
     Returns:
-        A compressed ``.npz``: "video" (F, S, S, 3) uint8, "clip" and "position" (F,) where each frame is shown,
+        A ``.npz``: "video" (F, S, S, 3) uint8, "clip" and "position" (F,) where each frame is shown,
         "frame" (F,) its number in the file, "numbers" (C, T) the clips' frames, "grid" (t, h, w), "visible" (K, C, N)
         bool, "error" and "error_if_hidden" (K, C, N) float32 with NaN where there is none, "probability" (K, C, N)
         float32 over an even draw's, "prediction" (K, F, S, S, 3) uint8, "mask_type" (K,), "mask_ratio" (K,), "seed"
@@ -45,5 +45,5 @@ def npz_bytes(footage: Footage, looks: Sequence[Look]) -> bytes:
     if footage.moving is not None:
         arrays["moving"] = footage.moving.numpy()
     file = io.BytesIO()
-    np.savez_compressed(file, **arrays)
+    np.savez(file, **arrays)
     return file.getvalue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def broken(text: str, width: int, size: int) -> list[str]:
     return lines
 
 
-def legend(scales: list[Scale], notes: list[str], width: int, size: int = 12) -> Image.Image:
+def legend(scales: Sequence[Scale], notes: Sequence[str], width: int, size: int = 12) -> Image.Image:
     """The colour bars with their ends, and what a reader has to know, as wide as the picture above it."""
     pad, line = 8, size + 6
     places, x, y = [], pad, pad

@@ -86,15 +86,14 @@ def look_at(
     sampler = sampler_of(model, variant.mask_type, variant.mask_ratio)
     device = model.mask_token.device
     learned = variant.mask_type == "learnable"
-    parts, hidden, sums = [], [], _Sums()
+    parts, sums = [], _Sums()
     for begin in range(0, len(footage.cut.numbers), batch_size):
         some = slice(begin, begin + batch_size)
         clips = footage.clips(some).to(device)
-        seeds, others = (_seeds(footage.cut.stretch[some], variant.seed, repeat).to(device) for repeat in (0, 1))
-        visible = _draw(model, sampler, clips, seeds)
-        out = model(clips, visible=visible, seeds=seeds, diagnose=True)
+        seeds = _seeds(footage.cut.stretch[some], variant.seed).to(device)
+        out = model(clips, visible=_draw(model, sampler, clips, seeds), seeds=seeds, diagnose=True)
         # What the model's sampler thinks is no property of a draw that does not ask it.
-        selection = out.selection if learned else TokenSelection(visible, out.selection.target)
+        selection = out.selection if learned else TokenSelection(out.selection.visible, out.selection.target)
         cpu = [value.cpu() for value in (clips, out.prediction, out.token_error)]
         parts.append(
             draw_panels(
@@ -107,10 +106,6 @@ def look_at(
                 own_statistics=own_statistics,
             )
         )
-        again = model(clips, visible=_draw(model, sampler, clips, others), seeds=others)
-        second = torch.full(parts[-1].error.shape, torch.nan)
-        second.scatter_(1, again.selection.target.cpu(), again.token_error.float().cpu())
-        hidden.append(second.masked_fill(~parts[-1].visible, torch.nan))
         sums.add("trivial_error", out.losses["trivial"] * len(clips), len(clips))
         for name in ("entropy", "top_tenth") if learned else ():
             sums.add(name, out.losses[name] * len(clips), len(clips))
@@ -118,8 +113,9 @@ def look_at(
         if moving is not None and count_hits is not None:
             hits, expected = count_hits(_on_cpu(selection), moving, model.grid)
             sums.add("hit_rate", hits.sum(), float(expected.sum()))
-            sums.add("on_moving", hits.sum(), visible.numel())
-    panels, unseen = _joined(parts), torch.cat(hidden)
+            sums.add("on_moving", hits.sum(), selection.visible.numel())
+    panels = _joined(parts)
+    unseen = _errors_if_hidden(model, sampler, footage, variant.seed, panels.visible, batch_size)
     statistics = {
         "visible": float(panels.visible[0].sum()),
         "tokens": float(model.grid.num_tokens),
@@ -130,15 +126,36 @@ def look_at(
     return Look(variant, panels, unseen, statistics)
 
 
-def _draw(model: Pretrainer, sampler: Sampler, clips: Tensor, seeds: Tensor) -> Tensor:
-    """(B, V) what the model's forward pass would draw with these seeds, if this were its sampler."""
+def _errors_if_hidden(
+    model: Pretrainer, sampler: Sampler, footage: Footage, seed: int, visible: Tensor, batch_size: int
+) -> Tensor:
+    """(C, N) errors of visible tokens in another draw, where that hides them; NaN elsewhere.
+
+    One clip of each stretch is enough: the others show the same a frame later.
+    """
+    errors = torch.full(visible.shape, torch.nan)
+    _, first = np.unique(footage.cut.stretch, return_index=True)
+    for begin in range(0, len(first), batch_size):
+        some = first[begin : begin + batch_size]
+        clips = footage.frames[footage.cut.numbers[some]].to(model.mask_token.device)
+        seeds = _seeds(footage.cut.stretch[some], seed, repeat=1).to(clips.device)
+        out = model(clips, visible=_draw(model, sampler, clips, seeds), seeds=seeds)
+        found = torch.full((len(some), visible.shape[1]), torch.nan)
+        errors[some] = found.scatter(1, out.selection.target.cpu(), out.token_error.float().cpu())
+    return errors.masked_fill(~visible, torch.nan)
+
+
+def _draw(model: Pretrainer, sampler: Sampler, clips: Tensor, seeds: Tensor) -> Tensor | None:
+    """(B, V) what the model's forward pass would draw with these seeds, if this were its sampler; None if it is."""
+    if type(sampler) is type(model.sampler) and sampler.mask_ratio == model.sampler.mask_ratio:
+        return None
     pixels = model.pixels(clips)
     tokens = model.encoder.patch_embed(pixels)
     selection: TokenSelection = sampler(tokens, pixels, model.grid, SampleNoise(seeds).child(0))
     return selection.visible
 
 
-def _seeds(stretches: np.ndarray, seed: int, repeat: int) -> Tensor:
+def _seeds(stretches: np.ndarray, seed: int, repeat: int = 0) -> Tensor:
     # Clips of one stretch share their noise, so that a film of them does not flicker.
     return torch.tensor([sample_seed(seed, 0, int(stretch), repeat) for stretch in stretches])
 

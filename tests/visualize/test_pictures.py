@@ -12,9 +12,10 @@ from PIL import Image
 
 from adamae.visualize.colours import Scale, colour_table
 from adamae.visualize.film import gif_bytes, mp4_bytes, side_by_side
+from adamae.visualize.footage import Footage
 from adamae.visualize.looks import Look, Variant, look_at
 from adamae.visualize.panels import HIDDEN
-from adamae.visualize.rows import shared_scales, title_of
+from adamae.visualize.rows import Block, blocks_of, shared_scales, title_of
 from adamae.visualize.sheet import contact_sheet
 from tests.visualize.scenes import footage, tiny_model
 
@@ -23,6 +24,11 @@ from tests.visualize.scenes import footage, tiny_model
 def looks() -> list[Look]:
     model = tiny_model()
     return [look_at(model, footage(), Variant(mask_type, 0.5)) for mask_type in ("learnable", "random")]
+
+
+def drawn(looks: list[Look]) -> tuple[Footage, list[Block], tuple[Scale, Scale]]:
+    scales = shared_scales(looks)
+    return footage(), blocks_of(footage(), looks, scales), scales
 
 
 def test_a_scale_covers_all_and_tells_what_it_leaves_out() -> None:
@@ -52,7 +58,7 @@ def test_titles_tell_draws_apart_only_where_there_are_several() -> None:
 
 def test_the_film_shows_each_frame_at_its_time(looks: list[Look]) -> None:
     film = footage()
-    frames = side_by_side(film, looks, least_side=16)
+    frames = side_by_side(*drawn(looks), least_side=16)
     assert len(frames) == 10
     assert frames.shape[1] % 2 == frames.shape[2] % 2 == 0
     # The video is the first panel, 16 pixels wide behind a gap of four; visible tokens are the second.
@@ -64,13 +70,13 @@ def test_the_film_shows_each_frame_at_its_time(looks: list[Look]) -> None:
 
 
 def test_small_frames_are_enlarged_without_smoothing(looks: list[Look]) -> None:
-    frames = side_by_side(footage(), looks[:1], least_side=40)
+    frames = side_by_side(*drawn(looks[:1]), least_side=40)
     corner = frames[0, 22:25, 4:7]
     assert (corner == corner[0, 0]).all()
 
 
 def test_the_sheet_shows_the_first_and_the_last_frame(looks: list[Look]) -> None:
-    image = np.asarray(contact_sheet(footage(), looks, columns=3))
+    image = np.asarray(contact_sheet(*drawn(looks), columns=3))
     first, last = footage().frames[[0, 9]].numpy().repeat(7, axis=1).repeat(7, axis=2)
     width = image.shape[1]
     assert np.array_equal(image[26 : 26 + 112, width - 118 : width - 6], last)
@@ -79,7 +85,7 @@ def test_the_sheet_shows_the_first_and_the_last_frame(looks: list[Look]) -> None
 
 
 def test_films_keep_the_number_of_frames_and_the_pace(looks: list[Look]) -> None:
-    frames = side_by_side(footage(), looks, least_side=16)
+    frames = side_by_side(*drawn(looks), least_side=16)
     with Image.open(io.BytesIO(gif_bytes(frames, 30))) as gif:
         durations = []
         for number in range(gif.n_frames):

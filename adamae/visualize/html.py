@@ -1,0 +1,133 @@
+"""The page: one file in which a person can look around, without a server or a network."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from collections.abc import Iterable, Sequence
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from adamae.visualize.colours import Scale, colour_table
+from adamae.visualize.footage import Footage
+from adamae.visualize.looks import Look
+from adamae.visualize.panels import HIDDEN
+from adamae.visualize.rows import title_of
+
+# What pictures may take of a page, so that it stays below ten megabytes with everything else.
+PICTURE_BYTES = 6_000_000
+# WebP qualities to try, best first.
+LOSSLESS = 100
+_QUALITIES = (LOSSLESS, 90, 75, 60, 45, 30, 15)
+# Every how-manieth picture is tried.
+_TRIED = 24
+
+
+def page_bytes(footage: Footage, looks: Sequence[Look], scales: tuple[Scale, Scale], notes: Sequence[str]) -> bytes:
+    """The page of a video.
+
+    Args:
+        footage: The video.
+        looks: What the model made of it; those of one draw and several ratios are behind one control.
+        scales: Of probability and of error.
+        notes: What a reader has to know.
+
+    Returns:
+        HTML in UTF-8.
+    """
+    films = [footage.frames, *(footage.in_time(look.panels.prediction) for look in looks)]
+    quality = choose_quality(films)
+    grid = looks[0].panels.grid
+    video, *predictions = ([_webp(frame, quality) for frame in film.numpy()] for film in films)
+    data = {
+        "title": footage.name,
+        "notes": [
+            *notes,
+            "Error, visible if hidden: of the visible tokens, in a second draw that hides them. "
+            "Trivial predictor: a prediction that needs no network, on the hidden tokens.",
+            f"Pictures are compressed (WebP, {'without loss' if quality == LOSSLESS else f'quality {quality}'}); "
+            "the .npz file beside this page has every number.",
+        ],
+        "fps": footage.fps,
+        "size": footage.frames.shape[2],
+        "grid": [grid.t, grid.h, grid.w],
+        "patch": grid.patch_size,
+        "hidden": HIDDEN,
+        "plane": (footage.cut.clip * grid.t + footage.cut.position // grid.tubelet_size).tolist(),
+        "numbers": [footage.first + frame for frame in range(len(footage.frames))],
+        "seconds": [round(footage.seconds(frame), 4) for frame in range(len(footage.frames))],
+        "scales": {name: _scale(scale) for name, scale in zip(("probability", "error"), scales, strict=True)},
+        "video": video,
+        "variants": [
+            _variant(look, [other.variant for other in looks], prediction)
+            for look, prediction in zip(looks, predictions, strict=True)
+        ],
+    }
+    folder = files("adamae.visualize") / "page"
+    page = (folder / "page.html").read_text(encoding="utf-8")
+    # No text of the data may end the element that it stands in.
+    text = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    for mark, content in (
+        ("@TITLE@", escape(footage.name)),
+        ("@STYLE@", (folder / "page.css").read_text(encoding="utf-8")),
+        ("@SCRIPT@", (folder / "page.js").read_text(encoding="utf-8")),
+        ("@DATA@", text),
+    ):
+        page = page.replace(mark, content, 1)
+    return page.encode()
+
+
+def choose_quality(films: Iterable[Tensor]) -> int:
+    """The best WebP quality at which all pictures of (F, S, S, 3) films fit into a page."""
+    films = list(films)
+    count = sum(len(film) for film in films)
+    some = [film[number] for film in films for number in range(0, len(film), max(count // _TRIED, 1))]
+    for quality in _QUALITIES[:-1]:
+        size = sum(len(_webp(frame.numpy(), quality)) for frame in some) / len(some)
+        if size * count < PICTURE_BYTES:
+            return quality
+    return _QUALITIES[-1]
+
+
+def _variant(look: Look, among: Sequence[Any], prediction: list[str]) -> dict[str, Any]:
+    variant, panels = look.variant, look.panels
+    method, _, rest = title_of(variant, among).partition(", ")
+    ratio, _, draw = rest.partition(", ")
+    return {
+        "label": title_of(variant, among),
+        "group": f"{method}, {draw}" if draw else method,
+        "ratio": ratio.removesuffix(" hidden"),
+        "prediction": prediction,
+        "visible": _text(panels.visible.numpy().astype(np.uint8)),
+        "error": _text(panels.error.numpy()),
+        "if_hidden": _text(look.error_if_hidden.numpy()),
+        "probability": _text(panels.probability.numpy()),
+        "statistics": {name: value for name, value in look.statistics.items() if math.isfinite(value)},
+    }
+
+
+def _scale(scale: Scale) -> dict[str, Any]:
+    return {
+        "what": scale.what,
+        "high": scale.high,
+        "end": scale.end,
+        "colours": _text(colour_table(scale.colours)),
+    }
+
+
+def _text(array: np.ndarray) -> str:
+    little = array.astype(array.dtype.newbyteorder("<"))
+    return base64.b64encode(np.ascontiguousarray(little).tobytes()).decode()
+
+
+def _webp(frame: np.ndarray, quality: int) -> str:
+    file = io.BytesIO()
+    Image.fromarray(frame).save(file, format="WEBP", lossless=quality == LOSSLESS, quality=quality, method=0)
+    return base64.b64encode(file.getvalue()).decode()

@@ -1,0 +1,202 @@
+"""The page in a real browser: what moves, what changes, what a click shows, on a desk and on a phone."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from adamae.training.objectives import count_hits
+from adamae.visualize.colours import Scale
+from adamae.visualize.footage import Footage
+from adamae.visualize.html import LOSSLESS, choose_quality, page_bytes
+from adamae.visualize.looks import Look, Variant, look_at
+from adamae.visualize.panels import on_pixels
+from adamae.visualize.rows import notes_of, shared_scales
+from tests.visualize.scenes import footage, tiny_model
+
+Driver = Any
+# Where screenshots stay to be looked at: a folder, or the test's own temporary one.
+ARTEFACTS = "ADAMAE_ARTEFACTS"
+
+
+def small_page() -> tuple[Footage, list[Look], bytes]:
+    model, film = tiny_model(), footage()
+    variants = [Variant(kind, ratio) for kind in ("learnable", "random") for ratio in (0.5, 0.75)]
+    looks = [look_at(model, film, variant, count_hits=count_hits) for variant in variants]
+    return film, looks, page_bytes(film, looks, shared_scales(looks), [*notes_of(looks), "<b>not bold</b> </script>"])
+
+
+def test_the_page_needs_nothing_from_elsewhere() -> None:
+    text = small_page()[2].decode()
+    assert not re.search(r"https?://", text)
+    assert "default-src 'none'" in text
+    assert text.count("</script>") == 2
+    data = json.loads(re.search(r'type="application/json">(.*?)</script>', text, re.DOTALL)[1])
+    assert [variant["label"] for variant in data["variants"]][1::2] == ["adaptive, 75 % hidden", "random, 75 % hidden"]
+    assert data["plane"] == [0, 0, 1, 1, 2, 2, 3, 3, 5, 5]
+
+
+def test_quality_falls_with_what_there_is_to_show() -> None:
+    still = torch.zeros(20, 32, 32, 3, dtype=torch.uint8)
+    assert choose_quality([still, still]) == LOSSLESS
+    noise = torch.randint(0, 256, (40, 224, 224, 3), dtype=torch.uint8)
+    assert choose_quality([noise] * 8) < 90
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Driver]:
+    """Headless Chromium; the test is skipped where there is none."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    service = shutil.which("chromedriver")
+    if not chromium or not service:
+        pytest.skip("no chromium and chromedriver (Debian: apt install chromium chromium-driver)")
+    webdriver = pytest.importorskip("selenium.webdriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(service))
+    driver.set_page_load_timeout(120)
+    driver.set_script_timeout(60)
+    yield driver
+    driver.quit()
+
+
+PANELS = ("video", "visible tokens", "prediction", "error", "probability")
+# All pixels of all panels, once their pictures are decoded and drawn.
+PIXELS = """
+const done = arguments[arguments.length - 1];
+setTimeout(() => done([...document.querySelectorAll("canvas.panel")].map((canvas) =>
+  [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data])), 250);
+"""
+SET = """
+const [id, value, kind] = arguments, control = document.getElementById(id);
+control.value = value;
+control.dispatchEvent(new Event(kind));
+"""
+
+
+def pixels(browser: Driver) -> dict[str, torch.Tensor]:
+    found = browser.execute_async_script(PIXELS)
+    return {name: torch.tensor(panel).view(16, 16, 4)[..., :3] for name, panel in zip(PANELS, found, strict=True)}
+
+
+def text_of(browser: Driver, id_: str) -> str:
+    return str(browser.find_element("id", id_).text)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_in_a_browser(browser: Driver, width: int, scheme: str, tmp_path: Path) -> None:
+    film, looks, page = small_page()
+    (tmp_path / "page.html").write_bytes(page)
+    scale = shared_scales(looks)[1]
+    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    screen = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    browser.get((tmp_path / "page.html").as_uri())
+    check_pixels(pixels(browser), film, looks[0], scale, frame=0)
+
+    # The slider moves all panels.
+    before = pixels(browser)
+    browser.execute_script(SET, "time", "9", "input")
+    after = pixels(browser)
+    assert [name for name in PANELS if torch.equal(before[name], after[name])] == []
+    check_pixels(after, film, looks[0], scale, frame=9)
+    assert text_of(browser, "clock") == "0.90 s, frame 9"
+
+    # The ratio's control changes the mask, the other one the sampler.
+    browser.execute_script(SET, "ratio", "75 %", "change")
+    check_pixels(pixels(browser), film, looks[1], scale, frame=9)
+    browser.execute_script(SET, "method", "random", "change")
+    check_pixels(pixels(browser), film, looks[3], scale, frame=9)
+    assert "random, 75 % hidden" in browser.find_element("css selector", "tr.current").text
+    press(browser, "[")
+    check_pixels(pixels(browser), film, looks[2], scale, frame=9)
+
+    check_click(browser, looks[2])
+    check_keys(browser)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    shown = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert (shown == "rgb(255, 255, 255)") == (scheme == "light")
+    # That reading pixels back is slow is the test's own doing.
+    assert [entry for entry in browser.get_log("browser") if "readback" not in entry["message"]] == []
+    keep_screenshot(browser, screen, tmp_path / f"page-{width}-{scheme}.png")
+
+
+def check_pixels(found: dict[str, torch.Tensor], film: Footage, look: Look, scale: Scale, frame: int) -> None:
+    clip, position = int(film.cut.clip[frame]), int(film.cut.position[frame])
+    panels = look.panels
+    # So short a film is compressed without loss.
+    assert torch.equal(found["video"], film.frames[frame].long())
+    assert torch.equal(found["prediction"], film.in_time(panels.prediction)[frame].long())
+    first = position // 2 * 4
+    visible = panels.visible[clip, first : first + 4].view(2, 2).repeat_interleave(8, 0).repeat_interleave(8, 1)
+    assert torch.equal((found["visible tokens"] == 48).all(dim=-1), ~visible)
+    assert torch.equal(found["visible tokens"][visible], found["video"][visible])
+    error = film.in_time(on_pixels(panels.error, panels.grid))[frame].numpy()
+    # A number between two colours may be rounded either way.
+    assert (found["error"] - torch.from_numpy(scale.paint(error)).long()).abs().max() <= 8
+
+
+def check_click(browser: Driver, look: Look) -> None:
+    canvas = browser.find_element("css selector", "canvas[data-name=error]")
+    size = canvas.size["width"]
+    actions = pytest.importorskip("selenium.webdriver").ActionChains(browser)
+    # Into the lower left token of the last frame: the third clip's second time, row 1, column 0.
+    actions.move_to_element_with_offset(canvas, -size // 4, size // 4).click().perform()
+    told = text_of(browser, "numbers").replace("\n", " ")
+    token = 4 + 2
+    assert "time 1, row 1, column 0" in told
+    assert f"probability over an even draw's {float(look.panels.probability[2, token]):.3f}" in told
+    state = "visible" if look.panels.visible[2, token] else "hidden"
+    assert f"state {state}" in told
+    if state == "hidden":
+        assert f"error {float(look.panels.error[2, token]):.3f}" in told
+    assert "of 8" in told
+    captions = [element.text for element in browser.find_elements("css selector", "#patches figcaption")]
+    assert captions == ["video 8", "prediction 8", "video 9", "prediction 9"]
+
+
+def press(browser: Driver, key: str, shift: bool = False) -> None:
+    browser.execute_script(
+        "document.activeElement.blur();"
+        "const [key, shiftKey] = arguments;"
+        "document.body.dispatchEvent(new KeyboardEvent('keydown', {key, shiftKey, bubbles: true}))",
+        key,
+        shift,
+    )
+
+
+def check_keys(browser: Driver) -> None:
+    press(browser, "ArrowUp", shift=True)
+    assert "row 0, column 0" in text_of(browser, "numbers")
+    press(browser, "Home")
+    assert text_of(browser, "clock") == "0.00 s, frame 0"
+    press(browser, "ArrowRight")
+    assert text_of(browser, "clock") == "0.10 s, frame 1"
+    press(browser, " ")
+    assert text_of(browser, "play") == "❚❚"
+    press(browser, " ")
+    assert text_of(browser, "play") == "▶"
+
+
+def keep_screenshot(browser: Driver, screen: dict[str, Any], path: Path) -> None:
+    folder = Path(os.environ.get(ARTEFACTS, path.parent))
+    folder.mkdir(parents=True, exist_ok=True)
+    height = browser.execute_script("return document.documentElement.scrollHeight")
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {**screen, "height": height})
+    picture = browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})
+    (folder / path.name).write_bytes(base64.b64decode(picture["data"]))
