@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from adamae.data.annotations import load_annotations
 from adamae.data.dataset import ClipDataset, pretrain_dataset
@@ -26,8 +27,11 @@ from adamae.training.parameter_groups import Group
 from adamae.training.plain import PlainEngine
 from adamae.training.plan import Plan
 from adamae.training.schedules import CosineSchedule, count_warmup_steps, scaled_lr
+from adamae.visualize.companion import fixed_clips
 
 _MOST_WORKERS = 8
+# Clips in TensorBoard's panels.
+_SHOWN_CLIPS = 4
 
 
 def open_dataset(data: DataOptions, clip: ClipOptions, seed: int = 0) -> ClipDataset:
@@ -63,6 +67,22 @@ def build_model(options: PretrainOptions) -> tuple[Pretrainer, dict[str, Any]]:
     model = create_model(name, **arguments)
     assert isinstance(model, Pretrainer)
     return model, {**size, **arguments}
+
+
+def shown_clips(options: PretrainOptions) -> tuple[Tensor | None, Tensor | None]:
+    """The clips of TensorBoard's panels, and what moves in them; None where there are none or it is not known.
+
+    Raises:
+        UserError: If pictures are asked for and there is no such list, or its first videos cannot be read.
+    """
+    if not options.panels.log_images_every:
+        return None, None
+    source = Path(options.panels.log_images_path or options.data.source)
+    beside = (source if source.is_dir() else source.parent) / "val.csv"
+    if options.panels.log_images_path is None and beside.is_file():
+        source = beside
+    dataset = open_dataset(replace(options.data, data_path=str(source)), options.clip, options.run.seed)
+    return fixed_clips([dataset[0, row] for row in range(min(_SHOWN_CLIPS, len(dataset)))])
 
 
 def choose_engine(asked: str, world_size: int) -> str:

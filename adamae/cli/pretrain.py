@@ -46,8 +46,9 @@ def _pretrain(parsed: Parsed[PretrainOptions], world: World, command: str) -> Ou
     from adamae.cli import assembly
     from adamae.training.logbook import Logbook
     from adamae.training.loop import train
-    from adamae.training.objectives import pretrain_objective
+    from adamae.training.objectives import count_hits, pretrain_objective
     from adamae.training.parameter_groups import parameter_groups
+    from adamae.visualize.companion import PanelLog
 
     options = parsed.options.for_processes(world.size)
     output = options.run.output
@@ -59,6 +60,7 @@ def _pretrain(parsed: Parsed[PretrainOptions], world: World, command: str) -> Ou
     engine = assembly.build_engine(options, model, pretrain_objective, groups, world)
     store = CheckpointStore(output / "checkpoints", keep_last=options.run.keep_last)
     checkpoint = world.on_main(lambda: store.find(options.run.resume or "auto"))
+    clips, moving = world.on_main(lambda: assembly.shown_clips(options))
     # From here on files are written.
     logbook = world.on_main(lambda: Logbook(output, options.log.log_dir or output / "tensorboard"))
     if world.is_main:
@@ -76,6 +78,14 @@ def _pretrain(parsed: Parsed[PretrainOptions], world: World, command: str) -> Ou
             f"{assembly.choose_engine(options.run.engine, world.size)} engine",
             *beginning(output, options, checkpoint),
         )
+    panels = PanelLog(
+        model,
+        clips,
+        moving,
+        every=options.panels.log_images_every,
+        writer=lambda: logbook.tensorboard if world.is_main else None,
+        count_hits=count_hits,
+    )
     world.on_main(lambda: write_record(output, options, engine, command, "pretrain"))
     outcome = train(
         engine=engine,
@@ -95,6 +105,8 @@ def _pretrain(parsed: Parsed[PretrainOptions], world: World, command: str) -> Ou
         },
         max_bad_fraction=options.data.max_bad_fraction,
         max_skipped=options.log.max_skipped,
+        # Part of every run, so that it can be switched on and off between pauses.
+        companions=(panels,),
     )
     logbook.close()
     engine.close()

@@ -217,6 +217,24 @@ class RunOptions(OptionGroup):
 
 
 @dataclass(frozen=True)
+class PanelOptions(OptionGroup):
+    """Pictures in TensorBoard while it trains."""
+
+    log_images_every: int = flag(
+        0,
+        "steps from one set of panels of fixed clips to the next, beginning with the first; 0: none",
+        least=0,
+        changes_result=False,
+    )
+    log_images_path: str | None = flag(
+        None,
+        "list or folder whose first four videos are shown; none: val.csv beside --data_path, else --data_path itself",
+        metavar="PATH",
+        changes_result=False,
+    )
+
+
+@dataclass(frozen=True)
 class LogOptions(OptionGroup):
     """What is told while it runs."""
 

@@ -13,6 +13,7 @@ from adamae.options.groups import (
     LossOptions,
     ModelOptions,
     OptimizerOptions,
+    PanelOptions,
     RunOptions,
     SamplerOptions,
 )
@@ -40,6 +41,7 @@ class PretrainOptions(TrainingOptions):
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     run: RunOptions = field(default_factory=RunOptions)
     log: LogOptions = field(default_factory=LogOptions)
+    panels: PanelOptions = field(default_factory=PanelOptions)
 
 
 def model_arguments(

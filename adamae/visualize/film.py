@@ -70,7 +70,7 @@ def _stamp_times(frames: np.ndarray, footage: Footage, y: int) -> None:
     width, height = min(130, frames.shape[2]), 16
     for number, frame in enumerate(frames):
         stamp = Image.new("RGB", (width, height), PAPER)
-        write(stamp, (width - 4, 0), f"{footage.seconds(number):.2f} s", _SIZE, anchor="ra", ink=FAINT)
+        write(stamp, (width - 4, 0), footage.stamp(number), _SIZE, anchor="ra", ink=FAINT)
         frame[y : y + height, -width:] = np.asarray(stamp)
 
 

@@ -71,7 +71,7 @@ class Footage:
         path: The file.
         frames: (F, S, S, 3) uint8, the square in the middle at the network's size.
         moving: (F, S, S) bool ground truth of what moves, where there is one beside the video.
-        fps: Frames per second.
+        fps: Frames per second; 0 where there is no such thing.
         first: Number of the first frame shown.
         total: Frames in the file.
         cut: The clips.
@@ -103,8 +103,12 @@ class Footage:
         return clips[self.cut.clip, self.cut.position]
 
     def seconds(self, frame: int) -> float:
-        """Time of a shown frame within the file."""
+        """Time of a shown frame within the file; only where there is a frame rate."""
         return (self.first + frame) / self.fps
+
+    def stamp(self, frame: int) -> str:
+        """Time of a shown frame in words, or its number where no frame rate is known."""
+        return f"{self.seconds(frame):.2f} s" if self.fps else f"frame {self.first + frame}"
 
 
 def choose_range(path: str, reader: VideoReader, start: float, seconds: float, least: int) -> range:

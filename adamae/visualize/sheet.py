@@ -46,7 +46,7 @@ def contact_sheet(
     image = Image.new("RGB", (width, 24 + sum(heads) + rows * (cell + _GAP) + foot.height), PAPER)
     for column, frame in enumerate(chosen):
         middle = left + column * (cell + _GAP) + cell // 2
-        write(image, (middle, 8), f"{footage.seconds(frame):.2f} s", _SIZE, anchor="ma", ink=FAINT)
+        write(image, (middle, 8), footage.stamp(frame), _SIZE, anchor="ma", ink=FAINT)
     y = 26
     for block, head in zip(blocks, heads, strict=True):
         if block.title:

@@ -1,0 +1,63 @@
+"""Panels of fixed clips in TensorBoard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
+
+from adamae.training.objectives import count_hits
+from adamae.visualize.companion import PanelLog, fixed_clips
+from tests.visualize.scenes import tiny_model
+
+
+def written(folder: Path) -> EventAccumulator:
+    events = EventAccumulator(str(folder), size_guidance={"images": 0, "histograms": 0})
+    events.Reload()
+    return events
+
+
+@pytest.mark.parametrize("mask_type", ["learnable", "random"])
+def test_every_so_often_the_same_clips_are_shown(mask_type: str, tmp_path: Path) -> None:
+    model = tiny_model(mask_type=mask_type).train()
+    clips = torch.randint(0, 256, (2, 4, 16, 16, 3), dtype=torch.uint8)
+    moving = torch.zeros(2, 4, 16, 16, dtype=torch.bool)
+    moving[..., :8] = True
+    with SummaryWriter(str(tmp_path)) as writer:
+        panels = PanelLog(model, clips, moving, every=3, writer=lambda: writer, count_hits=count_hits)
+        noise = torch.get_rng_state()
+        for step in range(1, 7):
+            panels.after_step(step)
+    assert model.training
+    assert torch.equal(torch.get_rng_state(), noise)
+    events = written(tmp_path)
+    assert events.Tags()["images"] == ["panels/clip_0", "panels/clip_1"]
+    assert [entry.step for entry in events.Images("panels/clip_0")] == [1, 3, 6]
+    pictures = {entry.encoded_image_string for entry in events.Images("panels/clip_0")}
+    assert len(pictures) == 1, "nothing was learned between them"
+    assert [entry.step for entry in events.Scalars("panels/hit_rate")] == [1, 3, 6]
+    assert ("panels/probability" in events.Tags()["histograms"]) == (mask_type == "learnable")
+    assert "panels/error" in events.Tags()["histograms"]
+    assert panels.state() == panels.after_epoch(0) == {}
+
+
+def test_nothing_is_drawn_where_nothing_is_asked_for() -> None:
+    def no_writer() -> None:
+        raise AssertionError
+
+    clips = torch.zeros(1, 4, 16, 16, 3, dtype=torch.uint8)
+    for shown, every in ((clips, 0), (None, 1)):
+        panels = PanelLog(tiny_model(), shown, None, every=every, writer=no_writer, count_hits=count_hits)
+        panels.after_step(1)
+    PanelLog(tiny_model(), clips, None, every=1, writer=lambda: None, count_hits=count_hits).after_step(1)
+
+
+def test_what_moves_counts_where_all_clips_know_it() -> None:
+    known = {"clip": torch.zeros(2, 4, 8, 8, 3), "moving": torch.zeros(2, 4, 8, 8)}
+    clips, moving = fixed_clips([known, known])
+    assert clips.shape == (2, 4, 8, 8, 3)
+    assert moving is not None
+    assert fixed_clips([known, {"clip": known["clip"]}])[1] is None
