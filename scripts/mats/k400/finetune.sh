@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Fine-tuning with motion-aware token selection on Kinetics-400: ViT-B, 100 epochs, 512 videos to a step, 5 x 3 test views; the recipe's file says what was published.
+#
+#   bash scripts/mats/k400/finetune.sh --finetune runs/mats-k400 --data_path k400 --output_dir runs/mats-k400-finetune
+#
+# Every argument goes to adamae finetune and wins over the recipe.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
+
+# Several nodes: add here  --num_nodes 4 --hostfile hosts.txt  (one line "name slots=8" for each node).
+launch=(--num_gpus "${GPUS:-8}")
+
+exec .venv/bin/deepspeed "${launch[@]}" --module adamae finetune --config mats_k400_base "$@"

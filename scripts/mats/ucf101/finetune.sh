@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Fine-tuning with motion-aware token selection on UCF101: ViT-B, 100 epochs, 128 videos to a step, 5 x 3 test views; as published.
+#
+#   bash scripts/mats/ucf101/finetune.sh --finetune runs/mats-ucf101 --data_path ucf101 --output_dir runs/mats-ucf101-finetune
+#
+# Every argument goes to adamae finetune and wins over the recipe.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
+
+# Several nodes: add here  --num_nodes 4 --hostfile hosts.txt  (one line "name slots=8" for each node).
+launch=(--num_gpus "${GPUS:-8}")
+
+exec .venv/bin/deepspeed "${launch[@]}" --module adamae finetune --config mats_ucf101_base "$@"
