@@ -80,3 +80,90 @@ def visualize_parser() -> OptionParser[VisualizeOptions]:
             "adamae visualize runs/pretrain a.mp4 -o pictures --html --mask_ratio 0.8 0.9 0.95",
         ),
     )
+
+
+@dataclass(frozen=True)
+class HeatMapOptions(OptionGroup):
+    """What is made."""
+
+    out: str = flag(MISSING, "folder to write to", aliases=("-o",), metavar="OUT")
+    opacity: float = flag(0.6, "of the colours over the video", least=0, most=1)
+
+
+@dataclass(frozen=True)
+class SaliencyOptions:
+    """Everything that decides a heat map."""
+
+    network: NetworkOptions
+    footage: FootageOptions
+    pictures: HeatMapOptions
+    frames: FrameOptions
+    compute: LookComputeOptions
+
+
+@dataclass(frozen=True)
+class CurveOptions(OptionGroup):
+    """What is made."""
+
+    out: str = flag(MISSING, "folder to write to", aliases=("-o",), metavar="OUT")
+    top: int = flag(6, "most informative frames to show", least=1)
+    seed: int = flag(0, "what the draw of tokens follows from, on whose prediction the error is", least=0)
+
+
+@dataclass(frozen=True)
+class TimelineOptions:
+    """Everything that decides a curve over time."""
+
+    network: NetworkOptions
+    footage: FootageOptions
+    pictures: CurveOptions
+    frames: FrameOptions
+    compute: LookComputeOptions
+
+
+@dataclass(frozen=True)
+class RunsOptions(OptionGroup):
+    """What is compared."""
+
+    runs: tuple[str, ...] = flag(MISSING, "output folders of runs", positional=True, metavar="RUN_DIR...")
+    out: str = flag("report.html", "file to write", aliases=("-o",), metavar="OUT")
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """Everything that decides a report."""
+
+    runs: RunsOptions
+
+
+def saliency_parser() -> OptionParser[SaliencyOptions]:
+    """The command line of ``adamae saliency``."""
+    return OptionParser(
+        SaliencyOptions,
+        prog="adamae saliency",
+        description="Write the sampler's probability as a heat map over videos.",
+        examples=(
+            "adamae saliency runs/pretrain holiday.mp4 -o pictures",
+            "adamae saliency checkpoint-799.pth a.mp4 b.mp4 -o pictures --opacity 0.4 --sampling_rate 2",
+        ),
+    )
+
+
+def timeline_parser() -> OptionParser[TimelineOptions]:
+    """The command line of ``adamae timeline``."""
+    return OptionParser(
+        TimelineOptions,
+        prog="adamae timeline",
+        description="Write how information is spread over the time of videos, with their most informative frames.",
+        examples=("adamae timeline runs/pretrain holiday.mp4 -o pictures --top 8",),
+    )
+
+
+def report_parser() -> OptionParser[ReportOptions]:
+    """The command line of ``adamae report``."""
+    return OptionParser(
+        ReportOptions,
+        prog="adamae report",
+        description="Write one page with the curves, the differing options and the last numbers of runs.",
+        examples=("adamae report runs/adaptive runs/random -o comparison.html", "adamae report runs/mine"),
+    )

@@ -36,7 +36,7 @@ def contact_sheet(
     blocks = [Block("", (Row("video", footage.frames.numpy()),)), *blocks]
     factor = max(1, -(-_CELL // footage.frames.shape[2]))
     cell = footage.frames.shape[2] * factor
-    left = 2 * _GAP + max(
+    left = 4 * _GAP + max(
         *(width_of(row.name, _SIZE) for block in blocks for row in block.rows),
     )
     width = left + len(chosen) * (cell + _GAP) + _GAP

@@ -115,3 +115,28 @@ def test_what_cannot_be_shown_is_one_line_and_leaves_nothing(
     assert lines[-1] == errors[0]
     assert message.format(**places) in errors[0]
     assert not (tmp_path / "out").exists()
+
+
+def test_saliency_and_timeline(run: Path, video: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command, suffixes in (("saliency", ("mp4", "gif")), ("timeline", ("png", "csv"))):
+        assert main([command, str(run), video, "-o", str(tmp_path), "--device", "cpu"]) == 0
+        names = [str(tmp_path / f"{Path(video).stem}-{command}.{suffix}") for suffix in suffixes]
+        assert capsys.readouterr().out.splitlines() == names
+
+
+@pytest.mark.parametrize("command", ["saliency", "timeline"])
+def test_without_a_sampler_there_is_nothing_to_say(
+    command: str, video: str, videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert pretrain(videos, tmp_path / "tube", "--max_steps", "1", "--mask_type", "tube") == 0
+    assert main([command, str(tmp_path / "tube"), video, "-o", str(tmp_path / "out")]) == 2
+    assert "the checkpoint has no learned sampler" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_page_has_more_ratios_than_were_asked_for(run: Path, video: str, tmp_path: Path) -> None:
+    assert show(run, video, tmp_path, "--html") == 0
+    page = next(tmp_path.glob("*.html")).read_text()
+    assert "adaptive, 75 % hidden" in page
+    assert "adaptive, 95 % hidden" in page
+    assert "hit_rate" in page

@@ -1,0 +1,24 @@
+"""``adamae report``: runs on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from adamae.options.visualize import report_parser
+
+
+def run(words: Sequence[str]) -> int:
+    """Run the command.
+
+    Raises:
+        UserError: If a folder is no run's, or the page cannot be written.
+    """
+    options = report_parser().parse(words).options.runs
+    from adamae.checkpoints.tensor_files import publish
+    from adamae.visualize.report import read_run, report_page
+
+    page = report_page([read_run(folder) for folder in options.runs])
+    publish(Path(options.out), lambda path: path.write_text(page, encoding="utf-8"))
+    print(options.out)
+    return 0

@@ -1,0 +1,108 @@
+"""What the sampler alone says about a video: over its frames, and over its time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adamae.errors import UserError
+from adamae.models import Pretrainer
+from adamae.randomness import SampleNoise
+from adamae.visualize.colours import PROBABILITY_MAP, Scale
+from adamae.visualize.footage import Footage
+from adamae.visualize.panels import on_pixels
+from adamae.visualize.rows import PROBABILITY, Row
+
+
+def check_sampler(model: Pretrainer) -> None:
+    """Raise a UserError unless the model has learned to sample."""
+    if not model.learns_to_sample:
+        raise UserError("the checkpoint has no learned sampler, expected a pre-trained AdaMAE (--mask_type learnable)")
+
+
+@torch.no_grad()
+def probability_of(model: Pretrainer, footage: Footage, batch_size: int = 8) -> Tensor:
+    """Probability of each token over that of an even draw.
+
+    Args:
+        model: With a learned sampler, in evaluation mode.
+        footage: The video.
+        batch_size: Clips at once.
+
+    Returns:
+        (C, N) float32 on the CPU; each clip's mean is 1.
+
+    Raises:
+        UserError: If the model has learned no sampler.
+    """
+    check_sampler(model)
+    parts = []
+    for begin in range(0, len(footage.cut.numbers), batch_size):
+        pixels = model.pixels(footage.clips(slice(begin, begin + batch_size)).to(model.mask_token.device))
+        # In evaluation nothing of it is left to chance but the draw, which is not used.
+        noise = SampleNoise(torch.zeros(len(pixels), device=pixels.device))
+        log_probs = model.sampler(model.encoder.patch_embed(pixels), pixels, model.grid, noise).log_probs
+        parts.append(log_probs.float().exp().cpu() * model.grid.num_tokens)
+    return torch.cat(parts)
+
+
+def heat_map(footage: Footage, model: Pretrainer, probability: Tensor, opacity: float) -> tuple[Row, Scale]:
+    """The probability's colours over the video.
+
+    Args:
+        footage: The video.
+        model: For its grid.
+        probability: (C, N) from :func:`probability_of`.
+        opacity: 0 shows the video alone, 1 the colours alone.
+    """
+    scale = Scale.over(f"{PROBABILITY}, {100 * opacity:g} % over the video", PROBABILITY_MAP, [probability], 2.0)
+    colours = scale.paint(footage.in_time(on_pixels(probability, model.grid)).numpy())
+    mixed = opacity * colours.astype(np.float32) + (1 - opacity) * footage.frames.numpy()
+    return Row("probability over the video", np.round(mixed).astype(np.uint8)), scale
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """How a video's information is spread over its time.
+
+    Attributes:
+        information: (F,) mean probability of a frame's tokens over an even draw's: 1 is even. The probabilities of a
+            clip add up to one, so that frames compare within a window of the network.
+        error: (F,) mean error of a frame's hidden tokens, which compares over the whole video.
+        peaks: (K,) frames that tell most, the most telling first, each away from the others.
+    """
+
+    information: np.ndarray
+    error: np.ndarray
+    peaks: np.ndarray
+
+
+def timeline_of(footage: Footage, probability: Tensor, error: Tensor, model: Pretrainer, top: int) -> Timeline:
+    """The curves of a video.
+
+    Args:
+        footage: The video.
+        probability: (C, N) over an even draw's.
+        error: (C, N) with NaN where nothing was predicted.
+        model: For its grid.
+        top: Most peaks.
+    """
+    grid = model.grid
+    planes = footage.cut.position // grid.tubelet_size
+    means = [values.unflatten(1, (grid.t, -1)).nanmean(dim=2).numpy() for values in (probability, error)]
+    information, errors = (mean[footage.cut.clip, planes] for mean in means)
+    return Timeline(information, errors, find_peaks(information, top, apart=grid.tubelet_size * 2))
+
+
+def find_peaks(values: np.ndarray, most: int, apart: int) -> np.ndarray:
+    """The ``most`` highest of (F,) values, highest first, no two of them closer than ``apart``."""
+    found: list[int] = []
+    for place in np.argsort(-values, kind="stable").tolist():
+        if len(found) == most:
+            break
+        if all(abs(place - other) >= apart for other in found):
+            found.append(place)
+    return np.array(found)

@@ -1,0 +1,55 @@
+"""Heat maps and timelines."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from adamae.errors import UserError
+from adamae.visualize.curves import timeline_csv, timeline_png
+from adamae.visualize.looks import Variant, look_at
+from adamae.visualize.probability import find_peaks, heat_map, probability_of, timeline_of
+from tests.visualize.scenes import footage, tiny_model
+
+
+def test_the_sampler_alone_says_what_the_whole_model_says() -> None:
+    model, film = tiny_model(), footage()
+    alone = probability_of(model, film, batch_size=2)
+    assert torch.allclose(alone, look_at(model, film, Variant("learnable", 0.5)).panels.probability)
+    assert alone.mean(dim=1).tolist() == pytest.approx([1, 1, 1])
+    with pytest.raises(UserError, match="no learned sampler"):
+        probability_of(tiny_model(mask_type="random"), film)
+
+
+def test_a_heat_map_mixes_colours_and_video() -> None:
+    model, film = tiny_model(), footage()
+    probability = torch.ones(3, 8)
+    assert np.array_equal(heat_map(film, model, probability, 0)[0].frames, film.frames.numpy())
+    row, scale = heat_map(film, model, probability, 1)
+    assert scale.high == 2
+    # One is the middle of the scale.
+    assert (row.frames == scale.paint(np.array(1.0))).all()
+
+
+def test_information_lies_at_its_time() -> None:
+    model, film = tiny_model(), footage()
+    probability = torch.ones(3, 8)
+    # The second clip's second time: frames 6 and 7.
+    probability[1, 4:] = torch.tensor([1.0, 2, 3, 6])
+    error = torch.full((3, 8), torch.nan)
+    error[:, [0, 5]] = torch.tensor([1.0, 3.0])
+    timeline = timeline_of(film, probability, error, model, top=2)
+    assert timeline.information.tolist() == [1, 1, 1, 1, 1, 1, 3, 3, 1, 1]
+    assert timeline.error.tolist() == [1, 1, 3, 3, 1, 1, 3, 3, 3, 3]
+    assert timeline.peaks.tolist() == [6, 0]
+    lines = timeline_csv(film, timeline).decode().splitlines()
+    assert lines[0] == "frame,seconds,information,error,peak"
+    assert lines[7] == "6,0.6000,3,3,1"
+    assert timeline_png(film, timeline, ["note"]).startswith(b"\x89PNG")
+
+
+def test_peaks_keep_apart() -> None:
+    values = np.array([5.0, 4, 1, 3, 0])
+    assert find_peaks(values, 2, apart=1).tolist() == [0, 1]
+    assert find_peaks(values, 9, apart=3).tolist() == [0, 3]
