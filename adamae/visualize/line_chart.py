@@ -10,7 +10,9 @@ from html import escape
 # Okabe and Ito's colours, told apart by most colour-blind people.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a6d00")
 _WIDTH, _HEIGHT = 480, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 10, 10, 26
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 20, 10, 26
+# Positive values that span more than this are drawn on a logarithmic axis.
+_SPAN = 30
 # More points than pixels only make the page large.
 _MOST_POINTS = 600
 
@@ -34,12 +36,16 @@ class Curve:
 
 def line_chart(curves: Sequence[Curve]) -> str:
     """An SVG element that takes the width it is given."""
-    xs = ticks(min(x for curve in curves for x, _ in curve.points), max(x for curve in curves for x, _ in curve.points))
-    ys = ticks(min(y for curve in curves for _, y in curve.points), max(y for curve in curves for _, y in curve.points))
+    all_x, all_y = ([point[axis] for curve in curves for point in curve.points] for axis in (0, 1))
+    xs = ticks(min(all_x), max(all_x))
+    logarithmic = min(all_y) > 0 and max(all_y) > _SPAN * min(all_y)
+    scale = math.log10 if logarithmic else float
+    ys = decades(min(all_y), max(all_y)) if logarithmic else ticks(min(all_y), max(all_y))
+    bottom, top = scale(ys[0]), scale(ys[-1])
     width, height = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
 
     def place(x: float, y: float) -> tuple[float, float]:
-        right, up = (x - xs[0]) / (xs[-1] - xs[0]), (y - ys[0]) / (ys[-1] - ys[0])
+        right, up = (x - xs[0]) / (xs[-1] - xs[0]), (scale(y) - bottom) / (top - bottom)
         return round(_LEFT + width * right, 1), round(_TOP + height * (1 - up), 1)
 
     parts = [f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">']
@@ -62,6 +68,11 @@ def line_chart(curves: Sequence[Curve]) -> str:
             x, y = place(*points[0])
             parts.append(f'<circle cx="{x}" cy="{y}" r="3" fill="{curve.colour}"/>')
     return "".join([*parts, "</svg>"])
+
+
+def decades(low: float, high: float) -> list[float]:
+    """Powers of ten that cover an interval of positive numbers."""
+    return [10.0**power for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:

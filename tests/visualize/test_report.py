@@ -62,7 +62,9 @@ def test_what_is_no_run_is_one_line(content: str | None, message: str, tmp_path:
 def test_where_a_curve_lies() -> None:
     svg = line_chart([Curve("x", "red", [(0, 0), (10, 1)])])
     # From the lower left corner of the axes to the upper right.
-    assert 'points="56.0,234.0 470.0,10.0"' in svg
+    assert 'points="56.0,234.0 460.0,10.0"' in svg
+    # Over two decades the geometric mean is half-way.
+    assert "258.0,122.0" in line_chart([Curve("x", "red", [(0, 0.01), (5, 0.1), (10, 1)])])
 
 
 @pytest.mark.parametrize(
