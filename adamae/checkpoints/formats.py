@@ -71,6 +71,8 @@ class CheckpointFile:
         """What the network is, in words."""
         if self.architecture.decoder and self.architecture.sampler:
             return "AdaMAE: masked autoencoder with an adaptive sampler"
+        if self.architecture.decoder and self.architecture.given.get("mask_type") == "motion":
+            return "MATS: masked autoencoder with motion-aware masks"
         if self.architecture.decoder:
             return "VideoMAE: masked autoencoder without a learned sampler"
         return (

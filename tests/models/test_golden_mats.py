@@ -8,11 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from adamae.checkpoints.inference import infer_architecture
 from adamae.losses.reconstruction import reconstruction_target, token_error
-from adamae.models import Classifier, Pretrainer, create_model
+from adamae.models import MODELS, Classifier, Pretrainer, create_model
 from adamae.randomness import SampleNoise
 from tests.golden import mats, recipe
 
+VIT = "vit_{}_patch16_224"
 NOISE = SampleNoise(torch.arange(1))
 TINY: dict[str, Any] = {
     "img_size": 64,
@@ -82,11 +84,19 @@ def test_keys_and_shapes_are_the_published_ones(size: str) -> None:
     golden = recipe.load("mats_state_dicts.json")
     with torch.device("meta"):
         pretrain = create_model(f"adamae_{size}", mask_type="motion", mask_ratio=0.9)
-        finetune = create_model(f"vit_{size}_patch16_224", num_classes=101)
+        finetune = create_model(VIT.format(size), num_classes=101)
     for model, name in ((pretrain, "pretrain_videoms"), (finetune, "finetune_vit")):
         (expected,) = (entry for key, entry in golden.items() if key.startswith(f"{name}_{size}"))
         assert {key: list(value.shape) for key, value in model.state_dict().items()} == expected["state_dict"]
         assert sum(parameter.numel() for parameter in model.parameters()) == expected["n_params"]
+        # A published file says no more than this, and is understood.
+        shapes = {key: torch.empty(shape, device="meta") for key, shape in expected["state_dict"].items()}
+        options = infer_architecture(shapes).options()
+        with torch.device("meta"):
+            again = type(model)(**options)
+        assert again.state_dict().keys() == shapes.keys()
+        heads = MODELS[VIT.format(size)][1]["num_heads"]
+        assert options.get("num_heads", options.get("encoder_num_heads")) == heads
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from adamae.checkpoints.formats import open_checkpoint
+from adamae.checkpoints.inference import infer_architecture
 from adamae.checkpoints.loading import load_weights
 from adamae.errors import UserError
 from adamae.models import Classifier
@@ -99,7 +100,9 @@ def test_what_was_fine_tuned_is_read_again(tmp_path: Path) -> None:
     assert load_weights(again, file, complete=True).ignored == {}
     torch.testing.assert_close(again(clip()), classifier(**options)(clip()))
     # Without what we wrote beside the weights, they still tell that a sampler chooses.
-    assert again.state_dict().keys() == file.state.keys()
+    found = infer_architecture(file.state).options()
+    assert (found["token_selection"], found["sampler_dim"]) == ("adaptive", 16)
+    assert again.state_dict().keys() == Classifier(**found).state_dict().keys() == file.state.keys()
     other = classifier(seed=1)
     report = load_weights(other, file, complete=True)
     assert set(report.ignored.values()) == {"a classifier samples nothing"}
@@ -119,6 +122,19 @@ def test_a_checkpoint_without_a_sampler_says_so_in_one_line(tmp_path: Path, kind
         caught.value
     )
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("frames", "tubelet", "size", "channels"), [(24, 2, 32, 3), (32, 4, 32, 1), (4, 1, 112, 3), (4, 2, 320, 3)]
+)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_any_clip_is_looked_at(frames: int, tubelet: int, size: int, channels: int, strategy: str) -> None:
+    sizes = {"num_frames": frames, "tubelet_size": tubelet, "img_size": size, "in_chans": channels, "patch_size": 16}
+    model = Classifier(**{**CLASSIFIER, **sizes, "depth": 1, "token_selection": strategy}).eval()
+    video = torch.randint(0, 256, (1, frames, size, size, channels), dtype=torch.uint8)
+    with torch.no_grad():
+        encoded = model.encode(video, model.noise(video))
+    assert encoded.shape[1] == int(model.grid.num_tokens * (1 - (1 - 0.6)))
 
 
 def test_a_sampler_is_not_trained_any_further() -> None:
