@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# How much more often the sampler looks at what moves than chance would: makes videos, trains by a recipe and prints the
+# row of PRETRAIN.md's table. What is there already is kept, and an unfinished run goes on.
+#
+#   bash scripts/benchmarks/hit_rate.sh quickstart      as scripts/quickstart.sh does, about three minutes of one core
+#   bash scripts/benchmarks/hit_rate.sh motion          about a quarter of an hour of one core
+#
+# OUT names another folder than runs/hit_rate.
+set -euo pipefail
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
+recipe=${1:-quickstart}
+out=${OUT:-runs/hit_rate}/$recipe
+[ "$recipe" = motion ] && more="--videos_per_class 60 --val_per_class 16 --test_per_class 16"
+
+# shellcheck disable=SC2086  # several words on purpose
+"$here/.venv/bin/adamae" synthesize "$out/videos" ${more:-}
+"$here/.venv/bin/adamae" pretrain --config "$recipe" --data_path "$out/videos" --output_dir "$out/$recipe"
+echo "| recipe | hit rate [95 % interval] | reconstruction | trivial | entropy | top tenth | videos |"
+echo "|---|---|---|---|---|---|---|"
+"$here/.venv/bin/python" "$here/scripts/benchmarks/hit_rate.py" "$out/$recipe" "$out/videos/test.csv"
