@@ -103,7 +103,8 @@ def test_commands_in_scripts_parse(script: Path, only_parse: None) -> None:
             # An example of how to call the script.
             understand(re.split(r"  +", line[4:])[0])
         elif found := re.search(rf"^[^#]*\badamae\"? (?=({'|'.join(COMMANDS)})\b)", line):
-            words = re.sub(r"\$\w+", "runs/x", line[found.end() :].replace('"$@"', ""))
+            words = line[found.end() :].replace('"$@"', "").replace('"$recipe"', "quickstart")
+            words = re.sub(r"\$\w+", "runs/x", words)
             understand(f"adamae {words}")
 
 

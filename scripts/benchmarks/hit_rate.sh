@@ -10,10 +10,12 @@ set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 recipe=${1:-quickstart}
 out=${OUT:-runs/hit_rate}/$recipe
-[ "$recipe" = motion ] && more="--videos_per_class 60 --val_per_class 16 --test_per_class 16"
 
-# shellcheck disable=SC2086  # several words on purpose
-"$here/.venv/bin/adamae" synthesize "$out/videos" ${more:-}
+if [ "$recipe" = motion ]; then
+    "$here/.venv/bin/adamae" synthesize "$out/videos" --videos_per_class 60 --val_per_class 16 --test_per_class 16
+else
+    "$here/.venv/bin/adamae" synthesize "$out/videos"
+fi
 "$here/.venv/bin/adamae" pretrain --config "$recipe" --data_path "$out/videos" --output_dir "$out/$recipe"
 echo "| recipe | hit rate [95 % interval] | reconstruction | trivial | entropy | top tenth | videos |"
 echo "|---|---|---|---|---|---|---|"
