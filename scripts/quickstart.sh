@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From a fresh clone to a first pre-trained model, in one command.
+# From a fresh clone to a first pre-trained model and pictures of what it sees, in one command.
 #
 #   bash scripts/quickstart.sh              on videos that it makes itself
 #   bash scripts/quickstart.sh /my/videos   on yours: a folder of videos, or a list file
@@ -19,7 +19,19 @@ else
     videos="$out/videos"
     "$adamae" synthesize "$videos"
 fi
-"$adamae" pretrain --config quickstart --data_path "$videos" --output_dir "$out/pretrain" "$@"
+"$adamae" pretrain --config quickstart --data_path "$videos" --output_dir "$out/pretrain" --log_images_every 100 "$@"
+
+# A video that the model has not seen where there is one, else the first of its own.
+if [ -d "$videos" ]; then
+    places=("$videos")
+    [ -d "$videos/val" ] && places=("$videos/val")
+    shown=$(find -L "${places[@]}" -type f | grep -iE '\.(mp4|mkv|webm|avi|mov)$' | LC_ALL=C sort | sed -n 1p)
+else
+    shown=$(sed -n '1{s/[ ,\t].*//;p}' "$videos")
+    [ -f "$shown" ] || shown="$(dirname "$videos")/$shown"
+fi
+"$adamae" visualize "$out/pretrain" "$shown" --out "$out/pictures" --html
+"$adamae" report "$out/pretrain" --out "$out/report.html"
 
 cat <<END
 
@@ -28,6 +40,9 @@ Made in $out/pretrain:
   log.jsonl       every number of the run, one line for each logging step
   tensorboard/    the same for TensorBoard
   options.yaml    all options; a preset that repeats the run
+Made in $out:
+  pictures/       what the model draws, predicts and errs on: open the page, the film or the contact sheet
+  report.html     the run's curves
 
 Three commands to try next (after: source .venv/bin/activate):
   tensorboard --logdir $out/pretrain/tensorboard
