@@ -13,6 +13,7 @@ from adamae.grid import TokenGrid
 from adamae.models import Pretrainer
 from adamae.randomness import SampleNoise, sample_seed
 from adamae.samplers import Sampler
+from adamae.samplers.motion import motion_scores
 from adamae.selection import TokenSelection
 from adamae.visualize.footage import Footage
 from adamae.visualize.networks import sampler_of
@@ -93,7 +94,8 @@ def look_at(
         seeds = _seeds(footage.cut.stretch[some], variant.seed).to(device)
         out = model(clips, visible=_draw(model, sampler, clips, seeds), seeds=seeds, diagnose=True)
         # What the model's sampler thinks is no property of a draw that does not ask it.
-        selection = out.selection if learned else TokenSelection(out.selection.visible, out.selection.target)
+        preference = out.selection.log_probs if learned else _motion(model, variant, clips)
+        selection = TokenSelection(out.selection.visible, out.selection.target, preference)
         cpu = [value.cpu() for value in (clips, out.prediction, out.token_error)]
         parts.append(
             draw_panels(
@@ -124,6 +126,15 @@ def look_at(
         **sums.means(),
     }
     return Look(variant, panels, unseen, statistics)
+
+
+def _motion(model: Pretrainer, variant: Variant, clips: Tensor) -> Tensor | None:
+    """(B, N) for a look by motion: its scores as shares of the clip's sum, and so over their mean in the panels."""
+    if variant.mask_type != "motion":
+        return None
+    scores = motion_scores(model.encoder.patch_embed.exact(model.pixels(clips)), model.grid)
+    # Where nothing moves the scores are even.
+    return (scores + torch.finfo(scores.dtype).tiny).log().log_softmax(dim=1)
 
 
 def _errors_if_hidden(

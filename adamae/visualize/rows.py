@@ -69,6 +69,7 @@ def blocks_of(footage: Footage, looks: Sequence[Look], scales: tuple[Scale, Scal
 def _rows(footage: Footage, look: Look, scales: tuple[Scale, Scale]) -> tuple[Row, ...]:
     panels = look.panels
     probability, error = scales
+    by_motion = look.variant.mask_type == "motion"
 
     def painted(scale: Scale, values: Tensor) -> np.ndarray:
         return scale.paint(footage.in_time(on_pixels(values, panels.grid)).numpy())
@@ -77,7 +78,7 @@ def _rows(footage: Footage, look: Look, scales: tuple[Scale, Scale]) -> tuple[Ro
         Row("visible tokens", footage.in_time(panels.seen).numpy()),
         Row("prediction", footage.in_time(panels.prediction).numpy()),
         Row("error", painted(error, panels.error)),
-        Row("probability", painted(probability, panels.probability)),
+        Row("motion score" if by_motion else "probability", painted(probability, panels.probability)),
     )
 
 
@@ -85,9 +86,11 @@ def notes_of(looks: Sequence[Look]) -> list[str]:
     """What a reader of the pictures has to know."""
     statistics = looks[0].panels.statistics.value
     ending = "One colour scale for the whole picture." if len(looks) > 1 else ""
+    by_motion = any(look.variant.mask_type == "motion" for look in looks)
     return [
         f"Visible tokens are pixels, also within the prediction. Predicted tokens: {statistics}. "
-        f"Grey: hidden, or in the error not predicted. {ending}".strip()
+        f"Grey: hidden, or in the error not predicted. {ending}".strip(),
+        *(["Motion scores are over the clip's mean, on the scale of the probabilities."] if by_motion else []),
     ]
 
 

@@ -7,9 +7,11 @@ import torch
 
 from adamae.errors import UserError
 from adamae.randomness import sample_seed
+from adamae.samplers.motion import motion_scores
 from adamae.training.objectives import count_hits
 from adamae.visualize.looks import Variant, look_at
 from adamae.visualize.networks import own_mask_type, sampler_of
+from adamae.visualize.rows import notes_of
 from tests.visualize.scenes import footage, tiny_model
 
 
@@ -51,6 +53,25 @@ def test_other_masks_over_the_same_weights() -> None:
         assert not {"entropy", "hit_rate"} & look.statistics.keys()
     tube = look.panels.visible.unflatten(1, (2, 4))
     assert torch.equal(tube[:, 0], tube[:, 1])
+
+
+def test_a_look_by_motion_shows_its_scores() -> None:
+    model, film = tiny_model(mask_type="motion", keep_ratio=0.75, mask_ratio=0.6), footage()
+    look = look_at(model, film, Variant("motion", 0.6), count_hits=count_hits)
+    with torch.no_grad():
+        scores = motion_scores(model.encoder.patch_embed(model.pixels(film.clips(slice(None)))), model.grid)
+    torch.testing.assert_close(look.panels.probability, scores / scores.mean(dim=1, keepdim=True))
+    # 3 of 8 tokens are seen and 3 are predicted; those that move least are neither.
+    assert look.panels.visible.sum(dim=1).tolist() == [3, 3, 3]
+    predicted = look.panels.error.isfinite()
+    assert predicted.sum(dim=1).tolist() == [3, 3, 3]
+    dropped = ~(predicted | look.panels.visible)
+    assert (scores.masked_fill(~dropped, 0).amax(dim=1) <= scores.masked_fill(dropped, torch.inf).amin(dim=1)).all()
+    assert "entropy" not in look.statistics
+    assert "Motion scores are over the clip's mean" in notes_of([look])[1]
+    # Another network's weights can be looked at so too.
+    other = look_at(tiny_model(), film, Variant("motion", 0.8))
+    assert (other.panels.probability != 1).any()
 
 
 def test_a_ratio_is_changed_for_the_look_alone() -> None:
