@@ -90,10 +90,24 @@ def _write_reference(file: CheckpointFile, out: Path) -> WriteReport:
     # For our own reader; a line of text stands in nobody's way.
     content["adamae"] = json.dumps({"model": _card(file)})
     publish(out, lambda temporary: _save(content, temporary))
-    notes: tuple[str, ...] = ()
+    notes = _notes_on_selection(file)
     if a.decoder and not a.norm:
-        notes = ("the published network has a norm after its encoder, this one has none",)
-    return WriteReport(out, "reference", len(dense), file.left_out, notes)
+        notes.append("the published network has a norm after its encoder, this one has none")
+    return WriteReport(out, "reference", len(dense), file.left_out, tuple(notes))
+
+
+def _notes_on_selection(file: CheckpointFile) -> list[str]:
+    """What other programs do not know of a classifier that looks at a part of its clips."""
+    options = file.architecture.options() if not file.architecture.decoder else {}
+    chosen = [
+        f"{what} (by {how})"
+        for what, how in (
+            ("tokens", options.get("token_selection", "none")),
+            ("frames", "motion" if options.get("candidate_frames") else "none"),
+        )
+        if how != "none"
+    ]
+    return [f"other programs look at everything, this network at selected {' and '.join(chosen)}"] if chosen else []
 
 
 def _save(content: dict[str, Any], path: Path) -> None:
@@ -107,7 +121,7 @@ def _write_transformers(file: CheckpointFile, out: Path) -> WriteReport:
     a = file.architecture
     state, left, _ = translate(file.state, TRANSFORMERS_FILES[a.kind], "to_theirs")
     left_out = {**file.left_out, **dict.fromkeys(left, "Transformers' VideoMAE has no sampler")}
-    notes = []
+    notes = _notes_on_selection(file)
     if file.constants.last_norm_eps is None:
         notes.append("Transformers computes the norm before the head with an epsilon of 1e-05, here it is 1e-06")
     if "heads" in a.guessed:

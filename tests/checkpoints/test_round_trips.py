@@ -128,3 +128,20 @@ def test_what_cannot_be_written_is_one_line(target: str, out: str, message: str,
     with pytest.raises(UserError, match=message) as caught:
         convert(file, tmp_path / out, target)
     assert "\n" not in str(caught.value)
+
+
+def test_what_a_network_selects_is_kept_by_us_and_told_to_others(tmp_path: Path) -> None:
+    options = {**CLASSIFIER, "token_selection": "motion", "keep_ratio": 0.5, "candidate_frames": 6}
+    model = classifier(token_selection="motion", keep_ratio=0.5, candidate_frames=6)
+    source = open_checkpoint(write(model, options, tmp_path / "source.safetensors"))
+    for target, suffix in SUFFIX.items():
+        report = convert(source, tmp_path / f"to{suffix}", target)
+        told = "other programs look at everything, this network at selected tokens (by motion) and frames (by motion)"
+        assert (told in report.notes) == (target != "safetensors")
+    for kept in ("to.pth", "to.safetensors"):
+        found = open_checkpoint(tmp_path / kept).architecture.options()
+        assert {name: found[name] for name in ("token_selection", "keep_ratio", "candidate_frames")} == {
+            "token_selection": "motion",
+            "keep_ratio": 0.5,
+            "candidate_frames": 6,
+        }
