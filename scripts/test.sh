@@ -17,6 +17,8 @@ if [ "${1:-}" = --fast ]; then
     selection=(-m "not slow")
     shift
 fi
+# Screenshots of the pages stay here to be looked at.
+export ADAMAE_ARTEFACTS=${ADAMAE_ARTEFACTS:-$PWD/build/artefacts}
 # Two workers of one thread each: more would fight for the cores.
 export OMP_NUM_THREADS=1
 .venv/bin/python -m pytest -n 2 --durations 5 "${selection[@]}" "$@"

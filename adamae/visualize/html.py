@@ -7,6 +7,7 @@ import io
 import json
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from typing import Any
@@ -23,11 +24,34 @@ from adamae.visualize.rows import title_of
 
 # What pictures may take of a page, so that it stays below ten megabytes with everything else.
 PICTURE_BYTES = 6_000_000
-# WebP qualities to try, best first.
 LOSSLESS = 100
-_QUALITIES = (LOSSLESS, 90, 75, 60, 45, 30, 15)
 # Every how-manieth picture is tried.
 _TRIED = 24
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How pictures are compressed.
+
+    Attributes:
+        quality: WebP's, of which 100 stands for no loss.
+        shrunk: Pixels of the video along a side of one of the picture's.
+    """
+
+    quality: int
+    shrunk: int = 1
+
+    def __str__(self) -> str:
+        """In words."""
+        size = f", a pixel for {self.shrunk} x {self.shrunk}" if self.shrunk > 1 else ""
+        return f"WebP, {'without loss' if self.quality == LOSSLESS else f'quality {self.quality}'}{size}"
+
+
+# To be tried, best first.
+_PACKINGS = (
+    *(Packing(quality) for quality in (LOSSLESS, 90, 75, 60, 45, 30)),
+    *(Packing(quality, shrunk) for shrunk in (2, 4) for quality in (75, 45)),
+)
 
 
 def page_bytes(footage: Footage, looks: Sequence[Look], scales: tuple[Scale, Scale], notes: Sequence[str]) -> bytes:
@@ -43,17 +67,16 @@ def page_bytes(footage: Footage, looks: Sequence[Look], scales: tuple[Scale, Sca
         HTML in UTF-8.
     """
     films = [footage.frames, *(footage.in_time(look.panels.prediction) for look in looks)]
-    quality = choose_quality(films)
+    packing = choose_packing(films)
     grid = looks[0].panels.grid
-    video, *predictions = ([_webp(frame, quality) for frame in film.numpy()] for film in films)
+    video, *predictions = ([_webp(frame, packing) for frame in film.numpy()] for film in films)
     data = {
         "title": footage.name,
         "notes": [
             *notes,
             "Error, visible if hidden: of the visible tokens, in a second draw that hides them. "
             "Trivial predictor: a prediction that needs no network, on the hidden tokens.",
-            f"Pictures are compressed (WebP, {'without loss' if quality == LOSSLESS else f'quality {quality}'}); "
-            "the .npz file beside this page has every number.",
+            f"Pictures are compressed ({packing}); the .npz file beside this page has every number.",
         ],
         "fps": footage.fps,
         "size": footage.frames.shape[2],
@@ -84,16 +107,16 @@ def page_bytes(footage: Footage, looks: Sequence[Look], scales: tuple[Scale, Sca
     return page.encode()
 
 
-def choose_quality(films: Iterable[Tensor]) -> int:
-    """The best WebP quality at which all pictures of (F, S, S, 3) films fit into a page."""
+def choose_packing(films: Iterable[Tensor]) -> Packing:
+    """The best compression at which all pictures of (F, S, S, 3) films fit into a page."""
     films = list(films)
     count = sum(len(film) for film in films)
     some = [film[number] for film in films for number in range(0, len(film), max(count // _TRIED, 1))]
-    for quality in _QUALITIES[:-1]:
-        size = sum(len(_webp(frame.numpy(), quality)) for frame in some) / len(some)
+    for packing in _PACKINGS[:-1]:
+        size = sum(len(_webp(frame.numpy(), packing)) for frame in some) / len(some)
         if size * count < PICTURE_BYTES:
-            return quality
-    return _QUALITIES[-1]
+            return packing
+    return _PACKINGS[-1]
 
 
 def _variant(look: Look, among: Sequence[Any], prediction: list[str]) -> dict[str, Any]:
@@ -127,7 +150,10 @@ def _text(array: np.ndarray) -> str:
     return base64.b64encode(np.ascontiguousarray(little).tobytes()).decode()
 
 
-def _webp(frame: np.ndarray, quality: int) -> str:
+def _webp(frame: np.ndarray, packing: Packing) -> str:
     file = io.BytesIO()
-    Image.fromarray(frame).save(file, format="WEBP", lossless=quality == LOSSLESS, quality=quality, method=0)
+    image, quality = Image.fromarray(frame), packing.quality
+    # reduce(1) would only copy.
+    image = image.reduce(packing.shrunk) if packing.shrunk > 1 else image
+    image.save(file, format="WEBP", lossless=quality == LOSSLESS, quality=quality, method=0)
     return base64.b64encode(file.getvalue()).decode()

@@ -11,15 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from adamae.grid import TokenGrid
 from adamae.training.objectives import count_hits
 from adamae.visualize.colours import Scale
-from adamae.visualize.footage import Footage
-from adamae.visualize.html import LOSSLESS, choose_quality, page_bytes
+from adamae.visualize.footage import Footage, cut_into_clips
+from adamae.visualize.html import choose_packing, page_bytes
 from adamae.visualize.looks import Look, Variant, look_at
-from adamae.visualize.panels import on_pixels
+from adamae.visualize.panels import Panels, Statistics, on_pixels
 from adamae.visualize.rows import notes_of, shared_scales
 from tests.visualize.scenes import footage, tiny_model
 
@@ -45,11 +47,28 @@ def test_the_page_needs_nothing_from_elsewhere() -> None:
     assert data["plane"] == [0, 0, 1, 1, 2, 2, 3, 3, 5, 5]
 
 
-def test_quality_falls_with_what_there_is_to_show() -> None:
+def test_pictures_get_coarser_with_what_there_is_to_show() -> None:
     still = torch.zeros(20, 32, 32, 3, dtype=torch.uint8)
-    assert choose_quality([still, still]) == LOSSLESS
+    assert str(choose_packing([still, still])) == "WebP, without loss"
     noise = torch.randint(0, 256, (40, 224, 224, 3), dtype=torch.uint8)
-    assert choose_quality([noise] * 8) < 90
+    assert choose_packing([noise] * 4).shrunk == 1
+    assert str(choose_packing([noise] * 40)).endswith(", a pixel for 4 x 4")
+
+
+@pytest.mark.slow
+def test_the_page_of_ten_seconds_stays_below_ten_megabytes() -> None:
+    # A texture that moves before one that stays, at the published size; real clips took two thirds of the room.
+    rng = np.random.default_rng(0)
+    texture = rng.integers(0, 256, (224 // 4, 224 // 4, 3)).repeat(4, axis=0).repeat(4, axis=1)
+    frames = np.stack([np.roll(texture, 3 * number, axis=1) for number in range(250)]).astype(np.uint8)
+    frames[:, :112] = texture[:112]
+    cut = cut_into_clips(np.union1d(np.arange(0, 235, 16), [234]), 250, 16, 1)
+    film = Footage("long.mp4", torch.from_numpy(frames), None, 25.0, 0, 250, cut)
+    grid = TokenGrid(8, 14, 14, 2, 16)
+    clips, values = film.clips(slice(None)), torch.rand(len(cut.numbers), 1568)
+    panels = Panels(grid, clips, clips, clips, values > 0.9, values, values, Statistics.TARGET)
+    looks = [Look(Variant("learnable", ratio), panels, values, {}) for ratio in (0.75, 0.9, 0.95)]
+    assert len(page_bytes(film, looks, shared_scales(looks), [])) < 10e6
 
 
 @pytest.fixture(scope="module")

@@ -69,23 +69,29 @@ function paint(pen, values, scale, opacity) {
   pen.globalAlpha = 1;
 }
 
+// A token's pixels; the picture may have fewer of them than the video.
+function part(pen, image, x, y, toX, toY) {
+  const share = image.naturalWidth / data.size, patch = data.patch;
+  pen.drawImage(image, x * share, y * share, patch * share, patch * share, toX, toY, patch, patch);
+}
+
 function draw() {
   const variant = variants[state.variant], patch = data.patch, begin = data.plane[state.frame] * cells;
   const video = picture(data.video, state.frame, draw), predicted = picture(variant.prediction, state.frame, draw);
   if (video) {
-    panels["video"].drawImage(video, 0, 0);
+    panels["video"].drawImage(video, 0, 0, data.size, data.size);
     const pen = panels["visible tokens"];
     pen.fillStyle = `rgb(${data.hidden} ${data.hidden} ${data.hidden})`;
     pen.fillRect(0, 0, data.size, data.size);
     for (let cell = 0; cell < cells; cell++) {
       if (variant.visible[begin + cell]) {
         const x = cell % columns * patch, y = Math.floor(cell / columns) * patch;
-        pen.drawImage(video, x, y, patch, patch, x, y, patch, patch);
+        part(pen, video, x, y, x, y);
       }
     }
-    panels["probability"].drawImage(video, 0, 0);
+    panels["probability"].drawImage(video, 0, 0, data.size, data.size);
   }
-  if (predicted) panels["prediction"].drawImage(predicted, 0, 0);
+  if (predicted) panels["prediction"].drawImage(predicted, 0, 0, data.size, data.size);
   paint(panels["error"], variant.error, "error", 1);
   paint(panels["probability"], variant.probability, "probability", state.opacity);
   mark();
@@ -165,7 +171,7 @@ function patches(variant, token) {
       box.append(figure);
       const put = () => {
         const image = picture(list, frame, put);
-        if (image) canvas.getContext("2d").drawImage(image, x, y, patch, patch, 0, 0, patch, patch);
+        if (image) part(canvas.getContext("2d"), image, x, y, 0, 0);
       };
       put();
     }
