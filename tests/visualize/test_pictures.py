@@ -93,6 +93,13 @@ def test_films_keep_the_number_of_frames_and_the_pace(looks: list[Look]) -> None
             durations.append(gif.info["duration"])
     assert len(durations) == 10
     assert sum(durations) == 330
+    with Image.open(io.BytesIO(gif_bytes(frames, 30))) as gif:
+        gif.seek(4)
+        colours = np.asarray(gif.convert("RGB")).astype(int)
+    # Two hundred and fifty-six colours come near enough; paper and what is hidden are exact.
+    assert np.abs(colours - frames[4]).mean() < 4
+    for kept in (255, HIDDEN):
+        assert (colours[(frames[4] == kept).all(axis=-1)] == kept).all()
     with av.open(io.BytesIO(mp4_bytes(frames, 10))) as file:
         stream = file.streams.video[0]
         assert stream.average_rate == 10
