@@ -21,4 +21,4 @@ fi
 export ADAMAE_ARTEFACTS=${ADAMAE_ARTEFACTS:-$PWD/build/artefacts}
 # Two workers of one thread each: more would fight for the cores.
 export OMP_NUM_THREADS=1
-.venv/bin/python -m pytest -n 2 --durations 5 "${selection[@]}" "$@"
+.venv/bin/python -m pytest -n 2 --dist loadgroup --durations 5 "${selection[@]}" "$@"

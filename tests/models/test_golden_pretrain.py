@@ -17,8 +17,9 @@ DTYPES = {"float64": torch.float64, "float32": torch.float32}
 TOLERANCE = {"float64": 2e-6, "float32": 2e-5}
 GRADIENT_TOLERANCE = {"float64": 2e-6, "float32": 1e-4}
 ROUND_OFF = {"encoder.get_token_probs.1.bias", "encoder.get_token_probs.0.mlp.fc2.bias"}
-# The base case costs as much as all the others together.
-CASES = ["tiny", "edge_smalltokens", "edge_peaky", pytest.param("base", marks=pytest.mark.slow)]
+# The base case costs as much as all the others together; one worker runs it once for all tests.
+BASE = pytest.param("base", marks=[pytest.mark.slow, pytest.mark.xdist_group("golden_base")])
+CASES = ["tiny", "edge_smalltokens", "edge_peaky", BASE]
 
 pytestmark = pytest.mark.parametrize("precision", DTYPES)
 
