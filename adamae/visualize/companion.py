@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -84,7 +85,7 @@ class PanelLog:
         for number, picture in enumerate(clip_sheets(footage, look)):
             writer.add_image(f"panels/clip_{number}", picture, step, dataformats="HWC")
         for name, value in look.statistics.items():
-            if name not in ("visible", "tokens"):
+            if name not in ("visible", "tokens") and math.isfinite(value):
                 writer.add_scalar(f"panels/{name}", value, step)
         if model.learns_to_sample:
             writer.add_histogram("panels/probability", look.panels.probability, step)
