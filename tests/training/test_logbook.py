@@ -76,8 +76,18 @@ def test_plain_lines_where_nobody_watches() -> None:
     with ProgressReport(100, 10, stream=stream, seconds=0.0) as progress:
         progress.advance(20)
         progress.show({"loss": 0.5, "clips_per_second": 12.0, "lr": 1e-3})
+        progress.advance(25)
     first, last = stream.getvalue().splitlines()
-    assert first == last == "step 20/100  loss 0.5000  12.0 clips/s  0:00 left"
+    assert first == "step 20/100  loss 0.5000  12.0 clips/s  0:00 left"
+    assert last == first.replace("20/", "25/")
+
+
+def test_a_step_is_told_once() -> None:
+    stream = io.StringIO()
+    with ProgressReport(20, 10, stream=stream, seconds=0.0) as progress:
+        progress.advance(20)
+        progress.show({"loss": 0.5})
+    assert len(stream.getvalue().splitlines()) == 1
 
 
 def test_silence() -> None:
