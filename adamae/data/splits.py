@@ -136,7 +136,7 @@ def _load_other(place: Path, split: str, train: Annotations, data_root: str | Pa
     """A validation or test list with the training list's classes.
 
     Raises:
-        UserError: If it has none of them, or one that they do not have.
+        UserError: If it has none of them, one that they do not have, or names where training has numbers.
     """
     if train.classes is not None:
         own = load_annotations(place, data_root=data_root, split=split)
@@ -145,7 +145,13 @@ def _load_other(place: Path, split: str, train: Annotations, data_root: str | Pa
                 f"{own.source}: none of its {len(own.classes)} classes ({_some(own.classes)}) is among the "
                 f"{len(train.classes)} of training ({_some(train.classes)})"
             )
-    return load_annotations(place, data_root=data_root, classes=train.classes, split=split)
+    other = load_annotations(place, data_root=data_root, classes=train.classes, split=split)
+    if train.classes is None and other.classes is not None:
+        raise UserError(
+            f"{other.source}: labels are names ({_some(other.classes)}), those of {train.source} are numbers; "
+            f"expected numbers in both, or a {CLASSES_FILE} beside the lists that names them"
+        )
+    return other
 
 
 def _class_names(train: Annotations, num_classes: int | None) -> tuple[str, ...]:

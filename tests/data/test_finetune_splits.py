@@ -211,3 +211,12 @@ def test_a_name_that_stands_twice(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", "1.mp4 0", "2.mp4 1")
     (tmp_path / "classes.txt").write_text("walk\nwalk\n")
     assert "the class 'walk' stands there twice" in complaint(tmp_path)
+
+
+def test_names_beside_numbers_are_not_guessed(tmp_path: Path) -> None:
+    write(tmp_path / "train.csv", "1.mp4 0", "2.mp4 1")
+    write(tmp_path / "val.csv", "3.mp4 walk", "4.mp4 jump")
+    with pytest.raises(UserError, match=r"val.csv: labels are names \(jump, walk\), those of .*train.csv are numbers"):
+        load_splits(tmp_path)
+    (tmp_path / "classes.txt").write_text("walk\njump\n")
+    assert rows(load_splits(tmp_path))["val"] == [("3.mp4", 0), ("4.mp4", 1)]
