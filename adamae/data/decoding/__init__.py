@@ -5,10 +5,19 @@ from __future__ import annotations
 from importlib import import_module
 from importlib.util import find_spec
 
-from adamae.data.decoding.protocol import DecodeError, OpenVideo, VideoReader
+from adamae.data.decoding.protocol import DecodeError, EncodedVideo, OpenVideo, VideoReader, VideoSource
 from adamae.errors import UserError
 
-__all__ = ["DECODERS", "DecodeError", "OpenVideo", "VideoReader", "get_decoder", "installed_decoders"]
+__all__ = [
+    "DECODERS",
+    "DecodeError",
+    "EncodedVideo",
+    "OpenVideo",
+    "VideoReader",
+    "VideoSource",
+    "get_decoder",
+    "installed_decoders",
+]
 
 # Name on the command line -> (package that must be installed, module that wraps it).
 DECODERS = {

@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from functools import cached_property
 
 import decord
 import numpy as np
 
-from adamae.data.decoding.protocol import DecodeError, check_file, one_line, spread, unique_sorted
+from adamae.data.decoding.protocol import DecodeError, VideoSource, check_file, name_of, one_line, spread, unique_sorted
 
 # Damage is reported by exception, with the file's name; the library's own lines would tear the progress bar.
 decord.logging.set_level(decord.logging.QUIET)
 
 
-def open_video(path: str) -> DecordReader:
-    """Open ``path`` (see ``protocol.VideoReader``).
+def open_video(source: VideoSource) -> DecordReader:
+    """Open a file, or the bytes of one (see ``protocol.VideoReader``).
 
     Raises:
         DecodeError: Missing, empty, not a video, or without a frame.
     """
-    check_file(path)
-    return DecordReader(path)
+    check_file(source)
+    return DecordReader(source)
 
 
 class DecordReader:
     """One video, decoded by one thread.
 
     Args:
-        path: A video file.
+        source: A video file, or the bytes of one.
     """
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, source: VideoSource) -> None:
+        self._path = path = name_of(source)
+        file = source if isinstance(source, str) else io.BytesIO(source.data)
         try:
-            self._reader = decord.VideoReader(path, ctx=decord.cpu(0), num_threads=1)
+            self._reader = decord.VideoReader(file, ctx=decord.cpu(0), num_threads=1)
             self.fps = float(self._reader.get_avg_fps())
         except (decord.DECORDError, RuntimeError) as error:
             raise DecodeError(path, f"not a video that decord can read ({one_line(error)})") from None

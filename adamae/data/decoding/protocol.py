@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +29,28 @@ class DecodeError(UserError):
     def __reduce__(self) -> tuple[type[DecodeError], tuple[str, str]]:
         """Travel from a loader worker to the main process, which rebuilds an exception from its arguments."""
         return DecodeError, (self.path, self.reason)
+
+
+@dataclass(frozen=True)
+class EncodedVideo:
+    """A whole video file in memory, as it comes out of a shard.
+
+    Attributes:
+        name: Where it comes from, for messages.
+        data: The file's bytes.
+    """
+
+    name: str
+    data: bytes
+
+
+# What a back end opens: a file, or the bytes of one.
+VideoSource = str | EncodedVideo
+
+
+def name_of(source: VideoSource) -> str:
+    """What messages call a video."""
+    return source if isinstance(source, str) else source.name
 
 
 class VideoReader(Protocol):
@@ -60,7 +83,7 @@ class VideoReader(Protocol):
     def __exit__(self, *raised: object) -> None: ...
 
 
-OpenVideo = Callable[[str], VideoReader]
+OpenVideo = Callable[[VideoSource], VideoReader]
 
 
 def unique_sorted(indices: Sequence[int] | np.ndarray, num_frames: int) -> tuple[list[int], np.ndarray]:
@@ -79,12 +102,17 @@ def unique_sorted(indices: Sequence[int] | np.ndarray, num_frames: int) -> tuple
     return distinct.tolist(), rows
 
 
-def check_file(path: str) -> None:
+def check_file(source: VideoSource) -> None:
     """Refuse what no decoder needs to look at, in words that do not depend on the decoder.
 
     Raises:
         DecodeError: The file is missing, empty, a directory, or may not be read.
     """
+    if isinstance(source, EncodedVideo):
+        if not source.data:
+            raise DecodeError(source.name, "the file is empty")
+        return
+    path = source
     try:
         with Path(path).open("rb") as file:
             first = file.read(1)

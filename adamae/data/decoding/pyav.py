@@ -8,6 +8,7 @@ first doubt, and for every file that proves nothing, frames are counted by decod
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from adamae.data.decoding.bitstream import Inspector, inspector
 from adamae.data.decoding.frame_table import Entry, FrameTable, TimedPacket
-from adamae.data.decoding.protocol import DecodeError, check_file, spread, unique_sorted
+from adamae.data.decoding.protocol import DecodeError, VideoSource, check_file, name_of, spread, unique_sorted
 
 # Files with more compressed video than this are read again for each pass instead of being kept.
 _KEPT_BYTES = 128 * 2**20
@@ -27,17 +28,17 @@ class _UnprovenError(Exception):
     """What the packets promised did not come out of the decoder."""
 
 
-def open_video(path: str) -> PyAVReader:
-    """Open ``path`` (see ``protocol.VideoReader``).
+def open_video(source: VideoSource) -> PyAVReader:
+    """Open a file, or the bytes of one (see ``protocol.VideoReader``).
 
     Raises:
         DecodeError: Missing, empty, not a video, or without a frame.
     """
-    check_file(path)
-    reader = PyAVReader(path)
+    check_file(source)
+    reader = PyAVReader(source)
     try:
         if not reader.num_frames:
-            raise DecodeError(path, "no frame could be decoded")
+            raise DecodeError(name_of(source), "no frame could be decoded")
     except BaseException:
         reader.close()
         raise
@@ -48,11 +49,12 @@ class PyAVReader:
     """One video, decoded by one thread.
 
     Args:
-        path: A video file.
+        source: A video file, or the bytes of one.
     """
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, source: VideoSource) -> None:
+        self._source = source
+        self._path = name_of(source)
         self._packets: list[av.Packet] | None = []
         self._open()
         try:
@@ -92,7 +94,8 @@ class PyAVReader:
 
     def _open(self) -> None:
         try:
-            self._container = av.open(self._path, metadata_errors="ignore")
+            file = self._source if isinstance(self._source, str) else io.BytesIO(self._source.data)
+            self._container = av.open(file, metadata_errors="ignore")
         except (av.FFmpegError, OSError, ValueError) as error:
             raise DecodeError(self._path, f"not a readable video ({getattr(error, 'strerror', error)})") from None
         stream = self._container.streams.best("video")

@@ -8,30 +8,31 @@ from functools import cached_property
 import numpy as np
 from torchcodec.decoders import VideoDecoder
 
-from adamae.data.decoding.protocol import DecodeError, check_file, one_line, spread, unique_sorted
+from adamae.data.decoding.protocol import DecodeError, VideoSource, check_file, name_of, one_line, spread, unique_sorted
 
 
-def open_video(path: str) -> TorchcodecReader:
-    """Open ``path`` (see ``protocol.VideoReader``).
+def open_video(source: VideoSource) -> TorchcodecReader:
+    """Open a file, or the bytes of one (see ``protocol.VideoReader``).
 
     Raises:
         DecodeError: Missing, empty, not a video, or without a frame.
     """
-    check_file(path)
-    return TorchcodecReader(path)
+    check_file(source)
+    return TorchcodecReader(source)
 
 
 class TorchcodecReader:
     """One video, decoded by one thread.
 
     Args:
-        path: A video file.
+        source: A video file, or the bytes of one.
     """
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, source: VideoSource) -> None:
+        self._path = path = name_of(source)
+        file = source if isinstance(source, str) else source.data
         try:
-            self._decoder = VideoDecoder(path, seek_mode="exact", num_ffmpeg_threads=1, dimension_order="NHWC")
+            self._decoder = VideoDecoder(file, seek_mode="exact", num_ffmpeg_threads=1, dimension_order="NHWC")
         except (RuntimeError, ValueError) as error:
             raise DecodeError(path, f"not a video that torchcodec can read ({one_line(error)})") from None
         self.fps = float(self._decoder.metadata.average_fps or 0)
