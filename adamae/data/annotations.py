@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from adamae.data.decoding import VideoSource
 from adamae.data.list_rows import VIDEO_SUFFIXES, is_number, read_rows
 from adamae.errors import UserError
 
@@ -66,6 +67,10 @@ class Annotations:
         """Where the video of a row lies."""
         start = int(self._ends[row - 1]) if row else 0
         return os.path.join(self.root, os.fsdecode(self._text[start : int(self._ends[row])]))  # noqa: PTH118 (speed)
+
+    def video(self, row: int) -> VideoSource:
+        """What a decoder opens."""
+        return self.path(row)
 
 
 def load_annotations(

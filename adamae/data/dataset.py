@@ -102,7 +102,7 @@ class ClipDataset(Dataset[Sample]):
         Raises:
             DecodeError: It cannot be read.
         """
-        return self._open_video(self.annotations.path(row))
+        return self._open_video(self.annotations.video(row))
 
     def _clips(self, row: int, rng: np.random.Generator) -> tuple[list[np.ndarray], list[np.ndarray]]:
         with self.open(row) as reader:

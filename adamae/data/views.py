@@ -165,34 +165,34 @@ class VideoViews(Dataset[dict[str, Any]]):
             ``row``, ``label`` and ``path``; and either ``views`` (V, T, S, S, 3) uint8, clip by clip and within a clip
             square by square, or ``reason``: why the video cannot be read.
         """
-        path = self.annotations.path(row)
-        item: dict[str, Any] = {"row": row, "label": int(self.annotations.labels[row]), "path": path}
+        label, path = int(self.annotations.labels[row]), self.annotations.path(row)
+        item: dict[str, Any] = {"row": row, "label": label, "path": path}
         try:
-            views = self._views_apart(path, row) if self.decode_per_view else self._views_together(path, row)
+            views = self._views_apart(row) if self.decode_per_view else self._views_together(row)
         except DecodeError as error:
             return item | {"reason": error.reason}
         return item | {"views": torch.from_numpy(views)}
 
-    def open(self, path: str) -> VideoReader:
-        """The reader of a video.
+    def open(self, row: int) -> VideoReader:
+        """The reader of a row's video.
 
         Raises:
             DecodeError: It cannot be read.
         """
-        return self._open_video(path)
+        return self._open_video(self.annotations.video(row))
 
-    def _views_together(self, path: str, row: int) -> np.ndarray:
-        with self.open(path) as reader:
+    def _views_together(self, row: int) -> np.ndarray:
+        with self.open(row) as reader:
             clips = self.plan.choose(reader.num_frames, sample_generator(self.seed, 0, row))
             wanted, places = np.unique(clips, return_inverse=True)
             frames = resize_short_side(reader.read(wanted), self.plan.short_side)
         return cut_views(frames, places.reshape(clips.shape), self.plan)
 
-    def _views_apart(self, path: str, row: int) -> np.ndarray:
+    def _views_apart(self, row: int) -> np.ndarray:
         views = []
         for view in range(self.plan.num_views):
             clip, box = divmod(view, self.plan.num_crops)
-            with self.open(path) as reader:
+            with self.open(row) as reader:
                 frames_of_clip = self.plan.choose(reader.num_frames, sample_generator(self.seed, 0, row))[clip]
                 decoded = np.union1d(self.plan.whole(reader.num_frames), frames_of_clip)
                 frames = resize_short_side(reader.read(decoded), self.plan.short_side)

@@ -130,9 +130,9 @@ class _Timed(VideoViews):
         self.whole += process_time() - start
         self._running = False
 
-    def open(self, path: str) -> VideoReader:
+    def open(self, row: int) -> VideoReader:
         start = process_time()
-        reader = super().open(path)
+        reader = super().open(row)
         self._add(start)
         return _TimedReader(reader, self._add)
 

@@ -94,7 +94,7 @@ def extract_windows(
     for row in range(len(annotations)):
         path = annotations.path(row)
         try:
-            with open_video(path) as reader:
+            with open_video(annotations.video(row)) as reader:
                 times = window_times(windows, reader)
                 clips = read_windows(windows, reader, plan, batch_size)
                 found = [
