@@ -17,6 +17,7 @@ import numpy as np
 from adamae.data.decoding import VideoSource
 from adamae.data.list_rows import VIDEO_SUFFIXES, is_number, read_rows
 from adamae.errors import UserError
+from adamae.randomness import epoch_permutation
 
 UNLABELLED = -1
 
@@ -71,6 +72,10 @@ class Annotations:
     def video(self, row: int) -> VideoSource:
         """What a decoder opens."""
         return self.path(row)
+
+    def order(self, seed: int, epoch: int, num_rows: int) -> np.ndarray:
+        """(n,) int64 the order in which an epoch visits the rows; ``num_rows`` is n."""
+        return epoch_permutation(seed, epoch, num_rows)
 
 
 def load_annotations(

@@ -15,7 +15,7 @@ from adamae.data.dataset import ClipDataset, Sample
 from adamae.data.decoding import DecodeError
 from adamae.data.loader import build_loader, collate
 from adamae.errors import UserError
-from adamae.randomness import epoch_permutation, sample_generator
+from adamae.randomness import sample_generator
 
 # Part of the work -> what to do if it is the slow one.
 _ADVICE = {
@@ -119,7 +119,7 @@ class _Stopwatch:
 def _measure_parts(dataset: ClipDataset, num_videos: int, batch_size: int) -> tuple[dict[str, float], int, int]:
     """Seconds by part, clips and unreadable videos."""
     watch = _Stopwatch()
-    rows = np.resize(epoch_permutation(dataset.seed, 0, len(dataset)), num_videos)
+    rows = np.resize(dataset.annotations.order(dataset.seed, 0, len(dataset)), num_videos)
     count = bad = 0
     for start in range(0, num_videos, batch_size):
         samples: list[Sample | UserError] = []

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import Dataset, Sampler, default_collate
 
 from adamae.data.dataset import ClipDataset, Sample
+from adamae.data.watched_loader import watched_batches
 from adamae.errors import UserError
 from adamae.randomness import epoch_permutation
 
 Batch = dict[str, Any]
-# A signal that asks a run to save and leave is often sent to every process of a job. Workers leave with the run.
-_SIGNALS_OF_THE_RUN = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+# (seed, epoch, rows) -> (rows,) the order in which an epoch visits them
+EpochOrder = Callable[[int, int, int], np.ndarray]
 
 
 class BatchKeys(Sampler[list[tuple[int, int]]]):
     """This rank's batches of (epoch, row) keys, epoch after epoch without end.
 
-    An epoch is one permutation of the list, cut into steps of ``world_size * accumulation * batch_size`` rows; what
+    An epoch is one order of the list's rows, cut into steps of ``world_size * accumulation * batch_size`` rows; what
     is left over at its end is dropped. A step is cut into micro-batches, and each of those into ranks, so that the
     rows of a step do not depend on how they are divided. A list shorter than one step is repeated to fill it.
 
@@ -35,6 +36,7 @@ class BatchKeys(Sampler[list[tuple[int, int]]]):
         seed: The run's seed.
         epoch: Where to begin.
         batch: The micro-batch of that epoch to begin with.
+        order: In which order an epoch visits the rows.
 
     Raises:
         UserError: No rows, or a size below 1.
@@ -51,6 +53,7 @@ class BatchKeys(Sampler[list[tuple[int, int]]]):
         seed: int = 0,
         epoch: int = 0,
         batch: int = 0,
+        order: EpochOrder = epoch_permutation,
     ) -> None:
         if min(num_rows, batch_size, world_size, accumulation) < 1:
             raise UserError(
@@ -65,6 +68,7 @@ class BatchKeys(Sampler[list[tuple[int, int]]]):
         self._seed = seed
         self._epoch = epoch
         self._batch = batch
+        self._order = order
 
     @property
     def steps_per_epoch(self) -> int:
@@ -86,7 +90,7 @@ class BatchKeys(Sampler[list[tuple[int, int]]]):
 
     def _rows(self, epoch: int) -> np.ndarray:
         """(micro-batches, batch size): this rank's rows of an epoch."""
-        order = epoch_permutation(self._seed, epoch, self._num_rows)
+        order = self._order(self._seed, epoch, self._num_rows)
         shape = (self.batches_per_epoch, self._world_size, self._batch_size)
         return np.resize(order, shape)[:, self._rank]
 
@@ -95,16 +99,16 @@ class Loader:
     """An endless stream of batches. Each pass over it begins where it was built to begin.
 
     Args:
-        loader: Gives batches, or the error that kept one from being made.
+        batches: Begins a pass over batches, or over the error that kept one from being made.
         steps_per_epoch: Steps in one pass over the list.
     """
 
-    def __init__(self, loader: DataLoader[Batch | UserError], steps_per_epoch: int) -> None:
+    def __init__(self, batches: Callable[[], Iterator[Batch | UserError]], steps_per_epoch: int) -> None:
         self.steps_per_epoch = steps_per_epoch
-        self._loader = loader
+        self._batches = batches
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in self._loader:
+        for batch in self._batches():
             if isinstance(batch, UserError):
                 raise batch
             yield batch
@@ -154,6 +158,8 @@ def build_loader(
 ) -> Loader:
     """An endless loader for one rank, whose workers go from epoch to epoch without a pause.
 
+    A video that hangs or crashes a worker is put in quarantine, see :mod:`~adamae.data.watched_loader`.
+
     Args:
         dataset: Brings its seed, which also orders the list.
         batch_size: Videos in a batch, each of which gives ``dataset.num_sample`` clips.
@@ -170,30 +176,26 @@ def build_loader(
         Batches of B = ``batch_size * num_sample`` clips: ``clip`` (B, T, H, W, 3) uint8, ``index``, ``seed`` and
         ``label`` (B,) int64, ``moving`` (B, T, H, W) bool where the data set has it, ``bad`` a list of dicts.
     """
-    keys = BatchKeys(
-        len(dataset),
-        batch_size,
-        world_size=world_size,
-        rank=rank,
-        accumulation=accumulation,
-        seed=dataset.seed,
-        epoch=epoch,
-        batch=batch,
-    )
-    loader: DataLoader[Batch | UserError] = DataLoader(
+    def keys_from(number: int) -> BatchKeys:
+        return BatchKeys(
+            len(dataset),
+            batch_size,
+            world_size=world_size,
+            rank=rank,
+            accumulation=accumulation,
+            seed=dataset.seed,
+            epoch=epoch,
+            batch=batch + number,
+        )
+
+    batches: Callable[[], Iterator[Batch | UserError]] = partial(
+        watched_batches,
         _Reporting(dataset),
-        batch_sampler=keys,
-        collate_fn=collate,
+        keys_from,
+        watch=dataset.watch,
+        collate=collate,
         num_workers=num_workers,
         pin_memory=pin_memory and torch.cuda.is_available(),
-        prefetch_factor=prefetch if num_workers else None,
-        worker_init_fn=_outlive_signals,
-        # The loader draws a seed for its workers, which use none: not from the generator that others rely on.
-        generator=torch.Generator(),
+        prefetch=prefetch,
     )
-    return Loader(loader, keys.steps_per_epoch)
-
-
-def _outlive_signals(worker: int) -> None:
-    for number in _SIGNALS_OF_THE_RUN:
-        signal.signal(number, signal.SIG_IGN)
+    return Loader(batches, keys_from(0).steps_per_epoch)
