@@ -14,6 +14,7 @@ from adamae.data.annotations import Annotations
 from adamae.data.augmentation import MultiScaleCrop, Transform
 from adamae.data.decoding import DecodeError, VideoReader, get_decoder
 from adamae.data.frame_indices import pretrain_dense, train_segments
+from adamae.data.watch import QuarantineError, Watch
 from adamae.errors import UserError
 from adamae.randomness import sample_generator, sample_seed
 
@@ -41,6 +42,7 @@ class ClipDataset(Dataset[Sample]):
         num_sample: Clips from each video that is opened, as in repeated augmentation.
         moving: Bring the ground truth of what moves along, from ``<stem>.moving.npz`` beside each video.
         decoder: A name from ``decoding.DECODERS``.
+        video_timeout: Seconds that one video may take; 0 for any.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class ClipDataset(Dataset[Sample]):
         num_sample: int = 1,
         moving: bool = False,
         decoder: str = "pyav",
+        video_timeout: float = 60.0,
     ) -> None:
         self.annotations = annotations
         self.choose_frames = choose_frames
@@ -60,6 +63,7 @@ class ClipDataset(Dataset[Sample]):
         self.seed = seed
         self.num_sample = num_sample
         self.moving = moving
+        self.watch = Watch(len(annotations), video_timeout)
         self._open_video = get_decoder(decoder)
 
     def __len__(self) -> int:
@@ -68,7 +72,8 @@ class ClipDataset(Dataset[Sample]):
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         """The clips of one row in one epoch; R is ``num_sample``.
 
-        A video that cannot be read is replaced by another row, drawn from the sample's own random numbers.
+        A video that cannot be read, or is in quarantine, is replaced by another row, drawn from the sample's own
+        random numbers.
 
         Args:
             key: (epoch, row).
@@ -86,9 +91,11 @@ class ClipDataset(Dataset[Sample]):
             rng = sample_generator(self.seed, epoch, index, attempt)
             row = int(rng.integers(len(self))) if attempt else index
             try:
-                clips, moving = self._clips(row, rng)
+                with self.watch.over(row, self.annotations.path(row)):
+                    clips, moving = self._clips(row, rng)
             except DecodeError as error:
-                bad.append({"path": error.path, "reason": error.reason, "index": row})
+                kind = {"quarantined": True} if isinstance(error, QuarantineError) else {}
+                bad.append({"path": error.path, "reason": error.reason, "index": row, **kind})
                 continue
             return self._sample(epoch, index, row, clips, moving) | {"bad": bad}
         raise UserError(
@@ -147,6 +154,7 @@ def pretrain_dataset(
     num_sample: int = 1,
     moving: bool | None = None,
     decoder: str = "pyav",
+    video_timeout: float = 60.0,
 ) -> ClipDataset:
     """Clips for pre-training.
 
@@ -161,6 +169,7 @@ def pretrain_dataset(
         num_sample: Clips from each video that is opened.
         moving: Whether to bring the ground truth of what moves; by default where the first video has one.
         decoder: A name from ``decoding.DECODERS``.
+        video_timeout: Seconds that one video may take; 0 for any.
 
     Raises:
         UserError: An unknown ``frame_sampling`` or decoder.
@@ -179,6 +188,7 @@ def pretrain_dataset(
         num_sample=num_sample,
         moving=moving_path(annotations.path(0)).is_file() if moving is None else moving,
         decoder=decoder,
+        video_timeout=video_timeout,
     )
 
 

@@ -44,6 +44,7 @@ class FinetuneDataset(ClipDataset):
         seed: The run's seed.
         num_sample: Clips from each video that is opened.
         decoder: A name from ``decoding.DECODERS``.
+        video_timeout: Seconds that one video may take; 0 for any.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class FinetuneDataset(ClipDataset):
         seed: int = 0,
         num_sample: int = 1,
         decoder: str = "pyav",
+        video_timeout: float = 60.0,
     ) -> None:
         super().__init__(
             annotations,
@@ -64,6 +66,7 @@ class FinetuneDataset(ClipDataset):
             seed=seed,
             num_sample=num_sample,
             decoder=decoder,
+            video_timeout=video_timeout,
         )
         self._unflipped = augmentation.without_flip()
         self._never_flipped = frozenset(never_flipped)
@@ -87,6 +90,7 @@ def finetune_dataset(
     seed: int = 0,
     num_sample: int = 1,
     decoder: str = "pyav",
+    video_timeout: float = 60.0,
 ) -> FinetuneDataset:
     """Clips for fine-tuning.
 
@@ -100,6 +104,7 @@ def finetune_dataset(
         seed: The run's seed.
         num_sample: Clips from each video that is opened.
         decoder: A name from ``decoding.DECODERS``.
+        video_timeout: Seconds that one video may take; 0 for any.
 
     Raises:
         UserError: An unknown ``frame_sampling`` or decoder.
@@ -118,4 +123,5 @@ def finetune_dataset(
         seed=seed,
         num_sample=num_sample,
         decoder=decoder,
+        video_timeout=video_timeout,
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -176,6 +176,7 @@ def build_loader(
         Batches of B = ``batch_size * num_sample`` clips: ``clip`` (B, T, H, W, 3) uint8, ``index``, ``seed`` and
         ``label`` (B,) int64, ``moving`` (B, T, H, W) bool where the data set has it, ``bad`` a list of dicts.
     """
+
     def keys_from(number: int) -> BatchKeys:
         return BatchKeys(
             len(dataset),
@@ -186,6 +187,7 @@ def build_loader(
             seed=dataset.seed,
             epoch=epoch,
             batch=batch + number,
+            order=dataset.annotations.order,
         )
 
     batches: Callable[[], Iterator[Batch | UserError]] = partial(

@@ -21,6 +21,7 @@ from adamae.data.annotations import Annotations
 from adamae.data.augmentation import Box, crop
 from adamae.data.decoding import DecodeError, VideoReader, get_decoder
 from adamae.data.frame_indices import spatial_starts, train_dense, train_segments, views_dense, views_segments
+from adamae.data.watch import Watch
 from adamae.errors import UserError
 from adamae.randomness import sample_generator
 
@@ -138,6 +139,7 @@ class VideoViews(Dataset[dict[str, Any]]):
         decoder: A name from ``decoding.DECODERS``.
         decode_per_view: Decode, resize and cut anew for each view, as the published code does. For the benchmark:
             the views are the same.
+        video_timeout: Seconds that one video may take; 0 for any.
     """
 
     def __init__(
@@ -148,11 +150,13 @@ class VideoViews(Dataset[dict[str, Any]]):
         seed: int = 0,
         decoder: str = "pyav",
         decode_per_view: bool = False,
+        video_timeout: float = 60.0,
     ) -> None:
         self.annotations = annotations
         self.plan = plan
         self.seed = seed
         self.decode_per_view = decode_per_view
+        self.watch = Watch(len(annotations), video_timeout)
         self._open_video = get_decoder(decoder)
 
     def __len__(self) -> int:
@@ -163,12 +167,13 @@ class VideoViews(Dataset[dict[str, Any]]):
 
         Returns:
             ``row``, ``label`` and ``path``; and either ``views`` (V, T, S, S, 3) uint8, clip by clip and within a clip
-            square by square, or ``reason``: why the video cannot be read.
+            square by square, or ``reason``: why the video cannot be read, or is not opened any more.
         """
         label, path = int(self.annotations.labels[row]), self.annotations.path(row)
         item: dict[str, Any] = {"row": row, "label": label, "path": path}
         try:
-            views = self._views_apart(row) if self.decode_per_view else self._views_together(row)
+            with self.watch.over(row, path):
+                views = self._views_apart(row) if self.decode_per_view else self._views_together(row)
         except DecodeError as error:
             return item | {"reason": error.reason}
         return item | {"views": torch.from_numpy(views)}

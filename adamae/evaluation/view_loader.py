@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
 
 from adamae.data.views import VideoViews
+from adamae.data.watched_loader import watched_batches
 from adamae.distributed import World
 
 Video = dict[str, Any]
@@ -28,7 +27,7 @@ def groups_of_rows(num_rows: int, size: int, world: World) -> list[list[int]]:
 def load_groups(
     dataset: VideoViews, groups: list[list[int]], *, num_workers: int = 0, pin_memory: bool = False
 ) -> Iterator[list[Video]]:
-    """The videos of each group.
+    """The videos of each group, each once, even where one hangs or crashes its worker.
 
     Args:
         dataset: Videos with all their views.
@@ -39,20 +38,11 @@ def load_groups(
     Yields:
         Items of the data set.
     """
-    loader: DataLoader[Any] = DataLoader(
+    return watched_batches(
         dataset,
-        batch_sampler=groups,
-        collate_fn=list,
+        lambda number: groups[number:],
+        watch=dataset.watch,
+        collate=list,
         num_workers=num_workers,
         pin_memory=pin_memory and torch.cuda.is_available(),
-        worker_init_fn=_outlive_signals,
-        # A generator of its own: torch's global one belongs to the run.
-        generator=torch.Generator(),
     )
-    return iter(loader)
-
-
-def _outlive_signals(worker: int) -> None:
-    """Leave when the run leaves: what asks it to is often sent to all processes of a job."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)

@@ -1,0 +1,160 @@
+"""Which video each loader worker is at, since when, and which videos are never opened again.
+
+A video can do worse than be unreadable: it can hang its decoder, crash it, or eat so much memory that the system ends
+the process. The process that is at it then cannot report it. So every process writes down the row before it opens it,
+in memory that it shares with its parent, and rows that were at fault are marked there for all of them.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+from adamae.data.decoding import DecodeError
+from adamae.errors import UserError
+
+# What a row may be marked with: 0 for nothing, one of these, or _EXIT plus the exit code of the worker that it ended.
+_TOO_LONG, _EARLIER, _EXIT = 1, 2, 1000
+# An alarm in so many parts: a process that slept with its machine wakes to one of them, not to the end of its time.
+_PARTS = 4
+_NOBODY = -1.0
+_ROW, _SINCE = 0, 1
+
+
+class QuarantineError(DecodeError):
+    """A video that took too long or ended a worker, and is not opened again."""
+
+
+class _TimeIsUpError(BaseException):
+    """Passes through whatever a library catches."""
+
+
+class Desks:
+    """Where the workers of one loader write down which row they are at. Made by the parent, before they start.
+
+    Args:
+        workers: How many there are.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._board = torch.full((workers, 2), _NOBODY, dtype=torch.float64).share_memory_()
+        self._pids = torch.zeros(workers, dtype=torch.int64).share_memory_()
+
+    def sit_down(self, worker: int, pid: int) -> None:
+        """From now on this process writes to the desk of ``worker``."""
+        global _own_desk
+        self._pids[worker] = pid
+        _own_desk = self._board.numpy()[worker]
+
+    def at_work(self) -> dict[int, tuple[int, float]]:
+        """The row that each busy process is at, and since when by the monotonic clock, by process id."""
+        busy = zip(self._pids.tolist(), self._board.tolist(), strict=True)
+        return {pid: (int(row), since) for pid, (row, since) in busy if row != _NOBODY}
+
+
+# The desk of this process, if it is a worker.
+_own_desk: np.ndarray | None = None
+
+
+class Watch:
+    """Marks of the rows of a list, shared with the workers that are started after it is made.
+
+    Args:
+        num_rows: Rows of the list.
+        limit: Seconds that one video may take; 0 for any.
+
+    Raises:
+        UserError: If the limit is negative.
+    """
+
+    def __init__(self, num_rows: int, limit: float = 60.0) -> None:
+        if limit < 0:
+            raise UserError(f"the time limit of a video is {limit} seconds, expected 0 or more")
+        self.limit = limit
+        self._marks = torch.zeros(num_rows, dtype=torch.int16).share_memory_()
+
+    @contextmanager
+    def over(self, row: int, path: str) -> Iterator[None]:
+        """Do something with a row's video, under the time limit where the system can interrupt this thread.
+
+        Raises:
+            QuarantineError: It took too long, now or before, or has ended a worker.
+        """
+        if mark := int(self._marks[row]):
+            raise QuarantineError(path, self._reason(mark))
+        desk = _own_desk
+        if desk is not None:
+            desk[:] = row, time.monotonic()
+        try:
+            with _alarm(self.limit):
+                yield
+        except _TimeIsUpError:
+            self.too_long(row)
+            raise QuarantineError(path, self._reason(_TOO_LONG)) from None
+        finally:
+            if desk is not None:
+                desk[_ROW] = _NOBODY
+
+    def too_long(self, row: int) -> None:
+        """Mark a row whose video took too long."""
+        self._marks[row] = _TOO_LONG
+
+    def ended_worker(self, row: int, exit_code: int) -> None:
+        """Mark a row whose video ended the process that was at it; codes below 0 are signals."""
+        self._marks[row] = _EXIT + exit_code
+
+    def quarantine(self, rows: Iterable[int]) -> None:
+        """Mark rows that were found to be at fault elsewhere: by another rank, or before a run was resumed."""
+        for row in rows:
+            if not self._marks[row]:
+                self._marks[row] = _EARLIER
+
+    def _reason(self, mark: int) -> str:
+        if mark == _TOO_LONG:
+            return f"takes longer than {self.limit:g} seconds, the limit that --video_timeout sets"
+        if mark == _EARLIER:
+            return "quarantined earlier in this run"
+        return f"ended the process that read it ({describe_exit(mark - _EXIT)})"
+
+
+def describe_exit(code: int) -> str:
+    """A process's exit code in words."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"{name}, as the system sends when memory runs out" if name == "SIGKILL" else name
+
+
+@contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    """Raise _TimeIsUpError when the time is over; does nothing outside the main thread, where signals do not arrive."""
+    possible = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+    if not seconds or not possible:
+        yield
+        return
+    left = _PARTS
+
+    def tick(number: int, frame: object) -> None:
+        nonlocal left
+        left -= 1
+        if left <= 0:
+            raise _TimeIsUpError
+
+    before = signal.signal(signal.SIGALRM, tick)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, seconds / _PARTS, seconds / _PARTS)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        signal.signal(signal.SIGALRM, before)

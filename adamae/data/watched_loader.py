@@ -1,0 +1,188 @@
+"""torch's DataLoader for videos that hang or crash their workers: it goes on at the very batch that was lost.
+
+Keys of batches follow from their number alone, and samples from their keys. So when a worker is gone, the row that it
+was at is marked, all workers are replaced, and what was not yet handed out is made again: the same, but for that row.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from multiprocessing import active_children
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from adamae.data.watch import Desks, Watch, describe_exit
+from adamae.errors import UserError
+
+# The number of a batch -> keys of that one and of all after it.
+BatchKeysFrom = Callable[[int], Iterable[list[Any]]]
+# A signal that asks a run to save and leave is often sent to every process of a job. Workers leave with the run.
+_SIGNALS_OF_THE_RUN = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+# Seconds between two looks at workers that keep one waiting.
+_GLANCE = 1.0
+# A worker stops a slow video itself; so much later, at most, it is taken to be beyond that.
+_GRACE = 5.0
+# Glances at workers none of which is at a video and none of which delivers.
+_MOST_IDLE_GLANCES = 120
+# Times in a row that workers are replaced though no video is at fault.
+_MOST_RESTARTS = 3
+
+
+def watched_batches(
+    dataset: Dataset[Any],
+    keys_from: BatchKeysFrom,
+    *,
+    watch: Watch,
+    collate: Callable[[list[Any]], Any],
+    num_workers: int = 0,
+    pin_memory: bool = False,
+    prefetch: int = 2,
+) -> Iterator[Any]:
+    """Batches in order, each once, whatever becomes of the workers.
+
+    Args:
+        dataset: Opens videos under ``watch``, and does without a video for which that raises.
+        keys_from: The keys of the batches from any one on.
+        watch: Shared with the data set.
+        collate: Joins the samples of a batch.
+        num_workers: Processes that decode, one thread each; 0 decodes in this one.
+        pin_memory: Keep batches in memory that a GPU reads directly.
+        prefetch: Batches that each worker makes ahead.
+
+    Raises:
+        UserError: If workers keep ending while they are at no video.
+    """
+    settings: dict[str, Any] = {"collate_fn": collate, "pin_memory": pin_memory}
+    # The loader draws a seed for its workers, which use none: not from the generator that others rely on.
+    settings["generator"] = torch.Generator()
+    if not num_workers:
+        yield from DataLoader(dataset, batch_sampler=keys_from(0), **settings)
+        return
+    settings |= {"num_workers": num_workers, "prefetch_factor": prefetch}
+    delivered = restarts = 0
+    while True:
+        crew = _Crew(partial(DataLoader, dataset, batch_sampler=keys_from(delivered), **settings), watch)
+        try:
+            for batch in crew:
+                delivered, restarts = delivered + 1, 0
+                yield batch
+        finally:
+            crew.dismiss()
+        if crew.lost is None:
+            return
+        restarts += not crew.found_fault
+        if restarts > _MOST_RESTARTS:
+            raise UserError(
+                f"loader workers ended {restarts} times in a row though none was at a video ({crew.lost}); "
+                "if memory is short, in RAM or in /dev/shm, a smaller --num_workers or --batch_size helps"
+            )
+
+
+class _Crew:
+    """The workers of one DataLoader, from their start to their end.
+
+    Args:
+        make_loader: Takes what a DataLoader takes besides.
+        watch: Gets the rows that are at fault.
+
+    Attributes:
+        lost: Why they could not go on, in words; None as long as they could.
+        found_fault: Whether a row was found to be the cause.
+    """
+
+    def __init__(self, make_loader: Callable[..., DataLoader[Any]], watch: Watch) -> None:
+        self.lost: str | None = None
+        self.found_fault = False
+        self._watch = watch
+        workers = make_loader.keywords["num_workers"]  # type: ignore[attr-defined]
+        self._desks = Desks(workers)
+        others = active_children()
+        loader = make_loader(timeout=_GLANCE, worker_init_fn=partial(_begin_work, self._desks))
+        self._batches: Iterator[Any] | None = iter(loader)
+        self._processes = [process for process in active_children() if process not in others]
+        _take_back_alarm()
+
+    def __iter__(self) -> Iterator[Any]:
+        end = object()
+        while self.lost is None:
+            batch = self._next(end)
+            if batch is end:
+                return
+            if self.lost is None:
+                yield batch
+
+    def _next(self, end: object) -> Any:
+        """The next batch; ``end`` after the last; anything once the workers are lost."""
+        idle, slow = 0, set[tuple[int, float]]()
+        while self.lost is None:
+            try:
+                return next(self._batches, end)  # type: ignore[arg-type]
+            except (RuntimeError, OSError, EOFError) as error:
+                if self._some_ended():
+                    continue
+                if "DataLoader timed out" not in str(error):
+                    raise
+            at_work = self._desks.at_work()
+            idle = 0 if at_work else idle + 1
+            if idle > _MOST_IDLE_GLANCES:
+                self.lost = "they delivered nothing"
+            slow = self._stop_those_still(slow, at_work)
+        return end
+
+    def _some_ended(self) -> bool:
+        """Whether workers are gone; marks the rows that they were at."""
+        ended = [process for process in self._processes if process.exitcode is not None]
+        at_work = self._desks.at_work()
+        for process in ended:
+            assert process.exitcode is not None
+            self.lost = describe_exit(process.exitcode)
+            if process.pid in at_work:
+                self.found_fault = True
+                self._watch.ended_worker(at_work[process.pid][0], process.exitcode)
+        return bool(ended)
+
+    def _stop_those_still(
+        self, slow: set[tuple[int, float]], at_work: dict[int, tuple[int, float]]
+    ) -> set[tuple[int, float]]:
+        """End workers that were beyond the limit a glance ago and are at the same video now; returns those beyond it.
+
+        Two glances, because after the whole machine has slept, everybody seems to have been at a video for long.
+        """
+        limit = self._watch.limit
+        if not limit:
+            return set()
+        latest = time.monotonic() - limit - min(_GRACE, limit)
+        beyond = {(pid, since) for pid, (_, since) in at_work.items() if since < latest}
+        for process in self._processes:
+            if any(pid == process.pid for pid, _ in beyond & slow):
+                self.lost, self.found_fault = "too slow", True
+                self._watch.too_long(at_work[process.pid][0])  # type: ignore[index]
+                process.kill()
+        return beyond
+
+    def dismiss(self) -> None:
+        """End the workers; those that are at a video may finish it, for some seconds."""
+        self._batches = None
+        for process in self._processes:
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+
+def _begin_work(desks: Desks, worker: int) -> None:
+    desks.sit_down(worker, os.getpid())
+    for number in _SIGNALS_OF_THE_RUN:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _take_back_alarm() -> None:
+    """Undo torch's handler of SIGCHLD: it raises wherever the main thread is, in the middle of an update say."""
+    handler = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
+    if getattr(handler, "__module__", "").startswith("torch.utils.data"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
