@@ -25,6 +25,12 @@ class SynthesisOptions(OptionGroup):
     fps: int = flag(10, "frames per second", least=1)
     background: Literal["smooth", "textured", "mixed"] = flag("smooth", "what the objects move before")
     camera_noise: float = flag(0.0, "deviation of the noise in every pixel, where 1 is white", least=0, most=1)
+    contrast: float = flag(
+        0.0,
+        "share of the brightness kept between background and objects; 0: any colours; 1: white before black",
+        least=0,
+        most=1,
+    )
     objects: int = flag(1, "moving objects in a video", least=1)
     object_size: float = flag(0.5, "largest diameter of an object over the frame's side", above=0, most=1)
     speed: float = flag(0.03, "cycles (a crossing, a turn, a growth) in a frame", above=0, most=0.25)

@@ -12,7 +12,9 @@ FRAMES = 12
 
 def scene(number, **options):
     rng = np.random.default_rng(number)
-    return draw_scene(rng, **{"size": 32, "background": "smooth", "objects": 1, "speed": 0.03, **options})
+    return draw_scene(
+        rng, **{"size": 32, "background": "smooth", "contrast": 0.0, "objects": 1, "speed": 0.03, **options}
+    )
 
 
 def test_there_are_a_dozen_classes_in_opposite_pairs():
@@ -119,3 +121,12 @@ def test_what_leaves_the_frame_enters_on_the_other_side():
     assert moving[0, :, 0].any()
     assert moving[0, :, -1].any()
     assert not moving[0, :, 15].any()
+
+
+@pytest.mark.parametrize("contrast", [0.25, 0.6])
+def test_contrast_keeps_objects_brighter_than_what_is_behind_them(contrast):
+    shown = scene(11, contrast=contrast, objects=2)
+    assert shown.background.max() <= 1 - contrast
+    assert min(painted.texture.min() for painted in shown.objects) >= contrast
+    plain = scene(11, objects=2)
+    assert all((one.start == other.start).all() for one, other in zip(shown.objects, plain.objects, strict=True))

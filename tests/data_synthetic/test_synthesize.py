@@ -116,6 +116,7 @@ def test_the_manifest_holds_the_options(tmp_path):
         ("classes", ()),
         ("classes", ("left", "sideways")),
         ("classes", ("left", "left")),
+        ("contrast", 1.1),
         ("objects", 0),
         ("object_size", 1.5),
         ("speed", 0.0),

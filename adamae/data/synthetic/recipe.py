@@ -22,6 +22,7 @@ class Recipe:
     background: str
     camera_noise: float
     classes: tuple[str, ...]
+    contrast: float
     objects: int
     object_size: float
     speed: float
@@ -42,6 +43,7 @@ class Recipe:
             ("fps", self.fps >= 1, "at least 1"),
             ("background", self.background in BACKGROUNDS, f"one of {', '.join(BACKGROUNDS)}"),
             ("camera_noise", 0 <= self.camera_noise <= 1, "a standard deviation from 0 to 1 (white)"),
+            ("contrast", 0 <= self.contrast <= 1, "a share of the brightness from 0 to 1"),
             ("classes", bool(self.classes) and not unknown, f"names out of {', '.join(MOTIONS)}"),
             ("classes", len(set(self.classes)) == len(self.classes), "every name once"),
             ("objects", self.objects >= 1, "at least 1"),

@@ -49,20 +49,23 @@ class Scene:
     speed: float
 
 
-def draw_scene(rng: np.random.Generator, *, size: int, background: str, objects: int, speed: float) -> Scene:
+def draw_scene(
+    rng: np.random.Generator, *, size: int, background: str, contrast: float, objects: int, speed: float
+) -> Scene:
     """Draw a scene.
 
     Args:
         rng: The video's own generator.
         size: S, pixels along the frame's side.
         background: One of :data:`BACKGROUNDS`; "mixed" tosses a coin.
+        contrast: Share of the brightness from 0 to 1 that is kept between the background and the objects.
         objects: How many.
         speed: Cycles per frame around which the video's speed is drawn.
     """
     textured = background == "textured" or (background == "mixed" and rng.random() < 0.5)
     behind = draw_background(rng, size, textured=textured)
     pace = speed * rng.uniform(1 - SPEED_SPREAD, 1 + SPEED_SPREAD)
-    return Scene(behind, tuple(_draw_object(rng) for _ in range(objects)), pace)
+    return Scene(behind * np.float32(1 - contrast), tuple(_draw_object(rng, contrast) for _ in range(objects)), pace)
 
 
 def draw_background(rng: np.random.Generator, size: int, *, textured: bool) -> np.ndarray:
@@ -94,7 +97,7 @@ def _hat(at: np.ndarray, knots: int) -> np.ndarray:
     return weights
 
 
-def _draw_object(rng: np.random.Generator) -> MovingObject:
+def _draw_object(rng: np.random.Generator, contrast: float) -> MovingObject:
     corners = int(rng.choice(SHAPES))
     texture = rng.random(size=(OBJECT_KNOTS, OBJECT_KNOTS, 3), dtype=np.float32)
-    return MovingObject(corners, texture, rng.random(4))
+    return MovingObject(corners, np.float32(contrast) + np.float32(1 - contrast) * texture, rng.random(4))

@@ -77,6 +77,7 @@ def synthesize(
     fps: int = 10,
     background: str = "smooth",
     camera_noise: float = 0.0,
+    contrast: float = 0.0,
     classes: Sequence[str] = tuple(MOTIONS),
     objects: int = 1,
     object_size: float = 0.5,
@@ -105,6 +106,8 @@ def synthesize(
         fps: Frames per second.
         background: "smooth" (colours blend between the corners), "textured" (with static noise) or "mixed".
         camera_noise: Standard deviation of independent noise in every pixel, where 1 is white; 0 for none.
+        contrast: Share of the brightness that is kept between background and objects: no object is darker than
+            this, no background as bright as 1 less this. 0 for any colours, 1 for white objects before black.
         classes: Names out of :data:`MOTIONS`; their order gives the labels.
         objects: Moving objects in a video, all with the video's motion.
         object_size: Largest diameter of an object over the frame's side. Objects get as small as a third of it.
@@ -125,6 +128,7 @@ def synthesize(
         fps=fps,
         background=background,
         camera_noise=camera_noise,
+        contrast=contrast,
         classes=tuple(classes),
         objects=objects,
         object_size=object_size,
@@ -208,7 +212,14 @@ def make_video(job: _Job) -> None:
     recipe = job.recipe
     key = (recipe.seed, SPLITS.index(job.split), job.index)
     rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
-    scene = draw_scene(rng, size=recipe.size, background=recipe.background, objects=recipe.objects, speed=recipe.speed)
+    scene = draw_scene(
+        rng,
+        size=recipe.size,
+        background=recipe.background,
+        contrast=recipe.contrast,
+        objects=recipe.objects,
+        speed=recipe.speed,
+    )
     motion = recipe.classes[job.label]
     frames, moving = render(scene, motion, num_frames=recipe.frames, object_size=recipe.object_size)
     pixels = add_camera_noise(frames, recipe.camera_noise, rng)
