@@ -47,7 +47,33 @@ def sample_seed(seed: int, epoch: int, index: int, repeat: int = 0) -> int:
 
 def epoch_permutation(seed: int, epoch: int, num_samples: int) -> np.ndarray:
     """The (num_samples,) int64 order in which an epoch visits the list."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, epoch)))).permutation(num_samples)
+    return _epoch_generator(seed, epoch).permutation(num_samples)
+
+
+def windowed_permutation(seed: int, epoch: int, shard: np.ndarray, window: int) -> np.ndarray:
+    """An order in which an epoch stays among a few shards at a time.
+
+    Shards are shuffled and taken ``window`` at a time; the samples of a window are shuffled as a whole. With a window
+    of all shards every order is equally likely.
+
+    Args:
+        seed: The run's seed.
+        epoch: Zero-based epoch.
+        shard: (n,) number of the shard in which each sample lies.
+        window: Shards that are visited together.
+
+    Returns:
+        (n,) int64 samples in their order.
+    """
+    generator = _epoch_generator(seed, epoch)
+    numbers, place = np.unique(shard, return_inverse=True)
+    window_of = generator.permutation(len(numbers))[place] // window
+    shuffled = generator.permutation(len(shard))
+    return shuffled[np.argsort(window_of[shuffled], kind="stable")]
+
+
+def _epoch_generator(seed: int, epoch: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, epoch))))
 
 
 def _mix(x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Which videos there are and what they are called: list files and folders.
+"""Which videos there are and what they are called: list files, folders and shards.
 
 A list has one video per line. ``path label`` separated by spaces is the format of VideoMAE; commas and tabs are
 understood as well, with or without a header, and the label may be missing. Rows are held in a few flat arrays, so
@@ -9,36 +9,43 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from adamae.data.decoding import VideoSource
 from adamae.data.list_rows import VIDEO_SUFFIXES, is_number, read_rows
+from adamae.data.packed_text import PackedText
+from adamae.data.shards.archive import OpenShards, ShardMembers
+from adamae.data.shards.names import names_shards, shard_folder_of
+from adamae.data.shards.opening import open_index
 from adamae.errors import UserError
 from adamae.randomness import epoch_permutation
 
 UNLABELLED = -1
+SHARD_WINDOW = 16
 
 
 @dataclass(frozen=True)
 class Annotations:
-    """The rows of a list, or the videos of a folder.
+    """The rows of a list, or the videos of a folder or of shards.
 
     Attributes:
         root: What relative paths are relative to.
         labels: (n,) int64; UNLABELLED where there is none.
         classes: Names of the classes, where the source has names.
-        source: The list or folder, for messages.
+        source: The list, folder or shards, for messages.
+        names: What each video is called: below the root, or in the list that was packed into shards.
+        members: Where the videos lie within shards; None where they are files.
     """
 
     root: str
     labels: np.ndarray
     classes: tuple[str, ...] | None
     source: str
-    _text: bytes
-    _ends: np.ndarray
+    names: PackedText
+    members: ShardMembers | None = None
 
     @classmethod
     def of(
@@ -51,31 +58,48 @@ class Annotations:
         source: str = "",
     ) -> Annotations:
         """Pack paths and (n,) labels."""
-        encoded = [os.fsencode(path) for path in paths]
         return cls(
             root=root,
             labels=np.full(len(paths), UNLABELLED, np.int64) if labels is None else labels,
             classes=None if classes is None else tuple(classes),
             source=source,
-            _text=b"".join(encoded),
-            _ends=np.cumsum([len(path) for path in encoded], dtype=np.int64),
+            names=PackedText.of(paths),
         )
 
     def __len__(self) -> int:
-        return len(self._ends)
+        return len(self.names)
 
     def path(self, row: int) -> str:
-        """Where the video of a row lies."""
-        start = int(self._ends[row - 1]) if row else 0
-        return os.path.join(self.root, os.fsdecode(self._text[start : int(self._ends[row])]))  # noqa: PTH118 (speed)
+        """Where the video of a row lies; in shards, the shard and the video's name."""
+        if self.members is not None:
+            return f"{self.members.place(row)}/{self.names[row].lstrip('/')}"
+        return os.path.join(self.root, self.names[row])  # noqa: PTH118 (speed)
+
+    def name(self, row: int) -> str:
+        """What the video of a row is called, wherever its data set lies."""
+        return self.names[row] if self.members is not None else os.path.relpath(self.path(row), self.root or ".")
 
     def video(self, row: int) -> VideoSource:
-        """What a decoder opens."""
-        return self.path(row)
+        """What a decoder opens.
+
+        Raises:
+            DecodeError: It lies in a shard that does not give it.
+        """
+        return self.path(row) if self.members is None else self.members.read(row, self.path(row))
 
     def order(self, seed: int, epoch: int, num_rows: int) -> np.ndarray:
         """(n,) int64 the order in which an epoch visits the rows; ``num_rows`` is n."""
-        return epoch_permutation(seed, epoch, num_rows)
+        return epoch_permutation(seed, epoch, num_rows) if self.members is None else self.members.order(seed, epoch)
+
+    def select(self, rows: Sequence[int] | np.ndarray) -> Annotations:
+        """Some of the rows, in that order."""
+        chosen = np.asarray(rows, np.int64)
+        return replace(
+            self,
+            labels=self.labels[chosen],
+            names=self.names.take(chosen),
+            members=None if self.members is None else self.members.take(chosen),
+        )
 
 
 def load_annotations(
@@ -84,21 +108,28 @@ def load_annotations(
     data_root: str | Path | None = None,
     classes: Sequence[str] | None = None,
     split: str = "train",
+    shard_window: int = SHARD_WINDOW,
 ) -> Annotations:
-    """Read a list file or look through a folder.
+    """Read a list file, look through a folder, or open shards.
 
     Args:
-        source: A list; a folder that holds ``<split>.csv``, which is then read; or a folder of videos.
+        source: A list; a folder that holds ``<split>.csv``, which is then read; a folder of videos; or shards, as in
+            :mod:`adamae.data.shards.names`, or a folder that holds some in a sub-folder ``<split>``.
         data_root: What a list's relative paths are relative to, instead of the list's own folder.
         classes: Known class names, which fix the order of labels; without them a list's names are sorted.
         split: Which list of a folder.
+        shard_window: Shards whose videos are shuffled together in training.
 
     Raises:
         UserError: Missing, empty, malformed, or none of the first videos exists.
     """
+    if names_shards(source):
+        return open_shards(source, classes=classes, window=shard_window)
     place = Path(source)
     if place.is_dir():
-        listed = place / f"{split}.csv"
+        listed, shards = place / f"{split}.csv", shard_folder_of(place, split)
+        if not listed.is_file() and shards is not None:
+            return open_shards(shards, classes=classes, window=shard_window)
         if not listed.is_file():
             return scan_folder(place, classes=classes)
         place = listed
@@ -110,6 +141,38 @@ def load_annotations(
             "relative paths are taken from the list's folder unless --data_root names another"
         )
     return annotations
+
+
+def open_shards(source: str | Path, *, classes: Sequence[str] | None = None, window: int = SHARD_WINDOW) -> Annotations:
+    """The videos of shards.
+
+    Args:
+        source: As in :mod:`adamae.data.shards.names`.
+        classes: Known class names, which fix the order of labels.
+        window: Shards whose videos are shuffled together in training.
+
+    Raises:
+        UserError: As :func:`~adamae.data.shards.opening.open_index`; or a label is none of the classes.
+    """
+    shards, index = open_index(source)
+    members = ShardMembers(OpenShards(shards), index.shard, index.offsets, index.sizes, window)
+    videos = Annotations("", index.labels, index.classes, str(source), index.names, members)
+    for known in (index.classes, classes):
+        highest = int(videos.labels.argmax())
+        if known is not None and videos.labels[highest] >= len(known):
+            raise UserError(
+                f"{videos.path(highest)}: the label is {videos.labels[highest]}, expected less than {len(known)}"
+            )
+    if classes is None or videos.classes is None or tuple(classes) == videos.classes:
+        return videos if classes is None else replace(videos, classes=tuple(classes))
+    position = {name: number for number, name in enumerate(classes)}
+    number = np.array([position.get(name, len(classes)) for name in videos.classes] + [UNLABELLED])
+    labels = number[videos.labels]
+    if labels.max() == len(classes):
+        row = int(labels.argmax())
+        name = videos.classes[int(videos.labels[row])]
+        raise UserError(f"{videos.path(row)}: the class {name!r} is not among the {len(classes)} known ones")
+    return replace(videos, labels=labels, classes=tuple(classes))
 
 
 def scan_folder(folder: str | Path, *, classes: Sequence[str] | None = None) -> Annotations:

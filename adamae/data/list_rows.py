@@ -16,7 +16,7 @@ VIDEO_SUFFIXES = (
 )
 
 _PATH_HEADERS = ("path", "video", "video_path", "file", "filename", "file_name", "filepath", "clip", "name")
-_LABEL_HEADERS = ("label", "class", "class_id", "label_id", "category", "target", "action", "class_name")
+LABEL_HEADERS = ("label", "class", "class_id", "label_id", "category", "target", "action", "class_name")
 _QUOTED_OR_PLAIN = re.compile(r'"([^"]*)"|(\S+)')
 _VIDEO_NAME = re.compile(rf"({'|'.join(map(re.escape, VIDEO_SUFFIXES))})\b", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}")  # what fits 64 bits
@@ -69,7 +69,7 @@ class _Columns:
         """Where path and label stand, from the names in a header, or by their usual order."""
         names = [field.strip().lower() for field in first]
         path = next((names.index(name) for name in _PATH_HEADERS if name in names), None)
-        label = next((names.index(name) for name in _LABEL_HEADERS if name in names), None)
+        label = next((names.index(name) for name in LABEL_HEADERS if name in names), None)
         told = path is not None or (label or 0) > 0
         if told and not any(is_number(name) or _VIDEO_NAME.search(name) for name in names):
             return cls(path or 0, label, len(names), header=True)

@@ -1,25 +1,24 @@
 """The three lists of a labelled data set: training, validation and test.
 
 A folder with ``train.csv`` (and ``val.csv``, ``test.csv``), a folder with the sub-folders ``train`` (``val``, ``test``)
-that hold one folder per class, a folder with one sub-folder per class, or a single list. What is missing is split off
-the training videos, class by class and always in the same way.
+that hold one folder per class or shards, a folder with one sub-folder per class, a single list, or shards. What is
+missing is split off the training videos, class by class and always in the same way.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from adamae.data.annotations import UNLABELLED, Annotations, load_annotations
+from adamae.data.annotations import SHARD_WINDOW, UNLABELLED, Annotations, load_annotations
+from adamae.data.shards.names import SPLITS, is_shard_folder, names_shards
+from adamae.data.shards.opening import CLASSES_FILE
 from adamae.errors import UserError
 
-CLASSES_FILE = "classes.txt"
-_NAMES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 # Share of each class's videos that an automatic split gives to validation, and to test.
 _SHARE = 0.1
 
@@ -54,15 +53,17 @@ def load_splits(
     eval_data_path: str | Path | None = None,
     data_root: str | Path | None = None,
     num_classes: int | None = None,
+    shard_window: int = SHARD_WINDOW,
 ) -> Splits:
     """Find the training, validation and test videos and check their labels.
 
     Args:
-        data_path: Folder or list, see above. A list named ``train.csv`` stands for its folder.
+        data_path: Folder, list or shards, see above. A list named ``train.csv`` stands for its folder.
         eval_data_path: A list of videos for validation and test, or a folder with ``val.csv`` and ``test.csv``, that
             take the place of those of ``data_path``.
         data_root: What relative paths of lists start from; their own folder if None.
         num_classes: How many classes there are; None: as many as the names or the largest training label say.
+        shard_window: Shards whose videos are shuffled together in training.
 
     Raises:
         UserError: If a list is missing or malformed, or a label is missing, unknown, or without training videos.
@@ -70,12 +71,14 @@ def load_splits(
     place = Path(data_path)
     if place.name == "train.csv":
         place = place.parent
-    found = _find(place) if place.is_dir() else {"train": place}
+    whole = not place.is_dir() or names_shards(place)
+    # An address would not survive as a path.
+    found: dict[str, str | Path] = {"train": data_path} if whole else {**find_splits(place)}
     if eval_data_path is not None:
-        found |= _find_evaluation(Path(eval_data_path))
-    names = _read_class_names(place)
-    train = load_annotations(found["train"], data_root=data_root, classes=names)
-    _check_folders(found["train"], train)
+        found |= _find_evaluation(eval_data_path)
+    names = class_names_beside(place)
+    train = load_annotations(found["train"], data_root=data_root, classes=names, shard_window=shard_window)
+    _check_folders(Path(found["train"]), train)
     _check_labelled(train)
     others = {split: _load_other(path, split, train, data_root) for split, path in found.items() if split != "train"}
     classes = _class_names(train, num_classes)
@@ -85,10 +88,14 @@ def load_splits(
     return splits
 
 
-def _find(folder: Path) -> dict[str, Path]:
-    """The list or folder of each split that is there; the folder itself where it is not parted."""
-    lists = {split: path for split in _NAMES if (path := _list_of(folder, split))}
-    folders = {split: path for split in _NAMES if (path := _folder_of(folder, split))}
+def find_splits(folder: Path) -> dict[str, Path]:
+    """The list or folder of each split that is there; the folder itself where it is not parted.
+
+    Raises:
+        UserError: If there is a split, but none to train on.
+    """
+    lists = {split: path for split in SPLITS if (path := _list_of(folder, split))}
+    folders = {split: path for split in SPLITS if (path := _folder_of(folder, split))}
     for found in (lists, folders):
         if "train" in found:
             return found
@@ -98,9 +105,10 @@ def _find(folder: Path) -> dict[str, Path]:
     return {"train": folder}
 
 
-def _find_evaluation(place: Path) -> dict[str, Path]:
-    if not place.is_dir():
-        return {"val": place, "test": place}
+def _find_evaluation(source: str | Path) -> dict[str, str | Path]:
+    place = Path(source)
+    if not place.is_dir() or names_shards(place):
+        return {"val": source, "test": source}
     found = {split: path for split in ("val", "test") if (path := _list_of(place, split) or _folder_of(place, split))}
     if not found:
         return {"val": place, "test": place}
@@ -108,17 +116,25 @@ def _find_evaluation(place: Path) -> dict[str, Path]:
 
 
 def _list_of(folder: Path, split: str) -> Path | None:
-    return next((path for name in _NAMES[split] if (path := folder / f"{name}.csv").is_file()), None)
+    return next((path for name in SPLITS[split] if (path := folder / f"{name}.csv").is_file()), None)
 
 
 def _folder_of(folder: Path, split: str) -> Path | None:
-    # A sub-folder counts as a split where it holds folders itself: else it is a class of that name.
-    places = (folder / name for name in _NAMES[split])
-    return next((path for path in places if path.is_dir() and any(entry.is_dir() for entry in path.iterdir())), None)
+    # A sub-folder counts as a split where it holds folders itself, or shards: else it is a class of that name.
+    places = (folder / name for name in SPLITS[split])
+    return next((path for path in places if is_shard_folder(path) or _holds_folders(path)), None)
 
 
-def _read_class_names(place: Path) -> list[str] | None:
-    """Names from ``classes.txt`` beside the lists, label 0 first; None without that file."""
+def _holds_folders(place: Path) -> bool:
+    return place.is_dir() and any(entry.is_dir() for entry in place.iterdir())
+
+
+def class_names_beside(place: Path) -> list[str] | None:
+    """Names from ``classes.txt`` beside the lists, label 0 first; None without that file.
+
+    Raises:
+        UserError: If the file cannot be read, or a name stands there twice.
+    """
     path = (place if place.is_dir() else place.parent) / CLASSES_FILE
     if not path.is_file():
         return None
@@ -132,7 +148,7 @@ def _read_class_names(place: Path) -> list[str] | None:
     return names
 
 
-def _load_other(place: Path, split: str, train: Annotations, data_root: str | Path | None) -> Annotations:
+def _load_other(place: str | Path, split: str, train: Annotations, data_root: str | Path | None) -> Annotations:
     """A validation or test list with the training list's classes.
 
     Raises:
@@ -194,7 +210,7 @@ def automatic_split(videos: Annotations) -> dict[str, Annotations]:
     rows: dict[str, list[int]] = {"train": [], "val": [], "test": []}
     for label in np.unique(videos.labels):
         members = np.flatnonzero(videos.labels == label).tolist()
-        members.sort(key=lambda row: hashlib.sha256(_below_root(videos, row).encode("utf-8", "replace")).digest())
+        members.sort(key=lambda row: hashlib.sha256(videos.name(row).encode("utf-8", "replace")).digest())
         count = max(round(_SHARE * len(members)), 1)
         if len(members) < 3:
             rows["train"] += members[:1]
@@ -206,22 +222,7 @@ def automatic_split(videos: Annotations) -> dict[str, Annotations]:
             rows["train"] += members[2 * count :]
     if not rows["val"]:
         raise UserError(f"{videos.source}: one video in each class cannot be split; expected a list for validation")
-    return {split: select(videos, sorted(chosen)) for split, chosen in rows.items()}
-
-
-def select(videos: Annotations, rows: Sequence[int]) -> Annotations:
-    """Some rows of a list, in that order."""
-    chosen = Annotations.of(
-        [_below_root(videos, row) for row in rows],
-        videos.labels[list(rows)],
-        root=videos.root,
-        classes=videos.classes,
-    )
-    return replace(chosen, source=videos.source)
-
-
-def _below_root(videos: Annotations, row: int) -> str:
-    return os.path.relpath(videos.path(row), videos.root or ".")
+    return {split: videos.select(sorted(chosen)) for split, chosen in rows.items()}
 
 
 def _check_folders(place: Path, train: Annotations) -> None:

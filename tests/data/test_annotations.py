@@ -150,5 +150,5 @@ def test_half_a_million_rows_are_small(tmp_path: Path) -> None:
     )
     found = read_list(place)
     assert found.path(49_999).endswith("class_61/a_rather_long_name_000049999.mp4")
-    held = len(found._text) + found._ends.nbytes + found.labels.nbytes
+    held = len(found.names.data) + found.names.ends.nbytes + found.labels.nbytes
     assert held < 50_000 * 80

@@ -1,0 +1,1 @@
+"""Videos in WebDataset shards: tar files, each of them read at any place."""

@@ -1,0 +1,104 @@
+"""Shards that lie elsewhere: fetched once, by the webdataset library, into a folder of this machine.
+
+The folder is ``shards`` in that of the environment variable ADAMAE_CACHE, by default ``~/.cache/adamae``. Nothing is
+ever deleted there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from adamae.data.shards.names import short_name
+from adamae.errors import UserError
+
+CACHE_VARIABLE = "ADAMAE_CACHE"
+_AT_ONCE = 1 << 20
+
+
+def cache_folder(purpose: str) -> Path:
+    """Where what can be made again is kept: a sub-folder of the cache, made if need be.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    base = os.environ.get(CACHE_VARIABLE) or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "adamae"
+    folder = Path(base).expanduser() / purpose
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def local_copy(address: str) -> Path:
+    """Where the copy of a shard lies, or will lie.
+
+    Raises:
+        UserError: The folder of copies cannot be made.
+    """
+    name = f"{hashlib.sha256(address.encode()).hexdigest()[:16]}-{Path(short_name(address)).name}"
+    try:
+        return cache_folder("shards") / name
+    except OSError as error:
+        raise UserError(
+            f"the folder for copies of shards cannot be made ({error.strerror}): name another with {CACHE_VARIABLE}"
+        ) from None
+
+
+def fetch(address: str) -> Path:
+    """The copy of what lies at an address; fetched unless it is there.
+
+    Processes that want the same one wait for the first of them.
+
+    Args:
+        address: What the webdataset library opens: ``pipe:COMMAND`` or an address with a scheme.
+
+    Raises:
+        UserError: The library is not installed, or it cannot fetch it.
+    """
+    target = local_copy(address)
+    if target.is_file():
+        return target
+    with _alone(target.with_name(f".{target.name}.lock")):
+        if not target.is_file():
+            _download(address, target)
+    return target
+
+
+def _download(address: str, target: Path) -> None:
+    if find_spec("webdataset") is None:
+        raise UserError(f"{short_name(address)}: needs the package 'webdataset' to be fetched, which is not installed")
+    import webdataset
+
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # Closing asks the program that fetches whether it went well: what came before it failed is no shard.
+            with webdataset.gopen(address) as stream, temporary.open("wb") as file:
+                shutil.copyfileobj(stream, file, _AT_ONCE)
+        if not temporary.stat().st_size:
+            raise OSError("nothing came")
+        temporary.replace(target)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
+        raise UserError(f"{short_name(address)}: cannot be fetched ({reason})") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Let one process of this machine at a time go on."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: some may fetch the same shard, and the last copy stays
+        yield
+        return
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,128 @@
+"""What lies in a tar file, from its headers: for shards that came without an index."""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from adamae.data.list_rows import LABEL_HEADERS, VIDEO_SUFFIXES
+from adamae.data.packed_text import PackedText
+from adamae.errors import UserError
+
+BLOCK = tarfile.BLOCKSIZE
+# Members of one sample share the name up to the first dot after the last slash, as in the webdataset library.
+_KEY = re.compile(r"((?:.*/)?[^/.]+)\.([^/]+)")
+# Suffixes of members that may hold the label, by falling trust: a text may be a caption.
+_LABEL_SUFFIXES = (".cls", ".json", ".txt")
+_LONGEST_LABEL = 2**16
+# Where our own shards keep a video's name in its list.
+ORIGINAL_NAME = "file"
+
+
+@dataclass(frozen=True)
+class ShardContent:
+    """The videos of one shard, in their order.
+
+    Attributes:
+        offsets: (n,) int64 where each begins, in bytes.
+        sizes: (n,) int64 bytes.
+        names: What each is called: in the list that was packed, else in the tar.
+        labels: As they are written; empty for none.
+        doubtful: (n,) bool: the label comes from a text that may be a caption.
+    """
+
+    offsets: np.ndarray
+    sizes: np.ndarray
+    names: PackedText
+    labels: list[str]
+    doubtful: np.ndarray
+
+
+def read_headers(path: str) -> ShardContent:
+    """Go through a tar from header to header.
+
+    Args:
+        path: A plain tar on a file system.
+
+    Raises:
+        UserError: It is missing, no tar, or breaks off.
+    """
+    videos: list[tuple[str, tarfile.TarInfo]] = []
+    facts: dict[str, dict[str, bytes]] = {}
+    try:
+        with tarfile.open(path, "r:") as tar:
+            for member in tar:
+                matched = _KEY.fullmatch(member.name)
+                if matched is None or not member.isreg():
+                    continue
+                suffix = PurePosixPath(member.name).suffix.lower()
+                if suffix in VIDEO_SUFFIXES:
+                    videos.append((matched[1], member))
+                elif f".{matched[2]}" in _LABEL_SUFFIXES and member.size <= _LONGEST_LABEL:
+                    held = tar.extractfile(member)
+                    assert held is not None
+                    facts.setdefault(matched[1], {})[suffix] = held.read()
+            _check_end(path, tar)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such shard") from None
+    except (tarfile.TarError, EOFError) as error:
+        raise UserError(f"{path}: is damaged or no tar file ({error})") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+    described = [_describe(facts.get(key, {})) for key, _ in videos]
+    return ShardContent(
+        offsets=np.array([member.offset_data for _, member in videos], np.int64),
+        sizes=np.array([member.size for _, member in videos], np.int64),
+        names=PackedText.of(told[0] or member.name for told, (_, member) in zip(described, videos, strict=True)),
+        labels=[label for _, label, _ in described],
+        doubtful=np.array([doubtful for _, _, doubtful in described], bool),
+    )
+
+
+def _check_end(path: str, tar: tarfile.TarFile) -> None:
+    """The library takes a missing end and a broken header for the end, so that a cut copy would go unnoticed."""
+    assert tar.fileobj is not None
+    tar.fileobj.seek(tar.offset)
+    block = tar.fileobj.read(BLOCK)
+    if block != bytes(BLOCK):
+        what = "it ends there without a tar's end mark: is it cut off?" if len(block) < BLOCK else "no header is there"
+        raise UserError(f"{path}: damaged at byte {tar.offset}: {what}")
+
+
+def _describe(facts: dict[str, bytes]) -> tuple[str, str, bool]:
+    """The original name, the label as text, and whether that may be a caption."""
+    written = _parse(facts[".json"]) if ".json" in facts else None
+    name = written.get(ORIGINAL_NAME) if isinstance(written, dict) else None
+    name = name if isinstance(name, str) else ""
+    if ".cls" in facts:
+        return name, _one_line(facts[".cls"]), False
+    label = _label_of(written)
+    if label or ".txt" not in facts:
+        return name, label, False
+    return name, _one_line(facts[".txt"]), True
+
+
+def _parse(raw: bytes) -> Any:
+    try:
+        return json.loads(raw)
+    except ValueError:
+        return None
+
+
+def _label_of(written: Any) -> str:
+    """The label in a JSON member: it itself, or what stands under one of the usual names."""
+    if isinstance(written, dict):
+        written = next((written[name] for name in LABEL_HEADERS if name in written), None)
+    if isinstance(written, (int, str)) and not isinstance(written, bool):
+        return str(written).strip()
+    return ""
+
+
+def _one_line(raw: bytes) -> str:
+    return " ".join(raw.decode("utf-8", "replace").split())

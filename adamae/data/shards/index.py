@@ -1,0 +1,203 @@
+"""What lies where in a set of shards: the table that makes every video of them readable at once."""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from adamae.data.list_rows import is_number
+from adamae.data.packed_text import PackedText
+from adamae.data.shards.headers import ShardContent
+from adamae.errors import UserError
+
+UNLABELLED = -1
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """S shards with n videos in all, shard after shard.
+
+    Attributes:
+        shards: (S,) names of the tar files, without folders.
+        tar_sizes: (S,) int64 bytes of each tar.
+        tar_times: (S,) int64 when each was changed, in nanoseconds; 0 where that does not matter.
+        shard: (n,) int32 in which shard a video lies.
+        offsets: (n,) int64 where it begins, in bytes.
+        sizes: (n,) int64 its bytes.
+        labels: (n,) int64; -1 for none.
+        names: What each video is called.
+        classes: Names of the classes, label 0 first, where they are known.
+    """
+
+    shards: tuple[str, ...]
+    tar_sizes: np.ndarray
+    tar_times: np.ndarray
+    shard: np.ndarray
+    offsets: np.ndarray
+    sizes: np.ndarray
+    labels: np.ndarray
+    names: PackedText
+    classes: tuple[str, ...] | None
+
+    def save(self, path: Path) -> None:
+        """Write a file, the same bytes for the same index, that is there as a whole or not at all."""
+        arrays = {
+            "version": np.array(_VERSION),
+            "tar_sizes": self.tar_sizes,
+            "tar_times": self.tar_times,
+            "shard": self.shard,
+            "offsets": self.offsets,
+            "sizes": self.sizes,
+            "labels": self.labels,
+            **_text_arrays("shards", PackedText.of(self.shards)),
+            **_text_arrays("names", self.names),
+        }
+        if self.classes is not None:
+            arrays |= _text_arrays("classes", PackedText.of(self.classes))
+        packed = io.BytesIO()
+        np.savez(packed, **arrays)  # type: ignore[arg-type]
+        # A name of its own for each process: several may find out at once that there is no index.
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            temporary.write_bytes(packed.getbuffer())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+    @classmethod
+    def load(cls, path: Path) -> ShardIndex | None:
+        """What :meth:`save` wrote; None where there is no such file, or another one."""
+        try:
+            with np.load(path) as file:
+                if int(file["version"]) != _VERSION:
+                    return None
+                index = cls(
+                    shards=tuple(_texts(file, "shards")),
+                    tar_sizes=file["tar_sizes"],
+                    tar_times=file["tar_times"],
+                    shard=file["shard"],
+                    offsets=file["offsets"],
+                    sizes=file["sizes"],
+                    labels=file["labels"],
+                    names=_texts(file, "names"),
+                    classes=tuple(_texts(file, "classes")) if "classes_ends" in file else None,
+                )
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
+        return index if index._is_sound() else None
+
+    def part(self, shards: Sequence[str], sizes: np.ndarray, times: np.ndarray) -> ShardIndex | None:
+        """The index of some of the shards, in their order; None if it does not fit them as they are now.
+
+        Args:
+            shards: Names without folders.
+            sizes: (S',) int64 bytes; -1 where they are not known.
+            times: (S',) int64 when each was changed.
+        """
+        number = {name: place for place, name in enumerate(self.shards)}
+        if len(number) < len(self.shards) or any(name not in number for name in shards):
+            return None
+        places = np.array([number[name] for name in shards])
+        if ((sizes >= 0) & (sizes != self.tar_sizes[places])).any():
+            return None
+        known_times = self.tar_times[places]
+        if ((known_times > 0) & (known_times != times)).any():
+            return None
+        if np.array_equal(places, np.arange(len(self.shards))):
+            return self
+        new = np.full(len(self.shards), -1, np.int32)
+        new[places] = np.arange(len(places))
+        shard = new[self.shard]
+        rows = np.argsort(np.where(shard < 0, len(places), shard), kind="stable")[: int((shard >= 0).sum())]
+        return replace(
+            self,
+            shards=tuple(shards),
+            tar_sizes=self.tar_sizes[places],
+            tar_times=known_times,
+            shard=shard[rows],
+            offsets=self.offsets[rows],
+            sizes=self.sizes[rows],
+            labels=self.labels[rows],
+            names=self.names.take(rows),
+        )
+
+    def _is_sound(self) -> bool:
+        rows = {len(self.shard), len(self.offsets), len(self.sizes), len(self.labels), len(self.names)}
+        inside = not len(self.shard) or (self.shard.min() >= 0 and self.shard.max() < len(self.shards))
+        return len(rows) == 1 and len(self.shards) == len(self.tar_sizes) == len(self.tar_times) and bool(inside)
+
+
+def index_of(
+    shards: Sequence[str], tar_sizes: np.ndarray, tar_times: np.ndarray, contents: Sequence[ShardContent]
+) -> ShardIndex:
+    """The index of shards whose headers were read.
+
+    Labels are numbers in all shards, or names in all; names are numbered in alphabetical order. Texts that differ
+    from video to video are captions and no labels.
+
+    Args:
+        shards: (S,) names without folders.
+        tar_sizes: (S,) int64 bytes.
+        tar_times: (S,) int64 when each was changed.
+        contents: What lies in each.
+
+    Raises:
+        UserError: Some labels are numbers and others names, or a number is no label.
+    """
+    labels = [label for content in contents for label in content.labels]
+    doubtful = np.concatenate([content.doubtful for content in contents]) if contents else np.empty(0, bool)
+    names = PackedText.joined([content.names for content in contents])
+    shard = np.repeat(np.arange(len(contents), dtype=np.int32), [len(content.labels) for content in contents])
+    if doubtful.any():
+        texts = [label for label, doubt in zip(labels, doubtful, strict=True) if doubt]
+        if not all(map(is_number, texts)) and len(set(texts)) > len(texts) / 2:
+            labels = ["" if doubt else label for label, doubt in zip(labels, doubtful, strict=True)]
+    numbers, classes = _number(labels, lambda row: f"{shards[shard[row]]}/{names[row]}")
+    return ShardIndex(
+        shards=tuple(shards),
+        tar_sizes=tar_sizes,
+        tar_times=tar_times,
+        shard=shard,
+        offsets=np.concatenate([content.offsets for content in contents]),
+        sizes=np.concatenate([content.sizes for content in contents]),
+        labels=numbers,
+        names=names,
+        classes=classes,
+    )
+
+
+def _number(labels: list[str], where: Callable[[int], str]) -> tuple[np.ndarray, tuple[str, ...] | None]:
+    """(n,) numbers, and the names of the classes where the labels are names."""
+    known = sorted({label for label in labels if label})
+    if not known:
+        return np.full(len(labels), UNLABELLED, np.int64), None
+    numeric = [is_number(label) for label in known]
+    if any(numeric) and not all(numeric):
+        name, number = known[numeric.index(False)], known[numeric.index(True)]
+        raise UserError(
+            f"{where(labels.index(name))}: the label is {name!r}, expected a number as elsewhere, such as {number}"
+        )
+    if not numeric[0]:
+        position = {name: number for number, name in enumerate(known)}
+        return np.array([position.get(label, UNLABELLED) for label in labels], np.int64), tuple(known)
+    numbers = np.array([int(label) if label else UNLABELLED for label in labels], np.int64)
+    if numbers.min() < UNLABELLED:
+        row = int(numbers.argmin())
+        raise UserError(f"{where(row)}: the label is {numbers[row]}, expected 0 or more, or -1 for none")
+    return numbers, None
+
+
+def _text_arrays(name: str, texts: PackedText) -> dict[str, np.ndarray]:
+    return {f"{name}_data": np.frombuffer(texts.data, np.uint8), f"{name}_ends": texts.ends}
+
+
+def _texts(file: np.lib.npyio.NpzFile, name: str) -> PackedText:
+    return PackedText(file[f"{name}_data"].tobytes(), file[f"{name}_ends"])
