@@ -49,6 +49,7 @@ def open_dataset(data: DataOptions, clip: ClipOptions, seed: int = 0) -> ClipDat
         flip=clip.flip,
         seed=seed,
         decoder=data.decoder,
+        video_timeout=data.video_timeout,
     )
 
 

@@ -38,6 +38,7 @@ def _evaluate(options: EvaluateOptions, world: World) -> str:
         choose_selection,
         choose_views,
         computing,
+        decoding,
         describe_views,
         progress_bar,
         tell,
@@ -69,7 +70,7 @@ def _evaluate(options: EvaluateOptions, world: World) -> str:
             *chosen.describe(seen),
         ],
     )
-    dataset = VideoViews(annotations, plan, decoder=options.compute.decoder)
+    dataset = VideoViews(annotations, plan, **decoding(options.compute))
     with progress_bar("scoring", world) as progress:
         scores = score_videos(
             model.to(world.device),

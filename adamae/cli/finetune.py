@@ -98,6 +98,7 @@ def _finetune(parsed: Parsed[FinetuneOptions], world: World, command: str) -> Ou
         description=description,
         max_bad_fraction=options.data.max_bad_fraction,
         max_skipped=options.log.max_skipped,
+        quarantine=parts.quarantine,
         companions=(average, validation),
     )
     logbook.close()

@@ -23,6 +23,7 @@ from adamae.models import MODELS, Classifier, create_model
 from adamae.options.finetune import FinetuneOptions
 from adamae.options.record import differences
 from adamae.training.engine import Engine
+from adamae.training.incidents import Quarantine
 from adamae.training.loop import BatchStream
 from adamae.training.mixing import Mixing
 from adamae.training.objectives import FinetuneObjective
@@ -204,6 +205,7 @@ def open_training(options: FinetuneOptions, splits: Splits) -> FinetuneDataset:
         seed=options.run.seed,
         num_sample=given.num_sample,
         decoder=options.data.decoder,
+        video_timeout=options.data.video_timeout,
     )
 
 
@@ -238,6 +240,7 @@ class Parts:
         lr: Learning rate by step.
         weight_decay: Likewise.
         stream: This rank's batches.
+        quarantine: Takes rows whose videos the stream does not open again.
         validation_views: How videos are looked at after each epoch.
         test_views: And at the end.
     """
@@ -249,6 +252,7 @@ class Parts:
     lr: CosineSchedule
     weight_decay: CosineSchedule
     stream: BatchStream
+    quarantine: Quarantine
     validation_views: ViewPlan
     test_views: ViewPlan
 
@@ -270,4 +274,15 @@ def build_parts(options: FinetuneOptions, world: World) -> Parts:
     optimizer = options.optimizer
     groups = parameter_groups(model, optimizer.weight_decay, layer_decay=optimizer.layer_decay, depth=len(model.blocks))
     engine = build_engine(options, model, FinetuneObjective(options.augmentation.smoothing), groups, world)
-    return Parts(splits, network, engine, plan, lr, weight_decay, stream, validation_views, test_views)
+    return Parts(
+        splits=splits,
+        network=network,
+        engine=engine,
+        plan=plan,
+        lr=lr,
+        weight_decay=weight_decay,
+        stream=stream,
+        quarantine=dataset.watch.quarantine,
+        validation_views=validation_views,
+        test_views=test_views,
+    )

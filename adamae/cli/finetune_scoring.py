@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +62,23 @@ class Scorer:
     options: FinetuneOptions
     world: World
 
+    @cached_property
+    def dataset(self) -> VideoViews:
+        """The views; one data set for all epochs, so that a video that hung once is not opened in the next."""
+        data = self.options.data
+        return VideoViews(
+            self.videos,
+            self.plan,
+            seed=self.options.run.seed,
+            decoder=data.decoder,
+            video_timeout=data.video_timeout,
+        )
+
     def score(self) -> tuple[Scores, Accuracy]:
         """Every video's logits, and how they compare with the labels."""
-        dataset = VideoViews(self.videos, self.plan, seed=self.options.run.seed, decoder=self.options.data.decoder)
         scores = score_videos(
             self.model,
-            dataset,
+            self.dataset,
             world=self.world,
             batch_size=self.options.data.batch_size * self.options.augmentation.num_sample,
             num_workers=choose_workers(self.options.data),

@@ -32,7 +32,15 @@ def run(words: Sequence[str]) -> int:
 def _predict(options: PredictOptions) -> tuple[list[dict[str, Any]], Sequence[Unscored]]:
     from adamae import distributed
     from adamae.checkpoints.formats import open_checkpoint
-    from adamae.cli.viewing import choose_frames, choose_selection, choose_views, computing, describe_views, tell
+    from adamae.cli.viewing import (
+        choose_frames,
+        choose_selection,
+        choose_views,
+        computing,
+        decoding,
+        describe_views,
+        tell,
+    )
     from adamae.data.annotations import Annotations
     from adamae.data.views import VideoViews
     from adamae.evaluation.labels import find_class_names, numbered
@@ -50,7 +58,7 @@ def _predict(options: PredictOptions) -> tuple[list[dict[str, Any]], Sequence[Un
     world = distributed.start(options.compute.device)
     tell(world, [*(f"note: {note}" for note in changes), describe_views(clip, plan), *chosen.describe(seen)])
     videos = options.data.videos
-    dataset = VideoViews(Annotations.of(videos), plan, decoder=options.compute.decoder)
+    dataset = VideoViews(Annotations.of(videos), plan, **decoding(options.compute))
     # A few videos are not worth the start of a process.
     settings = computing(options.compute, world) | {"num_workers": options.compute.num_workers or 0}
     scores = score_readable(model.to(world.device), dataset, world=world, **settings)

@@ -105,6 +105,7 @@ def _pretrain(parsed: Parsed[PretrainOptions], world: World, command: str) -> Ou
         },
         max_bad_fraction=options.data.max_bad_fraction,
         max_skipped=options.log.max_skipped,
+        quarantine=dataset.watch.quarantine,
         # Part of every run, so that it can be switched on and off between pauses.
         companions=(panels,),
     )

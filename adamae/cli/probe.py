@@ -34,6 +34,7 @@ def _probe(options: ProbeOptions) -> dict[str, Any]:
         choose_selection,
         choose_views,
         computing,
+        decoding,
         describe_views,
         progress_bar,
     )
@@ -73,7 +74,7 @@ def _probe(options: ProbeOptions) -> dict[str, Any]:
     encoder = encoder.to(world.device)
     found = []
     for name, videos in (("training videos", splits.train), ("test videos", splits.test)):
-        dataset = VideoViews(videos, plan, decoder=options.compute.decoder)
+        dataset = VideoViews(videos, plan, **decoding(options.compute))
         with progress_bar(name, world) as progress:
             features = extract_videos(
                 encoder,

@@ -18,6 +18,7 @@ from adamae.options.evaluation import (
     FewViewOptions,
     FrameOptions,
     SelectionOptions,
+    ViewComputeOptions,
     ViewOptions,
 )
 from adamae.options.groups import DataOptions, oversampled
@@ -122,6 +123,11 @@ def computing(compute: ComputeOptions, world: World) -> dict[str, Any]:
         "num_workers": choose_workers(DataOptions(num_workers=compute.num_workers)),
         "precision": choose_precision(compute.precision, world.device),
     }
+
+
+def decoding(compute: ViewComputeOptions) -> dict[str, Any]:
+    """Decoder and time limit as :class:`VideoViews` takes them."""
+    return {"decoder": compute.decoder, "video_timeout": compute.video_timeout}
 
 
 @contextmanager

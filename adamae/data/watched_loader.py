@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from multiprocessing import active_children
+from multiprocessing.connection import wait
 from typing import Any
 
 import torch
@@ -124,9 +125,13 @@ class _Crew:
             try:
                 return next(self._batches, end)  # type: ignore[arg-type]
             except (RuntimeError, OSError, EOFError) as error:
+                waited_in_vain = "DataLoader timed out" in str(error)
+                if not isinstance(error, RuntimeError):
+                    # What a worker had to hand over went with it; its end may come a moment later.
+                    wait([process.sentinel for process in self._processes], timeout=_GRACE)
                 if self._some_ended():
                     continue
-                if "DataLoader timed out" not in str(error):
+                if not waited_in_vain:
                     raise
             at_work = self._desks.at_work()
             idle = 0 if at_work else idle + 1

@@ -174,6 +174,15 @@ class ComputeOptions(OptionGroup):
 
 
 @dataclass(frozen=True)
+class ViewComputeOptions(ComputeOptions):
+    """Where and how views of videos are computed."""
+
+    video_timeout: float = flag(
+        60.0, "seconds after which a video counts as one that cannot be read; 0: no limit", least=0
+    )
+
+
+@dataclass(frozen=True)
 class ScoreOutputOptions(OptionGroup):
     """What is left behind."""
 
@@ -218,7 +227,7 @@ class EvaluateOptions:
     frames: FrameOptions
     selection: SelectionOptions
     views: ViewOptions
-    compute: ComputeOptions
+    compute: ViewComputeOptions
     output: ScoreOutputOptions
 
     @property
@@ -240,7 +249,7 @@ class PredictOptions:
     frames: FrameOptions
     selection: SelectionOptions
     views: ViewOptions
-    compute: ComputeOptions
+    compute: ViewComputeOptions
 
 
 @dataclass(frozen=True)
@@ -265,7 +274,7 @@ class ProbeOptions:
     frames: FrameOptions
     selection: SelectionOptions
     views: FewViewOptions
-    compute: ComputeOptions
+    compute: ViewComputeOptions
 
     @property
     def source(self) -> str:

@@ -39,6 +39,12 @@ class DataOptions(OptionGroup):
     max_bad_fraction: float = flag(
         0.05, "stop when more than this share of the videos cannot be read", least=0, most=1, changes_result=False
     )
+    video_timeout: float = flag(
+        60.0,
+        "seconds after which a video counts as one that cannot be read, and is not opened again; 0: no limit",
+        least=0,
+        changes_result=False,
+    )
 
     @property
     def source(self) -> str:

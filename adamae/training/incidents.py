@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from adamae.distributed import World
 from adamae.errors import UserError
 from adamae.training.engine import Batch
 from adamae.training.logbook import Logbook
+
+# Takes rows of the list.
+Quarantine = Callable[[Iterable[int]], None]
 
 
 class Incidents:
@@ -25,23 +28,33 @@ class Incidents:
         num_videos: Videos in the list.
         max_bad_fraction: End the run when more than this share of them turned out bad.
         max_skipped: End the run after more than this many skipped steps in a row.
+        quarantine: Told the rows of videos that hung or crashed a worker of any rank, now or before the run was
+            resumed, so that they are not opened again.
     """
 
     def __init__(
-        self, logbook: Logbook, world: World, *, num_videos: int, max_bad_fraction: float = 1.0, max_skipped: int = 50
+        self,
+        logbook: Logbook,
+        world: World,
+        *,
+        num_videos: int,
+        max_bad_fraction: float = 1.0,
+        max_skipped: int = 50,
+        quarantine: Quarantine | None = None,
     ) -> None:
         self._logbook = logbook
         self._world = world
         self._num_videos = num_videos
         self._max_bad_fraction = max_bad_fraction
         self._max_skipped = max_skipped
+        self._quarantine = quarantine
         self._bad: list[dict[str, Any]] = []
         self._known: set[int] = set()
         self._inputs: dict[int, dict[str, Any]] = {}
 
     def resume(self) -> None:
         """Take up the bad videos that are already written down."""
-        self._known = self._world.on_main(lambda: {record["index"] for record in self._logbook.bad_videos.read()})
+        self._learn(self._world.on_main(self._logbook.bad_videos.read))
 
     def add(self, step: int, epoch: int, micro_batches: Sequence[Batch]) -> None:
         """Remember what a step was made of until it is known how it went."""
@@ -81,7 +94,7 @@ class Incidents:
         self._bad = []
         if not found:
             return
-        self._known |= found.keys()
+        self._learn(found.values())
         self._world.on_main(lambda: self._logbook.bad_videos.append(found.values()))
         if len(self._known) > self._max_bad_fraction * self._num_videos:
             last = next(reversed(found.values()))
@@ -90,6 +103,12 @@ class Incidents:
                 f"{self._max_bad_fraction} allows (see {self._logbook.bad_videos.path}); "
                 f"the last was {last['path']}: {last['reason']}"
             )
+
+    def _learn(self, records: Iterable[Mapping[str, Any]]) -> None:
+        records = list(records)
+        self._known |= {record["index"] for record in records}
+        if self._quarantine is not None:
+            self._quarantine(record["index"] for record in records if record.get("quarantined"))
 
     def _write_inputs(self, step: int, values: Mapping[str, float]) -> None:
         record = self._inputs[step] | {name: repr(value) for name, value in values.items()}

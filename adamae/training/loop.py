@@ -13,7 +13,7 @@ import torch
 from adamae.checkpoints.store import Checkpoint, CheckpointStore
 from adamae.distributed import World
 from adamae.training.engine import Batch, Engine
-from adamae.training.incidents import Incidents
+from adamae.training.incidents import Incidents, Quarantine
 from adamae.training.interruption import Interruption
 from adamae.training.logbook import Logbook, Record
 from adamae.training.meter import Averages, Meter, Pace
@@ -68,6 +68,7 @@ def train(
     description: Mapping[str, Any] | None = None,
     max_bad_fraction: float = 1.0,
     max_skipped: int = 50,
+    quarantine: Quarantine | None = None,
     companions: Sequence[Companion] = (),
     quiet: bool = False,
 ) -> Outcome:
@@ -91,6 +92,7 @@ def train(
         description: Goes into every checkpoint's ``meta.json``, so that it explains itself.
         max_bad_fraction: End with an error when a larger share of the videos cannot be used.
         max_skipped: End with an error after more skipped updates in a row.
+        quarantine: Told the rows of videos that hung or crashed a loader worker of any rank, also before a resume.
         companions: What else lives with the run.
         quiet: No progress on the terminal.
 
@@ -98,7 +100,12 @@ def train(
         UserError: If the disk is full, too many videos are bad, or too many updates are not finite.
     """
     incidents = Incidents(
-        logbook, world, num_videos=num_videos, max_bad_fraction=max_bad_fraction, max_skipped=max_skipped
+        logbook,
+        world,
+        num_videos=num_videos,
+        max_bad_fraction=max_bad_fraction,
+        max_skipped=max_skipped,
+        quarantine=quarantine,
     )
     run = _Run(engine, plan, store, logbook, world, incidents, companions, dict(description or {}))
     run.begin(resume)
