@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from tests.data.conftest import MakeVideo, picture
 
 KINDS: dict[str, dict[str, str]] = {
     "closed.mp4": {"codec": "libx264", "g": "6", "bf": "2"},
+    "pyramid.mp4": {"codec": "libx264", "g": "12", "bf": "5", "x264-params": "b-pyramid=normal:b-adapt=0:ref=4"},
+    "spare.mp4": {"codec": "libx264", "g": "12", "bf": "3", "x264-params": "b-pyramid=none:b-adapt=0:scenecut=0"},
     "open.mkv": {"codec": "libx264", "g": "6", "bf": "2", "x264-params": "open-gop=1"},
     "refresh.mkv": {"codec": "libx264", "g": "6", "x264-params": "intra-refresh=1"},
     "reordered.avi": {"codec": "libx264", "g": "6", "bf": "2"},
@@ -32,6 +34,7 @@ KINDS: dict[str, dict[str, str]] = {
     },
     "old.flv": {"codec": "flv", "g": "6"},
     "stills.avi": {"codec": "mjpeg"},
+    "main.mp4": {"codec": "libx265", "g": "6", "x265-params": "log-level=none:bframes=3"},
 }
 
 
@@ -129,9 +132,9 @@ def decoded_packets(video: pyav.PyAVReader, wanted: list[int]) -> int:
     count = 0
     whole = video._decoded
 
-    def counted(first: int) -> Iterator[list[av.VideoFrame] | None]:
+    def counted(numbers: Sequence[int] | None = None) -> Iterator[list[av.VideoFrame] | None]:
         nonlocal count
-        for frames in whole(first):
+        for frames in whole(numbers):
             count += 1
             yield frames
 
@@ -229,7 +232,7 @@ def test_packets_that_promise_too_much(make_video: MakeVideo, monkeypatch: pytes
     with pyav.open_video(str(path)) as video:
         decode = video._decoded
         monkeypatch.setattr(
-            video, "_decoded", lambda first: ([f for f in fs or () if f.pts != 6 * 512] for fs in decode(first))
+            video, "_decoded", lambda *some: ([f for f in fs or () if f.pts != 6 * 512] for fs in decode(*some))
         )
         assert np.array_equal(video.read([5, 7]), [expected[5], expected[8]])
         with pytest.raises(DecodeError, match="damaged: only 11 of 12 frames can be decoded"):

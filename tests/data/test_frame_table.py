@@ -3,19 +3,20 @@
 import numpy as np
 
 from adamae.data.decoding.bitstream import PacketContent, inspector
-from adamae.data.decoding.frame_table import Entry, FrameTable, TimedPacket
+from adamae.data.decoding.frame_table import Entry, FrameTable, Run, TimedPacket
 
 KEY = (True, True)
 PLAIN = (True, False)
 
 
-def packets(*described: tuple[int, tuple[bool, bool]]) -> list[TimedPacket | None]:
+def packets(*described: tuple[int, tuple[bool, ...]]) -> list[TimedPacket | None]:
     return [TimedPacket(time, *flags) for time, flags in described]
 
 
 def test_closed_groups() -> None:
     table = FrameTable.of(packets((0, KEY), (20, PLAIN), (10, PLAIN), (30, KEY), (50, PLAIN), (40, PLAIN)))
-    assert table == FrameTable([0, 10, 20, 30, 40, 50], [Entry(0, 0, 0), Entry(3, 30, 3)])
+    assert table is not None
+    assert (table.times, table.entries) == ([0, 10, 20, 30, 40, 50], [Entry(0, 0, 0), Entry(3, 30, 3)])
     assert [table.entry_for(frame).packet for frame in range(6)] == [0, 0, 0, 3, 3, 3]
 
 
@@ -28,7 +29,8 @@ def test_pictures_shown_before_an_open_group_belong_to_the_one_before() -> None:
 def test_hidden_packets_are_no_frames() -> None:
     hidden = (False, False)
     table = FrameTable.of(packets((0, KEY), (5, hidden), (10, PLAIN), (15, (False, True)), (20, PLAIN)))
-    assert table == FrameTable([0, 10, 20], [Entry(0, 0, 0), Entry(3, 15, 2)])
+    assert table is not None
+    assert (table.times, table.entries) == ([0, 10, 20], [Entry(0, 0, 0), Entry(3, 15, 2)])
 
 
 def test_doubt_gives_no_table() -> None:
@@ -52,6 +54,31 @@ def test_random_tables_name_the_nearest_entry(rng: np.random.Generator) -> None:
             assert table.entry_for(frame).packet == max(i for i in range(frame + 1) if fresh[i])
 
 
+def test_runs_leave_out_what_nothing_refers_to() -> None:
+    spare = (True, False, False)
+    table = FrameTable.of(
+        packets((0, KEY), (40, PLAIN), (10, spare), (20, spare), (30, spare), (50, KEY), (70, PLAIN), (60, spare))
+    )
+    assert table is not None
+    assert list(table.runs([2])) == [Run([0, 1, 3], [0, 2, 4])]
+    assert list(table.runs([2], every_packet=True)) == [Run([0, 1, 2, 3], [0, 1, 2, 4])]
+    assert list(table.runs([0, 4])) == [Run([0, 1], [0, 4])]
+    assert list(table.runs([1, 3, 6])) == [Run([0, 1, 2, 4], [0, 1, 3, 4]), Run([5, 6, 7], [5, 6, 7])]
+
+
+def test_runs_leave_out_what_an_open_group_shows_before_its_entry() -> None:
+    table = FrameTable.of(packets((0, KEY), (10, PLAIN), (40, KEY), (20, PLAIN), (30, PLAIN), (50, PLAIN)))
+    assert table is not None
+    assert list(table.runs([5])) == [Run([2, 5], [4, 5])]
+    assert list(table.runs([3, 4])) == [Run([0, 1, 2, 3, 4], [0, 1, 2, 3, 4]), Run([2], [4])]
+
+
+def test_runs_keep_hidden_packets() -> None:
+    table = FrameTable.of(packets((0, KEY), (5, (False, False)), (10, PLAIN)))
+    assert table is not None
+    assert list(table.runs([1])) == [Run([0, 1, 2], [0, 1])]
+
+
 def look(codec: str, data: bytes, key: bool = True, extradata: bytes = b"") -> PacketContent | None:
     inspect = inspector(codec, extradata)
     assert inspect is not None
@@ -69,6 +96,22 @@ def test_h264_starts_afresh_at_idr_pictures_only() -> None:
     assert look("h264", b"\xff\xff\xff\xff\x65ab", extradata=sized) is None
     assert look("h264", b"\0\0\0\1\x67a\0\0\1\x65a") == PacketContent(shown=True, fresh=True)
     assert look("h264", b"\0\0\1\x41a") == PacketContent(shown=True, fresh=False)
+
+
+def test_h264_tells_which_pictures_others_refer_to() -> None:
+    for head, referred in ((0x65, True), (0x61, True), (0x41, True), (0x21, True), (0x01, False)):
+        content = look("h264", b"\0\0\1" + bytes([head, 7]), key=False)
+        assert content is not None
+        assert content.referred == referred
+    # Several slices: one that is referred to is enough; what is no picture does not count.
+    assert look("h264", b"\0\0\1\x01a\0\0\1\x21a") == PacketContent(shown=True, fresh=False, referred=True)
+    assert look("h264", b"\0\0\1\x67a\0\0\1\x01a") == PacketContent(shown=True, fresh=False, referred=False)
+
+
+def test_nothing_refers_to_b_pictures_of_mpeg4() -> None:
+    for kind, referred in ((0, True), (1, True), (2, False), (3, True)):
+        data = b"\0\0\1\xb6" + bytes([kind << 6]) + bytes(32)
+        assert look("mpeg4", data, key=False) == PacketContent(shown=True, fresh=False, referred=referred)
 
 
 def test_hevc_starts_afresh_at_random_access_pictures() -> None:

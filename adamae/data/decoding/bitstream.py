@@ -1,27 +1,29 @@
 """What a compressed packet says about itself, read from its first bytes without decoding.
 
-Two facts make random access exact: whether a packet shows a frame, and whether decoding may start afresh at it.
-Containers flag key frames, but in H.264 the flag also stands on pictures after which older ones are still
-referred to, so the coded units themselves are looked at.
+Three facts make random access exact and cheap: whether a packet shows a frame, whether decoding may start afresh at
+it, and whether other packets need it. Containers flag key frames, but in H.264 the flag also stands on pictures after
+which older ones are still referred to, so the coded units themselves are looked at.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class PacketContent:
+class PacketContent(NamedTuple):
     """What one packet holds.
 
     Attributes:
         shown: It gives one frame to show (False: a hidden reference).
         fresh: No frame shown after its own refers to anything before it.
+        referred: Other packets may need it. Without it they decode to the same frames where it is False.
     """
 
     shown: bool
     fresh: bool
+    referred: bool = True
 
 
 # A packet's bytes and its key flag -> its content, or None where nothing can be promised.
@@ -53,13 +55,17 @@ def _vp9(data: memoryview, key: bool) -> PacketContent | None:
 
 def _mpeg4(data: memoryview, key: bool) -> PacketContent | None:
     # A packet this small may be a "not coded" placeholder, which gives no frame.
-    return PacketContent(shown=True, fresh=key) if len(data) >= 32 else None
+    if len(data) < 32:
+        return None
+    # A packet that begins with a B picture: its start code, and two bits for its kind. Nothing refers to those.
+    return PacketContent(shown=True, fresh=key, referred=key or data[:4] != _VOP or data[4] >> 6 != 2)
 
 
 def _plain(data: memoryview, key: bool) -> PacketContent | None:
     return PacketContent(shown=True, fresh=key)
 
 
+_VOP = b"\0\0\1\xb6"
 _INSPECTORS: dict[str, Inspector] = {"vp8": _vp8, "vp9": _vp9, "mpeg4": _mpeg4, "av1": _plain, "mjpeg": _plain}
 
 
@@ -70,13 +76,15 @@ class _NalCodec:
     mask: int
     pictures: frozenset[int]
     fresh: frozenset[int]
+    referred: int  # bits of the first byte that are all zero where nothing refers to the picture; 0 for no such bits
 
 
 _NAL_CODECS = {
     # IDR alone: other intra pictures let later ones refer past them.
-    "h264": _NalCodec(4, 0, 0x1F, frozenset({1, 2, 5}), frozenset({5})),
-    # Every random access picture: those that follow it in both orders may not refer past it.
-    "hevc": _NalCodec(21, 1, 0x3F, frozenset(range(22)), frozenset(range(16, 22))),
+    "h264": _NalCodec(4, 0, 0x1F, frozenset({1, 2, 5}), frozenset({5}), 0x60),
+    # Every random access picture: those that follow it in both orders may not refer past it. Whether a picture is
+    # referred to depends on the layers that there are, so all count as such.
+    "hevc": _NalCodec(21, 1, 0x3F, frozenset(range(22)), frozenset(range(16, 22)), 0),
 }
 
 
@@ -90,10 +98,16 @@ class _NalInspector:
         heads = self._sized_units(data) if self._size_bytes else _marked_units(data)
         if heads is None:
             return None
-        types = {head >> self._codec.shift & self._codec.mask for head in heads}
-        if not types & self._codec.pictures:
-            return None
-        return PacketContent(shown=True, fresh=bool(types & self._codec.fresh))
+        codec = self._codec
+        shown = fresh = False
+        referred = not codec.referred
+        for head in heads:
+            kind = head >> codec.shift & codec.mask
+            if kind in codec.pictures:
+                shown = True
+                fresh |= kind in codec.fresh
+                referred |= bool(head & codec.referred)
+        return PacketContent(True, fresh, referred) if shown else None
 
     def _sized_units(self, data: memoryview) -> list[int] | None:
         """First bytes of the units, or None where their sizes do not add up: the packet is damaged."""

@@ -9,7 +9,17 @@ from functools import cached_property
 import decord
 import numpy as np
 
-from adamae.data.decoding.protocol import DecodeError, VideoSource, check_file, name_of, one_line, spread, unique_sorted
+from adamae.data.decoding.protocol import (
+    ChooseBoxes,
+    DecodeError,
+    VideoSource,
+    boxes_of_whole_frames,
+    check_file,
+    name_of,
+    one_line,
+    spread,
+    unique_sorted,
+)
 
 # Damage is reported by exception, with the file's name; the library's own lines would tear the progress bar.
 decord.logging.set_level(decord.logging.QUIET)
@@ -56,6 +66,10 @@ class DecordReader:
         except (decord.DECORDError, RuntimeError) as error:
             raise DecodeError(self._path, f"damaged: {one_line(error)}") from None
         return spread(frames, rows)
+
+    def read_boxes(self, clips: Sequence[Sequence[int] | np.ndarray], choose: ChooseBoxes) -> list[np.ndarray]:
+        """See ``protocol.VideoReader.read_boxes``."""
+        return boxes_of_whole_frames(self, clips, choose)
 
     def close(self) -> None:
         """Give the file back."""

@@ -1,26 +1,28 @@
-"""The times of a video's frames and the places where decoding may start, worked out from its packets alone."""
+"""The times of a video's frames and what has to be decoded for some of them, worked out from its packets alone."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, islice, pairwise
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class TimedPacket:
+class TimedPacket(NamedTuple):
     """What is known about one packet, in the order of decoding.
 
     Attributes:
         time: When its frame is shown, in the stream's units.
         shown: It gives one frame (False: a hidden reference, or cut off by an edit list).
         fresh: No frame shown after its own refers to anything before it.
+        referred: Other packets may need it.
     """
 
     time: int
     shown: bool
     fresh: bool
+    referred: bool = True
 
 
 @dataclass(frozen=True)
@@ -39,16 +41,31 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Run:
+    """Packets that are decoded without a break.
+
+    Attributes:
+        packets: Their numbers, in the order of decoding.
+        frames: The frames that they give, in the order of showing.
+    """
+
+    packets: list[int]
+    frames: list[int]
+
+
+@dataclass(frozen=True)
 class FrameTable:
     """All frames in the order of showing.
 
     Attributes:
         times: Their times, rising.
         entries: Where decoding may start, by rising frame, the first at frame 0.
+        packets: What is known of every packet, in the order of decoding.
     """
 
     times: list[int]
     entries: list[Entry]
+    packets: list[TimedPacket]
 
     @classmethod
     def of(cls, packets: Sequence[TimedPacket | None]) -> FrameTable | None:
@@ -70,8 +87,37 @@ class FrameTable:
             if packet.fresh:
                 frame = bisect_left(times, packet.time)
                 entries[frame] = Entry(number, packet.time, frame)
-        return cls(times, [entries[frame] for frame in sorted(entries)])
+        return cls(times, [entries[frame] for frame in sorted(entries)], known)
 
     def entry_for(self, frame: int) -> Entry:
         """The entry nearest before ``frame``, or at it."""
         return self.entries[bisect_right(self.entries, frame, key=lambda entry: entry.frame) - 1]
+
+    def runs(self, wanted: Sequence[int], *, every_packet: bool = False) -> Iterator[Run]:
+        """What has to be decoded for some frames: from each entry to the last packet that one of them needs.
+
+        Left out is what no wanted frame needs: pictures to which nothing refers, and those that are shown before
+        the entry and decoded after it, which may lack what they refer to.
+
+        Args:
+            wanted: Frame numbers, rising.
+            every_packet: Leave nothing out between the first packet and the last. For comparison: the frames are the
+                same.
+        """
+        for entry, frames in groupby(wanted, self.entry_for):
+            missing = {self.times[frame] for frame in frames}
+            numbers = []
+            for number, packet in enumerate(islice(self.packets, entry.packet, None), entry.packet):
+                is_wanted = packet.shown and packet.time in missing
+                if is_wanted or not packet.shown or self._may_be_needed(packet, entry, every_packet):
+                    numbers.append(number)
+                if is_wanted:
+                    missing.remove(packet.time)
+                    if not missing:
+                        break
+            given = sorted(self.packets[number].time for number in numbers if self.packets[number].shown)
+            yield Run(numbers, [bisect_left(self.times, time) for time in given])
+
+    @staticmethod
+    def _may_be_needed(packet: TimedPacket, entry: Entry, every_packet: bool) -> bool:
+        return packet.time >= entry.time and (packet.referred or every_packet)

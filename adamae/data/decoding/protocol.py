@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from adamae.data.augmentation import Box, crop
 from adamae.errors import UserError
 
 
@@ -53,6 +54,10 @@ def name_of(source: VideoSource) -> str:
     return source if isinstance(source, str) else source.name
 
 
+# Height and width of upright frames -> the box of each clip.
+ChooseBoxes = Callable[[int, int], Sequence[Box]]
+
+
 class VideoReader(Protocol):
     """One open video. Frames are numbered from 0 in the order in which they are shown."""
 
@@ -69,6 +74,21 @@ class VideoReader(Protocol):
 
         Args:
             indices: (T,) frame numbers in any order, repeats allowed, each within 0 .. num_frames - 1.
+
+        Raises:
+            DecodeError: A wanted frame is damaged.
+            IndexError: A frame number lies outside the video.
+        """
+
+    def read_boxes(self, clips: Sequence[Sequence[int] | np.ndarray], choose: ChooseBoxes) -> list[np.ndarray]:
+        """A part of the picture from each of several clips, without keeping whole frames where that can be.
+
+        Args:
+            clips: For each clip its (T,) frame numbers, as for :meth:`read`; they may share frames.
+            choose: Called once, when the size is known.
+
+        Returns:
+            For each clip what :func:`~adamae.data.augmentation.crop` cuts from its frames: (T, h, w, 3) uint8.
 
         Raises:
             DecodeError: A wanted frame is damaged.
@@ -100,6 +120,15 @@ def unique_sorted(indices: Sequence[int] | np.ndarray, num_frames: int) -> tuple
         raise IndexError(f"frame numbers {wanted.tolist()} do not lie within a video of {num_frames} frames")
     distinct, rows = np.unique(wanted, return_inverse=True)
     return distinct.tolist(), rows
+
+
+def boxes_of_whole_frames(
+    reader: VideoReader, clips: Sequence[Sequence[int] | np.ndarray], choose: ChooseBoxes
+) -> list[np.ndarray]:
+    """:meth:`VideoReader.read_boxes` for back ends that decode whole frames only."""
+    frames = reader.read(np.concatenate(clips))
+    parts = np.split(frames, np.cumsum([len(clip) for clip in clips])[:-1])
+    return [crop(part, box) for part, box in zip(parts, choose(*frames.shape[1:3]), strict=True)]
 
 
 def check_file(source: VideoSource) -> None:

@@ -1,9 +1,10 @@
 """PyAV back end: exact by construction, seeking where that is provably the same as decoding from the start.
 
 A file's packets are read once, which takes about a millisecond, and kept. If every packet says what it gives
-(see ``bitstream``), the frames' times are known without decoding, and decoding starts at the last packet before
-a wanted frame that depends on nothing older. Each decoded frame's time is compared with the expected one. At the
-first doubt, and for every file that proves nothing, frames are counted by decoding all of them in sequence.
+(see ``bitstream``), the frames' times are known without decoding. Decoding then starts at the last packet before a
+wanted frame that depends on nothing older, ends with the last wanted one, and leaves out pictures that nothing refers
+to. Each decoded frame's time is compared with the expected one. At the first doubt, and for every file that proves
+nothing, frames are counted by decoding all of them in sequence.
 """
 
 from __future__ import annotations
@@ -14,13 +15,24 @@ from functools import cached_property
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
+from adamae.data.augmentation import Box, crop
 from adamae.data.decoding.bitstream import Inspector, inspector
-from adamae.data.decoding.frame_table import Entry, FrameTable, TimedPacket
-from adamae.data.decoding.protocol import DecodeError, VideoSource, check_file, name_of, spread, unique_sorted
+from adamae.data.decoding.frame_table import FrameTable, Run, TimedPacket
+from adamae.data.decoding.protocol import (
+    ChooseBoxes,
+    DecodeError,
+    VideoSource,
+    check_file,
+    name_of,
+    unique_sorted,
+)
 
 # Files with more compressed video than this are read again for each pass instead of being kept.
 _KEPT_BYTES = 128 * 2**20
+# Left to itself the conversion of colours starts a thread for each core, in every worker. Older PyAV never does.
+_ONE_THREAD = {"threads": 1} if "threads" in (VideoReformatter.reformat.__doc__ or "") else {}
 _PROGRESSIVE = (0, 1)  # unknown and progressive, of FFmpeg's AVFieldOrder: one packet may not be half a frame
 
 
@@ -28,14 +40,18 @@ class _UnprovenError(Exception):
     """What the packets promised did not come out of the decoder."""
 
 
-def open_video(source: VideoSource) -> PyAVReader:
+def open_video(source: VideoSource, *, every_packet: bool = False) -> PyAVReader:
     """Open a file, or the bytes of one (see ``protocol.VideoReader``).
+
+    Args:
+        source: The file.
+        every_packet: Decode also what no wanted frame needs. For comparison: the frames are the same.
 
     Raises:
         DecodeError: Missing, empty, not a video, or without a frame.
     """
     check_file(source)
-    reader = PyAVReader(source)
+    reader = PyAVReader(source, every_packet=every_packet)
     try:
         if not reader.num_frames:
             raise DecodeError(name_of(source), "no frame could be decoded")
@@ -50,12 +66,14 @@ class PyAVReader:
 
     Args:
         source: A video file, or the bytes of one.
+        every_packet: See :func:`open_video`.
     """
 
-    def __init__(self, source: VideoSource) -> None:
+    def __init__(self, source: VideoSource, *, every_packet: bool = False) -> None:
         self._source = source
         self._path = name_of(source)
         self._packets: list[av.Packet] | None = []
+        self._every_packet = every_packet
         self._open()
         try:
             self.fps = float(self._stream.average_rate or self._stream.guessed_rate or 0)
@@ -71,15 +89,24 @@ class PyAVReader:
 
     def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """See ``protocol.VideoReader.read``."""
-        wanted, rows = unique_sorted(indices, self.num_frames)
+        return self.read_boxes([indices], lambda height, width: [Box(0, 0, height, width)])[0]
+
+    def read_boxes(self, clips: Sequence[Sequence[int] | np.ndarray], choose: ChooseBoxes) -> list[np.ndarray]:
+        """See ``protocol.VideoReader.read_boxes``."""
+        lengths = [len(clip) for clip in clips]
+        wanted, rows = unique_sorted(np.concatenate(clips), self.num_frames)
+        cutter = _Cutter(np.split(rows, np.cumsum(lengths)[:-1]), choose)
         try:
-            frames = self._read_proven(self._table, wanted) if self._table else self._read_in_sequence(wanted)
+            if self._table:
+                self._read_proven(self._table, wanted, cutter)
+            else:
+                self._read_in_sequence(wanted, cutter)
         except _UnprovenError:
             self._table = None
-            frames = self._read_in_sequence(wanted)
+            self._read_in_sequence(wanted, cutter)
         except av.FFmpegError as error:
             raise DecodeError(self._path, f"frames cannot be converted to RGB ({error.strerror})") from None
-        return spread(frames, rows)
+        return cutter.clips
 
     def close(self) -> None:
         """Give the file back."""
@@ -134,19 +161,22 @@ class PyAVReader:
             if packet.size:
                 yield packet
 
-    def _packets_from(self, first: int) -> Iterator[av.Packet]:
+    def _chosen(self, numbers: Sequence[int] | None) -> Iterator[av.Packet]:
+        """Packets by their numbers, which rise; all of them for None."""
         if self._packets is not None:
-            yield from self._packets[first:]
+            yield from self._packets if numbers is None else (self._packets[number] for number in numbers)
             return
         self._container.close()
         self._open()
-        for number, packet in enumerate(self._demuxed()):
-            if number >= first:
-                yield packet
+        if numbers is None:
+            yield from self._demuxed()
+            return
+        chosen = set(numbers)
+        yield from (packet for number, packet in enumerate(self._demuxed()) if number in chosen)
 
-    def _decoded(self, first: int) -> Iterator[list[av.VideoFrame] | None]:
-        """What each packet from ``first`` on, and the end, gives: frames, or None for a damaged packet."""
-        packets = self._packets_from(first)
+    def _decoded(self, numbers: Sequence[int] | None = None) -> Iterator[list[av.VideoFrame] | None]:
+        """What each of some packets, and the end, gives: frames, or None for a damaged packet."""
+        packets = self._chosen(numbers)
         packet = next(packets, None)
         self._codec.flush_buffers()
         while True:
@@ -160,44 +190,36 @@ class PyAVReader:
 
     def _in_sequence(self) -> Iterator[av.VideoFrame]:
         """All frames that can be decoded; damaged packets are passed over."""
-        for frames in self._decoded(0):
+        for frames in self._decoded():
             yield from frames or ()
 
-    def _read_in_sequence(self, wanted: list[int]) -> np.ndarray:
-        picture = _Picture(len(wanted))
+    def _read_in_sequence(self, wanted: list[int], cutter: _Cutter) -> None:
         frames = self._in_sequence()
         coming = 0
-        for number in wanted:
+        for row, number in enumerate(wanted):
             while coming <= number:
                 frame = next(frames, None)
                 if frame is None:
                     raise DecodeError(self._path, f"damaged: only {coming} of {self.num_frames} frames can be decoded")
                 coming += 1
-            picture.add(frame)
-        return picture.upright()
+            cutter.add(row, frame)
 
-    def _read_proven(self, table: FrameTable, wanted: list[int]) -> np.ndarray:
-        picture = _Picture(len(wanted))
-        frames: Iterator[av.VideoFrame] = iter(())
-        coming = -1
-        for number in wanted:
-            entry = table.entry_for(number)
-            if coming < 0 or entry.frame > coming:
-                frames, coming = self._frames_from(entry), entry.frame
-            while coming <= number:
+    def _read_proven(self, table: FrameTable, wanted: list[int], cutter: _Cutter) -> None:
+        rows = {number: row for row, number in enumerate(wanted)}
+        for run in table.runs(wanted, every_packet=self._every_packet):
+            frames = self._frames_of(run)
+            for number in run.frames:
                 frame = next(frames, None)
-                if frame is None or frame.is_corrupt or frame.pts != table.times[coming]:
+                if frame is None or frame.is_corrupt or frame.pts != table.times[number]:
                     raise _UnprovenError
-                coming += 1
-            picture.add(frame)
-        return picture.upright()
+                if number in rows:
+                    cutter.add(rows[number], frame)
 
-    def _frames_from(self, entry: Entry) -> Iterator[av.VideoFrame]:
-        for frames in self._decoded(entry.packet):
+    def _frames_of(self, run: Run) -> Iterator[av.VideoFrame]:
+        for frames in self._decoded(run.packets):
             if frames is None:
                 raise _UnprovenError
-            # Pictures decoded after the entry and shown before it may lack what they refer to.
-            yield from (frame for frame in frames if frame.pts is None or frame.pts >= entry.time)
+            yield from frames
 
 
 def _facts(packet: av.Packet, inspect: Inspector | None) -> TimedPacket | None:
@@ -206,27 +228,51 @@ def _facts(packet: av.Packet, inspect: Inspector | None) -> TimedPacket | None:
     content = inspect(memoryview(packet), packet.is_keyframe)
     if content is None:
         return None
-    return TimedPacket(packet.pts, content.shown and not packet.is_discard, content.fresh)
+    return TimedPacket(packet.pts, content.shown and not packet.is_discard, content.fresh, content.referred)
 
 
-class _Picture:
-    """Collects frames into one array, all at the size of the first."""
+class _Cutter:
+    """Cuts the boxes of clips from frames as they come, all at the size of the first.
 
-    def __init__(self, length: int) -> None:
-        self._length = length
-        self._filled = 0
-        self._frames: np.ndarray | None = None
+    Frames are converted one at a time into the same few kilobytes, and only what lies in a box is copied.
+
+    Args:
+        rows: For each clip its (T,) frames, by their places among the distinct ones.
+        choose: Names the box of each clip, once the size is known.
+    """
+
+    def __init__(self, rows: Sequence[np.ndarray], choose: ChooseBoxes) -> None:
+        self.clips: list[np.ndarray] = []
+        self._rows = rows
+        self._choose = choose
+        self._boxes: Sequence[Box] = ()
+        self._reformatter = VideoReformatter()
+        self._size = (0, 0)
         self._quarter_turns = 0
 
-    def add(self, frame: av.VideoFrame) -> None:
-        if self._frames is None:
-            self._frames = np.empty((self._length, frame.height, frame.width, 3), np.uint8)
-            self._quarter_turns = round(frame.rotation / 90) % 4
-        height, width = self._frames.shape[1:3]
-        self._frames[self._filled] = frame.to_ndarray(format="rgb24", width=width, height=height)
-        self._filled += 1
+    def add(self, row: int, frame: av.VideoFrame) -> None:
+        """Take the ``row``-th of the distinct frames."""
+        if not self.clips:
+            self._begin(frame)
+        pixels = np.rot90(self._rgb(frame), self._quarter_turns)
+        for clip, rows, box in zip(self.clips, self._rows, self._boxes, strict=True):
+            for place in np.flatnonzero(rows == row):
+                clip[place] = crop(pixels[None], box)[0]
 
-    def upright(self) -> np.ndarray:
-        """(T, H, W, 3), turned against the clock as the file's display matrix asks."""
-        assert self._frames is not None
-        return np.ascontiguousarray(np.rot90(self._frames, self._quarter_turns, axes=(1, 2)))
+    def _begin(self, frame: av.VideoFrame) -> None:
+        self._size = frame.height, frame.width
+        self._quarter_turns = round(frame.rotation / 90) % 4
+        upright = self._size[::-1] if self._quarter_turns % 2 else self._size
+        self._boxes = self._choose(*upright)
+        self.clips = [
+            np.empty((len(rows), box.height, box.width, 3), np.uint8)
+            for rows, box in zip(self._rows, self._boxes, strict=True)
+        ]
+
+    def _rgb(self, frame: av.VideoFrame) -> np.ndarray:
+        """(H, W, 3) as it lies in the file; valid until the next call."""
+        height, width = self._size
+        converted = self._reformatter.reformat(frame, width, height, "rgb24", **_ONE_THREAD)
+        plane = converted.planes[0]
+        lines = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)
+        return lines[:, : 3 * width].reshape(height, width, 3)

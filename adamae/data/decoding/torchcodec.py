@@ -8,7 +8,17 @@ from functools import cached_property
 import numpy as np
 from torchcodec.decoders import VideoDecoder
 
-from adamae.data.decoding.protocol import DecodeError, VideoSource, check_file, name_of, one_line, spread, unique_sorted
+from adamae.data.decoding.protocol import (
+    ChooseBoxes,
+    DecodeError,
+    VideoSource,
+    boxes_of_whole_frames,
+    check_file,
+    name_of,
+    one_line,
+    spread,
+    unique_sorted,
+)
 
 
 def open_video(source: VideoSource) -> TorchcodecReader:
@@ -52,6 +62,10 @@ class TorchcodecReader:
         except (RuntimeError, ValueError, IndexError) as error:
             raise DecodeError(self._path, f"damaged: {one_line(error)}") from None
         return spread(frames, rows)
+
+    def read_boxes(self, clips: Sequence[Sequence[int] | np.ndarray], choose: ChooseBoxes) -> list[np.ndarray]:
+        """See ``protocol.VideoReader.read_boxes``."""
+        return boxes_of_whole_frames(self, clips, choose)
 
     def close(self) -> None:
         """Give the file back."""

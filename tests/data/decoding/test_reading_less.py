@@ -1,0 +1,80 @@
+"""Less is decoded and kept than whole videos hold, and the pixels are those of whole frames."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adamae.data.augmentation import Box, crop
+from adamae.data.decoding import DECODERS, OpenVideo, get_decoder, pyav
+from adamae.data.frame_indices import pretrain_dense
+from adamae.errors import UserError
+from tests.data.conftest import MakeVideo
+from tests.data.test_decoding import KINDS, decoded_packets
+
+PREPARED = {"g": "12", "bf": "3", "x264-params": "b-pyramid=none:b-adapt=0:scenecut=0:open-gop=0"}
+
+
+@pytest.fixture(params=list(DECODERS))
+def open_video(request: pytest.FixtureRequest) -> OpenVideo:
+    try:
+        return get_decoder(request.param)
+    except UserError as error:
+        pytest.skip(str(error))
+
+
+def test_pictures_that_nothing_refers_to_are_left_out(make_video: MakeVideo) -> None:
+    """Of 61 frames from the first to the last of a clip, 16 are wanted and one in three is referred to."""
+    path = str(make_video("a.mp4", 72, **PREPARED))
+    for first, most, otherwise in ((0, 17, 36), (1, 38, 55), (3, 33, 60)):
+        wanted = list(range(first, first + 61, 4))
+        with pyav.open_video(path) as less, pyav.open_video(path, every_packet=True) as more:
+            assert np.array_equal(less.read(wanted), more.read(wanted))
+            # The end of each of six runs counts as one.
+            assert decoded_packets(less, wanted) <= most + 6
+            assert decoded_packets(more, wanted) >= otherwise
+
+
+@pytest.mark.parametrize("name", ["closed.mp4", "pyramid.mp4", "spare.mp4", "xvid.avi", "hidden.webm", "main.mp4"])
+def test_clips_are_those_of_a_decoder_that_leaves_nothing_out(
+    name: str, make_video: MakeVideo, rng: np.random.Generator
+) -> None:
+    path = str(make_video(name, 40, **KINDS[name]))
+    with pyav.open_video(path) as less, pyav.open_video(path, every_packet=True) as more:
+        for _ in range(4):
+            clip = pretrain_dense(40, 8, int(rng.integers(1, 5)), rng)
+            assert np.array_equal(less.read(clip), more.read(clip))
+        assert less._table is not None
+
+
+@pytest.mark.parametrize("rotation", [0, 90])
+def test_boxes_are_cut_from_whole_frames(open_video: OpenVideo, make_video: MakeVideo, rotation: int) -> None:
+    path = str(make_video("a.mp4", 24, (64, 128), rotation=rotation, g="6"))
+    clips = [np.array([3, 9, 9, 20]), np.array([20, 3])]
+    boxes = [Box(5, 3, 31, 17), Box(0, 8, 64, 41)]
+    asked = []
+
+    def choose(height: int, width: int) -> Sequence[Box]:
+        asked.append((height, width))
+        return boxes
+
+    with open_video(path) as video:
+        got = video.read_boxes(clips, choose)
+        expected = [crop(video.read(clip), box) for clip, box in zip(clips, boxes, strict=True)]
+    assert asked == [(128, 64) if rotation else (64, 128)]
+    assert all(np.array_equal(one, other) for one, other in zip(got, expected, strict=True))
+
+
+def test_frames_outside_the_video_are_refused(open_video: OpenVideo, make_video: MakeVideo) -> None:
+    with open_video(str(make_video("a.mp4", 5))) as video, pytest.raises(IndexError, match="a video of 5 frames"):
+        video.read_boxes([[0, 1], [5]], lambda height, width: [Box(0, 0, 1, 1)] * 2)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc to count threads")
+def test_decoding_starts_no_threads(make_video: MakeVideo) -> None:
+    """Workers have a core each; libraries that take all cores in each of them slow all of them down."""
+    with pyav.open_video(str(make_video("a.mp4", 24, (256, 320)))) as video:
+        before = len(list(Path("/proc/self/task").iterdir()))
+        video.read(range(24))
+        assert len(list(Path("/proc/self/task").iterdir())) == before
