@@ -1,0 +1,257 @@
+"""The whole protocol on twenty real gestures, each clip cut in time: one table, with intervals.
+
+    .venv/bin/python scripts/benchmarks/gestures.py /my/clips --output_dir runs/gestures
+
+For every seed: pre-train on the training parts without labels, fine-tune from that and from random weights in the same
+way and for equally many steps, test both with several views of each test part, and probe frozen features with the
+nearest neighbour: of the pre-trained network, of the network with which pre-training began, and of random weights as
+``adamae probe`` draws them. Every finished piece is written down and skipped when the command is given again; an
+unfinished one goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import math
+import shlex
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from compare_pretraining import Comparison, OutOfTimeError, interval, run_adamae
+from gesture_parts import GESTURES, PRETRAINING, REPEATS, SIGNERS, write_parts
+
+from adamae.cli.main import run_command
+from adamae.data.splits import load_splits
+from adamae.data.views import VideoViews, plan_test
+from adamae.errors import UserError
+from adamae.evaluation.probes import knn_probe
+
+FRAMES, SIZE = 8, 64
+NETWORK = "--encoder_embed_dim 96 --encoder_depth 4 --encoder_num_heads 4 --patch_size 16"
+NETWORK += f" --num_frames {FRAMES} --sampling_rate 1 --input_size {SIZE} --num_workers 0"
+# The quickstart's widths and depths. Patches of 16 pixels make a quarter of the tokens, so more steps in the same time;
+# of the few tokens that are left three of four are hidden. Plain pixels as targets because of the flat wall behind
+# everyone: patches of it, normalised, would be sensor noise and nothing else (PRETRAIN.md, section on the sampler).
+PRETRAIN = f"""--model adamae_tiny {NETWORK} --decoder_embed_dim 64 --decoder_depth 2 --decoder_num_heads 4
+    --mask_type learnable --mask_ratio 0.75 --no_normlize_target --batch_size 16 --lr 0.032 --min_lr 0.0032
+    --warmup_epochs 1 --save_ckpt_freq 4 --log_every 20"""
+# One step with this leaves weights as they were drawn.
+NO_LEARNING = ("--lr", "1e-20", "--min_lr", "1e-20")
+# The last weights are tested, so that nothing is chosen by the test parts; a mirrored gesture is another one.
+FINETUNE = f"""--model vit_tiny_patch16_224 {NETWORK} --drop_path 0 --aa none --num_sample 1 --crop_scale 0.5 1.0
+    --reprob 0 --mixup 0 --cutmix 0 --no_flip --batch_size 20 --lr 0.01 --min_lr 0.0001 --warmup_epochs 5
+    --disable_eval_during_finetuning --test_num_segment 1 --test_num_crop 1 --save_ckpt_freq 20 --log_every 20"""
+VIEWS = "--test_num_segment 3 --test_num_crop 3 --num_workers 0"
+# One neighbour, as two training parts of a class cannot outvote the nearest one.
+PROBE = "--k 1 --probe_tokens 0 --num_workers 0 --json"
+# Pixels of the side of a frame for the neighbours by pixels alone.
+PIXEL_SIZE = 16
+
+PRETRAINED, BEGINNING, RANDOM = "pretrain", "beginning", "random"
+NAMES = {
+    PRETRAINED: "pre-trained",
+    BEGINNING: "random, as pre-training begins",
+    RANDOM: "random, as `--random_weights` draws them",
+}
+# Name of a score -> the pieces that have it; the columns of the table.
+_SCORES = {"all": "probe", "person": "probe", "top1": "finetune"}
+
+
+@dataclass
+class Gestures(Comparison):
+    """Runs the pieces that are not there yet.
+
+    Attributes:
+        clips: Folder of the clips.
+        parts: Of each clip.
+        gap: Unused frames between parts.
+    """
+
+    clips: Path = Path()
+    parts: int = 4
+    gap: int = 3
+    pixels: dict[str, float] | None = None
+
+    def compare_weights(self, seeds: Sequence[int]) -> None:
+        """Do everything that is missing, seed by seed, so that an early end leaves whole rows."""
+        self.check_same()
+        self.piece("videos", self._cut)
+        self.pixels = self.piece("pixels", self._probe_pixels)
+        for seed in seeds:
+            unlabelled = ["--data_path", f"{self.videos}/{PRETRAINING}", "--seed", str(seed), *self.pretraining]
+            for weights, more in ((PRETRAINED, []), (BEGINNING, ["--max_steps", "1", *NO_LEARNING])):
+                output = self.folder / f"{weights}-{seed}"
+                words = [*unlabelled, "--output_dir", str(output), *more]
+                self.piece(output.name, lambda words=words: self._call("pretrain", *words))
+            for weights in NAMES:
+                self.results[f"probe-{weights}-{seed}"] = self.piece(
+                    f"probe-{weights}-{seed}", lambda weights=weights, seed=seed: self._probe_all(weights, seed)
+                )
+            for weights in (PRETRAINED, RANDOM):
+                self.results[f"finetune-{weights}-{seed}"] = self.piece(
+                    f"finetune-{weights}-{seed}", lambda weights=weights, seed=seed: self._tune(weights, seed)
+                )
+
+    def _cut(self) -> dict[str, Any]:
+        # Larger than what the network sees, lest the smaller crops are enlarged.
+        sizes = {"short_side": SIZE * 3 // 2, "least": FRAMES}
+        write_parts(self.clips, Path(self.videos), parts=self.parts, gap=self.gap, **sizes)
+        return {"clips": len(GESTURES), "parts": self.parts, "gap": self.gap, **sizes}
+
+    def _probe_all(self, weights: str, seed: int) -> dict[str, Any]:
+        """Top-1 among all gestures, and among those of the person that is seen, over all test parts."""
+        source = self.folder / f"{BEGINNING if weights == BEGINNING else PRETRAINED}-{seed}"
+        words = ["probe", str(source), "--seed", str(seed), *shlex.split(PROBE)]
+        words += ["--random_weights"] if weights == RANDOM else []
+
+        def right(folder: str) -> tuple[int, int]:
+            found = json.loads(run_here([*words, "--data_path", folder]))["probes"]["knn"]
+            return found["top1_correct"], found["scored"]
+
+        return shares(right, self.videos) | {"command": shlex.join(["adamae", *words])}
+
+    def _probe_pixels(self) -> dict[str, Any]:
+        """The same with the pixels of the same clips as features."""
+        plan = plan_test(num_frames=FRAMES, sampling_rate=1, size=PIXEL_SIZE, num_clips=1, num_crops=1)
+
+        def right(folder: str) -> tuple[int, int]:
+            splits = load_splits(folder)
+            train, test = (
+                torch.stack([views[row]["views"].float().flatten() for row in range(len(views))])
+                for views in (VideoViews(videos, plan) for videos in (splits.train, splits.test))
+            )
+            known, wanted = (torch.from_numpy(videos.labels) for videos in (splits.train, splits.test))
+            votes = knn_probe(train, known, test, splits.num_classes, k=1)
+            return int((votes.argmax(dim=1) == wanted).sum()), len(wanted)
+
+        return shares(right, self.videos)
+
+    def _tune(self, weights: str, seed: int) -> dict[str, Any]:
+        output = self.folder / f"finetune-{weights}-{seed}"
+        words = ["--data_path", self.videos, "--output_dir", str(output), "--seed", str(seed), *self.finetuning]
+        start = ["--finetune", str(self.folder / f"{PRETRAINED}-{seed}")] if weights == PRETRAINED else []
+        done = self._call("finetune", *words, *start)
+        scored = ["--data_path", self.videos, "--output_dir", str(output / "views"), *shlex.split(VIEWS)]
+        self._call("evaluate", str(output), *scored)
+        return done | json.loads((output / "views" / "scores.json").read_text())
+
+    def weights_table(self, seeds: Sequence[int]) -> str:
+        """Markdown: means over the seeds that are done, with intervals, and what they are to be compared with."""
+        lines = [
+            "| weights | k-NN of all gestures, % | seed by seed | k-NN of one person's, % | seed by seed "
+            "| fine-tuned, % | seed by seed |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        scores = {
+            (weights, score): [
+                self.results[name][score] for seed in seeds if (name := f"{piece}-{weights}-{seed}") in self.results
+            ]
+            for weights in NAMES
+            for score, piece in _SCORES.items()
+        }
+        for weights, name in NAMES.items():
+            # The network with which pre-training begins is not fine-tuned.
+            cells = [scores[weights, score] for score in _SCORES if (weights, score) != (BEGINNING, "top1")]
+            lines.append(_row(name, cells))
+        for other in (BEGINNING, RANDOM):
+            gains = [
+                [mine - its for mine, its in zip(scores[PRETRAINED, score], scores[other, score], strict=False)]
+                for score in _SCORES
+                if (other, score) != (BEGINNING, "top1")
+            ]
+            lines.append(_row(f"pre-trained less {NAMES[other]}", gains))
+        pixels = [] if self.pixels is None else [[self.pixels[score]] for score in ("all", "person")]
+        lines.append(_row(f"no network: pixels at {PIXEL_SIZE} x {PIXEL_SIZE}", pixels))
+        among = 100 * len(SIGNERS) / len(GESTURES)
+        lines.append(_row("chance", [[100 / len(GESTURES)], [among], [100 / len(GESTURES)]]))
+        return "\n".join(lines)
+
+
+def run_here(words: Sequence[str]) -> str:
+    """Run ``adamae`` in this process: dozens of small probes would spend their time on starting."""
+    told = io.StringIO()
+    with contextlib.redirect_stdout(told):
+        code = run_command(words[0], words[1:])
+    if code:
+        raise SystemExit(code)
+    return told.getvalue()
+
+
+def shares(right: Callable[[str], tuple[int, int]], videos: str) -> dict[str, float]:
+    """Percent of the test parts that are named rightly.
+
+    Args:
+        right: From the folder of a data set to how many of its test parts are right, and how many there are.
+        videos: Folder of the data set that :func:`write_parts` made.
+
+    Returns:
+        "all": among all gestures; "person": among those of the person who is seen.
+    """
+    everyone, people = right(videos), [right(f"{videos}/{signer}") for signer in SIGNERS]
+    return {
+        "all": 100 * everyone[0] / everyone[1],
+        "person": 100 * sum(some for some, _ in people) / sum(count for _, count in people),
+    }
+
+
+def _row(name: str, columns: Sequence[Sequence[float]]) -> str:
+    several = (", ".join(f"{value:.1f}" for value in values) if len(values) > 1 else "" for values in columns)
+    cells = [cell for values, each in zip(columns, several, strict=True) for cell in (interval(values), each)]
+    # Columns that have no number stay empty.
+    cells += [""] * (2 * len(_SCORES) - len(cells))
+    return f"| {' | '.join([name, *cells])} |"
+
+
+def main() -> int:
+    """Run what is missing and print the table; 3 if something is still missing."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("clips", type=Path, help="folder with asl_GESTURE.mkv")
+    parser.add_argument("--output_dir", type=Path, required=True, help="folder for everything")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--parts", type=int, default=4, help="of each clip, for training and test in turns")
+    parser.add_argument("--gap", type=int, default=3, help="frames between parts that are not used")
+    parser.add_argument("--pretrain_epochs", type=int, default=25, help=f"each sees every part {REPEATS} times")
+    parser.add_argument("--finetune_epochs", type=int, default=60)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no piece of work after so long")
+    parser.add_argument("--pretraining", default="", help="more options of adamae pretrain")
+    parser.add_argument("--finetuning", default="", help="more options of adamae finetune")
+    given = parser.parse_args()
+    comparison = Gestures(
+        given.output_dir,
+        [*shlex.split(PRETRAIN), "--epochs", str(given.pretrain_epochs), *shlex.split(given.pretraining)],
+        [*shlex.split(FINETUNE), "--epochs", str(given.finetune_epochs), *shlex.split(given.finetuning)],
+        ["--parts", str(given.parts), "--gap", str(given.gap)],
+        run_adamae,
+        time.monotonic() + 60 * given.minutes,
+        clips=given.clips,
+        parts=given.parts,
+        gap=given.gap,
+    )
+    code = 0
+    try:
+        comparison.compare_weights(given.seeds)
+    except OutOfTimeError as piece:
+        print(f"out of time before {piece}; the same command goes on from there", file=sys.stderr)
+        code = 3
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(comparison.weights_table(given.seeds))
+    print(
+        f"\n{given.pretrain_epochs} epochs of pre-training, {given.finetune_epochs} of fine-tuning, {given.parts} "
+        f"parts of each of {len(GESTURES)} clips with gaps of {given.gap} frames; mean and 95 % interval (Student's t) "
+        "over seeds of weights and training, not over videos."
+    )
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
