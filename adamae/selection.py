@@ -19,11 +19,13 @@ class TokenSelection:
         visible: (B, V) int64, ascending: what the encoder reads.
         target: (B, M) int64, ascending: what the decoder predicts.
         log_probs: (B, N) float log-probabilities with their gradient, or None where nothing is learned.
+        num_hidden: How many tokens ``target`` was drawn from, every part equally likely; None: it is all there are.
     """
 
     visible: Tensor
     target: Tensor
     log_probs: Tensor | None = None
+    num_hidden: int | None = None
 
     @classmethod
     def from_visible(cls, visible: Tensor, num_tokens: int, log_probs: Tensor | None = None) -> TokenSelection:

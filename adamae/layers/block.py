@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from adamae.layers.attention import Attention
 from adamae.layers.dropping import drop_path, dropout
+from adamae.layers.recomputation import recomputed
 from adamae.randomness import SampleNoise
 
 # The published networks use this epsilon everywhere but in the sampler, which keeps PyTorch's.
@@ -42,7 +43,12 @@ class Block(nn.Module):
         attn_drop_rate: Dropout on the attention weights.
         drop_path_rate: Probability that a clip skips a branch.
         norm_eps: Epsilon of both LayerNorms.
+
+    Attributes:
+        recompute: Keep nothing but the input for the backward pass, and compute the rest again.
     """
+
+    recompute = False
 
     def __init__(
         self,
@@ -70,6 +76,9 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, noise: SampleNoise) -> Tensor:
         """(B, N, D) to (B, N, D); ``noise`` decides what is dropped in training."""
+        return recomputed(self.recompute, self._forward, x, noise, draws=self.attn.drop_rate > 0)
+
+    def _forward(self, x: Tensor, noise: SampleNoise) -> Tensor:
         x = x + self._branch(self.attn(self.norm1(x)), self.gamma_1, noise, 0)
         return x + self._branch(self.mlp(self.norm2(x)), self.gamma_2, noise, 1)
 
@@ -87,6 +96,13 @@ def stack(depth: int, dim: int, num_heads: int, *, drop_path_rate: float = 0.0, 
     """``depth`` blocks whose drop-path rates rise linearly from 0 to ``drop_path_rate``."""
     rates = [drop_path_rate * number / max(1, depth - 1) for number in range(depth)]
     return nn.ModuleList(Block(dim, num_heads, drop_path_rate=rate, **options) for rate in rates)  # type: ignore[arg-type]
+
+
+def recompute_blocks(blocks: nn.ModuleList, active: bool) -> None:
+    """Set :attr:`Block.recompute` of a :func:`stack`."""
+    for block in blocks:
+        assert isinstance(block, Block)
+        block.recompute = active
 
 
 def initialise_xavier(module: nn.Module) -> None:

@@ -29,6 +29,12 @@ def sampling_loss(
     Probabilities are clamped to [eps, 1 - eps] of their dtype before the logarithm, as torch's Categorical does
     and with it the published code; a clamped token gets no gradient.
 
+    Where the targets are a random part of m of M hidden tokens (:mod:`adamae.models.decoder_budget`), the result is an
+    unbiased estimate of the one with all of them, given their errors L_i and with l_i = log P_i. The mean over the part
+    needs no factor, E[(1/m) sum_S l_i L_i] = (1/M) sum_T l_i L_i. The sum is M times the mean. With an advantage the
+    mean of l_i (L_i - mean L) is a covariance, of which drawing m of M without replacement leaves, with the mean over
+    the part for the mean over all, E = (m - 1) / m * M / (M - 1) of the full one; it is divided by that.
+
     Args:
         selection: Needs ``log_probs``.
         token_error: (B, M) error of each target token.
@@ -47,9 +53,19 @@ def sampling_loss(
         reward = reward - reward.mean(dim=1, keepdim=True)
     weighted = log_probs.gather(1, selection.target) * reward
     loss = -(weighted.mean(dim=1) if reduction == "mean" else weighted.sum(dim=1)).mean()
+    loss = loss * _share_of_all(selection, reduction, advantage)
     if entropy_weight:
         loss = loss - entropy_weight * entropy(selection.log_probs).mean()
     return loss
+
+
+def _share_of_all(selection: TokenSelection, reduction: Reduction, advantage: bool) -> float:
+    """What makes the loss over a random part of the hidden tokens an estimate of that over all of them."""
+    drawn = selection.target.shape[1]
+    total = selection.num_hidden or drawn
+    factor = total / drawn if reduction == "sum" else 1.0
+    # One token has no advantage over itself, whatever it is multiplied with.
+    return factor * drawn * (total - 1) / ((drawn - 1) * total) if advantage and drawn > 1 else factor
 
 
 def entropy(log_probs: Tensor) -> Tensor:

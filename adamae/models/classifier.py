@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from adamae.errors import UserError
 from adamae.grid import TokenGrid
-from adamae.layers.block import LayerNorm
+from adamae.layers.block import LayerNorm, recompute_blocks
 from adamae.layers.pixels import PixelNormalisation, cut_pixels, frames_in
+from adamae.layers.recomputation import CheckpointActivations
 from adamae.models.encoder import Encoder, Positions
 from adamae.models.naming import adopt_reference_names
 from adamae.models.pretrainer import check_heads
@@ -147,6 +149,19 @@ class Classifier(Encoder):
             (B, num_classes), or features (B, D) where there is no head.
         """
         return self.head(self.fc_dropout(self.pool(self.encode(video, self.noise(video, seeds)))))
+
+    def checkpoint_activations(self, parts: CheckpointActivations) -> None:
+        """Choose what is computed again in the backward pass instead of being kept; losses and gradients stay.
+
+        Args:
+            parts: "none" or "all", which is each block.
+
+        Raises:
+            UserError: If the decoder is named.
+        """
+        if parts == "decoder":
+            raise UserError("checkpoint_activations = 'decoder': a classifier has none; expected none or all")
+        recompute_blocks(self.blocks, parts == "all")
 
     def noise(self, video: Tensor, seeds: Tensor | None = None) -> SampleNoise:
         """What chance there is.

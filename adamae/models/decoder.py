@@ -58,7 +58,7 @@ class Decoder(nn.Module):
         self.apply(initialise_xavier)
 
     def forward(self, encoded: Tensor, mask_token: Tensor, selection: TokenSelection, noise: SampleNoise) -> Tensor:
-        """Predict.
+        """Decode and :meth:`predict`.
 
         Args:
             encoded: (B, V, D') visible tokens in the decoder's width.
@@ -69,10 +69,18 @@ class Decoder(nn.Module):
         Returns:
             (B, M, P) in the order of ``selection.target``.
         """
+        return self.predict(self.decode(encoded, mask_token, selection, noise))
+
+    def decode(self, encoded: Tensor, mask_token: Tensor, selection: TokenSelection, noise: SampleNoise) -> Tensor:
+        """The blocks: as :meth:`forward`, to the target tokens (B, M, D')."""
         positions = self.positions.to(encoded.dtype).expand(len(encoded), -1, -1)
         seen = encoded + gather_tokens(positions, selection.visible)
         hidden = mask_token.to(encoded.dtype) + gather_tokens(positions, selection.target)
         x = torch.cat((seen, hidden), dim=1)
         for number, block in enumerate(self.blocks):
             x = block(x, noise.child(number))
-        return self.head(self.norm(x[:, seen.shape[1] :]))
+        return x[:, seen.shape[1] :]
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Norm and head: (B, M, D') to (B, M, P)."""
+        return self.head(self.norm(x))

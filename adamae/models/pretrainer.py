@@ -11,10 +11,13 @@ from torch import Tensor, nn
 
 from adamae.errors import UserError
 from adamae.grid import TokenGrid
+from adamae.layers.block import recompute_blocks
 from adamae.layers.pixels import PixelNormalisation, cut_pixels, frames_in
+from adamae.layers.recomputation import CheckpointActivations, recomputed
 from adamae.losses.reconstruction import Metric, reconstruction_target, token_error, trivial_error
 from adamae.losses.sampling import Reduction, entropy, sampling_loss
 from adamae.models.decoder import Decoder
+from adamae.models.decoder_budget import checked_budget, draw_part
 from adamae.models.encoder import Encoder
 from adamae.models.naming import adopt_reference_names
 from adamae.randomness import SampleNoise
@@ -59,6 +62,8 @@ class Pretrainer(nn.Module):
         decoder_embed_dim: Width of the decoder.
         decoder_depth: Blocks of the decoder; 4 is the paper's best.
         decoder_num_heads: Heads of the decoder.
+        decoder_budget: Share of the hidden tokens that the decoder reconstructs at each step of training, a new random
+            part each time; see :mod:`adamae.models.decoder_budget`.
         mlp_ratio: Hidden width of every MLP over its block's width.
         qkv_bias: Whether queries and values have a bias (the sampler's never do).
         init_values: Start value of LayerScale, 0 for none.
@@ -102,6 +107,7 @@ class Pretrainer(nn.Module):
         decoder_embed_dim: int = 384,
         decoder_depth: int = 4,
         decoder_num_heads: int = 6,
+        decoder_budget: float = 1.0,
         mlp_ratio: float = 4.0,
         qkv_bias: bool = True,
         init_values: float | None = 0.0,
@@ -173,6 +179,7 @@ class Pretrainer(nn.Module):
             **blocks,
         )
         self.encoder_to_decoder = nn.Linear(encoder_embed_dim, decoder_embed_dim, bias=False)
+        self.decoder_budget = checked_budget(decoder_budget)
         self.normalize_target = normalize_target
         self.reconstruction_loss: Metric = reconstruction_loss
         self.sampling_weight = sampling_weight
@@ -181,6 +188,7 @@ class Pretrainer(nn.Module):
             "advantage": sampling_advantage,
             "entropy_weight": sampling_entropy_weight,
         }
+        self.checkpoint_activations("none")
         adopt_reference_names(self)
 
     def forward(
@@ -201,17 +209,20 @@ class Pretrainer(nn.Module):
         pixels, frames = self.frame_choice.shorten(self.pixels(video), tokenizer.exact, noise.child(3), self.training)
         tokens = tokenizer.exact(pixels) if self.sampler.exact_tokens else tokenizer(pixels)
         selection = self.sampler(tokens, pixels, self.grid, noise.child(0), visible)
+        if self.training and self.decoder_budget < 1:
+            selection = draw_part(selection, self.decoder_budget, noise.child(4))
         latent = self.encoder(tokens, noise.child(1), selection.visible)
-        prediction = self.decoder(self.encoder_to_decoder(latent), self.mask_token, selection, noise.child(2))
-        target = self.target(pixels, selection)
-        error = token_error(prediction, target, self.reconstruction_loss)
+        decoded = self.decoder.decode(self.encoder_to_decoder(latent), self.mask_token, selection, noise.child(2))
+        # The bytes of the batch are there anyway, so where little is to be kept they are kept and not their pixels.
+        source = video if self._recompute and frames is None else pixels
+        prediction, error = recomputed(self._recompute, self.reconstruct, decoded, source, selection)
         losses = {"loss": error.mean(), "reconstruction": error.mean().detach()}
         if selection.log_probs is not None:
             sampling = sampling_loss(selection, error, **self.sampling_options)
             losses["loss"] = losses["loss"] + self.sampling_weight * sampling
             losses["sampling"] = sampling.detach()
         if diagnose:
-            losses |= self.diagnosis(pixels, target, selection)
+            losses |= self.diagnosis(pixels, selection)
         return PretrainOutput(prediction, selection, error, losses, frames)
 
     def pixels(self, video: Tensor) -> Tensor:
@@ -222,8 +233,36 @@ class Pretrainer(nn.Module):
         """(B, M, P) what the decoder should predict."""
         return reconstruction_target(gather_tokens(pixels, selection.target), self.pixel_values, self.normalize_target)
 
+    def reconstruct(self, decoded: Tensor, source: Tensor, selection: TokenSelection) -> tuple[Tensor, Tensor]:
+        """The decoder's last layers, and what they are judged by.
+
+        Args:
+            decoded: (B, M, D') target tokens behind the decoder's blocks.
+            source: (B, N, P) pixels of all tokens, or the clips that they are cut from.
+            selection: Says which are the target tokens.
+
+        Returns:
+            (B, M, P) the prediction, and (B, M) its error.
+        """
+        pixels = source if source.dim() == 3 else self.pixels(source)
+        prediction = self.decoder.predict(decoded)
+        return prediction, token_error(prediction, self.target(pixels, selection), self.reconstruction_loss)
+
+    def checkpoint_activations(self, parts: CheckpointActivations) -> None:
+        """Choose what is computed again in the backward pass instead of being kept; losses and gradients stay.
+
+        Args:
+            parts: "decoder" is all that looks at all tokens: the sampler, each block of the decoder, and the
+                reconstruction loss; "all" adds each block of the encoder.
+        """
+        self._recompute = parts != "none"
+        if isinstance(self.sampler, AdaptiveSampler):
+            self.sampler.recompute = self._recompute
+        recompute_blocks(self.decoder.blocks, self._recompute)
+        recompute_blocks(self.encoder.blocks, parts == "all")
+
     @torch.no_grad()
-    def diagnosis(self, pixels: Tensor, target: Tensor, selection: TokenSelection) -> dict[str, Tensor]:
+    def diagnosis(self, pixels: Tensor, selection: TokenSelection) -> dict[str, Tensor]:
         """What tells a person whether training goes well.
 
         Returns:
@@ -231,7 +270,7 @@ class Pretrainer(nn.Module):
             that of the uniform one, 1 when nothing is preferred; "top_tenth": share of the visible tokens that lie
             on the tenth of the clip with the highest probability, 0.1 when nothing is preferred.
         """
-        visible = gather_tokens(pixels, selection.visible)
+        visible, target = gather_tokens(pixels, selection.visible), self.target(pixels, selection)
         trivial = trivial_error(target, visible, self.pixel_values, self.normalize_target, self.reconstruction_loss)
         result = {"trivial": trivial}
         if selection.log_probs is not None:

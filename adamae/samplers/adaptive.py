@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from adamae.grid import TokenGrid
 from adamae.layers.block import Block, initialise_xavier
+from adamae.layers.recomputation import recomputed
 from adamae.randomness import SampleNoise
 from adamae.samplers.sampler import Sampler, checked_count
 from adamae.selection import count_visible
@@ -33,7 +34,12 @@ class AdaptiveSampler(Sampler):
         mlp_ratio: Hidden width of a block's MLP over its width.
         temperature: Divides the logits for drawing, not for learning (not in the paper).
         detach: Keep the sampling loss out of the tokenizer, as the paper says and its code does not.
+
+    Attributes:
+        recompute: Keep nothing but the tokens for the backward pass, and compute the rest again.
     """
+
+    recompute = False
 
     def __init__(
         self,
@@ -79,12 +85,16 @@ class AdaptiveSampler(Sampler):
 
     def log_probs(self, tokens: Tensor, noise: SampleNoise) -> Tensor:
         """(B, N) log-probabilities, at least float32."""
+        logits = recomputed(self.recompute, self._logits, tokens, noise)
+        return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=1)
+
+    def _logits(self, tokens: Tensor, noise: SampleNoise) -> Tensor:
         x = self.reduce((tokens.detach() if self.detach else tokens) + self.position)
         *layers, score = self.network
         for number, layer in enumerate(layers):
             x = layer(x, noise.child(number)) if isinstance(layer, Block) else layer(x)
-        logits = score(x).squeeze(-1)
-        return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=1)
+        logits: Tensor = score(x).squeeze(-1)
+        return logits
 
     def draw(self, tokens: Tensor, log_probs: Tensor | None, grid: TokenGrid, noise: SampleNoise) -> Tensor:
         """(B, V) indices drawn one after another without replacement.
