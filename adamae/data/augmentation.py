@@ -1,12 +1,13 @@
 """What happens to the pixels of a training clip: one crop, one size and one flip for all its frames.
 
-Clips stay uint8. A transform is any callable with the face of :class:`Transform`.
+Clips stay uint8. A transform is any callable with the face of :class:`Transform`. One that also has the face of
+:class:`CroppingTransform` says beforehand which part of the frames it needs, and the rest is never made.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -38,6 +39,41 @@ class Box:
 
 
 @dataclass(frozen=True)
+class CropPlan:
+    """What a transform has drawn for one clip.
+
+    Attributes:
+        box: The part of the frames that is needed.
+        height: Target height in pixels.
+        width: Target width.
+        mirrored: Whether left and right are exchanged at the end.
+    """
+
+    box: Box
+    height: int
+    width: int
+    mirrored: bool = False
+
+    def finish(self, part: np.ndarray) -> np.ndarray:
+        """What lies in the box (T, h, w, 3) uint8 to the clip (T, height, width, 3) uint8."""
+        clip = resize(part, self.height, self.width)
+        return mirror(clip) if self.mirrored else clip
+
+    def cut_mask(self, moving: np.ndarray) -> np.ndarray:
+        """What moves in whole frames (T, H, W) bool to what moves in the clip (T, height, width) bool."""
+        mask = resize_mask(crop(moving, self.box), self.height, self.width)
+        return mirror(mask) if self.mirrored else mask
+
+
+@runtime_checkable
+class CroppingTransform(Transform, Protocol):
+    """A transform that draws everything before it sees a pixel."""
+
+    def plan(self, height: int, width: int, rng: np.random.Generator) -> CropPlan:
+        """Draw what becomes of a clip whose frames have ``height`` by ``width`` pixels."""
+
+
+@dataclass(frozen=True)
 class MultiScaleCrop:
     """Multi-scale crop of pre-training, resized to the target.
 
@@ -60,15 +96,13 @@ class MultiScaleCrop:
         self, clip: np.ndarray, moving: np.ndarray | None, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """See :class:`Transform`. Returns (T, height, width, 3) uint8 and (T, height, width) bool."""
-        box = self.choose(clip.shape[1], clip.shape[2], rng)
-        mirrored = self.flip and bool(rng.integers(2))
-        clip = resize(crop(clip, box), self.height, self.width)
-        if moving is not None:
-            moving = resize_mask(crop(moving, box), self.height, self.width)
-        if mirrored:
-            clip = mirror(clip)
-            moving = mirror(moving) if moving is not None else None
-        return clip, moving
+        plan = self.plan(clip.shape[1], clip.shape[2], rng)
+        return plan.finish(crop(clip, plan.box)), None if moving is None else plan.cut_mask(moving)
+
+    def plan(self, height: int, width: int, rng: np.random.Generator) -> CropPlan:
+        """See :class:`CroppingTransform`."""
+        box = self.choose(height, width, rng)
+        return CropPlan(box, self.height, self.width, mirrored=self.flip and bool(rng.integers(2)))
 
     def choose(self, height: int, width: int, rng: np.random.Generator) -> Box:
         """Draw the box for frames of ``height`` by ``width`` pixels."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +12,7 @@ import torch
 from torch.utils.data import Dataset
 
 from adamae.data.annotations import Annotations
-from adamae.data.augmentation import MultiScaleCrop, Transform
+from adamae.data.augmentation import Box, CroppingTransform, CropPlan, MultiScaleCrop, Transform
 from adamae.data.decoding import DecodeError, VideoReader, get_decoder
 from adamae.data.frame_indices import pretrain_dense, train_segments
 from adamae.data.watch import QuarantineError, Watch
@@ -114,21 +115,45 @@ class ClipDataset(Dataset[Sample]):
     def _clips(self, row: int, rng: np.random.Generator) -> tuple[list[np.ndarray], list[np.ndarray]]:
         with self.open(row) as reader:
             chosen = [self.choose_frames(reader.num_frames, rng=rng) for _ in range(self.num_sample)]
+            if isinstance(self.transform, CroppingTransform):
+                return self._read_crops(reader, self.transform, chosen, row, rng)
             frames = reader.read(np.concatenate(chosen))
-        masks = read_moving(self.annotations.path(row), np.concatenate(chosen)) if self.moving else None
-        if masks is not None and masks.shape != frames.shape[:3]:
-            raise UserError(
-                f"{moving_path(self.annotations.path(row))}: shape {masks.shape}, expected {frames.shape[:3]}"
-            )
-        clips, moving = [], []
-        start = 0
-        for indices in chosen:
-            part = slice(start, start := start + len(indices))
-            clip, mask = self.transform(frames[part], None if masks is None else masks[part], rng)
-            clips.append(clip)
-            if mask is not None:
-                moving.append(mask)
-        return clips, moving
+        masks = self._moving(row, chosen, frames.shape[1:3])
+        parts = np.split(frames, len(chosen))
+        both = [self.transform(part, mask, rng) for part, mask in zip(parts, masks, strict=True)]
+        return [clip for clip, _ in both], [mask for _, mask in both if mask is not None]
+
+    def _read_crops(
+        self,
+        reader: VideoReader,
+        transform: CroppingTransform,
+        chosen: list[np.ndarray],
+        row: int,
+        rng: np.random.Generator,
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        plans: list[CropPlan] = []
+        size = (0, 0)
+
+        def choose(height: int, width: int) -> list[Box]:
+            nonlocal size
+            size = height, width
+            plans.extend(transform.plan(height, width, rng) for _ in chosen)
+            return [plan.box for plan in plans]
+
+        parts = reader.read_boxes(chosen, choose)
+        clips = [plan.finish(part) for plan, part in zip(plans, parts, strict=True)]
+        masks = zip(plans, self._moving(row, chosen, size), strict=True)
+        return clips, [plan.cut_mask(mask) for plan, mask in masks if mask is not None]
+
+    def _moving(self, row: int, chosen: list[np.ndarray], size: tuple[int, ...]) -> Sequence[np.ndarray | None]:
+        """What moves in each clip's frames (T, H, W), where it was asked for."""
+        if not self.moving:
+            return [None] * len(chosen)
+        path, indices = self.annotations.path(row), np.concatenate(chosen)
+        masks = read_moving(path, indices)
+        if masks.shape != (len(indices), *size):
+            raise UserError(f"{moving_path(path)}: shape {masks.shape}, expected {(len(indices), *size)}")
+        return np.split(masks, len(chosen))
 
     def _sample(self, epoch: int, index: int, row: int, clips: list[np.ndarray], moving: list[np.ndarray]) -> Sample:
         count = len(clips)

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from adamae.data.annotations import Annotations, load_annotations
+from adamae.data.augmentation import MultiScaleCrop
 from adamae.data.dataset import ClipDataset, Sample, moving_path, pretrain_dataset
-from adamae.data.decoding import get_decoder
+from adamae.data.decoding import DECODERS, get_decoder
 from adamae.errors import UserError
 from adamae.randomness import sample_seed
 from tests.data.conftest import MakeVideo
@@ -119,6 +120,23 @@ def test_ground_truth_that_does_not_fit(make_video: MakeVideo) -> None:
     moving_path(str(path)).write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"a\.moving\.npz: not the ground truth"):
         build(annotations)[0, 0]
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_what_is_cropped_while_reading_is_what_is_cropped_afterwards(make_video: MakeVideo, decoder: str) -> None:
+    """A transform that only wants whole frames gets the same random numbers and gives the same pixels."""
+    path = make_video("a.mp4", 20, size=(48, 68))
+    with get_decoder("pyav")(str(path)) as video:
+        write_moving(path, video.read(range(20)).mean(axis=-1) > 128)
+    try:
+        cropped = build(Annotations.of([str(path)]), num_sample=3, size=40, flip=True, decoder=decoder)
+    except UserError as error:
+        pytest.skip(str(error))
+    whole = build(Annotations.of([str(path)]), num_sample=3, size=40, flip=True, decoder=decoder)
+    crop = MultiScaleCrop(40, 40, flip=True)
+    whole.transform = lambda clip, moving, rng: crop(clip, moving, rng)
+    for epoch in range(4):
+        assert equal(cropped[epoch, 0], whole[epoch, 0])
 
 
 def test_options_that_do_not_exist(videos: Path) -> None:
