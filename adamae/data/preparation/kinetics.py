@@ -1,0 +1,139 @@
+"""Kinetics: CSV files with a header, videos named by their YouTube id, with or without the time in it."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from sys import intern
+
+from adamae.data.annotations import UNLABELLED
+from adamae.data.preparation.label_text import read_lines
+from adamae.data.preparation.plan import SPLITS, ListedVideo, Listing, Plan, match, stem
+from adamae.data.preparation.problems import Problems
+from adamae.data.preparation.source_tree import SourceTree
+from adamae.errors import UserError
+
+_SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validate", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+_TIMED = re.compile(r"(.+)_(\d+)_(\d+)")
+
+
+@dataclass(frozen=True)
+class _Row:
+    split: str
+    names: tuple[str, ...]
+    label: str | None
+    file: str
+    line: int
+
+
+def plan_kinetics(tree: SourceTree, split: int, problems: Problems) -> Plan:
+    """See ``layouts``. Classes are those of the training rows, in alphabetical order.
+
+    Raises:
+        UserError: There is no such CSV file.
+    """
+    files = [path for path in tree.label_files if path.suffix.lower() == ".csv"]
+    tables = [table for path in files if (table := _open(path, problems))]
+    if not tables:
+        raise UserError(
+            f"no CSV file with a column youtube_id below {tree.root} (or --annotations), expected Kinetics' "
+            "label,youtube_id,time_start,time_end,split; without them: adamae prepare folder"
+        )
+    listing = Listing()
+    rows = [row for table in tables for row in table.read(listing.others)]
+    rows.sort(key=lambda row: SPLITS.index(row.split))
+    training = {row.label for row in rows if row.split == "train" and row.label}
+    classes = sorted(training or {row.label for row in rows if row.label})
+    listing.classes = tuple(classes)
+    labels = {name: number for number, name in enumerate(classes)}
+    seen: dict[str, _Row] = {}
+    for row in rows:
+        place = f"{row.file}:{row.line}"
+        if row.label is not None and row.label not in labels:
+            reason = f"{row.label!r} is not among the {len(labels)} classes of training; {row.names[0]} is passed over"
+            problems.add("unknown_class", place, reason)
+            listing.others.update(row.names)
+        elif row.names[0] in seen:
+            other = seen[row.names[0]]
+            problems.add("duplicate", place, f"{row.names[0]} stands in {other.file}:{other.line} already; passed over")
+        else:
+            seen[row.names[0]] = row
+            label = UNLABELLED if row.label is None else labels[row.label]
+            listing.videos.append(ListedVideo(row.split, row.names, label, row.file, row.line))
+    return match(listing, tree, problems, name_of=lambda path: _one_spelling(stem(path)))
+
+
+def _one_spelling(name: str) -> str:
+    """``ID_10_20`` and ``ID_000010_000020`` as the latter."""
+    timed = _TIMED.fullmatch(name)
+    return f"{timed[1]}_{int(timed[2]):06d}_{int(timed[3]):06d}" if timed else name
+
+
+def _open(path: Path, problems: Problems) -> _Table | None:
+    """A CSV file of Kinetics; None for any other."""
+    lines = read_lines(path, problems)
+    _, header = next(lines, (1, ""))
+    columns = {name.strip().lower(): at for at, name in enumerate(next(csv.reader([header]), []))}
+    return _Table(path, columns, lines, problems) if "youtube_id" in columns else None
+
+
+@dataclass(frozen=True)
+class _Table:
+    path: Path
+    columns: dict[str, int]
+    lines: Iterator[tuple[int, str]]
+    problems: Problems
+
+    def read(self, others: set[str]) -> Iterator[_Row]:
+        """The rows in which nothing is wrong; names of the others go to ``others``."""
+        words = re.split(r"[^a-z]+", self.path.stem.lower())
+        split = next((_SPLITS[word] for word in words if word in _SPLITS), None)
+        for line, text in self.lines:
+            fields = [field.strip() for field in next(csv.reader([text]))]
+            place = f"{self.path}:{line}"
+            if len(fields) != len(self.columns):
+                reason = f"{len(fields)} columns, expected {len(self.columns)} as in the header; passed over"
+                self.problems.add("malformed", place, reason)
+                continue
+            names = self._names(fields, place)
+            part = split if "split" not in self.columns else _SPLITS.get(self._field(fields, "split").lower())
+            if names is None:
+                continue
+            if part is None:
+                got = repr(self._field(fields, "split")) if "split" in self.columns else "none in the file's name"
+                self.problems.add("malformed", place, f"the split is {got}, expected train, val or test; passed over")
+            elif "label" in self.columns and not self._field(fields, "label"):
+                self.problems.add("no_label", place, f"the label of {names[0]} is empty; passed over")
+            else:
+                label = intern(self._field(fields, "label")) if "label" in self.columns else None
+                yield _Row(part, names, label, str(self.path), line)
+                continue
+            others.update(names)
+
+    def _field(self, fields: list[str], name: str) -> str:
+        return fields[self.columns[name]]
+
+    def _names(self, fields: list[str], place: str) -> tuple[str, ...] | None:
+        """Names of the video's file, with and without the time."""
+        video = self._field(fields, "youtube_id")
+        if not video:
+            self.problems.add("malformed", place, "the youtube_id is empty; passed over")
+            return None
+        bare = _one_spelling(video)
+        if not {"time_start", "time_end"} <= self.columns.keys():
+            return (bare,)
+        times = [self._field(fields, name) for name in ("time_start", "time_end")]
+        try:
+            start, end = (int(float(time)) for time in times)
+        except (ValueError, OverflowError):
+            reason = f"time_start and time_end are {times[0]!r} and {times[1]!r}, expected seconds; passed over"
+            self.problems.add("malformed", place, reason)
+            return None
+        return f"{video}_{start:06d}_{end:06d}", bare

@@ -1,0 +1,23 @@
+"""The data sets that can be prepared, by the name that is typed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from adamae.data.preparation.hmdb51 import plan_hmdb51
+from adamae.data.preparation.kinetics import plan_kinetics
+from adamae.data.preparation.own_folder import plan_folder
+from adamae.data.preparation.plan import Plan
+from adamae.data.preparation.problems import Problems
+from adamae.data.preparation.source_tree import SourceTree
+from adamae.data.preparation.ssv2 import plan_ssv2
+from adamae.data.preparation.ucf101 import plan_ucf101
+
+# (the files; the official split's number, where there are several; where to note what is wrong) -> what to prepare
+LAYOUTS: dict[str, Callable[[SourceTree, int, Problems], Plan]] = {
+    "ssv2": plan_ssv2,
+    "k400": plan_kinetics,
+    "ucf101": plan_ucf101,
+    "hmdb51": plan_hmdb51,
+    "folder": plan_folder,
+}

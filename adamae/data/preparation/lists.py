@@ -1,0 +1,91 @@
+"""The lists of a prepared data set, in the format that ``list_rows`` reads."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from adamae.data.annotations import UNLABELLED
+from adamae.data.preparation.plan import SPLITS, Plan
+from adamae.data.preparation.problems import Problems
+from adamae.data.preparation.whole_files import write_whole
+from adamae.data.shards.opening import CLASSES_FILE
+
+UNLABELLED_LIST = "unlabelled"
+# Ends of lines, tabs and quotes part what belongs together, in quotes or not.
+_UNWRITABLE = re.compile('[\t\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"]')
+_QUOTED = re.compile(r"[\s,]")
+
+
+@dataclass(frozen=True)
+class Lists:
+    """What was written.
+
+    Attributes:
+        rows: Number of rows of each list.
+        counts: (3, C) videos of each split and class.
+        notes: What the person should know, one sentence each.
+    """
+
+    rows: dict[str, int]
+    counts: np.ndarray
+    notes: tuple[str, ...]
+
+
+def write_lists(folder: Path, plan: Plan, problems: Problems, path_of: Callable[[str], str | None]) -> Lists:
+    """Write ``train.csv``, ``val.csv``, ``test.csv`` and ``classes.txt``.
+
+    Without test labels, as in Something-Something, the validation list serves as the test list, which is what published
+    figures are of; without validation, as in UCF101 and HMDB51, the test list serves for it. Unlabelled videos go to
+    ``unlabelled.csv``, unless nothing is labelled. A list without rows is not written.
+
+    Args:
+        folder: Where to.
+        plan: The videos.
+        problems: Where to note paths that no list can hold.
+        path_of: A source to the path of the list; None to leave it out.
+
+    Raises:
+        OSError: A list cannot be written.
+    """
+    labelled = any(video.label != UNLABELLED for video in plan.videos)
+    lists: dict[str, list[str]] = {name: [] for name in (*SPLITS, UNLABELLED_LIST)}
+    largest = max((video.label for video in plan.videos), default=UNLABELLED)
+    counts = np.zeros((len(SPLITS), max(len(plan.classes), largest + 1)), np.int64)
+    for video in plan.videos:
+        path = path_of(video.source)
+        if path is None:
+            continue
+        if _UNWRITABLE.search(path):
+            problems.add("unwritable", path, "has a tab, a quote or an end of line in it; rename it")
+            continue
+        place = f'"{path}"' if _QUOTED.search(path) else path
+        if video.label == UNLABELLED:
+            lists[UNLABELLED_LIST if labelled else video.split].append(f"{place}\n")
+        else:
+            lists[video.split].append(f"{place} {video.label}\n")
+            counts[SPLITS.index(video.split), video.label] += 1
+    notes = _fill(lists)
+    for name, rows in lists.items():
+        listed = folder / f"{name}.csv"
+        if rows:
+            write_whole(listed, os.fsencode("".join(rows)))
+        else:
+            listed.unlink(missing_ok=True)
+    if plan.classes:
+        write_whole(folder / CLASSES_FILE, "".join(f"{name}\n" for name in plan.classes).encode())
+    return Lists({name: len(rows) for name, rows in lists.items() if rows}, counts, notes)
+
+
+def _fill(lists: dict[str, list[str]]) -> tuple[str, ...]:
+    """Let one of the lists for validation and test serve for both where the other is empty."""
+    for empty, full in (("test", "val"), ("val", "test")):
+        if lists[full] and not lists[empty]:
+            lists[empty] = lists[full]
+            return (f"there are no labelled videos for {empty}: {empty}.csv is the same as {full}.csv",)
+    return ()

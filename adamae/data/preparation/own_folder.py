@@ -1,0 +1,128 @@
+"""A person's own videos: lists, folders of splits, a folder for each class, or just videos."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from adamae.data.annotations import UNLABELLED, Annotations
+from adamae.data.list_rows import is_number, read_rows
+from adamae.data.preparation.plan import SPLITS, Plan, PlannedVideo
+from adamae.data.preparation.problems import Problems
+from adamae.data.preparation.source_tree import SourceTree
+from adamae.data.splits import automatic_split, class_names_beside, find_splits
+from adamae.errors import UserError
+
+
+def plan_folder(tree: SourceTree, split: int, problems: Problems) -> Plan:
+    """See ``layouts``. What fine-tuning takes as ``--data_path`` (see ``splits``) is understood here as well.
+
+    Raises:
+        UserError: A list is malformed, or a split but not training is there.
+    """
+    found = find_splits(tree.root)
+    if any(place.is_file() for place in found.values()):
+        return _plan_lists(tree, found, problems)
+    if found["train"] != tree.root:
+        return _plan_parted(tree, found, problems)
+    if not all(os.sep in path for path in tree.videos):
+        videos = [PlannedVideo("train", path, UNLABELLED) for path in tree.videos]
+        return Plan((), videos, len(videos), ("not every video lies in a folder of its class, so there are no labels",))
+    return _plan_classes(tree, problems)
+
+
+def _plan_classes(tree: SourceTree, problems: Problems) -> Plan:
+    """A folder for each class, split class by class."""
+    classes = _classes_of(tree.videos)
+    _note_empty(tree, tree.root, classes, problems)
+    labels = {name: number for number, name in enumerate(classes)}
+    numbers = np.array([labels[path.partition(os.sep)[0]] for path in tree.videos], np.int64)
+    videos = Annotations.of(tree.videos, numbers, root=str(tree.root), classes=classes, source=str(tree.root))
+    try:
+        parts = automatic_split(videos)
+        note = "no official split: every tenth video of each class, by a hash of its path, goes to val and to test"
+    except UserError as error:
+        parts, note = {"train": videos}, f"{error}; all are in train.csv"
+    planned = [
+        PlannedVideo(part, os.path.relpath(parts[part].path(row), tree.root), int(parts[part].labels[row]))
+        for part in SPLITS
+        if part in parts
+        for row in range(len(parts[part]))
+    ]
+    return Plan(tuple(classes), planned, len(planned), (note,))
+
+
+def _plan_parted(tree: SourceTree, found: dict[str, Path], problems: Problems) -> Plan:
+    """Folders train, val, test with a folder for each class in them."""
+    inside = {
+        part: (f"{place.name}/", [path for path in tree.videos if path.startswith(f"{place.name}/")])
+        for part, place in found.items()
+    }
+    prefix, training = inside["train"]
+    classes = _classes_of([path.removeprefix(prefix) for path in training])
+    _note_empty(tree, found["train"], classes, problems)
+    labels = {name: number for number, name in enumerate(classes)}
+    planned = []
+    for part in SPLITS:
+        prefix, videos = inside.get(part, ("", []))
+        for path in videos:
+            name = path.removeprefix(prefix).partition(os.sep)[0]
+            if name in labels and path.count(os.sep) > 1:
+                planned.append(PlannedVideo(part, path, labels[name]))
+            else:
+                reason = f"{name!r} is not among the {len(classes)} classes of {found['train']}; passed over"
+                problems.add("unknown_class", path, reason)
+    listed = {path for _, videos in inside.values() for path in videos}
+    for path in tree.videos:
+        if path not in listed:
+            problems.add("unlisted", path, f"lies outside {', '.join(prefix for prefix, _ in inside.values())}")
+    return Plan(tuple(classes), planned, len(planned), ())
+
+
+def _plan_lists(tree: SourceTree, found: dict[str, Path], problems: Problems) -> Plan:
+    """Lists that are there already, of videos that may lie anywhere."""
+    rows = [(part, *row) for part in SPLITS if part in found for row in _rows_of(found[part], tree.root)]
+    names = class_names_beside(tree.root)
+    if names is None and not all(label is None or is_number(label) for *_, label in rows):
+        names = sorted({label for part, *_, label in rows if part == "train" and label is not None})
+    numbers = {name: number for number, name in enumerate(names or ())}
+    numbers |= {str(number): number for number in range(len(numbers))}
+    seen: dict[str, str] = {}
+    planned = []
+    for part, place, path, label in rows:
+        number = UNLABELLED if label is None else numbers.get(label, int(label) if names is None else None)
+        if number is None:
+            problems.add("unknown_class", place, f"{label!r} is not among the {len(names or ())} classes; passed over")
+        elif path in seen:
+            problems.add("duplicate", place, f"{path} stands in {seen[path]} already; passed over")
+        elif not (tree.root / path).is_file():
+            problems.add("missing", place, f"no video {tree.root / path}")
+        else:
+            seen[path] = place
+            planned.append(PlannedVideo(part, path, number))
+    for path in tree.videos:
+        if path not in seen:
+            problems.add("unlisted", path, "no list names this video")
+    return Plan(tuple(names or ()), planned, len(rows), ())
+
+
+def _rows_of(listed: Path, root: Path) -> Iterator[tuple[str, str, str | None]]:
+    """(place, path below the root or absolute, label) of a list's rows."""
+    for line, video, label in read_rows(listed):
+        name = video if "." in video[video.rfind("/") + 1 :] else f"{video}.mp4"
+        path = os.path.relpath(listed.parent / name, root)
+        yield f"{listed}:{line}", os.path.abspath(root / path) if path.startswith("..") else path, label  # noqa: PTH100
+
+
+def _classes_of(paths: list[str]) -> list[str]:
+    return sorted({path.partition(os.sep)[0] for path in paths if os.sep in path})
+
+
+def _note_empty(tree: SourceTree, folder: Path, classes: list[str], problems: Problems) -> None:
+    for entry in sorted(folder.iterdir()):
+        hidden = entry.name.startswith(".") or entry.resolve() == tree.left_out.resolve()
+        if entry.is_dir() and not hidden and entry.name not in classes:
+            problems.add("empty_class", str(entry), f"no video in it, so {entry.name!r} is no class")

@@ -1,0 +1,189 @@
+"""A data set prepared: its label files read, its videos re-encoded, its lists and a report written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adamae.data.preparation.journal import Part
+from adamae.data.preparation.layouts import LAYOUTS
+from adamae.data.preparation.lists import Lists, write_lists
+from adamae.data.preparation.manifest import begin, check_manifest
+from adamae.data.preparation.plan import Plan
+from adamae.data.preparation.problems import Problems
+from adamae.data.preparation.reencoding import Reencoding
+from adamae.data.preparation.report import Report
+from adamae.data.preparation.source_tree import SourceTree, look_through
+from adamae.data.preparation.transcoding import Encoding
+from adamae.data.preparation.whole_files import remove_temporaries
+from adamae.errors import UserError
+
+
+def prepare(
+    layout: str,
+    source: str | Path,
+    out: str | Path,
+    *,
+    annotations: str | Path | None = None,
+    split: int = 1,
+    encoding: Encoding | None = Encoding(),  # noqa: B008 (it cannot be changed)
+    paths: str = "relative",
+    part: Part = Part(),  # noqa: B008
+    workers: int = 0,
+    time_limit: float | None = None,
+    retry: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Prepare a data set for training.
+
+    Writes ``train.csv``, ``val.csv``, ``test.csv``, ``classes.txt``, ``report.json``, ``report.txt`` and the videos
+    below ``videos/``. What is wrong with single videos or rows is reported, and the rest is prepared. Interrupted at
+    any point and called again, it goes on where it stopped and ends with the same lists and videos.
+
+    Args:
+        layout: A key of ``layouts.LAYOUTS``.
+        source: The folder of the videos, at any depth.
+        out: The folder of results: new, empty, or begun with the same options.
+        annotations: The folder of the label files; None: ``source``.
+        split: Number of the official split, of those that have several.
+        encoding: How to re-encode; None only writes lists, of the videos as they are.
+        paths: "relative" (to the lists) or "absolute".
+        part: Which part of the videos to re-encode; the part that ends last writes the lists.
+        workers: Processes; 0 works in this one.
+        time_limit: Seconds for one video.
+        retry: Try videos again that could not be read.
+        progress: Called with (videos done, videos in all) of this part.
+
+    Raises:
+        UserError: Label files or videos are missing, no video could be prepared, the folder holds something else, or it
+            cannot be written.
+    """
+    root, folder = Path(source).expanduser(), Path(out).expanduser()
+    where = None if annotations is None else Path(annotations).expanduser()
+    options: dict[str, Any] = {
+        "layout": layout,
+        "source": os.path.realpath(root),
+        "annotations": None if where is None else os.path.realpath(where),
+        "split": split,
+        "paths": paths,
+        **(asdict(encoding) if encoding is not None else {"transcode": False}),
+    }
+    check_manifest(folder, options)
+    problems = Problems()
+    tree = look_through(root, annotations=where, skip=folder)
+    plan = _plan(layout, tree, split, problems)
+    try:
+        begin(folder, options)
+        if encoding is None:
+            return _list_as_they_are(layout, tree, plan, folder, paths, problems)
+        work = Reencoding(root, folder, sorted({video.source for video in plan.videos}), encoding)
+        work.run(part, workers=workers, time_limit=time_limit, retry=retry, progress=progress)
+        return _finish(layout, tree, plan, folder, paths, part, work, problems)
+    except OSError as error:
+        raise UserError(f"{error.filename or folder}: cannot be written ({error.strerror})") from error
+
+
+def _plan(layout: str, tree: SourceTree, split: int, problems: Problems) -> Plan:
+    try:
+        plan = LAYOUTS[layout](tree, split, problems)
+    except UserError as error:
+        # Why there are no labels may be what was wrong with their file.
+        first = next(iter(problems), None)
+        raise UserError(f"{error}; {first.place}: {first.reason}" if first else str(error)) from None
+    if not plan.videos:
+        first = next(iter(problems), None)
+        why = f"; {first.place}: {first.reason}" if first else ""
+        raise UserError(f"{tree.root}: none of its {len(tree.videos)} videos can be prepared as {layout}{why}")
+    return plan
+
+
+def _list_as_they_are(
+    layout: str, tree: SourceTree, plan: Plan, folder: Path, paths: str, problems: Problems
+) -> Report:
+    """Lists of the sources themselves."""
+    root = os.path.realpath(tree.root)
+    start = root if paths == "absolute" else os.path.relpath(root, os.path.realpath(folder))
+    lists = write_lists(folder, plan, problems, lambda source: os.path.join(start, source))  # noqa: PTH118
+    size = sum(os.path.getsize(tree.root / source) for source in {video.source for video in plan.videos})  # noqa: PTH202
+    report = Report(
+        **_facts(layout, tree, plan, folder, problems),
+        part=Part(),
+        complete=True,
+        done=len(plan.videos),
+        rows=lists.rows,
+        counts=lists.counts,
+        notes=(*plan.notes, *lists.notes, "no video was opened: adamae scan finds the broken ones"),
+        bytes_before=size,
+    )
+    report.write()
+    remove_temporaries(folder)
+    return report
+
+
+def _finish(
+    layout: str,
+    tree: SourceTree,
+    plan: Plan,
+    folder: Path,
+    paths: str,
+    part: Part,
+    work: Reencoding,
+    problems: Problems,
+) -> Report:
+    """Report, and write the lists if the work of all parts is done."""
+    for row, reason in sorted(work.reasons.items()):
+        problems.add("broken", work.sources[row], reason)
+    for row, packets in sorted(work.damaged.items()):
+        problems.add("damaged", work.sources[row], f"{packets} packets could not be decoded and were passed over")
+    complete = bool(work.known.all())
+    ready = work.after > 0
+    if complete and not ready.any():
+        first = problems.of_kind("broken")[0]
+        raise UserError(f"none of {len(work.sources)} videos could be read; {first.place}: {first.reason}")
+    if complete:
+        start = os.path.realpath(folder) if paths == "absolute" else ""
+        lists = write_lists(
+            folder,
+            plan,
+            problems,
+            lambda source: (path := work.path_of(source)) and os.path.join(start, path),  # noqa: PTH118
+        )
+    else:
+        left = int((~work.known).sum())
+        note = f"{left} videos of other parts are left: the part that ends last writes the lists, as does this command "
+        lists = Lists({}, np.zeros((3, 0), np.int64), (note + "without --part, when they are done",))
+    report = Report(
+        **_facts(layout, tree, plan, folder, problems),
+        part=part,
+        complete=complete,
+        done=int(ready.sum()),
+        rows=lists.rows,
+        counts=lists.counts,
+        notes=(*plan.notes, *lists.notes),
+        bytes_before=int(work.before[work.before > 0].sum()),
+        bytes_after=int(work.after.sum()),
+        frames=work.frames[ready],
+        seconds=work.seconds[ready],
+    )
+    report.write()
+    if complete:
+        work.clean()
+        remove_temporaries(folder)
+    return report
+
+
+def _facts(layout: str, tree: SourceTree, plan: Plan, folder: Path, problems: Problems) -> dict[str, Any]:
+    return {
+        "layout": layout,
+        "out": folder,
+        "found": len(tree.videos),
+        "listed": plan.listed,
+        "planned": len(plan.videos),
+        "classes": plan.classes,
+        "problems": problems,
+    }

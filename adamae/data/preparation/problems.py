@@ -1,0 +1,64 @@
+"""What is wrong with a data set, collected while the rest of it is prepared."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+# Kind -> what it means; the order is that of the report.
+KINDS = {
+    "encoding": "text that is not UTF-8",
+    "malformed": "a label file's line or entry that is not as expected",
+    "no_label": "a listed video without a label",
+    "unknown_class": "a listed video of a class that is not among the known ones",
+    "duplicate": "a video listed twice, or present twice",
+    "missing": "a listed video that is not there",
+    "empty_class": "a folder for a class that holds no video",
+    "unlisted": "a video that no label file lists",
+    "other_folder": "a video in the folder of another class than its label; the label is taken",
+    "unwritable": "a path that cannot stand in a list",
+    "broken": "a video that cannot be read",
+    "damaged": "a video with damaged parts that were passed over; it is kept",
+}
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong.
+
+    Attributes:
+        kind: A key of :data:`KINDS`.
+        place: File and line, or the video.
+        reason: What was got and what was expected.
+    """
+
+    kind: str
+    place: str
+    reason: str
+
+
+class Problems:
+    """A growing collection of problems."""
+
+    def __init__(self) -> None:
+        self._found: list[Problem] = []
+
+    def add(self, kind: str, place: str, reason: str) -> None:
+        """Note a problem of a kind of :data:`KINDS`."""
+        assert kind in KINDS, kind
+        self._found.append(Problem(kind, place, reason))
+
+    def __iter__(self) -> Iterator[Problem]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def counts(self) -> dict[str, int]:
+        """How many there are of every kind, none left out."""
+        counted = Counter(problem.kind for problem in self._found)
+        return {kind: counted[kind] for kind in KINDS}
+
+    def of_kind(self, kind: str) -> list[Problem]:
+        """All problems of one kind."""
+        return [problem for problem in self._found if problem.kind == kind]

@@ -1,0 +1,181 @@
+"""All videos of a plan re-encoded by several processes, going on where an earlier call stopped."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from adamae.data.decoding.protocol import DecodeError
+from adamae.data.preparation.journal import Journal, Outcome, Part, read_journals
+from adamae.data.preparation.output_names import OutputNames
+from adamae.data.preparation.transcoding import Encoded, Encoding, transcode
+from adamae.data.preparation.workers import Failure, run_jobs
+from adamae.errors import UserError
+
+_UNFINISHED = ".unfinished"
+
+
+@dataclass(frozen=True)
+class _Job:
+    row: int
+    source: str
+    target: str
+    temporary: str
+    encoding: Encoding
+
+
+class Reencoding:
+    """The state of the work: what is known about each source.
+
+    Args:
+        root: The folder of the sources.
+        out: The folder of the results.
+        sources: Paths below ``root``, each once.
+        encoding: How.
+
+    Attributes:
+        known: (n,) whether it is done, or known to be broken.
+        before: (n,) bytes of the sources; -1 for a file that is not there.
+        after: (n,) bytes of the results; 0 where there is none.
+        frames: (n,) frames of the results.
+        seconds: (n,) their durations.
+        reasons: Why a source has no result, by row.
+        damaged: Packets that were passed over, by row.
+    """
+
+    def __init__(self, root: Path, out: Path, sources: Sequence[str], encoding: Encoding) -> None:
+        self.sources = sources
+        self._root, self._out, self._encoding = root, out, encoding
+        self._names = OutputNames(sources)
+        self._rows = {source: row for row, source in enumerate(sources)}
+        facts = np.array([_stat(root / source) for source in sources], np.int64).reshape(-1, 2)
+        self.before, self._changed = facts[:, 0].copy(), facts[:, 1].copy()
+        self.known = np.zeros(len(sources), bool)
+        self.after = np.zeros(len(sources), np.int64)
+        self.frames = np.zeros(len(sources), np.int64)
+        self.seconds = np.zeros(len(sources))
+        self.reasons: dict[int, str] = {}
+        self.damaged: dict[int, int] = {}
+
+    def path_of(self, source: str) -> str | None:
+        """A result's path below the folder of results; None where there is none."""
+        return self._names[source] if self.after[self._rows[source]] else None
+
+    def recall(self) -> None:
+        """Take up what the journals of all parts know and what still holds."""
+        for outcome in read_journals(self._out):
+            row = self._rows.get(outcome.source)
+            if row is None or (outcome.size, outcome.changed) != (self.before[row], self._changed[row]):
+                continue
+            if outcome.reason or _stat(self._out / self._names[outcome.source])[0] == outcome.bytes:
+                self._take(row, outcome)
+
+    def run(
+        self,
+        part: Part,
+        *,
+        workers: int,
+        time_limit: float | None,
+        retry: bool,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        """Do what is left of a part.
+
+        Args:
+            part: Which videos; a video's part follows from its path alone.
+            workers: Processes; 0 works in this one.
+            time_limit: Seconds for one video.
+            retry: Try broken videos again.
+            progress: Called with (videos done, videos in all) of this part.
+
+        Raises:
+            UserError: Another process works at this part, or the results cannot be written.
+        """
+        mine = [row for row, source in enumerate(self.sources) if _part_of(source, part.of) == part.number]
+        try:
+            with Journal(self._out, part) as journal:
+                shutil.rmtree(self._out / _UNFINISHED / str(part), ignore_errors=True)
+                self.recall()
+                left = [row for row in mine if not self.known[row] or (retry and row in self.reasons)]
+                done = len(mine) - len(left)
+                self._report(progress, done, len(mine))
+                results = run_jobs(_reencode, self._jobs(left, part), workers=workers, time_limit=time_limit)
+                with closing(results):  # type: ignore[type-var]
+                    for job, result in results:
+                        outcome = self._outcome(job, result)
+                        journal.add(outcome)
+                        self._take(job.row, outcome)
+                        done += 1
+                        self._report(progress, done, len(mine))
+                shutil.rmtree(self._out / _UNFINISHED / str(part), ignore_errors=True)
+        except OSError as error:
+            raise UserError(
+                f"{error.filename or self._out}: cannot be written ({error.strerror}); "
+                "when that is mended, the same command goes on"
+            ) from error
+        # Other parts went on meanwhile.
+        self.recall()
+
+    def clean(self) -> None:
+        """Take away what interrupted calls of any part have left, when everything is known."""
+        shutil.rmtree(self._out / _UNFINISHED, ignore_errors=True)
+
+    def _jobs(self, rows: Sequence[int], part: Part) -> Iterator[_Job]:
+        # A worker that outlives its killed parent for a moment must not meet the names of the next call.
+        own = self._out / _UNFINISHED / str(part) / f"{socket.gethostname()}-{os.getpid()}"
+        for row in rows:
+            source = self.sources[row]
+            target = self._out / self._names[source]
+            yield _Job(row, str(self._root / source), str(target), f"{own}-{row}.mp4", self._encoding)
+
+    def _outcome(self, job: _Job, result: Encoded | Failure) -> Outcome:
+        facts = (self.sources[job.row], int(self.before[job.row]), int(self._changed[job.row]))
+        if isinstance(result, Encoded):
+            seconds = round(result.seconds, 6)
+            return Outcome(*facts, result.bytes, result.frames, seconds, result.damaged)
+        if isinstance(result.error, DecodeError):
+            return Outcome(*facts, reason=result.error.reason)
+        if isinstance(result.error, (OSError, UserError)):
+            raise result.error
+        return Outcome(*facts, reason=result.reason)
+
+    def _take(self, row: int, outcome: Outcome) -> None:
+        self.known[row] = True
+        self.after[row], self.frames[row], self.seconds[row] = outcome.bytes, outcome.frames, outcome.seconds
+        self.reasons.pop(row, None)
+        self.damaged.pop(row, None)
+        if outcome.reason:
+            self.reasons[row] = outcome.reason
+        if outcome.damaged:
+            self.damaged[row] = outcome.damaged
+
+    @staticmethod
+    def _report(progress: Callable[[int, int], None] | None, done: int, total: int) -> None:
+        if progress is not None:
+            progress(done, total)
+
+
+def _reencode(job: _Job) -> Encoded:
+    return transcode(job.source, job.target, job.temporary, job.encoding)
+
+
+def _part_of(source: str, parts: int) -> int:
+    """Number of the part, from 1, that does a source."""
+    return zlib.crc32(os.fsencode(source)) % parts + 1
+
+
+def _stat(path: Path) -> tuple[int, int]:
+    """Size and time of the last change; -1 for what is not there."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return -1, -1
+    return facts.st_size, facts.st_mtime_ns

@@ -1,0 +1,310 @@
+"""One video re-encoded to what training reads fastest: small, upright, with short closed groups of pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, Interpolation
+
+from adamae.data.decoding.protocol import DecodeError, check_file, one_line
+from adamae.errors import UserError
+
+CODEC = "libx264"
+_TAGS = ("color_primaries", "color_trc", "colorspace")
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How videos are encoded; docs/benchmarks/encoding.md has the measurements behind the defaults.
+
+    Attributes:
+        short_side: Pixels of the shorter side; videos that are smaller keep their size.
+        gop: Frames from one key frame to the next; no frame refers to anything beyond its group.
+        crf: H.264 quality, 0 (best) to 51; below 18 one hardly sees a loss.
+        bframes: Pictures between those that others refer to.
+        preset: Of the encoder: how much time it spends on small files.
+        tune: "fastdecode" leaves out what costs a decoder most; "" for nothing.
+    """
+
+    short_side: int = 256
+    gop: int = 16
+    crf: int = 20
+    bframes: int = 0
+    preset: str = "veryfast"
+    tune: str = ""
+
+    def options(self) -> dict[str, str]:
+        """The encoder's options."""
+        parameters = {
+            "keyint": self.gop,
+            "min-keyint": self.gop,
+            "scenecut": 0,
+            "open-gop": 0,
+            "bframes": self.bframes,
+            "b-pyramid": "none",
+            "threads": 1,
+        }
+        joined = ":".join(f"{name}={value}" for name, value in parameters.items())
+        # Captions in the source would be copied into the pictures' headers.
+        options = {"crf": str(self.crf), "preset": self.preset, "x264-params": joined, "a53cc": "0"}
+        return options | ({"tune": self.tune} if self.tune else {})
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What became of a video.
+
+    Attributes:
+        frames: How many, the same as in the source.
+        seconds: From the first frame to the end of the last.
+        width: In pixels.
+        height: In pixels.
+        bytes: Size of the file.
+        damaged: Packets of the source that could not be decoded and were passed over.
+    """
+
+    frames: int
+    seconds: float
+    width: int
+    height: int
+    bytes: int
+    damaged: int
+
+
+def transcode(source: str, target: str, temporary: str, encoding: Encoding) -> Encoded:
+    """Re-encode a video; ``target`` is there as a whole or not at all.
+
+    Frames keep their number, order and times. They come out upright, with square pixels, even sides and 8 bits of
+    YUV 4:2:0; the meaning of colours (matrix, range) stays. Sound and further streams are dropped. The same file and
+    encoding give the same bytes with the same version of the libraries.
+
+    Args:
+        source: A video.
+        target: Where it goes; its folder is made.
+        temporary: Where it is written first, on the same file system; its folder is made.
+        encoding: How.
+
+    Raises:
+        DecodeError: The source is no video, or no frame of it can be decoded.
+        UserError: The encoder is missing.
+        OSError: The target cannot be written.
+    """
+    if CODEC not in av.codecs_available:
+        raise UserError(f"this build of PyAV {av.__version__} has no {CODEC} encoder: install the wheel from PyPI")
+    check_file(source)
+    for path in (target, temporary):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with Path(temporary).open("wb") as file, _Source(source) as video:
+            written = _encode(video, file, encoding)
+            file.flush()
+            os.fsync(file.fileno())
+            size = file.tell()
+        os.replace(temporary, target)  # noqa: PTH105 (the paths are texts)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)  # noqa: PTH108
+        raise
+    return Encoded(written.frames, written.seconds, written.width, written.height, size, video.damaged)
+
+
+class _Source:
+    """A video that is decoded in sequence, by one thread, past damage."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.damaged = 0
+
+    def __enter__(self) -> _Source:
+        try:
+            self._container = av.open(self.path, metadata_errors="ignore")
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise DecodeError(self.path, f"not a readable video ({getattr(error, 'strerror', error)})") from None
+        stream = self._container.streams.best("video")
+        if stream is None or stream.codec_context is None:
+            self._container.close()
+            raise DecodeError(self.path, "holds no video that can be decoded")
+        self.stream = stream
+        stream.codec_context.thread_count = 1
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._container.close()
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames per second; 25 where the file does not tell."""
+        rate = self.stream.average_rate or self.stream.guessed_rate
+        return Fraction(rate) if rate and Fraction(1, 100) < rate <= 1000 else Fraction(25)
+
+    @property
+    def time_base(self) -> Fraction:
+        """Unit of the frames' times, in seconds; an MP4 file must be able to hold it."""
+        base = self.stream.time_base
+        return Fraction(base) if base and base.numerator and base.denominator <= 1_000_000 else Fraction(1, 90_000)
+
+    def frames(self) -> Iterator[av.VideoFrame]:
+        """All frames that can be decoded, as the readers count them."""
+        for packet in self._packets():
+            try:
+                frames = self.stream.codec_context.decode(packet)
+            except (av.FFmpegError, OSError):
+                self.damaged += 1
+                continue
+            yield from frames
+
+    def _packets(self) -> Iterator[av.Packet | None]:
+        """All packets that hold data, and None for the end. A file that breaks off ends where it breaks."""
+        packets = self._container.demux(self.stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except (av.FFmpegError, OSError):
+                self.damaged += 1
+                packet = None
+            if packet is None or packet.size:
+                yield packet
+            if packet is None:
+                return
+
+
+@dataclass
+class _Clock:
+    """Times of frames in units of ``base``: those of the source, made to rise from 0."""
+
+    base: Fraction
+    rate: Fraction
+    last: int = field(default=-1)
+    _first: int | None = field(default=None)
+
+    @property
+    def step(self) -> int:
+        """Usual time from frame to frame."""
+        return max(round(1 / self.rate / self.base), 1)
+
+    def next(self, frame: av.VideoFrame) -> int:
+        """The time of the next frame."""
+        if frame.pts is None:
+            time = self.last + self.step if self.last >= 0 else 0
+        else:
+            time = round(frame.pts * Fraction(frame.time_base or self.base) / self.base)
+            self._first = time if self._first is None else self._first
+            time -= self._first
+        self.last = max(time, self.last + 1)
+        return self.last
+
+
+@dataclass(frozen=True)
+class _Written:
+    frames: int
+    seconds: float
+    width: int
+    height: int
+
+
+def _encode(video: _Source, file: BinaryIO, encoding: Encoding) -> _Written:
+    frames = video.frames()
+    first = next(frames, None)
+    if first is None:
+        raise DecodeError(video.path, "no frame could be decoded")
+    shape = _Shape.of(first, video.stream.codec_context.sample_aspect_ratio, encoding.short_side)
+    clock = _Clock(video.time_base, video.rate)
+    count = packets = 0
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream(CODEC, rate=video.rate, options=encoding.options())
+        stream.width, stream.height = shape.size
+        stream.pix_fmt = shape.pixels
+        stream.time_base = stream.codec_context.time_base = clock.base
+        stream.thread_count = 1
+        stream.codec_context.color_range = ColorRange.JPEG if shape.full_range else ColorRange.MPEG
+        for tag in _TAGS:
+            setattr(stream.codec_context, tag, getattr(first, tag))
+        frame: av.VideoFrame | None = first
+        while frame is not None:
+            upright = shape.apply(frame)
+            upright.pts, upright.time_base = clock.next(frame), clock.base
+            count += 1
+            packets += _write(container, stream.encode(upright))
+            frame = next(frames, None)
+        packets += _write(container, stream.encode(None))
+    if packets != count:
+        raise DecodeError(video.path, f"{count} frames gave {packets} encoded ones")
+    return _Written(count, float((clock.last + clock.step) * clock.base), *shape.size)
+
+
+def _write(container: av.container.OutputContainer, packets: list[av.Packet]) -> int:
+    container.mux(packets)
+    return len(packets)
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """How a source's frames become upright ones of the wanted size.
+
+    Attributes:
+        size: Width and height of the result.
+        turns: Quarter turns against the clock.
+        full_range: Whether brightness goes from 0 to 255 instead of 16 to 235.
+    """
+
+    size: tuple[int, int]
+    turns: int
+    full_range: bool
+
+    @classmethod
+    def of(cls, frame: av.VideoFrame, pixel_aspect: Fraction | None, short_side: int) -> _Shape:
+        aspect = Fraction(pixel_aspect) if pixel_aspect and pixel_aspect > 0 else Fraction(1)
+        # The side that is too short is stretched, so that no pixel is lost where the size stays.
+        width, height = frame.width * max(aspect, Fraction(1)), frame.height * max(1 / aspect, Fraction(1))
+        scale = Fraction(short_side) / min(width, height)
+        sides = [_even(side * scale) if scale < 1 else max(int(side) // 2 * 2, 2) for side in (width, height)]
+        turns = round(frame.rotation / 90) % 4
+        full = frame.format.name.startswith("yuvj") or frame.color_range == ColorRange.JPEG
+        # Greys and RGB become the usual range on their way to YUV.
+        full = full and frame.format.name.startswith("yuv")
+        return cls((sides[1], sides[0]) if turns % 2 else (sides[0], sides[1]), turns, full)
+
+    @property
+    def pixels(self) -> str:
+        """The format of the result's pixels."""
+        return "yuvj420p" if self.full_range else "yuv420p"
+
+    def apply(self, frame: av.VideoFrame) -> av.VideoFrame:
+        """A frame as it is encoded."""
+        width, height = reversed(self.size) if self.turns % 2 else self.size
+        scaled = frame.reformat(
+            width=width, height=height, format=self.pixels, interpolation=Interpolation.BICUBIC, threads=1
+        )
+        if self.turns:
+            scaled = self._turned(scaled.to_ndarray(), width, height)
+        # The encoder would repeat the source's choice of key frames.
+        scaled.pict_type = 0
+        return scaled
+
+    def _turned(self, packed: np.ndarray, width: int, height: int) -> av.VideoFrame:
+        """Planes of a (height, width) frame, one after the other, turned."""
+        flat, quarter = packed.ravel(), height * width // 4
+        planes = (
+            flat[: 4 * quarter].reshape(height, width),
+            flat[4 * quarter : 5 * quarter].reshape(height // 2, width // 2),
+            flat[5 * quarter :].reshape(height // 2, width // 2),
+        )
+        turned = np.concatenate([np.rot90(plane, self.turns).ravel() for plane in planes])
+        return av.VideoFrame.from_ndarray(turned.reshape(-1, self.size[0]), format=self.pixels)
+
+
+def _even(side: Fraction) -> int:
+    return max(2 * round(side / 2), 2)
+
+
+def describe(error: Exception) -> str:
+    """An unexpected error of the libraries in one line."""
+    return f"{type(error).__name__}: {one_line(error)}"

@@ -1,0 +1,89 @@
+"""UCF101: numbered classes, three ways to part the videos into training and test."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from adamae.data.preparation.label_text import read_lines
+from adamae.data.preparation.plan import ListedVideo, Listing, Plan, match, number_classes, stem
+from adamae.data.preparation.problems import Problems
+from adamae.data.preparation.source_tree import SourceTree
+from adamae.errors import UserError
+
+_CLASSES = "classInd.txt"
+_CLASS = re.compile(r"(\d+)\s+(\S.*)")
+_VIDEO = re.compile(r"(\S.*?\.\w+)(?:\s+(\S+))?")
+
+
+def plan_ucf101(tree: SourceTree, split: int, problems: Problems) -> Plan:
+    """See ``layouts``. There is no official validation.
+
+    Raises:
+        UserError: The classes or the lists of the split are missing.
+    """
+    named = {path.name: path for path in tree.label_files}
+    lists = {"train": f"trainlist{split:02d}.txt", "test": f"testlist{split:02d}.txt"}
+    lacking = [name for name in (_CLASSES, *lists.values()) if name not in named]
+    if lacking:
+        raise UserError(
+            f"no file {lacking[0]} below {tree.root} (or --annotations), expected UCF101's train/test splits"
+        )
+    numbered = _read_classes(named[_CLASSES], problems)
+    listing = Listing(tuple(number_classes(numbered, problems)))
+    reader = _ListReader(listing, {name: number for number, name, _ in numbered}, problems)
+    for part, name in lists.items():
+        reader.read(part, named[name])
+    return match(listing, tree, problems)
+
+
+def _read_classes(path: Path, problems: Problems) -> list[tuple[int, str, str]]:
+    numbered = []
+    for line, text in read_lines(path, problems):
+        found = _CLASS.fullmatch(text)
+        if found is None:
+            problems.add("malformed", f"{path}:{line}", f"got {text!r}, expected NUMBER CLASS; passed over")
+        else:
+            numbered.append((int(found[1]), found[2], f"{path}:{line}"))
+    if not numbered:
+        raise UserError(f"{path}: holds no class, expected lines such as: 1 ApplyEyeMakeup")
+    return numbered
+
+
+class _ListReader:
+    def __init__(self, listing: Listing, official: dict[str, int], problems: Problems) -> None:
+        self._listing = listing
+        self._labels = {name: label for label, name in enumerate(listing.classes)}
+        self._official = official
+        self._problems = problems
+        self._seen: dict[str, str] = {}
+
+    def read(self, part: str, path: Path) -> None:
+        """Add the rows of a list to the listing."""
+        for line, text in read_lines(path, self._problems):
+            place = f"{path}:{line}"
+            found = _VIDEO.fullmatch(text)
+            if found is None:
+                self._problems.add("malformed", place, f"got {text!r}, expected CLASS/VIDEO.avi; passed over")
+                continue
+            name = stem(found[1])
+            fault = self._fault(part, found[1].rpartition("/")[0], found[2], name)
+            if fault is not None:
+                self._problems.add(fault[0], place, f"{fault[1]}; {name} is passed over")
+                self._listing.others.add(name)
+                continue
+            self._seen[name] = place
+            label = self._labels[found[1].rpartition("/")[0]]
+            self._listing.videos.append(ListedVideo(part, (name,), label, str(path), line))
+
+    def _fault(self, part: str, name: str, number: str | None, video: str) -> tuple[str, str] | None:
+        """What is wrong with a row: its kind and a sentence; None if nothing."""
+        if name not in self._labels:
+            return "unknown_class", f"{name!r} is not among the {len(self._labels)} classes of {_CLASSES}"
+        if part == "train" and number is None:
+            return "no_label", f"expected the number {self._official[name]} of {name} after the path"
+        if number not in (None, str(self._official[name])):
+            return "malformed", f"the number is {number!r}, expected {self._official[name]}, that of {name}"
+        if video in self._seen:
+            return "duplicate", f"it stands in {self._seen[video]} already"
+        return None
