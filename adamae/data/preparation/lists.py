@@ -13,8 +13,8 @@ import numpy as np
 from adamae.data.annotations import UNLABELLED
 from adamae.data.preparation.plan import SPLITS, Plan
 from adamae.data.preparation.problems import Problems
-from adamae.data.preparation.whole_files import write_whole
 from adamae.data.shards.opening import CLASSES_FILE
+from adamae.data.whole_files import write_whole
 
 UNLABELLED_LIST = "unlabelled"
 # Ends of lines, tabs and quotes part what belongs together, in quotes or not.

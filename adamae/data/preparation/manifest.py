@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from adamae.data.preparation.whole_files import is_temporary, write_whole
+from adamae.data.whole_files import is_temporary, write_whole
 from adamae.errors import UserError
 
 MANIFEST = "prepare.json"

@@ -20,7 +20,7 @@ from adamae.data.preparation.reencoding import Reencoding
 from adamae.data.preparation.report import Report
 from adamae.data.preparation.source_tree import SourceTree, look_through
 from adamae.data.preparation.transcoding import Encoding
-from adamae.data.preparation.whole_files import remove_temporaries
+from adamae.data.whole_files import remove_temporaries
 from adamae.errors import UserError
 
 
