@@ -15,6 +15,10 @@ COMMANDS = {
     "pretrain": ("adamae.cli.pretrain", "pre-train on a list or a folder of videos"),
     "finetune": ("adamae.cli.finetune", "train a classifier from a checkpoint, and score it"),
     "prepare": ("adamae.cli.prepare", "turn a downloaded data set into lists and videos that training reads fast"),
+    "pack": (
+        "adamae.cli.pack",
+        "pack a list of videos into WebDataset shards, for file systems that dislike small files",
+    ),
     "synthesize": ("adamae.cli.synthesize", "write a small labelled video data set in which only motion tells"),
     "evaluate": ("adamae.cli.evaluate", "score a fine-tuned checkpoint on a labelled list"),
     "predict": ("adamae.cli.predict", "tell the likeliest classes of videos"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -46,8 +45,8 @@ class ShardIndex:
     names: PackedText
     classes: tuple[str, ...] | None
 
-    def save(self, path: Path) -> None:
-        """Write a file, the same bytes for the same index, that is there as a whole or not at all."""
+    def as_bytes(self) -> bytes:
+        """The content of an index file, the same for the same index."""
         arrays = {
             "version": np.array(_VERSION),
             "tar_sizes": self.tar_sizes,
@@ -63,18 +62,11 @@ class ShardIndex:
             arrays |= _text_arrays("classes", PackedText.of(self.classes))
         packed = io.BytesIO()
         np.savez(packed, **arrays)  # type: ignore[arg-type]
-        # A name of its own for each process: several may find out at once that there is no index.
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            temporary.write_bytes(packed.getbuffer())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        return packed.getvalue()
 
     @classmethod
     def load(cls, path: Path) -> ShardIndex | None:
-        """What :meth:`save` wrote; None where there is no such file, or another one."""
+        """What :meth:`as_bytes` gave; None where there is no such file, or another one."""
         try:
             with np.load(path) as file:
                 if int(file["version"]) != _VERSION:

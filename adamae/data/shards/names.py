@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from adamae.data.list_rows import VIDEO_SUFFIXES
 from adamae.errors import UserError
 
 INDEX_FILE = "adamae-index.npz"
+# Written before the first shard by what packs them.
+MANIFEST = "pack.json"
 SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 _ELSEWHERE = re.compile(r"pipe:|[A-Za-z][A-Za-z0-9+.-]*://")
 _COMPRESSED = (".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
@@ -72,6 +75,7 @@ def expand(source: str | Path) -> list[str]:
         found = sorted(str(path) for path in Path(text).glob("*.tar"))
         if not found:
             raise UserError(f"{text}: holds {INDEX_FILE} and no tar file")
+        _check_finished(Path(text), len(found))
         return found
     try:
         shards = [shard for part in text.split("::") for shard in braceexpand(part)]
@@ -83,3 +87,12 @@ def expand(source: str | Path) -> list[str]:
         if not is_remote(shard) and not shard.endswith(".tar"):
             raise UserError(f"{shard}: expected a name that ends in .tar, as all shards of {text} must")
     return [shard.removeprefix("file://") for shard in shards]
+
+
+def _check_finished(folder: Path, there: int) -> None:
+    try:
+        planned = json.loads((folder / MANIFEST).read_text())["shards"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if isinstance(planned, int) and there < planned:
+        raise UserError(f"{folder}: holds {there} of {planned} shards; the same call of `adamae pack` finishes them")

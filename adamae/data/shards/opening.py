@@ -17,7 +17,8 @@ import numpy as np
 from adamae.data.shards.fetching import cache_folder, fetch
 from adamae.data.shards.headers import read_headers
 from adamae.data.shards.index import ShardIndex, index_of
-from adamae.data.shards.names import INDEX_FILE, SPLITS, expand, is_remote, short_name
+from adamae.data.shards.names import INDEX_FILE, expand, is_remote, short_name
+from adamae.data.whole_files import write_whole
 from adamae.errors import UserError
 
 CLASSES_FILE = "classes.txt"
@@ -124,21 +125,16 @@ def _read_all(shards: Sequence[str], sizes: np.ndarray, times: np.ndarray) -> Sh
     place = _remembered(shards)
     if place is not None:
         with suppress(OSError):
-            index.save(place)
+            write_whole(place, index.as_bytes())
     return index
 
 
 def _class_names(shards: Sequence[str]) -> tuple[str, ...] | None:
-    """``classes.txt`` beside the shards, or beside the folder of a split."""
+    """Those of ``classes.txt`` beside the shards."""
     for beside in _beside(shards, CLASSES_FILE):
-        places = [beside]
-        if beside.parent.name in {name for names in SPLITS.values() for name in names}:
-            places.append(beside.parent.parent / CLASSES_FILE)
-        for place in places:
-            with suppress(OSError, UnicodeDecodeError):
-                names = [line.strip() for line in place.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-                if names:
-                    return tuple(names)
+        with suppress(OSError, UnicodeDecodeError):
+            lines = beside.read_text(encoding="utf-8-sig").splitlines()
+            return tuple(line.strip() for line in lines if line.strip()) or None
     return None
 
 

@@ -1,0 +1,69 @@
+"""All lists of a data set into shards: one set of them, or one for each split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from adamae.data.annotations import Annotations, load_annotations
+from adamae.data.shards.names import names_shards
+from adamae.data.shards.packing import PackReport, Progress, pack, write_class_names
+from adamae.data.splits import class_names_beside, find_splits
+
+
+def pack_data_set(
+    source: str | Path,
+    out: str | Path,
+    *,
+    data_root: str | Path | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> dict[str, PackReport]:
+    """Pack what ``--data_path`` may be.
+
+    Args:
+        source: A list, a folder of videos or shards go to ``out`` itself; of a folder with lists or sub-folders for
+            training, validation and test each goes to a sub-folder of ``out``, with the same classes.
+        out: Folder to write to.
+        data_root: What relative paths of lists start from; their own folder if None.
+        progress: Called with how many videos are done and how many there are in all, from any thread.
+        options: Of :func:`~adamae.data.shards.packing.pack`.
+
+    Returns:
+        What was made, by split; under "" what has none.
+
+    Raises:
+        UserError: A list is malformed, or as :func:`~adamae.data.shards.packing.pack`.
+    """
+    lists = dict(_lists(source, data_root))
+    total = sum(len(videos) for videos in lists.values())
+    reports: dict[str, PackReport] = {}
+    before = 0
+    for split, videos in lists.items():
+
+        def tell(done: int, _: int, before: int = before) -> None:
+            if progress is not None:
+                progress(before + done, total)
+
+        reports[split] = pack(videos, Path(out) / split, progress=tell, **options)
+        before += len(videos)
+    names = next(iter(lists.values())).classes
+    if "" not in lists and names is not None:
+        write_class_names(Path(out), names)
+    return reports
+
+
+def _lists(source: str | Path, data_root: str | Path | None) -> Iterator[tuple[str, Annotations]]:
+    place = Path(source)
+    parted = place.is_dir() and not names_shards(place)
+    found = find_splits(place) if parted else {}
+    # Without classes.txt names are numbered as in training, in the other lists as well.
+    classes: Sequence[str] | None = None if names_shards(source) else class_names_beside(place)
+    if found in ({}, {"train": place}):
+        yield "", load_annotations(source, data_root=data_root, classes=classes)
+        return
+    for split, path in found.items():
+        videos = load_annotations(path, data_root=data_root, classes=classes, split=split)
+        classes = classes or videos.classes
+        yield split, videos

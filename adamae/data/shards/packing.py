@@ -1,0 +1,337 @@
+"""Shards from a list of videos, written in parallel; a call that was interrupted goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tarfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from adamae.data.annotations import Annotations
+from adamae.data.decoding import EncodedVideo
+from adamae.data.packed_text import PackedText
+from adamae.data.shards.index import ShardIndex
+from adamae.data.shards.layout import (
+    Layout,
+    header,
+    key_of,
+    lay_out,
+    notes_of,
+    order_of,
+    shard_name,
+    video_suffix,
+)
+from adamae.data.shards.names import INDEX_FILE, MANIFEST
+from adamae.data.shards.opening import CLASSES_FILE
+from adamae.data.whole_files import is_temporary, remove_temporaries, write_whole
+from adamae.errors import UserError
+
+BAD_VIDEOS = "bad_videos.jsonl"
+_VERSION = 1
+_THREADS = 16
+
+# Called with (videos done, videos in all).
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class PackReport:
+    """What :func:`pack` made.
+
+    Attributes:
+        folder: Where.
+        videos: How many are in the shards.
+        shards: How many shards there are.
+        num_bytes: Their size.
+        written: Shards written by this call; 0 when all were there.
+        left_out: Videos that are not in the shards: ``path``, ``reason`` and ``index``, the row of the list.
+    """
+
+    folder: Path
+    videos: int
+    shards: int
+    num_bytes: int
+    written: int
+    left_out: list[dict[str, Any]]
+
+
+def pack(
+    videos: Annotations,
+    out: str | Path,
+    *,
+    shard_bytes: int = 10**9,
+    videos_per_shard: int | None = None,
+    shuffle: bool = True,
+    seed: int = 0,
+    workers: int = 1,
+    max_bad_fraction: float = 0.05,
+    progress: Progress | None = None,
+) -> PackReport:
+    """Write ``000000.tar``, ``000001.tar`` and so on, their index, ``classes.txt``, and the list of what is left out.
+
+    A video lies in its shard as ``<number>.mp4`` (or with its own suffix), its label beside it as ``<number>.cls``, and
+    ``<number>.json`` has ``file``, its name in the list, ``label`` and ``class``. The same list and options give the
+    same bytes, on any machine and however often the work is interrupted.
+
+    Args:
+        videos: What to pack: files, or videos of other shards.
+        out: Folder to write to: new, empty, or begun with the same list and options.
+        shard_bytes: Largest size of a shard; a single video may be larger.
+        videos_per_shard: Videos in a shard, in place of its size.
+        shuffle: Mix the videos; else they lie in the order of the list.
+        seed: What the mixture follows from.
+        workers: Threads that write, each a shard at a time.
+        max_bad_fraction: Give up when more than this share of the files is missing or empty.
+        progress: Called after each video, from any thread.
+
+    Raises:
+        UserError: The folder holds something else, a video cannot be read, or a shard cannot be written.
+    """
+    folder = Path(out).expanduser()
+    rows = order_of(len(videos), shuffle=shuffle, seed=seed)
+    sizes, left_out = _look_at_files(videos, rows, max_bad_fraction)
+    there = sizes > 0
+    layout = lay_out(videos, rows[there], sizes[there], shard_bytes=shard_bytes, videos_per_shard=videos_per_shard)
+    manifest: dict[str, Any] = {
+        "version": _VERSION,
+        "videos": len(layout.rows),
+        "shards": len(layout.tar_sizes),
+        "bytes": int(layout.tar_sizes.sum()),
+        "content": _digest(videos, layout),
+    }
+    with _writing_to(folder):
+        _open_folder(folder, manifest)
+        remove_temporaries(folder)
+        missing = [number for number in range(len(layout.tar_sizes)) if not _is_whole(folder, layout, number)]
+        _check_space(folder, int(layout.tar_sizes[missing].sum()))
+        _write_shards(folder, videos, layout, missing, workers, progress)
+        _write_rest(folder, videos, layout, left_out)
+    return PackReport(folder, len(layout.rows), len(layout.tar_sizes), manifest["bytes"], len(missing), left_out)
+
+
+def _look_at_files(
+    videos: Annotations, rows: np.ndarray, max_bad_fraction: float
+) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """(n,) bytes of the files in the order of ``rows``, 0 for those that are left out, and these in list order."""
+    if videos.members is not None:
+        return videos.members.sizes[rows], []
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = list(pool.map(_size_of, map(videos.path, rows.tolist()), chunksize=256))
+    left_out = [
+        {"path": videos.path(row), "reason": size, "index": row}
+        for row, size in sorted(zip(rows.tolist(), found, strict=True))
+        if isinstance(size, str)
+    ]
+    if len(left_out) > max_bad_fraction * len(videos) or len(left_out) == len(videos):
+        first = left_out[0]
+        raise UserError(
+            f"{videos.source}: {len(left_out)} of {len(videos)} videos cannot be packed, more than --max_bad_fraction "
+            f"{max_bad_fraction} allows; the first is {first['path']}: {first['reason']}"
+        )
+    return np.array([0 if isinstance(size, str) else size for size in found], np.int64), left_out
+
+
+def _size_of(path: str) -> int | str:
+    """Bytes of a file, or why it cannot be packed."""
+    place = Path(path)
+    try:
+        size = place.stat().st_size
+    except FileNotFoundError:
+        return "no such file"
+    except OSError as error:
+        return f"cannot be opened ({error.strerror})"
+    if place.is_dir():
+        return "is a folder, expected a video file"
+    return size or "the file is empty"
+
+
+def _digest(videos: Annotations, layout: Layout) -> str:
+    """Of everything that the shards' bytes follow from but the files' own content."""
+    digest = hashlib.sha256()
+    facts = zip(layout.rows.tolist(), layout.sizes.tolist(), layout.shard.tolist(), strict=True)
+    for row, size, shard in facts:
+        digest.update(f"{videos.name(row)}\0{videos.labels[row]}\0{size}\0{shard}\n".encode("utf-8", "surrogateescape"))
+    digest.update("\n".join(videos.classes or ()).encode())
+    return digest.hexdigest()
+
+
+def _open_folder(folder: Path, manifest: dict[str, Any]) -> None:
+    """Make the folder with its manifest, or check that the one that is there belongs to the same list."""
+    place = folder / MANIFEST
+    if not place.exists():
+        if folder.exists() and not all(is_temporary(entry) for entry in folder.iterdir()):
+            raise UserError(f"{folder} exists and holds no {MANIFEST}: expected a new or empty folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(place, json.dumps(manifest, indent=1).encode())
+        return
+    try:
+        found = json.loads(place.read_text())
+    except ValueError:
+        found = None
+    if found != manifest:
+        raise UserError(
+            f"{folder} holds shards of another list, of other options, or of files that have changed since: delete it, "
+            "or choose another folder"
+        )
+
+
+def _is_whole(folder: Path, layout: Layout, number: int) -> bool:
+    # A shard has its name only when all of it is there.
+    place = folder / shard_name(number)
+    return place.is_file() and place.stat().st_size == layout.tar_sizes[number]
+
+
+def _check_space(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(f"{folder}: {needed / 1e9:.2f} GB are to be written and {free / 1e9:.2f} GB are free")
+
+
+def _write_shards(
+    folder: Path, videos: Annotations, layout: Layout, missing: list[int], workers: int, progress: Progress | None
+) -> None:
+    done, lock, stop = len(layout.rows) - sum(len(layout.places(number)) for number in missing), threading.Lock(), False
+
+    def count() -> None:
+        nonlocal done
+        if stop:
+            raise InterruptedError
+        with lock:
+            done += 1
+            if progress is not None:
+                progress(done, len(layout.rows))
+
+    with ThreadPoolExecutor(max(workers, 1)) as pool:
+        shards = [pool.submit(_write_shard, folder, videos, layout, number, count) for number in missing]
+        try:
+            for shard in shards:
+                shard.result()
+        finally:
+            # Where one failed, or the person wants to leave, the others are not finished first.
+            stop = True
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _write_shard(folder: Path, videos: Annotations, layout: Layout, number: int, count: Callable[[], None]) -> None:
+    target = folder / shard_name(number)
+    temporary = _temporary(target)
+    try:
+        with temporary.open("wb") as file:
+            with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar:
+                for place in layout.places(number):
+                    row, key = int(layout.rows[place]), key_of(place)
+                    with _Source(videos, row, int(layout.sizes[place])) as source:
+                        tar.addfile(header(key, video_suffix(videos.name(row)), source.size), source)
+                        source.check_end()
+                    for suffix, content in notes_of(videos, row):
+                        tar.addfile(header(key, suffix, len(content)), io.BytesIO(content))
+                    count()
+            file.flush()
+            os.fsync(file.fileno())
+        assert temporary.stat().st_size == layout.tar_sizes[number], "the layout does not foretell the shard"
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+class _Source:
+    """The bytes of a video, whose faults are told under its own name.
+
+    Args:
+        videos: The list.
+        row: Which of its videos.
+        size: Bytes that it had when places were given.
+    """
+
+    def __init__(self, videos: Annotations, row: int, size: int) -> None:
+        self.size = size
+        self._path = videos.path(row)
+        with self._blamed():
+            video = videos.video(row)
+            self._file: BinaryIO = (
+                io.BytesIO(video.data) if isinstance(video, EncodedVideo) else Path(video).open("rb")  # noqa: SIM115
+            )
+
+    def read(self, size: int = -1, /) -> bytes:
+        with self._blamed():
+            content = self._file.read(size)
+        if len(content) < size:
+            self._complain()
+        return content
+
+    def check_end(self) -> None:
+        if self._file.read(1):
+            self._complain()
+
+    def __enter__(self) -> _Source:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._file.close()
+
+    def _complain(self) -> None:
+        raise UserError(f"{self._path}: had {self.size} bytes a moment ago and has not now: is it still being written?")
+
+    @contextmanager
+    def _blamed(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(
+                f"{self._path}: cannot be read ({error.strerror or error}); take it off the list, or mend it"
+            ) from None
+
+
+def _write_rest(folder: Path, videos: Annotations, layout: Layout, left_out: list[dict[str, Any]]) -> None:
+    """What lies beside the shards; the index last, as it says that all is there."""
+    if videos.classes is not None:
+        write_class_names(folder, videos.classes)
+    if left_out:
+        lines = [json.dumps(record, sort_keys=True) + "\n" for record in left_out]
+        write_whole(folder / BAD_VIDEOS, "".join(lines).encode())
+    chosen = videos.select(layout.rows)
+    index = ShardIndex(
+        shards=tuple(shard_name(number) for number in range(len(layout.tar_sizes))),
+        tar_sizes=layout.tar_sizes,
+        tar_times=np.zeros(len(layout.tar_sizes), np.int64),
+        shard=layout.shard,
+        offsets=layout.offsets,
+        sizes=layout.sizes,
+        labels=chosen.labels,
+        names=PackedText.of(chosen.name(row) for row in range(len(chosen))),
+        classes=None,
+    )
+    write_whole(folder / INDEX_FILE, index.as_bytes())
+
+
+def write_class_names(folder: Path, names: Sequence[str]) -> None:
+    """Write ``classes.txt``, label 0 first.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    write_whole(folder / CLASSES_FILE, "".join(f"{name}\n" for name in names).encode())
+
+
+@contextmanager
+def _writing_to(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write shards to {folder}: {error.strerror or error}") from error
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")

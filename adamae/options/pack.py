@@ -1,0 +1,75 @@
+"""The options of ``adamae pack``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import MISSING, dataclass
+
+from adamae.errors import UserError
+from adamae.options.flags import OptionGroup, flag
+from adamae.options.parser import OptionParser
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+
+
+@dataclass(frozen=True)
+class PackedOptions(OptionGroup):
+    """What is packed, and how."""
+
+    data_path: str = flag(
+        MISSING,
+        "list or folder of videos, or folder with train.csv, val.csv and test.csv, each of which gets a sub-folder",
+        positional=True,
+        metavar="LIST",
+    )
+    out: str = flag(
+        MISSING, "folder to write to: new, empty, or begun by the same call", aliases=("-o",), metavar="SHARDS"
+    )
+    data_root: str | None = flag(
+        None, "folder that relative paths of the list start from; none: the list's own", metavar="DIR"
+    )
+    shard_size: str = flag(
+        "1GB", "largest size of a shard: a number of bytes, or with a unit such as MB or GiB", metavar="SIZE"
+    )
+    videos_per_shard: int | None = flag(None, "videos in a shard, in place of its size", least=1)
+    shuffle: bool = flag(True, "mix the videos, so that every shard holds a bit of every class")
+    seed: int = flag(0, "what the mixture follows from", least=0)
+    max_bad_fraction: float = flag(
+        0.05, "give up when more than this share of the files is missing or empty", least=0, most=1
+    )
+    workers: int | None = flag(None, "threads that write, each a shard at a time; none: one for each core", least=1)
+
+    @property
+    def shard_bytes(self) -> int:
+        """``shard_size`` as a number.
+
+        Raises:
+            UserError: It is none.
+        """
+        matched = _SIZE.fullmatch(self.shard_size.strip())
+        if matched is None or not float(matched[1]):
+            raise UserError(f"--shard_size: got {self.shard_size!r}, expected a size such as 1GB, 500MB or 1073741824")
+        unit = 1024 if matched[3] else 1000
+        return int(float(matched[1]) * unit ** _POWERS[matched[2].lower()])
+
+
+@dataclass(frozen=True)
+class PackOptions:
+    """Everything that decides a set of shards."""
+
+    packed: PackedOptions
+
+
+def pack_parser() -> OptionParser[PackOptions]:
+    """The command line of ``adamae pack``."""
+    return OptionParser(
+        PackOptions,
+        prog="adamae pack",
+        description="Pack a list of videos into WebDataset shards, which every command takes in place of a list.",
+        examples=(
+            "adamae pack train.csv -o shards",
+            "adamae pack DIR -o shards --shard_size 500MB",
+            "adamae pack train.csv -o shards --videos_per_shard 1000 --no_shuffle",
+        ),
+    )
