@@ -25,7 +25,8 @@ SIGNERS = {
     "plaid_shirt": ("hungry", "want"),
 }
 GESTURES = tuple(sorted(gesture for some in SIGNERS.values() for gesture in some))
-TRAIN, TEST, DEVELOPMENT, PRETRAINING = "train.csv", "test.csv", "development", "pretrain.csv"
+TRAIN, TEST, PRETRAINING = "train.csv", "test.csv", "pretrain.csv"
+FAR, DEVELOPMENT = "far", "development"
 FPS, CRF = 30, 10
 # A part stands so often in the list for pre-training, so that an epoch is not two steps long.
 REPEATS = 8
@@ -47,8 +48,9 @@ def write_parts(clips: Path, folder: Path, *, parts: int, gap: int, short_side: 
     """Write the data set.
 
     ``folder/GESTURE/NUMBER.mp4``; ``train.csv`` and ``test.csv`` of the even and the odd parts; the same two for each
-    person in ``folder/PERSON``, and in ``folder/development`` the first and the last training parts, for choosing a
-    recipe without a look at the test; ``pretrain.csv`` with the training parts and no labels.
+    person in ``folder/PERSON``; in ``folder/far`` the first training and the last test parts, which are furthest apart;
+    the first and the last training parts in ``folder/development``, for choosing a recipe without a look at the test;
+    ``pretrain.csv`` with the training parts and no labels.
 
     Args:
         clips: Folder with ``asl_GESTURE.mkv``.
@@ -89,8 +91,9 @@ def lists_of(parts: int) -> dict[str, list[str]]:
     for signer, gestures in SIGNERS.items():
         lists[f"{signer}/{TRAIN}"] = _rows(gestures, training, "..")
         lists[f"{signer}/{TEST}"] = _rows(gestures, testing, "..")
-    lists[f"{DEVELOPMENT}/{TRAIN}"] = _rows(GESTURES, training[:1], "..")
-    lists[f"{DEVELOPMENT}/{TEST}"] = _rows(GESTURES, training[-1:], "..")
+    for pair, last in ((FAR, testing[-1:]), (DEVELOPMENT, training[-1:])):
+        lists[f"{pair}/{TRAIN}"] = _rows(GESTURES, training[:1], "..")
+        lists[f"{pair}/{TEST}"] = _rows(GESTURES, last, "..")
     lists[PRETRAINING] = [row.split()[0] for row in lists[TRAIN]] * REPEATS
     return lists
 

@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 from compare_pretraining import Comparison, OutOfTimeError, interval, run_adamae
-from gesture_parts import GESTURES, PRETRAINING, REPEATS, SIGNERS, write_parts
+from gesture_parts import FAR, GESTURES, PRETRAINING, REPEATS, SIGNERS, write_parts
 
 from adamae.cli.main import run_command
 from adamae.data.splits import load_splits
@@ -62,7 +62,7 @@ NAMES = {
     RANDOM: "random, as `--random_weights` draws them",
 }
 # Name of a score -> the pieces that have it; the columns of the table.
-_SCORES = {"all": "probe", "person": "probe", "top1": "finetune"}
+_SCORES = {"all": "probe", "person": "probe", "far": "probe", "top1": "finetune"}
 
 
 @dataclass
@@ -107,7 +107,7 @@ class Gestures(Comparison):
         return {"clips": len(GESTURES), "parts": self.parts, "gap": self.gap, **sizes}
 
     def _probe_all(self, weights: str, seed: int) -> dict[str, Any]:
-        """Top-1 among all gestures, and among those of the person that is seen, over all test parts."""
+        """Top-1 of the nearest neighbour, see :func:`shares`."""
         source = self.folder / f"{BEGINNING if weights == BEGINNING else PRETRAINED}-{seed}"
         words = ["probe", str(source), "--seed", str(seed), *shlex.split(PROBE)]
         words += ["--random_weights"] if weights == RANDOM else []
@@ -147,8 +147,8 @@ class Gestures(Comparison):
         """Markdown: means over the seeds that are done, with intervals, and what they are to be compared with."""
         lines = [
             "| weights | k-NN of all gestures, % | seed by seed | k-NN of one person's, % | seed by seed "
-            "| fine-tuned, % | seed by seed |",
-            "|---|---|---|---|---|---|---|",
+            "| k-NN, first part to last, % | seed by seed | fine-tuned, % | seed by seed |",
+            "|---|---|---|---|---|---|---|---|---|",
         ]
         scores = {
             (weights, score): [
@@ -168,10 +168,11 @@ class Gestures(Comparison):
                 if (other, score) != (BEGINNING, "top1")
             ]
             lines.append(_row(f"pre-trained less {NAMES[other]}", gains))
-        pixels = [] if self.pixels is None else [[self.pixels[score]] for score in ("all", "person")]
+        pixels = [] if self.pixels is None else [[self.pixels[score]] for score in ("all", "person", "far")]
         lines.append(_row(f"no network: pixels at {PIXEL_SIZE} x {PIXEL_SIZE}", pixels))
         among = 100 * len(SIGNERS) / len(GESTURES)
-        lines.append(_row("chance", [[100 / len(GESTURES)], [among], [100 / len(GESTURES)]]))
+        chance = 100 / len(GESTURES)
+        lines.append(_row("chance", [[chance], [among], [chance], [chance]]))
         return "\n".join(lines)
 
 
@@ -193,12 +194,14 @@ def shares(right: Callable[[str], tuple[int, int]], videos: str) -> dict[str, fl
         videos: Folder of the data set that :func:`write_parts` made.
 
     Returns:
-        "all": among all gestures; "person": among those of the person who is seen.
+        "all": among all gestures; "person": among those of the person who is seen; "far": among all gestures, of each
+        clip's last part by the first ones alone.
     """
-    everyone, people = right(videos), [right(f"{videos}/{signer}") for signer in SIGNERS]
+    found = {"all": [""], "person": list(SIGNERS), "far": [FAR]}
+    counts = {score: [right(str(Path(videos) / folder)) for folder in folders] for score, folders in found.items()}
     return {
-        "all": 100 * everyone[0] / everyone[1],
-        "person": 100 * sum(some for some, _ in people) / sum(count for _, count in people),
+        score: 100 * sum(some for some, _ in pairs) / sum(count for _, count in pairs)
+        for score, pairs in counts.items()
     }
 
 
