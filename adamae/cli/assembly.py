@@ -18,6 +18,7 @@ from adamae.distributed import World
 from adamae.errors import UserError
 from adamae.models import MODELS, Pretrainer, create_model
 from adamae.options import ClipOptions, DataOptions, PretrainOptions
+from adamae.options.groups import PretrainDataOptions
 from adamae.options.presets import configs_folder
 from adamae.options.pretrain import model_arguments
 from adamae.options.training import TrainingOptions
@@ -34,7 +35,7 @@ _MOST_WORKERS = 8
 _SHOWN_CLIPS = 4
 
 
-def open_dataset(data: DataOptions, clip: ClipOptions, seed: int = 0) -> ClipDataset:
+def open_dataset(data: PretrainDataOptions, clip: ClipOptions, seed: int = 0) -> ClipDataset:
     """The clips of ``--data_path``.
 
     Raises:
@@ -48,6 +49,7 @@ def open_dataset(data: DataOptions, clip: ClipOptions, seed: int = 0) -> ClipDat
         frame_sampling=clip.frame_sampling,
         flip=clip.flip,
         seed=seed,
+        num_sample=data.num_sample,
         decoder=data.decoder,
         video_timeout=data.video_timeout,
     )
@@ -82,7 +84,7 @@ def shown_clips(options: PretrainOptions) -> tuple[Tensor | None, Tensor | None]
     beside = (source if source.is_dir() else source.parent) / "val.csv"
     if options.panels.log_images_path is None and beside.is_file():
         source = beside
-    dataset = open_dataset(replace(options.data, data_path=str(source)), options.clip, options.run.seed)
+    dataset = open_dataset(replace(options.data, data_path=str(source), num_sample=1), options.clip, options.run.seed)
     return fixed_clips([dataset[0, row] for row in range(min(_SHOWN_CLIPS, len(dataset)))])
 
 
@@ -131,7 +133,7 @@ def build_engine(
 
     named = configs_folder() / "deepspeed" / f"{options.run.deepspeed_config}.json"
     config = read_config(named if named.is_file() else Path(options.run.deepspeed_config))
-    return DeepSpeedEngine(model, objective, optimizer, config=config, batch_size=options.data.batch_size, **shared)
+    return DeepSpeedEngine(model, objective, optimizer, config=config, batch_size=options.clips_per_pass, **shared)
 
 
 def make_plan(options: TrainingOptions, num_videos: int, world_size: int) -> Plan:

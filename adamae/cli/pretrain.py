@@ -73,7 +73,7 @@ def _pretrain(parsed: Parsed[PretrainOptions], world: World, command: str) -> Ou
             f"data: {len(dataset)} videos of {options.data.source}",
             f"model: {options.model.model}, {millions:.1f} M parameters, {visible}",
             f"steps: {plan.last_step}, {plan.steps_per_epoch} to an epoch; learning rate up to {lr.base:.3g}",
-            f"clips to a step: {total} ({options.data.batch_size} a pass, {passes} passes, {world.size} processes)",
+            f"clips to a step: {total} ({options.clips_per_pass} a pass, {passes} passes, {world.size} processes)",
             f"machine: {world.device}, {assembly.choose_precision(options.run.precision, world.device)}, "
             f"{assembly.choose_engine(options.run.engine, world.size)} engine",
             *beginning(output, options, checkpoint),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from adamae.options.flags import OptionGroup, flag
-from adamae.options.groups import ClipOptions, DataOptions, LossOptions, ModelOptions, SamplerOptions
+from adamae.options.groups import ClipOptions, LossOptions, ModelOptions, PretrainDataOptions, SamplerOptions
 from adamae.options.parser import OptionParser
 
 
@@ -47,7 +47,7 @@ class BenchLoaderOptions:
     """Everything that decides a list's speed."""
 
     measurement: LoaderMeasurement
-    data: DataOptions
+    data: PretrainDataOptions
     clip: ClipOptions
 
 

@@ -58,6 +58,17 @@ class DataOptions(OptionGroup):
         return self.data_path
 
 
+@dataclass(frozen=True)
+class PretrainDataOptions(DataOptions):
+    """Where the clips of pre-training come from."""
+
+    num_sample: int = flag(
+        1,
+        "clips from each video that is decoded (repeated augmentation); a pass has so many times --batch_size",
+        least=1,
+    )
+
+
 def oversampled(num_frames: int, ratio: float) -> int:
     """Frames to choose ``num_frames`` from: so many times as many, rounded."""
     return round(num_frames * ratio)

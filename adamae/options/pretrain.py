@@ -8,12 +8,12 @@ from typing import Any
 
 from adamae.options.groups import (
     ClipOptions,
-    DataOptions,
     LogOptions,
     LossOptions,
     ModelOptions,
     OptimizerOptions,
     PanelOptions,
+    PretrainDataOptions,
     RunOptions,
     SamplerOptions,
 )
@@ -33,7 +33,7 @@ EXAMPLES = (
 class PretrainOptions(TrainingOptions):
     """Everything that decides a pre-training run."""
 
-    data: DataOptions = field(default_factory=DataOptions)
+    data: PretrainDataOptions = field(default_factory=PretrainDataOptions)
     clip: ClipOptions = field(default_factory=ClipOptions)
     model: ModelOptions = field(default_factory=ModelOptions)
     sampler: SamplerOptions = field(default_factory=SamplerOptions)
@@ -42,6 +42,11 @@ class PretrainOptions(TrainingOptions):
     run: RunOptions = field(default_factory=RunOptions)
     log: LogOptions = field(default_factory=LogOptions)
     panels: PanelOptions = field(default_factory=PanelOptions)
+
+    @property
+    def clips_per_video(self) -> int:
+        """See :class:`~adamae.options.training.TrainingOptions`."""
+        return self.data.num_sample
 
 
 def model_arguments(

@@ -60,7 +60,6 @@ PRETRAIN_ANSWERS: Mapping[str, Answer] = {
     "model_ema_decay": _instead(f"{_FINE_TUNING} averaged weights; leave it out"),
     "model_ema_force_cpu": _instead(f"{_FINE_TUNING} averaged weights; leave it out"),
     "layer_decay": _instead(f"{_FINE_TUNING} learning rate per layer; use --lr"),
-    "num_sample": _instead("belongs to fine-tuning; one clip is taken from each video, see --batch_size"),
     "aa": _instead(f"{_FINE_TUNING} RandAugment; use --flip"),
     "smoothing": _instead(f"{_FINE_TUNING} labels to smooth; leave it out"),
     "crop_pct": _instead(f"{_FINE_TUNING} test crops; leave it out"),

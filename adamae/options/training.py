@@ -29,10 +29,20 @@ class TrainingOptions:
         """
         _ = self.data.source, self.run.output
 
+    @property
+    def clips_per_video(self) -> int:
+        """Clips of one video that count in a step. Fine-tuning counts its videos, as the published code does."""
+        return 1
+
+    @property
+    def clips_per_pass(self) -> int:
+        """Clips that one process looks at in one forward pass, as far as they count in a step."""
+        return self.data.batch_size * self.clips_per_video
+
     def clips_per_step(self, world_size: int) -> int:
         """Clips that make one step, over all processes."""
         given = self.optimizer.total_batch_size
-        return self.data.batch_size * world_size * self.optimizer.update_freq if given is None else given
+        return self.clips_per_pass * world_size * self.optimizer.update_freq if given is None else given
 
     def for_processes(self: Options, world_size: int) -> Options:
         """The same with both ``update_freq`` and ``total_batch_size`` as this many processes need them.
@@ -40,11 +50,12 @@ class TrainingOptions:
         Raises:
             UserError: If the total does not divide, or contradicts an ``update_freq`` that was given.
         """
-        total, batch = self.clips_per_step(world_size), self.data.batch_size * world_size
+        total, batch = self.clips_per_step(world_size), self.clips_per_pass * world_size
         if total % batch:
+            repeats = f" times --num_sample {self.clips_per_video}" if self.clips_per_video > 1 else ""
             raise UserError(
                 f"--total_batch_size {total}: expected a multiple of {batch}, "
-                f"which is --batch_size {self.data.batch_size} times {world_size} processes"
+                f"which is --batch_size {self.data.batch_size}{repeats} times {world_size} processes"
             )
         update_freq = total // batch
         if self.optimizer.update_freq not in (1, update_freq):

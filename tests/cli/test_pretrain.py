@@ -86,6 +86,17 @@ def test_going_on_tells_which_options_changed(videos: Path, tmp_path: Path, caps
     assert "other options" not in told
 
 
+def test_several_clips_of_one_decode(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A pass has so many times the batch, the rate follows, and workers change nothing."""
+    words = ["--batch_size", "2", "--num_sample", "3", "--max_steps", "3"]
+    assert pretrain(videos, tmp_path / "alone", *words) == 0
+    told = capsys.readouterr().err
+    assert "clips to a step: 6 (6 a pass, 1 passes, 1 processes)" in told
+    assert "6 to an epoch; learning rate up to 3.52e-06" in told
+    assert pretrain(videos, tmp_path / "worker", *words, "--num_workers", "1") == 0
+    assert losses(tmp_path / "worker") == losses(tmp_path / "alone")
+
+
 def test_accumulation_follows_from_the_total_batch(videos: Path, tmp_path: Path) -> None:
     pretrain(videos, tmp_path / "whole", "--batch_size", "4")
     pretrain(videos, tmp_path / "parts", "--batch_size", "2", "--total_batch_size", "4")

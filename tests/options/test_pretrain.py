@@ -23,6 +23,8 @@ def options(line: str) -> PretrainOptions:
         ("--batch_size 4 --total_batch_size 32", 1, 8, 32),
         ("--batch_size 4 --total_batch_size 32", 8, 1, 32),
         ("--batch_size 4 --total_batch_size 32 --update_freq 4", 2, 4, 32),
+        ("--batch_size 4 --num_sample 2 --update_freq 2", 3, 2, 48),
+        ("--batch_size 4 --num_sample 2 --total_batch_size 32", 2, 2, 32),
     ],
 )
 def test_a_total_batch_is_the_same_on_any_number_of_processes(
@@ -38,6 +40,11 @@ def test_a_total_batch_is_the_same_on_any_number_of_processes(
         (
             "--batch_size 6 --total_batch_size 32",
             "--total_batch_size 32: expected a multiple of 12, which is --batch_size 6 times 2 processes",
+        ),
+        (
+            "--batch_size 6 --num_sample 3 --total_batch_size 32",
+            "--total_batch_size 32: expected a multiple of 36, which is --batch_size 6 times --num_sample 3 times 2 "
+            "processes",
         ),
         (
             "--batch_size 4 --total_batch_size 32 --update_freq 3",
