@@ -225,7 +225,8 @@ def _encode(video: _Source, file: BinaryIO, encoding: Encoding) -> _Written:
         stream.time_base = stream.codec_context.time_base = clock.base
         stream.thread_count = 1
         stream.codec_context.color_range = ColorRange.JPEG if shape.full_range else ColorRange.MPEG
-        for tag in _TAGS:
+        # The matrix of RGB frames is none.
+        for tag in () if first.format.is_rgb else _TAGS:
             setattr(stream.codec_context, tag, getattr(first, tag))
         frame: av.VideoFrame | None = first
         while frame is not None:
@@ -269,7 +270,7 @@ class _Shape:
         turns = round(frame.rotation / 90) % 4
         full = frame.format.name.startswith("yuvj") or frame.color_range == ColorRange.JPEG
         # Greys and RGB become the usual range on their way to YUV.
-        full = full and frame.format.name.startswith("yuv")
+        full = full and not frame.format.is_rgb and not frame.format.name.startswith("gray")
         return cls((sides[1], sides[0]) if turns % 2 else (sides[0], sides[1]), turns, full)
 
     @property

@@ -31,7 +31,8 @@ def plan_ucf101(tree: SourceTree, split: int, problems: Problems) -> Plan:
         )
     numbered = _read_classes(named[_CLASSES], problems)
     listing = Listing(tuple(number_classes(numbered, problems)))
-    reader = _ListReader(listing, {name: number for number, name, _ in numbered}, problems)
+    # Of a class that stands twice, the first line counts.
+    reader = _ListReader(listing, {name: number for number, name, _ in reversed(numbered)}, problems)
     for part, name in lists.items():
         reader.read(part, named[name])
     return match(listing, tree, problems)

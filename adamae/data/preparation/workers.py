@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any, Generic, TypeVar
 
 from adamae.data.decoding.protocol import one_line
 
 Job = TypeVar("Job")
+_UP = "up"
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,11 @@ def run_jobs(
 def _finished(crew: list[_Worker[Job]]) -> Iterator[tuple[Job, Any]]:
     """Wait until something happens; what the workers that are done have to give. Workers that are lost leave."""
     busy = [worker for worker in crew if worker.job is not None]
-    limit = min((worker.seconds_left for worker in busy), default=None, key=lambda left: left or 0.0)
-    ready = wait([worker.connection for worker in busy], timeout=limit)
+    limits = [worker.seconds_left for worker in busy if worker.seconds_left is not None]
+    ready = wait([worker.connection for worker in busy], timeout=min(limits, default=None))
     for worker in busy:
+        if worker.connection in ready and worker.comes_up():
+            continue
         if worker.connection in ready or worker.seconds_left == 0:
             job, result = worker.finish(worker.connection in ready)
             if worker.lost:
@@ -88,24 +91,41 @@ class _Worker(Generic[Job]):
         self.job: Job | None = None
         self.lost = False
         self._limit = time_limit
-        self._until = 0.0
-        # Started afresh, not forked: the caller may have threads of its own.
-        context: SpawnContext = multiprocessing.get_context("spawn")
+        # None until the process is up: how long it takes to start is no fault of a job.
+        self._began: float | None = None
+        self._is_up = False
+        # Forked, but not from here, where threads may be: from a process that has done no more than import what takes
+        # long, so that a worker that was lost is replaced at once.
+        context: ForkServerContext = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])
         self.connection, other = context.Pipe()
-        self._process: SpawnProcess = context.Process(target=_serve, args=(other, function), daemon=True)
+        self._process: ForkServerProcess = context.Process(target=_serve, args=(other, function), daemon=True)
         self._process.start()
         other.close()
 
     @property
     def seconds_left(self) -> float | None:
         """Of the job's time; None without a limit."""
-        return None if self._limit is None else max(self._until - time.monotonic(), 0.0)
+        if self._limit is None or self._began is None:
+            return None
+        return max(self._began + self._limit - time.monotonic(), 0.0)
 
     def begin(self, job: Job) -> None:
         """Hand over a job."""
         self.job = job
-        self._until = time.monotonic() + (self._limit or 0.0)
+        self._began = time.monotonic() if self._is_up else None
         self.connection.send(job)
+
+    def comes_up(self) -> bool:
+        """Whether what the process has to say is that it is up, from when on its job's time counts."""
+        if self._is_up:
+            return False
+        try:
+            self._is_up = self.connection.recv() == _UP
+        except (EOFError, OSError):
+            return False
+        self._began = time.monotonic()
+        return True
 
     def finish(self, answered: bool) -> tuple[Job | None, Any]:
         """The job and its result, or a failure if the process died or took too long."""
@@ -143,6 +163,7 @@ def _serve(connection: Connection, function: Callable[[Job], Any]) -> None:
     # Ctrl-C reaches every process of a terminal; the first one decides what is to be done.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
+    connection.send(_UP)
     while True:
         try:
             job = connection.recv()

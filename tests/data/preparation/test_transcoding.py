@@ -1,0 +1,218 @@
+"""One video: as many frames at the same times, upright, of the wanted size, and nothing half-written."""
+
+from __future__ import annotations
+
+import resource
+import signal
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from adamae.data.decoding import DecodeError, get_decoder
+from adamae.data.preparation.transcoding import Encoded, Encoding, transcode
+from adamae.errors import UserError
+
+
+def scene(number: int, height: int, width: int) -> np.ndarray:
+    """Soft colours that move: what scaling and encoding change little. Top left is bright."""
+    rows, columns = np.indices((height, width)) / max(height, width)
+    waves = [np.sin(6 * rows + 4 * columns + 0.3 * number + phase) for phase in (0, 2, 4)]
+    frame = 110 + 60 * np.stack(waves, axis=-1)
+    frame[: height // 4, : width // 4] = 230
+    return frame.astype(np.uint8)
+
+
+def write(
+    path: Path,
+    *,
+    frames: int = 9,
+    size: tuple[int, int] = (96, 128),
+    codec: str = "libx264",
+    pixels: str = "yuv420p",
+    times: list[int] | None = None,
+    edit: Callable[[av.VideoStream], object] = lambda stream: None,
+) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options={"crf": "10"} if codec == "libx264" else {})
+        stream.height, stream.width = size
+        stream.pix_fmt = pixels
+        if codec == "mjpeg":
+            stream.bit_rate = 10**7
+        edit(stream)
+        for number in range(frames):
+            frame = av.VideoFrame.from_ndarray(scene(number, *size), format="rgb24")
+            if times is not None:
+                frame.pts, frame.time_base = times[number], Fraction(1, 100)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def reencode(source: Path, **options: int) -> tuple[Path, Encoded]:
+    target = source.parent / "made" / "out.mp4"
+    made = transcode(str(source), str(target), str(source.parent / "part" / "1.mp4"), Encoding(**options))
+    assert list((source.parent / "part").iterdir()) == []
+    return target, made
+
+
+def read(path: Path) -> np.ndarray:
+    with get_decoder("pyav")(str(path)) as video:
+        return video.read(range(video.num_frames))
+
+
+def difference(source: Path, target: Path) -> float:
+    """Mean absolute difference of all frames, the source scaled to the target's size."""
+    before, after = read(source), read(target)
+    assert len(before) == len(after)
+    height, width = after.shape[1:3]
+    scaled = [np.asarray(Image.fromarray(frame).resize((width, height), Image.BICUBIC)) for frame in before]
+    return float(np.abs(np.stack(scaled).astype(int) - after).mean())
+
+
+def times_of(path: Path) -> list[Fraction]:
+    with av.open(str(path)) as container:
+        times = [frame.pts * frame.time_base for frame in container.decode(video=0)]
+    return [time - times[0] for time in times]
+
+
+VARIETY = {
+    "plain": {},
+    "portrait": {"size": (128, 96)},
+    "VP8": {"codec": "libvpx"},
+    "MPEG-4 in AVI": {"codec": "mpeg4"},
+    "4:4:4 and odd": {"size": (97, 131), "pixels": "yuv444p"},
+    "10 bits": {"pixels": "yuv420p10le"},
+    "grey": {"pixels": "gray"},
+    "full range": {"codec": "mjpeg", "pixels": "yuvj422p"},
+    "full range H.264": {"pixels": "yuvj420p"},
+    "VP9 of full range": {
+        "codec": "libvpx-vp9",
+        "edit": lambda stream: setattr(stream.codec_context, "color_range", 2),
+    },
+    "RGB": {"codec": "libx264rgb", "pixels": "rgb24"},
+    "BT.709": {"edit": lambda stream: setattr(stream.codec_context, "colorspace", 1)},
+    "turned": {"edit": lambda stream: stream.set_display_rotation(90)},
+    "upside down": {"edit": lambda stream: stream.set_display_rotation(180)},
+    "turned the other way": {"edit": lambda stream: stream.set_display_rotation(270)},
+}
+
+
+@pytest.mark.parametrize("options", VARIETY.values(), ids=VARIETY)
+def test_frames_are_those_of_the_source(options: dict[str, object], tmp_path: Path) -> None:
+    suffix = {"libvpx": "webm", "libvpx-vp9": "webm", "mpeg4": "avi", "mjpeg": "mkv"}
+    source = write(tmp_path / f"source.{suffix.get(str(options.get('codec')), 'mp4')}", **options)  # type: ignore[arg-type]
+    target, made = reencode(source, short_side=64, crf=4)
+    before, after = read(source), read(target)
+    assert made.frames == len(before) == len(after) == 9
+    assert after.shape[1:3] == (made.height, made.width)
+    assert min(after.shape[1:3]) == 64
+    assert after.shape[1] / after.shape[2] == pytest.approx(before.shape[1] / before.shape[2], rel=0.03)
+    assert difference(source, target) < 4
+    with av.open(str(target)) as container:
+        assert container.streams.video[0].average_rate == 25
+        assert container.streams.video[0].pix_fmt in ("yuv420p", "yuvj420p")
+        assert len(container.streams) == 1
+
+
+def test_pixels_become_square(tmp_path: Path) -> None:
+    def anamorphic(stream: av.VideoStream) -> None:
+        stream.codec_context.sample_aspect_ratio = Fraction(3, 2)
+
+    source = write(tmp_path / "source.mp4", size=(96, 96), edit=anamorphic)
+    target, made = reencode(source, short_side=64)
+    assert (made.width, made.height) == (96, 64)
+    assert difference(source, target) < 4
+
+
+@pytest.mark.parametrize(("size", "wanted"), [((50, 60), (50, 60)), ((51, 61), (50, 60)), ((65, 81), (64, 80))])
+def test_small_videos_keep_their_size(size: tuple[int, int], wanted: tuple[int, int], tmp_path: Path) -> None:
+    _, made = reencode(write(tmp_path / "source.mp4", size=size, pixels="yuv444p"), short_side=64)
+    assert (made.height, made.width) == wanted
+
+
+def test_uneven_times_stay(tmp_path: Path) -> None:
+    times = [0, 4, 8, 20, 24, 60, 61, 62, 100]
+
+    def own_time(stream: av.VideoStream) -> None:
+        stream.codec_context.time_base = Fraction(1, 100)
+
+    source = write(tmp_path / "source.mkv", times=times, edit=own_time)
+    target, made = reencode(source, short_side=64)
+    assert times_of(target) == pytest.approx([Fraction(time, 100) for time in times], abs=1e-3)
+    assert made.frames == len(times)
+
+
+def test_groups_are_short_closed_and_without_b_frames(tmp_path: Path) -> None:
+    target, _ = reencode(write(tmp_path / "source.mp4", frames=20), short_side=64, gop=8)
+    with av.open(str(target)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    assert [number for number, packet in enumerate(packets) if packet.is_keyframe] == [0, 8, 16]
+    assert all(packet.pts == packet.dts for packet in packets)
+
+
+def test_the_same_bytes_each_time(tmp_path: Path) -> None:
+    source = write(tmp_path / "source.mp4")
+    first = reencode(source, short_side=64)[0].read_bytes()
+    assert reencode(source, short_side=64)[0].read_bytes() == first
+
+
+def test_damaged_packets_are_passed_over(tmp_path: Path) -> None:
+    source = write(tmp_path / "source.mp4", frames=30, edit=lambda stream: setattr(stream, "gop_size", 5))
+    with av.open(str(source)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+        holes = [(packet.pos, packet.size) for packet in packets if packet.is_keyframe][2:3]
+    raw = bytearray(source.read_bytes())
+    for place, size in holes:
+        raw[place : place + size] = b"\xff" * size
+    source.write_bytes(raw)
+    target, made = reencode(source, short_side=64)
+    assert made.damaged >= 1
+    assert len(read(target)) == len(read(source)) == made.frames
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "empty"), (b"no video" * 99, "not a readable video"), (None, "no such file")],
+)
+def test_what_is_no_video(content: bytes | None, reason: str, tmp_path: Path) -> None:
+    source = tmp_path / "source.mp4"
+    if content is not None:
+        source.write_bytes(content)
+    with pytest.raises(DecodeError, match=reason):
+        transcode(str(source), str(tmp_path / "made" / "o.mp4"), str(tmp_path / "part" / "1.mp4"), Encoding())
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and path != source] == []
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
+    """A limit on the size of files stands for the disk: writing beyond it fails as a full disk does."""
+    source = write(tmp_path / "source.mp4", frames=60)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            transcode(str(source), str(tmp_path / "out.mp4"), str(tmp_path / "part.mp4"), Encoding(short_side=64))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_a_library_without_the_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adamae.data.preparation.transcoding.CODEC", "libx26x")
+    with pytest.raises(UserError, match="has no libx26x encoder"):
+        transcode("a.mp4", str(tmp_path / "b.mp4"), str(tmp_path / "c.mp4"), Encoding())
+
+
+def test_real_videos_of_every_shape(clips: Path, tmp_path: Path) -> None:
+    for name in ("rotate_90.mov", "rotate_180.mov", "rotate_270.mov", "unordered.mov", "corrupted.mp4", "asl_eat.mkv"):
+        target = tmp_path / f"{name}.mp4"
+        made = transcode(str(clips / name), str(target), str(tmp_path / "part.mp4"), Encoding(short_side=128, crf=12))
+        with get_decoder("pyav")(str(target)) as video:
+            assert video.num_frames == made.frames
+        assert difference(clips / name, target) < 4, name
