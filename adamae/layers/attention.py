@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from adamae.layers.lean_linear import norm_linear
+
 # Below this many keys, and in half precision on a CPU, plain matrix products beat the fused kernel's backward.
 _FEW_KEYS_ON_CPU = 256
 
@@ -51,13 +53,22 @@ class Attention(nn.Module):
         self.proj = nn.Linear(inner, dim)
         self.drop_rate = drop_rate
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, N, D) to (B, N, D)."""
-        batch, tokens, _ = x.shape
+    def forward(self, x: Tensor, norm: nn.LayerNorm | None = None) -> Tensor:
+        """Attend from every token to every token.
+
+        Args:
+            x: (B, N, D).
+            norm: Applied to ``x`` first; given here, its output need not be kept for the backward pass.
+
+        Returns:
+            (B, N, D).
+        """
         bias = None
         if self.q_bias is not None and self.v_bias is not None:
             bias = torch.cat((self.q_bias, torch.zeros_like(self.v_bias), self.v_bias))
-        qkv = F.linear(x, self.qkv.weight, bias).view(batch, tokens, 3, self.num_heads, -1)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        weight = self.qkv.weight
+        qkv = F.linear(x, weight, bias) if norm is None else norm_linear(x, norm, weight, bias)
+        # Cut along the last axis: the gradients of the three are then put together in one copy.
+        query, key, value = (part.unflatten(2, (self.num_heads, -1)).transpose(1, 2) for part in qkv.chunk(3, dim=2))
         out = attend(query, key, value, self.drop_rate if self.training else 0.0)
-        return self.proj(out.transpose(1, 2).reshape(batch, tokens, -1))
+        return self.proj(out.transpose(1, 2).flatten(2))

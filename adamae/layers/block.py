@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from adamae.layers.attention import Attention
 from adamae.layers.dropping import drop_path, dropout
+from adamae.layers.lean_linear import gelu_linear, norm_linear
 from adamae.layers.recomputation import recomputed
 from adamae.randomness import SampleNoise
 
@@ -22,12 +23,12 @@ class Mlp(nn.Module):
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
         self.fc1 = nn.Linear(dim, hidden)
-        self.act = nn.GELU()
         self.fc2 = nn.Linear(hidden, dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., D) to (..., D)."""
-        return self.fc2(self.act(self.fc1(x)))
+    def forward(self, x: Tensor, norm: nn.LayerNorm | None = None) -> Tensor:
+        """(..., D) to (..., D); ``norm`` is applied first, as in :meth:`Attention.forward`."""
+        hidden = self.fc1(x) if norm is None else norm_linear(x, norm, self.fc1.weight, self.fc1.bias)
+        return gelu_linear(hidden, self.fc2.weight, self.fc2.bias)
 
 
 class Block(nn.Module):
@@ -79,8 +80,8 @@ class Block(nn.Module):
         return recomputed(self.recompute, self._forward, x, noise, draws=self.attn.drop_rate > 0)
 
     def _forward(self, x: Tensor, noise: SampleNoise) -> Tensor:
-        x = x + self._branch(self.attn(self.norm1(x)), self.gamma_1, noise, 0)
-        return x + self._branch(self.mlp(self.norm2(x)), self.gamma_2, noise, 1)
+        x = x + self._branch(self.attn(x, self.norm1), self.gamma_1, noise, 0)
+        return x + self._branch(self.mlp(x, self.norm2), self.gamma_2, noise, 1)
 
     def _branch(self, x: Tensor, gamma: Tensor | None, noise: SampleNoise, number: int) -> Tensor:
         if self.training and self.drop_rate > 0:

@@ -1,0 +1,82 @@
+"""Pairs of layers that keep less give what the plain pairs give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from adamae.layers.lean_linear import gelu_linear, norm_linear
+
+
+def lean_norm(x: Tensor, norm: nn.LayerNorm, linear: nn.Linear) -> Tensor:
+    return norm_linear(x, norm, linear.weight, linear.bias)
+
+
+def plain_norm(x: Tensor, norm: nn.LayerNorm, linear: nn.Linear) -> Tensor:
+    return linear(norm(x))
+
+
+def lean_gelu(x: Tensor, norm: nn.LayerNorm, linear: nn.Linear) -> Tensor:
+    return gelu_linear(x * norm.weight, linear.weight, linear.bias)
+
+
+def plain_gelu(x: Tensor, norm: nn.LayerNorm, linear: nn.Linear) -> Tensor:
+    return linear(F.gelu(x * norm.weight))
+
+
+PAIRS = [(lean_norm, plain_norm), (lean_gelu, plain_gelu)]
+Pair = Callable[[Tensor, nn.LayerNorm, nn.Linear], Tensor]
+
+
+def layers(dtype: torch.dtype) -> tuple[nn.LayerNorm, nn.Linear]:
+    norm, linear = nn.LayerNorm(12).to(dtype), nn.Linear(12, 20).to(dtype)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    return norm, linear
+
+
+def run(pair: Pair, x: Tensor, norm: nn.LayerNorm, linear: nn.Linear, half: bool = False) -> list[Tensor | None]:
+    """The output and every gradient."""
+    leaves = [x, *norm.parameters(), *linear.parameters()]
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        out = pair(x, norm, linear)
+    wanted = [leaf for leaf in leaves if leaf.requires_grad]
+    gradients = iter(torch.autograd.grad(out.float().square().sum(), wanted, allow_unused=True))
+    return [out, *(next(gradients) if leaf.requires_grad else None for leaf in leaves)]
+
+
+@pytest.mark.parametrize(("lean", "plain"), PAIRS)
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("frozen", [None, "norm", "linear", "input"])
+def test_the_same_results_and_gradients(lean: Pair, plain: Pair, half: bool, frozen: str | None) -> None:
+    norm, linear = layers(torch.float32 if half else torch.float64)
+    x = torch.randn(2, 3, 12, dtype=norm.weight.dtype, requires_grad=frozen != "input")
+    norm.requires_grad_(frozen != "norm")
+    linear.requires_grad_(frozen != "linear")
+    tolerance = {"rtol": 2e-2, "atol": 2e-2} if half else {}
+    for got, expected in zip(*(run(pair, x, norm, linear, half) for pair in (lean, plain)), strict=True):
+        torch.testing.assert_close(got, expected, **tolerance)
+
+
+@pytest.mark.parametrize(("lean", "plain"), PAIRS)
+def test_less_is_kept(lean: Pair, plain: Pair) -> None:
+    norm, linear = layers(torch.float32)
+    x = torch.randn(2, 300, 12, requires_grad=True)
+
+    def kept(pair: Pair) -> int:
+        sizes: dict[int, int] = {}
+
+        def pack(t: Tensor) -> Tensor:
+            sizes[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+            return t
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+            out = pair(x, norm, linear)
+        assert out.requires_grad
+        return sum(sizes.values())
+
+    assert kept(lean) < kept(plain)
