@@ -69,6 +69,7 @@ def build_model(options: PretrainOptions) -> tuple[Pretrainer, dict[str, Any]]:
     torch.manual_seed(options.run.seed)
     model = create_model(name, **arguments)
     assert isinstance(model, Pretrainer)
+    model.checkpoint_activations(options.run.checkpoint_activations)
     return model, {**size, **arguments}
 
 

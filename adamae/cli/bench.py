@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from adamae.cli.bench_eval import measure_eval
+from adamae.cli.economy import economised
 from adamae.errors import UserError
 from adamae.options.bench import bench_loader_parser, bench_step_parser
 from adamae.options.flags import did_you_mean
@@ -46,7 +47,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def _step(words: Sequence[str]) -> str:
-    options = bench_step_parser().parse(words).options
+    options = economised(bench_step_parser().parse(words).options)
     from adamae import distributed
     from adamae.benchmark.step import benchmark_step
     from adamae.cli.assembly import choose_precision

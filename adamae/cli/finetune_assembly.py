@@ -69,6 +69,7 @@ def build_network(options: FinetuneOptions, classes: tuple[str, ...]) -> Network
     torch.manual_seed(options.run.seed)
     model = create_model(name, **arguments)
     assert isinstance(model, Classifier)
+    model.checkpoint_activations(options.run.checkpoint_activations)
     told = [f"weights: random, from seed {options.run.seed}"]
     constants: dict[str, Any] = {}
     if file is not None:

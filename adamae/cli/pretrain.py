@@ -44,13 +44,14 @@ def _pretrain(parsed: Parsed[PretrainOptions], world: World, command: str) -> Ou
     from adamae.checkpoints.constants import describe_network
     from adamae.checkpoints.store import CheckpointStore
     from adamae.cli import assembly
+    from adamae.cli.economy import economised
     from adamae.training.logbook import Logbook
     from adamae.training.loop import train
     from adamae.training.objectives import count_hits, pretrain_objective
     from adamae.training.parameter_groups import parameter_groups
     from adamae.visualize.companion import PanelLog
 
-    options = parsed.options.for_processes(world.size)
+    options = economised(parsed.options.for_processes(world.size))
     output = options.run.output
     dataset = assembly.open_dataset(options.data, options.clip, options.run.seed)
     model, arguments = assembly.build_model(options)
@@ -65,6 +66,8 @@ def _pretrain(parsed: Parsed[PretrainOptions], world: World, command: str) -> Ou
     logbook = world.on_main(lambda: Logbook(output, options.log.log_dir or output / "tensorboard"))
     if world.is_main:
         visible = f"{model.sampler.num_visible(model.grid)} of {model.grid.num_tokens} tokens visible"
+        if model.decoder_budget < 1:
+            visible += f", {model.decoder_budget:.0%} of the hidden ones reconstructed at each step"
         millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
         total, passes = options.clips_per_step(world.size), options.optimizer.update_freq
         say(

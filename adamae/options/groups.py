@@ -121,6 +121,16 @@ class ModelOptions(OptionGroup):
     decoder_embed_dim: int | None = flag(None, "width of the decoder; none: as --model has it", least=1)
     decoder_depth: int = flag(4, "blocks of the decoder", least=1)
     decoder_num_heads: int | None = flag(None, "attention heads of the decoder; none: as --model has it", least=1)
+    economy: bool = flag(
+        False, "steps at half the cost: --decoder_budget 0.5 and --sampler_dim half of the encoder's, where not typed"
+    )
+    decoder_budget: float | None = flag(
+        None,
+        "share of the hidden tokens, drawn anew at each step, that the decoder reconstructs in training; none: all, "
+        "or 0.5 with --economy",
+        above=0,
+        most=1,
+    )
     drop_path: float = flag(0.0, "stochastic depth of the last block", least=0, below=1)
     init_values: float = flag(0.0, "start value of LayerScale; 0: no LayerScale", least=0)
     imagenet_default_mean_and_std: bool = flag(
@@ -142,7 +152,9 @@ class SamplerOptions(OptionGroup):
     )
     sampler_network: Literal["mha", "mlp"] = flag("mha", "transformer blocks (the paper's choice) or token-wise layers")
     sampler_depth: int = flag(1, "blocks of the sampler", least=1)
-    sampler_dim: int | None = flag(None, "width of the sampler; none: the encoder's", least=1)
+    sampler_dim: int | None = flag(
+        None, "width of the sampler; none: the encoder's, or half of it with --economy", least=1
+    )
     sampler_drop_rate: float = flag(0.1, "dropout inside the sampler", least=0, below=1)
     sampler_temperature: float = flag(1.0, "divides the logits when drawing (not in the paper)", above=0)
 
@@ -210,6 +222,12 @@ class RunOptions(OptionGroup):
         "zero1", "a name in configs/deepspeed or a JSON file", metavar="NAME", changes_result=False
     )
     compile: bool = flag(False, "compile the model with torch.compile", changes_result=False)
+    checkpoint_activations: Literal["none", "decoder", "all"] = flag(
+        "none",
+        "compute again in the backward pass instead of keeping in memory; decoder: sampler, decoder and reconstruction "
+        "loss; all: the encoder too. Results are equal to the last bit",
+        changes_result=False,
+    )
     seed: int = flag(0, "everything random follows from it", least=0)
     resume: str = flag(
         "auto",

@@ -54,7 +54,7 @@ def model_arguments(
 ) -> dict[str, Any]:
     """Arguments of the model's constructor; sizes that were left to ``--model`` are absent."""
     renamed = {"input_size": "img_size", "drop_path": "drop_path_rate", "normlize_target": "normalize_target"}
-    elsewhere = ("model", "sampling_rate", "frame_sampling", "flip", "frame_selection", "frame_oversample")
+    elsewhere = ("model", "economy", "sampling_rate", "frame_sampling", "flip", "frame_selection", "frame_oversample")
     values = {name: value for group in (clip, model, sampler, loss) for name, value in vars(group).items()}
     values["candidate_frames"] = clip.frames_read if clip.frame_selection != "none" else None
     return {
