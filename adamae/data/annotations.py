@@ -157,12 +157,11 @@ def open_shards(source: str | Path, *, classes: Sequence[str] | None = None, win
     shards, index = open_index(source)
     members = ShardMembers(OpenShards(shards), index.shard, index.offsets, index.sizes, window)
     videos = Annotations("", index.labels, index.classes, str(source), index.names, members)
-    for known in (index.classes, classes):
-        highest = int(videos.labels.argmax())
-        if known is not None and videos.labels[highest] >= len(known):
-            raise UserError(
-                f"{videos.path(highest)}: the label is {videos.labels[highest]}, expected less than {len(known)}"
-            )
+    known, highest = index.classes or classes, int(videos.labels.argmax())
+    if known is not None and videos.labels[highest] >= len(known):
+        raise UserError(
+            f"{videos.path(highest)}: the label is {videos.labels[highest]}, expected less than {len(known)}"
+        )
     if classes is None or videos.classes is None or tuple(classes) == videos.classes:
         return videos if classes is None else replace(videos, classes=tuple(classes))
     position = {name: number for number, name in enumerate(classes)}

@@ -1,0 +1,393 @@
+"""Shards of any origin become rows, or one clear line says why not."""
+
+import gzip
+import http.server
+import json
+import os
+import pickle
+import tarfile
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adamae.data.annotations import Annotations, load_annotations
+from adamae.data.dataset import pretrain_dataset
+from adamae.data.decoding import DecodeError, EncodedVideo, pyav
+from adamae.data.shards import opening
+from adamae.data.shards.archive import OpenShards
+from adamae.data.splits import load_splits
+from adamae.errors import UserError
+from tests.data.conftest import MakeVideo
+from tests.data.shards.conftest import write_shard
+
+Row = tuple[str, int, bytes]
+
+
+def rows(source: str | Path) -> list[Row]:
+    """Name, label and bytes of every video."""
+    videos = load_annotations(source)
+    return [(videos.name(row), int(videos.labels[row]), data_of(videos, row)) for row in range(len(videos))]
+
+
+def data_of(videos: Annotations, row: int) -> bytes:
+    video = videos.video(row)
+    assert isinstance(video, EncodedVideo)
+    return video.data
+
+
+@pytest.fixture
+def copied(packed: Path, tmp_path: Path) -> Path:
+    """The packed shards, to be damaged."""
+    folder = tmp_path / "copied"
+    folder.mkdir()
+    for path in packed.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+@pytest.fixture
+def no_headers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail where headers are read although an index is there."""
+
+    def refuse(path: str) -> None:
+        raise AssertionError(f"the headers of {path} were read")
+
+    monkeypatch.setattr(opening, "read_headers", refuse)
+
+
+def test_every_way_to_name_them(packed: Path, no_headers: None) -> None:
+    whole = rows(packed)
+    assert len(whole) == 12
+    assert rows(f"{packed}/{{000000..000003}}.tar") == whole
+    assert rows(f"{packed}/000000.tar::{packed}/00000{{1,2,3}}.tar") == whole
+    assert rows(f"file://{packed}/{{000000..000003}}.tar") == whole
+    assert rows(packed / "000002.tar") == whole[6:9]
+    assert rows(f"{packed}/00000{{3,1}}.tar") == whole[9:12] + whole[3:6]
+
+
+def test_an_index_that_is_missing_damaged_or_stale_is_made_again(
+    copied: Path, cache: Path, rng: np.random.Generator
+) -> None:
+    expected = rows(copied)
+    index = copied / "adamae-index.npz"
+    whole = index.read_bytes()
+    for _ in range(12):
+        broken = bytearray(whole)
+        for place in rng.integers(len(broken), size=3):
+            broken[place] = rng.integers(256)
+        index.write_bytes(bytes(broken[: rng.integers(len(broken))] if rng.integers(2) else broken))
+        assert rows(copied) == expected
+    index.unlink()
+    assert rows(copied) == expected
+    assert not index.exists()
+    (remembered,) = (cache / "indices").glob("*.npz")
+    # The second shard gets other videos: the index of before does not fit, nor does the one that is remembered.
+    index.write_bytes(whole)
+    write_shard(copied / "000001.tar", {"x": {"mp4": b"other", "cls": b"2"}})
+    changed = [*expected[:3], ("x.mp4", 2, b"other"), *expected[6:]]
+    assert rows(copied) == changed
+    before = remembered.stat().st_mtime_ns
+    assert rows(copied) == changed
+    assert remembered.stat().st_mtime_ns == before
+
+
+def test_headers_are_read_once(copied: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (copied / "adamae-index.npz").unlink()
+    expected = rows(copied)
+    with monkeypatch.context() as patched:
+        patched.setattr(opening, "read_headers", lambda path: pytest.fail(f"{path} was read again"))
+        assert rows(copied) == expected
+    # A file of the same size that is newer is another one.
+    os.utime(copied / "000000.tar", ns=(1, 1))
+    assert rows(copied) == expected
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(
+    copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = rows(copied)
+    (copied / "adamae-index.npz").unlink()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ADAMAE_CACHE", str(tmp_path / "file"))
+    assert rows(copied) == expected
+
+
+def test_shards_of_others(tmp_path: Path) -> None:
+    """Folders in keys, several suffixes, labels in every place where they may be."""
+    write_shard(
+        tmp_path / "s" / "a-0.tar",
+        {
+            "d/0": {"mp4": b"0", "cls": b"7\n"},
+            "d.e/1": {"webm": b"1", "json": b'{"label": 3, "caption": "x"}'},
+            "2": {"video.AVI": b"2", "json": b"[5]"},
+            "3": {"mkv": b"3", "txt": b"4", "npy": b"not looked at"},
+            "4": {"mov": b"4", "jpg": b"no video"},
+            "5": {"jpg": b"no video", "cls": b"1"},
+        },
+    )
+    write_shard(tmp_path / "s" / "a-1.tar", {"0": {"mp4": b"6", "cls": b"0", "json": b'{"label": 3}', "txt": b"9"}})
+    assert rows(tmp_path / "s" / "a-{0..1}.tar") == rows(tmp_path / "s") == [
+        ("d/0.mp4", 7, b"0"),
+        ("d.e/1.webm", 3, b"1"),
+        ("2.video.AVI", -1, b"2"),
+        ("3.mkv", 4, b"3"),
+        ("4.mov", -1, b"4"),
+        ("0.mp4", 0, b"6"),
+    ]  # fmt: skip
+
+
+def test_names_as_labels_and_captions(tmp_path: Path) -> None:
+    names = ["riding a bike", "archery", "archery", "riding a bike", "archery"]
+    write_shard(tmp_path / "t.tar", {str(i): {"mp4": b"v", "txt": name.encode()} for i, name in enumerate(names)})
+    videos = load_annotations(tmp_path / "t.tar")
+    assert videos.classes == ("archery", "riding a bike")
+    assert videos.labels.tolist() == [1, 0, 0, 1, 0]
+    known = ["other", "riding a bike", "archery"]
+    assert load_annotations(tmp_path / "t.tar", classes=known).labels.tolist() == [1, 2, 2, 1, 2]
+    with pytest.raises(UserError, match=r"t\.tar/0\.mp4: the class 'riding a bike' is not among the 1 known ones"):
+        load_annotations(tmp_path / "t.tar", classes=["archery"])
+    write_shard(tmp_path / "c.tar", {str(i): {"mp4": b"v", "txt": f"a man does {i}".encode()} for i in range(5)})
+    assert load_annotations(tmp_path / "c.tar").labels.tolist() == [-1] * 5
+    write_shard(tmp_path / "j.tar", {"a": {"mp4": b"v", "json": b'{"class": "archery"}'}, "b": {"mp4": b"v"}})
+    videos = load_annotations(tmp_path / "j.tar")
+    assert videos.labels.tolist() == [0, -1]
+    assert load_annotations(tmp_path / "j.tar", classes=["x", "archery"]).labels.tolist() == [1, -1]
+
+
+def test_class_names_beside_the_shards(copied: Path) -> None:
+    (copied / "classes.txt").write_text("x\ny\nz\nmore\n")
+    assert load_annotations(copied).classes == ("x", "y", "z", "more")
+    (copied / "classes.txt").write_text("x\ny\n")
+    with pytest.raises(UserError, match=r"000\d\.tar/c/.*: the label is 2, expected less than 2"):
+        load_annotations(copied)
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ("{d}/{{000000..000005}}.tar", "000004.tar: no such shard; 2 of the 6 that .* names are missing"),
+        ("{d}/000009.tar", r"000009\.tar: no such shard$"),
+        ("{d}/{{000000..000003.tar", "Unbalanced braces"),
+        ("{d}/000000.tar::{d}/000000.tar", "names .*000000.tar twice"),
+        ("{d}/{{000000..000003}}.mp4", r"000000\.mp4: expected a name that ends in \.tar"),
+        ("{d}/{{0..3}}.tar.gz", r"0\.tar\.gz: a compressed tar cannot be read at any place"),
+        ("{d}/{{000000..000003}}", r"000000: expected a name that ends in \.tar"),
+        ("pipe:false {d}/0.tar", r"/0\.tar: cannot be fetched"),
+        ("s3://bucket/{{0..1}}.tar", r"s3://bucket/0\.tar: cannot be fetched"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:shards are fetched")
+def test_sources_that_are_wrong(packed: Path, named: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as raised:
+        load_annotations(named.format(d=packed))
+    assert "\n" not in str(raised.value)
+
+
+def test_tars_that_are_wrong(copied: Path, tmp_path: Path) -> None:
+    shard = copied / "000002.tar"
+    whole = shard.read_bytes()
+    with tarfile.open(shard) as tar:
+        second = tar.getmembers()[3]
+    (copied / "adamae-index.npz").unlink()
+    for content, message in (
+        (whole[: second.offset_data + 700], "is damaged or no tar file .*unexpected end of data"),
+        (whole[: second.offset], rf"damaged at byte {second.offset}: it ends there without a tar's end mark"),
+        (
+            whole[: second.offset] + b"x" * 512 + whole[second.offset + 512 :],
+            f"damaged at byte {second.offset}: no header",
+        ),
+        (b"", "is damaged or no tar file"),
+        (b"plain text " * 999, "is damaged or no tar file"),
+        (gzip.compress(whole), "is damaged or no tar file"),
+    ):
+        shard.write_bytes(content)
+        with pytest.raises(UserError, match=rf"000002\.tar: {message}") as raised:
+            load_annotations(copied)
+        assert "\n" not in str(raised.value)
+    write_shard(tmp_path / "n.tar", {"0": {"jpg": b"x"}})
+    with pytest.raises(UserError, match=r"n\.tar: no video in 1 shards"):
+        load_annotations(tmp_path / "n.tar")
+    write_shard(tmp_path / "m.tar", {"0": {"mp4": b"x", "cls": b"3"}, "1": {"mp4": b"x", "cls": b"archery"}})
+    with pytest.raises(UserError, match=r"m\.tar/1\.mp4: the label is 'archery', expected a number as elsewhere"):
+        load_annotations(tmp_path / "m.tar")
+
+
+def test_random_damage_gives_rows_or_one_clear_line(copied: Path, rng: np.random.Generator) -> None:
+    shard = copied / "000000.tar"
+    whole = shard.read_bytes()
+    (copied / "adamae-index.npz").unlink()
+    for _ in range(40):
+        broken = bytearray(whole)
+        for place in rng.integers(len(broken), size=rng.integers(1, 40)):
+            broken[place] = rng.integers(256)
+        shard.write_bytes(bytes(broken[: rng.integers(len(broken)) if rng.integers(2) else None]))
+        try:
+            videos = load_annotations(shard)
+            for row in range(len(videos)):
+                with pyav.open_video(videos.video(row)) as reader:
+                    reader.read([0])
+        except UserError as error:
+            assert "\n" not in str(error)
+
+
+def test_what_breaks_after_opening_is_a_bad_video(copied: Path, packed: Path) -> None:
+    videos = load_annotations(copied)
+    shard = copied / "000001.tar"
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DecodeError, match=r"000001\.tar/.*: its shard ends before it does"):
+        videos.video(5)
+    videos = load_annotations(packed).select(range(3, 6))
+    moved = Annotations(**{**vars(videos), "members": videos.members.take(np.arange(3))})  # type: ignore[union-attr]
+    moved.members.offsets[:] += 512  # type: ignore[union-attr]
+    with pytest.raises(DecodeError, match="has something else at this place: it does not fit its index"):
+        moved.video(0)
+    shard.unlink()
+    gone = load_annotations(packed)
+    gone = Annotations(**{**vars(gone), "members": gone.members.take(np.arange(12))})  # type: ignore[union-attr]
+    object.__setattr__(gone.members, "archive", OpenShards([str(copied / f"{n:06d}.tar") for n in range(4)]))
+    data = pretrain_dataset(gone, num_frames=2, sampling_rate=1, size=32)
+    sample = data[0, 4]
+    assert sample["index"].item() not in (3, 4, 5)
+    assert sample["bad"][0]["reason"] == "its shard cannot be read (No such file or directory)"
+
+
+def test_a_member_that_is_no_video_is_replaced(tmp_path: Path, make_video: MakeVideo) -> None:
+    good = make_video("a.mp4", 6).read_bytes()
+    members = {str(number): {"mp4": b"no video" if number == 2 else good} for number in range(6)}
+    data = pretrain_dataset(
+        load_annotations(write_shard(tmp_path / "x.tar", members)), num_frames=2, sampling_rate=1, size=32
+    )
+    sample = data[0, 2]
+    assert sample["bad"][0]["path"] == f"{tmp_path}/x.tar/2.mp4"
+    assert sample["index"].item() != 2
+
+
+def test_few_files_are_open_and_none_travels(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adamae.data.shards.archive._MOST_OPEN", 2)
+    videos = load_annotations(packed)
+    expected = rows(packed)
+    for row in (0, 4, 8, 11, 1, 3, 10, 0):
+        assert data_of(videos, row) == expected[row][2]
+    assert videos.members is not None
+    held = videos.members.archive._open
+    assert len(held) == 2
+    there = pickle.loads(pickle.dumps(videos))
+    assert not there.members.archive._open
+    assert [data_of(there, row) for row in range(12)] == [row[2] for row in expected]
+    descriptors = list(held.values())
+    del videos, held
+    for descriptor in descriptors:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(descriptor)
+
+
+def test_splits_of_shards_are_those_of_the_videos(source: Annotations, packed: Path) -> None:
+    """A video goes to the same split whether it lies in a folder or in a shard."""
+    files, shards = load_splits(source.source), load_splits(packed)
+    assert shards.classes == files.classes
+    for split in ("train", "val", "test"):
+        one, other = getattr(files, split), getattr(shards, split)
+        named = {one.name(row): int(one.labels[row]) for row in range(len(one))}
+        assert named == {other.name(row): int(other.labels[row]) for row in range(len(other))}
+
+
+@pytest.fixture
+def address(packed: Path) -> Iterator[str]:
+    """The packed shards on a server."""
+
+    class Silent(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args: object) -> None:
+            pass
+
+    handler = partial(Silent, directory=str(packed))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_shards_on_a_server_are_fetched_when_they_are_needed(
+    address: str, packed: Path, cache: Path, no_headers: None
+) -> None:
+    videos = load_annotations(f"{address}/{{000000..000003}}.tar")
+    assert videos.classes == ("a", "b", "c")
+
+    def fetched() -> list[str]:
+        return sorted(path.name[17:] for path in (cache / "shards").iterdir() if path.suffix == ".tar")
+
+    assert fetched() == []
+    expected = rows(packed)
+    assert data_of(videos, 7) == expected[7][2]
+    assert fetched() == ["000002.tar"]
+    assert videos.path(7) == f"{address}/000002.tar/{expected[7][0]}"
+    assert [data_of(videos, row) for row in range(12)] == [row[2] for row in expected]
+    assert not [path for path in (cache / "shards").iterdir() if path.suffix == ".part"]
+
+
+@pytest.mark.filterwarnings("ignore:shards are fetched")
+def test_shards_that_a_command_fetches(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an index: fetched once, and searched once."""
+    log = tmp_path / "log"
+    for number in range(2):
+        (tmp_path / f"{number}.tar").write_bytes((packed / f"00000{number}.tar").read_bytes())
+    source = f"pipe:echo {{0..1}} >> {log}; cat {tmp_path}/{{0..1}}.tar"
+    # Two ranges multiply, as in a shell: the command names its shard once.
+    source = f"pipe:sh -c 'echo x >> {log}; cat $0' {tmp_path}/{{0..1}}.tar"
+    assert rows(source) == rows(packed)[:6]
+    assert load_annotations(source).path(0).startswith(f"{tmp_path}/0.tar/")
+    (tmp_path / "0.tar").unlink()
+    assert rows(source) == rows(packed)[:6]
+    # Two shards, and the index and the class names beside them that are not there, each time.
+    assert log.read_text().count("x") < 12
+
+
+def test_a_shard_that_cannot_be_fetched_later_is_tried_once(
+    address: str, packed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    videos = load_annotations(f"{address}/{{000000..000003}}.tar")
+    tries: list[str] = []
+
+    def fail(shard: str) -> Path:
+        tries.append(shard)
+        raise UserError(f"{shard}: cannot be fetched (the network is down)")
+
+    monkeypatch.setattr("adamae.data.shards.archive.fetch", fail)
+    for row in (0, 1, 2):
+        with pytest.raises(DecodeError, match="the network is down"):
+            videos.video(row)
+    assert len(tries) == 1
+
+
+@pytest.mark.filterwarnings("ignore:shards are fetched")
+def test_without_the_library_one_line_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adamae.data.shards.fetching.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"x/0\.tar: needs the package 'webdataset' to be fetched"):
+        load_annotations("https://x/0.tar")
+
+
+def test_a_folder_with_an_archive_beside_its_videos_is_no_shards(tmp_path: Path, make_video: MakeVideo) -> None:
+    make_video("set/a/0.mp4", 3)
+    make_video("set/b/1.mp4", 3)
+    write_shard(tmp_path / "set" / "download.tar", {"0": {"mp4": b"x"}})
+    assert load_annotations(tmp_path / "set").classes == ("a", "b")
+
+
+def test_json_that_is_none_is_no_label(tmp_path: Path) -> None:
+    contents = [
+        b"{",
+        b"null",
+        b"[]",
+        b'{"label": null}',
+        b'{"label": true}',
+        b'{"label": [1]}',
+        json.dumps("x").encode(),
+    ]
+    samples = {str(number): {"mp4": b"v", "json": content} for number, content in enumerate(contents)}
+    videos = load_annotations(write_shard(tmp_path / "x.tar", samples))
+    assert videos.labels.tolist() == [-1] * 6 + [0]
+    assert videos.classes == ("x",)
