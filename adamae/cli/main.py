@@ -15,6 +15,7 @@ COMMANDS = {
     "pretrain": ("adamae.cli.pretrain", "pre-train on a list or a folder of videos"),
     "finetune": ("adamae.cli.finetune", "train a classifier from a checkpoint, and score it"),
     "prepare": ("adamae.cli.prepare", "turn a downloaded data set into lists and videos that training reads fast"),
+    "scan": ("adamae.cli.scan", "find the videos of a list that cannot be decoded, and count frames for training"),
     "pack": (
         "adamae.cli.pack",
         "pack a list of videos into WebDataset shards, for file systems that dislike small files",

@@ -1,0 +1,45 @@
+"""``adamae scan``: which videos of a list can be decoded, and how many frames they have."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from adamae.options.scan import ScanOptions, scan_parser
+
+
+def run(words: Sequence[str]) -> int:
+    """Run the command.
+
+    Raises:
+        UserError: If there is no such list, or the results cannot be written.
+    """
+    options = scan_parser().parse(words).options
+    from adamae.cli.long_work import progress_of, stopped_by_sigterm
+
+    try:
+        with stopped_by_sigterm(), progress_of("scanning") as progress:
+            print(_scan(options, progress))
+    except KeyboardInterrupt:
+        print("adamae scan: stopped; what is done is kept, the same command goes on", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _scan(options: ScanOptions, progress: Callable[[int, int], None]) -> str:
+    from adamae.data.scanning.scan import scan
+
+    work = options.work
+    report = scan(
+        options.videos.data_path,
+        data_root=options.videos.data_root,
+        out=work.out,
+        full=work.full,
+        decoder=work.decoder,
+        workers=(os.cpu_count() or 1) if work.workers is None else work.workers,
+        video_timeout=work.video_timeout,
+        progress=progress,
+    )
+    return json.dumps(report.as_dict(), indent=2, ensure_ascii=False) if work.json else report.render()

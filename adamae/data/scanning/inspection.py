@@ -1,0 +1,54 @@
+"""One video: can it be decoded, and how many frames has it?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from adamae.data.annotations import Annotations
+from adamae.data.augmentation import Box
+from adamae.data.decoding import DecodeError, get_decoder
+from adamae.randomness import sample_generator
+
+# Frames at a time, for back ends that hold whole ones.
+_AT_ONCE = 64
+# Of each frame only a corner is kept.
+_CORNER = 8
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Decodes the video of a row.
+
+    Attributes:
+        annotations: The list.
+        decoder: A name from ``decoding.DECODERS``.
+        full: Decode every frame, instead of the first, the last and one in between that follows from the row.
+    """
+
+    annotations: Annotations
+    decoder: str
+    full: bool
+
+    def __call__(self, row: int) -> int | str:
+        """How many frames the video has, or why it cannot be used."""
+        try:
+            with get_decoder(self.decoder)(self.annotations.video(row)) as reader:
+                total = reader.num_frames
+                for frames in self._frames(row, total):
+                    reader.read_boxes([frames], _corner)
+        except DecodeError as error:
+            return error.reason
+        return total
+
+    def _frames(self, row: int, total: int) -> list[np.ndarray]:
+        """Frame numbers, in portions."""
+        if self.full:
+            return np.split(np.arange(total), range(_AT_ONCE, total, _AT_ONCE))
+        between = int(sample_generator(0, 0, row).integers(total))
+        return [np.unique([0, between, total - 1])]
+
+
+def _corner(height: int, width: int) -> list[Box]:
+    return [Box(0, 0, min(height, _CORNER), min(width, _CORNER))]

@@ -1,0 +1,75 @@
+"""The list of the good videos and that of the bad ones, from the list that was scanned."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from adamae.data.annotations import UNLABELLED, Annotations
+from adamae.data.list_rows import read_rows
+from adamae.data.scanning.report import BadVideo
+
+
+def good_list(annotations: Annotations, bad: Collection[int], folder: Path, root_given: bool) -> bytes | None:
+    """The good rows, in the format of the list; None for shards, which no list can name.
+
+    Lines stay as they are, with their header, where their paths lead to the same files from the new place; elsewhere
+    and for folders, lines are absolute or relative path and label, in quotes, with a comma between.
+
+    Args:
+        annotations: What was scanned.
+        bad: Rows that are left out.
+        folder: Where the list will lie.
+        root_given: Relative paths start at a folder that is named with every use of the list.
+    """
+    if annotations.members is not None:
+        return None
+    place = Path(annotations.source)
+    good = [row for row in range(len(annotations)) if row not in bad]
+    if place.is_dir():
+        moved = not folder.samefile(place)
+        return _encoded(_fields(annotations, row, _class_name(annotations, row), moved) for row in good)
+    rows = list(read_rows(place))
+    if root_given or folder.resolve() == place.parent.resolve():
+        lines = place.read_bytes().decode("utf-8-sig", "surrogateescape").splitlines()
+        header = [line for line in lines[: rows[0][0] - 1] if line.strip()]
+        text = "".join(f"{line}\n" for line in [*header, *(lines[rows[row][0] - 1] for row in good)])
+        return text.encode(errors="surrogateescape")
+    return _encoded(_fields(annotations, row, rows[row][2], True) for row in good)
+
+
+def bad_list(annotations: Annotations, bad: Sequence[BadVideo]) -> bytes:
+    """Path, label where there are labels, and reason, parted by commas under a header: a list as others, too."""
+    labelled = bool((annotations.labels != UNLABELLED).any())
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["path", *(["label"] if labelled else []), "reason"])
+    for video in bad:
+        label = [_class_name(annotations, video.row)] if labelled else []
+        writer.writerow([_absolute(annotations.path(video.row)), *label, video.reason])
+    return out.getvalue().encode(errors="surrogateescape")
+
+
+def _fields(annotations: Annotations, row: int, label: str | None, absolute: bool) -> list[str]:
+    path = _absolute(annotations.path(row)) if absolute else annotations.names[row]
+    return [path] if label is None else [path, label]
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(path)  # noqa: PTH100 (speed)
+
+
+def _class_name(annotations: Annotations, row: int) -> str | None:
+    label = int(annotations.labels[row])
+    if annotations.classes is not None and label != UNLABELLED:
+        return annotations.classes[label]
+    return None if label == UNLABELLED else str(label)
+
+
+def _encoded(rows: object) -> bytes:
+    out = io.StringIO()
+    csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(rows)  # type: ignore[arg-type]
+    return out.getvalue().encode(errors="surrogateescape")

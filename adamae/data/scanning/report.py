@@ -1,0 +1,86 @@
+"""What a scan found, for a person and for a program."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_NUMBERS = re.compile(r"\d[\d.]*")
+_MOST_REASONS = 12
+
+
+@dataclass(frozen=True)
+class BadVideo:
+    """A video that cannot be used.
+
+    Attributes:
+        row: Its row in the list, from 0.
+        path: The file.
+        reason: Why, in one line.
+    """
+
+    row: int
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ScanReport:
+    """What :func:`~adamae.data.scanning.scan.scan` found.
+
+    Attributes:
+        videos: In the list.
+        frames: Of all good ones together.
+        bad: Those that cannot be used, in the order of the list.
+        decoded: Videos that were decoded by this call; of the others it was known.
+        seconds: That this call took.
+        written: Files, in the order of writing.
+    """
+
+    videos: int
+    frames: int
+    bad: tuple[BadVideo, ...]
+    decoded: int
+    seconds: float
+    written: tuple[Path, ...]
+
+    @property
+    def reasons(self) -> list[tuple[str, int, str]]:
+        """Each reason without its numbers, how often it occurs, and an example; the commonest first."""
+        counted = Counter(_kind(video.reason) for video in self.bad)
+        first: dict[str, str] = {}
+        for video in self.bad:
+            first.setdefault(_kind(video.reason), video.path)
+        return [(reason, count, first[reason]) for reason, count in counted.most_common()]
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, as JSON can hold it."""
+        return {
+            "videos": self.videos,
+            "good": self.videos - len(self.bad),
+            "frames": self.frames,
+            "decoded": self.decoded,
+            "seconds": self.seconds,
+            "bad": [vars(video) for video in self.bad],
+            "written": [str(path) for path in self.written],
+        }
+
+    def render(self) -> str:
+        """A few lines for the terminal."""
+        good = self.videos - len(self.bad)
+        known = "" if self.decoded == self.videos else f"; {self.videos - self.decoded} were known from before"
+        lines = [
+            f"{self.videos} videos: {good} good with {self.frames} frames, {len(self.bad)} bad",
+            f"{self.decoded} decoded in {self.seconds:.1f} s, {self.decoded / self.seconds:.1f} a second{known}",
+            *(f"  {count:6d}  {reason}, for example {path}" for reason, count, path in self.reasons[:_MOST_REASONS]),
+        ]
+        if len(self.reasons) > _MOST_REASONS:
+            lines.append(f"          and {len(self.reasons) - _MOST_REASONS} more reasons, see the list of bad videos")
+        return "\n".join([*lines, *(f"wrote {path}" for path in self.written)])
+
+
+def _kind(reason: str) -> str:
+    return _NUMBERS.sub("N", reason)

@@ -1,0 +1,137 @@
+"""Decodes every video of a list and writes which are good, which are bad and why, and how many frames they have."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from adamae.data.annotations import Annotations, load_annotations
+from adamae.data.decoding import get_decoder
+from adamae.data.frame_counts import COUNTS, GOOD, FrameCounts, counts_of_list, file_key, stem_of, video_key
+from adamae.data.preparation.workers import Failure, run_jobs
+from adamae.data.scanning.inspection import Inspection
+from adamae.data.scanning.journal import Finding, ScanJournal
+from adamae.data.scanning.lists import bad_list, good_list
+from adamae.data.scanning.report import BadVideo, ScanReport
+from adamae.data.whole_files import write_whole
+from adamae.errors import UserError
+
+_BAD = ".bad.csv"
+_JOURNAL = ".scan.jsonl"
+
+
+def scan(
+    source: str | Path,
+    *,
+    data_root: str | Path | None = None,
+    out: str | Path | None = None,
+    full: bool = False,
+    decoder: str = "pyav",
+    workers: int = 0,
+    video_timeout: float = 60.0,
+    progress: Callable[[int, int], None] | None = None,
+) -> ScanReport:
+    """Scan a list, a folder of videos or shards.
+
+    A call that was stopped in whatever way goes on where it was. What is known from an earlier scan and has not changed
+    since is not decoded again, but for the bad videos.
+
+    Args:
+        source: As :func:`~adamae.data.annotations.load_annotations` takes it.
+        data_root: What a list's relative paths are relative to, instead of the list's own folder.
+        out: Folder of the results; None: beside the list, or in the folder.
+        full: Decode every frame; else the first, the last and one between.
+        decoder: A name from ``decoding.DECODERS``.
+        workers: Processes; 0 works in this one, where a video that hangs or crashes ends the scan.
+        video_timeout: Seconds that one video may take; 0 for any.
+        progress: Called with how many videos are done, and how many there are.
+
+    Raises:
+        UserError: There is no such list, or results cannot be written.
+    """
+    began = time.perf_counter()
+    get_decoder(decoder)  # says what is missing before anything is done
+    annotations = load_annotations(source, data_root=data_root)
+    stem = stem_of(annotations.source)
+    folder = stem.parent if out is None else Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        earlier = counts_of_list(annotations.source, decoder, folder)
+        if earlier is not None and full and not earlier.full:
+            earlier = None
+        keys = list(_keys(annotations))
+        settings: dict[str, str | bool] = {"decoder": decoder, "full": full}
+        with ScanJournal(folder / f"{stem.name}{_JOURNAL}", settings) as journal:
+            findings = {
+                row: found for row, key in enumerate(keys) if (found := _recall(key, journal, earlier)) is not None
+            }
+            known = len(findings)
+            jobs = (row for row in range(len(keys)) if row not in findings)
+            results = run_jobs(
+                Inspection(annotations, decoder, full), jobs, workers=workers, time_limit=video_timeout or None
+            )
+            for done, (row, result) in enumerate(results, known + 1):
+                findings[row] = _finding(result)
+                journal.add(keys[row], findings[row])
+                if progress is not None:
+                    progress(done, len(keys))
+            good = {keys[row]: found for row, found in findings.items() if isinstance(found, int)}
+            whole = full or (earlier is not None and earlier.full and all(earlier.find(key) for key in good))
+            bad = tuple(
+                BadVideo(row, annotations.path(row), found)
+                for row, found in sorted(findings.items())
+                if isinstance(found, str)
+            )
+            counts = FrameCounts.of(good.items(), decoder, whole)
+            written = _write(folder, stem.name, annotations, bad, counts, root_given=data_root is not None)
+            journal.remove()
+    except OSError as error:
+        raise UserError(f"{error.filename or folder}: cannot be written ({error.strerror})") from error
+    frames = sum(found for found in findings.values() if isinstance(found, int))
+    return ScanReport(len(keys), frames, bad, len(keys) - known, time.perf_counter() - began, written)
+
+
+def _keys(annotations: Annotations) -> Iterator[int]:
+    """The key of each row's video; see :func:`~adamae.data.frame_counts.video_key`."""
+    for row in range(len(annotations)):
+        path = annotations.path(row)
+        if annotations.members is None:
+            yield video_key(path)
+        else:
+            yield file_key(path, int(annotations.members.sizes[row]), 0)
+
+
+def _recall(key: int, journal: ScanJournal, earlier: FrameCounts | None) -> Finding | None:
+    found = journal.found.get(key)
+    return earlier.find(key) if found is None and earlier is not None else found
+
+
+def _finding(result: int | str | Failure) -> Finding:
+    if not isinstance(result, Failure):
+        return result
+    if result.error is not None:
+        raise result.error
+    return result.reason
+
+
+def _write(
+    folder: Path,
+    name: str,
+    annotations: Annotations,
+    bad: tuple[BadVideo, ...],
+    counts: FrameCounts,
+    *,
+    root_given: bool,
+) -> tuple[Path, ...]:
+    contents = {
+        f"{GOOD}.csv": good_list(annotations, {video.row for video in bad}, folder, root_given),
+        _BAD: bad_list(annotations, bad),
+        COUNTS: counts.packed(),
+    }
+    written = []
+    for kind, content in contents.items():
+        if content is not None:
+            write_whole(folder / f"{name}{kind}", content)
+            written.append(folder / f"{name}{kind}")
+    return tuple(written)

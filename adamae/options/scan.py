@@ -1,0 +1,58 @@
+"""The options of ``adamae scan``."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass
+from typing import Literal
+
+from adamae.options.flags import OptionGroup, flag
+from adamae.options.parser import OptionParser
+
+
+@dataclass(frozen=True)
+class ScannedListOptions(OptionGroup):
+    """The videos."""
+
+    data_path: str = flag(MISSING, "list, folder of videos, or shards", positional=True, metavar="LIST")
+    data_root: str | None = flag(
+        None, "folder that relative paths of the list start from; none: the list's own", metavar="DIR"
+    )
+
+
+@dataclass(frozen=True)
+class ScanWorkOptions(OptionGroup):
+    """How they are looked at, and where the results go."""
+
+    out: str | None = flag(
+        None,
+        "folder of the results; none: beside the list, where training looks for them",
+        aliases=("-o",),
+        metavar="DIR",
+    )
+    full: bool = flag(False, "decode every frame; else the first, the last and one between")
+    decoder: Literal["pyav", "decord", "torchcodec"] = flag("pyav", "library that decodes")
+    workers: int | None = flag(None, "processes that decode; none: one for each core", least=0)
+    video_timeout: float = flag(60.0, "seconds after which a video counts as bad; 0: no limit", least=0)
+    json: bool = flag(False, "print the report as JSON")
+
+
+@dataclass(frozen=True)
+class ScanOptions:
+    """Everything that decides a scan."""
+
+    videos: ScannedListOptions
+    work: ScanWorkOptions
+
+
+def scan_parser() -> OptionParser[ScanOptions]:
+    """The command line of ``adamae scan``."""
+    return OptionParser(
+        ScanOptions,
+        prog="adamae scan",
+        description="Decode every video of a list; write the good list, the bad one with reasons, and frame counts.",
+        examples=(
+            "adamae scan k400/train.csv",
+            "adamae scan ssv2/train.csv --data_root /data/ssv2 --workers 32 --full",
+            "adamae scan videos/ -o scanned --video_timeout 20",
+        ),
+    )

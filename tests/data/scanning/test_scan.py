@@ -1,0 +1,268 @@
+"""Scanning lists: what is good, what is bad and why, stopped and gone on with, and what training takes from it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from adamae.data.annotations import load_annotations
+from adamae.data.frame_counts import FrameCounts, counts_of_list, video_key
+from adamae.data.preparation.workers import Failure, run_jobs
+from adamae.data.scanning.journal import ScanJournal
+from adamae.data.scanning.scan import scan
+from adamae.errors import UserError
+from adamae.randomness import sample_generator
+from tests.data.conftest import encode
+from tests.launching import ROOT
+
+FRAMES = {"a/0.mp4": 9, "a/two words.mp4": 12, "b/2.mp4": 3}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three whole videos of two classes, one cut off, one that is none."""
+    folder = tmp_path_factory.mktemp("made")
+    for name, frames in FRAMES.items():
+        encode(folder / name, frames)
+    whole = encode(folder / "b" / "cut.mkv", 40).read_bytes()
+    (folder / "b" / "cut.mkv").write_bytes(whole[: len(whole) // 2])
+    (folder / "b" / "none.mp4").write_bytes(b"no video" * 99)
+    return folder
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    """A copy with a list that also names what is not there."""
+    shutil.copytree(made, tmp_path / "set")
+    lines = ["label,video", *(f"{name[0]},{name}" for name in FRAMES), "b,b/gone.mp4", "", "b,b/none.mp4", "a,a/0.mp4"]
+    (tmp_path / "set" / "list.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path / "set"
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name != "list.csv"}
+
+
+def test_a_list_is_parted_and_keeps_its_format(folder: Path) -> None:
+    report = scan(folder / "list.csv")
+    assert [(video.row, Path(video.path).name) for video in report.bad] == [(3, "gone.mp4"), (4, "none.mp4")]
+    assert (report.videos, report.decoded, report.frames) == (6, 6, 9 + 12 + 3 + 9)
+    assert (folder / "list.good.csv").read_text().splitlines() == [
+        "label,video",
+        "a,a/0.mp4",
+        "a,a/two words.mp4",
+        "b,b/2.mp4",
+        "a,a/0.mp4",
+    ]
+    bad = (folder / "list.bad.csv").read_text().splitlines()
+    assert bad[:2] == ["path,label,reason", f"{folder}/b/gone.mp4,b,no such file"]
+    assert bad[2].startswith(f"{folder}/b/none.mp4,b,not a readable video")
+    assert set(results(folder)) == {"list.good.csv", "list.bad.csv", "list.frames.npz"}
+    good = load_annotations(folder / "list.good.csv")
+    counts = counts_of_list(good.source, "pyav")
+    assert counts is not None
+    assert [counts.of_video(good.path(row)) for row in range(4)] == [9, 12, 3, 9]
+    assert counts_of_list(good.source, "decord") is None
+    # The list of bad videos can itself be read.
+    assert load_annotations(folder / "list.bad.csv").path(1) == f"{folder}/b/none.mp4"
+
+
+def test_the_report_names_reasons_and_examples(folder: Path) -> None:
+    told = scan(folder / "list.csv").render()
+    assert told.startswith("6 videos: 4 good with 33 frames, 2 bad\n6 decoded in ")
+    assert f"       1  no such file, for example {folder}/b/gone.mp4" in told
+    assert f"wrote {folder}/list.good.csv" in told
+
+
+def test_a_second_scan_decodes_only_what_is_bad_or_new(folder: Path) -> None:
+    scan(folder / "list.csv")
+    before = results(folder)
+    assert scan(folder / "list.csv").decoded == 2
+    assert results(folder) == before
+    encode(folder / "b" / "gone.mp4", 5)
+    encode(folder / "a" / "0.mp4", 7)
+    report = scan(folder / "list.csv")
+    assert (report.decoded, report.frames, len(report.bad)) == (4, 7 + 12 + 3 + 5 + 7, 1)
+    # A scan of every frame does not take over what one of three frames found.
+    assert scan(folder / "list.csv", full=True).decoded == 6
+    assert scan(folder / "list.csv").decoded == 1
+
+
+def test_the_good_list_knows_its_list_s_counts(folder: Path) -> None:
+    scan(folder / "list.csv")
+    bad = (folder / "list.bad.csv").read_bytes()
+    report = scan(folder / "list.good.csv")
+    assert (report.videos, report.decoded, report.bad) == (4, 0, ())
+    assert (folder / "list.bad.csv").read_bytes() == bad
+
+
+class StoppedError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("after", [1, 3, 5])
+def test_stopped_anywhere_it_goes_on_to_the_same_output(folder: Path, tmp_path: Path, after: int) -> None:
+    scan(folder / "list.csv", out=tmp_path / "whole")
+
+    def stop(done: int, total: int) -> None:
+        if done == after:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        scan(folder / "list.csv", out=tmp_path / "stopped", progress=stop)
+    (journal,) = (tmp_path / "stopped").iterdir()
+    with journal.open("a") as file:
+        file.write("[17, 2")  # cut off by the kill
+    report = scan(folder / "list.csv", out=tmp_path / "stopped")
+    # The list names one video twice.
+    assert 6 - after - 1 <= report.decoded <= 6 - after
+    assert results(tmp_path / "stopped") == results(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_killed_anywhere_it_goes_on_to_the_same_output(folder: Path, tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "adamae", "scan", str(folder / "list.csv"), "--workers", "1", "-o"]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    scan(folder / "list.csv", out=tmp_path / "whole")
+    killed = tmp_path / "killed"
+    for _ in range(2):
+        process = subprocess.Popen([*line, str(killed)], env=env, stdout=subprocess.DEVNULL)
+        journal = killed / "list.scan.jsonl"
+        seen = journal.stat().st_size if journal.exists() else 0
+        while process.poll() is None and (not journal.exists() or journal.stat().st_size < seen + 9):
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert subprocess.run([*line, str(killed)], env=env, stdout=subprocess.DEVNULL).returncode == 0
+    assert results(killed) == results(tmp_path / "whole")
+
+
+def test_other_settings_begin_a_new_journal(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"decoder": "pyav", "full": False}
+    with ScanJournal(tmp_path / "journal", settings) as journal:
+        journal.add(2**64 - 1, 5)
+        journal.add(3, "is empty")
+    with ScanJournal(tmp_path / "journal", settings) as journal:
+        assert journal.found == {2**64 - 1: 5, 3: "is empty"}
+    with ScanJournal(tmp_path / "journal", settings | {"full": True}) as journal:
+        assert journal.found == {}
+
+
+def test_results_elsewhere_have_paths_that_lead_there(folder: Path, tmp_path: Path) -> None:
+    scan(folder / "list.csv", out=tmp_path / "out")
+    good = load_annotations(tmp_path / "out" / "list.good.csv")
+    assert [Path(good.path(row)) for row in range(4)] == [folder / name for name in (*FRAMES, "a/0.mp4")]
+    assert good.classes == ("a", "b")
+    scan(folder / "list.csv", out=tmp_path / "rooted", data_root=folder)
+    assert "a,a/0.mp4" in (tmp_path / "rooted" / "list.good.csv").read_text().splitlines()
+
+
+def test_a_folder_of_videos(folder: Path) -> None:
+    (folder / "list.csv").unlink()
+    report = scan(folder)
+    assert [Path(video.path).name for video in report.bad] == ["none.mp4"]
+    good = load_annotations(folder / "scan.good.csv")
+    assert [good.names[row] for row in range(len(good))] == ["a/0.mp4", "a/two words.mp4", "b/2.mp4", "b/cut.mkv"]
+    assert good.classes == ("a", "b")
+    assert counts_of_list(folder, "pyav") is not None
+
+
+def test_damage_between_is_found_by_looking_at_every_frame(folder: Path) -> None:
+    path = encode(folder / "a" / "0.mp4", 9, codec="mjpeg")
+    looked_at = {0, 8, int(sample_generator(0, 0, 0).integers(9)), int(sample_generator(0, 0, 5).integers(9))}
+    damaged = min(set(range(9)) - looked_at)
+    with av.open(str(path)) as container:
+        packet = next(islice(container.demux(video=0), damaged, None))
+        place, size = packet.pos, packet.size
+    content = bytearray(path.read_bytes())
+    content[place : place + size] = bytes(size)
+    path.write_bytes(content)
+    assert [video for video in scan(folder / "list.csv").bad if video.path == str(path)] == []
+    (first, second) = (video for video in scan(folder / "list.csv", full=True).bad if video.path == str(path))
+    assert (first.row, first.reason, second.row) == (0, "damaged: only 8 of 9 frames can be decoded", 5)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_decoders_count_alike(folder: Path, full: bool, tmp_path: Path) -> None:
+    pytest.importorskip("decord")
+    one = scan(folder / "list.csv", full=full, out=tmp_path / "pyav")
+    other = scan(folder / "list.csv", full=full, out=tmp_path / "decord", decoder="decord")
+    assert one.frames == other.frames
+
+
+def test_a_video_that_hangs_and_one_that_ends_its_process(folder: Path) -> None:
+    (folder / "b" / "none.mp4").unlink()
+    os.mkfifo(folder / "b" / "none.mp4")
+    report = scan(folder / "list.csv", workers=1, video_timeout=1.0)
+    assert [(video.row, video.reason) for video in report.bad] == [
+        (3, "no such file"),
+        (4, "took longer than 1 seconds"),
+    ]
+    ended = dict(run_jobs(_end, [7, 9], workers=1))
+    assert ended[9] == 9
+    assert isinstance(ended[7], Failure)
+    assert "SIGKILL" in ended[7].reason
+
+
+def _end(job: int) -> int:
+    if job == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return job
+
+
+def test_counts_that_are_none(folder: Path) -> None:
+    (folder / "list.frames.npz").write_bytes(b"nothing")
+    with pytest.raises(UserError, match=r"list\.frames\.npz: no frame counts as adamae scan writes them"):
+        scan(folder / "list.csv")
+
+
+def test_half_a_million_counts_are_small(tmp_path: Path, rng: np.random.Generator) -> None:
+    keys = np.unique(rng.integers(0, 2**63, 500_000, dtype=np.uint64) * np.uint64(2) + np.uint64(1))
+    counts = FrameCounts(keys, np.arange(len(keys), dtype=np.uint32), "pyav", False)
+    content = counts.packed()
+    assert len(content) < 7e6
+    (tmp_path / "x.frames.npz").write_bytes(content)
+    loaded = FrameCounts.load(tmp_path / "x.frames.npz")
+    assert loaded is not None
+    for place in rng.integers(0, len(keys), 100).tolist():
+        assert loaded.find(int(keys[place])) == place
+        assert loaded.find(int(keys[place]) - 1) is None
+
+
+def test_a_video_is_known_by_its_end_of_path_size_and_time(folder: Path, tmp_path: Path) -> None:
+    path = folder / "a" / "0.mp4"
+    key = video_key(str(path))
+    shutil.copytree(folder, tmp_path / "moved", copy_function=shutil.copy2)
+    assert video_key(str(tmp_path / "moved" / "a" / "0.mp4")) == key
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+    assert video_key(str(path)) != key
+
+
+def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from adamae.cli.main import main
+
+    assert main(["scan", str(folder / "list.csv"), "--workers", "0"]) == 0
+    assert "6 videos: 4 good" in capsys.readouterr().out
+    assert main(["scan", str(folder / "list.csv"), "--workers", "0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["good"] == 4
+    for words, message in (
+        (["nowhere.csv"], "nowhere.csv: no such list or folder"),
+        ([str(folder / "list.csv"), "--video_timeout", "-1"], "expected a number at least 0"),
+        ([str(folder / "list.csv"), "-o", str(folder / "list.csv")], "list.csv: cannot be written"),
+    ):
+        assert main(["scan", *words]) == 2
+        told = capsys.readouterr().err
+        assert message in told
+        assert told.count("\n") == 1
