@@ -282,7 +282,12 @@ class _Shape:
         """A frame as it is encoded."""
         width, height = reversed(self.size) if self.turns % 2 else self.size
         scaled = frame.reformat(
-            width=width, height=height, format=self.pixels, interpolation=Interpolation.BICUBIC, threads=1
+            width=width,
+            height=height,
+            format=self.pixels,
+            interpolation=Interpolation.BICUBIC,
+            dst_color_range=ColorRange.JPEG if self.full_range else ColorRange.MPEG,
+            threads=1,
         )
         if self.turns:
             scaled = self._turned(scaled.to_ndarray(), width, height)
