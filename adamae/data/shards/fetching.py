@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from adamae.errors import UserError
 
 CACHE_VARIABLE = "ADAMAE_CACHE"
 _AT_ONCE = 1 << 20
+_EXIT = re.compile(r": exit (\d+) \(")
 
 
 def cache_folder(purpose: str) -> Path:
@@ -85,10 +87,18 @@ def _download(address: str, target: Path) -> None:
             raise OSError("nothing came")
         temporary.replace(target)
     except (OSError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
-        raise UserError(f"{short_name(address)}: cannot be fetched ({reason})") from None
+        raise UserError(f"{short_name(address)}: cannot be fetched ({_reason(error)})") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, out of the library's message, which shows its own insides."""
+    text = str(error).strip().partition("\n")[0]
+    if "no gopen handler" in text:
+        return "the webdataset library knows no such scheme; for S3 write pipe:aws s3 cp s3://BUCKET/000000.tar -"
+    left = _EXIT.search(text)
+    return f"the program that fetches it left with code {left[1]}" if left else text[:200] or type(error).__name__
 
 
 @contextmanager
