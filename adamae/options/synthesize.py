@@ -26,7 +26,7 @@ class SynthesisOptions(OptionGroup):
     background: Literal["smooth", "textured", "mixed"] = flag("smooth", "what the objects move before")
     camera_noise: float = flag(0.0, "deviation of the noise in every pixel, where 1 is white", least=0, most=1)
     contrast: float = flag(
-        0.0,
+        0.6,
         "share of the brightness kept between background and objects; 0: any colours; 1: white before black",
         least=0,
         most=1,

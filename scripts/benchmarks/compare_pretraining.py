@@ -54,6 +54,9 @@ class Comparison:
     run: Run
     deadline: float = math.inf
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # Under which name the options of fine-tuning are remembered: comparisons may share a folder, its videos and its
+    # pre-trained models.
+    part = "finetune"
 
     @property
     def videos(self) -> str:
@@ -67,14 +70,15 @@ class Comparison:
             SystemExit: If the folder holds some.
         """
         path = self.folder / "options.json"
-        options = {"pretrain": self.pretraining, "finetune": self.finetuning, "synthesize": self.synthesis}
-        if path.exists() and json.loads(path.read_text()) != options:
+        options = {"pretrain": self.pretraining, self.part: self.finetuning, "synthesize": self.synthesis}
+        known = json.loads(path.read_text()) if path.exists() else {}
+        if any(known.get(name, words) != words for name, words in options.items()):
             print(
                 f"{path}: the pieces there were made with other options; choose another --output_dir", file=sys.stderr
             )
             raise SystemExit(2)
         self.folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(options, indent=1) + "\n")
+        path.write_text(json.dumps(known | options, indent=1) + "\n")
 
     def piece(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """The result of a piece of work, of now or of an earlier call."""
@@ -178,8 +182,8 @@ def main() -> int:
     parser.add_argument("--output_dir", type=Path, required=True, help="folder for everything")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--masks", nargs="+", default=["learnable", "random", "tube"], choices=[*NAMES][:3])
-    parser.add_argument("--pretrain_epochs", type=int, default=20)
-    parser.add_argument("--finetune_epochs", type=int, default=10)
+    parser.add_argument("--pretrain_epochs", type=int, default=25)
+    parser.add_argument("--finetune_epochs", type=int, default=8)
     parser.add_argument("--videos_per_class", type=int, default=32)
     parser.add_argument("--test_per_class", type=int, default=40, help="many, so that chance in the test is small")
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin no piece of work after so long")

@@ -4,8 +4,9 @@
 
 For every seed: pre-train an AdaMAE by the quickstart recipe, then fine-tune it with all tokens, and with each share of
 them by motion, by its learned sampler and by chance, in the same way and for equally many steps. The videos, and so the
-test, are the same for all. At the end the steps of all kinds are timed in turns. Every finished piece is written down
-and skipped when the command is given again; an unfinished one goes on from its last checkpoint.
+test, are the same for all; in a folder of compare_pretraining.py its videos and its adaptive models are used. At the
+end the steps of all kinds are timed in turns. Every finished piece is written down and skipped when the command is
+given again; an unfinished one goes on from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class SelectionComparison(Comparison):
     """Runs the pieces that are not there yet; ``results`` holds test scores by kind and seed, ``times`` seconds."""
 
     times: dict[str, float]
+    part = "finetune a selection"
 
     def compare_selections(self, kinds: Sequence[str], seeds: Sequence[int], rounds: int) -> None:
         """Do everything that is missing, seed by seed, so that an early end leaves whole rows.
@@ -46,7 +48,7 @@ class SelectionComparison(Comparison):
         self.check_same()
         self.piece("videos", lambda: self._call("synthesize", self.videos, *self.synthesis))
         for seed in seeds:
-            pretrained = self.folder / f"pretrain-{seed}"
+            pretrained = self.folder / f"pretrain-learnable-{seed}"
             words = ["--mask_type", "learnable", "--seed", str(seed), "--data_path", self.videos]
             words += ["--output_dir", str(pretrained), *self.pretraining]
             self.piece(pretrained.name, lambda words=words: self._call("pretrain", *words))
@@ -136,8 +138,8 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--strategies", nargs="+", default=[*NAMES], choices=[*NAMES])
     parser.add_argument("--keep_ratios", type=float, nargs="+", default=[0.3, 0.6])
-    parser.add_argument("--pretrain_epochs", type=int, default=20)
-    parser.add_argument("--finetune_epochs", type=int, default=10)
+    parser.add_argument("--pretrain_epochs", type=int, default=25)
+    parser.add_argument("--finetune_epochs", type=int, default=15)
     parser.add_argument("--videos_per_class", type=int, default=32)
     parser.add_argument("--test_per_class", type=int, default=40, help="many, so that chance in the test is small")
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin no piece of work after so long")

@@ -12,7 +12,7 @@ recipe=${1:-quickstart}
 out=${OUT:-runs/hit_rate}/$recipe
 
 if [ "$recipe" = motion ]; then
-    "$here/.venv/bin/adamae" synthesize "$out/videos" --videos_per_class 60 --val_per_class 16 --test_per_class 16
+    "$here/.venv/bin/adamae" synthesize "$out/videos" --contrast 0 --videos_per_class 60 --test_per_class 16
 else
     "$here/.venv/bin/adamae" synthesize "$out/videos"
 fi

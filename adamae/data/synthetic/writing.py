@@ -77,7 +77,7 @@ def synthesize(
     fps: int = 10,
     background: str = "smooth",
     camera_noise: float = 0.0,
-    contrast: float = 0.0,
+    contrast: float = 0.6,
     classes: Sequence[str] = tuple(MOTIONS),
     objects: int = 1,
     object_size: float = 0.5,
