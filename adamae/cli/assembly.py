@@ -39,10 +39,10 @@ def open_dataset(data: PretrainDataOptions, clip: ClipOptions, seed: int = 0) ->
     """The clips of ``--data_path``.
 
     Raises:
-        UserError: If there is none, or no such list or folder, or it holds no videos.
+        UserError: If there is none, or no such list, folder or shards, or they hold no videos.
     """
     return pretrain_dataset(
-        load_annotations(data.source, data_root=data.data_root),
+        load_annotations(data.source, data_root=data.data_root, shard_window=data.shard_window),
         num_frames=clip.frames_read,
         sampling_rate=clip.sampling_rate,
         size=clip.input_size,

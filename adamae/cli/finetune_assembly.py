@@ -179,6 +179,7 @@ def open_splits(options: FinetuneOptions) -> Splits:
         eval_data_path=options.data.eval_data_path,
         data_root=options.data.data_root,
         num_classes=options.model.nb_classes,
+        shard_window=options.data.shard_window,
     )
 
 

@@ -41,7 +41,8 @@ def _predict(options: PredictOptions) -> tuple[list[dict[str, Any]], Sequence[Un
         describe_views,
         tell,
     )
-    from adamae.data.annotations import Annotations
+    from adamae.data.annotations import Annotations, load_annotations
+    from adamae.data.shards.names import names_shards
     from adamae.data.views import VideoViews
     from adamae.evaluation.labels import find_class_names, numbered
     from adamae.evaluation.networks import build_classifier
@@ -57,14 +58,16 @@ def _predict(options: PredictOptions) -> tuple[list[dict[str, Any]], Sequence[Un
     names = find_class_names(count, given=options.data.classes, stored=file.class_names) or numbered(count)
     world = distributed.start(options.compute.device)
     tell(world, [*(f"note: {note}" for note in changes), describe_views(clip, plan), *chosen.describe(seen)])
-    videos = options.data.videos
-    dataset = VideoViews(Annotations.of(videos), plan, **decoding(options.compute))
+    given = options.data.videos
+    shards = len(given) == 1 and names_shards(given[0])
+    videos = load_annotations(given[0], split="test") if shards else Annotations.of(given)
+    dataset = VideoViews(videos, plan, **decoding(options.compute))
     # A few videos are not worth the start of a process.
     settings = computing(options.compute, world) | {"num_workers": options.compute.num_workers or 0}
     scores = score_readable(model.to(world.device), dataset, world=world, **settings)
     world.close()
     return [
-        {"video": videos[row], "views": scores.num_views, "top": _top(logits, names, options.data.top)}
+        {"video": videos.path(row), "views": scores.num_views, "top": _top(logits, names, options.data.top)}
         for row, logits in zip(scores.rows.tolist(), scores.logits, strict=True)
     ], scores.unscored
 

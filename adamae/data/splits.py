@@ -71,12 +71,13 @@ def load_splits(
     place = Path(data_path)
     if place.name == "train.csv":
         place = place.parent
-    whole = not place.is_dir() or names_shards(place)
+    shards = names_shards(data_path)
+    whole = shards or not place.is_dir()
     # An address would not survive as a path.
     found: dict[str, str | Path] = {"train": data_path} if whole else {**find_splits(place)}
     if eval_data_path is not None:
         found |= _find_evaluation(eval_data_path)
-    names = class_names_beside(place)
+    names = None if shards else class_names_beside(place)
     train = load_annotations(found["train"], data_root=data_root, classes=names, shard_window=shard_window)
     _check_folders(Path(found["train"]), train)
     _check_labelled(train)

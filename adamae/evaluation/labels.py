@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from adamae.data.annotations import UNLABELLED, Annotations, load_annotations
+from adamae.data.shards.names import is_remote, names_shards, shard_folder_of
 from adamae.errors import UserError
 
 CLASSES_FILE = "classes.txt"
@@ -66,7 +67,7 @@ def find_class_names(
         return names
     if len(stored) == num_classes:
         return tuple(stored)
-    if source is not None:
+    if source is not None and not is_remote(str(source)):
         place = Path(source)
         beside = (place if place.is_dir() else place.parent) / CLASSES_FILE
         if beside.is_file():
@@ -126,15 +127,18 @@ def load_labelled(
     return annotations
 
 
-def find_test_list(source: str | Path) -> tuple[Path, list[str]]:
+def find_test_list(source: str | Path) -> tuple[str | Path, list[str]]:
     """What of a data set is to be scored: its ``test.csv`` or its folder ``test``, else all of it.
 
     Returns:
-        A list or a folder, and what a reader of the scores should know of the choice.
+        A list, a folder or shards, and what a reader of the scores should know of the choice.
     """
     place = Path(source)
-    if not place.is_dir() or (place / "test.csv").is_file():
-        return place, []
+    if names_shards(source) or not place.is_dir() or (place / "test.csv").is_file():
+        return source, []
+    inside = shard_folder_of(place, "test")
+    if inside is not None:
+        return inside, []
     inside = place / "test"
     if inside.is_dir() and any(entry.is_dir() for entry in inside.iterdir()):
         return inside, []

@@ -29,7 +29,9 @@ class NetworkOptions(OptionGroup):
 class LabelledListOptions(OptionGroup):
     """The videos with their labels."""
 
-    data_path: str | None = flag(None, "list (path and label on each line), or folder with test.csv", metavar="PATH")
+    data_path: str | None = flag(
+        None, "list (path and label on each line), folder with test.csv, or shards", metavar="PATH"
+    )
     data_root: str | None = flag(
         None, "folder that relative paths of the list start from; none: the list's own", metavar="DIR"
     )
@@ -44,7 +46,7 @@ class LabelledListOptions(OptionGroup):
 class VideosOptions(OptionGroup):
     """The videos."""
 
-    videos: tuple[str, ...] = flag(MISSING, "video files", positional=True, metavar="VIDEO...")
+    videos: tuple[str, ...] = flag(MISSING, "video files, or one set of shards", positional=True, metavar="VIDEO...")
     classes: str | None = flag(
         None, "text file with one class name on each line; none: the checkpoint's names", metavar="FILE"
     )
@@ -55,7 +57,9 @@ class VideosOptions(OptionGroup):
 class PlainListOptions(OptionGroup):
     """The videos."""
 
-    data_path: str = flag(MISSING, "list or folder of videos; labels may be missing", positional=True, metavar="LIST")
+    data_path: str = flag(
+        MISSING, "list or folder of videos, or shards; labels may be missing", positional=True, metavar="LIST"
+    )
     data_root: str | None = flag(
         None, "folder that relative paths of the list start from; none: the list's own", metavar="DIR"
     )
@@ -66,7 +70,7 @@ class ProbeDataOptions(OptionGroup):
     """The videos to learn from, and those to be tested on."""
 
     data_path: str | None = flag(
-        None, "folder with train.csv and test.csv, folder with one folder per class, or a list", metavar="DIR"
+        None, "folder with train.csv and test.csv, folder with one folder per class, list, or shards", metavar="DIR"
     )
     eval_data_path: str | None = flag(None, "list to test on, where it does not lie in --data_path", metavar="PATH")
     data_root: str | None = flag(

@@ -20,13 +20,19 @@ class DataOptions(OptionGroup):
 
     # No recipe can know it, so it is no difference from one.
     data_path: str | None = flag(
-        None, "list file (path and label on each line) or folder of videos", metavar="PATH", changes_result=False
+        None,
+        "list file (path and label on each line), folder of videos, or shards such as DIR/{000000..000999}.tar",
+        metavar="PATH",
+        changes_result=False,
     )
     data_root: str | None = flag(
         None,
         "folder that relative paths of a list start from; none: the list's own",
         metavar="DIR",
         changes_result=False,
+    )
+    shard_window: int = flag(
+        16, "shards whose videos are shuffled together, so that an epoch reads from a few shards at a time", least=1
     )
     decoder: Literal["pyav", "decord", "torchcodec"] = flag(
         "pyav", "library that decodes; PyAV is the one that gives the right frames on odd files"
@@ -54,7 +60,7 @@ class DataOptions(OptionGroup):
             UserError: If it was not given.
         """
         if not self.data_path:
-            raise UserError("--data_path is missing: expected a list file or a folder of videos")
+            raise UserError("--data_path is missing: expected a list file, a folder of videos, or shards")
         return self.data_path
 
 
