@@ -112,11 +112,12 @@ class Encoder(nn.Module):
         Returns:
             (B, V, D) in the order of ``visible``.
         """
-        positions = self.position_table().to(tokens.dtype)
-        if visible is None:
-            x = tokens + positions
-        else:
-            x = gather_tokens(tokens, visible) + gather_tokens(positions.expand(len(tokens), -1, -1), visible)
+        return self.encode_seen(tokens if visible is None else gather_tokens(tokens, visible), noise, visible)
+
+    def encode_seen(self, seen: Tensor, noise: SampleNoise, visible: Tensor | None) -> Tensor:
+        """As :meth:`forward`, from the visible tokens (B, V, D) alone."""
+        positions = self.position_table().to(seen.dtype)
+        x = seen + (positions if visible is None else gather_tokens(positions.expand(len(seen), -1, -1), visible))
         if self.cls_token is not None:
             first = self.cls_token if self.position_embedding == "fixed" else self.cls_token + self.pos_embed_class
             x = torch.cat((first.to(x.dtype).expand(len(x), -1, -1), x), dim=1)

@@ -205,13 +205,12 @@ class Pretrainer(nn.Module):
                 "top_tenth" (see :meth:`diagnosis`).
         """
         noise = SampleNoise.fresh(len(video), video.device) if seeds is None else SampleNoise(seeds)
-        tokenizer = self.encoder.patch_embed
-        pixels, frames = self.frame_choice.shorten(self.pixels(video), tokenizer.exact, noise.child(3), self.training)
-        tokens = tokenizer.exact(pixels) if self.sampler.exact_tokens else tokenizer(pixels)
-        selection = self.sampler(tokens, pixels, self.grid, noise.child(0), visible)
+        exact = self.encoder.patch_embed.exact
+        pixels, frames = self.frame_choice.shorten(self.pixels(video), exact, noise.child(3), self.training)
+        seen, selection = self.look(pixels, noise.child(0), visible)
         if self.training and self.decoder_budget < 1:
             selection = draw_part(selection, self.decoder_budget, noise.child(4))
-        latent = self.encoder(tokens, noise.child(1), selection.visible)
+        latent = self.encoder.encode_seen(seen, noise.child(1), selection.visible)
         decoded = self.decoder.decode(self.encoder_to_decoder(latent), self.mask_token, selection, noise.child(2))
         # The bytes of the batch are there anyway, so where little is to be kept they are kept and not their pixels.
         source = video if self._recompute and frames is None else pixels
@@ -228,6 +227,28 @@ class Pretrainer(nn.Module):
     def pixels(self, video: Tensor) -> Tensor:
         """Clips as in :meth:`forward` to standardised tokens' pixels (B, N, P), cut once for all uses."""
         return cut_pixels(video, self.frame_choice.grid_of(frames_in(video)), self.pixel_values)
+
+    def look(self, pixels: Tensor, noise: SampleNoise, visible: Tensor | None) -> tuple[Tensor, TokenSelection]:
+        """Choose.
+
+        Unless the sampler teaches the tokenizer, the tokens that it chooses from carry no gradient, and those of the
+        visible pixels are made a second time: the backward pass is then that of V tokens instead of N.
+
+        Args:
+            pixels: (B, N, P) of all tokens.
+            noise: What the sampler draws from.
+            visible: (B, V) a choice already made.
+
+        Returns:
+            (B, V, D) the visible tokens without positions, and where they and the targets lie.
+        """
+        tokenizer = self.encoder.patch_embed
+        tokenize = tokenizer.exact if self.sampler.exact_tokens else tokenizer
+        taught = self.sampler.teaches_tokenizer
+        tokens = tokenize(pixels) if taught else tokenize(pixels).detach()
+        selection = self.sampler(tokens, pixels, self.grid, noise, visible)
+        at = selection.visible
+        return gather_tokens(tokens, at) if taught else tokenize(gather_tokens(pixels, at)), selection
 
     def target(self, pixels: Tensor, selection: TokenSelection) -> Tensor:
         """(B, M, P) what the decoder should predict."""

@@ -58,7 +58,7 @@ class AdaptiveSampler(Sampler):
         super().__init__(mask_ratio)
         dim = dim or embed_dim
         self.temperature = temperature
-        self.detach = detach
+        self.teaches_tokenizer = not detach
         self.position = nn.Parameter(torch.zeros(1, num_tokens, embed_dim))
         self.reduce = nn.Linear(embed_dim, dim) if dim != embed_dim else nn.Identity()
         if network == "mha":
@@ -89,7 +89,7 @@ class AdaptiveSampler(Sampler):
         return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=1)
 
     def _logits(self, tokens: Tensor, noise: SampleNoise) -> Tensor:
-        x = self.reduce((tokens.detach() if self.detach else tokens) + self.position)
+        x = self.reduce((tokens if self.teaches_tokenizer else tokens.detach()) + self.position)
         *layers, score = self.network
         for number, layer in enumerate(layers):
             x = layer(x, noise.child(number)) if isinstance(layer, Block) else layer(x)

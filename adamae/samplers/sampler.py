@@ -23,9 +23,11 @@ class Sampler(nn.Module, ABC):
 
     Attributes:
         exact_tokens: Whether the choice needs tokens in full precision where the networks compute in half.
+        teaches_tokenizer: Whether a loss on the choice has a gradient with respect to the tokens.
     """
 
     exact_tokens = False
+    teaches_tokenizer = False
 
     def __init__(self, mask_ratio: float) -> None:
         super().__init__()

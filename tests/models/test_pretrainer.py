@@ -50,6 +50,19 @@ def test_the_reconstruction_loss_never_reaches_the_sampler() -> None:
     assert not [gradient for gradient in gradients if gradient is not None and gradient.any()]
 
 
+def test_a_tokenizer_that_the_sampler_does_not_teach_learns_from_the_visible_tokens_alone() -> None:
+    # Without weight the sampling loss teaches nothing, so the two ways to the gradient have to agree.
+    options = {**TINY, "sampling_weight": 0.0}
+    video, seeds, gradients = clips(), torch.arange(2), []
+    for detach in (True, False):
+        torch.manual_seed(1)
+        model = Pretrainer(**options, detach_sampler_input=detach).double()
+        model(video, seeds=seeds).losses["loss"].backward()
+        gradients.append([parameter.grad for parameter in model.encoder.parameters()])
+    for got, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(got, expected)
+
+
 @pytest.mark.parametrize(
     "sizes",
     [
