@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# From a fresh clone to a first pre-trained model and pictures of what it sees, in one command.
+# From a fresh clone to a first pre-trained model, pictures of what it sees, and what it is worth in classification, in
+# one command.
 #
 #   bash scripts/quickstart.sh              on videos that it makes itself
 #   bash scripts/quickstart.sh /my/videos   on yours: a folder of videos, or a list file
@@ -14,10 +15,12 @@ adamae="$here/.venv/bin/adamae"
 
 if [ $# -gt 0 ] && [ "${1#-}" = "$1" ]; then
     videos=$1
+    labelled=""
     shift
 else
     videos="$out/videos"
-    "$adamae" synthesize "$videos"
+    labelled=yes
+    "$adamae" synthesize "$videos" --test_per_class 20
 fi
 "$adamae" pretrain --config quickstart --data_path "$videos" --output_dir "$out/pretrain" --log_images_every 100 "$@"
 
@@ -33,6 +36,23 @@ fi
 "$adamae" visualize "$out/pretrain" "$shown" --out "$out/pictures" --html
 "$adamae" report "$out/pretrain" --out "$out/report.html"
 
+# The classes of somebody's own videos are not known here; those of the built-in ones are.
+if [ -n "$labelled" ]; then
+    "$adamae" finetune --config quickstart --finetune "$out/pretrain" --data_path "$videos" --output_dir "$out/finetune"
+    "$adamae" finetune --config quickstart --data_path "$videos" --output_dir "$out/scratch"
+    "$here/.venv/bin/python" - "$out" <<'PYTHON'
+import json, sys
+
+print("\nTwelve ways to move, told apart after the same fine-tuning (test videos, one view each):")
+for name, start in ("finetune", "from adaptive pre-training"), ("scratch", "from random weights"):
+    with open(f"{sys.argv[1]}/{name}/test/scores.json") as file:
+        scores = json.load(file)
+    low, high = scores["top1_interval"]
+    print(f"  {start:27} {scores['top1']:5.1f} %   (95 % interval {low:.1f} to {high:.1f}, {scores['scored']} videos)")
+print(f"  {'by chance':27} {100 / scores['classes']:5.1f} %")
+PYTHON
+fi
+
 cat <<END
 
 Made in $out/pretrain:
@@ -42,7 +62,8 @@ Made in $out/pretrain:
   options.yaml    all options; a preset that repeats the run
 Made in $out:
   pictures/       what the model draws, predicts and errs on: open the page, the film or the contact sheet
-  report.html     the run's curves
+  report.html     the run's curves${labelled:+
+  finetune/       a classifier from the pre-trained weights, its scores in test/; scratch/ is the same without them}
 
 Three commands to try next (after: source .venv/bin/activate):
   tensorboard --logdir $out/pretrain/tensorboard
