@@ -28,12 +28,12 @@ class Lists:
 
     Attributes:
         rows: Number of rows of each list.
-        counts: (3, C) videos of each split and class.
+        counts: (3, C) videos of each split and class; None if there are no lists yet.
         notes: What the person should know, one sentence each.
     """
 
     rows: dict[str, int]
-    counts: np.ndarray
+    counts: np.ndarray | None
     notes: tuple[str, ...]
 
 

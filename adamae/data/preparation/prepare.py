@@ -8,8 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from adamae.data.preparation.journal import Part
 from adamae.data.preparation.layouts import LAYOUTS
 from adamae.data.preparation.lists import Lists, write_lists
@@ -156,7 +154,7 @@ def _finish(
     else:
         left = int((~work.known).sum())
         note = f"{left} videos of other parts are left: the part that ends last writes the lists, as does this command "
-        lists = Lists({}, np.zeros((3, 0), np.int64), (note + "without --part, when they are done",))
+        lists = Lists({}, None, (note + "without --part, when they are done",))
     report = Report(
         **_facts(layout, tree, plan, folder, problems),
         part=part,

@@ -31,7 +31,7 @@ class Report:
         done: Of those, how many are in the lists, or, before there are lists, re-encoded.
         rows: Rows of each list.
         classes: Names, label 0 first.
-        counts: (3, C) videos of each split and class.
+        counts: (3, C) videos of each split and class in the lists; None before there are lists.
         notes: What the person should know.
         problems: All that is wrong.
         bytes_before: Of the planned videos.
@@ -50,7 +50,7 @@ class Report:
     done: int
     rows: dict[str, int]
     classes: tuple[str, ...]
-    counts: np.ndarray
+    counts: np.ndarray | None
     notes: tuple[str, ...]
     problems: Problems
     bytes_before: int
@@ -66,22 +66,13 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """All of it, for JSON."""
         kinds = self.problems.counts()
-        training = self.counts[0] if self.counts.size else np.zeros(0)
-        names = self.classes or tuple(str(number) for number in range(self.counts.shape[1]))
         return {
             "layout": self.layout,
             "part": f"{self.part.number}/{self.part.of}",
             "complete": self.complete,
             "videos": {"found": self.found, "listed": self.listed, "planned": self.planned, "done": self.done, **kinds},
             "lists": self.rows,
-            "classes": {
-                "count": len(names),
-                "without_training_video": [names[number] for number in np.flatnonzero(training == 0)],
-                "videos": {
-                    name: dict(zip(SPLITS, map(int, column), strict=True))
-                    for name, column in zip(names, self.counts.T, strict=True)
-                },
-            },
+            "classes": self._classes(),
             "durations": self._durations(),
             "bytes": {"before": self.bytes_before, "after": self.bytes_after},
             "notes": list(self.notes),
@@ -106,6 +97,19 @@ class Report:
         write_whole(self.out / f"{self.name}.json", content.encode() + b"\n")
         write_whole(self.out / f"{self.name}.txt", self.render(50).encode("utf-8", "backslashreplace") + b"\n")
 
+    def _classes(self) -> dict[str, Any]:
+        if self.counts is None:
+            return {"count": len(self.classes)}
+        names = self.classes or tuple(str(number) for number in range(self.counts.shape[1]))
+        return {
+            "count": len(names),
+            "without_training_video": [names[number] for number in np.flatnonzero(self.counts[0] == 0)],
+            "videos": {
+                name: dict(zip(SPLITS, map(int, column), strict=True))
+                for name, column in zip(names, self.counts.T, strict=True)
+            },
+        }
+
     def _durations(self) -> dict[str, float] | None:
         if not self.seconds.size:
             return None
@@ -124,7 +128,7 @@ class Report:
         yield f"  videos     {self.found} found, {self.listed} listed, {self.planned} both"
         for name, rows in self.rows.items():
             yield f"  {name + '.csv':<14} {rows} videos"
-        if self.counts.shape[1]:
+        if self.counts is not None and self.counts.size:
             lacking = int((self.counts[0] == 0).sum())
             without = f", {lacking} without a training video (fine-tuning wants one of each)" if lacking else ""
             yield f"  classes    {self.counts.shape[1]}{without}"

@@ -1,0 +1,96 @@
+"""A crash, a hang or an error costs one job; workers do not outlive what started them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from adamae.data.preparation.workers import Failure, run_jobs
+
+
+def work(job: str) -> str:
+    """What a job's name says."""
+    if job == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if job == "leave":
+        os._exit(7)
+    if job == "hang":
+        time.sleep(600)
+    if job == "fail":
+        raise ValueError("a value\nof two lines")
+    return job.upper()
+
+
+def test_every_job_has_a_result(root: Path) -> None:
+    jobs = ["one", "crash", "two", "fail", "leave", "hang", "three"]
+    results = dict(run_jobs(work, iter(jobs), workers=2, time_limit=8))
+    assert results.keys() == set(jobs)
+    for job in ("one", "two", "three"):
+        assert results[job] == job.upper()
+    assert results["crash"] == Failure("reading it ended the process (SIGSEGV)")
+    assert results["leave"] == Failure("reading it ended the process (exit code 7)")
+    assert results["hang"] == Failure("took longer than 8 seconds")
+    assert results["fail"].reason == "ValueError: a value"
+    assert isinstance(results["fail"].error, ValueError)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_no_jobs_no_processes(workers: int) -> None:
+    assert list(run_jobs(work, [], workers=workers)) == []
+
+
+def test_in_this_process() -> None:
+    results = dict(run_jobs(work, ["one", "fail"], workers=0))
+    assert results["one"] == "ONE"
+    assert results["fail"].reason == "ValueError: a value"
+
+
+def test_jobs_are_taken_as_workers_become_free() -> None:
+    taken = []
+
+    def jobs():
+        for number in range(20):
+            taken.append(number)
+            yield str(number)
+
+    results = run_jobs(work, jobs(), workers=1)
+    next(results)
+    assert len(taken) < 4
+    results.close()
+
+
+SCRIPT = """
+import os, sys, time
+from adamae.data.preparation.workers import run_jobs
+from tests.data.preparation.test_workers import work
+results = run_jobs(work, ["one", "hang"], workers=1)
+print(next(results), flush=True)
+next(results)
+"""
+
+
+def test_workers_leave_with_a_killed_parent(root: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT], cwd=root, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "('one', 'ONE')\n"
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert children
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 60
+    while any(alive(int(child)) for child in children):
+        assert time.monotonic() < deadline, "workers outlive their parent"
+        time.sleep(0.05)
+
+
+def alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
