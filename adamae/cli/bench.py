@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from adamae.cli.bench_eval import measure_eval
+from adamae.cli.bench_loader import measure_list
 from adamae.cli.economy import economised
 from adamae.errors import UserError
-from adamae.options.bench import bench_loader_parser, bench_step_parser
+from adamae.options.bench import bench_step_parser
 from adamae.options.flags import did_you_mean
 from adamae.options.pretrain import model_arguments
 
@@ -22,7 +22,7 @@ subjects:
 
 examples:
   adamae bench step --model adamae_base --batch_size 2
-  adamae bench loader --data_path train.csv --num_workers 2
+  adamae bench loader train.csv --num_workers 2 --reference
   adamae bench eval test.csv
 
 adamae bench SUBJECT --help tells every option.
@@ -35,7 +35,7 @@ def run(words: Sequence[str]) -> int:
     Raises:
         UserError: If the subject is unknown, or its options do not fit together.
     """
-    subjects = {"step": _step, "loader": _loader, "eval": measure_eval}
+    subjects = {"step": _step, "loader": measure_list, "eval": measure_eval}
     if not words or words[0] in ("-h", "--help"):
         print(_USAGE, end="")
         return 0
@@ -65,17 +65,3 @@ def _step(words: Sequence[str]) -> str:
         **model_arguments(options.clip, options.model, options.sampler, options.loss),
     )
     return json.dumps(report.as_dict(), indent=2) if measurement.json else report.render()
-
-
-def _loader(words: Sequence[str]) -> str:
-    options = bench_loader_parser().parse(words).options
-    from adamae.cli.assembly import choose_workers, open_dataset
-    from adamae.data.benchmark import measure_loader
-
-    report = measure_loader(
-        open_dataset(options.data, options.clip),
-        num_videos=options.measurement.num_videos,
-        batch_size=options.data.batch_size,
-        num_workers=choose_workers(options.data),
-    )
-    return json.dumps(asdict(report), indent=2) if options.measurement.json else report.render()

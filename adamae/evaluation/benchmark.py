@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from adamae.data.annotations import Annotations
-from adamae.data.decoding import VideoReader
+from adamae.data.decoding import ChooseBoxes, VideoReader
 from adamae.data.views import VideoViews, ViewPlan
 from adamae.errors import UserError
 
@@ -160,6 +160,12 @@ class _TimedReader:
         frames = self._reader.read(indices)
         self._add(start)
         return frames
+
+    def read_boxes(self, clips: Sequence[Sequence[int] | np.ndarray], choose: ChooseBoxes) -> list[np.ndarray]:
+        start = process_time()
+        boxes = self._reader.read_boxes(clips, choose)
+        self._add(start)
+        return boxes
 
     def close(self) -> None:
         self._reader.close()

@@ -28,6 +28,14 @@ class LoaderMeasurement(OptionGroup):
     """What is measured of a list."""
 
     num_videos: int = flag(64, "videos to read", least=1)
+    gpu_rate: float = flag(
+        1000.0, "clips per second that the GPU takes; the report says how many cores that needs", above=0
+    )
+    reference: bool = flag(
+        False,
+        "also make clips in the published way (decord, whole frames, Pillow, float32), in turns with ours, and show "
+        "what each step between the two gains",
+    )
     json: bool = flag(False, "print JSON")
 
 
@@ -66,6 +74,11 @@ def bench_loader_parser() -> OptionParser[BenchLoaderOptions]:
     return OptionParser(
         BenchLoaderOptions,
         prog="adamae bench loader",
-        description="Time the way of a list's videos to batches, and tell which part of it is slow.",
-        examples=("adamae bench loader --data_path train.csv --num_workers 2",),
+        description="Time the way of a list's videos to batches, and tell what to change first. The list may stand "
+        "first, without --data_path.",
+        examples=(
+            "adamae bench loader train.csv",
+            "adamae bench loader ssv2/train.csv --sampling_rate 2 --num_workers 8 --gpu_rate 1500",
+            "adamae bench loader train.csv --num_videos 16 --reference",
+        ),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -22,14 +23,32 @@ def test_a_step_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_list_is_measured(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = "--num_videos 4 --batch_size 2 --num_workers 0 --num_frames 4 --sampling_rate 1 --input_size 32"
     assert main(["bench", "loader", "--data_path", str(videos / "train.csv"), *options.split()]) == 0
-    assert "slowest: " in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "of the time: " in told
+    assert "1000 clips/s for a GPU take" in told
+    assert main(["bench", "loader", str(videos / "train.csv"), *options.split(), "--gpu_rate", "50", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["gpu_rate"] == 50
+    assert report["clips"] == 4
+
+
+@pytest.mark.skipif(find_spec("decord") is None, reason="decord is not installed")
+def test_the_reference_is_measured_in_turns(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = "--num_videos 2 --num_workers 0 --num_frames 4 --sampling_rate 1 --input_size 32 --reference"
+    assert main(["bench", "loader", str(videos), *options.split()]) == 0
+    told = capsys.readouterr().out
+    assert "the reference's way: decord" in told
+    assert "times the reference's way, one clip for each of 2 videos, one core" in told
+    assert main(["bench", "loader", str(videos), *options.split(), "--json"]) == 0
+    ladder = json.loads(capsys.readouterr().out)["reference"]
+    assert ladder["ratio"] == ladder["rungs"][0]["cpu"] / ladder["rungs"][-2]["cpu"]
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["stap"], "adamae bench cannot measure 'stap'; did you mean step?"),
-        (["loader"], "--data_path is missing: expected a list file or a folder of videos"),
+        (["loader"], "--data_path is missing: expected a list file, a folder of videos, or shards"),
         (["step", "--lr", "1"], "unknown option --lr; adamae bench step --help lists them"),
     ],
 )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from importlib import import_module
 from importlib.util import find_spec
 
-from adamae.data.decoding.protocol import DecodeError, EncodedVideo, OpenVideo, VideoReader, VideoSource
+from adamae.data.decoding.protocol import ChooseBoxes, DecodeError, EncodedVideo, OpenVideo, VideoReader, VideoSource
 from adamae.errors import UserError
 
 __all__ = [
     "DECODERS",
+    "ChooseBoxes",
     "DecodeError",
     "EncodedVideo",
     "OpenVideo",

@@ -254,6 +254,8 @@ class _Cutter:
         """Take the ``row``-th of the distinct frames."""
         if not self.clips:
             self._begin(frame)
+        if not any(clip.size for clip in self.clips):
+            return
         pixels = np.rot90(self._rgb(frame), self._quarter_turns)
         for clip, rows, box in zip(self.clips, self._rows, self._boxes, strict=True):
             for place in np.flatnonzero(rows == row):

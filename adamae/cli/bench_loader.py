@@ -1,0 +1,36 @@
+"""``adamae bench loader``: how fast clips come, and what to change first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from adamae.options.bench import bench_loader_parser
+
+
+def measure_list(words: Sequence[str]) -> str:
+    """What ``adamae bench loader`` prints.
+
+    Raises:
+        UserError: If there is no such list, none of the videos can be read, or decord is asked for and missing.
+    """
+    # The list may stand first, without its name.
+    named = ["--data_path", *words] if words and not words[0].startswith("-") else words
+    options = bench_loader_parser().parse(named).options
+    from adamae.cli.assembly import choose_workers, open_dataset
+    from adamae.data.benchmark import compare_with_reference, measure_loader
+
+    measurement = options.measurement
+    dataset = open_dataset(options.data, options.clip)
+    report = measure_loader(
+        dataset,
+        num_videos=measurement.num_videos,
+        batch_size=options.data.batch_size,
+        num_workers=choose_workers(options.data),
+        gpu_rate=measurement.gpu_rate,
+    )
+    ladder = compare_with_reference(dataset, num_videos=measurement.num_videos) if measurement.reference else None
+    if measurement.json:
+        return json.dumps(asdict(report) | ({"reference": ladder.as_dict()} if ladder else {}), indent=2)
+    return "\n\n".join([report.render(), *([ladder.render()] if ladder else [])])

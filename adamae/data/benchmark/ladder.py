@@ -1,0 +1,189 @@
+"""From the published way of making clips to ours, one step at a time, on the same videos, frames and crops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from time import perf_counter, process_time
+from typing import Any
+
+import numpy as np
+from torch.utils.data import default_collate
+
+from adamae.data.augmentation import Box, CroppingTransform, CropPlan
+from adamae.data.benchmark.parts import some_rows
+from adamae.data.benchmark.reference import crop_with_pillow, standardise
+from adamae.data.benchmark.report import one_thread
+from adamae.data.dataset import ClipDataset
+from adamae.data.decoding import DecodeError, OpenVideo, VideoReader, get_decoder, pyav
+from adamae.errors import UserError
+from adamae.randomness import sample_generator
+
+# Where a run takes one clip of each video, the last step of the ladder shows what so many would change.
+_CLIPS_OF_A_DECODE = 4
+# (dataset, row, clips of the video) -> the clips, each as the data set's batches have them or as floats
+MakeClips = Callable[[ClipDataset, int, int], list[Any]]
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One way of making clips.
+
+    Attributes:
+        name: What it does otherwise than the one before.
+        cpu: Seconds of processor time for one clip.
+        wall: Seconds on the clock for one clip.
+    """
+
+    name: str
+    cpu: float
+    wall: float
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """What :func:`compare_with_reference` found.
+
+    Attributes:
+        rungs: From the published way to ours; the last one takes several clips of each decode.
+        videos: How many were measured.
+        bad: How many could not be read in one of the ways and were left out.
+    """
+
+    rungs: list[Rung]
+    videos: int
+    bad: int
+
+    @property
+    def ratio(self) -> float:
+        """How many times the clips of the published way ours are, in processor time, one clip for each video."""
+        return self.rungs[0].cpu / self.rungs[-2].cpu
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self) | {"ratio": self.ratio}
+
+    def rows(self) -> list[tuple[str, str, str, str, str]]:
+        """Cells of a table: name, milliseconds of processor time and on the clock, gain over the rung above, in all."""
+        first, above = self.rungs[0], [self.rungs[0], *self.rungs]
+        return [
+            (
+                rung.name,
+                f"{rung.cpu * 1e3:.1f}",
+                f"{rung.wall * 1e3:.1f}",
+                f"{before.cpu / rung.cpu:.2f}",
+                f"{first.cpu / rung.cpu:.2f}",
+            )
+            for before, rung in zip(above, self.rungs, strict=False)
+        ]
+
+    def render(self) -> str:
+        """A table for the terminal."""
+        rows = [("way", "cpu ms/clip", "wall ms/clip", "step", "in all"), *self.rows()]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [
+            "  ".join(
+                cell.ljust(width) if not place else cell.rjust(width) for place, (cell, width) in enumerate(cells)
+            )
+            for cells in ([*zip(row, widths, strict=True)] for row in rows)
+        ]
+        told = f"{self.ratio:.2f} times the reference's way, one clip for each of {self.videos} videos, one core"
+        left_out = [f"{self.bad} videos could not be read in one of the ways and were left out"] if self.bad else []
+        return "\n".join([*lines, "", told, *left_out])
+
+
+def compare_with_reference(dataset: ClipDataset, *, num_videos: int = 32, rounds: int = 2) -> Ladder:
+    """Make the clips of some videos in every way, in turns, each in this process on one thread.
+
+    Ours are decoded by PyAV, whatever the data set's decoder. Every way ends with the clips copied into a batch.
+
+    Args:
+        dataset: Its clips, from a transform that crops.
+        num_videos: How many videos.
+        rounds: How often.
+
+    Raises:
+        UserError: decord is not installed, or none of the videos can be read.
+    """
+    clips = max(dataset.num_sample, _CLIPS_OF_A_DECODE)
+    ways: list[tuple[str, MakeClips, int]] = [*((name, make, 1) for name, make in _ways()), _several(clips)]
+    cpu, wall = np.zeros(len(ways)), np.zeros(len(ways))
+    rows = some_rows(dataset, min(num_videos, len(dataset))).tolist()
+    readable = [row for row in rows if _can_be_read(dataset, row, ways)]
+    if not readable:
+        raise UserError(f"{dataset.annotations.source}: none of {len(rows)} videos can be read")
+    with one_thread():
+        for _ in range(rounds):
+            for row in readable:
+                for number, (_, make, count) in enumerate(ways):
+                    start = perf_counter(), process_time()
+                    made = make(dataset, row, count)
+                    default_collate(made)
+                    cpu[number] += (process_time() - start[1]) / count
+                    wall[number] += (perf_counter() - start[0]) / count
+    total = rounds * len(readable)
+    rungs = [Rung(name, float(cpu[n]) / total, float(wall[n]) / total) for n, (name, _, _) in enumerate(ways)]
+    return Ladder(rungs, len(readable), len(rows) - len(readable))
+
+
+def _ways() -> list[tuple[str, MakeClips]]:
+    decord = get_decoder("decord")
+
+    def every_packet(source: Any) -> VideoReader:
+        return pyav.open_video(source, every_packet=True)
+
+    return [
+        ("the reference's way: decord, whole frames, Pillow, float32", _whole_frames(decord)),
+        ("PyAV, from the key frame to the last wanted frame", _whole_frames(every_packet)),
+        ("pictures that no wanted frame needs are not decoded", _whole_frames(pyav.open_video)),
+        ("only the crop is kept, and resized by torch", _crops(as_floats=True)),
+        ("bytes leave the worker, floats are made on the device", _crops(as_floats=False)),
+    ]
+
+
+def _several(clips: int) -> tuple[str, MakeClips, int]:
+    return f"--num_sample {clips}: so many clips of each decode", _crops(as_floats=False), clips
+
+
+def _whole_frames(open_video: OpenVideo) -> MakeClips:
+    def make(dataset: ClipDataset, row: int, count: int) -> list[Any]:
+        rng = sample_generator(dataset.seed, 0, row)
+        with open_video(dataset.annotations.video(row)) as reader:
+            frames = reader.read(dataset.choose_frames(reader.num_frames, rng=rng))
+        _, height, width, _ = frames.shape
+        return [standardise(crop_with_pillow(frames, _transform(dataset).plan(height, width, rng)))]
+
+    return make
+
+
+def _crops(*, as_floats: bool) -> MakeClips:
+    def make(dataset: ClipDataset, row: int, count: int) -> list[Any]:
+        rng = sample_generator(dataset.seed, 0, row)
+        plans: list[CropPlan] = []
+
+        def choose(height: int, width: int) -> list[Box]:
+            plans.extend(_transform(dataset).plan(height, width, rng) for _ in range(count))
+            return [plan.box for plan in plans]
+
+        with pyav.open_video(dataset.annotations.video(row)) as reader:
+            chosen = [dataset.choose_frames(reader.num_frames, rng=rng) for _ in range(count)]
+            boxes = reader.read_boxes(chosen, choose)
+        clips = [plan.finish(box) for plan, box in zip(plans, boxes, strict=True)]
+        return [standardise(clip) for clip in clips] if as_floats else clips
+
+    return make
+
+
+def _transform(dataset: ClipDataset) -> CroppingTransform:
+    assert isinstance(dataset.transform, CroppingTransform)
+    return dataset.transform
+
+
+def _can_be_read(dataset: ClipDataset, row: int, ways: list[tuple[str, MakeClips, int]]) -> bool:
+    """Whether all ways can; the first look at a file also pays for what the system then remembers."""
+    try:
+        for _, make, count in ways:
+            make(dataset, row, count)
+    except DecodeError:
+        return False
+    return True

@@ -1,0 +1,124 @@
+"""What each part of making clips costs one core."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from time import process_time
+
+import numpy as np
+import torch
+
+from adamae.data.augmentation import Box, CroppingTransform, CropPlan, mirror
+from adamae.data.dataset import ClipDataset, Sample
+from adamae.data.decoding import DecodeError, VideoReader
+from adamae.data.loader import collate
+from adamae.errors import UserError
+from adamae.randomness import epoch_permutation, sample_generator
+
+PARTS = ("opening", "seeking", "decoding", "resizing", "augmenting", "collating")
+
+
+@dataclass
+class Parts:
+    """Seconds of one core by part, over all clips.
+
+    Attributes:
+        seconds: By the names of ``PARTS``.
+        clips: How many were made.
+        bad: How many videos could not be read and were left out.
+    """
+
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PARTS, 0.0))
+    clips: int = 0
+    bad: int = 0
+
+    @contextmanager
+    def timed(self, part: str) -> Iterator[None]:
+        """Count the processor time of what runs inside."""
+        start = process_time()
+        yield
+        self.seconds[part] += process_time() - start
+
+
+def measure_parts(dataset: ClipDataset, rows: np.ndarray, batch_size: int) -> Parts:
+    """Make the clips of some rows in this process, part by part.
+
+    Opening includes reading the packets. Seeking is what comes before the first wanted frame; decoding goes on to the
+    last one. Resizing includes the conversion of colours and the copy of what lies in the crop; augmenting is all
+    random choice, mirroring, and what happens to the ground truth of what moves.
+
+    Args:
+        dataset: Gives ``num_sample`` clips of each row, by a transform that crops.
+        rows: (n,) rows; they may repeat.
+        batch_size: Videos that are collated together.
+
+    Raises:
+        UserError: None of the videos can be read.
+    """
+    parts = Parts()
+    for start in range(0, len(rows), batch_size):
+        samples: list[Sample | UserError] = []
+        for row in rows[start : start + batch_size].tolist():
+            try:
+                clips = _make(dataset, row, parts)
+            except DecodeError:
+                parts.bad += 1
+                continue
+            parts.clips += len(clips)
+            samples.append({"clip": torch.from_numpy(np.stack(clips)), "bad": []})
+        if samples:
+            with parts.timed("collating"):
+                collate(samples)
+    if not parts.clips:
+        raise UserError(f"{dataset.annotations.source}: none of {len(rows)} videos can be read")
+    return parts
+
+
+def _make(dataset: ClipDataset, row: int, parts: Parts) -> list[np.ndarray]:
+    rng = sample_generator(dataset.seed, 0, row)
+    # The first look at a file pays for what the system then remembers.
+    dataset.open(row).close()
+    with parts.timed("opening"):
+        reader = dataset.open(row)
+    with reader:
+        with parts.timed("augmenting"):
+            chosen = [dataset.choose_frames(reader.num_frames, rng=rng) for _ in range(dataset.num_sample)]
+        seeking = _seconds_to_read(reader, [np.concatenate(chosen).min(keepdims=True)])
+        decoding = _seconds_to_read(reader, chosen)
+        transform = dataset.transform
+        assert isinstance(transform, CroppingTransform)
+        plans: list[CropPlan] = []
+
+        def choose(height: int, width: int) -> list[Box]:
+            with parts.timed("augmenting"):
+                plans.extend(transform.plan(height, width, rng) for _ in chosen)
+            return [plan.box for plan in plans]
+
+        start = process_time()
+        boxes = reader.read_boxes(chosen, choose)
+        reading = process_time() - start
+    parts.seconds["seeking"] += seeking
+    parts.seconds["decoding"] += max(decoding - seeking, 0.0)
+    parts.seconds["resizing"] += max(reading - decoding, 0.0)
+    return [_finish(plan, box, parts) for plan, box in zip(plans, boxes, strict=True)]
+
+
+def _seconds_to_read(reader: VideoReader, clips: list[np.ndarray]) -> float:
+    """Decoding alone: boxes without a pixel."""
+    start = process_time()
+    reader.read_boxes(clips, lambda height, width: [Box(0, 0, 0, 0)] * len(clips))
+    return process_time() - start
+
+
+def _finish(plan: CropPlan, box: np.ndarray, parts: Parts) -> np.ndarray:
+    with parts.timed("resizing"):
+        clip = replace(plan, mirrored=False).finish(box)
+    with parts.timed("augmenting"):
+        return mirror(clip) if plan.mirrored else clip
+
+
+def some_rows(dataset: ClipDataset, count: int) -> np.ndarray:
+    """(count,) rows in the order of the first epoch, over again where there are fewer."""
+    return np.resize(epoch_permutation(dataset.seed, 0, len(dataset)), count)

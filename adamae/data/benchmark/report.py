@@ -1,0 +1,130 @@
+"""Clips per second, the share of each part of the work, and what follows from them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from time import perf_counter
+
+import torch
+
+from adamae.data.benchmark.parts import measure_parts, some_rows
+from adamae.data.dataset import ClipDataset
+from adamae.data.loader import build_loader
+
+# Parts of the work that the same remedy helps -> that remedy.
+_ADVICE = {
+    ("opening",): "keep the videos on a local disk or in shards, or take several clips of each: --num_sample",
+    ("seeking", "decoding"): "re-encode the videos with adamae prepare, so that less is decoded for each clip, "
+    "or take several clips of one decode: --num_sample",
+    ("resizing",): "re-encode the videos with adamae prepare to a short side near the size of the clips",
+    ("augmenting",): "leave out --flip, or the ground truth of what moves",
+    ("collating",): "make batches smaller: --batch_size",
+}
+
+
+@dataclass(frozen=True)
+class LoaderReport:
+    """What :func:`measure_loader` found.
+
+    Attributes:
+        clips_per_second: Out of the loader, with its workers.
+        clips_per_second_per_core: By one process that does nothing else, by its processor time.
+        num_workers: Workers of the loader; 0 for none.
+        seconds: Of one core for one clip, by part of the work.
+        clips: How many were measured.
+        bad: How many videos could not be read and were left out.
+        gpu_rate: Clips per second that are wanted.
+    """
+
+    clips_per_second: float
+    clips_per_second_per_core: float
+    num_workers: int
+    seconds: dict[str, float]
+    clips: int
+    bad: int
+    gpu_rate: float = 1000.0
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of the time of one core, by part of the work; they add up to 1."""
+        total = sum(self.seconds.values())
+        return {part: seconds / total for part, seconds in self.seconds.items()}
+
+    @property
+    def advice(self) -> str:
+        """What to change first, in one sentence."""
+        shares = self.shares
+        parts = max(_ADVICE, key=lambda parts: sum(shares[part] for part in parts))
+        share = sum(shares[part] for part in parts)
+        return (
+            f"{' and '.join(parts)} {'take' if len(parts) > 1 else 'takes'} {share:.0%} of the time: {_ADVICE[parts]}"
+        )
+
+    @property
+    def cores(self) -> int:
+        """How many cores give ``gpu_rate`` clips per second."""
+        return math.ceil(self.gpu_rate / self.clips_per_second_per_core)
+
+    def render(self) -> str:
+        """A table for the terminal, what to change first, and how many cores a GPU needs."""
+        lines = [
+            f"{self.clips_per_second:8.1f} clips/s with {self.num_workers} workers",
+            f"{self.clips_per_second_per_core:8.1f} clips/s per core, over {self.clips} clips",
+            "",
+            "part         ms/clip   share",
+            *(f"{part:<12} {self.seconds[part] * 1e3:7.2f}  {share:6.1%}" for part, share in self.shares.items()),
+            "",
+            self.advice,
+            f"{self.gpu_rate:g} clips/s for a GPU take {self.cores} such cores",
+        ]
+        if self.bad:
+            lines.append(f"{self.bad} videos could not be read and were left out")
+        return "\n".join(lines)
+
+
+def measure_loader(
+    dataset: ClipDataset, *, num_videos: int = 64, batch_size: int = 8, num_workers: int = 0, gpu_rate: float = 1000.0
+) -> LoaderReport:
+    """Measure the parts of the work in this process on one thread, then the loader as a whole.
+
+    Args:
+        dataset: Its rows are read in the order of the first epoch, ``num_sample`` clips of each.
+        num_videos: How many rows.
+        batch_size: Videos in a batch.
+        num_workers: Workers of the loader.
+        gpu_rate: Clips per second that are wanted.
+
+    Raises:
+        UserError: None of the videos can be read.
+    """
+    with one_thread():
+        parts = measure_parts(dataset, some_rows(dataset, num_videos), batch_size)
+        rate = _measure_whole(dataset, num_videos, batch_size, num_workers)
+    per_clip = {part: total / parts.clips for part, total in parts.seconds.items()}
+    return LoaderReport(rate, 1 / sum(per_clip.values()), num_workers, per_clip, parts.clips, parts.bad, gpu_rate)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute on one thread, as loader workers do."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _measure_whole(dataset: ClipDataset, num_videos: int, batch_size: int, num_workers: int) -> float:
+    """Clips per second out of the loader, from its first batch on."""
+    batches = iter(build_loader(dataset, batch_size=batch_size, num_workers=num_workers))
+    next(batches)
+    # What workers made ahead of the clock must not outweigh what they make while it runs.
+    measured = max(num_videos // batch_size, 4 * num_workers, 1)
+    start = perf_counter()
+    clips = sum(len(batch["clip"]) for batch in islice(batches, measured))
+    return clips / (perf_counter() - start)

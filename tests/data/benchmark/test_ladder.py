@@ -1,0 +1,72 @@
+"""The published way and ours make the same clips, and the ladder between them adds up."""
+
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import torch
+
+from adamae.data.annotations import Annotations
+from adamae.data.augmentation import Box, CropPlan, crop
+from adamae.data.benchmark import Ladder, Rung, compare_with_reference
+from adamae.data.benchmark.ladder import _ways
+from adamae.data.benchmark.reference import crop_with_pillow, standardise
+from adamae.data.dataset import pretrain_dataset
+from adamae.layers.pixels import PixelNormalisation
+from tests.data.conftest import MakeVideo
+
+
+def test_pillow_and_torch_crop_alike(rng: np.random.Generator) -> None:
+    frames = rng.integers(0, 256, (2, 45, 70, 3), dtype=np.uint8)
+    plan = CropPlan(Box(3, 8, 40, 31), 24, 28)
+    ours, theirs = plan.finish(crop(frames, plan.box)), crop_with_pillow(frames, plan)
+    assert ours.shape == theirs.shape == (2, 24, 28, 3)
+    assert np.abs(ours.astype(int) - theirs).max() <= 1
+
+
+def test_floats_are_those_that_the_device_makes_of_bytes(rng: np.random.Generator) -> None:
+    clip = rng.integers(0, 256, (4, 8, 6, 3), dtype=np.uint8)
+    expected = PixelNormalisation()(torch.from_numpy(clip)).permute(3, 0, 1, 2)
+    assert torch.allclose(standardise(clip), expected, atol=1e-5)
+
+
+@pytest.mark.skipif(find_spec("decord") is None, reason="decord is not installed")
+def test_all_ways_make_the_same_clip(make_video: MakeVideo) -> None:
+    path = str(make_video("a.mp4", 40, g="12", bf="2"))
+    dataset = pretrain_dataset(Annotations.of([path]), num_frames=8, sampling_rate=3, size=40)
+    *as_floats, as_bytes = [make(dataset, 0, 1)[0] for _, make in _ways()]
+    assert torch.equal(torch.from_numpy(as_bytes), dataset[0, 0]["clip"][0])
+    expected = standardise(as_bytes)
+    for clip in as_floats:
+        # In units of one grey level, which is about 0.017.
+        assert (clip - expected).abs().mean() * 255 * 0.225 < 2
+
+
+@pytest.mark.skipif(find_spec("decord") is None, reason="decord is not installed")
+def test_every_way_is_timed_on_what_all_of_them_can_read(make_video: MakeVideo) -> None:
+    good, bad = make_video("a.mp4", 20), make_video("b.mp4", 20)
+    bad.write_bytes(b"nothing")
+    dataset = pretrain_dataset(Annotations.of([str(good), str(bad)]), num_frames=4, sampling_rate=2, size=32)
+    ladder = compare_with_reference(dataset, num_videos=2, rounds=1)
+    assert (ladder.videos, ladder.bad) == (1, 1)
+    assert len(ladder.rungs) == 6
+    assert all(rung.cpu > 0 and rung.wall > 0 for rung in ladder.rungs)
+    assert "1 videos could not be read in one of the ways" in ladder.render()
+
+
+def test_the_table_tells_what_each_step_gains() -> None:
+    rungs = [
+        Rung("theirs", 0.06, 0.08),
+        Rung("less", 0.03, 0.04),
+        Rung("ours", 0.02, 0.02),
+        Rung("several", 0.01, 0.01),
+    ]
+    ladder = Ladder(rungs, 5, 0)
+    assert ladder.ratio == pytest.approx(3)
+    assert [row[3:] for row in ladder.rows()] == [
+        ("1.00", "1.00"),
+        ("2.00", "2.00"),
+        ("1.50", "3.00"),
+        ("2.00", "6.00"),
+    ]
+    assert "3.00 times the reference's way, one clip for each of 5 videos" in ladder.render()
