@@ -65,11 +65,8 @@ class WorkOptions(OptionGroup):
     workers: int | None = flag(
         None, "processes that re-encode, each with one thread; none: one for each core", least=0, changes_result=False
     )
-    time_limit: float | None = flag(
-        1800.0,
-        "seconds after which a video counts as broken; none: it may take any time",
-        above=0,
-        changes_result=False,
+    video_timeout: float = flag(
+        1800.0, "seconds after which a video counts as broken; 0: no limit", least=0, changes_result=False
     )
     retry: bool = flag(False, "try again the videos that an earlier call could not read", changes_result=False)
 
