@@ -27,6 +27,7 @@ from typing import Any
 import torch
 from compare_pretraining import Comparison, OutOfTimeError, interval, run_adamae
 from gesture_parts import FAR, GESTURES, PRETRAINING, REPEATS, SIGNERS, write_parts
+from torch import Tensor
 
 from adamae.cli.main import run_command
 from adamae.data.splits import load_splits
@@ -52,8 +53,12 @@ FINETUNE = f"""--model vit_tiny_patch16_224 {NETWORK} --drop_path 0 --aa none --
 VIEWS = "--test_num_segment 3 --test_num_crop 3 --num_workers 0"
 # One neighbour, as two training parts of a class cannot outvote the nearest one.
 PROBE = "--k 1 --probe_tokens 0 --num_workers 0 --json"
-# Pixels of the side of a frame for the neighbours by pixels alone.
+# What stands for features where there is no network, from clips (T, S, S, 3) of frames of so many pixels.
 PIXEL_SIZE = 16
+PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
+    f"pixels at {PIXEL_SIZE} x {PIXEL_SIZE}": torch.flatten,
+    "mean colour": lambda clip: clip.mean(dim=(0, 1, 2)),
+}
 
 PRETRAINED, BEGINNING, RANDOM = "pretrain", "beginning", "random"
 NAMES = {
@@ -78,13 +83,14 @@ class Gestures(Comparison):
     clips: Path = Path()
     parts: int = 4
     gap: int = 3
-    pixels: dict[str, float] | None = None
 
     def compare_weights(self, seeds: Sequence[int]) -> None:
         """Do everything that is missing, seed by seed, so that an early end leaves whole rows."""
         self.check_same()
         self.piece("videos", self._cut)
-        self.pixels = self.piece("pixels", self._probe_pixels)
+        for name, describe in PLAIN.items():
+            piece = f"probe-{name.replace(' ', '-')}"
+            self.results[name] = self.piece(piece, lambda describe=describe: self._probe_plainly(describe))
         for seed in seeds:
             unlabelled = ["--data_path", f"{self.videos}/{PRETRAINING}", "--seed", str(seed), *self.pretraining]
             for weights, more in ((PRETRAINED, []), (BEGINNING, ["--max_steps", "1", *NO_LEARNING])):
@@ -118,14 +124,14 @@ class Gestures(Comparison):
 
         return shares(right, self.videos) | {"command": shlex.join(["adamae", *words])}
 
-    def _probe_pixels(self) -> dict[str, Any]:
-        """The same with the pixels of the same clips as features."""
+    def _probe_plainly(self, describe: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+        """The same of the same clips, without a network."""
         plan = plan_test(num_frames=FRAMES, sampling_rate=1, size=PIXEL_SIZE, num_clips=1, num_crops=1)
 
         def right(folder: str) -> tuple[int, int]:
             splits = load_splits(folder)
             train, test = (
-                torch.stack([views[row]["views"].float().flatten() for row in range(len(views))])
+                torch.stack([describe(views[row]["views"][0].float()) for row in range(len(views))])
                 for views in (VideoViews(videos, plan) for videos in (splits.train, splits.test))
             )
             known, wanted = (torch.from_numpy(videos.labels) for videos in (splits.train, splits.test))
@@ -168,8 +174,10 @@ class Gestures(Comparison):
                 if (other, score) != (BEGINNING, "top1")
             ]
             lines.append(_row(f"pre-trained less {NAMES[other]}", gains))
-        pixels = [] if self.pixels is None else [[self.pixels[score]] for score in ("all", "person", "far")]
-        lines.append(_row(f"no network: pixels at {PIXEL_SIZE} x {PIXEL_SIZE}", pixels))
+        for name in PLAIN:
+            found = self.results.get(name)
+            cells = [] if found is None else [[found[score]] for score, piece in _SCORES.items() if piece == "probe"]
+            lines.append(_row(f"no network: {name}", cells))
         among = 100 * len(SIGNERS) / len(GESTURES)
         chance = 100 / len(GESTURES)
         lines.append(_row("chance", [[chance], [among], [chance], [chance]]))

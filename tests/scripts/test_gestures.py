@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
 from adamae.data.decoding import get_decoder
 from adamae.data.splits import load_splits
@@ -90,6 +91,11 @@ def test_shares_count_every_test_part_once(script: ModuleType) -> None:
     assert found == {"all": 12.5, "person": 100 * (0 + 1 + 2 + 3 + 4) / 40, "far": 15.0}
 
 
+def test_plain_features(script: ModuleType) -> None:
+    clip = torch.arange(24.0).reshape(2, 2, 2, 3)
+    assert [describe(clip).tolist() for describe in script.PLAIN.values()] == [list(range(24)), [10.5, 11.5, 12.5]]
+
+
 def test_pieces_are_done_once_and_put_together(
     script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,7 +114,7 @@ def test_pieces_are_done_once_and_put_together(
 
     monkeypatch.setattr(script, "run_here", run)
     monkeypatch.setattr(script.Gestures, "_cut", lambda _: {})
-    monkeypatch.setattr(script.Gestures, "_probe_pixels", lambda _: {"all": 75.0, "person": 80.0, "far": 50.0})
+    monkeypatch.setattr(script.Gestures, "_probe_plainly", lambda *_: {"all": 75.0, "person": 80.0, "far": 50.0})
 
     def compare(**options: float) -> str:
         comparison = script.Gestures(tmp_path, [], [], [], run, **options)
@@ -132,6 +138,7 @@ def test_pieces_are_done_once_and_put_together(
         f"| pre-trained less random, as pre-training begins |{' 10.0 ± 0.0 | 10.0, 10.0 |' * 3}  |  |",
         f"| pre-trained less random, as `--random_weights` draws them |{' 10.0 ± 0.0 | 10.0, 10.0 |' * 4}",
         "| no network: pixels at 16 x 16 | 75.0 |  | 80.0 |  | 50.0 |  |  |  |",
+        "| no network: mean colour | 75.0 |  | 80.0 |  | 50.0 |  |  |  |",
         "| chance | 5.0 |  | 25.0 |  | 5.0 |  | 5.0 |  |",
     ]
     assert compare() == table
