@@ -15,6 +15,8 @@ from adamae.randomness import SampleNoise
 
 # The published networks use this epsilon everywhere but in the sampler, which keeps PyTorch's.
 LayerNorm = partial(nn.LayerNorm, eps=1e-6)
+# Which child of a block's noise it is; see Block._branch.
+_DROPOUT_OF_MLP = 2
 
 
 class Mlp(nn.Module):
@@ -27,8 +29,11 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor, norm: nn.LayerNorm | None = None) -> Tensor:
         """(..., D) to (..., D); ``norm`` is applied first, as in :meth:`Attention.forward`."""
-        hidden = self.fc1(x) if norm is None else norm_linear(x, norm, self.fc1.weight, self.fc1.bias)
-        return gelu_linear(hidden, self.fc2.weight, self.fc2.bias)
+        return gelu_linear(self.hidden(x, norm), self.fc2.weight, self.fc2.bias)
+
+    def hidden(self, x: Tensor, norm: nn.LayerNorm | None = None) -> Tensor:
+        """What the GELU reads, (..., hidden)."""
+        return self.fc1(x) if norm is None else norm_linear(x, norm, self.fc1.weight, self.fc1.bias)
 
 
 class Block(nn.Module):
@@ -80,8 +85,18 @@ class Block(nn.Module):
         return recomputed(self.recompute, self._forward, x, noise, draws=self.attn.drop_rate > 0)
 
     def _forward(self, x: Tensor, noise: SampleNoise) -> Tensor:
-        x = x + self._branch(self.attn(x, self.norm1), self.gamma_1, noise, 0)
+        x = self.attended(x, noise)
         return x + self._branch(self.mlp(x, self.norm2), self.gamma_2, noise, 1)
+
+    def attended(self, x: Tensor, noise: SampleNoise) -> Tensor:
+        """The first half of :meth:`forward`."""
+        return x + self._branch(self.attn(x, self.norm1), self.gamma_1, noise, 0)
+
+    def kept(self, x: Tensor, noise: SampleNoise) -> Tensor | None:
+        """(B, N, D) bool, what the dropout of the second half lets through; None where there is none."""
+        if not (self.training and self.drop_rate > 0):
+            return None
+        return noise.child(_DROPOUT_OF_MLP).keep(self.drop_rate, *x.shape[1:])
 
     def _branch(self, x: Tensor, gamma: Tensor | None, noise: SampleNoise, number: int) -> Tensor:
         if self.training and self.drop_rate > 0:

@@ -12,6 +12,7 @@ from adamae.layers.block import Block, initialise_xavier
 from adamae.layers.recomputation import recomputed
 from adamae.randomness import SampleNoise
 from adamae.samplers.sampler import Sampler, checked_count
+from adamae.samplers.scored_mlp import scored_mlp
 from adamae.selection import count_visible
 
 Network = Literal["mha", "mlp"]
@@ -92,9 +93,10 @@ class AdaptiveSampler(Sampler):
         x = self.reduce((tokens if self.teaches_tokenizer else tokens.detach()) + self.position)
         *layers, score = self.network
         for number, layer in enumerate(layers):
+            if self.training and layer is layers[-1] and isinstance(layer, Block):
+                return _scored(layer, score, x, noise.child(number))
             x = layer(x, noise.child(number)) if isinstance(layer, Block) else layer(x)
-        logits: Tensor = score(x).squeeze(-1)
-        return logits
+        return score(x).squeeze(-1)
 
     def draw(self, tokens: Tensor, log_probs: Tensor | None, grid: TokenGrid, noise: SampleNoise) -> Tensor:
         """(B, V) indices drawn one after another without replacement.
@@ -105,3 +107,13 @@ class AdaptiveSampler(Sampler):
         gumbel = -torch.log(-torch.log(noise.uniform(grid.num_tokens)))
         keys = log_probs.detach() / self.temperature + gumbel
         return keys.topk(self.num_visible(grid), dim=1, sorted=False).indices
+
+
+def _scored(block: Block, score: nn.Module, x: Tensor, noise: SampleNoise) -> Tensor:
+    """(B, N) ``score(block(x, noise))``, where nobody asks for the block's output itself."""
+    assert isinstance(score, nn.Linear)
+    x = block.attended(x, noise)
+    hidden = block.mlp.hidden(x, block.norm2)
+    contribution = scored_mlp(hidden, block.mlp.fc2, score, block.kept(x, noise), block.drop_rate)
+    logits: Tensor = score(x).squeeze(-1) + contribution
+    return logits
