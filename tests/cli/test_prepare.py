@@ -107,7 +107,9 @@ def test_stopped_it_leaves_cleanly_and_goes_on(number: int, root: Path, tmp_path
     os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
     _, told = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert told == f"adamae prepare: stopped; what is done in {out} is kept, the same command goes on\n"
+    *_, last = told.splitlines()
+    assert last == f"adamae prepare: stopped; what is done in {out} is kept, the same command goes on"
+    assert "Traceback" not in told
     assert not (out / "train.csv").exists()
     assert main([*words[3:-1], "0"]) == 0
     assert len((out / "train.csv").read_text().splitlines()) == 40

@@ -30,6 +30,8 @@ class Outcome:
         seconds: From the first frame to the end of the last.
         damaged: Packets that were passed over.
         reason: Why there is no result; empty if there is one.
+        lost: Whether the reason is that the process was lost or took too long, which may be another's fault: the next
+            call tries again.
     """
 
     source: str
@@ -40,6 +42,7 @@ class Outcome:
     seconds: float = 0.0
     damaged: int = 0
     reason: str = ""
+    lost: bool = False
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ class Reencoding:
         frames: (n,) frames of the results.
         seconds: (n,) their durations.
         reasons: Why a source has no result, by row.
+        lost: Rows that were given up with a lost process; the next call tries them again.
         damaged: Packets that were passed over, by row.
     """
 
@@ -63,6 +64,7 @@ class Reencoding:
         self.frames = np.zeros(len(sources), np.int64)
         self.seconds = np.zeros(len(sources))
         self.reasons: dict[int, str] = {}
+        self.lost: set[int] = set()
         self.damaged: dict[int, int] = {}
 
     def path_of(self, source: str) -> str | None:
@@ -104,7 +106,8 @@ class Reencoding:
             with Journal(self._out, part) as journal:
                 shutil.rmtree(self._out / _UNFINISHED / str(part), ignore_errors=True)
                 self.recall()
-                left = [row for row in mine if not self.known[row] or (retry and row in self.reasons)]
+                again = self.lost | (self.reasons.keys() if retry else set())
+                left = [row for row in mine if not self.known[row] or row in again]
                 done = len(mine) - len(left)
                 self._report(progress, done, len(mine))
                 results = run_jobs(_reencode, self._jobs(left, part), workers=workers, time_limit=time_limit)
@@ -145,15 +148,18 @@ class Reencoding:
             return Outcome(*facts, reason=result.error.reason)
         if isinstance(result.error, (OSError, UserError)):
             raise result.error
-        return Outcome(*facts, reason=result.reason)
+        return Outcome(*facts, reason=result.reason, lost=result.error is None)
 
     def _take(self, row: int, outcome: Outcome) -> None:
         self.known[row] = True
         self.after[row], self.frames[row], self.seconds[row] = outcome.bytes, outcome.frames, outcome.seconds
         self.reasons.pop(row, None)
+        self.lost.discard(row)
         self.damaged.pop(row, None)
         if outcome.reason:
             self.reasons[row] = outcome.reason
+        if outcome.lost:
+            self.lost.add(row)
         if outcome.damaged:
             self.damaged[row] = outcome.damaged
 

@@ -160,8 +160,9 @@ def _attempt(function: Callable[[Job], Any], job: Job) -> Any:
 
 def _serve(connection: Connection, function: Callable[[Job], Any]) -> None:
     """A worker's life."""
-    # Ctrl-C reaches every process of a terminal; the first one decides what is to be done.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C reaches every process of a terminal, and a cluster's SIGTERM every one of a job; the first one decides.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     connection.send(_UP)
     while True:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
+from adamae.data.decoding import DecodeError
 from adamae.data.preparation.journal import Journal, Part
 from adamae.data.preparation.prepare import prepare
 from adamae.data.preparation.report import Report
@@ -227,3 +229,24 @@ def test_a_video_that_takes_too_long_is_broken(tmp_path: Path) -> None:
     encode(tmp_path / "own" / "1.mp4", 4)
     with pytest.raises(UserError, match=r"1\.mp4: took longer than 0\.001 seconds"):
         prepare("folder", tmp_path / "own", tmp_path / "out", encoding=SMALL, workers=1, time_limit=0.001)
+
+
+def test_a_lost_process_is_not_the_video_s_fault_for_ever(
+    source: Path, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose_first(function: Callable[[object], object], jobs: Iterable[object], **_: object) -> Iterator[object]:
+        for number, job in enumerate(jobs):
+            yield job, function(job) if number else Failure("reading it ended the process (SIGKILL)")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("adamae.data.preparation.reencoding.run_jobs", lose_first)
+        patched.setattr(
+            "adamae.data.preparation.reencoding.transcode", lambda *given: Failure("", DecodeError("", "no"))
+        )
+        with pytest.raises(UserError, match="none of 6 videos could be read"):
+            run(source, tmp_path / "out")
+    lines = (tmp_path / "out" / "journal-1of1.jsonl").read_text().splitlines()
+    assert [json.loads(line)["lost"] for line in lines] == [True] + [False] * 5
+    assert run(source, tmp_path / "out").done == 1
+    run(source, tmp_path / "out", retry=True)
+    assert results(tmp_path / "out") == whole
