@@ -19,7 +19,7 @@ from adamae.data.list_rows import VIDEO_SUFFIXES, is_number, read_rows
 from adamae.data.packed_text import PackedText
 from adamae.data.shards.archive import OpenShards, ShardMembers
 from adamae.data.shards.names import names_shards, shard_folder_of
-from adamae.data.shards.opening import open_index
+from adamae.data.shards.opening import find_shards
 from adamae.errors import UserError
 from adamae.randomness import epoch_permutation
 
@@ -152,10 +152,11 @@ def open_shards(source: str | Path, *, classes: Sequence[str] | None = None, win
         window: Shards whose videos are shuffled together in training.
 
     Raises:
-        UserError: As :func:`~adamae.data.shards.opening.open_index`; or a label is none of the classes.
+        UserError: As :func:`~adamae.data.shards.opening.find_shards`; or a label is none of the classes.
     """
-    shards, index = open_index(source)
-    members = ShardMembers(OpenShards(shards), index.shard, index.offsets, index.sizes, window)
+    found = find_shards(source)
+    index = found.index
+    members = ShardMembers(OpenShards(found.paths), found.names, index.shard, index.offsets, index.sizes, window)
     videos = Annotations("", index.labels, index.classes, str(source), index.names, members)
     known, highest = index.classes or classes, int(videos.labels.argmax())
     if known is not None and videos.labels[highest] >= len(known):

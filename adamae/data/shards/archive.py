@@ -12,10 +12,7 @@ from typing import Any
 import numpy as np
 
 from adamae.data.decoding import DecodeError, EncodedVideo
-from adamae.data.shards.fetching import fetch
 from adamae.data.shards.headers import BLOCK
-from adamae.data.shards.names import is_remote, short_name
-from adamae.errors import UserError
 from adamae.randomness import windowed_permutation
 
 # More than the shards of one window, so that none is opened twice in it.
@@ -28,20 +25,18 @@ class OpenShards:
     """Shards, of which the last used are kept open. A forked process reads from the same files without harm.
 
     Args:
-        shards: Paths, and addresses of what lies elsewhere and is fetched when it is first needed.
+        paths: Of the tar files.
     """
 
-    def __init__(self, shards: Sequence[str]) -> None:
-        self.shards = tuple(shards)
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._paths = tuple(paths)
         self._open: OrderedDict[int, int] = OrderedDict()
-        self._lost: dict[int, str] = {}
 
     def read(self, number: int, offset: int, size: int) -> bytes:
         """A member's header and ``size`` bytes of its content, in one reading.
 
         Raises:
-            OSError: The shard is gone, or ends before.
-            UserError: It cannot be fetched.
+            OSError: The shard is gone.
         """
         data = os.pread(self._descriptor(number), BLOCK + size, offset - BLOCK)
         while 0 < len(data) < BLOCK + size:
@@ -56,16 +51,7 @@ class OpenShards:
         if number in self._open:
             self._open.move_to_end(number)
             return self._open[number]
-        if number in self._lost:
-            raise UserError(self._lost[number])
-        shard = self.shards[number]
-        try:
-            path = str(fetch(shard)) if is_remote(shard) else shard
-        except UserError as error:
-            # Not tried again for each of its videos: that may take minutes every time.
-            self._lost[number] = str(error)
-            raise
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(self._paths[number], os.O_RDONLY)
         self._open[number] = descriptor
         if len(self._open) > _MOST_OPEN:
             os.close(self._open.popitem(last=False)[1])
@@ -81,10 +67,10 @@ class OpenShards:
 
     def __getstate__(self) -> dict[str, Any]:
         """Travel to another process without the files."""
-        return {"shards": self.shards}
+        return {"paths": self._paths}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["shards"])  # type: ignore[misc]
+        self.__init__(state["paths"])  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
@@ -93,6 +79,7 @@ class ShardMembers:
 
     Attributes:
         archive: The shards.
+        names: What each of them is called in paths and messages.
         shard: (n,) int32 in which of them a video lies.
         offsets: (n,) int64 where it begins.
         sizes: (n,) int64 its bytes.
@@ -100,6 +87,7 @@ class ShardMembers:
     """
 
     archive: OpenShards
+    names: tuple[str, ...]
     shard: np.ndarray
     offsets: np.ndarray
     sizes: np.ndarray
@@ -107,7 +95,7 @@ class ShardMembers:
 
     def place(self, row: int) -> str:
         """The shard in which a video lies, for paths and messages."""
-        return short_name(self.archive.shards[int(self.shard[row])])
+        return self.names[int(self.shard[row])]
 
     def read(self, row: int, name: str) -> EncodedVideo:
         """A video's bytes.
@@ -124,8 +112,6 @@ class ShardMembers:
             data = self.archive.read(number, offset, size)
         except OSError as error:
             raise DecodeError(name, f"its shard cannot be read ({error.strerror or error})") from None
-        except UserError as error:
-            raise DecodeError(name, str(error)) from None
         if len(data) < BLOCK + size:
             raise DecodeError(name, "its shard ends before it does: is it cut off?")
         if size < _PLAIN_SIZE and _size_in_header(data[:BLOCK]) != size:

@@ -1,7 +1,7 @@
 """Shards that lie elsewhere: fetched once, by the webdataset library, into a folder of this machine.
 
-The folder is ``shards`` in that of the environment variable ADAMAE_CACHE, by default ``~/.cache/adamae``. Nothing is
-ever deleted there.
+All are fetched before the first is read, so that no worker waits for one. The folder is ``shards`` in that of the
+environment variable ADAMAE_CACHE, by default ``~/.cache/adamae``. Nothing is ever deleted there.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def fetch(address: str) -> Path:
     target = local_copy(address)
     if target.is_file():
         return target
-    with _alone(target.with_name(f".{target.name}.lock")):
+    with alone(target):
         if not target.is_file():
             _download(address, target)
     return target
@@ -102,13 +102,17 @@ def _reason(error: Exception) -> str:
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Let one process of this machine at a time go on."""
+def alone(file: Path) -> Iterator[None]:
+    """Let one thread of one process of this machine at a time make a file.
+
+    Raises:
+        OSError: Nothing can be written beside it.
+    """
     try:
         import fcntl
     except ImportError:  # Windows: some may fetch the same shard, and the last copy stays
         yield
         return
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with file.with_name(f".{file.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -19,7 +19,6 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from adamae.data.annotations import Annotations
-from adamae.data.decoding import EncodedVideo
 from adamae.data.packed_text import PackedText
 from adamae.data.shards.index import ShardIndex
 from adamae.data.shards.layout import (
@@ -259,9 +258,10 @@ class _Source:
         self.size = size
         self._path = videos.path(row)
         with self._blamed():
-            video = videos.video(row)
             self._file: BinaryIO = (
-                io.BytesIO(video.data) if isinstance(video, EncodedVideo) else Path(video).open("rb")  # noqa: SIM115
+                Path(self._path).open("rb")  # noqa: SIM115 (closed on leaving)
+                if videos.members is None
+                else io.BytesIO(videos.members.read(row, self._path).data)
             )
 
     def read(self, size: int = -1, /) -> bytes:

@@ -3,6 +3,7 @@
 import gzip
 import http.server
 import json
+import multiprocessing
 import os
 import pickle
 import tarfile
@@ -19,6 +20,7 @@ from adamae.data.dataset import pretrain_dataset
 from adamae.data.decoding import DecodeError, EncodedVideo, pyav
 from adamae.data.shards import opening
 from adamae.data.shards.archive import OpenShards
+from adamae.data.shards.fetching import fetch
 from adamae.data.splits import load_splits
 from adamae.errors import UserError
 from tests.data.conftest import MakeVideo
@@ -183,7 +185,6 @@ def test_class_names_beside_the_shards(copied: Path) -> None:
         ),
     ],
 )
-@pytest.mark.filterwarnings("ignore:shards are fetched")
 def test_sources_that_are_wrong(packed: Path, named: str, message: str) -> None:
     with pytest.raises(UserError, match=message) as raised:
         load_annotations(named.format(d=packed))
@@ -314,59 +315,54 @@ def address(packed: Path) -> Iterator[str]:
         server.shutdown()
 
 
-def test_shards_on_a_server_are_fetched_when_they_are_needed(
-    address: str, packed: Path, cache: Path, no_headers: None
+def test_shards_on_a_server_are_fetched_once(
+    address: str, packed: Path, cache: Path, no_headers: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    videos = load_annotations(f"{address}/{{000000..000003}}.tar")
+    source, expected = f"{address}/{{000000..000003}}.tar", rows(packed)
+    assert rows(source) == expected
+    assert caplog.messages == [f"fetching 4 of 4 shards to {cache}/shards"]
+    copies = {path: path.stat().st_mtime_ns for path in (cache / "shards").glob("*.tar")}
+    assert sorted(path.name[17:] for path in copies) == [f"{number:06d}.tar" for number in range(4)]
+    videos = load_annotations(source)
     assert videos.classes == ("a", "b", "c")
-
-    def fetched() -> list[str]:
-        return sorted(path.name[17:] for path in (cache / "shards").iterdir() if path.suffix == ".tar")
-
-    assert fetched() == []
-    expected = rows(packed)
-    assert data_of(videos, 7) == expected[7][2]
-    assert fetched() == ["000002.tar"]
     assert videos.path(7) == f"{address}/000002.tar/{expected[7][0]}"
-    assert [data_of(videos, row) for row in range(12)] == [row[2] for row in expected]
-    assert not [path for path in (cache / "shards").iterdir() if path.suffix == ".part"]
+    assert {path: path.stat().st_mtime_ns for path in (cache / "shards").glob("*.tar")} == copies
+    assert len(caplog.messages) == 1
+    assert not list((cache / "shards").glob("*.part"))
 
 
-@pytest.mark.filterwarnings("ignore:shards are fetched")
-def test_shards_that_a_command_fetches(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shards_that_a_command_fetches(packed: Path, tmp_path: Path) -> None:
     """Without an index: fetched once, and searched once."""
     log = tmp_path / "log"
     for number in range(2):
         (tmp_path / f"{number}.tar").write_bytes((packed / f"00000{number}.tar").read_bytes())
-    source = f"pipe:echo {{0..1}} >> {log}; cat {tmp_path}/{{0..1}}.tar"
-    # Two ranges multiply, as in a shell: the command names its shard once.
-    source = f"pipe:sh -c 'echo x >> {log}; cat $0' {tmp_path}/{{0..1}}.tar"
+    source = f"pipe:sh -c 'echo $0 >> {log}; cat $0 2>&-' {tmp_path}/{{0..1}}.tar"
     assert rows(source) == rows(packed)[:6]
     assert load_annotations(source).path(0).startswith(f"{tmp_path}/0.tar/")
     (tmp_path / "0.tar").unlink()
     assert rows(source) == rows(packed)[:6]
-    # Two shards, and the index and the class names beside them that are not there, each time.
-    assert log.read_text().count("x") < 12
+    asked = [line for line in log.read_text().splitlines() if line.endswith(".tar")]
+    assert sorted(asked) == [f"{tmp_path}/0.tar", f"{tmp_path}/1.tar"]
 
 
-def test_a_shard_that_cannot_be_fetched_later_is_tried_once(
-    address: str, packed: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    videos = load_annotations(f"{address}/{{000000..000003}}.tar")
-    tries: list[str] = []
-
-    def fail(shard: str) -> Path:
-        tries.append(shard)
-        raise UserError(f"{shard}: cannot be fetched (the network is down)")
-
-    monkeypatch.setattr("adamae.data.shards.archive.fetch", fail)
-    for row in (0, 1, 2):
-        with pytest.raises(DecodeError, match="the network is down"):
-            videos.video(row)
-    assert len(tries) == 1
+def fetch_in_process(address: str, copies: "multiprocessing.Queue[str]") -> None:
+    copies.put(str(fetch(address)))
 
 
-@pytest.mark.filterwarnings("ignore:shards are fetched")
+def test_processes_that_want_the_same_shard_wait_for_the_first(packed: Path, tmp_path: Path, cache: Path) -> None:
+    log, context = tmp_path / "log", multiprocessing.get_context("fork")
+    address = f"pipe:sh -c 'echo x >> {log}; sleep 0.3; cat $0' {packed}/000000.tar"
+    copies = context.Queue()
+    processes = [context.Process(target=fetch_in_process, args=(address, copies)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    (copy,) = {copies.get(timeout=60) for _ in processes}
+    for process in processes:
+        process.join()
+    assert log.read_text() == "x\n"
+    assert Path(copy).read_bytes() == (packed / "000000.tar").read_bytes()
+
+
 def test_without_the_library_one_line_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("adamae.data.shards.fetching.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"x/0\.tar: needs the package 'webdataset' to be fetched"):
