@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,14 @@ def test_pack_tells_what_it_wrote(videos: Path, tmp_path: Path, capsys: pytest.C
     assert f"1 left out, see {tmp_path}/two/bad_videos.jsonl; the first is {tmp_path}/gone.mp4: no such file" in (
         capsys.readouterr().out
     )
+
+
+def test_packing_that_is_stopped_says_how_to_go_on(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adamae.data.shards.data_set.pack", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+    assert main(["pack", str(videos), "-o", str(tmp_path / "out")]) == 130
+    assert capsys.readouterr().err == "adamae pack: stopped; whole shards are kept, the same command goes on\n"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -105,6 +107,24 @@ def test_killed_anywhere_the_next_call_finishes_the_same(source: Annotations, pa
         assert die_at(event, source, out)
     pack(source, out, videos_per_shard=3)
     assert files_of(out) == expected
+
+
+def test_stopped_by_hand_no_half_shard_is_left(source: Annotations, packed: Path, tmp_path: Path) -> None:
+    here = threading.main_thread().ident
+    assert here is not None
+
+    def stop(done: int, total: int) -> None:
+        if done == 4:
+            signal.pthread_kill(here, signal.SIGINT)
+            time.sleep(0.2)
+
+    with pytest.raises(KeyboardInterrupt):
+        pack(source, tmp_path / "out", videos_per_shard=3, progress=stop)
+    left = files_of(tmp_path / "out")
+    assert "000003.tar" not in left
+    assert all(files_of(packed)[name] == content for name, content in left.items())
+    pack(source, tmp_path / "out", videos_per_shard=3)
+    assert files_of(tmp_path / "out") == files_of(packed)
 
 
 def test_an_unfinished_folder_is_told(source: Annotations, tmp_path: Path) -> None:
