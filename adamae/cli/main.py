@@ -31,6 +31,7 @@ COMMANDS = {
     "probe": ("adamae.cli.probe", "tell what frozen features are worth"),
     "inspect": ("adamae.cli.inspect", "tell what a checkpoint is"),
     "convert": ("adamae.cli.convert", "rewrite a checkpoint in another program's layout"),
+    "estimate": ("adamae.cli.estimate", "tell memory, speed and hours of a pre-training run before it is begun"),
     "bench": ("adamae.cli.bench", "measure a training step, the loading of a list, or test views"),
 }
 

@@ -1,0 +1,220 @@
+"""How long a run will take and what will hold it up, from a few passes and the loader's rate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from adamae.benchmark.activation_memory import activation_memory
+from adamae.benchmark.timing import peak_memory, take_turns
+from adamae.models import Pretrainer
+from adamae.training.engine import build_optimizer
+from adamae.training.parameter_groups import parameter_groups
+
+
+@dataclass(frozen=True)
+class PassCost:
+    """What one process was seen to need.
+
+    Attributes:
+        clips: Clips in each measured pass.
+        pass_seconds: Forward and backward.
+        update_seconds: The optimiser, once for each step.
+        peak_memory: Bytes: allocated on a GPU, resident in the process on a CPU.
+        kept_per_clip: Bytes that a further clip keeps for the backward pass.
+        total_memory: Bytes that the GPU has; 0 on a CPU.
+    """
+
+    clips: int
+    pass_seconds: float
+    update_seconds: float
+    peak_memory: int
+    kept_per_clip: int
+    total_memory: int = 0
+
+
+@dataclass(frozen=True)
+class Run:
+    """What decides how much there is to do.
+
+    Attributes:
+        gpus: Processes that train.
+        clips_per_pass: Clips of one process in one pass.
+        passes_per_step: Passes between two updates.
+        epochs: Passes over the data.
+        steps_per_epoch: Updates in each; None where the number of videos is not known.
+        workers: Loader processes of each training process.
+    """
+
+    gpus: int
+    clips_per_pass: int
+    passes_per_step: int
+    epochs: int
+    steps_per_epoch: int | None
+    workers: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What to expect.
+
+    Attributes:
+        run: What was asked about.
+        cost: What was measured.
+        loader_rate: Clips that one core of the loader makes in a second; None if not known.
+    """
+
+    run: Run
+    cost: PassCost
+    loader_rate: float | None
+
+    @property
+    def seconds_per_step(self) -> float:
+        """Of the model alone. A pass of more clips than were measured is taken to be longer in proportion."""
+        ratio = self.run.clips_per_pass / self.cost.clips
+        return self.run.passes_per_step * ratio * self.cost.pass_seconds + self.cost.update_seconds
+
+    @property
+    def model_rate(self) -> float:
+        """Clips that one process trains on in a second when it never waits."""
+        return self.run.passes_per_step * self.run.clips_per_pass / self.seconds_per_step
+
+    @property
+    def loaded_rate(self) -> float | None:
+        """Clips that the loader of one process makes in a second; in the training process itself without workers."""
+        return None if self.loader_rate is None else self.loader_rate * max(self.run.workers, 1)
+
+    @property
+    def rate(self) -> float:
+        """Clips in a second over all processes."""
+        return self.run.gpus * min(self.model_rate, self.loaded_rate or math.inf)
+
+    @property
+    def limit(self) -> str:
+        """What is slower: "model" or "loader"."""
+        return "loader" if self.loaded_rate is not None and self.loaded_rate < self.model_rate else "model"
+
+    @property
+    def cores_per_gpu(self) -> int | None:
+        """Cores of the loader with which the model never waits."""
+        return None if self.loader_rate is None else math.ceil(self.model_rate / self.loader_rate)
+
+    @property
+    def memory(self) -> int:
+        """Bytes of one process at the run's clips in a pass."""
+        return self.cost.peak_memory + max(self.run.clips_per_pass - self.cost.clips, 0) * self.cost.kept_per_clip
+
+    @property
+    def largest_pass(self) -> int | None:
+        """Clips in a pass that fill the GPU but for a tenth; None on a CPU."""
+        if not self.cost.total_memory:
+            return None
+        room = 0.9 * self.cost.total_memory - self.cost.peak_memory
+        return max(0, self.cost.clips + math.floor(room / self.cost.kept_per_clip))
+
+    @property
+    def hours_per_epoch(self) -> float | None:
+        """None where the number of videos is not known."""
+        if self.run.steps_per_epoch is None:
+            return None
+        clips = self.run.steps_per_epoch * self.run.passes_per_step * self.run.clips_per_pass * self.run.gpus
+        return clips / self.rate / 3600
+
+    @property
+    def hours(self) -> float | None:
+        """Of all epochs."""
+        return None if self.hours_per_epoch is None else self.hours_per_epoch * self.run.epochs
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        names = ("seconds_per_step", "model_rate", "loaded_rate", "rate", "limit", "cores_per_gpu", "memory")
+        more = ("largest_pass", "hours_per_epoch", "hours")
+        return asdict(self) | {name: getattr(self, name) for name in (*names, *more)}
+
+    def render(self) -> str:
+        """The estimate as a table, and what it leaves out."""
+        rows = [
+            ("memory", self._memory()),
+            ("model", f"{self.model_rate:.2f} clips/s a process, {self._all(self.model_rate)}"),
+        ]
+        rows += [("loader", self._loader()), ("limit", self._limit())]
+        if self.hours_per_epoch is not None and self.hours is not None:
+            rows.append(("epoch", f"{self.hours_per_epoch:.2f} h, {self.run.steps_per_epoch} steps"))
+            rows.append(("run", f"{self.hours:.1f} h, {self.run.epochs} epochs"))
+        else:
+            rows.append(("epoch", "not known: give --data_path or --num_videos"))
+        return "\n".join([*(f"  {name:<8}{text}" for name, text in rows), *self._notes()])
+
+    def _all(self, rate: float) -> str:
+        return f"{rate * self.run.gpus:.1f} over {self.run.gpus}"
+
+    def _memory(self) -> str:
+        text = f"{self.memory / 2**30:.1f} GiB at {self.run.clips_per_pass} clips a pass"
+        text += f"; {self.cost.kept_per_clip / 2**20:.0f} MiB kept for each further clip"
+        return text if self.largest_pass is None else f"{text}; {self.largest_pass} clips would fill this GPU to 90%"
+
+    def _loader(self) -> str:
+        if self.loader_rate is None or self.loaded_rate is None:
+            return "not known: give --data_path or --loader_rate"
+        workers = f"{self.run.workers} workers" if self.run.workers else "no workers"
+        return f"{self.loader_rate:.1f} clips/s a core; with {workers} a process {self._all(self.loaded_rate)}"
+
+    def _limit(self) -> str:
+        if self.cores_per_gpu is None:
+            return "the model, as far as is known"
+        return f"the {self.limit}; a loader of {self.cores_per_gpu} cores a process keeps up with the model"
+
+    def _notes(self) -> list[str]:
+        notes = []
+        if self.cost.clips < self.run.clips_per_pass:
+            notes.append(f"measured with {self.cost.clips} clips a pass and counted in proportion")
+        if self.run.gpus > 1:
+            notes.append(
+                f"{self.run.gpus} processes are counted as so many times one, without the exchange of gradients"
+            )
+        if not self.cost.total_memory:
+            notes.append("on a CPU the loader takes its cores from the model: both rates are those of each alone")
+        return [f"  note: {note}" for note in notes]
+
+
+def measure_pass(model: Pretrainer, *, clips: int, precision: torch.dtype, passes: int, compiled: bool) -> PassCost:
+    """Run a few passes and updates on made-up clips.
+
+    Args:
+        model: On its device, in training mode.
+        clips: In a pass.
+        precision: Autocast to this type; float32 runs without.
+        passes: Counted passes.
+        compiled: Through ``torch.compile``.
+    """
+    device = next(model.parameters()).device
+    frames, height, width = model.frame_choice.candidates.clip_shape
+    shape = (clips, frames, height, width, model.pixel_values.mean.numel())
+    batch = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
+    optimizer = build_optimizer(parameter_groups(model, 0.05))
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    if compiled:
+        model.compile()
+
+    def forward_backward() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+            loss = model(batch).losses["loss"]
+        loss.backward()
+
+    # In this order an update always finds gradients.
+    timings = take_turns({"pass": forward_backward, "update": optimizer.step}, passes, device)
+    memory = peak_memory(device)
+    optimizer.zero_grad(set_to_none=True)
+    return PassCost(
+        clips=clips,
+        pass_seconds=timings["pass"].wall,
+        update_seconds=timings["update"].wall,
+        peak_memory=memory,
+        kept_per_clip=activation_memory(model, precision).per_clip,
+        total_memory=torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else 0,
+    )

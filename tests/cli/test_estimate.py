@@ -1,0 +1,91 @@
+"""``adamae estimate``: from a few passes to hours, and what limits them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adamae.benchmark.estimate import Estimate, PassCost, Run
+from adamae.cli.main import main
+from tests.cli.test_pretrain import TINY
+
+FAST = [*TINY, "--passes", "1", "--loader_videos", "4"]
+
+
+def estimate(**changes: Any) -> Estimate:
+    run = Run(gpus=2, clips_per_pass=8, passes_per_step=4, epochs=10, steps_per_epoch=100, workers=3)
+    cost = PassCost(clips=8, pass_seconds=0.9, update_seconds=0.4, peak_memory=1000, kept_per_clip=10)
+    parts: dict[str, Any] = {"run": run, "cost": cost, "loader_rate": 5.0}
+    return Estimate(**{**parts, **changes})
+
+
+def test_the_arithmetic_of_a_run_that_the_model_limits() -> None:
+    told = estimate()
+    # Four passes of 0.9 s and one update of 0.4 s make 32 clips of one process.
+    assert told.seconds_per_step == pytest.approx(4.0)
+    assert told.model_rate == pytest.approx(8.0)
+    assert told.loaded_rate == pytest.approx(15.0)
+    assert (told.limit, told.cores_per_gpu) == ("model", 2)
+    assert told.rate == pytest.approx(16.0)
+    assert told.hours_per_epoch == pytest.approx(100 * 4.0 / 3600)
+    assert told.hours == pytest.approx(10 * 100 * 4.0 / 3600)
+    assert (told.memory, told.largest_pass) == (1000, None)
+
+
+def test_the_arithmetic_of_a_run_that_the_loader_limits() -> None:
+    told = estimate(loader_rate=0.5)
+    assert (told.limit, told.cores_per_gpu) == ("loader", 16)
+    assert told.hours_per_epoch == pytest.approx(100 * 64 / (2 * 3 * 0.5) / 3600)
+    assert "the loader; a loader of 16 cores a process keeps up with the model" in told.render()
+
+
+def test_fewer_clips_than_the_run_has_are_counted_in_proportion_and_it_says_so() -> None:
+    cost = PassCost(
+        clips=2, pass_seconds=0.9, update_seconds=0.4, peak_memory=1000, kept_per_clip=10, total_memory=2000
+    )
+    told = estimate(cost=cost)
+    assert told.seconds_per_step == pytest.approx(4 * 4 * 0.9 + 0.4)
+    assert told.memory == 1060
+    assert told.largest_pass == 2 + 80
+    assert "measured with 2 clips a pass and counted in proportion" in told.render()
+    assert "2 processes are counted as so many times one, without the exchange of gradients" in told.render()
+
+
+def test_what_is_not_known_is_not_made_up() -> None:
+    run = Run(gpus=1, clips_per_pass=8, passes_per_step=1, epochs=10, steps_per_epoch=None, workers=0)
+    told = estimate(run=run, loader_rate=None)
+    assert (told.hours, told.cores_per_gpu, told.loaded_rate, told.limit) == (None, None, None, "model")
+    assert "not known: give --data_path or --loader_rate" in told.render()
+    assert "not known: give --data_path or --num_videos" in told.render()
+
+
+def test_model_and_loader_are_measured(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--data_path", str(videos / "train.csv"), *FAST, "--gpus", "3", "--economy"]
+    assert main(["estimate", *words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["run"] == {
+        "gpus": 3,
+        "clips_per_pass": 4,
+        "passes_per_step": 1,
+        "epochs": 2,
+        "steps_per_epoch": 1,
+        "workers": 0,
+    }
+    assert told["cost"]["clips"] == 2 and told["cost"]["kept_per_clip"] > 0
+    assert told["loader_rate"] > 0 and told["hours"] > 0
+
+
+def test_known_rates_need_no_videos(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["estimate", *FAST, "--num_videos", "4000", "--loader_rate", "0.001", "--clips_per_pass", "1"]) == 0
+    told = capsys.readouterr().out
+    assert "the loader; a loader of" in told and "1000 steps" in told
+    assert main(["estimate", *FAST, "--num_videos", "36", "--loader_rate", "0.01", "--hours_per_epoch"]) == 0
+    assert float(capsys.readouterr().out) == pytest.approx(36 / 0.01 / 3600, rel=1e-3)
+
+
+def test_hours_without_a_number_of_videos_are_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["estimate", *FAST, "--hours_per_epoch"]) == 2
+    assert "--hours_per_epoch needs the number of videos: give --data_path or --num_videos" in capsys.readouterr().err
