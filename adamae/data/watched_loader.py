@@ -6,12 +6,13 @@ was at is marked, all workers are replaced, and what was not yet handed out is m
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import platform
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from multiprocessing import active_children
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -65,7 +66,7 @@ def watched_batches(
     if not num_workers:
         yield from DataLoader(dataset, batch_sampler=keys_from(0), **settings)
         return
-    settings |= {"num_workers": num_workers, "prefetch_factor": prefetch}
+    settings |= {"num_workers": num_workers, "prefetch_factor": prefetch, "multiprocessing_context": _start_method()}
     delivered = restarts = 0
     while True:
         crew = _Crew(partial(DataLoader, dataset, batch_sampler=keys_from(delivered), **settings), watch)
@@ -103,10 +104,10 @@ class _Crew:
         self._watch = watch
         workers = make_loader.keywords["num_workers"]  # type: ignore[attr-defined]
         self._desks = Desks(workers)
-        others = active_children()
+        others = multiprocessing.active_children()
         loader = make_loader(timeout=_GLANCE, worker_init_fn=partial(_begin_work, self._desks))
         self._batches: Iterator[Any] | None = iter(loader)
-        self._processes = [process for process in active_children() if process not in others]
+        self._processes = [process for process in multiprocessing.active_children() if process not in others]
         _take_back_alarm()
 
     def __iter__(self) -> Iterator[Any]:
@@ -178,6 +179,15 @@ class _Crew:
             if process.is_alive():
                 process.kill()
                 process.join()
+
+
+def _start_method() -> str | None:
+    """Workers are forked, which shares the list among them, unless the program chose otherwise or cannot.
+
+    Newer Pythons would copy the list to every worker.
+    """
+    chosen = multiprocessing.get_start_method(allow_none=True)
+    return None if chosen or platform.system() != "Linux" else "fork"
 
 
 def _begin_work(desks: Desks, worker: int) -> None:

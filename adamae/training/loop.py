@@ -12,6 +12,7 @@ import torch
 
 from adamae.checkpoints.store import Checkpoint, CheckpointStore
 from adamae.distributed import World
+from adamae.training.device_prefetch import prefetched
 from adamae.training.engine import Batch, Engine
 from adamae.training.incidents import Incidents, Quarantine
 from adamae.training.interruption import Interruption
@@ -176,7 +177,7 @@ class _Run:
         if self.step >= self._plan.last_step:
             return iter(())
         epoch, step = divmod(self.step, self._plan.steps_per_epoch)
-        return iter(batches(epoch, step * self._engine.accumulation))
+        return prefetched(batches(epoch, step * self._engine.accumulation), self._engine.device)
 
     def advance(self, stream: Iterator[Batch], lr: float, weight_decay: float) -> None:
         """Do one update. Nothing here waits for the device."""
