@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 
-from adamae.data.decoding.protocol import ChooseBoxes, DecodeError, EncodedVideo, OpenVideo, VideoReader, VideoSource
+from adamae.data.decoding.protocol import (
+    ChooseBoxes,
+    DecodeError,
+    EncodedVideo,
+    FrameFolder,
+    OpenVideo,
+    VideoReader,
+    VideoSource,
+)
 from adamae.errors import UserError
 
 __all__ = [
@@ -13,6 +23,7 @@ __all__ = [
     "ChooseBoxes",
     "DecodeError",
     "EncodedVideo",
+    "FrameFolder",
     "OpenVideo",
     "VideoReader",
     "VideoSource",
@@ -34,7 +45,7 @@ def installed_decoders() -> list[str]:
 
 
 def get_decoder(name: str = "pyav") -> OpenVideo:
-    """The function of a back end that opens a video.
+    """The function that opens a video with a back end. Folders of numbered pictures need none.
 
     Args:
         name: A key of :data:`DECODERS`.
@@ -56,4 +67,12 @@ def get_decoder(name: str = "pyav") -> OpenVideo:
         hint = " (torchcodec needs FFmpeg 4 to 8 as shared libraries)" if name == "torchcodec" else ""
         reason = str(error).strip().partition("\n")[0]
         raise UserError(f"decoder {name!r} is installed but cannot be loaded: {reason}{hint}") from error
-    return opener
+    return partial(_open, opener)
+
+
+def _open(open_file: OpenVideo, source: VideoSource, *, num_frames: int | None = None) -> VideoReader:
+    if isinstance(source, str) and os.path.isdir(source):  # noqa: PTH112 (speed)
+        from adamae.data.decoding.frame_folder import open_folder
+
+        return open_folder(source)
+    return open_file(source, num_frames=num_frames)

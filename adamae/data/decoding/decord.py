@@ -25,8 +25,8 @@ from adamae.data.decoding.protocol import (
 decord.logging.set_level(decord.logging.QUIET)
 
 
-def open_video(source: VideoSource) -> DecordReader:
-    """Open a file, or the bytes of one (see ``protocol.VideoReader``).
+def open_video(source: VideoSource, *, num_frames: int | None = None) -> DecordReader:
+    """Open a file, or the bytes of one (see ``protocol.VideoReader``); frames are counted by the library.
 
     Raises:
         DecodeError: Missing, empty, not a video, or without a frame.

@@ -46,7 +46,7 @@ class Run:
 
     Attributes:
         packets: Their numbers, in the order of decoding.
-        frames: The frames that they give, in the order of showing.
+        frames: The frames that they give, in the order of showing, up to the last one that is wanted.
     """
 
     packets: list[int]
@@ -61,18 +61,22 @@ class FrameTable:
         times: Their times, rising.
         entries: Where decoding may start, by rising frame, the first at frame 0.
         packets: What is known of every packet, in the order of decoding.
+        tells_order: Times are those of showing beyond doubt. Some containers give pictures that are shown in another
+            order the times at which they are decoded; only all of them together then give that away.
     """
 
     times: list[int]
     entries: list[Entry]
     packets: list[TimedPacket]
+    tells_order: bool = True
 
     @classmethod
-    def of(cls, packets: Sequence[TimedPacket | None]) -> FrameTable | None:
+    def of(cls, packets: Sequence[TimedPacket | None], *, reorders: bool = False) -> FrameTable | None:
         """The table, or None where the packets do not prove one.
 
         Args:
             packets: All packets of the stream, None for one about which nothing is known.
+            reorders: The decoder expects pictures in another order than that of showing.
         """
         known = [packet for packet in packets if packet is not None]
         times = sorted(packet.time for packet in known if packet.shown)
@@ -87,7 +91,8 @@ class FrameTable:
             if packet.fresh:
                 frame = bisect_left(times, packet.time)
                 entries[frame] = Entry(number, packet.time, frame)
-        return cls(times, [entries[frame] for frame in sorted(entries)], known)
+        told = any(later.time < packet.time for packet, later in pairwise(known))
+        return cls(times, [entries[frame] for frame in sorted(entries)], known, told or not reorders)
 
     def entry_for(self, frame: int) -> Entry:
         """The entry nearest before ``frame``, or at it."""
@@ -97,7 +102,8 @@ class FrameTable:
         """What has to be decoded for some frames: from each entry to the last packet that one of them needs.
 
         Left out is what no wanted frame needs: pictures to which nothing refers, and those that are shown before
-        the entry and decoded after it, which may lack what they refer to.
+        the entry and decoded after it, which may lack what they refer to. Where times may not be those of showing, only
+        the latter are, and a run goes to the end of the file: its frames come out one after the other.
 
         Args:
             wanted: Frame numbers, rising.
@@ -106,18 +112,16 @@ class FrameTable:
         """
         for entry, frames in groupby(wanted, self.entry_for):
             missing = {self.times[frame] for frame in frames}
+            last = max(missing)
             numbers = []
             for number, packet in enumerate(islice(self.packets, entry.packet, None), entry.packet):
                 is_wanted = packet.shown and packet.time in missing
-                if is_wanted or not packet.shown or self._may_be_needed(packet, entry, every_packet):
+                may_be_needed = packet.referred or every_packet or not self.tells_order
+                if is_wanted or not packet.shown or (may_be_needed and packet.time >= entry.time):
                     numbers.append(number)
                 if is_wanted:
                     missing.remove(packet.time)
-                    if not missing:
+                    if not missing and self.tells_order:
                         break
             given = sorted(self.packets[number].time for number in numbers if self.packets[number].shown)
-            yield Run(numbers, [bisect_left(self.times, time) for time in given])
-
-    @staticmethod
-    def _may_be_needed(packet: TimedPacket, entry: Entry, every_packet: bool) -> bool:
-        return packet.time >= entry.time and (packet.referred or every_packet)
+            yield Run(numbers, [bisect_left(self.times, time) for time in given if time <= last])

@@ -45,7 +45,24 @@ class EncodedVideo:
     data: bytes
 
 
-# What a back end opens: a file, or the bytes of one.
+class FrameFolder(str):
+    """The path of a folder of numbered pictures, and how many of them its list counts.
+
+    Args:
+        path: The folder.
+        num_frames: Pictures that count.
+    """
+
+    num_frames: int
+
+    def __new__(cls, path: str, num_frames: int) -> FrameFolder:
+        """A text that knows a number."""
+        folder = super().__new__(cls, path)
+        folder.num_frames = num_frames
+        return folder
+
+
+# What is opened: a file or a folder of pictures, or the bytes of a file.
 VideoSource = str | EncodedVideo
 
 
@@ -103,7 +120,19 @@ class VideoReader(Protocol):
     def __exit__(self, *raised: object) -> None: ...
 
 
-OpenVideo = Callable[[VideoSource], VideoReader]
+class OpenVideo(Protocol):
+    """A back end's function that opens a video."""
+
+    def __call__(self, source: VideoSource, *, num_frames: int | None = None) -> VideoReader:
+        """The video's reader.
+
+        Args:
+            source: A file, or the bytes of one.
+            num_frames: How many frames it has, if that is known: saves counting them where the file does not tell.
+
+        Raises:
+            DecodeError: Missing, empty, not a video, or without a frame.
+        """
 
 
 def unique_sorted(indices: Sequence[int] | np.ndarray, num_frames: int) -> tuple[list[int], np.ndarray]:

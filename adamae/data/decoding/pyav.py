@@ -17,8 +17,9 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from adamae.data.augmentation import Box, crop
+from adamae.data.augmentation import Box
 from adamae.data.decoding.bitstream import Inspector, inspector
+from adamae.data.decoding.cutting import Cutter
 from adamae.data.decoding.frame_table import FrameTable, Run, TimedPacket
 from adamae.data.decoding.protocol import (
     ChooseBoxes,
@@ -26,13 +27,14 @@ from adamae.data.decoding.protocol import (
     VideoSource,
     check_file,
     name_of,
-    unique_sorted,
 )
 
 # Files with more compressed video than this are read again for each pass instead of being kept.
 _KEPT_BYTES = 128 * 2**20
 # Left to itself the conversion of colours starts a thread for each core, in every worker. Older PyAV never does.
 _ONE_THREAD = {"threads": 1} if "threads" in (VideoReformatter.reformat.__doc__ or "") else {}
+# Of these the container alone says when a picture is shown; FFmpeg works it out where others have no times.
+_REORDERED = ("h264", "hevc")
 _PROGRESSIVE = (0, 1)  # unknown and progressive, of FFmpeg's AVFieldOrder: one packet may not be half a frame
 
 
@@ -40,18 +42,19 @@ class _UnprovenError(Exception):
     """What the packets promised did not come out of the decoder."""
 
 
-def open_video(source: VideoSource, *, every_packet: bool = False) -> PyAVReader:
+def open_video(source: VideoSource, *, num_frames: int | None = None, every_packet: bool = False) -> PyAVReader:
     """Open a file, or the bytes of one (see ``protocol.VideoReader``).
 
     Args:
         source: The file.
+        num_frames: How many frames can be decoded, if that is known. Where packets prove it, they are believed instead.
         every_packet: Decode also what no wanted frame needs. For comparison: the frames are the same.
 
     Raises:
         DecodeError: Missing, empty, not a video, or without a frame.
     """
     check_file(source)
-    reader = PyAVReader(source, every_packet=every_packet)
+    reader = PyAVReader(source, num_frames=num_frames, every_packet=every_packet)
     try:
         if not reader.num_frames:
             raise DecodeError(name_of(source), "no frame could be decoded")
@@ -66,11 +69,13 @@ class PyAVReader:
 
     Args:
         source: A video file, or the bytes of one.
-        every_packet: See :func:`open_video`.
+        num_frames: See :func:`open_video`.
+        every_packet: Likewise.
     """
 
-    def __init__(self, source: VideoSource, *, every_packet: bool = False) -> None:
+    def __init__(self, source: VideoSource, *, num_frames: int | None = None, every_packet: bool = False) -> None:
         self._source = source
+        self._known = num_frames
         self._path = name_of(source)
         self._packets: list[av.Packet] | None = []
         self._every_packet = every_packet
@@ -85,7 +90,7 @@ class PyAVReader:
     @cached_property
     def num_frames(self) -> int:
         """How many frames can be decoded."""
-        return len(self._table.times) if self._table else sum(1 for _ in self._in_sequence())
+        return len(self._table.times) if self._table else self._known or sum(1 for _ in self._in_sequence())
 
     def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """See ``protocol.VideoReader.read``."""
@@ -93,17 +98,16 @@ class PyAVReader:
 
     def read_boxes(self, clips: Sequence[Sequence[int] | np.ndarray], choose: ChooseBoxes) -> list[np.ndarray]:
         """See ``protocol.VideoReader.read_boxes``."""
-        lengths = [len(clip) for clip in clips]
-        wanted, rows = unique_sorted(np.concatenate(clips), self.num_frames)
-        cutter = _Cutter(np.split(rows, np.cumsum(lengths)[:-1]), choose)
+        cutter = Cutter(clips, self.num_frames, choose)
+        pictures = _Pictures(cutter)
         try:
             if self._table:
-                self._read_proven(self._table, wanted, cutter)
+                self._read_proven(self._table, cutter.wanted, pictures)
             else:
-                self._read_in_sequence(wanted, cutter)
+                self._read_in_sequence(cutter.wanted, pictures)
         except _UnprovenError:
             self._table = None
-            self._read_in_sequence(wanted, cutter)
+            self._read_in_sequence(cutter.wanted, pictures)
         except av.FFmpegError as error:
             raise DecodeError(self._path, f"frames cannot be converted to RGB ({error.strerror})") from None
         return cutter.clips
@@ -146,7 +150,9 @@ class PyAVReader:
                 self._packets = None
             if self._packets is not None:
                 self._packets.append(packet)
-        return FrameTable.of(facts)
+        return FrameTable.of(
+            facts, reorders=self._codec.codec.canonical_name in _REORDERED and bool(self._codec.has_b_frames)
+        )
 
     def _demuxed(self) -> Iterator[av.Packet]:
         """All packets that hold data. A file that breaks off ends where it breaks."""
@@ -193,7 +199,7 @@ class PyAVReader:
         for frames in self._decoded():
             yield from frames or ()
 
-    def _read_in_sequence(self, wanted: list[int], cutter: _Cutter) -> None:
+    def _read_in_sequence(self, wanted: list[int], pictures: _Pictures) -> None:
         frames = self._in_sequence()
         coming = 0
         for row, number in enumerate(wanted):
@@ -202,9 +208,9 @@ class PyAVReader:
                 if frame is None:
                     raise DecodeError(self._path, f"damaged: only {coming} of {self.num_frames} frames can be decoded")
                 coming += 1
-            cutter.add(row, frame)
+            pictures.add(row, frame)
 
-    def _read_proven(self, table: FrameTable, wanted: list[int], cutter: _Cutter) -> None:
+    def _read_proven(self, table: FrameTable, wanted: list[int], pictures: _Pictures) -> None:
         rows = {number: row for row, number in enumerate(wanted)}
         for run in table.runs(wanted, every_packet=self._every_packet):
             frames = self._frames_of(run)
@@ -213,7 +219,7 @@ class PyAVReader:
                 if frame is None or frame.is_corrupt or frame.pts != table.times[number]:
                     raise _UnprovenError
                 if number in rows:
-                    cutter.add(rows[number], frame)
+                    pictures.add(rows[number], frame)
 
     def _frames_of(self, run: Run) -> Iterator[av.VideoFrame]:
         for frames in self._decoded(run.packets):
@@ -231,45 +237,29 @@ def _facts(packet: av.Packet, inspect: Inspector | None) -> TimedPacket | None:
     return TimedPacket(packet.pts, content.shown and not packet.is_discard, content.fresh, content.referred)
 
 
-class _Cutter:
-    """Cuts the boxes of clips from frames as they come, all at the size of the first.
+class _Pictures:
+    """Turns decoded frames into upright pixels and hands them to a cutter, all at the size of the first.
 
-    Frames are converted one at a time into the same few kilobytes, and only what lies in a box is copied.
+    Frames are converted one at a time into the same few kilobytes.
 
     Args:
-        rows: For each clip its (T,) frames, by their places among the distinct ones.
-        choose: Names the box of each clip, once the size is known.
+        cutter: Takes them.
     """
 
-    def __init__(self, rows: Sequence[np.ndarray], choose: ChooseBoxes) -> None:
-        self.clips: list[np.ndarray] = []
-        self._rows = rows
-        self._choose = choose
-        self._boxes: Sequence[Box] = ()
+    def __init__(self, cutter: Cutter) -> None:
+        self._cutter = cutter
         self._reformatter = VideoReformatter()
         self._size = (0, 0)
         self._quarter_turns = 0
 
     def add(self, row: int, frame: av.VideoFrame) -> None:
-        """Take the ``row``-th of the distinct frames."""
-        if not self.clips:
-            self._begin(frame)
-        if not any(clip.size for clip in self.clips):
-            return
-        pixels = np.rot90(self._rgb(frame), self._quarter_turns)
-        for clip, rows, box in zip(self.clips, self._rows, self._boxes, strict=True):
-            for place in np.flatnonzero(rows == row):
-                clip[place] = crop(pixels[None], box)[0]
-
-    def _begin(self, frame: av.VideoFrame) -> None:
-        self._size = frame.height, frame.width
-        self._quarter_turns = round(frame.rotation / 90) % 4
-        upright = self._size[::-1] if self._quarter_turns % 2 else self._size
-        self._boxes = self._choose(*upright)
-        self.clips = [
-            np.empty((len(rows), box.height, box.width, 3), np.uint8)
-            for rows, box in zip(self._rows, self._boxes, strict=True)
-        ]
+        """Take the ``row``-th of the wanted frames."""
+        if self._size == (0, 0):
+            self._size = frame.height, frame.width
+            self._quarter_turns = round(frame.rotation / 90) % 4
+            self._cutter.begin(*(self._size[::-1] if self._quarter_turns % 2 else self._size))
+        if not self._cutter.is_blind:
+            self._cutter.add(row, np.rot90(self._rgb(frame), self._quarter_turns))
 
     def _rgb(self, frame: av.VideoFrame) -> np.ndarray:
         """(H, W, 3) as it lies in the file; valid until the next call."""

@@ -21,8 +21,8 @@ from adamae.data.decoding.protocol import (
 )
 
 
-def open_video(source: VideoSource) -> TorchcodecReader:
-    """Open a file, or the bytes of one (see ``protocol.VideoReader``).
+def open_video(source: VideoSource, *, num_frames: int | None = None) -> TorchcodecReader:
+    """Open a file, or the bytes of one (see ``protocol.VideoReader``); frames are counted by the library.
 
     Raises:
         DecodeError: Missing, empty, not a video, or without a frame.

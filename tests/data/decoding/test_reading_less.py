@@ -11,7 +11,7 @@ from adamae.data.decoding import DECODERS, OpenVideo, get_decoder, pyav
 from adamae.data.frame_indices import pretrain_dense
 from adamae.errors import UserError
 from tests.data.conftest import MakeVideo
-from tests.data.test_decoding import KINDS, decoded_packets
+from tests.data.test_decoding import KINDS, decoded_packets, in_sequence
 
 PREPARED = {"g": "12", "bf": "3", "x264-params": "b-pyramid=none:b-adapt=0:scenecut=0:open-gop=0"}
 
@@ -46,6 +46,16 @@ def test_clips_are_those_of_a_decoder_that_leaves_nothing_out(
             clip = pretrain_dense(40, 8, int(rng.integers(1, 5)), rng)
             assert np.array_equal(less.read(clip), more.read(clip))
         assert less._table is not None
+
+
+@pytest.mark.parametrize("bframes", ["1", "3"])
+def test_times_of_decoding_are_not_taken_for_times_of_showing(make_video: MakeVideo, bframes: str) -> None:
+    """AVI has no times of its own: without the B pictures nothing would show that frames are shown in another order."""
+    path = make_video("a.avi", 24, g="8", bf=bframes, **{"x264-params": "b-pyramid=none:b-adapt=0:scenecut=0"})
+    expected = in_sequence(path)
+    for number in range(24):
+        with pyav.open_video(str(path)) as video:
+            assert np.array_equal(video.read([number])[0], expected[number]), number
 
 
 @pytest.mark.parametrize("rotation", [0, 90])

@@ -1,0 +1,148 @@
+"""Videos that lie as numbered pictures in a folder: ``video/img_00001.jpg``, ``video/img_00002.jpg`` and so on."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from adamae.data.augmentation import Box
+from adamae.data.decoding.cutting import Cutter
+from adamae.data.decoding.protocol import ChooseBoxes, DecodeError, FrameFolder, one_line
+
+_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+_NUMBERED = re.compile(r"(.*?)(\d+)(\.[^.]+)")
+# Folders of optical flow hold several series; this is the one with colours.
+_COLOURS = ("img_", "image_", "frame_", "")
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file's name is that of a numbered picture."""
+    found = _NUMBERED.fullmatch(name)
+    return found is not None and found[3].lower() in _SUFFIXES and not name.startswith(".")
+
+
+def open_folder(path: str) -> FrameFolderReader:
+    """Open a folder of numbered pictures (see ``protocol.VideoReader``).
+
+    Args:
+        path: The folder. A :class:`~adamae.data.decoding.protocol.FrameFolder` also says how many pictures count.
+
+    Raises:
+        DecodeError: No pictures, several series of them, or one is missing.
+    """
+    return FrameFolderReader(path, path.num_frames if isinstance(path, FrameFolder) else None)
+
+
+class FrameFolderReader:
+    """One video. Frame 0 is the first picture, whether that is called 0 or 1.
+
+    Args:
+        path: The folder.
+        num_frames: How many pictures count; None for all that there are.
+    """
+
+    # Nobody wrote it down.
+    fps = 0.0
+
+    def __init__(self, path: str, num_frames: int | None = None) -> None:
+        self._path = str(path)
+        self._names = self._series()[:num_frames]
+        if num_frames is not None and len(self._names) < num_frames:
+            prefix, number, suffix = _parts(self._names[-1])
+            missing = f"{prefix}{int(number) + 1:0{len(number)}}{suffix}"
+            raise DecodeError(
+                self._path, f"{missing} is missing: {len(self._names)} pictures, and the list says {num_frames}"
+            )
+
+    @property
+    def num_frames(self) -> int:
+        """How many pictures count."""
+        return len(self._names)
+
+    def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """See ``protocol.VideoReader.read``."""
+        return self.read_boxes([indices], lambda height, width: [Box(0, 0, height, width)])[0]
+
+    def read_boxes(self, clips: Sequence[Sequence[int] | np.ndarray], choose: ChooseBoxes) -> list[np.ndarray]:
+        """See ``protocol.VideoReader.read_boxes``."""
+        cutter = Cutter(clips, self.num_frames, choose)
+        size: tuple[int, int] | None = None
+        for row, number in enumerate(cutter.wanted):
+            picture = self._open(self._names[number])
+            if size is None:
+                size = picture.size
+                cutter.begin(picture.height, picture.width)
+            if picture.size != size:
+                raise DecodeError(
+                    self._path,
+                    f"{self._names[number]} has {picture.width}x{picture.height} pixels, expected {size[0]}x{size[1]} "
+                    f"as {self._names[cutter.wanted[0]]}",
+                )
+            cutter.add(row, np.asarray(picture))
+        return cutter.clips
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+    def __enter__(self) -> FrameFolderReader:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def _series(self) -> list[str]:
+        """Names of the pictures in their order, without a gap."""
+        try:
+            names = [name for name in os.listdir(self._path) if is_picture(name)]  # noqa: PTH208 (speed)
+        except OSError as error:
+            raise DecodeError(self._path, f"cannot be opened ({error.strerror})") from None
+        if not names:
+            raise DecodeError(self._path, "no numbered pictures in this folder, expected img_00001.jpg and so on")
+        series: dict[tuple[str, str], list[str]] = {}
+        for name in names:
+            prefix, _, suffix = _parts(name)
+            series.setdefault((prefix, suffix), []).append(name)
+        candidates = list(series.values())
+        if len(series) > 1:
+            colours = next((prefix for prefix in _COLOURS if any(prefix == key[0] for key in series)), None)
+            candidates = [group for key, group in series.items() if key[0] == colours]
+        if len(candidates) != 1:
+            some = ", ".join(sorted(group[0] for group in series.values())[:4])
+            raise DecodeError(self._path, f"several series of pictures ({some}), expected one, or one named img_")
+        ordered = sorted(candidates[0], key=_number)
+        self._check_numbers(ordered)
+        return ordered
+
+    def _check_numbers(self, ordered: list[str]) -> None:
+        first = _number(ordered[0])
+        expected = first if first in (0, 1) else 1
+        for name in ordered:
+            prefix, number, suffix = _parts(name)
+            if int(number) != expected:
+                missing = f"{prefix}{expected:0{len(number)}}{suffix}"
+                raise DecodeError(self._path, f"{missing} is missing: the pictures go to {ordered[-1]}")
+            expected += 1
+
+    def _open(self, name: str) -> Image.Image:
+        try:
+            with Image.open(os.path.join(self._path, name)) as picture:  # noqa: PTH118 (speed)
+                return picture.convert("RGB")
+        except FileNotFoundError:
+            raise DecodeError(self._path, f"{name} is missing: it was there when the folder was opened") from None
+        except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+            raise DecodeError(self._path, f"{name} is no picture or damaged ({one_line(error)})") from None
+
+
+def _parts(name: str) -> tuple[str, str, str]:
+    """Prefix, digits and suffix of a picture's name."""
+    found = _NUMBERED.fullmatch(name)
+    assert found is not None
+    return found[1], found[2], found[3]
+
+
+def _number(name: str) -> int:
+    return int(_parts(name)[1])
