@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from adamae.data.decoding import VideoSource
-from adamae.data.list_rows import VIDEO_SUFFIXES, is_number, read_rows
+from adamae.data.decoding import FrameFolder, VideoSource
+from adamae.data.decoding.frame_folder import is_picture
+from adamae.data.list_rows import VIDEO_SUFFIXES, is_number, read_counted_rows
 from adamae.data.packed_text import PackedText
 from adamae.data.shards.archive import OpenShards, ShardMembers
 from adamae.data.shards.names import names_shards, shard_folder_of
@@ -38,6 +39,7 @@ class Annotations:
         source: The list, folder or shards, for messages.
         names: What each video is called: below the root, or in the list that was packed into shards.
         members: Where the videos lie within shards; None where they are files.
+        frames: (n,) int64 frames of each video, where the list tells. Folders of pictures must have as many.
     """
 
     root: str
@@ -46,6 +48,7 @@ class Annotations:
     source: str
     names: PackedText
     members: ShardMembers | None = None
+    frames: np.ndarray | None = None
 
     @classmethod
     def of(
@@ -56,14 +59,16 @@ class Annotations:
         root: str = "",
         classes: Sequence[str] | None = None,
         source: str = "",
+        frames: Sequence[int] = (),
     ) -> Annotations:
-        """Pack paths and (n,) labels."""
+        """Pack paths, (n,) labels and, where they are known, n numbers of frames."""
         return cls(
             root=root,
             labels=np.full(len(paths), UNLABELLED, np.int64) if labels is None else labels,
             classes=None if classes is None else tuple(classes),
             source=source,
             names=PackedText.of(paths),
+            frames=np.array(frames, np.int64) if frames else None,
         )
 
     def __len__(self) -> int:
@@ -85,7 +90,10 @@ class Annotations:
         Raises:
             DecodeError: It lies in a shard that does not give it.
         """
-        return self.path(row) if self.members is None else self.members.read(row, self.path(row))
+        path = self.path(row)
+        if self.members is not None:
+            return self.members.read(row, path)
+        return path if self.frames is None else FrameFolder(path, int(self.frames[row]))
 
     def order(self, seed: int, epoch: int, num_rows: int) -> np.ndarray:
         """(n,) int64 the order in which an epoch visits the rows; ``num_rows`` is n."""
@@ -99,6 +107,7 @@ class Annotations:
             labels=self.labels[chosen],
             names=self.names.take(chosen),
             members=None if self.members is None else self.members.take(chosen),
+            frames=None if self.frames is None else self.frames[chosen],
         )
 
 
@@ -176,7 +185,7 @@ def open_shards(source: str | Path, *, classes: Sequence[str] | None = None, win
 
 
 def scan_folder(folder: str | Path, *, classes: Sequence[str] | None = None) -> Annotations:
-    """All videos in and below a folder, sorted by path.
+    """All videos in and below a folder, sorted by path: files or, where there are none, folders of numbered pictures.
 
     If every video lies in a sub-folder, the first sub-folder's name is its class; otherwise there are no labels.
 
@@ -186,21 +195,36 @@ def scan_folder(folder: str | Path, *, classes: Sequence[str] | None = None) -> 
     root = Path(folder)
     if not root.is_dir():
         raise UserError(f"{root}: no such folder")
-    found = sorted(
-        os.path.relpath(os.path.join(place, name), root)  # noqa: PTH118 (speed)
-        for place, _, names in os.walk(root, followlinks=True)
-        for name in names
-        if not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES  # noqa: PTH122 (speed)
-    )
+    found = _video_files(root) or _frame_folders(root)
     if not found:
         raise UserError(
-            f"{root}: no video in this folder or below it, expected files that end in {' '.join(VIDEO_SUFFIXES)}"
+            f"{root}: no video in this folder or below it, expected files that end in {' '.join(VIDEO_SUFFIXES)}, "
+            "or folders of pictures such as img_00001.jpg"
         )
     if not all(os.sep in path for path in found):
         return Annotations.of(found, root=str(root), source=str(root))
     names = [path.partition(os.sep)[0] for path in found]
     labels, known = _number(names, classes, [str(root / path) for path in found])
     return Annotations.of(found, labels, root=str(root), classes=known, source=str(root))
+
+
+def _video_files(root: Path) -> list[str]:
+    return sorted(
+        os.path.relpath(os.path.join(place, name), root)  # noqa: PTH118 (speed)
+        for place, _, names in os.walk(root, followlinks=True)
+        for name in names
+        if not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES  # noqa: PTH122 (speed)
+    )
+
+
+def _frame_folders(root: Path) -> list[str]:
+    """Folders below ``root`` that hold numbered pictures; what lies below those is not looked at."""
+    found = []
+    for place, folders, names in os.walk(root, followlinks=True):
+        if place != str(root) and any(is_picture(name) for name in names):
+            found.append(os.path.relpath(place, root))
+            folders.clear()
+    return sorted(found)
 
 
 def read_list(
@@ -217,21 +241,30 @@ def read_list(
         UserError: Missing or empty, or a line that does not fit, named by file and line.
     """
     place = Path(path)
+    root = str(place.parent if data_root is None else data_root)
     paths: list[str] = []
     labels: list[str] = []
     lines: list[int] = []
-    for line, video, label in read_rows(place):
-        paths.append(video if "." in video[video.rfind("/") + 1 :] else f"{video}.mp4")
+    frames: list[int] = []
+    suffix: str | None = None
+    for line, video, label, count in read_counted_rows(place):
+        if "." not in video[video.rfind("/") + 1 :]:
+            # By the first such row, since half a million looks at a file system take too long.
+            if suffix is None:
+                suffix = "" if count or os.path.isdir(os.path.join(root, video)) else ".mp4"  # noqa: PTH112, PTH118
+            video += suffix
+        paths.append(video)
         lines.append(line)
         if label is not None:
             labels.append(label)
+        if count is not None:
+            frames.append(count)
     if not paths:
         raise UserError(f"{place}: the list is empty, expected one video per line")
-    root = str(place.parent if data_root is None else data_root)
     if not labels:
-        return Annotations.of(paths, root=root, source=str(place))
+        return Annotations.of(paths, root=root, source=str(place), frames=frames)
     numbers, known = _labels(labels, classes, place, lines)
-    return Annotations.of(paths, numbers, root=root, classes=known, source=str(place))
+    return Annotations.of(paths, numbers, root=root, classes=known, source=str(place), frames=frames)
 
 
 def _labels(

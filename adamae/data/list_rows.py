@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from adamae.errors import UserError
 
@@ -17,26 +18,51 @@ VIDEO_SUFFIXES = (
 
 _PATH_HEADERS = ("path", "video", "video_path", "file", "filename", "file_name", "filepath", "clip", "name")
 LABEL_HEADERS = ("label", "class", "class_id", "label_id", "category", "target", "action", "class_name")
+_FRAMES_HEADERS = ("total_frames", "num_frames")
 _QUOTED_OR_PLAIN = re.compile(r'"([^"]*)"|(\S+)')
 _VIDEO_NAME = re.compile(rf"({'|'.join(map(re.escape, VIDEO_SUFFIXES))})\b", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}")  # what fits 64 bits
 _QUOTE = 'what has spaces must stand in quotes: "my video.mp4" 3'
 
 
+class Row(NamedTuple):
+    """A row of a list.
+
+    Attributes:
+        line: Its number in the file.
+        path: Of the video.
+        label: None where there is no such column.
+        frames: How many the video has; None where there is no such column.
+    """
+
+    line: int
+    path: str
+    label: str | None
+    frames: int | None
+
+
 def read_rows(place: Path) -> Iterator[tuple[int, str, str | None]]:
-    """Every row of a list: its line number, path and label (None where there is no label column).
+    """Line number, path and label of every row; see :func:`read_counted_rows`."""
+    for line, path, label, _ in read_counted_rows(place):
+        yield line, path, label
+
+
+def read_counted_rows(place: Path) -> Iterator[Row]:
+    """Every row of a list.
 
     Args:
         place: A text file with one video per line, columns parted by spaces, commas or tabs, quoted where needed,
-            with or without a header.
+            with or without a header. Three columns that spaces part are path, number of frames, and label.
 
     Raises:
         UserError: It is missing or not text, or a line does not have the columns that the first one has.
     """
     columns: _Columns | None = None
-    for line, fields in _fields(_read_text(place), place):
+    text = _read_text(place)
+    separator = _separator(text)
+    for line, fields in _fields(text, separator, place):
         if columns is None:
-            columns = _Columns.of(fields)
+            columns = _Columns.of(fields, spaced=separator == " ")
             if columns.header:
                 continue
         if len(fields) != columns.width:
@@ -49,7 +75,7 @@ def read_rows(place: Path) -> Iterator[tuple[int, str, str | None]]:
             raise UserError(f"{place}:{line}: the {'label' if path else 'path'} is empty, expected PATH LABEL")
         if label is not None and _VIDEO_NAME.search(label):
             raise UserError(f"{place}:{line}: the label is {label!r}, which looks like part of a path; {_QUOTE}")
-        yield line, path, label
+        yield Row(line, path, label, columns.count(fields, place, line))
 
 
 def is_number(label: str) -> bool:
@@ -61,31 +87,46 @@ def is_number(label: str) -> bool:
 class _Columns:
     path: int
     label: int | None
+    frames: int | None
     width: int
     header: bool
 
     @classmethod
-    def of(cls, first: list[str]) -> _Columns:
+    def of(cls, first: list[str], *, spaced: bool) -> _Columns:
         """Where path and label stand, from the names in a header, or by their usual order."""
         names = [field.strip().lower() for field in first]
         path = next((names.index(name) for name in _PATH_HEADERS if name in names), None)
         label = next((names.index(name) for name in LABEL_HEADERS if name in names), None)
+        frames = next((names.index(name) for name in _FRAMES_HEADERS if name in names), None)
         told = path is not None or (label or 0) > 0
         if told and not any(is_number(name) or _VIDEO_NAME.search(name) for name in names):
-            return cls(path or 0, label, len(names), header=True)
-        return cls(0, 1 if len(names) > 1 else None, len(names), header=False)
+            return cls(path or 0, label, frames, len(names), header=True)
+        if spaced and len(names) == 3:
+            return cls(0, 2, 1, 3, header=False)
+        return cls(0, 1 if len(names) > 1 else None, None, len(names), header=False)
+
+    def count(self, fields: list[str], place: Path, line: int) -> int | None:
+        """What stands in the column of numbers of frames."""
+        if self.frames is None:
+            return None
+        text = fields[self.frames].strip()
+        if not is_number(text) or int(text) < 1:
+            raise UserError(f"{place}:{line}: the number of frames is {text!r}, expected a number above 0; {_QUOTE}")
+        return int(text)
 
 
-def _fields(text: str, place: Path) -> Iterator[tuple[int, list[str]]]:
+def _separator(text: str) -> str:
+    """What parts the columns, by the first line."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    if "\t" in first.strip():
+        return "\t"
+    return "," if _is_comma_separated(first) else " "
+
+
+def _fields(text: str, separator: str, place: Path) -> Iterator[tuple[int, list[str]]]:
     """(line number, fields) of every line that is not blank."""
     lines = text.splitlines()
-    first = next((line for line in lines if line.strip()), "")
-    if "\t" in first.strip():
-        yield from _delimited(lines, "\t", place)
-    elif _is_comma_separated(first):
-        yield from _delimited(lines, ",", place)
-    else:
-        yield from _spaced(lines, place)
+    return _spaced(lines, place) if separator == " " else _delimited(lines, separator, place)
 
 
 def _delimited(lines: list[str], delimiter: str, place: Path) -> Iterator[tuple[int, list[str]]]:
@@ -106,8 +147,11 @@ def _spaced(lines: list[str], place: Path) -> Iterator[tuple[int, list[str]]]:
     for line, text in enumerate(lines, 1):
         quoted = '"' in text
         fields = [inner or plain for inner, plain in _QUOTED_OR_PLAIN.findall(text)] if quoted else text.split()
-        if len(fields) > 2:
-            raise UserError(f"{place}:{line}: {len(fields)} columns parted by spaces, expected PATH LABEL; {_QUOTE}")
+        if len(fields) > 3:
+            raise UserError(
+                f"{place}:{line}: {len(fields)} columns parted by spaces, expected PATH LABEL or PATH FRAMES LABEL; "
+                f"{_QUOTE}"
+            )
         if fields:
             yield line, fields
 

@@ -113,8 +113,9 @@ def test_all_decoders_say_what_is_wrong_in_one_line(
         assert (raised.value.path, f"{path}: {raised.value.reason}") == (str(path), str(raised.value))
     with pytest.raises(DecodeError, match="no such file"):
         open_video(str(tmp_path / "none.mp4"))
-    with pytest.raises(DecodeError, match="cannot be opened"):
-        open_video(str(tmp_path))
+    (tmp_path / "folder.mp4").mkdir()
+    with pytest.raises(DecodeError, match="no numbered pictures in this folder"):
+        open_video(str(tmp_path / "folder.mp4"))
 
 
 @pytest.mark.parametrize("name", KINDS)

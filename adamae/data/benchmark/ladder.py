@@ -15,7 +15,7 @@ from adamae.data.benchmark.parts import some_rows
 from adamae.data.benchmark.reference import crop_with_pillow, standardise
 from adamae.data.benchmark.report import one_thread
 from adamae.data.dataset import ClipDataset
-from adamae.data.decoding import DecodeError, OpenVideo, VideoReader, get_decoder, pyav
+from adamae.data.decoding import DecodeError, OpenVideo, VideoReader, VideoSource, get_decoder, pyav
 from adamae.errors import UserError
 from adamae.randomness import sample_generator
 
@@ -129,8 +129,8 @@ def compare_with_reference(dataset: ClipDataset, *, num_videos: int = 32, rounds
 def _ways() -> list[tuple[str, MakeClips]]:
     decord = get_decoder("decord")
 
-    def every_packet(source: Any) -> VideoReader:
-        return pyav.open_video(source, every_packet=True)
+    def every_packet(source: VideoSource, *, num_frames: int | None = None) -> VideoReader:
+        return pyav.open_video(source, num_frames=num_frames, every_packet=True)
 
     return [
         ("the reference's way: decord, whole frames, Pillow, float32", _whole_frames(decord)),
