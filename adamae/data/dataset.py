@@ -13,8 +13,9 @@ from torch.utils.data import Dataset
 
 from adamae.data.annotations import Annotations
 from adamae.data.augmentation import Box, CroppingTransform, CropPlan, MultiScaleCrop, Transform
-from adamae.data.decoding import DecodeError, VideoReader, get_decoder
+from adamae.data.decoding import DecodeError, VideoReader
 from adamae.data.frame_indices import pretrain_dense, train_segments
+from adamae.data.opening import VideoOpener
 from adamae.data.watch import QuarantineError, Watch
 from adamae.errors import UserError
 from adamae.randomness import sample_generator, sample_seed
@@ -65,7 +66,7 @@ class ClipDataset(Dataset[Sample]):
         self.num_sample = num_sample
         self.moving = moving
         self.watch = Watch(len(annotations), video_timeout)
-        self._open_video = get_decoder(decoder)
+        self._open_row = VideoOpener(annotations, decoder)
 
     def __len__(self) -> int:
         return len(self.annotations)
@@ -110,7 +111,7 @@ class ClipDataset(Dataset[Sample]):
         Raises:
             DecodeError: It cannot be read.
         """
-        return self._open_video(self.annotations.video(row))
+        return self._open_row(row)
 
     def _clips(self, row: int, rng: np.random.Generator) -> tuple[list[np.ndarray], list[np.ndarray]]:
         with self.open(row) as reader:

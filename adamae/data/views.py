@@ -19,8 +19,9 @@ from torch.utils.data import Dataset
 
 from adamae.data.annotations import Annotations
 from adamae.data.augmentation import Box, crop
-from adamae.data.decoding import DecodeError, VideoReader, get_decoder
+from adamae.data.decoding import DecodeError, VideoReader
 from adamae.data.frame_indices import spatial_starts, train_dense, train_segments, views_dense, views_segments
+from adamae.data.opening import VideoOpener
 from adamae.data.watch import Watch
 from adamae.errors import UserError
 from adamae.randomness import sample_generator
@@ -157,7 +158,7 @@ class VideoViews(Dataset[dict[str, Any]]):
         self.seed = seed
         self.decode_per_view = decode_per_view
         self.watch = Watch(len(annotations), video_timeout)
-        self._open_video = get_decoder(decoder)
+        self._open_row = VideoOpener(annotations, decoder)
 
     def __len__(self) -> int:
         return len(self.annotations)
@@ -184,7 +185,7 @@ class VideoViews(Dataset[dict[str, Any]]):
         Raises:
             DecodeError: It cannot be read.
         """
-        return self._open_video(self.annotations.video(row))
+        return self._open_row(row)
 
     def _views_together(self, row: int) -> np.ndarray:
         with self.open(row) as reader:

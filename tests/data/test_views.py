@@ -171,15 +171,15 @@ def test_one_decode_gives_the_views_of_a_decode_per_view(videos: Path, sampling:
 def test_a_video_is_opened_and_read_once(videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = VideoViews(Annotations.of([str(videos / "a" / "0.mp4")]), plan(num_frames=4, sampling_rate=3, size=32))
     reads: list[int] = []
-    opened = dataset._open_video
+    opened = dataset.open
 
-    def watched(path: str) -> Any:
-        reader = opened(path)
+    def watched(row: int) -> Any:
+        reader = opened(row)
         read = reader.read
         reader.read = lambda indices: (reads.append(len(indices)), read(indices))[1]  # type: ignore[method-assign]
         return reader
 
-    monkeypatch.setattr(dataset, "_open_video", watched)
+    monkeypatch.setattr(dataset, "open", watched)
     dataset[0]
     assert len(reads) == 1
     assert reads[0] == 14  # every third of 40 frames, each once
