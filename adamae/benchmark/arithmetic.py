@@ -64,6 +64,11 @@ def encoder_alone(model: Any, **selection: Any) -> Classifier:
 
 
 def count_multiply_adds(model: Pretrainer | Classifier) -> int:
+    """Multiply-adds of the matrix products in one clip's forward pass; see :func:`count_by_kind`."""
+    return sum(count_by_kind(model).values())
+
+
+def count_by_kind(model: Pretrainer | Classifier) -> dict[str, int]:
     """Multiply-adds of the matrix products in one clip's forward pass.
 
     The network runs as it is, on tensors without values: what is counted is what it does and not what a formula says.
@@ -71,6 +76,9 @@ def count_multiply_adds(model: Pretrainer | Classifier) -> int:
 
     Args:
         model: On the meta device (build it under ``torch.device("meta")``).
+
+    Returns:
+        "attention": products of tokens with tokens, which grow with the square of their number; "linear": all others.
     """
     frames, height, width = model.frame_choice.candidates.clip_shape
     channels = model.pixel_values.mean.numel()
@@ -78,5 +86,9 @@ def count_multiply_adds(model: Pretrainer | Classifier) -> int:
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         model(clip, seeds=torch.empty(1, dtype=torch.int64, device="meta"))
-    # A multiply-add is two operations.
-    return counter.get_total_flops() // 2
+    # On this device attention is spelled out as products of batches of matrices; nothing else is.
+    counts = {"linear": 0, "attention": 0}
+    for operator, operations in counter.get_flop_counts()["Global"].items():
+        # A multiply-add is two operations.
+        counts["attention" if "bmm" in str(operator) or "attention" in str(operator) else "linear"] += operations // 2
+    return counts
