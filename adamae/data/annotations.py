@@ -8,6 +8,7 @@ that half a million of them cost tens of megabytes, once, however many workers l
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from adamae.randomness import epoch_permutation
 
 UNLABELLED = -1
 SHARD_WINDOW = 16
+_UPWARDS = re.compile(r"^(\.{0,2}/)+")
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,8 @@ class Annotations:
     def path(self, row: int) -> str:
         """Where the video of a row lies; in shards, the shard and the video's name."""
         if self.members is not None:
-            return f"{self.members.place(row)}/{self.names[row].lstrip('/')}"
+            # What lay beside the list's folder would seem to lie beside the shard.
+            return f"{self.members.place(row)}/{_UPWARDS.sub('', self.names[row])}"
         return os.path.join(self.root, self.names[row])  # noqa: PTH118 (speed)
 
     def name(self, row: int) -> str:

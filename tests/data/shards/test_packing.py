@@ -194,6 +194,19 @@ def test_rows_without_labels_and_odd_names(source: Annotations, tmp_path: Path) 
     assert not (report.folder / "classes.txt").exists()
 
 
+def test_videos_beside_the_list_s_folder(source: Annotations, tmp_path: Path) -> None:
+    """Their names begin with ``../``; in a shard they lie below it all the same."""
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "a.mp4").write_bytes(Path(source.path(0)).read_bytes())
+    (tmp_path / "lists" / "train.csv").write_text(f"../a.mp4 0\n{source.path(1)} 1\n")
+    videos = read_list(tmp_path / "lists" / "train.csv")
+    pack(videos, tmp_path / "out", shuffle=False)
+    shards = load_annotations(tmp_path / "out")
+    assert content(shards) == content(videos)
+    assert shards.path(0) == f"{tmp_path}/out/000000.tar/a.mp4"
+    assert ".." not in shards.path(1)
+
+
 def test_files_that_are_not_there(source: Annotations, tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "folder.mp4").mkdir()
