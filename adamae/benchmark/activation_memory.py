@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -56,14 +57,27 @@ def count_kept_bytes(forward: Callable[[], Tensor], already_there: Iterable[Tens
         forward: Runs a forward pass.
         already_there: Tensors that exist anyway, such as parameters and the batch: they do not count.
     """
-    kept: dict[int, Tensor] = {}
+    # The graph alone holds these, so what belongs to a part of it that was let go of is gone and does not count.
+    kept: WeakSet[_Kept] = WeakSet()
 
-    def note(x: Tensor) -> Tensor:
-        # Held, so that no other storage can take its address while the pass goes on.
-        kept.setdefault(x.untyped_storage().data_ptr(), x)
-        return x
+    def note(x: Tensor) -> _Kept:
+        held = _Kept(x)
+        kept.add(held)
+        return held
 
-    with saved_tensors_hooks(note, lambda x: x):
-        _ = forward()
-    known = {x.untyped_storage().data_ptr() for x in already_there}
-    return sum(x.untyped_storage().nbytes() for address, x in kept.items() if address not in known)
+    with saved_tensors_hooks(note, lambda held: held.tensor):
+        loss = forward()
+    known = {_identity(x) for x in already_there}
+    storages = {_identity(held.tensor): held.tensor.untyped_storage().nbytes() for held in kept}
+    del loss
+    return sum(size for identity, size in storages.items() if identity not in known)
+
+
+class _Kept:
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+
+def _identity(x: Tensor) -> int:
+    """Of its storage; tensors without values have no address."""
+    return x.untyped_storage()._cdata

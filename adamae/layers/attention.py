@@ -53,15 +53,16 @@ class Attention(nn.Module):
         self.proj = nn.Linear(inner, dim)
         self.drop_rate = drop_rate
 
-    def forward(self, x: Tensor, norm: nn.LayerNorm | None = None) -> Tensor:
-        """Attend from every token to every token.
+    def forward(self, x: Tensor, norm: nn.LayerNorm | None = None, skip: int = 0) -> Tensor:
+        """Attend from every token but the first ``skip`` to every token.
 
         Args:
             x: (B, N, D).
             norm: Applied to ``x`` first; given here, its output need not be kept for the backward pass.
+            skip: How many tokens ask for nothing.
 
         Returns:
-            (B, N, D).
+            (B, N - skip, D).
         """
         bias = None
         if self.q_bias is not None and self.v_bias is not None:
@@ -70,5 +71,5 @@ class Attention(nn.Module):
         qkv = F.linear(x, weight, bias) if norm is None else norm_linear(x, norm, weight, bias)
         # Cut along the last axis: the gradients of the three are then put together in one copy.
         query, key, value = (part.unflatten(2, (self.num_heads, -1)).transpose(1, 2) for part in qkv.chunk(3, dim=2))
-        out = attend(query, key, value, self.drop_rate if self.training else 0.0)
+        out = attend(query[:, :, skip:], key, value, self.drop_rate if self.training else 0.0)
         return self.proj(out.transpose(1, 2).flatten(2))

@@ -80,17 +80,23 @@ class Block(nn.Module):
         self.drop_rate = drop_rate
         self.drop_path_rate = drop_path_rate
 
-    def forward(self, x: Tensor, noise: SampleNoise) -> Tensor:
-        """(B, N, D) to (B, N, D); ``noise`` decides what is dropped in training."""
-        return recomputed(self.recompute, self._forward, x, noise, draws=self.attn.drop_rate > 0)
+    def forward(self, x: Tensor, noise: SampleNoise, skip: int = 0) -> Tensor:
+        """(B, N, D) to (B, N - skip, D).
 
-    def _forward(self, x: Tensor, noise: SampleNoise) -> Tensor:
-        x = self.attended(x, noise)
+        Args:
+            x: Tokens.
+            noise: What decides in training which of them are dropped.
+            skip: So many of the first tokens are attended to and go no further.
+        """
+        return recomputed(self.recompute, self._forward, x, noise, skip, draws=self.attn.drop_rate > 0)
+
+    def _forward(self, x: Tensor, noise: SampleNoise, skip: int) -> Tensor:
+        x = self.attended(x, noise, skip)
         return x + self._branch(self.mlp(x, self.norm2), self.gamma_2, noise, 1)
 
-    def attended(self, x: Tensor, noise: SampleNoise) -> Tensor:
+    def attended(self, x: Tensor, noise: SampleNoise, skip: int = 0) -> Tensor:
         """The first half of :meth:`forward`."""
-        return x + self._branch(self.attn(x, self.norm1), self.gamma_1, noise, 0)
+        return x[:, skip:] + self._branch(self.attn(x, self.norm1, skip), self.gamma_1, noise, 0)
 
     def kept(self, x: Tensor, noise: SampleNoise) -> Tensor | None:
         """(B, N, D) bool, what the dropout of the second half lets through; None where there is none."""

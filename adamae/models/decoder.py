@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from adamae.grid import TokenGrid
 from adamae.layers.block import LayerNorm, initialise_xavier, stack
+from adamae.layers.lean_linear import norm_linear
 from adamae.layers.positions import sinusoid_table
 from adamae.randomness import SampleNoise
 from adamae.selection import TokenSelection, gather_tokens
@@ -77,10 +78,11 @@ class Decoder(nn.Module):
         seen = encoded + gather_tokens(positions, selection.visible)
         hidden = mask_token.to(encoded.dtype) + gather_tokens(positions, selection.target)
         x = torch.cat((seen, hidden), dim=1)
-        for number, block in enumerate(self.blocks):
+        *blocks, last = self.blocks
+        for number, block in enumerate(blocks):
             x = block(x, noise.child(number))
-        return x[:, seen.shape[1] :]
+        return last(x, noise.child(len(blocks)), seen.shape[1])
 
     def predict(self, x: Tensor) -> Tensor:
         """Norm and head: (B, M, D') to (B, M, P)."""
-        return self.head(self.norm(x))
+        return norm_linear(x, self.norm, self.head.weight, self.head.bias)

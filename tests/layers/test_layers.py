@@ -53,6 +53,12 @@ def test_a_block_adds_two_scaled_branches() -> None:
     torch.testing.assert_close(block(x, NOISE), middle + block.gamma_2 * block.mlp(block.norm2(middle)))
 
 
+def test_skipped_tokens_are_attended_to_and_go_no_further() -> None:
+    block = Block(8, 2).double()
+    x = torch.randn(2, 5, 8, dtype=torch.float64)
+    torch.testing.assert_close(block(x, NOISE, 2), block(x, NOISE)[:, 2:])
+
+
 @pytest.mark.parametrize("init_values", [0, 0.0, None])
 def test_no_layer_scale_without_a_start_value(init_values: float | None) -> None:
     assert not [name for name, _ in Block(8, 2, init_values=init_values).named_parameters() if "gamma" in name]
