@@ -17,7 +17,6 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from pathlib import Path
 from statistics import median
 
@@ -143,40 +142,53 @@ def read_all(measured: dict[str, Measured]) -> None:
                     getattr(found, kind).append(1e3 * (time.process_time() - start))
 
 
+def tell_groups(sources: list[Path], folder: Path) -> None:
+    """The table of sizes, groups and B frames."""
+    grid = {
+        f"{side} | {gop} | {bframes}": replace(CHOSEN, short_side=side, gop=gop, bframes=bframes)
+        for side in (224, 256)
+        for gop in (1, 8, 16, 32, 250)
+        for bframes in (0, 3)
+        if gop > 1 or not bframes
+    }
+    measured = encode_all(sources, grid, folder, quality=False)
+    read_all(measured)
+    print("| short side | key frame every | B frames | ms, dense clip | ms, segments | kB | s to encode a second |")
+    print("|---|---|---|---|---|---|---|")
+    for name, found in measured.items():
+        print(f"| {name} | {found.cells()} |")
+
+
+def tell_presets(sources: list[Path], folder: Path) -> None:
+    """The table of qualities and presets, the other options as chosen."""
+    ways = {"as chosen": CHOSEN, "fastdecode": replace(CHOSEN, tune="fastdecode")}
+    ways |= {f"crf {crf}": replace(CHOSEN, crf=crf) for crf in (16, 24)}
+    ways |= {preset: replace(CHOSEN, preset=preset) for preset in ("superfast", "medium")}
+    measured = encode_all(sources, ways, folder, quality=True)
+    read_all(measured)
+    chosen = f"{CHOSEN.short_side}, {CHOSEN.gop}, {CHOSEN.bframes}, crf {CHOSEN.crf}, {CHOSEN.preset}"
+    print(f"| {chosen}; but | ms, dense clip | ms, segments | kB | s to encode a second | PSNR, dB |")
+    print("|---|---|---|---|---|---|")
+    for name, found in measured.items():
+        print(f"| {name} | {found.cells()} |")
+
+
 def main() -> int:
     """Print the tables."""
+    tables = {"groups": tell_groups, "presets": tell_presets}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.parse_args()
+    parser.add_argument("tables", nargs="*", help=f"{' or '.join(tables)}; none: both")
+    given = parser.parse_args().tables or list(tables)
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         sources = [folder / f"{seed}.mp4" for seed in range(2)]
         for seed, path in enumerate(sources):
             write_source(path, seed)
-        grid = {
-            f"{side} | {gop} | {bframes}": replace(CHOSEN, short_side=side, gop=gop, bframes=bframes)
-            for side in (224, 256)
-            for gop in (1, 8, 16, 32, 250)
-            for bframes in (0, 3)
-            if gop > 1 or not bframes
-        }
-        measured = encode_all(sources, grid, folder, quality=False)
-        read_all(measured)
-        print("| short side | key frame every | B frames | ms, dense clip | ms, segments | kB | s to encode a second |")
-        print("|---|---|---|---|---|---|---|")
-        for name, found in measured.items():
-            print(f"| {name} | {found.cells()} |")
-        ways = {"as chosen": CHOSEN, "fastdecode": replace(CHOSEN, tune="fastdecode")}
-        ways |= {f"crf {crf}": replace(CHOSEN, crf=crf) for crf in (16, 23, 26)}
-        ways |= {preset: replace(CHOSEN, preset=preset) for preset in ("superfast", "medium")}
-        measured = encode_all(sources, ways, folder, quality=True)
-        read_all(measured)
-        chosen = f"{CHOSEN.short_side}, key frame every {CHOSEN.gop}, crf {CHOSEN.crf}, {CHOSEN.preset}"
-        print(f"\n| {chosen}, but | ms, dense clip | ms, segments | kB | s to encode a second | PSNR, dB |")
-        print("|---|---|---|---|---|---|")
-        for name, found in measured.items():
-            print(f"| {name} | {found.cells()} |")
+        for name in given:
+            tables[name](sources, folder)
+            print()
     used = time.process_time()
-    print(f"\n{used:.0f} seconds of processor time, {Fraction(FRAMES, RATE)} seconds of {SIZE[1]} x {SIZE[0]} each")
+    print(f"{used:.0f} seconds of processor time; {FRAMES / RATE:g} seconds of {SIZE[1]} x {SIZE[0]} for each video")
     return 0
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from sys import intern
+from typing import NamedTuple
 
 from adamae.data.annotations import UNLABELLED
 from adamae.data.preparation.label_text import read_lines
@@ -24,8 +25,7 @@ _SPLITS = {
 _TIMED = re.compile(r"(.+)_(\d+)_(\d+)")
 
 
-@dataclass(frozen=True)
-class _Row:
+class _Row(NamedTuple):
     split: str
     names: tuple[str, ...]
     label: str | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
@@ -107,28 +107,26 @@ def match(listing: Listing, tree: SourceTree, problems: Problems, *, name_of: Ca
         problems: Where to note rows without file, files without row, and what is there twice.
         name_of: A file's path to the name by which rows ask for it.
     """
-    files: dict[str, list[str]] = {}
-    for path in tree.videos:
-        files.setdefault(name_of(path), []).append(path)
+    files = _Files(tree.videos, name_of)
     folders = {_plain(name): number for number, name in enumerate(listing.classes)}
-    used: dict[str, str] = {}
+    used: dict[str, ListedVideo] = {}
     planned = []
     for video in listing.videos:
-        found = next((files[name] for name in video.names if name in files), None)
-        if found is None:
+        found = next((paths for name in video.names if (paths := files[name])), ())
+        if not found:
             problems.add("missing", video.place, f"no video {video.names[0]} below {tree.root}")
             continue
         path = found[0] if len(found) == 1 else _nearest(found, video.label, folders)
         if path in used:
-            problems.add("duplicate", video.place, f"{path} is listed in {used[path]} already; passed over")
+            problems.add("duplicate", video.place, f"{path} is listed in {used[path].place} already; passed over")
             continue
-        used[path] = video.place
+        used[path] = video
         folder = folders.get(_folder(path), video.label)
         if video.label not in (folder, UNLABELLED):
             reason = f"lies in the folder of {listing.classes[folder]!r}, {video.place} says"
             problems.add("other_folder", path, f"{reason} {listing.classes[video.label]!r}; the label is taken")
         planned.append(PlannedVideo(video.split, path, video.label))
-    _note_unused(files, used.keys(), listing, problems)
+    _note_unused(files, tree.videos, used, listing, problems)
     return Plan(listing.classes, planned, len(listing.videos), tuple(listing.notes))
 
 
@@ -158,21 +156,43 @@ def number_classes(numbered: Sequence[tuple[int, str, str]], problems: Problems)
     return {name: label for label, (_, name) in enumerate(kept)}
 
 
-def _note_unused(files: dict[str, list[str]], used: Iterable[str], listing: Listing, problems: Problems) -> None:
-    taken = set(used)
-    listed = {name for video in listing.videos for name in video.names}
-    for name, paths in files.items():
+class _Files:
+    """Paths by name. Half a million names have one path each, and a list for each of them would double their cost."""
+
+    def __init__(self, paths: Sequence[str], name_of: Callable[[str], str]) -> None:
+        self.name_of = name_of
+        self._single: dict[str, str] = {}
+        self._several: dict[str, list[str]] = {}
         for path in paths:
-            if path in taken:
-                continue
-            if name in listed:
-                first = next((other for other in paths if other in taken), paths[0])
-                problems.add("duplicate", path, f"{first} has the same name and is taken")
-            elif name not in listing.others:
-                problems.add("unlisted", path, "no label file lists this video")
+            name = name_of(path)
+            first = self._single.setdefault(name, path)
+            if first is not path:
+                self._several.setdefault(name, [first]).append(path)
+
+    def __getitem__(self, name: str) -> Sequence[str]:
+        """All paths of a name."""
+        if name in self._several:
+            return self._several[name]
+        return (self._single[name],) if name in self._single else ()
 
 
-def _nearest(paths: list[str], label: int, folders: dict[str, int]) -> str:
+def _note_unused(
+    files: _Files, paths: Sequence[str], used: Mapping[str, ListedVideo], listing: Listing, problems: Problems
+) -> None:
+    unused = {path: files.name_of(path) for path in paths if path not in used}
+    if not unused:
+        return
+    asked = set(unused.values())
+    listed = {name for video in listing.videos for name in video.names if name in asked}
+    for path, name in unused.items():
+        if name in listed:
+            first = next((other for other in files[name] if other in used), files[name][0])
+            problems.add("duplicate", path, f"{first} has the same name and is taken")
+        elif name not in listing.others:
+            problems.add("unlisted", path, "no label file lists this video")
+
+
+def _nearest(paths: Sequence[str], label: int, folders: dict[str, int]) -> str:
     def order(path: str) -> tuple[bool, bool, str]:
         replaced = any(part.startswith("replacement") for part in path.split("/"))
         return folders.get(_folder(path)) != label, not replaced, path

@@ -29,7 +29,7 @@ class Encoding:
         short_side: Pixels of the shorter side; videos that are smaller keep their size.
         gop: Frames from one key frame to the next; no frame refers to anything beyond its group.
         crf: H.264 quality, 0 (best) to 51; below 18 one hardly sees a loss.
-        bframes: Pictures between those that others refer to.
+        bframes: Most pictures between two that others refer to; a reader leaves out those that nobody wants.
         preset: Of the encoder: how much time it spends on small files.
         tune: "fastdecode" leaves out what costs a decoder most; "" for nothing.
     """
@@ -37,7 +37,7 @@ class Encoding:
     short_side: int = 256
     gop: int = 16
     crf: int = 20
-    bframes: int = 0
+    bframes: int = 3
     preset: str = "veryfast"
     tune: str = ""
 
@@ -49,6 +49,7 @@ class Encoding:
             "scenecut": 0,
             "open-gop": 0,
             "bframes": self.bframes,
+            # None refers to another one: each can be left out.
             "b-pyramid": "none",
             "threads": 1,
         }

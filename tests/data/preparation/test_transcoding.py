@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adamae.data.decoding import DecodeError, get_decoder
+from adamae.data.decoding import DecodeError, get_decoder, installed_decoders
 from adamae.data.preparation.transcoding import Encoded, Encoding, transcode
 from adamae.errors import UserError
 
@@ -147,12 +147,34 @@ def test_uneven_times_stay(tmp_path: Path) -> None:
     assert made.frames == len(times)
 
 
-def test_groups_are_short_closed_and_without_b_frames(tmp_path: Path) -> None:
-    target, _ = reencode(write(tmp_path / "source.mp4", frames=20), short_side=64, gop=8)
+@pytest.mark.parametrize("bframes", [0, 3])
+def test_groups_are_short_and_closed(bframes: int, tmp_path: Path) -> None:
+    target, _ = reencode(write(tmp_path / "source.mp4", frames=20), short_side=64, gop=8, bframes=bframes)
     with av.open(str(target)) as container:
         packets = [packet for packet in container.demux(video=0) if packet.size]
     assert [number for number, packet in enumerate(packets) if packet.is_keyframe] == [0, 8, 16]
-    assert all(packet.pts == packet.dts for packet in packets)
+    for start, end in ((0, 8), (8, 16), (16, 20)):
+        before, group = packets[:start], packets[start:end]
+        assert all(packet.pts < group[0].pts for packet in before)
+        assert all(packet.pts >= group[0].pts for packet in group)
+    assert all(packet.pts == packet.dts for packet in packets) == (bframes == 0)
+
+
+@pytest.mark.parametrize("decoder", installed_decoders())
+def test_every_decoder_reads_the_same_frames(decoder: str, tmp_path: Path) -> None:
+    source = write(tmp_path / "source.mp4", frames=40)
+    target, _ = reencode(source, short_side=64, crf=4)
+    try:
+        open_video = get_decoder(decoder)
+    except UserError as error:
+        pytest.skip(str(error))
+    before = read(source)
+    with open_video(str(target)) as video:
+        assert video.num_frames == 40
+        for number in (39, 3, 17, 16, 15, 0, 30):
+            (frame,) = video.read([number])
+            wanted = Image.fromarray(before[number]).resize(frame.shape[1::-1], Image.BICUBIC)
+            assert np.abs(np.asarray(wanted).astype(int) - frame).mean() < 4, number
 
 
 def test_the_same_bytes_each_time(tmp_path: Path) -> None:
