@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import stat
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from adamae.data.decoding import EncodedVideo, VideoSource
+from adamae.data.decoding import EncodedVideo, FrameFolder, VideoSource
 from adamae.data.shards.names import expand, names_shards
 from adamae.errors import UserError
 
@@ -90,14 +91,18 @@ class FrameCounts:
 
 
 def video_key(source: VideoSource) -> int:
-    """64 bits of a hash of the last two parts of a video's path, its size and when it was changed last."""
+    """64 bits of a hash of the last two parts of a video's path, its size and when it was changed last.
+
+    Of a folder of pictures also of how many the list counts.
+    """
     if isinstance(source, EncodedVideo):
         return file_key(source.name, len(source.data), 0)
     try:
         found = os.stat(source)  # noqa: PTH116 (speed)
     except OSError:
         return file_key(source, -1, -1)
-    return file_key(source, found.st_size, found.st_mtime_ns)
+    counted = f"/{source.num_frames}" if isinstance(source, FrameFolder) and stat.S_ISDIR(found.st_mode) else ""
+    return file_key(source + counted, found.st_size, found.st_mtime_ns)
 
 
 def file_key(path: str, size: int, changed: int) -> int:

@@ -31,6 +31,14 @@ class Inspection:
     decoder: str
     full: bool
 
+    def __post_init__(self) -> None:
+        """Load the library: in a new process that takes time, which must not be the first video's."""
+        get_decoder(self.decoder)
+
+    def __reduce__(self) -> tuple[type[Inspection], tuple[Annotations, str, bool]]:
+        """Travel to another process by being built there anew."""
+        return Inspection, (self.annotations, self.decoder, self.full)
+
     def __call__(self, row: int) -> int | str:
         """How many frames the video has, or why it cannot be used."""
         try:

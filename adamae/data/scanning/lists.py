@@ -17,7 +17,7 @@ def good_list(annotations: Annotations, bad: Collection[int], folder: Path, root
     """The good rows, in the format of the list; None for shards, which no list can name.
 
     Lines stay as they are, with their header, where their paths lead to the same files from the new place; elsewhere
-    and for folders, lines are absolute or relative path and label, in quotes, with a comma between.
+    and for folders, what there is of path, number of frames and label stands in quotes under a header, with commas.
 
     Args:
         annotations: What was scanned.
@@ -31,14 +31,14 @@ def good_list(annotations: Annotations, bad: Collection[int], folder: Path, root
     good = [row for row in range(len(annotations)) if row not in bad]
     if place.is_dir():
         moved = not folder.samefile(place)
-        return _encoded(_fields(annotations, row, _class_name(annotations, row), moved) for row in good)
+        return _under_header(annotations, good, [_class_name(annotations, row) for row in good], absolute=moved)
     rows = list(read_rows(place))
     if root_given or folder.resolve() == place.parent.resolve():
         lines = place.read_bytes().decode("utf-8-sig", "surrogateescape").splitlines()
         header = [line for line in lines[: rows[0][0] - 1] if line.strip()]
         text = "".join(f"{line}\n" for line in [*header, *(lines[rows[row][0] - 1] for row in good)])
         return text.encode(errors="surrogateescape")
-    return _encoded(_fields(annotations, row, rows[row][2], True) for row in good)
+    return _under_header(annotations, good, [rows[row][2] for row in good], absolute=True)
 
 
 def bad_list(annotations: Annotations, bad: Sequence[BadVideo]) -> bytes:
@@ -53,9 +53,21 @@ def bad_list(annotations: Annotations, bad: Sequence[BadVideo]) -> bytes:
     return out.getvalue().encode(errors="surrogateescape")
 
 
-def _fields(annotations: Annotations, row: int, label: str | None, absolute: bool) -> list[str]:
-    path = _absolute(annotations.path(row)) if absolute else annotations.names[row]
-    return [path] if label is None else [path, label]
+def _under_header(
+    annotations: Annotations, rows: Sequence[int], labels: Sequence[str | None], *, absolute: bool
+) -> bytes:
+    columns: dict[str, list[str]] = {
+        "path": [_absolute(annotations.path(row)) if absolute else annotations.names[row] for row in rows]
+    }
+    if annotations.frames is not None:
+        columns["num_frames"] = [str(annotations.frames[row]) for row in rows]
+    if any(label is not None for label in labels):
+        columns["label"] = [str(UNLABELLED) if label is None else label for label in labels]
+    out = io.StringIO()
+    writer = csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    return out.getvalue().encode(errors="surrogateescape")
 
 
 def _absolute(path: str) -> str:
@@ -67,9 +79,3 @@ def _class_name(annotations: Annotations, row: int) -> str | None:
     if annotations.classes is not None and label != UNLABELLED:
         return annotations.classes[label]
     return None if label == UNLABELLED else str(label)
-
-
-def _encoded(rows: object) -> bytes:
-    out = io.StringIO()
-    csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(rows)  # type: ignore[arg-type]
-    return out.getvalue().encode(errors="surrogateescape")

@@ -95,11 +95,10 @@ def scan(
 def _keys(annotations: Annotations) -> Iterator[int]:
     """The key of each row's video; see :func:`~adamae.data.frame_counts.video_key`."""
     for row in range(len(annotations)):
-        path = annotations.path(row)
         if annotations.members is None:
-            yield video_key(path)
+            yield video_key(annotations.video(row))
         else:
-            yield file_key(path, int(annotations.members.sizes[row]), 0)
+            yield file_key(annotations.path(row), int(annotations.members.sizes[row]), 0)
 
 
 def _recall(key: int, journal: ScanJournal, earlier: FrameCounts | None) -> Finding | None:

@@ -16,6 +16,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from adamae.data.annotations import load_annotations
 from adamae.data.frame_counts import FrameCounts, counts_of_list, video_key
@@ -169,6 +170,24 @@ def test_results_elsewhere_have_paths_that_lead_there(folder: Path, tmp_path: Pa
     assert "a,a/0.mp4" in (tmp_path / "rooted" / "list.good.csv").read_text().splitlines()
 
 
+def test_lists_that_count_frames_and_folders_of_pictures(folder: Path, tmp_path: Path) -> None:
+    for number in range(1, 4):
+        (folder / "pictures").mkdir(exist_ok=True)
+        Image.new("RGB", (20, 16)).save(folder / "pictures" / f"img_{number:05}.jpg")
+    (folder / "list.csv").write_text("pictures 3 1\na/0.mp4 9 0\npictures 5 1\n")
+    report = scan(folder / "list.csv")
+    assert [(video.row, video.reason) for video in report.bad] == [
+        (2, "img_00004.jpg is missing: 3 pictures, and the list says 5")
+    ]
+    assert (folder / "list.good.csv").read_text() == "pictures 3 1\na/0.mp4 9 0\n"
+    assert scan(folder / "list.csv").bad == report.bad
+    scan(folder / "list.csv", out=tmp_path / "out")
+    good = load_annotations(tmp_path / "out" / "list.good.csv")
+    assert (good.path(0), good.labels.tolist()) == (str(folder / "pictures"), [1, 0])
+    assert good.frames is not None
+    assert good.frames.tolist() == [3, 9]
+
+
 def test_a_folder_of_videos(folder: Path) -> None:
     (folder / "list.csv").unlink()
     report = scan(folder)
@@ -205,10 +224,10 @@ def test_decoders_count_alike(folder: Path, full: bool, tmp_path: Path) -> None:
 def test_a_video_that_hangs_and_one_that_ends_its_process(folder: Path) -> None:
     (folder / "b" / "none.mp4").unlink()
     os.mkfifo(folder / "b" / "none.mp4")
-    report = scan(folder / "list.csv", workers=1, video_timeout=1.0)
+    report = scan(folder / "list.csv", workers=1, video_timeout=3.0)
     assert [(video.row, video.reason) for video in report.bad] == [
         (3, "no such file"),
-        (4, "took longer than 1 seconds"),
+        (4, "took longer than 3 seconds"),
     ]
     ended = dict(run_jobs(_end, [7, 9], workers=1))
     assert ended[9] == 9
