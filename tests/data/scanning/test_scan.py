@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from itertools import islice
 from pathlib import Path
@@ -186,6 +187,21 @@ def test_lists_that_count_frames_and_folders_of_pictures(folder: Path, tmp_path:
     assert (good.path(0), good.labels.tolist()) == (str(folder / "pictures"), [1, 0])
     assert good.frames is not None
     assert good.frames.tolist() == [3, 9]
+
+
+def test_shards(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "shards").mkdir()
+    with tarfile.open(tmp_path / "shards" / "000000.tar", "w") as tar:
+        for number, name in enumerate(["a/0.mp4", "b/none.mp4", "b/2.mp4"]):
+            tar.add(folder / name, f"{number:06}.mp4")
+    report = scan(tmp_path / "shards", workers=0)
+    assert (report.videos, report.frames, [video.row for video in report.bad]) == (3, 12, [1])
+    assert [path.name for path in report.written] == ["scan.bad.csv", "scan.frames.npz"]
+    videos = load_annotations(tmp_path / "shards")
+    counts = counts_of_list(videos.source, "pyav")
+    assert counts is not None
+    assert [counts.of_video(videos.video(row)) for row in (0, 2)] == [9, 3]
+    assert scan(tmp_path / "shards").decoded == 1
 
 
 def test_a_folder_of_videos(folder: Path) -> None:
