@@ -161,12 +161,12 @@ def tell_groups(sources: list[Path], folder: Path) -> None:
 
 def tell_presets(sources: list[Path], folder: Path) -> None:
     """The table of qualities and presets, the other options as chosen."""
-    ways = {"as chosen": CHOSEN, "fastdecode": replace(CHOSEN, tune="fastdecode")}
+    ways = {"as chosen": CHOSEN, "CABAC, deblocking": replace(CHOSEN, tune="")}
     ways |= {f"crf {crf}": replace(CHOSEN, crf=crf) for crf in (16, 24)}
     ways |= {preset: replace(CHOSEN, preset=preset) for preset in ("superfast", "medium")}
     measured = encode_all(sources, ways, folder, quality=True)
     read_all(measured)
-    chosen = f"{CHOSEN.short_side}, {CHOSEN.gop}, {CHOSEN.bframes}, crf {CHOSEN.crf}, {CHOSEN.preset}"
+    chosen = f"{CHOSEN.short_side}, {CHOSEN.gop}, {CHOSEN.bframes}, crf {CHOSEN.crf}, {CHOSEN.preset}, {CHOSEN.tune}"
     print(f"| {chosen}; but | ms, dense clip | ms, segments | kB | s to encode a second | PSNR, dB |")
     print("|---|---|---|---|---|---|")
     for name, found in measured.items():
