@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -125,8 +126,10 @@ def _look_at_files(
     """(n,) bytes of the files in the order of ``rows``, 0 for those that are left out, and these in list order."""
     if videos.members is not None:
         return videos.members.sizes[rows], []
+    # A thousand at a time: what a pool remembers of half a million single tasks would fill the memory.
+    portions = np.array_split(rows, -(-len(rows) // 1000))
     with ThreadPoolExecutor(_THREADS) as pool:
-        found = list(pool.map(_size_of, map(videos.path, rows.tolist()), chunksize=256))
+        found = [size for sizes in pool.map(partial(_sizes_of, videos), portions) for size in sizes]
     left_out = [
         {"path": videos.path(row), "reason": size, "index": row}
         for row, size in sorted(zip(rows.tolist(), found, strict=True))
@@ -139,6 +142,10 @@ def _look_at_files(
             f"{max_bad_fraction} allows; the first is {first['path']}: {first['reason']}"
         )
     return np.array([0 if isinstance(size, str) else size for size in found], np.int64), left_out
+
+
+def _sizes_of(videos: Annotations, rows: np.ndarray) -> list[int | str]:
+    return [_size_of(videos.path(row)) for row in rows.tolist()]
 
 
 def _size_of(path: str) -> int | str:

@@ -8,6 +8,7 @@ import os
 import pickle
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -18,9 +19,11 @@ import pytest
 from adamae.data.annotations import Annotations, load_annotations
 from adamae.data.dataset import pretrain_dataset
 from adamae.data.decoding import DecodeError, EncodedVideo, pyav
+from adamae.data.packed_text import PackedText
 from adamae.data.shards import opening
 from adamae.data.shards.archive import OpenShards
 from adamae.data.shards.fetching import fetch
+from adamae.data.shards.index import ShardIndex
 from adamae.data.splits import load_splits
 from adamae.errors import UserError
 from tests.data.conftest import MakeVideo
@@ -390,3 +393,36 @@ def test_json_that_is_none_is_no_label(tmp_path: Path) -> None:
     videos = load_annotations(write_shard(tmp_path / "x.tar", samples))
     assert videos.labels.tolist() == [-1] * 6 + [0]
     assert videos.classes == ("x",)
+
+
+@pytest.mark.slow
+def test_half_a_million_videos_open_at_once(tmp_path: Path) -> None:
+    """In a thousand shards, of which only the sizes are true."""
+    per_shard, shards = 500, 1000
+    rows = per_shard * shards
+    for number in range(shards):
+        (tmp_path / f"{number:06d}.tar").touch()
+    index = ShardIndex(
+        shards=tuple(f"{number:06d}.tar" for number in range(shards)),
+        tar_sizes=np.zeros(shards, np.int64),
+        tar_times=np.zeros(shards, np.int64),
+        shard=np.repeat(np.arange(shards, dtype=np.int32), per_shard),
+        offsets=np.arange(rows),
+        sizes=np.arange(rows),
+        labels=np.arange(rows) % 174,
+        names=PackedText.of(f"videos/class_{row % 174}/a_rather_long_name_{row:09d}.mp4" for row in range(rows)),
+        classes=None,
+    )
+    (tmp_path / "adamae-index.npz").write_bytes(index.as_bytes())
+    start = time.process_time()
+    videos = load_annotations(tmp_path)
+    videos.order(0, 0, rows)
+    seconds = time.process_time() - start
+    print(f"{seconds:.2f} s")
+    assert seconds < 3
+    assert videos.path(rows - 1) == f"{tmp_path}/000999.tar/videos/class_97/a_rather_long_name_000499999.mp4"
+    members = videos.members
+    assert members is not None
+    arrays = (members.shard, members.offsets, members.sizes, videos.labels, videos.names.ends)
+    # Every worker that was forked looks at the same.
+    assert sum(array.nbytes for array in arrays) + len(videos.names.data) < 100e6
