@@ -14,6 +14,7 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any, Generic, TypeVar
 
 from adamae.data.decoding.protocol import one_line
+from adamae.data.watch import describe_exit
 
 Job = TypeVar("Job")
 _UP = "up"
@@ -137,7 +138,9 @@ class _Worker(Generic[Job]):
             return job, self.connection.recv()
         except (EOFError, OSError):
             self.stop()
-            return job, Failure(f"reading it ended the process ({_how_it_ended(self._process.exitcode)})")
+            code = self._process.exitcode
+            assert code is not None
+            return job, Failure(f"reading it ended the process ({describe_exit(code)})")
 
     def stop(self) -> None:
         """End the process, whatever it does."""
@@ -145,10 +148,6 @@ class _Worker(Generic[Job]):
         self._process.kill()
         self._process.join()
         self.connection.close()
-
-
-def _how_it_ended(code: int | None) -> str:
-    return signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
 
 
 def _attempt(function: Callable[[Job], Any], job: Job) -> Any:
