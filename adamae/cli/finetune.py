@@ -55,6 +55,7 @@ def _finetune(parsed: Parsed[FinetuneOptions], world: World, command: str) -> Ou
     from adamae.cli.finetune_assembly import build_parts, check_same_network
     from adamae.cli.finetune_scoring import BestWeights, Scorer, record_of
     from adamae.training.averaging import WeightAverage
+    from adamae.training.claim import claim
     from adamae.training.logbook import Logbook
     from adamae.training.loop import train
     from adamae.training.validation import Validation
@@ -69,6 +70,7 @@ def _finetune(parsed: Parsed[FinetuneOptions], world: World, command: str) -> Ou
         check_same_network(checkpoint, parts.network)
     # From here on files are written.
     logbook = world.on_main(lambda: Logbook(output, options.log.log_dir or output / "tensorboard"))
+    world.on_main(lambda: claim(output))
     if world.is_main:
         say(
             *(f"note: {note}" for note in (*parsed.notes, *splits.notes)),

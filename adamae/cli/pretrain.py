@@ -45,6 +45,7 @@ def _pretrain(parsed: Parsed[PretrainOptions], world: World, command: str) -> Ou
     from adamae.checkpoints.store import CheckpointStore
     from adamae.cli import assembly
     from adamae.cli.economy import economised
+    from adamae.training.claim import claim
     from adamae.training.logbook import Logbook
     from adamae.training.loop import train
     from adamae.training.objectives import count_hits, pretrain_objective
@@ -64,6 +65,7 @@ def _pretrain(parsed: Parsed[PretrainOptions], world: World, command: str) -> Ou
     clips, moving = world.on_main(lambda: assembly.shown_clips(options))
     # From here on files are written.
     logbook = world.on_main(lambda: Logbook(output, options.log.log_dir or output / "tensorboard"))
+    world.on_main(lambda: claim(output))
     if world.is_main:
         visible = f"{model.sampler.num_visible(model.grid)} of {model.grid.num_tokens} tokens visible"
         if model.decoder_budget < 1:

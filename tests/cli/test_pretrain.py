@@ -41,7 +41,7 @@ def losses(output: Path) -> dict[int, object]:
 def test_a_run_leaves_what_it_promises(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert pretrain(videos, tmp_path / "run", "--warmup_lr", "1e-6") == 0
     run = tmp_path / "run"
-    assert {"log.jsonl", "options.yaml", "tensorboard", "checkpoints"} == {path.name for path in run.iterdir()}
+    assert {".lock", "log.jsonl", "options.yaml", "tensorboard", "checkpoints"} == {path.name for path in run.iterdir()}
     assert sorted(losses(run)) == [1, 2, 3, 4, 5, 6]
     assert "hit_rate" in log(run)[0]
     told = capsys.readouterr().err

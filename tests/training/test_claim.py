@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from adamae.errors import UserError
+from adamae.training.claim import claim
+
+HOLD = "import sys; from adamae.training.claim import claim; claim(sys.argv[1]); print('in', flush=True); input()"
+
+
+def test_a_directory_belongs_to_one_process_at_a_time_and_is_free_after_it_was_killed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "in\n"
+        with pytest.raises(UserError, match="another run is writing there"):
+            claim(tmp_path)
+        other.kill()
+        other.wait()
+    claim(tmp_path)
+    claim(tmp_path)
