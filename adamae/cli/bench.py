@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from adamae.cli.bench_eval import measure_eval
 from adamae.cli.bench_loader import measure_list
-from adamae.cli.bench_scaling import measure_growth
+from adamae.cli.bench_scaling import count_memory, measure_growth
 from adamae.cli.economy import economised
 from adamae.errors import UserError
 from adamae.options.bench import bench_step_parser
@@ -18,6 +18,7 @@ _USAGE = """usage: adamae bench SUBJECT [--option value ...]
 
 subjects:
   step     time a training step and its parts; no videos are needed
+  memory   count what a further clip keeps for the backward pass; nothing is run
   scaling  how a step's cost grows with frames, size, masking ratio and width
   loader   time the way of a list's videos to batches
   eval     time the way of a list's videos to test views
@@ -37,7 +38,13 @@ def run(words: Sequence[str]) -> int:
     Raises:
         UserError: If the subject is unknown, or its options do not fit together.
     """
-    subjects = {"step": _step, "loader": measure_list, "eval": measure_eval, "scaling": measure_growth}
+    subjects = {
+        "step": _step,
+        "loader": measure_list,
+        "eval": measure_eval,
+        "scaling": measure_growth,
+        "memory": count_memory,
+    }
     if not words or words[0] in ("-h", "--help"):
         print(_USAGE, end="")
         return 0

@@ -1,4 +1,4 @@
-"""``adamae bench scaling``: how the cost of a step grows."""
+"""``adamae bench scaling`` and ``adamae bench memory``: how the cost of a step grows, and what it keeps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from adamae.cli.economy import economised
 from adamae.errors import UserError
 from adamae.options.flags import did_you_mean
 from adamae.options.pretrain import model_arguments
-from adamae.options.scaling import BenchScalingOptions, bench_scaling_parser
+from adamae.options.scaling import BenchScalingOptions, bench_memory_parser, bench_scaling_parser
 
 if TYPE_CHECKING:
     from adamae.benchmark.scaling import Case
@@ -45,6 +45,23 @@ def measure_growth(words: Sequence[str]) -> str:
         cases, device=device, precision=precision, most=measurement.most * 1e9, rounds=measurement.rounds
     )
     return json.dumps(as_dict(points), indent=2) if measurement.json else render(points)
+
+
+def count_memory(words: Sequence[str]) -> str:
+    """Run ``adamae bench memory``; what it prints.
+
+    Raises:
+        UserError: If sizes do not divide.
+    """
+    options = bench_memory_parser().parse(words).options
+    from adamae.benchmark.memory_table import memory_table, render
+
+    modes = {}
+    for mode, economy in (("full", False), ("economy", True)):
+        some = economised(replace(options, model=replace(options.model, economy=economy)))
+        modes[mode] = model_arguments(some.clip, some.model, some.sampler, some.loss)
+    table = memory_table(options.model.model, modes)
+    return json.dumps(table, indent=2) if options.measurement.json else render(table)
 
 
 def _cases(options: BenchScalingOptions) -> Iterator[Case]:

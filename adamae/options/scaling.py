@@ -1,4 +1,4 @@
-"""The options of ``adamae bench scaling``."""
+"""The options of ``adamae bench scaling`` and ``adamae bench memory``."""
 
 from __future__ import annotations
 
@@ -33,6 +33,35 @@ class BenchScalingOptions:
     model: ModelOptions = field(default_factory=ModelOptions)
     sampler: SamplerOptions = field(default_factory=SamplerOptions)
     loss: LossOptions = field(default_factory=LossOptions)
+
+
+@dataclass(frozen=True)
+class MemoryMeasurement(OptionGroup):
+    """How what was counted is told."""
+
+    json: bool = flag(False, "print JSON")
+
+
+@dataclass(frozen=True)
+class BenchMemoryOptions:
+    """Everything that decides what is kept."""
+
+    measurement: MemoryMeasurement = field(default_factory=MemoryMeasurement)
+    clip: ClipOptions = field(default_factory=ClipOptions)
+    model: ModelOptions = field(default_factory=ModelOptions)
+    sampler: SamplerOptions = field(default_factory=SamplerOptions)
+    loss: LossOptions = field(default_factory=LossOptions)
+
+
+def bench_memory_parser() -> OptionParser[BenchMemoryOptions]:
+    """The command line of ``adamae bench memory``."""
+    return OptionParser(
+        BenchMemoryOptions,
+        prog="adamae bench memory",
+        description="Count what a further clip keeps for the backward pass, with and without --economy and each "
+        "--checkpoint_activations. Nothing is run, so that any size can be asked about on any machine.",
+        examples=("adamae bench memory", "adamae bench memory --model adamae_huge --num_frames 64"),
+    )
 
 
 def bench_scaling_parser() -> OptionParser[BenchScalingOptions]:

@@ -1,0 +1,64 @@
+"""What each further clip keeps for the backward pass, by precision and by what is computed again: nothing is run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from adamae.benchmark.activation_memory import activation_memory
+from adamae.layers.recomputation import CheckpointActivations
+from adamae.models import Pretrainer, create_model
+
+_PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+Table = dict[str, dict[str, dict[str, int]]]
+
+
+def kept_per_clip(name: str, precision: torch.dtype, parts: CheckpointActivations = "none", **arguments: Any) -> int:
+    """Bytes, counted on tensors without values, whose storages are as large as those of a run.
+
+    Args:
+        name: Of a pre-train model.
+        precision: Autocast to this type; float32 runs without.
+        parts: What is computed again instead of being kept.
+        **arguments: Of the model's constructor.
+    """
+    model = create_model(name, **arguments)
+    assert isinstance(model, Pretrainer)
+    model.checkpoint_activations(parts)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        return activation_memory(model.train(), precision).per_clip
+
+
+def memory_table(name: str, modes: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Count all combinations.
+
+    Args:
+        name: Of a pre-train model.
+        modes: Arguments of its constructor, by what to call them.
+
+    Returns:
+        Bytes by mode, precision and what is computed again.
+    """
+    return {
+        mode: {
+            precision: {
+                parts: kept_per_clip(name, dtype, parts, **arguments) for parts in get_args(CheckpointActivations)
+            }
+            for precision, dtype in _PRECISIONS.items()
+        }
+        for mode, arguments in modes.items()
+    }
+
+
+def render(table: Table) -> str:
+    """The table as Markdown, in MiB."""
+    parts = get_args(CheckpointActivations)
+    lines = [f"| MiB kept for a further clip | {' | '.join(parts)} |", "|---" * (len(parts) + 1) + "|"]
+    for mode, rows in table.items():
+        for precision, kept in rows.items():
+            numbers = " | ".join(f"{kept[name] / 2**20:.1f}" for name in parts)
+            lines.append(f"| {mode}, {precision} | {numbers} |")
+    return "\n".join(lines)
