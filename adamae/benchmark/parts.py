@@ -11,6 +11,7 @@ from adamae.losses.reconstruction import token_error
 from adamae.losses.sampling import sampling_loss
 from adamae.models import Pretrainer
 from adamae.randomness import SampleNoise
+from adamae.selection import gather_tokens
 
 
 def step_parts(model: Pretrainer, clips: Tensor, precision: torch.dtype) -> dict[str, Callable[[], object]]:
@@ -26,12 +27,19 @@ def step_parts(model: Pretrainer, clips: Tensor, precision: torch.dtype) -> dict
     with torch.no_grad(), autocast:
         pixels, _ = model.frame_choice.shorten(model.pixels(clips), model.encoder.patch_embed.exact, noise, True)
         tokens = model.encoder.patch_embed(pixels)
-        selection = model.sampler(tokens, pixels, model.grid, noise)
-        latent = model.encoder(tokens, noise, selection.visible)
+        seen, selection = model.look(pixels, noise, None)
+        latent = model.encoder.encode_seen(seen, noise, selection.visible)
         prediction = model.decoder(model.encoder_to_decoder(latent), model.mask_token, selection, noise)
 
     def leaf(x: Tensor) -> Tensor:
         return x.detach().clone().requires_grad_()
+
+    def tokenizer() -> Tensor:
+        all_tokens: Tensor = model.encoder.patch_embed(pixels)
+        if model.sampler.teaches_tokenizer:
+            return all_tokens
+        visible: Tensor = model.encoder.patch_embed(gather_tokens(pixels, selection.visible))
+        return visible
 
     def losses() -> Tensor:
         error = token_error(leaf(prediction), model.target(pixels, selection), model.reconstruction_loss)
@@ -46,9 +54,9 @@ def step_parts(model: Pretrainer, clips: Tensor, precision: torch.dtype) -> dict
 
     forwards: dict[str, Callable[[], Tensor | None]] = {
         "patchify and normalise": lambda: _without_gradient(model.pixels(clips)),
-        "tokenizer": lambda: model.encoder.patch_embed(pixels),
+        "tokenizer": tokenizer,
         "sampler": sampler,
-        "encoder": lambda: model.encoder(leaf(tokens), noise, selection.visible),
+        "encoder": lambda: model.encoder.encode_seen(leaf(seen), noise, selection.visible),
         "decoder": lambda: model.decoder(model.encoder_to_decoder(leaf(latent)), model.mask_token, selection, noise),
         "targets and loss": losses,
     }

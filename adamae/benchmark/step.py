@@ -1,23 +1,43 @@
-"""How long a pre-train step takes, beside the same work made of public parts."""
+"""How long a pre-train step takes, beside itself with other options and beside the same work made of other parts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from adamae.benchmark.arithmetic import compare_multiply_adds
+from adamae.benchmark.activation_memory import activation_memory
+from adamae.benchmark.arithmetic import THIS, compare_multiply_adds
+from adamae.benchmark.contenders import BUILDERS, OURS, PEER, Contender, Setting, checked_names
 from adamae.benchmark.parts import step_parts
-from adamae.benchmark.timing import Timing, peak_memory, take_turns
+from adamae.benchmark.peer import PEER_RATIO
+from adamae.benchmark.timing import Timing, matrix_peak, peak_memory, take_turns
 from adamae.errors import UserError
-from adamae.layers.block import Block
 from adamae.models import Pretrainer, create_model
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-PEER_RATIO = 0.9
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Another step.
+
+    Attributes:
+        step: Its time.
+        clips_per_second: By the clock.
+        over_ours: Its clips per second over ours, by processor time on a CPU and by the clock on a GPU.
+        peak_memory: Bytes at the peak of a step, of this contender alone; None on a CPU, where a process has one peak.
+        kept_per_clip: Bytes that a further clip keeps for the backward pass; None for what is not our network.
+    """
+
+    step: Timing
+    clips_per_second: float
+    over_ours: float
+    peak_memory: int | None
+    kept_per_clip: int | None
 
 
 @dataclass
@@ -30,12 +50,14 @@ class StepReport:
         precision: "fp32", "bf16" or "fp16".
         batch_size: Clips in a step.
         step: Forward, backward and optimiser of our step.
-        clips_per_second: Of our step.
-        peak_memory: Bytes: allocated on a GPU, resident in the process on a CPU.
+        clips_per_second: Of our step, by the clock.
+        peak_memory: Bytes: allocated for our step on a GPU; resident in the process on a CPU, before others run.
+        kept_per_clip: Bytes that a further clip keeps for the backward pass.
+        matrix_peak: Operations per second of a large matrix product in this precision.
         multiply_adds: Of one clip's forward pass, and of others to compare; see
             :func:`~adamae.benchmark.arithmetic.compare_multiply_adds`.
         parts: Seconds of each part alone, forward and backward.
-        peer: The peer's step, if it was asked for.
+        compared: What else was measured, in turns with our step.
     """
 
     model: str
@@ -45,22 +67,30 @@ class StepReport:
     step: Timing
     clips_per_second: float
     peak_memory: int
+    kept_per_clip: int
+    matrix_peak: float
     multiply_adds: dict[str, int] = field(default_factory=dict)
     parts: dict[str, Timing] = field(default_factory=dict)
-    peer: Timing | None = None
+    compared: dict[str, Compared] = field(default_factory=dict)
 
     @property
     def over_peer(self) -> float | None:
-        """Our clips per second over the peer's, by processor time on a CPU and by the clock on a GPU."""
-        if self.peer is None:
-            return None
-        if self.device == "cpu":
-            return self.peer.process / self.step.process
-        return self.peer.wall / self.step.wall
+        """Our clips per second over the peer's."""
+        return 1 / self.compared[PEER].over_ours if PEER in self.compared else None
+
+    @property
+    def share_of_peak(self) -> float:
+        """Operations that the step needs in the time it takes, over what a large matrix product does in that time.
+
+        A multiply-add is two operations, and a backward pass counts as two forward passes. What is computed again, or
+        is left out because nothing needs it, does not change the count.
+        """
+        needed = 3 * 2 * self.multiply_adds[THIS] * self.batch_size
+        return needed / self.step.wall / self.matrix_peak
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        return {**asdict(self), "over_peer": self.over_peer}
+        return {**asdict(self), "over_peer": self.over_peer, "share_of_peak": self.share_of_peak}
 
     def render(self) -> str:
         """The report as text."""
@@ -68,6 +98,8 @@ class StepReport:
             f"{self.model} on {self.device}, {self.precision}, batch {self.batch_size}",
             f"  step            {self.step.wall * 1e3:10.1f} ms   {self.clips_per_second:.2f} clips/s   "
             f"peak memory {self.peak_memory / 2**30:.2f} GiB",
+            f"  a further clip keeps {self.kept_per_clip / 2**20:.0f} MiB for the backward pass",
+            f"  {self.share_of_peak:.0%} of a large matrix product's {self.matrix_peak / 1e9:.0f} GFLOP/s",
         ]
         total = sum(part.wall for part in self.parts.values())
         lines += [
@@ -76,12 +108,22 @@ class StepReport:
         ]
         lines.append("  multiply-adds of one clip, forward")
         lines += [f"    {name:<32}{count / 1e9:8.2f} G" for name, count in self.multiply_adds.items()]
-        if self.peer is not None:
+        lines += [_line(name, other) for name, other in self.compared.items() if name != PEER]
+        if PEER in self.compared:
             lines.append(
-                f"  Transformers VideoMAE, SDPA, tube {PEER_RATIO:.0%}: {self.peer.wall * 1e3:.1f} ms, "
+                f"  Transformers VideoMAE, SDPA, tube {PEER_RATIO:.0%}: {self.compared[PEER].step.wall * 1e3:.1f} ms, "
                 f"ours does {self.over_peer:.2f} of its clips/s"
             )
         return "\n".join(lines)
+
+
+def _line(name: str, other: Compared) -> str:
+    line = f"  {name:<20}{other.step.wall * 1e3:10.1f} ms   {other.over_ours:.2f} of our clips/s"
+    if other.peak_memory is not None:
+        line += f"   peak {other.peak_memory / 2**30:.2f} GiB"
+    if other.kept_per_clip is not None:
+        line += f"   {other.kept_per_clip / 2**20:.0f} MiB for a further clip"
+    return line
 
 
 def benchmark_step(
@@ -91,11 +133,11 @@ def benchmark_step(
     precision: str = "fp32",
     device: str = "cpu",
     rounds: int = 5,
-    peer: bool = False,
+    compare: Sequence[str] = (),
     compile_model: bool = False,
     **options: Any,
 ) -> StepReport:
-    """Measure our step, its parts and, on request, Transformers' step, in alternation.
+    """Measure our step, its parts and, in alternation with it, whatever it is to be compared with.
 
     Args:
         model: Name of a pre-train model.
@@ -103,97 +145,78 @@ def benchmark_step(
         precision: "fp32", "bf16" or "fp16".
         device: "cpu" or "cuda".
         rounds: Counted steps of each; medians are reported.
-        peer: Also time Transformers' ``VideoMAEForPreTraining`` of the same size.
+        compare: Names of :data:`~adamae.benchmark.contenders.BUILDERS`: "peer" is Transformers'
+            ``VideoMAEForPreTraining`` of the same size, "published_style" the step as the published code builds it.
         compile_model: Run our step through ``torch.compile``.
         **options: Arguments of the model.
 
     Raises:
-        UserError: If the model is no pre-train model, or the peer is asked for and not installed.
+        UserError: If the model is no pre-train model, a name in ``compare`` is unknown, or a package for it is missing.
     """
-    where = torch.device(device)
-    dtype = PRECISIONS[precision]
-    built = create_model(model, **options)
+    names, where, dtype = checked_names(compare), torch.device(device), PRECISIONS[precision]
+    with torch.device("meta"):
+        built = create_model(model, **options)
     if not isinstance(built, Pretrainer):
         raise UserError(f"{model} is no pre-train model: expected one of those that `adamae pretrain` takes")
-    built = built.to(where).train()
-    frames, height, width = built.frame_choice.candidates.clip_shape
-    channels = built.pixel_values.mean.numel()
-    clips = torch.randint(0, 256, (batch_size, frames, height, width, channels), dtype=torch.uint8, device=where)
-    forward: Callable[[Tensor], Any] = torch.compile(built) if compile_model else built
-    contenders = {"ours": whole_step(built, lambda: forward(clips).losses["loss"], dtype, where)}
-    if peer:
-        contenders["peer"] = _peer_step(built, clips, dtype, where)
-    if where.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(where)
-    contenders["ours"]()
-    memory = peak_memory(where)
-    timings = take_turns(contenders, rounds, where)
+    shape = (batch_size, *built.frame_choice.candidates.clip_shape, built.pixel_values.mean.numel())
+    clips = torch.randint(0, 256, shape, dtype=torch.uint8, device=where)
+    setting = Setting(model, options, clips, dtype, compile_model)
+    contenders = {OURS: BUILDERS[OURS](setting)}
+    memory = {OURS: _peak_of(contenders[OURS], where)}
+    for name in names:
+        contenders[name] = BUILDERS[name](setting)
+        memory[name] = _peak_of(contenders[name], where)
+    timings = take_turns({name: contender.step for name, contender in contenders.items()}, rounds, where)
+    ours = contenders[OURS].network
+    assert isinstance(ours, Pretrainer)
     return StepReport(
         model=model,
         device=device,
         precision=precision,
         batch_size=batch_size,
-        step=timings["ours"],
-        clips_per_second=batch_size / timings["ours"].wall,
-        peak_memory=memory,
+        step=timings[OURS],
+        clips_per_second=batch_size / timings[OURS].wall,
+        peak_memory=memory[OURS],
+        kept_per_clip=_kept_per_clip(ours, dtype) or 0,
+        matrix_peak=matrix_peak(where, dtype),
         multiply_adds=compare_multiply_adds(model, **options),
-        parts=take_turns(step_parts(built, clips, dtype), rounds, where),
-        peer=timings.get("peer"),
+        parts=take_turns(step_parts(ours, clips, dtype), rounds, where),
+        compared={
+            name: Compared(
+                step=timings[name],
+                clips_per_second=batch_size / timings[name].wall,
+                over_ours=_speed(timings[name], where) / _speed(timings[OURS], where),
+                peak_memory=memory[name] if where.type == "cuda" else None,
+                kept_per_clip=_kept_per_clip(contenders[name].network, dtype),
+            )
+            for name in names
+        },
     )
 
 
-def whole_step(
-    module: torch.nn.Module, loss: Callable[[], Tensor], dtype: torch.dtype, device: torch.device
-) -> Callable[[], None]:
-    """A callable that runs forward, backward and AdamW."""
-    optimizer = torch.optim.AdamW(module.parameters(), lr=1e-6, fused=True)
-
-    def step() -> None:
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            value = loss()
-        value.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
+def _speed(timing: Timing, device: torch.device) -> float:
+    return 1 / (timing.process if device.type == "cpu" else timing.wall)
 
 
-def _peer_step(model: Pretrainer, clips: Tensor, dtype: torch.dtype, device: torch.device) -> Callable[[], None]:
-    """The step of Transformers' VideoMAE at the same sizes, without a sampler, at its own masking ratio."""
-    from adamae import torchvision_import  # noqa: F401
+def _peak_of(contender: Contender, device: torch.device) -> int:
+    """Bytes at the peak of a step.
 
-    try:
-        from transformers import VideoMAEConfig, VideoMAEForPreTraining  # type: ignore[import-not-found, unused-ignore]
-    except ImportError as error:
-        raise UserError("the peer's step needs the package transformers: pip install transformers") from error
-
-    grid = model.grid
-    frames, height, _ = grid.clip_shape
-    config = VideoMAEConfig(
-        image_size=height,
-        patch_size=grid.patch_size,
-        num_frames=frames,
-        tubelet_size=grid.tubelet_size,
-        norm_pix_loss=True,
-        attn_implementation="sdpa",
-        **_stack_sizes(model.encoder.blocks, "{}"),
-        **_stack_sizes(model.decoder.blocks, "decoder_{}"),
-    )
-    peer = VideoMAEForPreTraining(config).to(device).train()
-    video = model.pixel_values(clips).permute(0, 1, 4, 2, 3).contiguous()
-    area = grid.h * grid.w
-    hidden = torch.rand(len(clips), area, device=device).argsort(dim=1) < int(PEER_RATIO * area)
-    masks = hidden.unsqueeze(1).expand(-1, grid.t, -1).flatten(1)
-    return whole_step(peer, lambda: peer(video, bool_masked_pos=masks).loss, dtype, device)
+    On a GPU what others hold is left out; on a CPU it is the process's peak so far, and means something for the first.
+    """
+    contender.step()
+    if device.type != "cuda":
+        return peak_memory(device)
+    held_by_all = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    contender.step()
+    return peak_memory(device) - held_by_all + contender.held
 
 
-def _stack_sizes(blocks: torch.nn.ModuleList, name: str) -> dict[str, int]:
-    """Width, depth, heads and MLP width of a stack of blocks, as Transformers calls them."""
-    first = cast(Block, blocks[0])
-    sizes = {
-        "hidden_size": first.attn.proj.out_features,
-        "num_hidden_layers": len(blocks),
-        "num_attention_heads": first.attn.num_heads,
-        "intermediate_size": first.mlp.fc1.out_features,
-    }
-    return {name.format(key): value for key, value in sizes.items()}
+def _kept_per_clip(network: torch.nn.Module, precision: torch.dtype) -> int | None:
+    if not isinstance(network, Pretrainer):
+        return None
+    if next(network.parameters()).device.type == "cuda":
+        return activation_memory(network, precision).per_clip
+    # Tensors without values are enough, and cost a CPU nothing.
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        return activation_memory(network, precision).per_clip

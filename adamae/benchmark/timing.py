@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import statistics
 import sys
@@ -10,6 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
+
+# Large enough that nothing but the product takes time; on a GPU that takes more.
+_MATRIX_SIDE = {False: 1024, True: 8192}
+_PRODUCTS = 4
 
 
 @dataclass(frozen=True)
@@ -64,3 +69,18 @@ def peak_memory(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations per second of a large matrix product: the best of a few, as nothing makes one faster than it is."""
+    size = _MATRIX_SIDE[device.type == "cuda"]
+    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    best = math.inf
+    for _ in range(5):
+        wait_for(device)
+        start = time.perf_counter()
+        for _ in range(_PRODUCTS):
+            torch.mm(left, right)
+        wait_for(device)
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 * _PRODUCTS / best

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 from adamae.cli.bench_eval import measure_eval
 from adamae.cli.bench_loader import measure_list
@@ -69,8 +70,12 @@ def _step(words: Sequence[str]) -> str:
         precision=choose_precision(measurement.precision, device),
         device=str(device),
         rounds=measurement.rounds,
-        peer=measurement.peer,
+        compare=(*(measurement.compare or ()), *(("peer",) if measurement.peer else ())),
         compile_model=measurement.compile,
         **model_arguments(options.clip, options.model, options.sampler, options.loss),
     )
+    if measurement.plot is not None:
+        from adamae.benchmark.step_picture import write_step_picture
+
+        write_step_picture(report, Path(measurement.plot))
     return json.dumps(report.as_dict(), indent=2) if measurement.json else report.render()

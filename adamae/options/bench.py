@@ -16,11 +16,18 @@ class StepMeasurement(OptionGroup):
 
     batch_size: int = flag(2, "clips in a step", least=1)
     rounds: int = flag(5, "counted steps; the median is told", least=1)
-    peer: bool = flag(False, "also time Transformers' VideoMAE of the same size, in turns")
+    peer: bool = flag(False, "also time Transformers' VideoMAE of the same size, in turns: --compare peer")
+    compare: tuple[str, ...] | None = flag(
+        None,
+        "also time, in turns: peer, published_style (the step as the published code builds it), compile, "
+        "checkpoint_decoder, checkpoint_all, decoder_budget, sampler_half, economy, tube (masks at 90 %, no sampler)",
+        metavar="NAME",
+    )
     compile: bool = flag(False, "compile our step with torch.compile")
     device: str = flag("auto", "cpu, cuda or auto: cuda where there is one", metavar="DEVICE")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = flag("auto", "auto: bf16 on CUDA, fp32 on the CPU")
     json: bool = flag(False, "print JSON")
+    plot: str | None = flag(None, "write a picture of the times to this PNG file", metavar="FILE")
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,10 @@ def bench_step_parser() -> OptionParser[BenchStepOptions]:
         BenchStepOptions,
         prog="adamae bench step",
         description="Time a pre-training step and its parts on made-up clips; no videos are needed.",
-        examples=("adamae bench step", "adamae bench step --model adamae_large --batch_size 8 --device cuda --peer"),
+        examples=(
+            "adamae bench step --peer",
+            "adamae bench step --compare published_style economy compile --batch_size 16 --device cuda --plot step.png",
+        ),
     )
 
 

@@ -69,7 +69,7 @@ class SelectionComparison(Comparison):
         """Median processor seconds of a training step of each kind; they take turns, as the machine may be noisy."""
         import torch
 
-        from adamae.benchmark.step import whole_step
+        from adamae.benchmark.contenders import whole_step
         from adamae.benchmark.timing import take_turns
         from adamae.checkpoints.formats import open_checkpoint
         from adamae.evaluation.networks import build_classifier

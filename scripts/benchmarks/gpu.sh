@@ -45,20 +45,33 @@ fi
 
 echo "== how fast, how large? =="
 peer=()
-has transformers && peer=(--peer)
-step() {
-    "$python" -m adamae bench step --model adamae_base --batch_size 16 --rounds 10 --device cuda --json "$@"
+has transformers && peer=(peer)
+measure() {
+    "$python" -m adamae bench step --rounds 10 --device cuda --json "$@"
 }
-for precision in bf16 fp32; do
-    for compile in "" --compile; do
-        name="base-$precision${compile:+-compiled}"
-        # shellcheck disable=SC2086  # no word where nothing is compiled
-        step --precision "$precision" $compile "${peer[@]}" > "$out/$name.json"
-        "$python" -c '
+step() { # NAME OPTION...
+    local name=$1
+    shift
+    has matplotlib && set -- --plot "$out/$name.png" "$@"
+    measure "$@" > "$out/$name.json" || return 1
+    "$python" - "$out/$name.json" <<'END'
 import json, sys
+
 report = json.load(open(sys.argv[1]))
-gib = report["peak_memory"] / 2**30
-print("{}: {:.1f} clips/s, {:.2f} GiB at the peak".format(sys.argv[1], report["clips_per_second"], gib))
-' "$out/$name.json"
-    done
+print("{}: {:.1f} clips/s, {:.2f} GiB at the peak, {:.0%} of the matrix peak, {:.0f} MiB for a further clip".format(
+    sys.argv[1], report["clips_per_second"], report["peak_memory"] / 2**30, report["share_of_peak"],
+    report["kept_per_clip"] / 2**20,
+))
+for name, other in report["compared"].items():
+    print("  {:<20} {:.2f} of our clips/s, {:.2f} GiB at the peak".format(
+        name, other["over_ours"], other["peak_memory"] / 2**30
+    ))
+END
+}
+others=(published_style compile economy checkpoint_decoder checkpoint_all decoder_budget sampler_half tube "${peer[@]}")
+step base-bf16 --model adamae_base --batch_size 16 --precision bf16 --compare "${others[@]}"
+step base-fp32 --model adamae_base --batch_size 16 --precision fp32 --compare compile "${peer[@]}"
+# Batches that fill the card: the share of the matrix peak is asked for there. A batch too large ends the search.
+for batch in 64 128 256 512; do
+    step "base-bf16-$batch" --model adamae_base --batch_size "$batch" --precision bf16 --compile || break
 done

@@ -21,7 +21,7 @@ def kept_per_clip(precision: torch.dtype, **options: int) -> float:
 
 
 def test_a_small_part_of_the_base_model() -> None:
-    # 9 MiB of the loss, 69 of the sampler, 23 of a block of the decoder, 2 of one of the encoder, and what lies between.
+    # 9 MiB of the loss, 69 of the sampler, 23 of a block of the decoder, 2 of one of the encoder, and the joints.
     assert kept_per_clip(torch.float32, encoder_depth=1, decoder_depth=1) < 115
 
 

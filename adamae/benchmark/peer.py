@@ -1,0 +1,67 @@
+"""The peer: the same work made of Transformers' parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from adamae.errors import UserError
+from adamae.layers.block import Block
+from adamae.models import Pretrainer
+
+PEER_RATIO = 0.9
+
+
+def build_peer(model: Pretrainer, clips: Tensor) -> tuple[nn.Module, Callable[[], Tensor]]:
+    """Transformers' VideoMAE at the same sizes, without a sampler, at its own masking ratio.
+
+    Args:
+        model: Whose sizes it takes, and on whose device it lies.
+        clips: (B, T, H, W, C) uint8.
+
+    Returns:
+        The network, and what computes its loss.
+
+    Raises:
+        UserError: If the package is not installed.
+    """
+    from adamae import torchvision_import  # noqa: F401
+
+    try:
+        from transformers import VideoMAEConfig, VideoMAEForPreTraining  # type: ignore[import-not-found, unused-ignore]
+    except ImportError as error:
+        raise UserError("the peer's step needs the package transformers: pip install transformers") from error
+
+    grid = model.grid
+    frames, height, _ = grid.clip_shape
+    config = VideoMAEConfig(
+        image_size=height,
+        patch_size=grid.patch_size,
+        num_frames=frames,
+        tubelet_size=grid.tubelet_size,
+        norm_pix_loss=True,
+        attn_implementation="sdpa",
+        **_stack_sizes(model.encoder.blocks, "{}"),
+        **_stack_sizes(model.decoder.blocks, "decoder_{}"),
+    )
+    peer = VideoMAEForPreTraining(config).to(clips.device).train()
+    video = model.pixel_values(clips).permute(0, 1, 4, 2, 3).contiguous()
+    area = grid.h * grid.w
+    hidden = torch.rand(len(clips), area, device=clips.device).argsort(dim=1) < int(PEER_RATIO * area)
+    masks = hidden.unsqueeze(1).expand(-1, grid.t, -1).flatten(1)
+    return peer, lambda: peer(video, bool_masked_pos=masks).loss
+
+
+def _stack_sizes(blocks: nn.ModuleList, name: str) -> dict[str, int]:
+    """Width, depth, heads and MLP width of a stack of blocks, as Transformers calls them."""
+    first = cast(Block, blocks[0])
+    sizes = {
+        "hidden_size": first.attn.proj.out_features,
+        "num_hidden_layers": len(blocks),
+        "num_attention_heads": first.attn.num_heads,
+        "intermediate_size": first.mlp.fc1.out_features,
+    }
+    return {name.format(key): value for key, value in sizes.items()}
