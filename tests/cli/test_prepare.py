@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from adamae.cli.main import main
+from adamae.data.preparation.problems import KINDS
 from adamae.data.preparation.transcoding import Encoding
 from adamae.options.flags import flags_of
 from adamae.options.prepare import PreparedOptions
@@ -113,3 +114,8 @@ def test_stopped_it_leaves_cleanly_and_goes_on(number: int, root: Path, tmp_path
     assert not (out / "train.csv").exists()
     assert main([*words[3:-1], "0"]) == 0
     assert len((out / "train.csv").read_text().splitlines()) == 40
+
+
+def test_every_kind_of_problem_is_explained(root: Path) -> None:
+    text = (root / "DATASET.md").read_text(encoding="utf-8")
+    assert [kind for kind in KINDS if f"\n| `{kind}` | " not in text] == []
