@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# What a clip costs on its way from a file to a batch, part by part, beside the published way, on made-up videos like those
+# of Kinetics and Something-Something and on the same videos after `adamae prepare`: prints docs/benchmarks/loader.md.
+# About three minutes of one core; needs decord.
+#
+#   bash scripts/benchmarks/loader.sh > docs/benchmarks/loader.md
+#   bash scripts/benchmarks/loader.sh --videos 4 --rounds 1
+set -euo pipefail
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
+export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+exec "$here/.venv/bin/python" "$here/scripts/benchmarks/loader.py" "$@"
