@@ -17,7 +17,7 @@ from adamae.data.decoding.protocol import DecodeError
 from adamae.data.preparation.journal import Journal, Outcome, Part, read_journals
 from adamae.data.preparation.output_names import OutputNames
 from adamae.data.preparation.transcoding import Encoded, Encoding, transcode
-from adamae.data.preparation.workers import Failure, run_jobs
+from adamae.data.workers import Failure, run_jobs
 from adamae.errors import UserError
 
 _UNFINISHED = ".unfinished"

@@ -9,12 +9,12 @@ from pathlib import Path
 from adamae.data.annotations import Annotations, load_annotations
 from adamae.data.decoding import get_decoder
 from adamae.data.frame_counts import COUNTS, GOOD, FrameCounts, counts_of_list, file_key, stem_of, video_key
-from adamae.data.preparation.workers import Failure, run_jobs
 from adamae.data.scanning.inspection import Inspection
 from adamae.data.scanning.journal import Finding, ScanJournal
 from adamae.data.scanning.lists import bad_list, good_list
 from adamae.data.scanning.report import BadVideo, ScanReport
 from adamae.data.whole_files import write_whole
+from adamae.data.workers import Failure, run_jobs
 from adamae.errors import UserError
 
 _BAD = ".bad.csv"

@@ -19,7 +19,7 @@ from adamae.data.preparation.journal import Journal, Part
 from adamae.data.preparation.prepare import prepare
 from adamae.data.preparation.report import Report
 from adamae.data.preparation.transcoding import Encoding
-from adamae.data.preparation.workers import Failure
+from adamae.data.workers import Failure
 from adamae.errors import UserError
 from tests.data.preparation.miniatures import UCF101, encode
 

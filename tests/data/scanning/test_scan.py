@@ -21,9 +21,9 @@ from PIL import Image
 
 from adamae.data.annotations import load_annotations
 from adamae.data.frame_counts import FrameCounts, counts_of_list, video_key
-from adamae.data.preparation.workers import Failure, run_jobs
 from adamae.data.scanning.journal import ScanJournal
 from adamae.data.scanning.scan import scan
+from adamae.data.workers import Failure, run_jobs
 from adamae.errors import UserError
 from adamae.randomness import sample_generator
 from tests.data.conftest import encode

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from adamae.data.preparation.workers import Failure, run_jobs
+from adamae.data.workers import Failure, run_jobs
 
 
 def work(job: str) -> str:
@@ -67,8 +67,8 @@ def test_jobs_are_taken_as_workers_become_free() -> None:
 
 SCRIPT = """
 import os, sys, time
-from adamae.data.preparation.workers import run_jobs
-from tests.data.preparation.test_workers import work
+from adamae.data.workers import run_jobs
+from tests.data.test_workers import work
 results = run_jobs(work, ["one", "hang"], workers=1)
 print(next(results), flush=True)
 next(results)
