@@ -1,0 +1,33 @@
+"""A step is one graph: nothing in it waits for the device or has a size that depends on values."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from adamae.models import create_model
+
+TINY = {"img_size": 32, "num_frames": 4, "encoder_depth": 1, "decoder_depth": 1, "mask_ratio": 0.5}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{}, {"decoder_budget": 0.5, "sampler_dim": 96}])
+def test_forward_and_backward_are_one_graph_and_give_the_same(options: dict[str, float]) -> None:
+    model = create_model("adamae_tiny", **TINY, **options).train()
+    clips, seeds = torch.randint(0, 256, (2, 4, 32, 32, 3), dtype=torch.uint8), torch.arange(2)
+
+    def loss(clips: torch.Tensor, seeds: torch.Tensor) -> torch.Tensor:
+        value: torch.Tensor = model(clips, seeds=seeds).losses["loss"]
+        return value
+
+    found = []
+    for way in (loss, torch.compile(loss, fullgraph=True, dynamic=False, backend="aot_eager")):
+        value = way(clips, seeds)
+        parameters = dict(model.named_parameters())
+        found.append([value, *torch.autograd.grad(value, list(parameters.values()))])
+    for name, plain, compiled in zip(["loss", *parameters], *found, strict=True):
+        # The last bias moves all logits alike: its gradient is round-off.
+        if name != "sampler.network.1.bias":
+            torch.testing.assert_close(
+                compiled, plain, rtol=1e-4, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}"
+            )
