@@ -29,7 +29,7 @@ class Encoding:
         short_side: Pixels of the shorter side; videos that are smaller keep their size.
         gop: Frames from one key frame to the next; no frame refers to anything beyond its group.
         crf: H.264 quality, 0 (best) to 51; below 18 one hardly sees a loss.
-        bframes: Most pictures between two that others refer to; a reader leaves out those that nobody wants.
+        bframes: Pictures between two that others refer to; a reader leaves out those that nobody wants.
         preset: Of the encoder: how much time it spends on small files.
         tune: "fastdecode" does without arithmetic coding and smoothing of block edges, which cost a decoder half of its
             time; "" does not.
@@ -50,7 +50,8 @@ class Encoding:
             "scenecut": 0,
             "open-gop": 0,
             "bframes": self.bframes,
-            # None refers to another one: each can be left out.
+            # As many as there may be, and none refers to another one: each can be left out.
+            "b-adapt": 0,
             "b-pyramid": "none",
             "threads": 1,
         }
