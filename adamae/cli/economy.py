@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
-from adamae.models.registry import MODELS
 from adamae.options.groups import ModelOptions, SamplerOptions
 
 # Both halve a part that looks at all tokens, and hardly change what is learned: docs/benchmarks tells by how much.
@@ -34,6 +33,9 @@ def economised(options: Options) -> Options:
     Args:
         options: A dataclass with the groups "model" and "sampler".
     """
+    # Brings torch along, which no help text waits for.
+    from adamae.models.registry import MODELS
+
     model, sampler = options.model, options.sampler
     if model.decoder_budget is None:
         model = replace(model, decoder_budget=DECODER_BUDGET if model.economy else 1.0)

@@ -80,7 +80,7 @@ def whole(motion: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_leaves_what_it_promises(whole: Path, motion: Path) -> None:
-    assert {"log.jsonl", "options.yaml", "tensorboard", "checkpoints", "best", "test"} == {
+    assert {".lock", "log.jsonl", "options.yaml", "tensorboard", "checkpoints", "best", "test"} == {
         p.name for p in whole.iterdir()
     }
     lines = log(whole)
