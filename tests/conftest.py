@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 # Two workers of pytest share two cores; set before torch is imported anywhere.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A shell that puts a job in the background lets it, and all that it starts, ignore what some tests send.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIPS = Path(os.environ.get("ADAMAE_CLIPS", ROOT.parent / "shared" / "clips"))
