@@ -129,7 +129,11 @@ class _Crew:
                 waited_in_vain = "DataLoader timed out" in str(error)
                 if not isinstance(error, RuntimeError):
                     # What a worker had to hand over went with it; its end may come a moment later.
-                    wait([process.sentinel for process in self._processes], timeout=_GRACE)
+                    leaving = wait([process.sentinel for process in self._processes], timeout=_GRACE)
+                    for process in self._processes:
+                        if process.sentinel in leaving:
+                            # Its files are closed before the system knows how it ended.
+                            process.join(timeout=_GRACE)
                 if self._some_ended():
                     continue
                 if not waited_in_vain:

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from itertools import islice
+from multiprocessing import popen_fork
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,19 @@ def test_a_worker_that_is_killed_while_idle_costs_nothing(unreadable: list[Batch
         os.kill(worker, signal.SIGKILL)
     got += list(islice(stream, 11))
     assert all(map(same, got, unreadable))
+
+
+def test_workers_whose_files_close_before_the_system_knows_how_they_ended(
+    unreadable: list[Batch], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A moment that every killed process passes through; here it lasts until somebody waits for the process."""
+    asked = popen_fork.Popen.poll
+
+    def know_late(process: popen_fork.Popen, flag: int = os.WNOHANG) -> int | None:
+        return None if flag == os.WNOHANG and process.returncode is None else asked(process, flag)
+
+    monkeypatch.setattr(popen_fork.Popen, "poll", know_late)
+    test_a_worker_that_is_killed_while_idle_costs_nothing(unreadable, tmp_path)
 
 
 class EndsBeforeAnyVideo(Clips):
