@@ -13,6 +13,7 @@ from adamae.benchmark.peer import build_peer
 from adamae.benchmark.published_style import PublishedStyle
 from adamae.errors import UserError
 from adamae.models import Pretrainer, create_model
+from adamae.models.economy import economy_arguments
 
 OURS, PEER, PUBLISHED = "ours", "peer", "published_style"
 # Adam's two moments, the weights and, while a step runs, their gradients. The last are part of a step's peak anyway.
@@ -66,14 +67,18 @@ def _ours(setting: Setting, *, compiled: bool | None = None, recompute: Any = No
 
 
 def _economy(setting: Setting) -> Contender:
-    return _ours(setting, decoder_budget=0.5, sampler_dim=_half_width(setting))
+    return _ours(setting, **_cheap(setting))
 
 
-def _half_width(setting: Setting) -> int:
+def _part_of_economy(name: str) -> Callable[[Setting], Contender]:
+    return lambda setting: _ours(setting, **{name: _cheap(setting)[name]})
+
+
+def _cheap(setting: Setting) -> dict[str, Any]:
     with torch.device("meta"):
         model = create_model(setting.model, **setting.options)
     assert isinstance(model, Pretrainer)
-    return model.encoder_to_decoder.in_features // 2
+    return economy_arguments(model.encoder_to_decoder.in_features)
 
 
 def _peer(setting: Setting) -> Contender:
@@ -105,8 +110,9 @@ BUILDERS: dict[str, Callable[[Setting], Contender]] = {
     "compile": lambda setting: _ours(setting, compiled=True),
     "checkpoint_decoder": lambda setting: _ours(setting, recompute="decoder"),
     "checkpoint_all": lambda setting: _ours(setting, recompute="all"),
-    "decoder_budget": lambda setting: _ours(setting, decoder_budget=0.5),
-    "sampler_half": lambda setting: _ours(setting, sampler_dim=_half_width(setting)),
+    "decoder_budget": _part_of_economy("decoder_budget"),
+    "sampler_half": _part_of_economy("sampler_dim"),
+    "no_sampler_dropout": _part_of_economy("sampler_drop_rate"),
     "economy": _economy,
     "tube": lambda setting: _ours(setting, mask_type="tube", mask_ratio=0.9),
 }

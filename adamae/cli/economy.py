@@ -7,9 +7,9 @@ from typing import Any, Protocol, TypeVar
 
 from adamae.options.groups import ModelOptions, SamplerOptions
 
-# Both halve a part that looks at all tokens, and hardly change what is learned: docs/benchmarks tells by how much.
-DECODER_BUDGET = 0.5
-SAMPLER_SHARE = 0.5
+# Of a run that is not economical.
+_DECODER_BUDGET = 1.0
+_SAMPLER_DROP_RATE = 0.1
 
 
 class HasModel(Protocol):
@@ -34,15 +34,21 @@ def economised(options: Options) -> Options:
         options: A dataclass with the groups "model" and "sampler".
     """
     # Brings torch along, which no help text waits for.
+    from adamae.models.economy import economy_arguments
     from adamae.models.registry import MODELS
 
     model, sampler = options.model, options.sampler
-    if model.decoder_budget is None:
-        model = replace(model, decoder_budget=DECODER_BUDGET if model.economy else 1.0)
     _, size = MODELS.get(model.model, (None, {}))
     width = model.encoder_embed_dim or size.get("encoder_embed_dim")
     # An unknown model's name is complained of where the model is built.
-    if model.economy and sampler.mask_type == "learnable" and sampler.sampler_dim is None and width is not None:
-        sampler = replace(sampler, sampler_dim=int(width * SAMPLER_SHARE))
+    cheap = economy_arguments(width) if model.economy and width is not None else {}
+    if model.decoder_budget is None:
+        model = replace(model, decoder_budget=cheap.get("decoder_budget", _DECODER_BUDGET))
+    learned = sampler.mask_type == "learnable"
+    if sampler.sampler_drop_rate is None:
+        rate = cheap.get("sampler_drop_rate") if learned else None
+        sampler = replace(sampler, sampler_drop_rate=_SAMPLER_DROP_RATE if rate is None else rate)
+    if learned and sampler.sampler_dim is None:
+        sampler = replace(sampler, sampler_dim=cheap.get("sampler_dim"))
     changed: Any = {"model": model, "sampler": sampler}
     return replace(options, **changed)  # type: ignore[type-var]

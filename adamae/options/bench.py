@@ -20,7 +20,8 @@ class StepMeasurement(OptionGroup):
     compare: tuple[str, ...] | None = flag(
         None,
         "also time, in turns: peer, published_style (the step as the published code builds it), compile, "
-        "checkpoint_decoder, checkpoint_all, decoder_budget, sampler_half, economy, tube (masks at 90 %, no sampler)",
+        "checkpoint_decoder, checkpoint_all, decoder_budget, sampler_half, "
+        "no_sampler_dropout, economy, tube (masks at 90 %, no sampler)",
         metavar="NAME",
     )
     compile: bool = flag(False, "compile our step with torch.compile")

@@ -128,7 +128,9 @@ class ModelOptions(OptionGroup):
     decoder_depth: int = flag(4, "blocks of the decoder", least=1)
     decoder_num_heads: int | None = flag(None, "attention heads of the decoder; none: as --model has it", least=1)
     economy: bool = flag(
-        False, "steps at half the cost: --decoder_budget 0.5 and --sampler_dim half of the encoder's, where not typed"
+        False,
+        "steps at half the cost: --decoder_budget 0.5, --sampler_dim half of the encoder's and --sampler_drop_rate 0, "
+        "where not typed",
     )
     decoder_budget: float | None = flag(
         None,
@@ -161,7 +163,9 @@ class SamplerOptions(OptionGroup):
     sampler_dim: int | None = flag(
         None, "width of the sampler; none: the encoder's, or half of it with --economy", least=1
     )
-    sampler_drop_rate: float = flag(0.1, "dropout inside the sampler", least=0, below=1)
+    sampler_drop_rate: float | None = flag(
+        None, "dropout inside the sampler; none: 0.1, or 0 with --economy", least=0, below=1
+    )
     sampler_temperature: float = flag(1.0, "divides the logits when drawing (not in the paper)", above=0)
 
 

@@ -68,7 +68,7 @@ for name, other in report["compared"].items():
     ))
 END
 }
-others=(published_style compile economy checkpoint_decoder checkpoint_all decoder_budget sampler_half tube "${peer[@]}")
+others=(published_style compile economy checkpoint_decoder checkpoint_all decoder_budget sampler_half no_sampler_dropout tube "${peer[@]}")
 step base-bf16 --model adamae_base --batch_size 16 --precision bf16 --compare "${others[@]}"
 step base-fp32 --model adamae_base --batch_size 16 --precision fp32 --compare compile "${peer[@]}"
 # Batches that fill the card: the share of the matrix peak is asked for there. A batch too large ends the search.

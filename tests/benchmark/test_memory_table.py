@@ -10,8 +10,9 @@ import torch
 
 from adamae.benchmark.memory_table import kept_per_clip
 from adamae.cli.main import main
+from adamae.models.economy import economy_arguments
 
-ECONOMY = {"sampler_dim": 384, "decoder_budget": 0.5}
+ECONOMY = economy_arguments(768)
 MIB = 2**20
 
 

@@ -31,27 +31,30 @@ def run(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("line", "dim", "budget"),
+    ("line", "dim", "drop_rate", "budget"),
     [
-        ("", None, 1.0),
-        ("--economy", 384, 0.5),
-        ("--economy --model adamae_large", 512, 0.5),
-        ("--economy --encoder_embed_dim 96", 48, 0.5),
-        ("--economy --sampler_dim 768 --decoder_budget 1", 768, 1.0),
-        ("--sampler_dim 96 --decoder_budget 0.25 --economy", 96, 0.25),
-        ("--decoder_budget 0.25", None, 0.25),
-        ("--economy --mask_type tube", None, 0.5),
-        ("--economy --no_economy", None, 1.0),
+        ("", None, 0.1, 1.0),
+        ("--economy", 384, 0.0, 0.5),
+        ("--economy --model adamae_large", 512, 0.0, 0.5),
+        ("--economy --encoder_embed_dim 96", 48, 0.0, 0.5),
+        ("--economy --sampler_dim 768 --decoder_budget 1 --sampler_drop_rate 0.1", 768, 0.1, 1.0),
+        ("--sampler_dim 96 --decoder_budget 0.25 --sampler_drop_rate 0.2 --economy", 96, 0.2, 0.25),
+        ("--decoder_budget 0.25", None, 0.1, 0.25),
+        ("--sampler_drop_rate 0", None, 0.0, 1.0),
+        ("--economy --mask_type tube", None, 0.1, 0.5),
+        ("--economy --no_economy", None, 0.1, 1.0),
     ],
 )
-def test_what_is_typed_wins(line: str, dim: int | None, budget: float) -> None:
+def test_what_is_typed_wins(line: str, dim: int | None, drop_rate: float, budget: float) -> None:
     resolved = options(line)
-    assert (resolved.sampler.sampler_dim, resolved.model.decoder_budget) == (dim, budget)
+    sampler = resolved.sampler
+    assert (sampler.sampler_dim, sampler.sampler_drop_rate, resolved.model.decoder_budget) == (dim, drop_rate, budget)
 
 
 def test_the_record_has_the_values(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = yaml.safe_load((run / "options.yaml").read_text())
     assert (record["economy"], record["sampler_dim"], record["decoder_budget"]) == (True, 16, 0.5)
+    assert record["sampler_drop_rate"] == 0
     built = Checkpoint.open(run / "checkpoints" / "step-00000003").meta["model"]["options"]
     assert (built["sampler_dim"], built["decoder_budget"]) == (16, 0.5)
     assert main(["inspect", str(run)]) == 0
