@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 NAMES = {
     "learnable": "adaptive masks",
@@ -106,45 +106,59 @@ class Comparison:
         self.check_same()
         self.piece("videos", lambda: self._call("synthesize", self.videos, *self.synthesis))
         for seed in seeds:
+            trained: dict[str, Path] = {}
             for mask in (*masks, "none"):
-                trained = self.folder / f"pretrain-{mask}-{seed}"
                 if mask != "none":
-                    words = [*options_of(mask), "--seed", str(seed), "--data_path", self.videos]
-                    words += ["--output_dir", str(trained), *self.pretraining]
-                    self.piece(trained.name, lambda words=words: self._call("pretrain", *words))
-                self.results[f"{mask}-{seed}"] = {
-                    "finetune": self.piece(
-                        f"finetune-{mask}-{seed}",
-                        lambda mask=mask, seed=seed, trained=trained: self._finetune(mask, seed, trained),
-                    ),
-                    "probe": self.piece(
-                        f"probe-{mask}-{seed}",
-                        lambda mask=mask, seed=seed, trained=trained: self._probe(mask, seed, trained, masks[0]),
-                    ),
-                }
+                    trained[mask] = self.pretrain(mask, seed)
+                tuned = self.finetune(f"{mask}-{seed}", seed, trained.get(mask))
+                # The network with random weights is built as that of any pre-trained checkpoint.
+                source = trained.get(mask, trained[masks[0]])
+                probed = self.piece(
+                    f"probe-{mask}-{seed}",
+                    lambda mask=mask, seed=seed, source=source: self._probe(mask, seed, source),
+                )
+                self.results[f"{mask}-{seed}"] = {"finetune": tuned, "probe": probed}
+
+    def pretrain(self, mask: str, seed: int, epochs: int | None = None) -> Path:
+        """The folder of a pre-trained network, of now or of an earlier call.
+
+        Args:
+            mask: A kind that :func:`options_of` knows.
+            seed: Of training.
+            epochs: Others than the comparison's.
+        """
+        name = f"pretrain-{mask}-{seed}" if epochs is None else f"pretrain-{mask}-{epochs}-{seed}"
+        words = [*options_of(mask), "--seed", str(seed), "--data_path", self.videos]
+        words += ["--output_dir", str(self.folder / name), *self.pretraining]
+        # What is typed last counts.
+        words += [] if epochs is None else ["--epochs", str(epochs)]
+        self.piece(name, lambda: self._call("pretrain", *words))
+        return self.folder / name
+
+    def finetune(self, name: str, seed: int, trained: Path | None, more: Sequence[str] = ()) -> dict[str, Any]:
+        """The test scores after fine-tuning, of now or of an earlier call.
+
+        Args:
+            name: Of the piece, behind "finetune-".
+            seed: Of training.
+            trained: Folder of the pre-trained network; none: random weights.
+            more: Options besides the comparison's.
+        """
+        output = self.folder / f"finetune-{name}"
+        words = ["--data_path", self.videos, "--output_dir", str(output), "--seed", str(seed), *self.finetuning, *more]
+        words += [] if trained is None else ["--finetune", str(trained)]
+
+        def make() -> dict[str, Any]:
+            done = self._call("finetune", *words)
+            return done | json.loads((output / "test" / "scores.json").read_text())
+
+        return self.piece(output.name, make)
 
     def _call(self, *words: str) -> dict[str, Any]:
         self.run(words)
         return {"command": shlex.join(["adamae", *words])}
 
-    def _finetune(self, mask: str, seed: int, trained: Path) -> dict[str, Any]:
-        output = self.folder / f"finetune-{mask}-{seed}"
-        words = [
-            "finetune",
-            "--data_path",
-            self.videos,
-            "--output_dir",
-            str(output),
-            "--seed",
-            str(seed),
-            *self.finetuning,
-        ]
-        done = self._call(*words, *([] if mask == "none" else ["--finetune", str(trained)]))
-        return done | json.loads((output / "test" / "scores.json").read_text())
-
-    def _probe(self, mask: str, seed: int, trained: Path, other: str) -> dict[str, Any]:
-        # The network with random weights is built as that of any pre-trained checkpoint.
-        source = trained if mask != "none" else self.folder / f"pretrain-{other}-{seed}"
+    def _probe(self, mask: str, seed: int, source: Path) -> dict[str, Any]:
         words = ["probe", str(source), "--data_path", self.videos, "--probe_tokens", "0", "--json", "--seed", str(seed)]
         words += ["--random_weights"] if mask == "none" else []
         return json.loads(self.run(words))["probes"]["knn"] | {"command": shlex.join(["adamae", *words])}
@@ -163,6 +177,9 @@ class Comparison:
         return "\n".join(lines)
 
 
+AnyComparison = TypeVar("AnyComparison", bound=Comparison)
+
+
 def options_of(mask: str) -> list[str]:
     """What makes a pre-training run of this kind."""
     return ["--mask_type", "learnable", "--economy"] if mask == "economy" else ["--mask_type", mask]
@@ -172,11 +189,15 @@ def interval(values: Sequence[float]) -> str:
     """Mean and 95 % interval of Student's t over the seeds."""
     if not values:
         return "not yet"
-    mean = statistics.fmean(values)
-    if len(values) == 1:
-        return f"{mean:.1f}"
-    half = _T.get(len(values) - 1, 1.96) * statistics.stdev(values) / math.sqrt(len(values))
-    return f"{mean:.1f} ± {half:.1f}"
+    mean = f"{statistics.fmean(values):.1f}"
+    return mean if len(values) == 1 else f"{mean} ± {margin(values):.1f}"
+
+
+def margin(values: Sequence[float]) -> float:
+    """Half the 95 % interval of Student's t; one value says nothing of it."""
+    if len(values) < 2:
+        return math.inf
+    return _T.get(len(values) - 1, 1.96) * statistics.stdev(values) / math.sqrt(len(values))
 
 
 def run_adamae(words: Sequence[str]) -> str:
@@ -187,38 +208,57 @@ def run_adamae(words: Sequence[str]) -> str:
     return done.stdout
 
 
-def main() -> int:
-    """Run what is missing and print the table; 3 if something is still missing."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+def shared_parser(doc: str | None, finetune_epochs: int) -> argparse.ArgumentParser:
+    """The options that comparisons have in common.
+
+    Args:
+        doc: The script's docstring, whose first line describes it.
+        finetune_epochs: Default.
+    """
+    parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
     parser.add_argument("--output_dir", type=Path, required=True, help="folder for everything")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--masks", nargs="+", default=["learnable", "random", "tube"], choices=[*NAMES][:-1])
     parser.add_argument("--pretrain_epochs", type=int, default=25)
-    parser.add_argument("--finetune_epochs", type=int, default=8)
+    parser.add_argument("--finetune_epochs", type=int, default=finetune_epochs)
     parser.add_argument("--videos_per_class", type=int, default=32)
     parser.add_argument("--test_per_class", type=int, default=40, help="many, so that chance in the test is small")
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin no piece of work after so long")
     parser.add_argument("--synthesis", default="", help="more options of adamae synthesize")
     parser.add_argument("--pretraining", default="", help="more options of adamae pretrain")
     parser.add_argument("--finetuning", default="", help="more options of adamae finetune")
-    given = parser.parse_args()
-    comparison = Comparison(
+    return parser
+
+
+def comparison_of(kind: type[AnyComparison], given: argparse.Namespace) -> AnyComparison:
+    """A comparison with the quickstart's recipes and what was typed."""
+    videos = ["--videos_per_class", str(given.videos_per_class), "--test_per_class", str(given.test_per_class)]
+    return kind(
         given.output_dir,
         ["--config", "quickstart", "--epochs", str(given.pretrain_epochs), *shlex.split(given.pretraining)],
         ["--config", "quickstart", "--epochs", str(given.finetune_epochs), *shlex.split(given.finetuning)],
-        [
-            *("--videos_per_class", str(given.videos_per_class), "--test_per_class", str(given.test_per_class)),
-            *shlex.split(given.synthesis),
-        ],
+        [*videos, *shlex.split(given.synthesis)],
         run_adamae,
         time.monotonic() + 60 * given.minutes,
     )
-    code = 0
+
+
+def exit_code(work: Callable[[], None]) -> int:
+    """Do what is missing: 0 when nothing is, 3 when the time ended before."""
     try:
-        comparison.compare(given.masks, given.seeds)
+        work()
     except OutOfTimeError as piece:
         print(f"out of time before {piece}; the same command goes on from there", file=sys.stderr)
-        code = 3
+        return 3
+    return 0
+
+
+def main() -> int:
+    """Run what is missing and print the table; 3 if something is still missing."""
+    parser = shared_parser(__doc__, finetune_epochs=8)
+    parser.add_argument("--masks", nargs="+", default=["learnable", "random", "tube"], choices=[*NAMES][:-1])
+    given = parser.parse_args()
+    comparison = comparison_of(Comparison, given)
+    code = exit_code(lambda: comparison.compare(given.masks, given.seeds))
     print(comparison.table(given.masks, given.seeds))
     print(
         f"\n{given.pretrain_epochs} epochs of pre-training, {given.finetune_epochs} of fine-tuning, "
