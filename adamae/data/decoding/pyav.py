@@ -1,15 +1,13 @@
 """PyAV back end: exact by construction, seeking where that is provably the same as decoding from the start.
 
-A file's packets are read once, which takes about a millisecond, and kept. If every packet says what it gives
-(see ``bitstream``), the frames' times are known without decoding. Decoding then starts at the last packet before a
-wanted frame that depends on nothing older, ends with the last wanted one, and leaves out pictures that nothing refers
-to. Each decoded frame's time is compared with the expected one. At the first doubt, and for every file that proves
-nothing, frames are counted by decoding all of them in sequence.
+If every packet says what it gives, the frames' times are known without decoding (see ``packets``). Decoding then starts
+at the last packet before a wanted frame that depends on nothing older, ends with the last wanted one, and leaves out
+pictures that nothing refers to. Each decoded frame's time is compared with the expected one. At the first doubt, and
+for every file that proves nothing, frames are counted by decoding all of them in sequence.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
@@ -18,9 +16,9 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from adamae.data.augmentation import Box
-from adamae.data.decoding.bitstream import Inspector, inspector
 from adamae.data.decoding.cutting import Cutter
-from adamae.data.decoding.frame_table import FrameTable, Run, TimedPacket
+from adamae.data.decoding.frame_table import FrameTable, Run
+from adamae.data.decoding.packets import DemuxedPackets, Packets, plain_packets
 from adamae.data.decoding.protocol import (
     ChooseBoxes,
     DecodeError,
@@ -29,13 +27,8 @@ from adamae.data.decoding.protocol import (
     name_of,
 )
 
-# Files with more compressed video than this are read again for each pass instead of being kept.
-_KEPT_BYTES = 128 * 2**20
 # Left to itself the conversion of colours starts a thread for each core, in every worker. Older PyAV never does.
 _ONE_THREAD = {"threads": 1} if "threads" in (VideoReformatter.reformat.__doc__ or "") else {}
-# Of these the container alone says when a picture is shown; FFmpeg works it out where others have no times.
-_REORDERED = ("h264", "hevc")
-_PROGRESSIVE = (0, 1)  # unknown and progressive, of FFmpeg's AVFieldOrder: one packet may not be half a frame
 
 
 class _UnprovenError(Exception):
@@ -77,15 +70,10 @@ class PyAVReader:
         self._source = source
         self._known = num_frames
         self._path = name_of(source)
-        self._packets: list[av.Packet] | None = []
         self._every_packet = every_packet
-        self._open()
-        try:
-            self.fps = float(self._stream.average_rate or self._stream.guessed_rate or 0)
-            self._table = self._survey()
-        except BaseException:
-            self.close()
-            raise
+        self._packets: Packets = plain_packets(source) or DemuxedPackets(source)
+        self._table = self._packets.table
+        self.fps = self._packets.fps
 
     @cached_property
     def num_frames(self) -> int:
@@ -106,7 +94,7 @@ class PyAVReader:
             else:
                 self._read_in_sequence(cutter.wanted, pictures)
         except _UnprovenError:
-            self._table = None
+            self._doubt()
             self._read_in_sequence(cutter.wanted, pictures)
         except av.FFmpegError as error:
             raise DecodeError(self._path, f"frames cannot be converted to RGB ({error.strerror})") from None
@@ -114,8 +102,7 @@ class PyAVReader:
 
     def close(self) -> None:
         """Give the file back."""
-        self._packets = None
-        self._container.close()
+        self._packets.close()
 
     def __enter__(self) -> PyAVReader:
         return self
@@ -123,71 +110,21 @@ class PyAVReader:
     def __exit__(self, *raised: object) -> None:
         self.close()
 
-    def _open(self) -> None:
-        try:
-            file = self._source if isinstance(self._source, str) else io.BytesIO(self._source.data)
-            self._container = av.open(file, metadata_errors="ignore")
-        except (av.FFmpegError, OSError, ValueError) as error:
-            raise DecodeError(self._path, f"not a readable video ({getattr(error, 'strerror', error)})") from None
-        stream = self._container.streams.best("video")
-        if stream is None or stream.codec_context is None:
-            self._container.close()
-            raise DecodeError(self._path, "holds no video that can be decoded")
-        self._stream = stream
-        self._codec = stream.codec_context
-        self._codec.thread_count = 1
-
-    def _survey(self) -> FrameTable | None:
-        """Read all packets; the table of frames, or None where only decoding can tell."""
-        progressive = self._codec.field_order in _PROGRESSIVE
-        inspect = inspector(self._codec.codec.canonical_name, self._codec.extradata) if progressive else None
-        facts = []
-        kept_bytes = 0
-        for packet in self._demuxed():
-            facts.append(_facts(packet, inspect))
-            kept_bytes += packet.size
-            if kept_bytes > _KEPT_BYTES:
-                self._packets = None
-            if self._packets is not None:
-                self._packets.append(packet)
-        return FrameTable.of(
-            facts, reorders=self._codec.codec.canonical_name in _REORDERED and bool(self._codec.has_b_frames)
-        )
-
-    def _demuxed(self) -> Iterator[av.Packet]:
-        """All packets that hold data. A file that breaks off ends where it breaks."""
-        packets = self._container.demux(self._stream)
-        while True:
-            try:
-                packet = next(packets, None)
-            except (av.FFmpegError, OSError):
-                return
-            if packet is None:
-                return
-            if packet.size:
-                yield packet
-
-    def _chosen(self, numbers: Sequence[int] | None) -> Iterator[av.Packet]:
-        """Packets by their numbers, which rise; all of them for None."""
-        if self._packets is not None:
-            yield from self._packets if numbers is None else (self._packets[number] for number in numbers)
-            return
-        self._container.close()
-        self._open()
-        if numbers is None:
-            yield from self._demuxed()
-            return
-        chosen = set(numbers)
-        yield from (packet for number, packet in enumerate(self._demuxed()) if number in chosen)
+    def _doubt(self) -> None:
+        """From now on frames are those that FFmpeg finds in sequence."""
+        self._table = None
+        if not isinstance(self._packets, DemuxedPackets):
+            self._packets.close()
+            self._packets = DemuxedPackets(self._source)
 
     def _decoded(self, numbers: Sequence[int] | None = None) -> Iterator[list[av.VideoFrame] | None]:
         """What each of some packets, and the end, gives: frames, or None for a damaged packet."""
-        packets = self._chosen(numbers)
+        packets = self._packets.take(numbers)
         packet = next(packets, None)
-        self._codec.flush_buffers()
+        self._packets.decoder.flush_buffers()
         while True:
             try:
-                yield self._codec.decode(packet)
+                yield self._packets.decoder.decode(packet)
             except (av.FFmpegError, OSError):
                 yield None
             if packet is None:
@@ -226,15 +163,6 @@ class PyAVReader:
             if frames is None:
                 raise _UnprovenError
             yield from frames
-
-
-def _facts(packet: av.Packet, inspect: Inspector | None) -> TimedPacket | None:
-    if inspect is None or packet.pts is None or packet.is_corrupt:
-        return None
-    content = inspect(memoryview(packet), packet.is_keyframe)
-    if content is None:
-        return None
-    return TimedPacket(packet.pts, content.shown and not packet.is_discard, content.fresh, content.referred)
 
 
 class _Pictures:

@@ -1,0 +1,155 @@
+"""What H.264's headers say of many packets at once, read from their first bytes without decoding."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+_WIDTH = 4  # bytes before a unit that hold its size
+_SLICE, _FRESH_SLICE, _REFERRED = 1, 5, 0x60
+# Units that may stand in a packet: pictures, messages, marks and filling; not headers that change the stream,
+# nor pictures in parts or layers.
+_KNOWN_UNITS = np.isin(np.arange(32), (_SLICE, _FRESH_SLICE, 6, 9, 12))
+# Profiles whose header tells the format of pixels.
+_LONG_PROFILES = {100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135}
+
+
+class Pictures(NamedTuple):
+    """What packets hold, each of them one picture.
+
+    Attributes:
+        fresh: (n,) bool, no frame shown after its own refers to anything before it.
+        referred: (n,) bool, other pictures may need it.
+    """
+
+    fresh: np.ndarray
+    referred: np.ndarray
+
+
+def read_pictures(data: bytes, starts: np.ndarray, sizes: np.ndarray) -> Pictures | None:
+    """What packets hold, or None where one of them is damaged or holds something else.
+
+    Args:
+        data: The file.
+        starts: (n,) int64 first bytes of the packets, whose units have four bytes of size.
+        sizes: (n,) int64 bytes of each.
+    """
+    raw = np.frombuffer(data, np.uint8)
+    shown, fresh, referred = (np.zeros(len(starts), bool) for _ in range(3))
+    rows, at, ends = np.arange(len(starts)), starts, starts + sizes
+    while len(rows):
+        if (at + _WIDTH >= ends).any():
+            return None
+        words = raw[at[:, None] + np.arange(_WIDTH + 1)]
+        heads = words[:, _WIDTH]
+        kinds = heads & 0x1F
+        if not _KNOWN_UNITS[kinds].all():
+            return None
+        slices = (kinds == _SLICE) | (kinds == _FRESH_SLICE)
+        shown[rows] |= slices
+        fresh[rows] |= kinds == _FRESH_SLICE
+        referred[rows] |= slices & (heads & _REFERRED > 0)
+        at = at + _WIDTH + np.ascontiguousarray(words[:, :_WIDTH]).view(">u4")[:, 0]
+        left = at != ends
+        rows, at, ends = rows[left], at[left], ends[left]
+    return Pictures(fresh, referred) if shown.all() else None
+
+
+@lru_cache(maxsize=64)
+def reorders(header: bytes) -> bool | None:
+    """Whether pictures are decoded in another order than they are shown in.
+
+    Args:
+        header: Of a stream in MP4 (avcC).
+
+    Returns:
+        None where the header does not tell, allows for pictures of half a frame, or for units without sizes of four
+        bytes: nothing is promised then.
+    """
+    # One header of the stream, and nothing after it may say otherwise.
+    if len(header) < 8 or header[0] != 1 or header[4] & 3 != _WIDTH - 1 or header[5] & 0x1F != 1:
+        return None
+    try:
+        return _reorders(header[8 : 8 + int.from_bytes(header[6:8], "big")])
+    except IndexError:
+        return None
+
+
+def _reorders(unit: bytes) -> bool | None:
+    """A sequence parameter set: ITU-T H.264, 7.3.2.1.1."""
+    bits = _Bits(unit[4:].replace(b"\0\0\3", b"\0\0"))
+    bits.numbers(1)
+    if unit[1] in _LONG_PROFILES:
+        if bits.number() == 3:  # 4:4:4
+            bits.bits(1)
+        bits.numbers(2)
+        if bits.bits(2) & 1:
+            return None  # lists of weights, which are not read here
+    bits.numbers(1)
+    order = bits.number()
+    if order == 0:
+        bits.numbers(1)
+    elif order == 1:
+        bits.bits(1)
+        bits.numbers(2)
+        bits.numbers(bits.number())
+    bits.numbers(1)
+    bits.bits(1)
+    bits.numbers(2)
+    whole = bits.bits(1)
+    bits.bits(1)
+    if bits.bits(1):
+        bits.numbers(4)  # what is cut off at the borders
+    if not whole:
+        return None
+    promised = _order(bits) if bits.bits(1) else None
+    # Profiles without any prediction from other pictures.
+    return False if promised is None and unit[1] in _LONG_PROFILES and unit[2] & 0x10 else promised
+
+
+def _order(bits: _Bits) -> bool | None:
+    """Its last part, for players: E.1.1."""
+    if bits.bits(1) and bits.bits(8) == 255:  # shape of pixels
+        bits.bits(32)
+    if bits.bits(1):  # overscan
+        bits.bits(1)
+    if bits.bits(1) and bits.bits(5) & 1:  # colours
+        bits.bits(24)
+    if bits.bits(1):  # place of colours
+        bits.numbers(2)
+    if bits.bits(1):  # rate
+        bits.bits(65)
+    if bits.bits(2):  # buffers, which are not read here
+        return None
+    if bits.bits(2) & 1 == 0:
+        return None
+    bits.bits(1)
+    bits.numbers(4)
+    return bits.number() > 0
+
+
+class _Bits:
+    def __init__(self, data: bytes) -> None:
+        self._text = "".join(f"{byte:08b}" for byte in data)
+        self._at = 0
+
+    def bits(self, count: int) -> int:
+        """An unsigned number of so many bits."""
+        self._at += count
+        if self._at > len(self._text):
+            raise IndexError
+        return int(self._text[self._at - count : self._at], 2)
+
+    def number(self) -> int:
+        """An unsigned number in Exp-Golomb code."""
+        zeros = 0
+        while not self.bits(1):
+            zeros += 1
+        return (1 << zeros) - 1 + (self.bits(zeros) if zeros else 0)
+
+    def numbers(self, count: int) -> None:
+        """Pass over so many."""
+        for _ in range(count):
+            self.number()
