@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from adamae.options.evaluation import bench_eval_parser
+from adamae.options.bench import bench_eval_parser
 
 
 def measure_eval(words: Sequence[str]) -> str:

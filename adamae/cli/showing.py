@@ -18,7 +18,7 @@ from adamae.errors import UserError
 from adamae.evaluation.networks import ClipFacts
 from adamae.evaluation.windows import Windows
 from adamae.models import Pretrainer
-from adamae.options.evaluation import FrameOptions, NetworkOptions
+from adamae.options.viewing import FrameOptions, NetworkOptions
 from adamae.options.visualize import FootageOptions, LookComputeOptions
 from adamae.visualize.footage import Footage, choose_range, cut_into_clips, read_footage
 from adamae.visualize.networks import build_pretrainer

@@ -13,7 +13,8 @@ from adamae.cli.run_record import say
 from adamae.data.views import ViewPlan, plan_test
 from adamae.distributed import World
 from adamae.evaluation.networks import ClipFacts, clip_facts
-from adamae.options.evaluation import (
+from adamae.options.groups import DataOptions, oversampled
+from adamae.options.viewing import (
     ComputeOptions,
     FewViewOptions,
     FrameOptions,
@@ -21,7 +22,6 @@ from adamae.options.evaluation import (
     ViewComputeOptions,
     ViewOptions,
 )
-from adamae.options.groups import DataOptions, oversampled
 
 Progress = Callable[[int, int], None]
 # Arguments of a classifier's constructor that say what it looks at.

@@ -1,4 +1,4 @@
-"""The options of ``adamae bench step`` and ``adamae bench loader``."""
+"""The options of ``adamae bench step``, ``loader`` and ``eval``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Literal
 from adamae.options.flags import OptionGroup, flag
 from adamae.options.groups import ClipOptions, LossOptions, ModelOptions, PretrainDataOptions, SamplerOptions
 from adamae.options.parser import OptionParser
+from adamae.options.viewing import PlainListOptions
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,29 @@ class LoaderMeasurement(OptionGroup):
 
 
 @dataclass(frozen=True)
+class BenchViewOptions(OptionGroup):
+    """The views."""
+
+    num_frames: int = flag(16, "frames in a clip", least=1)
+    sampling_rate: int = flag(4, "take every n-th frame", least=1)
+    input_size: int = flag(224, "height and width of a view in pixels", least=1)
+    frame_sampling: Literal["dense", "segment"] = flag(
+        "dense", "dense: clips at --sampling_rate; segment: clips that span the video"
+    )
+    test_num_segment: int | None = flag(None, "clips of each video; none: 5 dense ones, or 2 that span it", least=1)
+    test_num_crop: int = flag(3, "squares along the longer side of each clip", least=1)
+
+
+@dataclass(frozen=True)
+class ViewMeasurement(OptionGroup):
+    """How it is measured."""
+
+    num_videos: int = flag(8, "videos to read, spread over the list", least=1)
+    decoder: Literal["pyav", "decord", "torchcodec"] = flag("pyav", "library that decodes")
+    json: bool = flag(False, "print JSON")
+
+
+@dataclass(frozen=True)
 class BenchStepOptions:
     """Everything that decides a step's cost."""
 
@@ -65,6 +89,15 @@ class BenchLoaderOptions:
     measurement: LoaderMeasurement
     data: PretrainDataOptions
     clip: ClipOptions
+
+
+@dataclass(frozen=True)
+class BenchEvalOptions:
+    """Everything that decides the speed of test views."""
+
+    data: PlainListOptions
+    views: BenchViewOptions
+    measurement: ViewMeasurement
 
 
 def bench_step_parser() -> OptionParser[BenchStepOptions]:
@@ -92,4 +125,14 @@ def bench_loader_parser() -> OptionParser[BenchLoaderOptions]:
             "adamae bench loader ssv2/train.csv --sampling_rate 2 --num_workers 8 --gpu_rate 1500",
             "adamae bench loader train.csv --num_videos 16 --reference",
         ),
+    )
+
+
+def bench_eval_parser() -> OptionParser[BenchEvalOptions]:
+    """The command line of ``adamae bench eval``."""
+    return OptionParser(
+        BenchEvalOptions,
+        prog="adamae bench eval",
+        description="Time the way of a list's videos to test views: all views from one decode, and a decode for each.",
+        examples=("adamae bench eval videos/", "adamae bench eval test.csv --test_num_segment 2 --num_videos 4 --json"),
     )

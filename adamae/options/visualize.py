@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass
 from typing import Literal
 
-from adamae.options.evaluation import FrameOptions, NetworkOptions
 from adamae.options.flags import OptionGroup, flag
 from adamae.options.parser import OptionParser
+from adamae.options.viewing import FrameOptions, NetworkOptions
 
 
 @dataclass(frozen=True)
