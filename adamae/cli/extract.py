@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from adamae.options.evaluation import ExtractOptions, extract_parser
+
+if TYPE_CHECKING:
+    from adamae.cli.viewing import Viewing
+    from adamae.data.annotations import Annotations
+    from adamae.distributed import World
+    from adamae.evaluation.features import WindowFeatures
+    from adamae.evaluation.networks import FrozenEncoder
 
 
 def run(words: Sequence[str]) -> int:
@@ -21,62 +28,59 @@ def run(words: Sequence[str]) -> int:
 def _extract(options: ExtractOptions) -> None:
     from adamae.evaluation.feature_files import check_feature_file, write_features
 
-    check_feature_file(options.features.out)
+    out = options.features.out
+    check_feature_file(out)
     from adamae import distributed
-    from adamae.checkpoints.formats import open_checkpoint
     from adamae.cli.run_record import say
-    from adamae.cli.viewing import choose_frames, choose_selection, computing, progress_bar
+    from adamae.cli.viewing import MIDDLE, describe_unread, open_viewing
     from adamae.data.annotations import load_annotations
-    from adamae.data.views import plan_test
-    from adamae.evaluation.features import extract_windows
-    from adamae.evaluation.networks import build_encoder
-    from adamae.evaluation.windows import Windows
 
-    file = open_checkpoint(options.network.checkpoint, options.network.model_key)
-    # Windows are cut from the video's own time, whatever a classifier was trained on.
-    clip = choose_frames(file, options.frames, "dense")
-    chosen = choose_selection(file, clip.num_frames, options.selection)
-    encoder, changes = build_encoder(file, num_frames=clip.num_frames, size=clip.size, selection=chosen.arguments)
-    seen, clip = clip.num_frames, replace(clip, num_frames=chosen.frames_read)
+    viewing = open_viewing(options.network, options.frames, options.selection, MIDDLE)
+    encoder, changes = viewing.encoder()
     annotations = load_annotations(options.data.data_path, data_root=options.data.data_root)
     world = distributed.start(options.compute.device)
-    windows = Windows(clip.num_frames, clip.sampling_rate, options.features.window_step)
+    clip = viewing.clip
     say(
-        f"{options.network.checkpoint}: {file.method}, features of {encoder.width} numbers",
+        f"{options.network.checkpoint}: {viewing.file.method}, features of {encoder.width} numbers",
         *(f"note: {note}" for note in changes),
         f"{len(annotations)} videos, windows of {clip.num_frames} frames at every {clip.sampling_rate}. frame",
-        *chosen.describe(seen),
+        *viewing.selection.describe(viewing.seen),
     )
-    settings = computing(options.compute, world)
-    with progress_bar("extracting", world) as progress:
-        found = extract_windows(
-            encoder.to(world.device),
-            annotations,
-            windows=windows,
-            plan=plan_test(
-                num_frames=clip.num_frames,
-                sampling_rate=clip.sampling_rate,
-                size=clip.size,
-                num_crops=1,
-                short_side=options.frames.short_side_size,
-            ),
-            level=options.features.level,
-            decoder=options.compute.decoder,
-            batch_size=options.compute.batch_size,
-            precision=str(settings["precision"]),
-            progress=progress,
-        )
+    found = _extract_windows(encoder, annotations, viewing, options, world)
     about = {
-        "checkpoint": str(file.path),
+        "checkpoint": str(viewing.file.path),
         "list": annotations.source,
         "level": options.features.level,
         "num_frames": clip.num_frames,
         "sampling_rate": clip.sampling_rate,
         "size": clip.size,
-        "selection": chosen.arguments,
+        "selection": viewing.selection.arguments,
     }
-    write_features(options.features.out, found, about)
-    say(*(f"no features: {video.path}: {video.reason}" for video in found.unread[:10]))
+    write_features(out, found, about)
+    say(*describe_unread("features", found.unread))
     videos = len(annotations) - len(found.unread)
-    print(f"{options.features.out}: {len(found.row)} windows of {videos} videos, features {found.features.shape[1:]}")
+    print(f"{out}: {len(found.row)} windows of {videos} videos, features {found.features.shape[1:]}")
     world.close()
+
+
+def _extract_windows(
+    encoder: FrozenEncoder, annotations: Annotations, viewing: Viewing, options: ExtractOptions, world: World
+) -> WindowFeatures:
+    from adamae.cli.assembly import choose_precision
+    from adamae.cli.long_work import progress_bar
+    from adamae.evaluation.features import extract_windows
+    from adamae.evaluation.windows import Windows
+
+    clip = viewing.clip
+    with progress_bar("extracting", world) as progress:
+        return extract_windows(
+            encoder.to(world.device),
+            annotations,
+            windows=Windows(clip.num_frames, clip.sampling_rate, options.features.window_step),
+            plan=viewing.plan,
+            level=options.features.level,
+            decoder=options.compute.decoder,
+            batch_size=options.compute.batch_size,
+            precision=choose_precision(options.compute.precision, world.device),
+            progress=progress,
+        )

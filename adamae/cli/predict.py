@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from adamae.errors import UserError
 from adamae.options.evaluation import PredictOptions, predict_parser
 
 if TYPE_CHECKING:
+    from adamae.data.annotations import Annotations
     from adamae.evaluation.scoring import Unscored
 
 
@@ -30,46 +30,36 @@ def run(words: Sequence[str]) -> int:
 
 
 def _predict(options: PredictOptions) -> tuple[list[dict[str, Any]], Sequence[Unscored]]:
+    """What is printed, and the videos without a prediction."""
     from adamae import distributed
-    from adamae.checkpoints.formats import open_checkpoint
-    from adamae.cli.viewing import (
-        choose_frames,
-        choose_selection,
-        choose_views,
-        computing,
-        decoding,
-        describe_views,
-        tell,
-    )
-    from adamae.data.annotations import Annotations, load_annotations
-    from adamae.data.shards.names import names_shards
-    from adamae.data.views import VideoViews
+    from adamae.cli.viewing import computing, open_viewing, tell
     from adamae.evaluation.labels import find_class_names, numbered
-    from adamae.evaluation.networks import build_classifier
     from adamae.evaluation.scoring import score_readable
 
-    file = open_checkpoint(options.network.checkpoint, options.network.model_key)
-    clip = choose_frames(file, options.frames, options.views.frame_sampling)
-    chosen = choose_selection(file, clip.num_frames, options.selection)
-    seen, clip = clip.num_frames, replace(clip, num_frames=chosen.frames_read)
-    plan = choose_views(clip, options.frames, options.views)
-    model, changes = build_classifier(file, num_frames=seen, size=clip.size, selection=chosen.arguments)
-    count = file.architecture.classes
-    names = find_class_names(count, given=options.data.classes, stored=file.class_names) or numbered(count)
+    viewing = open_viewing(options.network, options.frames, options.selection, options.views)
+    model, changes = viewing.classifier()
+    count, stored = viewing.file.architecture.classes, viewing.file.class_names
+    names = find_class_names(count, given=options.data.classes, stored=stored) or numbered(count)
     world = distributed.start(options.compute.device)
-    tell(world, [*(f"note: {note}" for note in changes), describe_views(clip, plan), *chosen.describe(seen)])
-    given = options.data.videos
-    shards = len(given) == 1 and names_shards(given[0])
-    videos = load_annotations(given[0], split="test") if shards else Annotations.of(given)
-    dataset = VideoViews(videos, plan, **decoding(options.compute))
+    tell(world, [*(f"note: {note}" for note in changes), *viewing.describe()])
+    videos = _open_videos(options.data.videos)
     # A few videos are not worth the start of a process.
     settings = computing(options.compute, world) | {"num_workers": options.compute.num_workers or 0}
-    scores = score_readable(model.to(world.device), dataset, world=world, **settings)
+    scores = score_readable(model.to(world.device), viewing.views_of(videos, options.compute), world=world, **settings)
     world.close()
     return [
         {"video": videos.path(row), "views": scores.num_views, "top": _top(logits, names, options.data.top)}
         for row, logits in zip(scores.rows.tolist(), scores.logits, strict=True)
     ], scores.unscored
+
+
+def _open_videos(given: Sequence[str]) -> Annotations:
+    """Files, or the videos of shards."""
+    from adamae.data.annotations import Annotations, load_annotations
+    from adamae.data.shards.names import names_shards
+
+    shards = len(given) == 1 and names_shards(given[0])
+    return load_annotations(given[0], split="test") if shards else Annotations.of(given)
 
 
 def _top(logits: Any, names: Sequence[str], count: int) -> list[dict[str, Any]]:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adamae.options.evaluation import ProbeOptions, probe_parser
+
+if TYPE_CHECKING:
+    from adamae.cli.viewing import Viewing
+    from adamae.data.splits import Splits
+    from adamae.distributed import World
+    from adamae.evaluation.features import VideoFeatures
+    from adamae.evaluation.networks import FrozenEncoder
 
 
 def run(words: Sequence[str]) -> int:
@@ -24,71 +30,32 @@ def run(words: Sequence[str]) -> int:
 
 
 def _probe(options: ProbeOptions) -> dict[str, Any]:
+    """What is printed."""
     import torch
 
     from adamae import distributed
-    from adamae.checkpoints.formats import open_checkpoint
     from adamae.cli.run_record import say
-    from adamae.cli.viewing import (
-        choose_frames,
-        choose_selection,
-        choose_views,
-        computing,
-        decoding,
-        describe_views,
-        progress_bar,
-    )
+    from adamae.cli.viewing import open_viewing
     from adamae.data.splits import load_splits
-    from adamae.data.views import VideoViews
-    from adamae.evaluation.features import affordable_tokens, extract_videos
-    from adamae.evaluation.networks import build_encoder
     from adamae.evaluation.probes import probe_features
 
-    file = open_checkpoint(options.network.checkpoint, options.network.model_key)
-    clip = choose_frames(file, options.frames, options.views.frame_sampling)
-    chosen = choose_selection(file, clip.num_frames, options.selection)
-    seen, clip = clip.num_frames, replace(clip, num_frames=chosen.frames_read)
-    plan = choose_views(clip, options.frames, options.views)
+    viewing = open_viewing(options.network, options.frames, options.selection, options.views)
     splits = load_splits(options.source, eval_data_path=options.data.eval_data_path, data_root=options.data.data_root)
     probing = options.probing
     torch.manual_seed(probing.seed)
-    encoder, changes = build_encoder(
-        file,
-        num_frames=seen,
-        size=clip.size,
-        random_weights=probing.random_weights,
-        selection=chosen.arguments,
-    )
+    encoder, changes = viewing.encoder(probing.random_weights)
     world = distributed.start(options.compute.device)
+    views, *selected = viewing.describe()
     say(
-        f"{options.network.checkpoint}: {file.method}",
+        f"{options.network.checkpoint}: {viewing.file.method}",
         *(f"note: {note}" for note in (*changes, *splits.notes)),
-        f"{len(splits.train)} training and {len(splits.test)} test videos of {splits.num_classes} classes: "
-        f"{describe_views(clip, plan)}",
-        *chosen.describe(seen),
+        f"{len(splits.train)} training and {len(splits.test)} test videos of {splits.num_classes} classes: {views}",
+        *selected,
     )
-    videos_held = len(splits.train) + len(splits.test)
-    tokens = affordable_tokens(probing.probe_tokens, videos_held, plan.num_views, encoder.width)
-    if tokens < probing.probe_tokens:
-        say(f"note: of each view {tokens} tokens fit into memory for the attentive probe, not {probing.probe_tokens}")
-    encoder = encoder.to(world.device)
-    found = []
-    for name, videos in (("training videos", splits.train), ("test videos", splits.test)):
-        dataset = VideoViews(videos, plan, **decoding(options.compute))
-        with progress_bar(name, world) as progress:
-            features = extract_videos(
-                encoder,
-                dataset,
-                most_tokens=tokens,
-                progress=progress,
-                **computing(options.compute, world),
-            )
-        say(*(f"no features: {video.path}: {video.reason}" for video in features.unread[:10]))
-        found.append(features)
-    train, test = found
+    train, test = _extract(encoder, splits, viewing, options, world)
     results = probe_features(train, test, splits.num_classes, k=probing.k, seed=probing.seed)
     return {
-        "checkpoint": str(file.path),
+        "checkpoint": str(viewing.file.path),
         "weights": "random" if probing.random_weights else "checkpoint",
         "classes": splits.num_classes,
         "training_videos": len(train.labels),
@@ -96,6 +63,31 @@ def _probe(options: ProbeOptions) -> dict[str, Any]:
         "unread": len(train.unread) + len(test.unread),
         "probes": {name: accuracy.as_dict() for name, accuracy in results.items()},
     }
+
+
+def _extract(
+    encoder: FrozenEncoder, splits: Splits, viewing: Viewing, options: ProbeOptions, world: World
+) -> tuple[VideoFeatures, VideoFeatures]:
+    """Features of the training and of the test videos."""
+    from adamae.cli.long_work import progress_bar
+    from adamae.cli.run_record import say
+    from adamae.cli.viewing import computing, describe_unread
+    from adamae.evaluation.features import affordable_tokens, extract_videos
+
+    asked, videos_held = options.probing.probe_tokens, len(splits.train) + len(splits.test)
+    tokens = affordable_tokens(asked, videos_held, viewing.plan.num_views, encoder.width)
+    if tokens < asked:
+        say(f"note: of each view {tokens} tokens fit into memory for the attentive probe, not {asked}")
+    encoder, settings = encoder.to(world.device), computing(options.compute, world)
+    found = []
+    for name, videos in (("training videos", splits.train), ("test videos", splits.test)):
+        dataset = viewing.views_of(videos, options.compute)
+        with progress_bar(name, world) as progress:
+            features = extract_videos(encoder, dataset, most_tokens=tokens, progress=progress, **settings)
+        say(*describe_unread("features", features.unread))
+        found.append(features)
+    train, test = found
+    return train, test
 
 
 def _render(report: dict[str, Any]) -> str:

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from adamae.checkpoints.formats import CheckpointFile
+from adamae.checkpoints.formats import CheckpointFile, open_checkpoint
 from adamae.cli.assembly import choose_precision, choose_workers
 from adamae.cli.run_record import say
-from adamae.data.views import ViewPlan, plan_test
+from adamae.data.annotations import Annotations
+from adamae.data.views import VideoViews, ViewPlan, plan_test
 from adamae.distributed import World
-from adamae.evaluation.networks import ClipFacts, clip_facts
+from adamae.evaluation.networks import ClipFacts, FrozenEncoder, build_classifier, build_encoder, clip_facts
+from adamae.evaluation.scoring import Unscored
+from adamae.models import Classifier
 from adamae.options.groups import DataOptions, oversampled
 from adamae.options.viewing import (
     ComputeOptions,
     FewViewOptions,
     FrameOptions,
+    NetworkOptions,
     SelectionOptions,
     ViewComputeOptions,
     ViewOptions,
 )
 
-Progress = Callable[[int, int], None]
+# Where windows are cut from the video's own time, whatever a classifier was trained on: the middle of each frame.
+MIDDLE = FewViewOptions(frame_sampling="dense")
+# Videos that are named when they cannot be read; their number stands in the result.
+_MOST_NAMED = 10
 # Arguments of a classifier's constructor that say what it looks at.
 _SELECTION = ("token_selection", "keep_ratio", "candidate_frames", "frame_keep_ratio", "frame_choice")
 _USUAL = {"token_selection": "none", "keep_ratio": 0.6}
@@ -116,6 +122,72 @@ def describe_views(clip: ClipFacts, plan: ViewPlan) -> str:
     return f"{text}; the checkpoint does not tell {flags}: the usual value is taken" if flags else text
 
 
+@dataclass(frozen=True)
+class Viewing:
+    """A checkpoint, and how its network is to look at videos.
+
+    Attributes:
+        file: The checkpoint.
+        clip: A clip as it leaves the video.
+        seen: Frames of it that the network sees: all of them, or those on which most moves.
+        selection: Which tokens and frames.
+        plan: The views of a video.
+    """
+
+    file: CheckpointFile
+    clip: ClipFacts
+    seen: int
+    selection: Selection
+    plan: ViewPlan
+
+    def classifier(self) -> tuple[Classifier, list[str]]:
+        """The network with its head, and what was changed on loading.
+
+        Raises:
+            UserError: If the checkpoint has no head, or its weights do not fill the network.
+        """
+        return build_classifier(
+            self.file, num_frames=self.seen, size=self.clip.size, selection=self.selection.arguments
+        )
+
+    def encoder(self, random_weights: bool = False) -> tuple[FrozenEncoder, list[str]]:
+        """The network without a head, and what was changed on loading.
+
+        Raises:
+            UserError: If the checkpoint's weights do not fit.
+        """
+        return build_encoder(
+            self.file,
+            num_frames=self.seen,
+            size=self.clip.size,
+            random_weights=random_weights,
+            selection=self.selection.arguments,
+        )
+
+    def views_of(self, videos: Annotations, compute: ViewComputeOptions) -> VideoViews:
+        """The views of a list's videos."""
+        return VideoViews(videos, self.plan, decoder=compute.decoder, video_timeout=compute.video_timeout)
+
+    def describe(self) -> list[str]:
+        """The views in words, and then what of them the network looks at, one line each."""
+        return [describe_views(self.clip, self.plan), *self.selection.describe(self.seen)]
+
+
+def open_viewing(
+    network: NetworkOptions, frames: FrameOptions, selection: SelectionOptions, views: ViewOptions | FewViewOptions
+) -> Viewing:
+    """Open a checkpoint to look at videos with it; the network is not built yet.
+
+    Raises:
+        UserError: If it is none, or there are no such views.
+    """
+    file = open_checkpoint(network.checkpoint, network.model_key)
+    clip = choose_frames(file, frames, views.frame_sampling)
+    chosen = choose_selection(file, clip.num_frames, selection)
+    seen, clip = clip.num_frames, replace(clip, num_frames=chosen.frames_read)
+    return Viewing(file, clip, seen, chosen, choose_views(clip, frames, views))
+
+
 def computing(compute: ComputeOptions, world: World) -> dict[str, Any]:
     """Batch size, workers and precision as the functions that compute take them."""
     return {
@@ -125,25 +197,14 @@ def computing(compute: ComputeOptions, world: World) -> dict[str, Any]:
     }
 
 
-def decoding(compute: ViewComputeOptions) -> dict[str, Any]:
-    """Decoder and time limit as :class:`VideoViews` takes them."""
-    return {"decoder": compute.decoder, "video_timeout": compute.video_timeout}
+def describe_unread(missing: str, videos: Sequence[Unscored]) -> list[str]:
+    """The first videos that could not be read and why, a line each.
 
-
-@contextmanager
-def progress_bar(what: str, world: World) -> Iterator[Progress | None]:
-    """A bar on the terminal of the main process."""
-    if not world.is_main:
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    Args:
+        missing: What they have none of.
+        videos: All of them.
+    """
+    return [f"no {missing}: {video.path}: {video.reason}" for video in videos[:_MOST_NAMED]]
 
 
 def tell(world: World, lines: Sequence[str]) -> None:
