@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice, pairwise
+from itertools import groupby, pairwise
 from typing import NamedTuple
 
 
@@ -114,7 +114,8 @@ class FrameTable:
             missing = {self.times[frame] for frame in frames}
             last = max(missing)
             numbers = []
-            for number, packet in enumerate(islice(self.packets, entry.packet, None), entry.packet):
+            for number in range(entry.packet, len(self.packets)):
+                packet = self.packets[number]
                 is_wanted = packet.shown and packet.time in missing
                 may_be_needed = packet.referred or every_packet or not self.tells_order
                 if is_wanted or not packet.shown or (may_be_needed and packet.time >= entry.time):

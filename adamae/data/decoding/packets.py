@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Protocol
 
@@ -21,7 +22,7 @@ from adamae.data.decoding.bitstream import Inspector, inspector
 from adamae.data.decoding.frame_table import FrameTable, TimedPacket
 from adamae.data.decoding.h264 import read_pictures, reorders
 from adamae.data.decoding.mp4 import Mp4Video, begins_mp4, read_plain_mp4
-from adamae.data.decoding.protocol import DecodeError, VideoSource, name_of
+from adamae.data.decoding.protocol import DecodeError, VideoSource, check_file, name_of
 
 # Larger files are read again for each pass instead of being kept.
 KEPT_BYTES = 128 * 2**20
@@ -60,9 +61,9 @@ def plain_packets(source: VideoSource) -> PlainPackets | None:
     pictures = read_pictures(data, video.starts, video.sizes)
     if pictures is None:
         return None
-    columns = (video.times.tolist(), pictures.fresh.tolist(), pictures.referred.tolist())
-    facts = [TimedPacket(time, True, fresh, referred) for time, fresh, referred in zip(*columns, strict=True)]
-    table = FrameTable.of(facts)
+    table = FrameTable.of(
+        list(map(TimedPacket, video.times.tolist(), repeat(True), pictures.fresh.tolist(), pictures.referred.tolist()))
+    )
     # Times of another order than the header promises may be those of decoding: FFmpeg has to look at the pictures.
     if table is None or promised != bool((np.diff(video.times) < 0).any()):
         return None
@@ -138,10 +139,11 @@ class DemuxedPackets:
         source: A video file, or the bytes of one.
 
     Raises:
-        DecodeError: It is not a video.
+        DecodeError: Missing, empty, or not a video.
     """
 
     def __init__(self, source: VideoSource) -> None:
+        check_file(source)
         self._source = source
         self._kept: list[av.Packet] | None = []
         self._open()

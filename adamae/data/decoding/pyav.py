@@ -23,7 +23,6 @@ from adamae.data.decoding.protocol import (
     ChooseBoxes,
     DecodeError,
     VideoSource,
-    check_file,
     name_of,
 )
 
@@ -46,7 +45,6 @@ def open_video(source: VideoSource, *, num_frames: int | None = None, every_pack
     Raises:
         DecodeError: Missing, empty, not a video, or without a frame.
     """
-    check_file(source)
     reader = PyAVReader(source, num_frames=num_frames, every_packet=every_packet)
     try:
         if not reader.num_frames:

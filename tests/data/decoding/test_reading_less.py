@@ -76,6 +76,42 @@ def test_boxes_are_cut_from_whole_frames(open_video: OpenVideo, make_video: Make
     assert all(np.array_equal(one, other) for one, other in zip(got, expected, strict=True))
 
 
+PIXELS: dict[str, dict[str, str]] = {
+    "plain": {},
+    "full range": {"color_range": "pc"},
+    "BT.709": {"colorspace": "bt709"},
+    "interlaced": {"x264-params": "tff=1", "flags": "+ildct+ilme"},
+}
+
+
+@pytest.mark.parametrize("size", [(64, 96), (48, 70), (64, 130)])
+@pytest.mark.parametrize("name", PIXELS)
+def test_pixels_of_a_part_are_those_of_whole_frames(
+    name: str, size: tuple[int, int], make_video: MakeVideo, rng: np.random.Generator
+) -> None:
+    """Neither a box's borders nor what the container says of colours may show."""
+    with pyav.open_video(str(make_video("a.mp4", 12, size, **PIXELS[name]))) as video:
+        for _ in range(8):
+            clips, boxes = [], []
+            for _ in range(int(rng.integers(1, 4))):
+                (top, bottom), (left, right) = (np.sort(rng.choice(side + 1, 2, replace=False)) for side in size)
+                boxes.append(Box(int(top), int(left), int(bottom - top), int(right - left)))
+                clips.append(rng.integers(0, 12, 3))
+            got = video.read_boxes(clips, lambda height, width, boxes=boxes: boxes)  # type: ignore[misc]
+            whole = [in_whole(video, clip) for clip in clips]
+            for part, frames, box in zip(got, whole, boxes, strict=True):
+                assert np.array_equal(part, crop(frames, box)), box
+
+
+def in_whole(video: pyav.PyAVReader, clip: np.ndarray) -> np.ndarray:
+    """Frames by FFmpeg's conversion of all that they hold."""
+    frames = dict.fromkeys(clip.tolist())
+    for number, frame in enumerate(video._in_sequence()):
+        if number in frames:
+            frames[number] = frame.to_ndarray(format="rgb24")
+    return np.stack([frames[number] for number in clip.tolist()])
+
+
 def test_frames_outside_the_video_are_refused(open_video: OpenVideo, make_video: MakeVideo) -> None:
     with open_video(str(make_video("a.mp4", 5))) as video, pytest.raises(IndexError, match="a video of 5 frames"):
         video.read_boxes([[0, 1], [5]], lambda height, width: [Box(0, 0, 1, 1)] * 2)
