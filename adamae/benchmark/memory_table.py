@@ -25,11 +25,13 @@ def kept_per_clip(name: str, precision: torch.dtype, parts: CheckpointActivation
         parts: What is computed again instead of being kept.
         **arguments: Of the model's constructor.
     """
-    model = create_model(name, **arguments)
+    # Initialisation looks at values, so it is done where there are none and nothing asks for them.
+    with torch.device("meta"):
+        model = create_model(name, **arguments)
     assert isinstance(model, Pretrainer)
     model.checkpoint_activations(parts)
     with FakeTensorMode(allow_non_fake_inputs=True):
-        return activation_memory(model.train(), precision).per_clip
+        return activation_memory(model.to_empty(device="cpu").train(), precision).per_clip
 
 
 def memory_table(name: str, modes: Mapping[str, Mapping[str, Any]]) -> Table:

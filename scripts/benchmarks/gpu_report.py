@@ -1,0 +1,86 @@
+"""What gpu.sh has to say about its runs: whether losses agree, and one table of all timed steps.
+
+python scripts/benchmarks/gpu_report.py same WHOLE RESUMED
+python scripts/benchmarks/gpu_report.py curves FP32 BF16
+python scripts/benchmarks/gpu_report.py table REPORT.json...
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+# A run that was stopped and goes on does so from equal weights; what is left is the order of sums on a GPU.
+MOST_AFTER_RESUMING = 1e-3
+# Share of a run's steps, from the end, over which curves are compared.
+LAST = 0.25
+
+
+def losses(run: Path) -> list[float]:
+    """The loss of each logged step of a run."""
+    return [json.loads(line)["loss"] for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def same(whole: Path, resumed: Path) -> tuple[str, bool]:
+    """Whether a stopped and resumed run has the losses of one that never stopped."""
+    worst = max(abs(a - b) / abs(a) for a, b in zip(losses(whole), losses(resumed), strict=True))
+    return f"resumed against never stopped: losses differ by {worst:.1e} at most", worst <= MOST_AFTER_RESUMING
+
+
+def curves(fp32: Path, bf16: Path) -> tuple[str, bool]:
+    """Whether bf16 ends where fp32 does, by the spread of fp32's own losses from step to step."""
+    ends = [run[-max(2, round(LAST * len(run))) :] for run in (losses(fp32), losses(bf16))]
+    means, noise = [statistics.fmean(end) for end in ends], statistics.stdev(ends[0])
+    said = (
+        f"mean loss of the last {len(ends[0])} steps: fp32 {means[0]:.4f}, bf16 {means[1]:.4f}; "
+        f"from step to step fp32 spreads by {noise:.4f}"
+    )
+    return said, abs(means[0] - means[1]) <= noise
+
+
+def table(reports: Sequence[Path]) -> str:
+    """Markdown: a row for every step that was timed, ours and those beside it."""
+    lines = [
+        "| run | step | batch | clips/s | of our clips/s | peak GiB | of the matrix peak | MiB for a further clip |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for path in reports:
+        report = json.loads(path.read_text())
+        batch = report["batch_size"]
+        lines.append(
+            f"| {path.stem} | ours | {batch} | {report['clips_per_second']:.1f} | 1 | {_gib(report)} | "
+            f"{report['share_of_peak']:.0%} of {report['matrix_peak'] / 1e12:.3g} TFLOP/s | {_mib(report)} |"
+        )
+        lines += [
+            f"| {path.stem} | {name} | {batch} | {other['clips_per_second']:.1f} | {other['over_ours']:.2f} | "
+            f"{_gib(other)} | | {_mib(other)} |"
+            for name, other in report["compared"].items()
+        ]
+    return "\n".join(lines)
+
+
+def _gib(report: dict[str, Any]) -> str:
+    return "" if report["peak_memory"] is None else f"{report['peak_memory'] / 2**30:.2f}"
+
+
+def _mib(report: dict[str, Any]) -> str:
+    return "" if report["kept_per_clip"] is None else f"{report['kept_per_clip'] / 2**20:.0f}"
+
+
+def main(words: Sequence[str]) -> int:
+    """1 where losses do not agree."""
+    what, *paths = words[0], *map(Path, words[1:])
+    if what == "table":
+        print(table(paths))
+        return 0
+    said, agree = {"same": same, "curves": curves}[what](*paths)
+    print(said if agree else f"{said}: more than expected")
+    return 0 if agree else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
