@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from adamae.checkpoints.formats import CheckpointFile, open_checkpoint
 from adamae.checkpoints.tensor_files import publish
 from adamae.cli.run_record import say
-from adamae.cli.viewing import choose_frames
+from adamae.cli.viewing import MIDDLE, choose_frames, choose_views
 from adamae.data.decoding import get_decoder
-from adamae.data.views import ViewPlan, plan_test
+from adamae.data.views import ViewPlan
 from adamae.distributed import start as start_device
 from adamae.errors import UserError
 from adamae.evaluation.networks import ClipFacts
@@ -29,7 +29,8 @@ class Show:
     """A network and how it looks at videos.
 
     Attributes:
-        file: The checkpoint.
+        checkpoint: As it was named.
+        file: The same, opened.
         model: Its autoencoder, on the device.
         clip: The clips that it sees.
         plan: The square that is cut from a frame.
@@ -37,6 +38,7 @@ class Show:
         decoder: Name of the back end.
     """
 
+    checkpoint: str
     file: CheckpointFile
     model: Pretrainer
     clip: ClipFacts
@@ -65,6 +67,10 @@ class Show:
             cut = cut_into_clips(starts, len(shown), self.clip.num_frames, self.clip.sampling_rate)
             return read_footage(path, reader, shown, self.plan, cut)
 
+    def caption(self, path: str) -> str:
+        """Which video, and whose pictures of it."""
+        return f"{Path(path).name}, seen by {Path(self.checkpoint).name} ({describe_training(self.file)})"
+
 
 def open_show(
     network: NetworkOptions, frames: FrameOptions, footage: FootageOptions, compute: LookComputeOptions
@@ -75,16 +81,10 @@ def open_show(
         UserError: If it is no pre-trained checkpoint, or the options fit no clip.
     """
     file = open_checkpoint(network.checkpoint, network.model_key)
-    clip = choose_frames(file, frames, "dense")
+    clip = choose_frames(file, frames, MIDDLE.frame_sampling)
     model, notes = build_pretrainer(file, num_frames=clip.num_frames, size=clip.size)
     world = start_device(compute.device)
-    plan = plan_test(
-        num_frames=clip.num_frames,
-        sampling_rate=clip.sampling_rate,
-        size=clip.size,
-        num_crops=1,
-        short_side=frames.short_side_size,
-    )
+    plan = choose_views(clip, frames, MIDDLE)
     guessed = [name for name in clip.guessed if name != "frame_sampling"]
     flags = ", ".join("--input_size" if name == "size" else f"--{name}" for name in guessed)
     say(
@@ -94,7 +94,27 @@ def open_show(
     )
     model = model.to(world.device)
     world.close()
-    return Show(file, model, clip, plan, footage, compute.decoder)
+    return Show(network.checkpoint, file, model, clip, plan, footage, compute.decoder)
+
+
+def show_videos(show: Show, out: str, draw: Callable[[Footage], Mapping[str, bytes]]) -> None:
+    """Write the pictures of every video, and print where they are.
+
+    Args:
+        show: The network and the videos.
+        out: Folder to write to.
+        draw: From a video to the contents of its files, by what follows the video's name in theirs.
+
+    Raises:
+        UserError: If a video cannot be read, before anything is written; or if nothing can be written.
+    """
+    show.check_videos()
+    folder = check_folder(out)
+    videos = show.footage.videos
+    for path, name in zip(videos, names_of(videos), strict=True):
+        contents = draw(show.read(path))
+        for written in write_files(folder, {name + ending: content for ending, content in contents.items()}):
+            print(written)
 
 
 def describe_training(file: CheckpointFile) -> str:

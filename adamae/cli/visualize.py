@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adamae.errors import UserError
@@ -33,16 +32,11 @@ def run(words: Sequence[str]) -> int:
 
 
 def _visualize(options: VisualizeOptions) -> None:
-    from adamae.cli.showing import check_folder, names_of, open_show, write_files
+    from adamae.cli.showing import open_show, show_videos
 
     show = open_show(options.network, options.frames, options.footage, options.compute)
     variants = _variants(options, show)
-    show.check_videos()
-    folder = check_folder(options.pictures.out)
-    videos = options.footage.videos
-    for path, name in zip(videos, names_of(videos), strict=True):
-        for written in write_files(folder, _pictures(path, name, options, show, variants)):
-            print(written)
+    show_videos(show, options.pictures.out, lambda footage: _pictures(footage, options, show, variants))
 
 
 def _variants(options: VisualizeOptions, show: Show) -> list[Variant]:
@@ -62,17 +56,12 @@ def _variants(options: VisualizeOptions, show: Show) -> list[Variant]:
     return variants
 
 
-def _pictures(
-    path: str, name: str, options: VisualizeOptions, show: Show, variants: Sequence[Variant]
-) -> dict[str, bytes]:
-    """All files of one video."""
-    from adamae.cli.showing import describe_training
+def _pictures(footage: Footage, options: VisualizeOptions, show: Show, variants: Sequence[Variant]) -> dict[str, bytes]:
+    """Contents of all files of one video, by what their names end in."""
     from adamae.training.objectives import count_hits
     from adamae.visualize.html import page_bytes
     from adamae.visualize.looks import look_at
     from adamae.visualize.rows import notes_of, shared_scales
-
-    footage = show.read(path)
 
     def look(variant: Variant) -> Look:
         return look_at(
@@ -85,13 +74,12 @@ def _pictures(
         )
 
     looks = [look(variant) for variant in variants]
-    notes = [f"{Path(path).name}, seen by {Path(options.network.checkpoint).name} ({describe_training(show.file)})"]
-    notes += notes_of(looks)
+    notes = [show.caption(footage.path), *notes_of(looks)]
     contents = _stills_and_films(footage, looks, options.pictures.columns, notes)
     if options.pictures.html:
         looks += [look(variant) for variant in _other_ratios(variants, show)]
         contents["html"] = page_bytes(footage, looks, shared_scales(looks), notes)
-    return {f"{name}.{suffix}": content for suffix, content in contents.items()}
+    return {f".{suffix}": content for suffix, content in contents.items()}
 
 
 def _stills_and_films(footage: Footage, looks: Sequence[Look], columns: int, notes: Sequence[str]) -> dict[str, bytes]:
