@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -200,15 +200,9 @@ def pretrain_dataset(
     Raises:
         UserError: An unknown ``frame_sampling`` or decoder.
     """
-    choices: dict[str, ChooseFrames] = {
-        "dense": partial(pretrain_dense, length=num_frames, stride=sampling_rate),
-        "segment": partial(train_segments, length=num_frames),
-    }
-    if frame_sampling not in choices:
-        raise UserError(f"frame sampling is {frame_sampling!r}, expected one of {', '.join(choices)}")
     return ClipDataset(
         annotations,
-        choose_frames=choices[frame_sampling],
+        choose_frames=frame_chooser(frame_sampling, pretrain_dense, length=num_frames, stride=sampling_rate),
         transform=MultiScaleCrop(size, size, flip=flip),
         seed=seed,
         num_sample=num_sample,
@@ -216,6 +210,27 @@ def pretrain_dataset(
         decoder=decoder,
         video_timeout=video_timeout,
     )
+
+
+def frame_chooser(name: str, dense: Callable[..., np.ndarray], *, length: int, stride: int) -> ChooseFrames:
+    """How training draws a clip's frames from a video.
+
+    Args:
+        name: "dense" or "segment".
+        dense: What "dense" stands for; pre-training and fine-tuning differ in it.
+        length: Frames in a clip.
+        stride: Every how-manieth frame is taken ("dense" only).
+
+    Raises:
+        UserError: An unknown name.
+    """
+    choices: dict[str, ChooseFrames] = {
+        "dense": partial(dense, length=length, stride=stride),
+        "segment": partial(train_segments, length=length),
+    }
+    if name not in choices:
+        raise UserError(f"frame sampling is {name!r}, expected one of {', '.join(choices)}")
+    return choices[name]
 
 
 def moving_path(video: str) -> Path:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from functools import partial
 
 import numpy as np
 
 from adamae.data.annotations import Annotations
-from adamae.data.dataset import ChooseFrames, ClipDataset
+from adamae.data.dataset import ChooseFrames, ClipDataset, frame_chooser
 from adamae.data.finetune_augmentation import FinetuneAugmentation
-from adamae.data.frame_indices import train_dense, train_segments
-from adamae.errors import UserError
+from adamae.data.frame_indices import train_dense
 
 # A mirror exchanges the sides and the senses of rotation.
 _SIDED_WORDS = {"left", "right", "leftward", "rightward", "leftwards", "rightwards"}
@@ -109,15 +107,9 @@ def finetune_dataset(
     Raises:
         UserError: An unknown ``frame_sampling`` or decoder.
     """
-    choices: dict[str, ChooseFrames] = {
-        "dense": partial(train_dense, length=num_frames, stride=sampling_rate),
-        "segment": partial(train_segments, length=num_frames),
-    }
-    if frame_sampling not in choices:
-        raise UserError(f"frame sampling is {frame_sampling!r}, expected one of {', '.join(choices)}")
     return FinetuneDataset(
         annotations,
-        choose_frames=choices[frame_sampling],
+        choose_frames=frame_chooser(frame_sampling, train_dense, length=num_frames, stride=sampling_rate),
         augmentation=augmentation,
         never_flipped=never_flipped,
         seed=seed,

@@ -31,6 +31,7 @@ from adamae.training.engine import (
     StepGuard,
     blank_adam_state,
     collect_adam_state,
+    gradient_norm,
     mean_losses,
     named_parameters,
     restore_adam_state,
@@ -180,10 +181,7 @@ class DeepSpeedEngine:
         return mean_losses(parts) | report
 
     def _gradient_norm(self) -> Tensor:
-        if self._zero is not None:
-            return self._zero.scaled_global_norm()
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        return torch.nn.utils.get_total_norm(gradients)
+        return gradient_norm(self.model) if self._zero is None else self._zero.scaled_global_norm()
 
     def training_state(self) -> dict[str, Any]:
         """Optimiser and loss scale on the CPU, put together from the shards of all ranks."""

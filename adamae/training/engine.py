@@ -114,6 +114,12 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     }
 
 
+def gradient_norm(model: nn.Module) -> Tensor:
+    """The norm of all gradients together, on the device."""
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    return torch.nn.utils.get_total_norm(gradients)
+
+
 def mean_losses(parts: Sequence[Losses]) -> Losses:
     """The mean of each named loss over micro-batches."""
     if len(parts) == 1:

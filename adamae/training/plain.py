@@ -19,6 +19,7 @@ from adamae.training.engine import (
     Objective,
     StepGuard,
     collect_adam_state,
+    gradient_norm,
     mean_losses,
     restore_adam_state,
     set_rates,
@@ -73,8 +74,7 @@ class PlainEngine:
                 losses = self._forward(to_device(batch, self.device), diagnose)
                 (self._guard.scaled(losses["loss"]) / len(micro_batches)).backward()
             parts.append(losses)
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        report = self._guard.arm(torch.nn.utils.get_total_norm(gradients))
+        report = self._guard.arm(gradient_norm(self.model))
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         return mean_losses(parts) | report
