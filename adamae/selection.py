@@ -27,12 +27,6 @@ class TokenSelection:
     log_probs: Tensor | None = None
     num_hidden: int | None = None
 
-    @classmethod
-    def from_visible(cls, visible: Tensor, num_tokens: int, log_probs: Tensor | None = None) -> TokenSelection:
-        """See ``visible`` (B, V), predict all the others of ``num_tokens``."""
-        visible = visible.sort(dim=1).values
-        return cls(visible, complement(visible, num_tokens), log_probs)
-
 
 def complement(ids: Tensor, num_tokens: int) -> Tensor:
     """The (B, N - K) ascending indices of 0..N-1 that are not among the distinct ``ids`` (B, K).

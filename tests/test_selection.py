@@ -5,17 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from adamae.selection import TokenSelection, complement, count_visible, gather_tokens
+from adamae.selection import complement, count_visible, gather_tokens
 
 
-def test_visible_and_target_are_sorted_and_together_everything() -> None:
-    noise = torch.rand(5, 50)
-    visible = noise.topk(13, dim=1).indices
-    selection = TokenSelection.from_visible(visible, 50)
-    assert torch.equal(torch.cat((selection.visible, selection.target), dim=1).sort(dim=1).values[0], torch.arange(50))
-    for ids in (selection.visible, selection.target):
-        assert torch.equal(ids, ids.sort(dim=1).values)
-    assert torch.equal(selection.visible, visible.sort(dim=1).values)
+def test_a_complement_is_sorted_and_together_with_the_rest_everything() -> None:
+    ids = torch.rand(5, 50).topk(13, dim=1).indices
+    others = complement(ids, 50)
+    assert torch.equal(torch.cat((ids, others), dim=1).sort(dim=1).values, torch.arange(50).expand(5, -1))
+    assert torch.equal(others, others.sort(dim=1).values)
 
 
 def test_complement_of_a_complement() -> None:

@@ -8,7 +8,7 @@ import torch
 from adamae.layers.pixels import PixelNormalisation
 from adamae.losses.reconstruction import reconstruction_target, token_error, trivial_error
 from adamae.losses.sampling import entropy, sampling_loss
-from adamae.selection import TokenSelection
+from tests.selecting import seeing
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -54,7 +54,7 @@ def test_the_trivial_prediction_of_plain_pixels_is_the_visible_colour() -> None:
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_the_sampling_loss_is_equation_5(reduction: str) -> None:
     logits = torch.randn(3, 10, requires_grad=True)
-    selection = TokenSelection.from_visible(torch.rand(3, 10).topk(4).indices, 10, logits.log_softmax(1))
+    selection = seeing(torch.rand(3, 10).topk(4).indices, 10, logits.log_softmax(1))
     error = torch.rand(3, 6, requires_grad=True)
     expected = 0.0
     for clip in range(3):
@@ -71,14 +71,14 @@ def test_clamped_probabilities_get_no_gradient() -> None:
     logits = torch.tensor([[0.0, 1.0, -40.0, 2.0]], requires_grad=True)
     log_probs = logits.log_softmax(1)
     log_probs.retain_grad()
-    sampling_loss(TokenSelection.from_visible(torch.tensor([[0]]), 4, log_probs), torch.ones(1, 3)).backward()
+    sampling_loss(seeing(torch.tensor([[0]]), 4, log_probs), torch.ones(1, 3)).backward()
     assert log_probs.grad is not None
     assert log_probs.grad[0, 2] == 0 and log_probs.grad[0, 1] != 0
 
 
 def test_an_advantage_has_no_pull_when_all_errors_are_alike() -> None:
     logits = torch.randn(2, 6, requires_grad=True)
-    selection = TokenSelection.from_visible(torch.tensor([[0, 1], [2, 5]]), 6, logits.log_softmax(1))
+    selection = seeing(torch.tensor([[0, 1], [2, 5]]), 6, logits.log_softmax(1))
     sampling_loss(selection, torch.full((2, 4), 0.7), advantage=True).backward()
     assert logits.grad is not None and logits.grad.abs().max() < 1e-6
 

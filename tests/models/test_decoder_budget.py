@@ -16,6 +16,7 @@ from adamae.models.decoder_budget import count_decoded, draw_part
 from adamae.randomness import SampleNoise
 from adamae.selection import TokenSelection
 from tests.models.test_pretrainer import TINY, clips
+from tests.selecting import seeing
 
 
 @pytest.mark.parametrize("advantage", [False, True])
@@ -29,7 +30,7 @@ def test_over_all_parts_the_sampling_loss_and_its_gradient_are_the_full_ones(
     visible = torch.rand(2, 8).topk(3).indices
 
     def loss(chosen: tuple[int, ...] | None) -> tuple[torch.Tensor, torch.Tensor]:
-        selection = TokenSelection.from_visible(visible, 8, logits.log_softmax(1))
+        selection = seeing(visible, 8, logits.log_softmax(1))
         if chosen is not None:
             target = selection.target[:, list(chosen)]
             selection = TokenSelection(selection.visible, target, selection.log_probs, num_hidden=5)
@@ -51,7 +52,7 @@ def test_every_part_is_equally_likely() -> None:
     visible = torch.tensor([[1, 4]]).expand(draws, -1)
     first = int(torch.randint(2**30, ()))
     print(f"first seed {first}")
-    part = draw_part(TokenSelection.from_visible(visible, 7), 0.4, SampleNoise(torch.arange(first, first + draws)))
+    part = draw_part(seeing(visible, 7), 0.4, SampleNoise(torch.arange(first, first + draws)))
     assert part.num_hidden == 5 and part.target.shape == (draws, 2)
     assert bool((part.target[:, 1:] > part.target[:, :-1]).all())
     _, counts = (part.target[:, 0] * 10 + part.target[:, 1]).unique(return_counts=True)

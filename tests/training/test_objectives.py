@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from adamae.grid import TokenGrid
-from adamae.selection import TokenSelection
 from adamae.training.objectives import count_hits, pretrain_objective
+from tests.selecting import seeing
 from tests.training.tiny_run import tiny_model
 
 
@@ -15,7 +15,7 @@ def test_hits_counted_by_hand() -> None:
     moving[0, :, :4, :4] = True  # token 0 of clip 0 moves, and token 3 by a tenth
     moving[0, 0, 7, 4:] = True
     moving[1, 0, 0, 4:7] = True  # token 1 of clip 1 is only touched: 3 of 32
-    selection = TokenSelection.from_visible(torch.tensor([[0, 2], [1, 3]]), 4)
+    selection = seeing(torch.tensor([[0, 2], [1, 3]]), 4)
     hits, expected = count_hits(selection, moving, grid)
     assert hits.tolist() == [1.0, 0.0]
     assert expected.tolist() == [1.0, 0.0]
@@ -26,7 +26,7 @@ def test_a_sampler_that_prefers_nothing_hits_as_often_as_chance() -> None:
     moving = torch.zeros(200, 4, 32, 32, dtype=torch.bool)
     moving[:, :, :, 8:16] = True
     order = torch.rand(200, grid.num_tokens, generator=torch.Generator().manual_seed(0)).argsort(dim=1)
-    hits, expected = count_hits(TokenSelection.from_visible(order[:, :12], grid.num_tokens), moving, grid)
+    hits, expected = count_hits(seeing(order[:, :12], grid.num_tokens), moving, grid)
     assert (hits.sum() / expected.sum()).item() == pytest.approx(1.0, abs=0.1)
 
 
