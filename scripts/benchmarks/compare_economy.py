@@ -140,11 +140,10 @@ class EconomyComparison(Comparison):
             said = f"is reached by the mean with --economy in the shortest run here, {reached:.2f} of its time"
         else:
             said = f"is reached by the mean with --economy after {reached:.2f} of its time, linear between the rows"
-        near = sum(overlap(full, scores) for scores in economy.values())
-        return (
-            f"The full mode's mean, {target:.1f} %, {said}. The intervals of {near} of {len(economy)} rows with "
-            "--economy overlap the full mode's."
-        )
+        spread = {row: scores for row, scores in economy.items() if min(len(full), len(scores)) > 1}
+        near = sum(overlap(full, scores) for scores in spread.values())
+        intervals = f"The intervals of {near} of {len(spread)} rows with --economy overlap the full mode's."
+        return f"The full mode's mean, {target:.1f} %, {said}. {intervals if spread else 'One seed has no interval.'}"
 
 
 def rows_of(times: Mapping[str, float], epochs: int, fewer: Sequence[int]) -> list[Row]:
