@@ -60,7 +60,7 @@ def _step(words: Sequence[str]) -> str:
     options = economised(bench_step_parser().parse(words).options)
     from adamae import distributed
     from adamae.benchmark.step import benchmark_step
-    from adamae.cli.assembly import choose_precision
+    from adamae.cli.machine import choose_precision
 
     measurement = options.measurement
     device = distributed.start(measurement.device).device

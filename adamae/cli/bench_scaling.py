@@ -34,7 +34,7 @@ def measure_growth(words: Sequence[str]) -> str:
 
     from adamae import distributed
     from adamae.benchmark.scaling import as_dict, measure_scaling, render
-    from adamae.cli.assembly import choose_precision
+    from adamae.cli.machine import choose_precision
     from adamae.training.engine import AUTOCAST
 
     measurement = options.measurement

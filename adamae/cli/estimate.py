@@ -41,14 +41,16 @@ def _estimate(options: EstimateOptions) -> tuple[Estimate, str]:
     """The estimate, and what it was measured on."""
     from adamae import distributed
     from adamae.benchmark.estimate import Estimate, Run, measure_pass
-    from adamae.cli import assembly
+    from adamae.cli.assembly import build_model
+    from adamae.cli.machine import choose_precision, choose_workers
+    from adamae.cli.training_assembly import make_plan
     from adamae.training.engine import AUTOCAST
 
     measurement = options.measurement
     videos, loader_rate = _videos(options)
     device = distributed.start(options.run.device).device
-    precision = assembly.choose_precision(options.run.precision, device)
-    model, _ = assembly.build_model(options)
+    precision = choose_precision(options.run.precision, device)
+    model, _ = build_model(options)
     clips = measurement.clips_per_pass
     if clips is None:
         clips = min(options.clips_per_pass, _MOST_CLIPS_ON_CPU) if device.type == "cpu" else options.clips_per_pass
@@ -59,14 +61,14 @@ def _estimate(options: EstimateOptions) -> tuple[Estimate, str]:
         passes=measurement.passes,
         compiled=options.run.compile,
     )
-    plan = assembly.make_plan(options, videos, measurement.gpus) if videos else None
+    plan = make_plan(options, videos, measurement.gpus) if videos else None
     run = Run(
         gpus=measurement.gpus,
         clips_per_pass=options.clips_per_pass,
         passes_per_step=options.optimizer.update_freq,
         epochs=options.optimizer.epochs,
         steps_per_epoch=plan.steps_per_epoch if plan else None,
-        workers=assembly.choose_workers(options.data),
+        workers=choose_workers(options.data),
     )
     return Estimate(run, cost, loader_rate), f"{device}, {precision}"
 

@@ -66,8 +66,8 @@ def _extract(options: ExtractOptions) -> None:
 def _extract_windows(
     encoder: FrozenEncoder, annotations: Annotations, viewing: Viewing, options: ExtractOptions, world: World
 ) -> WindowFeatures:
-    from adamae.cli.assembly import choose_precision
     from adamae.cli.long_work import progress_bar
+    from adamae.cli.machine import choose_precision
     from adamae.evaluation.features import extract_windows
     from adamae.evaluation.windows import Windows
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 import signal
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import adamae
 from adamae.cli.run_record import beginning, ending, say, write_record
@@ -15,10 +15,12 @@ from adamae.options.parser import Parsed
 
 if TYPE_CHECKING:
     from adamae.cli.finetune_assembly import Parts
-    from adamae.cli.finetune_scoring import Scorer
+    from adamae.cli.finetune_scoring import BestWeights, Scorer
     from adamae.data.splits import Splits
     from adamae.distributed import World
+    from adamae.training.averaging import WeightAverage
     from adamae.training.loop import Outcome
+    from adamae.training.validation import Validation
 
 # Below the run's folder: the checkpoint of the best validation, and what the test leaves.
 BEST, TEST = "best", "test"
@@ -37,7 +39,7 @@ def run(words: Sequence[str]) -> int:
     # Before anything slow is imported.
     parsed.options.check_complete()
     from adamae import distributed
-    from adamae.cli.assembly import choose_engine
+    from adamae.cli.machine import choose_engine
 
     engine = choose_engine(parsed.options.run.engine, distributed.Launch.detect().size)
     world = distributed.start(parsed.options.run.device, group_of_one=engine == "deepspeed")
@@ -53,17 +55,14 @@ def run(words: Sequence[str]) -> int:
 def _finetune(parsed: Parsed[FinetuneOptions], world: World, command: str) -> Outcome:
     from adamae.checkpoints.store import CheckpointStore
     from adamae.cli.finetune_assembly import build_parts, check_same_network
-    from adamae.cli.finetune_scoring import BestWeights, Scorer, record_of
-    from adamae.training.averaging import WeightAverage
+    from adamae.cli.finetune_scoring import Scorer, record_of
+    from adamae.cli.training_assembly import train_parts
     from adamae.training.claim import claim
     from adamae.training.logbook import Logbook
-    from adamae.training.loop import train
-    from adamae.training.validation import Validation
 
     options = parsed.options.for_processes(world.size)
     output = options.run.output
     parts = build_parts(options, world)
-    model, splits = parts.network.model, parts.splits
     store = CheckpointStore(output / "checkpoints", keep_last=options.run.keep_last)
     checkpoint = world.on_main(lambda: store.find(options.run.resume or "auto"))
     if checkpoint is not None:
@@ -73,53 +72,59 @@ def _finetune(parsed: Parsed[FinetuneOptions], world: World, command: str) -> Ou
     world.on_main(lambda: claim(output))
     if world.is_main:
         say(
-            *(f"note: {note}" for note in (*parsed.notes, *splits.notes)),
+            *(f"note: {note}" for note in (*parsed.notes, *parts.splits.notes)),
             *recipe_lines(parsed, world.size),
             *_about(options, parts, world),
             *beginning(output, options, checkpoint),
         )
     world.on_main(lambda: write_record(output, options, parts.engine, command, "finetune"))
     description = {"adamae": adamae.__version__, "model": parts.network.card, "args": record_of(options)}
-    decay = options.optimizer.model_ema_decay if options.optimizer.model_ema else None
-    average = WeightAverage(model, decay, options.optimizer.model_ema_force_cpu)
-    best = BestWeights(output / BEST, model, description, parts.plan.steps_per_epoch, world)
-    scorer = Scorer(model, splits.val, parts.validation_views, options, world)
-    validates = not options.scoring.disable_eval_during_finetuning
-    validation = Validation(scorer.figures if validates else None, best.keep, average)
-    outcome = train(
-        engine=parts.engine,
-        batches=parts.stream,
-        plan=parts.plan,
-        lr=parts.lr,
-        weight_decay=parts.weight_decay,
+    average, best, validation = _companions(options, parts, description, world)
+    outcome = train_parts(
+        options,
+        parts,
         store=store,
         logbook=logbook,
         world=world,
-        num_videos=len(splits.train),
         resume=checkpoint,
         description=description,
-        max_bad_fraction=options.data.max_bad_fraction,
-        max_skipped=options.log.max_skipped,
-        quarantine=parts.quarantine,
         companions=(average, validation),
     )
     logbook.close()
     if world.is_main:
         say(ending(outcome, output))
     if outcome.signal is None:
-        scorer = Scorer(model, splits.test, parts.test_views, options, world)
+        scorer = Scorer(parts.network.model, parts.splits.test, parts.test_views, options, world)
         if validation.best:
-            _test(scorer, splits, best.take())
+            _test(scorer, parts.splits, best.take())
         else:
             with average.applied():
-                _test(scorer, splits, f"the last weights, of step {outcome.step}")
+                _test(scorer, parts.splits, f"the last weights, of step {outcome.step}")
     parts.engine.close()
     return outcome
 
 
+def _companions(
+    options: FinetuneOptions, parts: Parts, description: Mapping[str, Any], world: World
+) -> tuple[WeightAverage, BestWeights, Validation]:
+    """What follows the weights while they are trained, and the best of them."""
+    from adamae.cli.finetune_scoring import BestWeights, Scorer
+    from adamae.training.averaging import WeightAverage
+    from adamae.training.validation import Validation
+
+    model, optimizer = parts.network.model, options.optimizer
+    average = WeightAverage(
+        model, optimizer.model_ema_decay if optimizer.model_ema else None, optimizer.model_ema_force_cpu
+    )
+    best = BestWeights(options.run.output / BEST, model, description, parts.plan.steps_per_epoch, world)
+    scorer = Scorer(model, parts.splits.val, parts.validation_views, options, world)
+    validates = not options.scoring.disable_eval_during_finetuning
+    return average, best, Validation(scorer.figures if validates else None, best.keep, average)
+
+
 def _about(options: FinetuneOptions, parts: Parts, world: World) -> list[str]:
     """What is trained on what."""
-    from adamae.cli.assembly import choose_engine, choose_precision
+    from adamae.cli.machine import choose_engine, choose_precision
 
     splits, network, plan = parts.splits, parts.network, parts.plan
     total, passes = options.clips_per_step(world.size), options.optimizer.update_freq
@@ -140,6 +145,7 @@ def _about(options: FinetuneOptions, parts: Parts, world: World) -> list[str]:
 def _test(scorer: Scorer, splits: Splits, which: str) -> None:
     """The multi-view test: files below the run's folder, one line on the standard output."""
     from adamae.cli.finetune_scoring import measured_by
+    from adamae.cli.viewing import describe_unread
     from adamae.evaluation.results import summarise, write_results
 
     scores, accuracy = scorer.score()
@@ -148,7 +154,7 @@ def _test(scorer: Scorer, splits: Splits, which: str) -> None:
     notes = world.on_main(lambda: write_results(folder, scores, splits.test, accuracy, splits.classes, summary))
     if world.is_main:
         say(*(f"note: {note}" for note in notes))
-        say(*(f"no score: {video.path}: {video.reason}" for video in scores.unscored[:10]))
+        say(*describe_unread("score", scores.unscored))
         say(f"tested {which}; {scores.num_views} views of each video; tables in {folder}")
         print(accuracy.render())
 

@@ -11,8 +11,8 @@ from adamae.checkpoints.constants import describe_network
 from adamae.checkpoints.formats import CheckpointFile, open_checkpoint
 from adamae.checkpoints.loading import load_weights
 from adamae.checkpoints.store import Checkpoint
-from adamae.cli.assembly import build_engine, make_plan, make_schedules, make_stream
 from adamae.cli.finetune_scoring import plan_views
+from adamae.cli.training_assembly import TrainingParts, build_engine, make_plan, make_schedules, make_stream
 from adamae.data.finetune_augmentation import FinetuneAugmentation, RandAugment, RandomErasing
 from adamae.data.finetune_dataset import FinetuneDataset, finetune_dataset, sided_classes
 from adamae.data.splits import Splits, load_splits
@@ -22,14 +22,10 @@ from adamae.errors import UserError
 from adamae.models import MODELS, Classifier, create_model
 from adamae.options.finetune import FinetuneOptions
 from adamae.options.record import differences
-from adamae.training.engine import Engine
-from adamae.training.incidents import Quarantine
 from adamae.training.loop import BatchStream
 from adamae.training.mixing import Mixing
 from adamae.training.objectives import FinetuneObjective
 from adamae.training.parameter_groups import parameter_groups
-from adamae.training.plan import Plan
-from adamae.training.schedules import CosineSchedule
 
 _DEFAULT_MODEL = "vit_base_patch16_224"
 _MAY_CHANGE = ("drop_rate:", "attn_drop_rate:", "drop_path_rate:", "fc_drop_rate:", "init_scale:")
@@ -231,30 +227,18 @@ def make_mixed_stream(options: FinetuneOptions, dataset: FinetuneDataset, world:
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What a run is made of.
+class Parts(TrainingParts):
+    """What a fine-tuning run is made of.
 
     Attributes:
         splits: The videos.
         network: What is trained.
-        engine: Trains it.
-        plan: How long.
-        lr: Learning rate by step.
-        weight_decay: Likewise.
-        stream: This rank's batches.
-        quarantine: Takes rows whose videos the stream does not open again.
         validation_views: How videos are looked at after each epoch.
         test_views: And at the end.
     """
 
     splits: Splits
     network: Network
-    engine: Engine
-    plan: Plan
-    lr: CosineSchedule
-    weight_decay: CosineSchedule
-    stream: BatchStream
-    quarantine: Quarantine
     validation_views: ViewPlan
     test_views: ViewPlan
 
@@ -277,14 +261,15 @@ def build_parts(options: FinetuneOptions, world: World) -> Parts:
     groups = parameter_groups(model, optimizer.weight_decay, layer_decay=optimizer.layer_decay, depth=len(model.blocks))
     engine = build_engine(options, model, FinetuneObjective(options.augmentation.smoothing), groups, world)
     return Parts(
-        splits=splits,
-        network=network,
         engine=engine,
         plan=plan,
         lr=lr,
         weight_decay=weight_decay,
         stream=stream,
+        num_videos=len(splits.train),
         quarantine=dataset.watch.quarantine,
+        splits=splits,
+        network=network,
         validation_views=validation_views,
         test_views=test_views,
     )

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from adamae.checkpoints.store import CheckpointStore
-from adamae.cli.assembly import choose_precision, choose_workers
+from adamae.cli.machine import choose_precision, choose_workers
 from adamae.cli.run_record import say
 from adamae.data.annotations import Annotations
 from adamae.data.splits import Splits

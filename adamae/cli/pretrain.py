@@ -14,6 +14,7 @@ from adamae.options.pretrain import PretrainOptions, pretrain_parser, recipe_lin
 from adamae.options.record import flatten
 
 if TYPE_CHECKING:
+    from adamae.cli.assembly import Parts
     from adamae.distributed import World
     from adamae.training.loop import Outcome
 
@@ -31,7 +32,7 @@ def run(words: Sequence[str]) -> int:
     # Before anything slow is imported.
     parsed.options.check_complete()
     from adamae import distributed
-    from adamae.cli.assembly import choose_engine
+    from adamae.cli.machine import choose_engine
 
     engine = choose_engine(parsed.options.run.engine, distributed.Launch.detect().size)
     world = distributed.start(parsed.options.run.device, group_of_one=engine == "deepspeed")
@@ -41,81 +42,73 @@ def run(words: Sequence[str]) -> int:
 
 
 def _pretrain(parsed: Parsed[PretrainOptions], world: World, command: str) -> Outcome:
-    from adamae.checkpoints.constants import describe_network
     from adamae.checkpoints.store import CheckpointStore
-    from adamae.cli import assembly
+    from adamae.cli.assembly import build_parts, shown_clips
     from adamae.cli.economy import economised
+    from adamae.cli.training_assembly import train_parts
     from adamae.training.claim import claim
     from adamae.training.logbook import Logbook
-    from adamae.training.loop import train
-    from adamae.training.objectives import count_hits, pretrain_objective
-    from adamae.training.parameter_groups import parameter_groups
+    from adamae.training.objectives import count_hits
     from adamae.visualize.companion import PanelLog
 
     options = economised(parsed.options.for_processes(world.size))
     output = options.run.output
-    dataset = assembly.open_dataset(options.data, options.clip, options.run.seed)
-    model, arguments = assembly.build_model(options)
-    plan = assembly.make_plan(options, len(dataset), world.size)
-    lr, weight_decay = assembly.make_schedules(options, plan, world.size)
-    groups = parameter_groups(model.to(world.device), options.optimizer.weight_decay)
-    engine = assembly.build_engine(options, model, pretrain_objective, groups, world)
+    parts = build_parts(options, world)
     store = CheckpointStore(output / "checkpoints", keep_last=options.run.keep_last)
     checkpoint = world.on_main(lambda: store.find(options.run.resume or "auto"))
-    clips, moving = world.on_main(lambda: assembly.shown_clips(options))
+    clips, moving = world.on_main(lambda: shown_clips(options))
     # From here on files are written.
     logbook = world.on_main(lambda: Logbook(output, options.log.log_dir or output / "tensorboard"))
     world.on_main(lambda: claim(output))
     if world.is_main:
-        visible = f"{model.sampler.num_visible(model.grid)} of {model.grid.num_tokens} tokens visible"
-        if model.decoder_budget < 1:
-            visible += f", {model.decoder_budget:.0%} of the hidden ones reconstructed at each step"
-        millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
-        total, passes = options.clips_per_step(world.size), options.optimizer.update_freq
         say(
             *(f"note: {note}" for note in parsed.notes),
             *recipe_lines(parsed, world.size),
-            f"data: {len(dataset)} videos of {options.data.source}",
-            f"model: {options.model.model}, {millions:.1f} M parameters, {visible}",
-            f"steps: {plan.last_step}, {plan.steps_per_epoch} to an epoch; learning rate up to {lr.base:.3g}",
-            f"clips to a step: {total} ({options.clips_per_pass} a pass, {passes} passes, {world.size} processes)",
-            f"machine: {world.device}, {assembly.choose_precision(options.run.precision, world.device)}, "
-            f"{assembly.choose_engine(options.run.engine, world.size)} engine",
+            *_about(options, parts, world),
             *beginning(output, options, checkpoint),
         )
     panels = PanelLog(
-        model,
+        parts.model,
         clips,
         moving,
         every=options.panels.log_images_every,
         writer=lambda: logbook.tensorboard if world.is_main else None,
         count_hits=count_hits,
     )
-    world.on_main(lambda: write_record(output, options, engine, command, "pretrain"))
-    outcome = train(
-        engine=engine,
-        batches=assembly.make_stream(options, dataset, world),
-        plan=plan,
-        lr=lr,
-        weight_decay=weight_decay,
+    world.on_main(lambda: write_record(output, options, parts.engine, command, "pretrain"))
+    outcome = train_parts(
+        options,
+        parts,
         store=store,
         logbook=logbook,
         world=world,
-        num_videos=len(dataset),
         resume=checkpoint,
-        description={
-            "adamae": adamae.__version__,
-            "model": describe_network(model, arguments),
-            "args": flatten(options),
-        },
-        max_bad_fraction=options.data.max_bad_fraction,
-        max_skipped=options.log.max_skipped,
-        quarantine=dataset.watch.quarantine,
+        description={"adamae": adamae.__version__, "model": parts.card, "args": flatten(options)},
         # Part of every run, so that it can be switched on and off between pauses.
         companions=(panels,),
     )
     logbook.close()
-    engine.close()
+    parts.engine.close()
     if world.is_main:
         say(ending(outcome, output))
     return outcome
+
+
+def _about(options: PretrainOptions, parts: Parts, world: World) -> list[str]:
+    """What is trained on what."""
+    from adamae.cli.machine import choose_engine, choose_precision
+
+    model, plan = parts.model, parts.plan
+    total, passes = options.clips_per_step(world.size), options.optimizer.update_freq
+    millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    visible = f"{model.sampler.num_visible(model.grid)} of {model.grid.num_tokens} tokens visible"
+    if model.decoder_budget < 1:
+        visible += f", {model.decoder_budget:.0%} of the hidden ones reconstructed at each step"
+    return [
+        f"data: {parts.num_videos} videos of {options.data.source}",
+        f"model: {options.model.model}, {millions:.1f} M parameters, {visible}",
+        f"steps: {plan.last_step}, {plan.steps_per_epoch} to an epoch; learning rate up to {parts.lr.base:.3g}",
+        f"clips to a step: {total} ({options.clips_per_pass} a pass, {passes} passes, {world.size} processes)",
+        f"machine: {world.device}, {choose_precision(options.run.precision, world.device)}, "
+        f"{choose_engine(options.run.engine, world.size)} engine",
+    ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from adamae.checkpoints.formats import CheckpointFile, open_checkpoint
-from adamae.cli.assembly import choose_precision, choose_workers
+from adamae.cli.machine import choose_precision, choose_workers
 from adamae.cli.run_record import say
 from adamae.data.annotations import Annotations
 from adamae.data.views import VideoViews, ViewPlan, plan_test
