@@ -63,7 +63,7 @@ class BenchViewOptions(OptionGroup):
 
 
 @dataclass(frozen=True)
-class ViewMeasurement(OptionGroup):
+class BenchRunOptions(OptionGroup):
     """How it is measured."""
 
     num_videos: int = flag(8, "videos to read, spread over the list", least=1)
@@ -97,7 +97,7 @@ class BenchEvalOptions:
 
     data: PlainListOptions
     views: BenchViewOptions
-    measurement: ViewMeasurement
+    measurement: BenchRunOptions
 
 
 def bench_step_parser() -> OptionParser[BenchStepOptions]:
