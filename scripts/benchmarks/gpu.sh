@@ -33,9 +33,9 @@ else
 fi
 if has av; then
     "$python" -m adamae synthesize "$out/videos" --videos_per_class 8 --val_per_class 1 --test_per_class 1
+    recipe=(--config quickstart --data_path "$out/videos" --device "$device" --log_every 1 --epochs 50)
     train() { # NAME OPTION...
-        "$python" -m adamae pretrain --config quickstart --data_path "$out/videos" --device "$device" --log_every 1 \
-            --epochs 50 --output_dir "$out/$1" "${@:2}"
+        "$python" -m adamae pretrain "${recipe[@]}" --output_dir "$out/$1" "${@:2}"
     }
     rm -rf "$out"/{whole,resumed,fp32,bf16}
     train whole --save_ckpt_steps 2 --max_steps 4
@@ -55,8 +55,8 @@ step() { # NAME OPTION...
     local name=$1
     shift
     has matplotlib && set -- --plot "$out/$name.png" "$@"
-    "$python" -m adamae bench step --model "${model[@]}" --rounds "$rounds" --device "$device" --json "$@" \
-        > "$out/$name.json" || return 1
+    set -- --model "${model[@]}" --rounds "$rounds" --device "$device" --json "$@"
+    "$python" -m adamae bench step "$@" > "$out/$name.json" || return 1
     reports+=("$out/$name.json")
 }
 peer=()
