@@ -33,9 +33,11 @@ else
 fi
 if has av; then
     "$python" -m adamae synthesize "$out/videos" --videos_per_class 8 --val_per_class 1 --test_per_class 1
-    recipe=(--config quickstart --data_path "$out/videos" --device "$device" --log_every 1 --epochs 50)
     train() { # NAME OPTION...
-        "$python" -m adamae pretrain "${recipe[@]}" --output_dir "$out/$1" "${@:2}"
+        local name=$1
+        shift
+        set -- --config quickstart --data_path "$out/videos" --device "$device" --log_every 1 --epochs 50 "$@"
+        "$python" -m adamae pretrain --output_dir "$out/$name" "$@"
     }
     rm -rf "$out"/{whole,resumed,fp32,bf16}
     train whole --save_ckpt_steps 2 --max_steps 4
