@@ -53,12 +53,14 @@ fi
 
 echo "== how fast, how large? =="
 reports=()
+measure() {
+    "$python" -m adamae bench step --json "$@"
+}
 step() { # NAME OPTION...
     local name=$1
     shift
     has matplotlib && set -- --plot "$out/$name.png" "$@"
-    set -- --model "${model[@]}" --rounds "$rounds" --device "$device" --json "$@"
-    "$python" -m adamae bench step "$@" > "$out/$name.json" || return 1
+    measure --model "${model[@]}" --rounds "$rounds" --device "$device" "$@" > "$out/$name.json" || return 1
     reports+=("$out/$name.json")
 }
 peer=()
