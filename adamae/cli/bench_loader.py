@@ -18,8 +18,8 @@ def measure_list(words: Sequence[str]) -> str:
     # The list may stand first, without its name.
     named = ["--data_path", *words] if words and not words[0].startswith("-") else words
     options = bench_loader_parser().parse(named).options
-    from adamae.cli.assembly import open_dataset
     from adamae.cli.machine import choose_workers
+    from adamae.cli.pretrain_assembly import open_dataset
     from adamae.data.benchmark import compare_with_reference, measure_loader
 
     measurement = options.measurement

@@ -41,8 +41,8 @@ def _estimate(options: EstimateOptions) -> tuple[Estimate, str]:
     """The estimate, and what it was measured on."""
     from adamae import distributed
     from adamae.benchmark.estimate import Estimate, Run, measure_pass
-    from adamae.cli.assembly import build_model
     from adamae.cli.machine import choose_precision, choose_workers
+    from adamae.cli.pretrain_assembly import build_model
     from adamae.cli.training_assembly import make_plan
     from adamae.training.engine import AUTOCAST
 
@@ -75,7 +75,7 @@ def _estimate(options: EstimateOptions) -> tuple[Estimate, str]:
 
 def _videos(options: EstimateOptions) -> tuple[int | None, float | None]:
     """How many videos there are, and how many clips one core makes of them in a second; None for what is not known."""
-    from adamae.cli.assembly import open_dataset
+    from adamae.cli.pretrain_assembly import open_dataset
     from adamae.data.benchmark import measure_loader
 
     measurement = options.measurement

@@ -14,7 +14,7 @@ from adamae.options.pretrain import PretrainOptions, pretrain_parser, recipe_lin
 from adamae.options.record import flatten
 
 if TYPE_CHECKING:
-    from adamae.cli.assembly import Parts
+    from adamae.cli.pretrain_assembly import Parts
     from adamae.distributed import World
     from adamae.training.loop import Outcome
 
@@ -43,8 +43,8 @@ def run(words: Sequence[str]) -> int:
 
 def _pretrain(parsed: Parsed[PretrainOptions], world: World, command: str) -> Outcome:
     from adamae.checkpoints.store import CheckpointStore
-    from adamae.cli.assembly import build_parts, shown_clips
     from adamae.cli.economy import economised
+    from adamae.cli.pretrain_assembly import build_parts, shown_clips
     from adamae.cli.training_assembly import train_parts
     from adamae.training.claim import claim
     from adamae.training.logbook import Logbook

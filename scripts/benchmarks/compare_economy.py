@@ -89,8 +89,8 @@ class EconomyComparison(Comparison):
 
         from adamae.benchmark.contenders import whole_step
         from adamae.benchmark.timing import take_turns
-        from adamae.cli.assembly import build_model
         from adamae.cli.economy import economised
+        from adamae.cli.pretrain_assembly import build_model
         from adamae.options.pretrain import pretrain_parser
 
         steps: dict[str, Callable[[], None]] = {}
