@@ -15,6 +15,7 @@ from adamae.data.annotations import Annotations
 from adamae.data.augmentation import Box, CroppingTransform, CropPlan, MultiScaleCrop, Transform
 from adamae.data.decoding import DecodeError, VideoReader
 from adamae.data.frame_indices import pretrain_dense, train_segments
+from adamae.data.npz import read_npz
 from adamae.data.opening import VideoOpener
 from adamae.data.watch import QuarantineError, Watch
 from adamae.errors import UserError
@@ -255,12 +256,12 @@ def read_moving(video: str, indices: np.ndarray) -> np.ndarray:
     """
     place = moving_path(video)
     try:
-        with np.load(place) as file:
-            packed, width = file["moving"], int(file["shape"][-1])
+        file = read_npz(place)
+        packed, width = file["moving"], int(file["shape"][-1])
         return np.unpackbits(packed[indices], axis=-1, count=width).astype(bool)
     except FileNotFoundError:
         raise UserError(f"{place}: no such file, expected the ground truth of what moves in {video}") from None
-    except (OSError, ValueError, KeyError, IndexError) as error:
+    except (ValueError, KeyError, IndexError, TypeError) as error:
         raise UserError(f"{place}: not the ground truth of what moves in {video} ({error})") from None
 
 

@@ -10,7 +10,6 @@ import hashlib
 import io
 import os
 import stat
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from adamae.data.decoding import EncodedVideo, FrameFolder, VideoSource
+from adamae.data.npz import read_npz
 from adamae.data.shards.names import expand, names_shards
 from adamae.errors import UserError
 
@@ -59,13 +59,13 @@ class FrameCounts:
             UserError: It is damaged, or no such file.
         """
         try:
-            with np.load(path) as file:
-                if int(file["version"]) != _VERSION:
-                    raise ValueError(f"version {int(file['version'])}")
-                return cls(file["keys"], file["counts"], str(file["decoder"]), bool(file["full"]))
+            file = read_npz(path)
+            if int(file["version"]) != _VERSION:
+                raise ValueError(f"version {int(file['version'])}")
+            return cls(file["keys"], file["counts"], str(file["decoder"]), bool(file["full"]))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"{path}: no frame counts as adamae scan writes them ({error}); delete it, or scan anew"
             ) from None

@@ -19,7 +19,7 @@ rounds=${ROUNDS:-10}
 steps=${STEPS:-200}
 mkdir -p "$out"
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
-has() { "$python" -c "import $1" 2>/dev/null; }
+has() { "$python" -c "import importlib.util, sys; sys.exit(importlib.util.find_spec('$1') is None)"; }
 report() { "$python" scripts/benchmarks/gpu_report.py "$@"; }
 
 "$python" -c 'import sys, torch

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from adamae.data.list_rows import is_number
+from adamae.data.npz import read_npz
 from adamae.data.packed_text import PackedText
 from adamae.data.shards.headers import ShardContent
 from adamae.errors import UserError
@@ -68,21 +68,21 @@ class ShardIndex:
     def load(cls, path: Path) -> ShardIndex | None:
         """What :meth:`as_bytes` gave; None where there is no such file, or another one."""
         try:
-            with np.load(path) as file:
-                if int(file["version"]) != _VERSION:
-                    return None
-                index = cls(
-                    shards=tuple(_texts(file, "shards")),
-                    tar_sizes=file["tar_sizes"],
-                    tar_times=file["tar_times"],
-                    shard=file["shard"],
-                    offsets=file["offsets"],
-                    sizes=file["sizes"],
-                    labels=file["labels"],
-                    names=_texts(file, "names"),
-                    classes=tuple(_texts(file, "classes")) if "classes_ends" in file else None,
-                )
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            file = read_npz(path)
+            if int(file["version"]) != _VERSION:
+                return None
+            index = cls(
+                shards=tuple(_texts(file, "shards")),
+                tar_sizes=file["tar_sizes"],
+                tar_times=file["tar_times"],
+                shard=file["shard"],
+                offsets=file["offsets"],
+                sizes=file["sizes"],
+                labels=file["labels"],
+                names=_texts(file, "names"),
+                classes=tuple(_texts(file, "classes")) if "classes_ends" in file else None,
+            )
+        except (OSError, ValueError, KeyError, TypeError):
             return None
         return index if index._is_sound() else None
 
@@ -191,5 +191,5 @@ def _text_arrays(name: str, texts: PackedText) -> dict[str, np.ndarray]:
     return {f"{name}_data": np.frombuffer(texts.data, np.uint8), f"{name}_ends": texts.ends}
 
 
-def _texts(file: np.lib.npyio.NpzFile, name: str) -> PackedText:
+def _texts(file: Mapping[str, np.ndarray], name: str) -> PackedText:
     return PackedText(file[f"{name}_data"].tobytes(), file[f"{name}_ends"])
