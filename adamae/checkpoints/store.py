@@ -6,7 +6,8 @@
     OUT/checkpoints/latest                             name of the newest one
 
 A checkpoint is written under a temporary name, flushed to the disk and renamed; ``latest`` moves only then. Whoever
-reads checks every byte, and passes over what is damaged to the one before.
+reads checks every byte, and passes over what is damaged to the one before. Where all are damaged, and where one may not
+be read, that is an error: to begin anew is for the person to say.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
+from adamae.checkpoints.tensor_files import save_tensors
 from adamae.errors import UserError
 
 WEIGHTS = "model.safetensors"
@@ -36,6 +38,7 @@ META = "meta.json"
 LATEST = "latest"
 _NAME = re.compile(r"step-(\d{8,})")
 _TEMPORARY = ".unfinished-"
+_MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 class DamagedError(UserError):
@@ -62,6 +65,7 @@ class Checkpoint:
 
         Raises:
             DamagedError: If a file is missing, cut, or differs from its checksum.
+            UserError: If a file is there and may not, or cannot now, be read.
         """
         directory = Path(directory)
         content = _read_meta(directory / META)
@@ -149,14 +153,18 @@ class CheckpointStore:
                 checkpoint or of another run's output.
 
         Raises:
-            UserError: If the path holds no whole checkpoint.
+            UserError: If there are checkpoints and none of them is whole, the path holds none, or one cannot be read.
         """
         if resume == "none":
             return None
         if resume == "auto":
-            return self.newest()
+            try:
+                return self.newest()
+            except DamagedError as error:
+                raise DamagedError(f"{error}; --resume none begins anew, and writes over this run's log") from error
         path = Path(resume)
-        if (path / META).exists():
+        # Not with exists(), for which a folder that may not be entered is a traceback.
+        if os.path.exists(path / META):  # noqa: PTH110
             return Checkpoint.open(path)
         found = CheckpointStore(path / "checkpoints").newest() or CheckpointStore(path).newest()
         if found is None:
@@ -166,22 +174,44 @@ class CheckpointStore:
         return found
 
     def newest(self) -> Checkpoint | None:
-        """The newest whole checkpoint, or None where there is none. Damaged ones are passed over with a warning."""
-        return next(filter(None, map(_open_or_warn, self._candidates())), None)
+        """The newest whole checkpoint, or None where there never was one. Damaged ones are passed over with a warning.
+
+        Raises:
+            DamagedError: If all of them are damaged or gone.
+            UserError: If one is there and cannot be read.
+        """
+        damages: list[DamagedError] = []
+        for directory in self._candidates():
+            try:
+                found = Checkpoint.open(directory)
+            except DamagedError as error:
+                damages.append(error)
+                continue
+            for damage in damages:
+                warnings.warn(f"checkpoint passed over: {damage}", stacklevel=2)
+            return found
+        if damages:
+            raise DamagedError(f"{self.directory}: none of its {len(damages)} checkpoints is whole: {damages[0]}")
+        return None
 
     def _candidates(self) -> list[Path]:
         """Newest first, from ``latest`` backwards: what lies beyond it belongs to a run that was taken back."""
         steps = self._steps()
-        named = ""
-        with suppress(OSError, UnicodeDecodeError):
-            named = (self.directory / LATEST).read_text(encoding="utf-8").strip()
-        match = _NAME.fullmatch(named)
+        match = _NAME.fullmatch(_read_pointer(self.directory / LATEST))
         limit = int(match[1]) if match else max(steps, default=0)
-        return [steps[step] for step in sorted(steps, reverse=True) if step <= limit]
+        candidates = [steps[step] for step in sorted(steps, reverse=True) if step <= limit]
+        # A pointer to nothing: the checkpoint that it names is the one to complain of.
+        return candidates or ([self.directory / match[0]] if match else [])
 
     def _steps(self) -> dict[int, Path]:
-        matches = ((_NAME.fullmatch(path.name), path) for path in self.directory.glob("step-*"))
-        return {int(match[1]): path for match, path in matches if match and path.is_dir()}
+        try:
+            with os.scandir(self.directory) as entries:
+                names = [entry.name for entry in entries if entry.is_dir()]
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except OSError as error:
+            raise _unreadable(self.directory, error) from error
+        return {int(match[1]): self.directory / name for name in names if (match := _NAME.fullmatch(name))}
 
     def _publish(self, temporary: Path, final: Path) -> None:
         if final.exists():
@@ -208,16 +238,26 @@ class CheckpointStore:
                 shutil.rmtree(doomed, ignore_errors=True)
 
 
-def _open_or_warn(directory: Path) -> Checkpoint | None:
+def _read_pointer(path: Path) -> str:
+    """What ``latest`` says; nothing where it is missing or damaged."""
     try:
-        return Checkpoint.open(directory)
-    except DamagedError as error:
-        warnings.warn(f"checkpoint passed over: {error}", stacklevel=2)
-        return None
+        return path.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError:
+        return ""
+    except OSError as error:
+        if isinstance(error, _MISSING):
+            return ""
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> UserError:
+    """What is missing is damaged; what may not be read, or not just now, may well be whole."""
+    kind = DamagedError if isinstance(error, _MISSING) else UserError
+    return kind(f"{path}: cannot be read: {error.strerror}")
 
 
 def _save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
-    save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, path, {"format": "pt"})
+    save_tensors(path, {name: value.detach().cpu().contiguous() for name, value in weights.items()}, {"format": "pt"})
 
 
 def _save_training(training: Mapping[str, Any], path: Path) -> None:
@@ -264,7 +304,7 @@ def _read_meta(path: Path) -> dict[str, Any]:
         sealed = json.loads(path.read_bytes())
         content, seal = sealed["content"], sealed["sha256"]
     except OSError as error:
-        raise DamagedError(f"{path}: cannot be read: {error.strerror}") from error
+        raise _unreadable(path, error) from error
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedError(f"{path}: is cut or is not a checkpoint's description") from error
     if hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest() != seal:
@@ -280,7 +320,7 @@ def _check_file(path: Path, promised: Mapping[str, Any]) -> None:
         if _sha256(path) != promised["sha256"]:
             raise DamagedError(f"{path}: differs from its checksum")
     except OSError as error:
-        raise DamagedError(f"{path}: cannot be read: {error.strerror}") from error
+        raise _unreadable(path, error) from error
 
 
 def _reason(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -65,7 +66,28 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], description: Mappin
     plain = json.loads(json.dumps(dict(description)))
     ours = json.dumps({**plain, _CHECKSUM: _checksum(dense, plain)}, sort_keys=True)
     # Transformers wants to read "pt" there.
-    publish(path, lambda temporary: save_file(dense, temporary, {"format": "pt", OURS: ours}))
+    publish(path, lambda temporary: save_tensors(temporary, dense, {"format": "pt", OURS: ours}))
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """``save_file`` of safetensors with the access rights that any new file gets: its own are the owner's alone.
+
+    Args:
+        path: The file; what was there goes.
+        tensors: On the CPU, contiguous, none of them sharing memory.
+        metadata: Texts for its header.
+
+    Raises:
+        OSError: It cannot be written.
+        SafetensorError: Likewise.
+    """
+    path.unlink(missing_ok=True)
+    path.touch()
+    usual = stat.S_IMODE(path.stat().st_mode)
+    save_file(dict(tensors), path, dict(metadata))
+    # Not every file system has rights to set, and no tensors should be lost for that.
+    with suppress(OSError):
+        path.chmod(usual)
 
 
 def publish(path: Path, write: Callable[[Path], object]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,20 @@ def test_every_pair_of_layouts_keeps_every_bit(name: str, tmp_path: Path) -> Non
         assert bits(read.state) == original, (first, second)
         assert read.architecture.guessed == (), (first, second)
         assert {**options, **read.architecture.options()} == {**read.architecture.options(), **options}
+
+
+@pytest.mark.parametrize("target", WRITERS)
+def test_a_file_has_the_rights_that_the_umask_says(target: str, tmp_path: Path) -> None:
+    model, options = NETWORKS["classifier"]
+    before = os.umask(0o027)
+    try:
+        source = write(model, options, tmp_path / "source.safetensors")
+        convert(open_checkpoint(source), tmp_path / f"out{SUFFIX[target]}", target)
+    finally:
+        os.umask(before)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == (3 if target == "transformers" else 2)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o640}
 
 
 @pytest.mark.parametrize("target", ["reference", "safetensors"])

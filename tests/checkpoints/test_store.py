@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
+import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -106,6 +109,68 @@ def test_what_lies_beyond_latest_belongs_to_a_run_that_was_taken_back(store: Che
     assert newest(store).step == 15
     fill(store, 20)
     assert newest(store).step == 20
+
+
+@pytest.mark.parametrize("harm", ["cut", "gone"])
+def test_where_none_is_whole_the_person_is_asked(store: CheckpointStore, harm: str) -> None:
+    fill(store, 1, 2)
+    for directory in store.directory.glob("step-*"):
+        if harm == "cut":
+            (directory / "training.pt").write_bytes(b"PK")
+        else:
+            shutil.rmtree(directory)
+    about = r"step-00000002/(training\.pt: has 2 bytes|meta\.json: cannot be read: No such file)"
+    with pytest.raises(DamagedError, match=rf"checkpoints: none of its \d checkpoints is whole: .*{about}") as told:
+        store.newest()
+    assert "--resume" not in str(told.value)
+    with pytest.raises(UserError, match=r"--resume none begins anew, and writes over this run's log$"):
+        store.find("auto")
+    assert store.find("none") is None
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder below which modes count: as root this process is somebody else for the test."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o777)
+    me = os.geteuid()
+    if me == 0:
+        os.seteuid(65534)
+    yield folder
+    os.seteuid(me)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("name", ["meta.json", "model.safetensors", "training.pt", ".", "../latest", ".."])
+def test_what_may_not_be_read_is_an_error_with_its_path(shared: Path, name: str) -> None:
+    store = CheckpointStore(shared / "checkpoints")
+    fill(store, 1, 2)
+    path = Path(os.path.normpath(store.directory / "step-00000002" / name))
+    mode = path.stat().st_mode
+    path.chmod(0)
+    try:
+        for resume in ("auto", str(shared), str(store.directory), str(store.directory / "step-00000002")):
+            if name == "../latest" and resume.endswith("2"):
+                continue
+            with pytest.raises(UserError, match=r"/[\w/.-]+: cannot be read: Permission denied") as told:
+                store.find(resume)
+            assert str(path) in str(told.value)
+            assert not isinstance(told.value, DamagedError)
+    finally:
+        path.chmod(mode)
+    assert newest(store).step == 2
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
+def test_files_have_the_rights_that_the_umask_says(store: CheckpointStore, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        fill(store, 1)
+    finally:
+        os.umask(before)
+    files = [path for path in store.directory.rglob("*") if path.is_file()]
+    assert {path.name for path in files} == {"model.safetensors", "training.pt", "meta.json", "latest"}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o666 & ~mask}
 
 
 def test_leftovers_are_cleaned_and_never_read(store: CheckpointStore) -> None:
