@@ -124,11 +124,11 @@ class Architecture:
         if not self.sampler:
             return {}
         dim = None if self.sampler.width == self.encoder.width else self.sampler.width
-        return {
-            "sampler_network": self.sampler.network,
-            "sampler_depth": self.sampler.depth,
-            "sampler_dim": dim,
-        }
+        options = {"sampler_network": self.sampler.network, "sampler_depth": self.sampler.depth, "sampler_dim": dim}
+        # Said only where it is not the constructor's default: early files of this project had the encoder's ratio.
+        if self.sampler.hidden not in (0, 4 * self.sampler.width):
+            options["sampler_mlp_ratio"] = _ratio(self.sampler)
+        return options
 
     def _classifier_options(self) -> dict[str, Any]:
         options: dict[str, Any] = {
@@ -214,7 +214,7 @@ def _sampler_shapes(sampler: SamplerShape, width: int, prefix: str) -> Shapes:
     return shapes | _layer(f"{name}.{sampler.depth}", 1, sampler.width)
 
 
-def _ratio(stack: Stack) -> float:
+def _ratio(stack: Stack | SamplerShape) -> float:
     ratio = stack.hidden / stack.width
     # The constructor truncates width * ratio.
     return ratio if int(stack.width * ratio) == stack.hidden else math.nextafter(ratio, math.inf)

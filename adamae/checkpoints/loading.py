@@ -26,6 +26,7 @@ _SAMPLER = re.compile(r"encoder\.(pos_embed_probs|(get|reduce)_token_probs\..*)"
 _SAMPLER_SIGN = "encoder.pos_embed_probs"
 _CHOOSER = re.compile(_SAMPLER.pattern.removeprefix(r"encoder\."))
 _CHOOSER_SIGN = "pos_embed_probs"
+_SAMPLER_MLP = re.compile(r"(encoder\.)?get_token_probs\.\d+\.mlp\.fc1\.weight")
 _HEAD = re.compile(r"head\..*")
 _HINTS = {
     "cls_token": "build the classifier with cls_token=True",
@@ -205,16 +206,16 @@ def _check_match(
     # A network that learns to sample may begin with a file that does not.
     new = _MAY_BE_NEW if _SAMPLER_SIGN in offered else re.compile(f"{_MAY_BE_NEW.pattern}|{_SAMPLER.pattern}")
     lacking = [name for name in missing if complete or not new.fullmatch(name)]
-    other = [
-        f"{name} {tuple(offered[name].shape)} for {tuple(wanted[name].shape)}"
-        for name in wanted
-        if name in offered and offered[name].shape != wanted[name].shape
-    ]
-    complaints = (("not in the model", stray), ("not in the file", lacking), ("of another shape", other))
+    other = [name for name in wanted if name in offered and offered[name].shape != wanted[name].shape]
+    shapes = [f"{name} {tuple(offered[name].shape)} for {tuple(wanted[name].shape)}" for name in other]
+    complaints = (("not in the model", stray), ("not in the file", lacking), ("of another shape", shapes))
     parts = [f"{len(names)} {what}: {_some(names)}" for what, names in complaints if names]
     if not parts:
         return
     hints = [hint for name, hint in _HINTS.items() if name in stray]
+    # Early files of this project had the encoder's ratio in the sampler as well.
+    mlps = [tuple(offered[name].shape) for name in other if _SAMPLER_MLP.fullmatch(name)]
+    hints += [f"build the model with sampler_mlp_ratio={hidden / width:g}" for hidden, width in mlps[:1]]
     raise UserError("; ".join([f"does not match the model: {'; '.join(parts)}", *hints]))
 
 

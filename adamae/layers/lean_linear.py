@@ -6,6 +6,8 @@ token-widths that a block of the plain code keeps for the backward pass, six are
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -39,7 +41,8 @@ class _NormLinear(torch.autograd.Function):
         ctx.norm_type = normed.dtype
         ctx.save_for_backward(x, mean, deviation, scale, shift, weight)
         ctx.eps = eps
-        return F.linear(normed, weight, bias)
+        with _no_autocast_cache():
+            return F.linear(normed, weight, bias)
 
     @staticmethod
     @once_differentiable
@@ -64,7 +67,8 @@ class _GeluLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return F.linear(F.gelu(x), weight, bias)
+        with _no_autocast_cache():
+            return F.linear(F.gelu(x), weight, bias)
 
     @staticmethod
     @once_differentiable
@@ -79,6 +83,21 @@ class _GeluLinear(torch.autograd.Function):
             # In place: each element depends on itself alone.
             torch.ops.aten.gelu_backward.grad_input(grad_x, x, grad_input=grad_x)
         return grad_x, grad_weight, _bias_gradient(grad, wanted[2], weight)
+
+
+@contextmanager
+def _no_autocast_cache() -> Iterator[None]:
+    """Cast weights for this computation alone.
+
+    On torch 2.6 autocast keeps copies that are made inside of an autograd function, where they have no gradient, and
+    a plain layer that reads the same weight afterwards would get such a copy.
+    """
+    before = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        yield
+    finally:
+        torch.set_autocast_cache_enabled(before)
 
 
 def _weight_gradient(grad: Tensor, read: Tensor, weight: Tensor) -> Tensor:

@@ -53,6 +53,7 @@ class Classifier(Encoder):
         sampler_network: The learned sampler's network, as in the :class:`~adamae.models.Pretrainer` it comes from.
         sampler_depth: Its blocks.
         sampler_dim: Its width; None is the encoder's.
+        sampler_mlp_ratio: Hidden width of its MLPs over its width.
         candidate_frames: Take clips of so many frames and look at those ``num_frames`` on which most happens; None
             looks at all. Clips of ``num_frames`` are taken as they are.
         frame_keep_ratio: Share of the candidates' tokens that is counted for that.
@@ -91,6 +92,7 @@ class Classifier(Encoder):
         sampler_network: Network = "mha",
         sampler_depth: int = 1,
         sampler_dim: int | None = None,
+        sampler_mlp_ratio: float = 4.0,
         candidate_frames: int | None = None,
         frame_keep_ratio: float = 0.3,
         frame_choice: str = "auto",
@@ -130,7 +132,7 @@ class Classifier(Encoder):
             keep_ratio,
             self.grid,
             embed_dim,
-            mlp_ratio=mlp_ratio,
+            mlp_ratio=sampler_mlp_ratio,
             network=sampler_network,
             depth=sampler_depth,
             dim=sampler_dim,

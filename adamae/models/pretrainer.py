@@ -64,7 +64,7 @@ class Pretrainer(nn.Module):
         decoder_num_heads: Heads of the decoder.
         decoder_budget: Share of the hidden tokens that the decoder reconstructs at each step of training, a new random
             part each time; see :mod:`adamae.models.decoder_budget`.
-        mlp_ratio: Hidden width of every MLP over its block's width.
+        mlp_ratio: Hidden width of the MLPs of encoder and decoder over their width.
         qkv_bias: Whether queries and values have a bias (the sampler's never do).
         init_values: Start value of LayerScale, 0 for none.
         drop_path_rate: Stochastic depth of encoder and decoder.
@@ -75,6 +75,7 @@ class Pretrainer(nn.Module):
         sampler_depth: Blocks of the sampler.
         sampler_dim: Width of the sampler; None is the encoder's.
         sampler_drop_rate: Dropout inside the sampler.
+        sampler_mlp_ratio: Hidden width of its MLPs over its width; 4 in the published code, whatever ``mlp_ratio`` is.
         sampler_temperature: Divides the logits for drawing (not in the paper).
         normalize_target: Normalise each target token by its own mean and deviation.
         reconstruction_loss: "mse" or "l1".
@@ -119,6 +120,7 @@ class Pretrainer(nn.Module):
         sampler_depth: int = 1,
         sampler_dim: int | None = None,
         sampler_drop_rate: float = 0.1,
+        sampler_mlp_ratio: float = 4.0,
         sampler_temperature: float = 1.0,
         normalize_target: bool = True,
         reconstruction_loss: Metric = "mse",
@@ -166,7 +168,7 @@ class Pretrainer(nn.Module):
             depth=sampler_depth,
             dim=sampler_dim,
             drop_rate=sampler_drop_rate,
-            mlp_ratio=mlp_ratio,
+            mlp_ratio=sampler_mlp_ratio,
             temperature=sampler_temperature,
             detach=detach_sampler_input,
         )

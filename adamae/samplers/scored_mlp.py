@@ -49,12 +49,15 @@ class _ScoredMlp(torch.autograd.Function):
     ) -> Tensor:
         dtype = hidden.dtype
         activated = F.gelu(hidden)
+        # Cast here and not by autocast: on torch 2.6 its cache would keep copies without a gradient of what is read
+        # here, and hand them to the next layer that reads the same weight, as the score does.
+        matrix, offset = weight.to(dtype), bias.to(dtype)
         if keep is None:
-            slope = (score @ weight).to(dtype).expand_as(hidden)
-            constant = score @ bias
+            vector = score.to(dtype)
+            slope, constant = (vector @ matrix).expand_as(hidden), vector @ offset
         else:
             scaled = keep * (score[0] * scale).to(dtype)
-            slope, constant = scaled @ weight.to(dtype), scaled @ bias.to(dtype)
+            slope, constant = scaled @ matrix, scaled @ offset
         product = slope * activated
         result = product.sum(dim=-1, dtype=torch.promote_types(dtype, torch.float32)) + constant
         # From here on the product is scratch: the derivative by what came before the activation takes its place.

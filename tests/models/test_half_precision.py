@@ -1,0 +1,99 @@
+"""Gradients of half precision are those of full precision, parameter by parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from adamae.layers.lean_linear import gelu_linear, norm_linear
+from adamae.models import Classifier, Pretrainer
+from tests.models.test_checkpoint_activations import CLASSIFIER
+from tests.models.test_pretrainer import TINY, clips
+
+HALF = [torch.bfloat16, torch.float16]
+# bf16 has eight bits; a wrong path to a gradient is off by tens of per cent.
+TOLERANCE = 0.06
+ECONOMY = {"sampler_dim": 16, "sampler_drop_rate": 0.0, "decoder_budget": 0.5}
+MODES: dict[str, dict[str, Any]] = {
+    "learnable": {},
+    "no_sampler_dropout": {"sampler_drop_rate": 0.0},
+    "economy": ECONOMY,
+    "economy_in_two_blocks": {**ECONOMY, "sampler_depth": 2},
+    "mlp": {"sampler_network": "mlp"},
+    "taught_tokenizer": {**ECONOMY, "detach_sampler_input": False},
+    "decoder_budget": {"decoder_budget": 0.5},
+    "layer_scale": {"init_values": 0.3, "drop_path_rate": 0.2},
+    "tube": {"mask_type": "tube"},
+    "motion": {"mask_type": "motion", "keep_ratio": 0.7, "candidate_frames": 8},
+}
+
+
+def fresh_seed() -> None:
+    seed = int(torch.randint(2**30, ()))
+    torch.manual_seed(seed)
+    print("seed", seed)
+
+
+def gradients(model: nn.Module, loss: Callable[[], Tensor], half: torch.dtype | None) -> dict[str, Tensor]:
+    model.zero_grad(set_to_none=True)
+    with torch.autocast("cpu", half or torch.bfloat16, enabled=half is not None):
+        value = loss()
+    # As a scaler does: without it most gradients are zero in fp16.
+    (value.float() * 2**10).backward()
+    return {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+
+
+def assert_alike(model: nn.Module, loss: Callable[[], Tensor], half: torch.dtype) -> None:
+    exact, rounded = gradients(model, loss, None), gradients(model, loss, half)
+    assert exact.keys() == rounded.keys() and exact
+    last = len(model.sampler.network) - 1 if isinstance(model, Pretrainer) and model.learns_to_sample else 0
+    # What shifts all logits alike has a gradient of round-off alone: it is held against that of the score's weights.
+    shifts = (f"sampler.network.{last}.bias", f"sampler.network.{last - 1}.mlp.fc2.bias")
+    for name, expected in exact.items():
+        scale = (exact[f"sampler.network.{last}.weight"] if name in shifts else expected).norm()
+        error = float((rounded[name] - expected).norm() / scale)
+        assert error < TOLERANCE, f"{name}: {error:.3f}"
+
+
+@pytest.mark.parametrize("half", HALF, ids=str)
+@pytest.mark.parametrize("checkpointed", ["none", "decoder", "all"])
+@pytest.mark.parametrize("mode", MODES)
+def test_pretraining(mode: str, checkpointed: Any, half: torch.dtype) -> None:
+    fresh_seed()
+    options = MODES[mode]
+    model = Pretrainer(**TINY, **options, sampling_weight=1.0).train()
+    model.checkpoint_activations(checkpointed)
+    video, seeds = clips(3, options.get("candidate_frames", 4)), torch.arange(3)
+    visible = model(video, seeds=seeds).selection.visible
+    assert_alike(model, lambda: model(video, visible=visible, seeds=seeds).losses["loss"], half)
+
+
+@pytest.mark.parametrize("half", HALF, ids=str)
+@pytest.mark.parametrize("checkpointed", ["none", "all"])
+@pytest.mark.parametrize("strategy", ["none", "motion", "adaptive", "random"])
+def test_finetuning(strategy: str, checkpointed: Any, half: torch.dtype) -> None:
+    fresh_seed()
+    model = Classifier(**CLASSIFIER, token_selection=strategy, drop_path_rate=0.2).train()
+    model.checkpoint_activations(checkpointed)
+    video, seeds = clips(3), torch.arange(3)
+    chosen: list[Tensor] = []
+    # Of nearly equal scores rounding may prefer another one: the choice is that of full precision.
+    model.token_choice.register_forward_hook(lambda _, __, out: chosen.append(out) or chosen[0])
+    assert_alike(model, lambda: model(video, seeds=seeds).square().mean(), half)
+
+
+@pytest.mark.parametrize("half", HALF, ids=str)
+def test_a_weight_that_a_plain_layer_reads_as_well(half: torch.dtype) -> None:
+    norm, linear = nn.LayerNorm(12), nn.Linear(12, 12)
+    layers = nn.ModuleList((norm, linear))
+    x = torch.rand(5, 12)
+
+    def loss() -> Tensor:
+        first = norm_linear(x, norm, linear.weight, linear.bias)
+        return (linear(x) + gelu_linear(linear(first), linear.weight, linear.bias)).sum()
+
+    assert_alike(layers, loss, half)
