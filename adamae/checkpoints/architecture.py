@@ -124,7 +124,11 @@ class Architecture:
         if not self.sampler:
             return {}
         dim = None if self.sampler.width == self.encoder.width else self.sampler.width
-        options = {"sampler_network": self.sampler.network, "sampler_depth": self.sampler.depth, "sampler_dim": dim}
+        options: dict[str, Any] = {
+            "sampler_network": self.sampler.network,
+            "sampler_depth": self.sampler.depth,
+            "sampler_dim": dim,
+        }
         # Said only where it is not the constructor's default: early files of this project had the encoder's ratio.
         if self.sampler.hidden not in (0, 4 * self.sampler.width):
             options["sampler_mlp_ratio"] = _ratio(self.sampler)
