@@ -77,7 +77,7 @@ def test_facts(tmp_path: Path) -> None:
     assert facts["format"] == {"layout": "published", "container": "torch"}
     assert facts["method"].startswith("AdaMAE")
     assert facts["architecture"]["encoder"] == {"width": 32, "depth": 2, "heads": 1, "hidden": 64}
-    assert facts["architecture"]["sampler"] == {"network": "mha", "width": 32, "depth": 1, "hidden": 64, "tokens": 8}
+    assert facts["architecture"]["sampler"] == {"network": "mha", "width": 32, "depth": 1, "hidden": 128, "tokens": 8}
     assert facts["clip"] == {"frames": 4, "height": 16, "width": 16, "channels": 3, "tubelet": 2, "patch": 8}
     assert (facts["epoch"], facts["step"], facts["classes"]) == (799, None, None)
     assert facts["guessed"] == ["heads"]
