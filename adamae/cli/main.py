@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
+import textwrap
 from collections.abc import Sequence
 
 import adamae
 from adamae.errors import UserError
 from adamae.options.flags import did_you_mean
+from adamae.options.help_layout import help_width
 
 # command: (module whose ``run`` takes the rest of the command line, what it is for)
 COMMANDS = {
@@ -38,7 +40,11 @@ COMMANDS = {
 
 def usage() -> str:
     """What ``adamae --help`` prints."""
-    commands = "\n".join(f"  {name:<12}{purpose}" for name, (_, purpose) in COMMANDS.items())
+    width = help_width()
+    commands = "\n".join(
+        textwrap.fill(purpose, width, initial_indent=f"  {name:<12}", subsequent_indent=" " * 14)
+        for name, (_, purpose) in COMMANDS.items()
+    )
     return f"""usage: adamae COMMAND [--option value ...]
 
 Video masked autoencoders that learn which tokens to look at.

@@ -14,6 +14,7 @@ from typing import Any, Generic, NoReturn, TypeVar, get_type_hints
 
 from adamae.errors import UserError
 from adamae.options.flags import BOOLEANS, SWITCH, Flag, OptionGroup, did_you_mean, flags_of
+from adamae.options.help_layout import HelpLayout, example_text
 from adamae.options.presets import Preset, find_preset
 from adamae.options.published import Answer
 
@@ -63,12 +64,16 @@ class OptionParser(Generic[Options]):
         self._options = options
         self._groups = groups_of(options)
         self._preset_folder = preset_folder
-        epilog = "examples:\n" + "\n".join(f"  {example}" for example in examples) if examples else None
         self._parser = _Parser(
-            prog=prog, description=description, epilog=epilog, formatter_class=_Help, allow_abbrev=False, add_help=False
+            prog=prog,
+            description=description,
+            epilog=example_text(examples),
+            formatter_class=HelpLayout,
+            allow_abbrev=False,
+            add_help=False,
         )
         general = self._parser.add_argument_group("General")
-        general.add_argument("-h", "--help", action="help", help="show this and leave")
+        general.add_argument("-h", "--help", action="help", help="show this help and exit")
         if preset_folder is not None:
             general.add_argument(
                 "--config",
@@ -237,22 +242,3 @@ class _Foreign(argparse.Action):
             note = f"{option}: {self._answer.text}"
             seen = getattr(namespace, self.dest, None) or []
             setattr(namespace, self.dest, seen if note in seen else [*seen, note])
-
-
-class _Help(argparse.RawDescriptionHelpFormatter):
-    """Help in which a switch is written as one would type it."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=34, width=118)
-
-    def _format_action_invocation(self, action: argparse.Action) -> str:
-        if not action.option_strings or action.nargs == 0:
-            return super()._format_action_invocation(action)
-        first = action.option_strings[0]
-        if action.metavar == SWITCH:
-            return f"{first}, --no_{first[2:]}"
-        return f"{first} {' '.join([str(action.metavar)] * (action.nargs if isinstance(action.nargs, int) else 1))}"
-
-    def _format_usage(self, usage: Any, actions: Any, groups: Any, prefix: Any) -> str:
-        places = "".join(f" {action.metavar}" for action in actions if not action.option_strings)
-        return f"usage: {self._prog}{places} [--option value ...]\n\n"

@@ -10,11 +10,14 @@ from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
 
 # The values worth a glance, in this order; the log has all of them.
 _SHOWN = {
     "loss": "loss {:.4f}",
     "reconstruction": "reconstruction {:.4f}",
+    # What the reconstruction has to beat.
+    "trivial": "trivial {:.4f}",
     "sampling": "sampling {:.3f}",
     "hit_rate": "hit rate {:.2f}",
     "accuracy": "accuracy {:.2f}",
@@ -46,12 +49,13 @@ class ProgressReport:
         self._bar: Progress | None = None
         if not silent and self._stream.isatty():
             self._bar = Progress(
-                BarColumn(bar_width=None),
-                MofNCompleteColumn(),
-                TextColumn("{task.description}"),
-                TimeElapsedColumn(),
+                BarColumn(bar_width=10),
+                MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=2 * len(str(total)) + 1)),
+                # On a narrow terminal the values take a second line rather than losing their end.
+                TextColumn("{task.description}", table_column=Column(ratio=1)),
+                TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=7)),
                 TextColumn("left"),
-                TimeRemainingColumn(),
+                TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
                 console=Console(file=self._stream),
             )
             self._task = self._bar.add_task("", total=total, completed=done)

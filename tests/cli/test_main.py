@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import resource
+import shlex
 import subprocess
 import sys
 from contextlib import suppress
@@ -13,6 +15,7 @@ import pytest
 import adamae
 from adamae.cli import main as cli
 from adamae.errors import UserError
+from adamae.options.help_layout import folded
 
 HEAVY = (
     "torch",
@@ -27,6 +30,9 @@ HEAVY = (
     "yaml",
     "rich",
 )
+SUBJECTS = ("step", "memory", "scaling", "loader", "eval")
+# Commands that write where -o says.
+WITH_OUT = ("prepare", "scan", "pack", "extract", "visualize", "saliency", "timeline", "report", "convert")
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
@@ -79,6 +85,41 @@ def test_every_command_has_help_with_examples(command: str, capsys: pytest.Captu
     text = capsys.readouterr().out
     assert f"usage: adamae {command}" in text
     assert f"  adamae {command} " in text
+
+
+HELPS = [[], *([command] for command in cli.COMMANDS), *(["bench", subject] for subject in SUBJECTS)]
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+@pytest.mark.parametrize("words", HELPS, ids=" ".join)
+def test_help_fits_the_terminal_and_names_short_options(
+    words: list[str], columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text = help_of(words, capsys)
+    assert [line for line in text.splitlines() if len(line) > columns] == []
+    usage = " ".join(text.split("\n\n")[0].split())
+    short = set(re.findall(r"^  (-\w), --\w+ [A-Z]+", text, re.MULTILINE)) - {"-h"}
+    # What an example uses, the list of options explains and the usage line shows.
+    for name in re.findall(r"(?<=\s)-o(?=\s)", text.partition("examples:")[2]):
+        assert name in short
+    for name in short:
+        assert re.search(rf"{name} [A-Z]+", usage)
+    assert bool(short) == (words in [[command] for command in WITH_OUT])
+
+
+def help_of(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    with suppress(SystemExit):
+        assert cli.main([*words, "--help"]) == 0
+    return capsys.readouterr().out
+
+
+def test_the_examples_of_help_can_be_pasted(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = "adamae visualize checkpoint-799.pth a.mp4 b.mp4 -o pictures --mask_type learnable random tube frame"
+    text = folded(line, 60)
+    assert max(map(len, text.splitlines())) <= 60
+    assert len(text.splitlines()) > 1
+    assert shlex.split(text.replace("\\\n", "")) == line.split()
 
 
 @pytest.mark.parametrize("words", [["--help"], *([command, "--help"] for command in cli.COMMANDS)], ids=" ".join)

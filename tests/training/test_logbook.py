@@ -82,6 +82,15 @@ def test_plain_lines_where_nobody_watches() -> None:
     assert last == first.replace("20/", "25/")
 
 
+def test_the_trivial_predictor_stands_beside_the_loss() -> None:
+    stream = io.StringIO()
+    with ProgressReport(100, stream=stream, seconds=0.0) as progress:
+        progress.advance(20)
+        progress.show({"sampling": 0.1, "trivial": 0.0056, "reconstruction": 0.0057, "loss": 0.0058})
+    line = stream.getvalue().partition("  ")[2]
+    assert line.startswith("loss 0.0058  reconstruction 0.0057  trivial 0.0056  sampling 0.100")
+
+
 def test_a_step_is_told_once() -> None:
     stream = io.StringIO()
     with ProgressReport(20, 10, stream=stream, seconds=0.0) as progress:
@@ -98,14 +107,19 @@ def test_silence() -> None:
     assert stream.getvalue() == ""
 
 
-def test_a_bar_where_somebody_does() -> None:
+@pytest.mark.parametrize("columns", [80, 200])
+def test_a_bar_where_somebody_does(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
 
     stream = Terminal()
-    with ProgressReport(100, stream=stream) as progress:
-        progress.advance(40)
-        progress.show({"loss": 0.5, "reconstruction": 0.25})
-    assert "40/100" in stream.getvalue()
-    assert "loss 0.5000" in stream.getvalue()
+    values = {"loss": 0.5, "reconstruction": 0.25, "trivial": 0.75, "sampling": 0.125, "clips_per_second": 9.0}
+    with ProgressReport(100000, stream=stream) as progress:
+        progress.advance(40000)
+        progress.show(values)
+    # Nothing loses its end, however narrow the terminal is.
+    told = ("40000/100000", "loss 0.5000", "reconstruction 0.2500", "trivial 0.7500", "sampling 0.125", "9.0 clips/s")
+    assert [text for text in told if text not in stream.getvalue()] == []
