@@ -74,12 +74,16 @@ class Checkpoint:
         return cls(directory, content["step"], content["meta"])
 
     def weights(self) -> dict[str, Tensor]:
-        """The model's state dict, on the CPU."""
+        """The model's state dict, on the CPU and mapped: see :meth:`training`."""
         return load_file(self.directory / WEIGHTS)
 
     def training(self) -> dict[str, Any]:
-        """What else the run needs to go on, on the CPU."""
-        return torch.load(self.directory / TRAINING, map_location="cpu", weights_only=True)
+        """What else the run needs to go on, on the CPU.
+
+        Its tensors are the file itself, mapped: the processes of a machine share one copy in the system's cache, and
+        each reads what it asks for. Copy what shall outlive the file.
+        """
+        return torch.load(self.directory / TRAINING, map_location="cpu", weights_only=True, mmap=True)
 
 
 class CheckpointStore:

@@ -88,7 +88,8 @@ def _finetune(parsed: Parsed[FinetuneOptions], world: World, command: str) -> Ou
         world=world,
         resume=checkpoint,
         description=description,
-        companions=(average, validation),
+        # New ones behind these: see loop._by_name.
+        companions={"average": average, "validation": validation},
     )
     logbook.close()
     if world.is_main:

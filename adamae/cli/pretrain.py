@@ -85,7 +85,7 @@ def _pretrain(parsed: Parsed[PretrainOptions], world: World, command: str) -> Ou
         resume=checkpoint,
         description={"adamae": adamae.__version__, "model": parts.card, "args": flatten(options)},
         # Part of every run, so that it can be switched on and off between pauses.
-        companions=(panels,),
+        companions={"panels": panels},
     )
     logbook.close()
     parts.engine.close()

@@ -140,7 +140,7 @@ def train_parts(
     world: World,
     resume: Checkpoint | None,
     description: Mapping[str, Any],
-    companions: Sequence[Companion],
+    companions: Mapping[str, Companion],
 ) -> Outcome:
     """Let the parts run; arguments and errors are those of :func:`~adamae.training.loop.train`."""
     return train(

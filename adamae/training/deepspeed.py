@@ -144,6 +144,7 @@ class DeepSpeedEngine:
         self.model = model
         self.device = world.device
         self.accumulation = accumulation
+        self._is_main = world.is_main
         self.resolved_config = resolve_config(
             config, batch_size=batch_size, accumulation=accumulation, world_size=world.size
         )
@@ -184,8 +185,11 @@ class DeepSpeedEngine:
         return gradient_norm(self.model) if self._zero is None else self._zero.scaled_global_norm()
 
     def training_state(self) -> dict[str, Any]:
-        """Optimiser and loss scale on the CPU, put together from the shards of all ranks."""
-        optimizer = collect_adam_state(self.model, self._optimizer) if self._zero is None else self._collect_shards()
+        """Optimiser and loss scale on the CPU of the main rank, put together from the shards of all ranks."""
+        shards = None if self._zero is None else self._collect_shards()
+        if not self._is_main:
+            return {}
+        optimizer = collect_adam_state(self.model, self._optimizer) if shards is None else shards
         return {"optimizer": optimizer, "guard": self._guard.state()}
 
     def load(self, weights: Mapping[str, Tensor], training_state: Mapping[str, Any] | None) -> None:
@@ -214,15 +218,14 @@ class DeepSpeedEngine:
     def _collect_shards(self) -> AdamState:
         from deepspeed.utils import safe_get_full_optimizer_state
 
-        steps = self._steps_by_name()
-        return {
-            name: {
-                "step": steps[name].to("cpu", copy=True),
-                "exp_avg": safe_get_full_optimizer_state(parameter, "exp_avg").cpu(),
-                "exp_avg_sq": safe_get_full_optimizer_state(parameter, "exp_avg_sq").cpu(),
-            }
-            for name, parameter in named_parameters(self.model)
-        }
+        steps, collected = self._steps_by_name(), {}
+        for name, parameter in named_parameters(self.model):
+            # All ranks exchange their shards; one of them puts the whole aside.
+            whole = {key: safe_get_full_optimizer_state(parameter, key) for key in ("exp_avg", "exp_avg_sq")}
+            if self._is_main:
+                held = {"step": steps[name], **whole}
+                collected[name] = {key: value.to("cpu", copy=True) for key, value in held.items()}
+        return collected
 
     def _restore_shards(self, saved: AdamState) -> None:
         from deepspeed.utils import safe_set_full_optimizer_state

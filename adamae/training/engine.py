@@ -52,10 +52,16 @@ class Engine(Protocol):
         """
 
     def training_state(self) -> dict[str, Any]:
-        """Everything but the weights that the next step depends on. All ranks call; rank 0's result is whole."""
+        """Everything but the weights that the next step depends on, on the CPU.
+
+        All ranks call; only rank 0 has the result, and the memory for it: the others get nothing.
+        """
 
     def load(self, weights: Mapping[str, Tensor], training_state: Mapping[str, Any] | None) -> None:
-        """Go on from saved weights and, where given, from what :meth:`training_state` returned under any engine."""
+        """Go on from saved weights and, where given, from what :meth:`training_state` returned under any engine.
+
+        Everything is copied: the tensors lie in the checkpoint's file, which may go before the engine does.
+        """
 
     def close(self) -> None:
         """Free what would outlive the engine."""
@@ -189,8 +195,8 @@ class StepGuard:
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Go on with a saved scale; a run that changed its precision begins with its own."""
         if self._scales and state["scale"] != 1.0:
-            self._scale = state["scale"].to(self._scale.device)
-            self._clean_steps = state["clean_steps"].to(self._scale.device)
+            self._scale = state["scale"].to(self._scale.device, copy=True)
+            self._clean_steps = state["clean_steps"].to(self._scale.device, copy=True)
 
 
 def named_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:

@@ -35,10 +35,13 @@ class Companion(Protocol):
         """The zero-based ``epoch`` is over; what is returned joins its line in the log. All ranks are called."""
 
     def state(self) -> dict[str, Any]:
-        """What :meth:`load` takes: tensors, numbers, strings, and lists and dicts of them."""
+        """What :meth:`load` takes: tensors, numbers, strings, and lists and dicts of them. The main rank is asked."""
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Go on from a saved state; from an empty one where the checkpoint was written without this companion.
+
+        What is kept of it is copied: its tensors lie in the checkpoint's file.
+        """
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def train(
     max_bad_fraction: float = 1.0,
     max_skipped: int = 50,
     quarantine: Quarantine | None = None,
-    companions: Sequence[Companion] = (),
+    companions: Mapping[str, Companion] | None = None,
     quiet: bool = False,
 ) -> Outcome:
     """Train, log and save until the plan is done or a signal asks to leave.
@@ -94,7 +97,7 @@ def train(
         max_bad_fraction: End with an error when a larger share of the videos cannot be used.
         max_skipped: End with an error after more skipped updates in a row.
         quarantine: Told the rows of videos that hung or crashed a loader worker of any rank, also before a resume.
-        companions: What else lives with the run.
+        companions: What else lives with the run, by the name under which its state is saved.
         quiet: No progress on the terminal.
 
     Raises:
@@ -108,7 +111,7 @@ def train(
         max_skipped=max_skipped,
         quarantine=quarantine,
     )
-    run = _Run(engine, plan, store, logbook, world, incidents, companions, dict(description or {}))
+    run = _Run(engine, plan, store, logbook, world, incidents, companions or {}, dict(description or {}))
     run.begin(resume)
     progress = ProgressReport(plan.last_step, run.step, silent=quiet or not world.is_main)
     with Interruption(world) as interruption, progress:
@@ -139,7 +142,7 @@ class _Run:
         logbook: Logbook,
         world: World,
         incidents: Incidents,
-        companions: Sequence[Companion],
+        companions: Mapping[str, Companion],
         description: dict[str, Any],
     ) -> None:
         self.step = 0
@@ -163,8 +166,9 @@ class _Run:
             self.step = checkpoint.step
             self._engine.load(checkpoint.weights(), saved["engine"])
             self._meter.load(saved["meter"])
-            for companion, state in zip(self._companions, saved["companions"], strict=True):
-                companion.load(state)
+            states = _by_name(saved["companions"], self._companions)
+            for name, companion in self._companions.items():
+                companion.load(states.get(name, {}))
         self._world.on_main(self._tidy)
         self._incidents.resume()
 
@@ -196,7 +200,7 @@ class _Run:
         clips = sum(len(batch["index"]) for batch in micro_batches)
         for pace in (self._pace, self._epoch_pace):
             pace.add(clips, waited)
-        for companion in self._companions:
+        for companion in self._companions.values():
             companion.after_step(self.step)
 
     def log(self) -> Record:
@@ -213,22 +217,23 @@ class _Run:
         self._read()
         record = self._record("epoch", self._meter.epoch, self._epoch_pace)
         self._meter.epoch = Averages()
-        for companion in self._companions:
+        for companion in self._companions.values():
             record |= companion.after_epoch(record["epoch"])
         self._write(record)
 
     def save(self) -> None:
         """Write a checkpoint."""
         self._read()
-        state = {
-            "engine": self._engine.training_state(),
-            "meter": self._meter.state(),
-            "companions": [companion.state() for companion in self._companions],
-        }
-        self._world.on_main(lambda: self._save(state))
+        engine_state = self._engine.training_state()
+        self._world.on_main(lambda: self._save(engine_state))
 
-    def _save(self, state: dict[str, Any]) -> None:
+    def _save(self, engine_state: dict[str, Any]) -> None:
         self._logbook.flush()
+        state = {
+            "engine": engine_state,
+            "meter": self._meter.state(),
+            "companions": {name: companion.state() for name, companion in self._companions.items()},
+        }
         meta = {"epoch": self.step / self._plan.steps_per_epoch, **self._description}
         self._store.save(self.step, self._engine.model.state_dict(), state, meta)
 
@@ -252,6 +257,11 @@ class _Run:
     def _write(self, record: Record) -> Record:
         self._world.on_main(lambda: self._logbook.write(record))
         return record
+
+
+def _by_name(saved: Mapping[str, Any] | Sequence[Any], companions: Mapping[str, Companion]) -> Mapping[str, Any]:
+    """The companions' states; before they had names they were listed, in the order that the commands still keep."""
+    return saved if isinstance(saved, Mapping) else dict(zip(companions, saved, strict=False))
 
 
 def _step_seed(seed: int, step: int, rank: int) -> int:

@@ -56,6 +56,7 @@ class PlainEngine:
         self.model = model
         self.device = world.device
         self.accumulation = accumulation
+        self._is_main = world.is_main
         self._optimizer = optimizer
         self._guard = StepGuard(optimizer, world.device, clip_grad, loss_scaling=precision == "fp16")
         if compile_model:
@@ -83,7 +84,9 @@ class PlainEngine:
         return self._forward.no_sync() if isinstance(self._forward, DistributedDataParallel) else nullcontext()
 
     def training_state(self) -> dict[str, Any]:
-        """Optimiser and loss scale, on the CPU."""
+        """Optimiser and loss scale, on the CPU of the main rank."""
+        if not self._is_main:
+            return {}
         return {"optimizer": collect_adam_state(self.model, self._optimizer), "guard": self._guard.state()}
 
     def load(self, weights: Mapping[str, Tensor], training_state: Mapping[str, Any] | None) -> None:

@@ -62,4 +62,4 @@ class Validation:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on with the best so far."""
-        self.best = dict(state["best"])
+        self.best = dict(state.get("best", {}))

@@ -22,7 +22,8 @@ def compare(output: Path) -> dict[str, Any]:
         for accumulation in (1, 2):
             engine = build(name, world, accumulation=accumulation)
             rows[f"{name}/{accumulation}"] = losses(engine, world, range(10), poison=6)
-            states[name] = ({k: v.clone() for k, v in engine.model.state_dict().items()}, engine.training_state())
+            weights = {key: value.clone() for key, value in engine.model.state_dict().items()}
+            states[name] = (weights, world.broadcast(engine.training_state()))
             rows[f"{name}/{accumulation}/on"] = losses(engine, world, range(10, 14))
             engine.close()
         engine = build(name, world, precision="fp16")

@@ -99,10 +99,10 @@ def test_a_signal_saves_and_leaves_and_the_run_goes_on(whole: Path, tmp_path: Pa
         def load(self, state: Any) -> None:
             assert state == {}
 
-    outcome = run(tmp_path, companions=[Caller()])
+    outcome = run(tmp_path, companions={"caller": Caller()})
     assert (outcome.step, outcome.signal) == (7, "SIGTERM")
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    assert run(tmp_path, companions=[Caller()]).step == STEPS
+    assert run(tmp_path, companions={"caller": Caller()}).step == STEPS
     assert lines(tmp_path) == lines(whole)
 
 
@@ -122,9 +122,37 @@ def test_companions_join_the_epochs_line_and_are_resumed(tmp_path: Path) -> None
         def load(self, state: dict[str, Any]) -> None:
             self.steps = state["steps"]
 
-    run(tmp_path, max_steps=7, companions=[Counter()])
-    run(tmp_path, companions=[Counter()])
+    run(tmp_path, max_steps=7, companions={"counter": Counter()})
+    run(tmp_path, companions={"counter": Counter()})
     assert [line["counted"] for line in lines(tmp_path) if line["kind"] == "epoch"] == [6, 12, 18]
+
+
+def test_companions_are_resumed_by_their_names(tmp_path: Path) -> None:
+    class Remembering:
+        def __init__(self, word: str) -> None:
+            self.word = word
+            self.loaded: Any = None
+
+        def after_step(self, step: int) -> None:
+            pass
+
+        def after_epoch(self, epoch: int) -> dict[str, float]:
+            return {}
+
+        def state(self) -> dict[str, Any]:
+            return {"word": self.word}
+
+        def load(self, state: Any) -> None:
+            self.loaded = dict(state)
+
+    run(tmp_path, max_steps=4, companions={"one": Remembering("1"), "two": Remembering("2")})
+    companions = {name: Remembering(name) for name in ("new", "two", "one")}
+    run(tmp_path, max_steps=5, companions=companions)
+    assert {name: each.loaded for name, each in companions.items()} == {
+        "new": {},
+        "two": {"word": "2"},
+        "one": {"word": "1"},
+    }
 
 
 def test_bad_videos_are_listed_once_and_end_the_run_past_their_share(whole: Path, tmp_path: Path) -> None:
