@@ -12,7 +12,7 @@ import pytest
 import tomllib
 
 FLOORS = (
-    {"errors"},
+    {"errors", "plain_text"},
     {"grid", "selection", "randomness", "options", "distributed", "torchvision_import"},
     {"data", "layers"},
     {"samplers", "losses"},

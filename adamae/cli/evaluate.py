@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from adamae.options.evaluation import EvaluateOptions, evaluate_parser
+from adamae.plain_text import as_json
 
 if TYPE_CHECKING:
     from adamae.checkpoints.formats import CheckpointFile
@@ -62,7 +62,7 @@ def _evaluate(options: EvaluateOptions, world: World) -> str:
         notes = world.on_main(lambda: write_results(output, scores, annotations, accuracy, names, summary))
         tell(world, [*(f"note: {note}" for note in notes), f"everything lies in {output}"])
     tell(world, describe_unread("score", scores.unscored))
-    return json.dumps(summary, indent=2, ensure_ascii=False) if options.output.json else accuracy.render()
+    return as_json(summary) if options.output.json else accuracy.render()
 
 
 def _open_list(options: EvaluateOptions, file: CheckpointFile) -> tuple[Annotations, tuple[str, ...], list[str]]:

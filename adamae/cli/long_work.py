@@ -8,20 +8,34 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
     from adamae.distributed import World
 
 Progress = Callable[[int, int], None]
 _PLAIN_SECONDS = 30.0
+_LOOKING = "looking at files"
+
+
+class Stages(Protocol):
+    """Tells a person how far long work is, which begins with a look at the files."""
+
+    def work(self, done: int, total: int) -> None:
+        """So many videos are done, of so many."""
+
+    def looking(self, seen: int, total: int | None) -> None:
+        """So many files were looked at, of so many; None while nobody knows."""
 
 
 @contextmanager
-def progress_of(what: str) -> Iterator[Progress]:
-    """A function of how many videos are done and how many there are.
+def progress_of(what: str) -> Iterator[Stages]:
+    """From now on a bar moves where somebody looks at a terminal, and plain lines come at intervals elsewhere.
 
-    It moves a bar where somebody looks at a terminal, and says plain lines at intervals elsewhere.
+    Args:
+        what: What the work is called.
     """
     from rich.console import Console
     from rich.progress import (
@@ -39,8 +53,31 @@ def progress_of(what: str) -> Iterator[Progress]:
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=console, transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield _Bars(bar, what)
+
+
+class _Bars:
+    """A bar for each stage; the next one takes the place of the last."""
+
+    def __init__(self, bar: Bar, what: str) -> None:
+        self._bar = bar
+        self._what = what
+        self._task = bar.add_task(_LOOKING, total=None)
+        self._stage = _LOOKING
+
+    def work(self, done: int, total: int) -> None:
+        """See :class:`Stages`."""
+        self._update(self._what, done, total)
+
+    def looking(self, seen: int, total: int | None) -> None:
+        """See :class:`Stages`."""
+        self._update(_LOOKING, seen, total)
+
+    def _update(self, stage: str, done: int, total: int | None) -> None:
+        if stage != self._stage:
+            self._bar.remove_task(self._task)
+            self._task, self._stage = self._bar.add_task(stage, total=total), stage
+        self._bar.update(self._task, completed=done, total=total)
 
 
 @contextmanager
@@ -65,10 +102,18 @@ class _PlainLines:
     def __init__(self) -> None:
         self._said = time.monotonic()
 
-    def __call__(self, done: int, total: int) -> None:
+    def work(self, done: int, total: int) -> None:
+        """See :class:`Stages`."""
+        self._say(f"{done} of {total} videos")
+
+    def looking(self, seen: int, total: int | None) -> None:
+        """See :class:`Stages`."""
+        self._say(f"{_LOOKING}: {seen}" + ("" if total is None else f" of {total}"))
+
+    def _say(self, line: str) -> None:
         if time.monotonic() - self._said >= _PLAIN_SECONDS:
             self._said = time.monotonic()
-            print(f"{done} of {total} videos", file=sys.stderr, flush=True)
+            print(line, file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import adamae
 from adamae.errors import UserError
 from adamae.options.flags import did_you_mean
 from adamae.options.help_layout import help_width
+from adamae.plain_text import one_line
 
 # command: (module whose ``run`` takes the rest of the command line, what it is for)
 COMMANDS = {
@@ -69,10 +71,13 @@ def main(words: Sequence[str] | None = None) -> int:
     if words[0] == "--version":
         print(f"adamae {adamae.__version__}")
         return 0
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names of files need not be UTF-8; such bytes come out as they came in.
+        sys.stdout.reconfigure(errors="surrogateescape")
     try:
         return run_command(words[0], words[1:])
     except UserError as error:
-        print(f"adamae: error: {error}", file=sys.stderr)
+        print(f"adamae: error: {one_line(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

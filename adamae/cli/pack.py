@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from adamae.options.pack import PackedOptions, pack_parser
+
+if TYPE_CHECKING:
+    from adamae.cli.long_work import Stages
 
 
 def run(words: Sequence[str]) -> int:
@@ -29,7 +33,7 @@ def run(words: Sequence[str]) -> int:
     return 0
 
 
-def _pack(options: PackedOptions, progress: Callable[[int, int], None]) -> Iterator[str]:
+def _pack(options: PackedOptions, progress: Stages) -> Iterator[str]:
     """What was made, in words."""
     shard_bytes = options.shard_bytes
     from adamae.data.shards.data_set import pack_data_set
@@ -45,7 +49,7 @@ def _pack(options: PackedOptions, progress: Callable[[int, int], None]) -> Itera
         seed=options.seed,
         workers=options.workers or os.cpu_count() or 1,
         max_bad_fraction=options.max_bad_fraction,
-        progress=progress,
+        progress=progress.work,
     )
     for report in reports.values():
         known = "" if report.written else ", all of which were there"

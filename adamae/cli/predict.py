@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from adamae.errors import UserError
 from adamae.options.evaluation import PredictOptions, predict_parser
+from adamae.plain_text import as_json
 
 if TYPE_CHECKING:
     from adamae.data.annotations import Annotations
@@ -22,7 +22,7 @@ def run(words: Sequence[str]) -> int:
     """
     predictions, problems = _predict(predict_parser().parse(words).options)
     if predictions:
-        print(json.dumps(predictions, indent=2, ensure_ascii=False))
+        print(as_json(predictions))
     if problems:
         more = f", and {len(problems) - 1} more videos without a prediction" if len(problems) > 1 else ""
         raise UserError(f"{problems[0].path}: {problems[0].reason}{more}")

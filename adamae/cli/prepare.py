@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from adamae.options.prepare import PrepareOptions, prepare_parser
+
+if TYPE_CHECKING:
+    from adamae.cli.long_work import Stages
 
 
 def run(words: Sequence[str]) -> int:
@@ -30,7 +34,7 @@ def run(words: Sequence[str]) -> int:
     return 0
 
 
-def _prepare(options: PrepareOptions, progress: Callable[[int, int], None]) -> str:
+def _prepare(options: PrepareOptions, progress: Stages) -> str:
     from adamae.data.preparation.journal import Part
     from adamae.data.preparation.prepare import prepare
     from adamae.data.preparation.transcoding import Encoding
@@ -48,6 +52,7 @@ def _prepare(options: PrepareOptions, progress: Callable[[int, int], None]) -> s
         workers=(os.cpu_count() or 1) if work.workers is None else work.workers,
         time_limit=work.video_timeout or None,
         retry=work.retry,
-        progress=progress,
+        progress=progress.work,
+        looking=progress.looking,
     )
     return report.render(examples=3)

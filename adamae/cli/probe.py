@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from adamae.options.evaluation import ProbeOptions, probe_parser
+from adamae.plain_text import as_json
 
 if TYPE_CHECKING:
     from adamae.cli.viewing import Viewing
@@ -25,7 +25,7 @@ def run(words: Sequence[str]) -> int:
     options = probe_parser().parse(words).options
     _ = options.source
     report = _probe(options)
-    print(json.dumps(report, indent=2, ensure_ascii=False) if options.probing.json else _render(report))
+    print(as_json(report) if options.probing.json else _render(report))
     return 0
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from adamae.options.scan import ScanOptions, scan_parser
+from adamae.plain_text import as_json
+
+if TYPE_CHECKING:
+    from adamae.cli.long_work import Stages
 
 
 def run(words: Sequence[str]) -> int:
@@ -28,7 +32,7 @@ def run(words: Sequence[str]) -> int:
     return 0
 
 
-def _scan(options: ScanOptions, progress: Callable[[int, int], None]) -> str:
+def _scan(options: ScanOptions, progress: Stages) -> str:
     from adamae.data.scanning.scan import scan
 
     work = options.work
@@ -40,6 +44,7 @@ def _scan(options: ScanOptions, progress: Callable[[int, int], None]) -> str:
         decoder=work.decoder,
         workers=(os.cpu_count() or 1) if work.workers is None else work.workers,
         video_timeout=work.video_timeout,
-        progress=progress,
+        progress=progress.work,
+        looking=progress.looking,
     )
-    return json.dumps(report.as_dict(), indent=2, ensure_ascii=False) if work.json else report.render()
+    return as_json(report.as_dict()) if work.json else report.render()

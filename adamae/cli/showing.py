@@ -20,6 +20,7 @@ from adamae.evaluation.windows import Windows
 from adamae.models import Pretrainer
 from adamae.options.viewing import FrameOptions, NetworkOptions
 from adamae.options.visualize import FootageOptions, LookComputeOptions
+from adamae.plain_text import one_line
 from adamae.visualize.footage import Footage, choose_range, cut_into_clips, read_footage
 from adamae.visualize.networks import build_pretrainer
 
@@ -69,7 +70,7 @@ class Show:
 
     def caption(self, path: str) -> str:
         """Which video, and whose pictures of it."""
-        return f"{Path(path).name}, seen by {Path(self.checkpoint).name} ({describe_training(self.file)})"
+        return f"{one_line(Path(path).name)}, seen by {Path(self.checkpoint).name} ({describe_training(self.file)})"
 
 
 def open_show(

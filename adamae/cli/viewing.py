@@ -25,6 +25,7 @@ from adamae.options.viewing import (
     ViewComputeOptions,
     ViewOptions,
 )
+from adamae.plain_text import one_line
 
 # Where windows are cut from the video's own time, whatever a classifier was trained on: the middle of each frame.
 MIDDLE = FewViewOptions(frame_sampling="dense")
@@ -204,7 +205,7 @@ def describe_unread(missing: str, videos: Sequence[Unscored]) -> list[str]:
         missing: What they have none of.
         videos: All of them.
     """
-    return [f"no {missing}: {video.path}: {video.reason}" for video in videos[:_MOST_NAMED]]
+    return [one_line(f"no {missing}: {video.path}: {video.reason}") for video in videos[:_MOST_NAMED]]
 
 
 def tell(world: World, lines: Sequence[str]) -> None:

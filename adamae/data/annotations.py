@@ -17,11 +17,13 @@ import numpy as np
 
 from adamae.data.decoding import FrameFolder, VideoSource
 from adamae.data.decoding.frame_folder import is_picture
-from adamae.data.list_rows import VIDEO_SUFFIXES, is_number, read_counted_rows
+from adamae.data.list_rows import VIDEO_SUFFIXES, is_number, is_video, read_rows
 from adamae.data.packed_text import PackedText
 from adamae.data.shards.archive import OpenShards, ShardMembers
 from adamae.data.shards.names import names_shards, shard_folder_of
 from adamae.data.shards.opening import find_shards
+from adamae.data.threads import Looking
+from adamae.data.walking import walk
 from adamae.errors import UserError
 from adamae.randomness import epoch_permutation
 
@@ -121,6 +123,7 @@ def load_annotations(
     classes: Sequence[str] | None = None,
     split: str = "train",
     shard_window: int = SHARD_WINDOW,
+    looking: Looking | None = None,
 ) -> Annotations:
     """Read a list file, look through a folder, or open shards.
 
@@ -131,9 +134,10 @@ def load_annotations(
         classes: Known class names, which fix the order of labels; without them a list's names are sorted.
         split: Which list of a folder.
         shard_window: Shards whose videos are shuffled together in training.
+        looking: Called while a folder is looked through, with how many files were found so far, and None.
 
     Raises:
-        UserError: Missing, empty, malformed, or none of the first videos exists.
+        UserError: Missing, empty, malformed, a folder that cannot be read, or none of the first videos exists.
     """
     if names_shards(source):
         return open_shards(source, classes=classes, window=shard_window)
@@ -143,7 +147,7 @@ def load_annotations(
         if not listed.is_file() and shards is not None:
             return open_shards(shards, classes=classes, window=shard_window)
         if not listed.is_file():
-            return scan_folder(place, classes=classes)
+            return scan_folder(place, classes=classes, looking=looking)
         place = listed
     annotations = read_list(place, data_root=data_root, classes=classes)
     first = [annotations.path(row) for row in range(min(len(annotations), 20))]
@@ -187,18 +191,25 @@ def open_shards(source: str | Path, *, classes: Sequence[str] | None = None, win
     return replace(videos, labels=labels, classes=tuple(classes))
 
 
-def scan_folder(folder: str | Path, *, classes: Sequence[str] | None = None) -> Annotations:
+def scan_folder(
+    folder: str | Path, *, classes: Sequence[str] | None = None, looking: Looking | None = None
+) -> Annotations:
     """All videos in and below a folder, sorted by path: files or, where there are none, folders of numbered pictures.
 
     If every video lies in a sub-folder, the first sub-folder's name is its class; otherwise there are no labels.
 
+    Args:
+        folder: See :func:`~adamae.data.walking.walk` for what counts.
+        classes: Known class names, which fix the order of labels.
+        looking: Called with how many files were found so far, and None.
+
     Raises:
-        UserError: No such folder, or no video in it.
+        UserError: No such folder, one that cannot be read, or no video in it.
     """
     root = Path(folder)
     if not root.is_dir():
         raise UserError(f"{root}: no such folder")
-    found = _video_files(root) or _frame_folders(root)
+    found = _videos_below(root, looking)
     if not found:
         raise UserError(
             f"{root}: no video in this folder or below it, expected files that end in {' '.join(VIDEO_SUFFIXES)}, "
@@ -211,23 +222,16 @@ def scan_folder(folder: str | Path, *, classes: Sequence[str] | None = None) -> 
     return Annotations.of(found, labels, root=str(root), classes=known, source=str(root))
 
 
-def _video_files(root: Path) -> list[str]:
-    return sorted(
-        os.path.relpath(os.path.join(place, name), root)  # noqa: PTH118 (speed)
-        for place, _, names in os.walk(root, followlinks=True)
-        for name in names
-        if not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES  # noqa: PTH122 (speed)
-    )
-
-
-def _frame_folders(root: Path) -> list[str]:
-    """Folders below ``root`` that hold numbered pictures; what lies below those is not looked at."""
-    found = []
-    for place, folders, names in os.walk(root, followlinks=True):
-        if place != str(root) and any(is_picture(name) for name in names):
-            found.append(os.path.relpath(place, root))
-            folders.clear()
-    return sorted(found)
+def _videos_below(root: Path, looking: Looking | None) -> list[str]:
+    """Files, or folders that hold numbered pictures; what lies below those is not looked at."""
+    files: list[str] = []
+    pictured: set[str] = set()
+    for folder, names in walk(root, progress=None if looking is None else lambda found: looking(found, None)):
+        files += [os.path.join(folder, name) for name in names if is_video(name)]  # noqa: PTH118 (speed)
+        if folder and not files and any(is_picture(name) for name in names):
+            pictured.add(folder)
+    above = {folder: Path(folder).parents for folder in ([] if files else pictured)}
+    return sorted(files) or sorted(one for one, parents in above.items() if pictured.isdisjoint(map(str, parents)))
 
 
 def read_list(
@@ -250,7 +254,7 @@ def read_list(
     lines: list[int] = []
     frames: list[int] = []
     suffix: str | None = None
-    for line, video, label, count in read_counted_rows(place):
+    for line, _, video, label, count in read_rows(place):
         if "." not in video[video.rfind("/") + 1 :]:
             # By the first such row, since half a million looks at a file system take too long.
             if suffix is None:

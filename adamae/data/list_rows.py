@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,25 +31,21 @@ class Row(NamedTuple):
     """A row of a list.
 
     Attributes:
-        line: Its number in the file.
+        line: Number of its first line in the file.
+        last: Number of its last line; within quotes a path may have ends of lines in it.
         path: Of the video.
         label: None where there is no such column.
         frames: How many the video has; None where there is no such column.
     """
 
     line: int
+    last: int
     path: str
     label: str | None
     frames: int | None
 
 
-def read_rows(place: Path) -> Iterator[tuple[int, str, str | None]]:
-    """Line number, path and label of every row; see :func:`read_counted_rows`."""
-    for line, path, label, _ in read_counted_rows(place):
-        yield line, path, label
-
-
-def read_counted_rows(place: Path) -> Iterator[Row]:
+def read_rows(place: Path) -> Iterator[Row]:
     """Every row of a list.
 
     Args:
@@ -60,7 +58,7 @@ def read_counted_rows(place: Path) -> Iterator[Row]:
     columns: _Columns | None = None
     text = _read_text(place)
     separator = _separator(text)
-    for line, fields in _fields(text, separator, place):
+    for line, last, fields in _fields(text, separator, place):
         if columns is None:
             columns = _Columns.of(fields, spaced=separator == " ")
             if columns.header:
@@ -75,7 +73,12 @@ def read_counted_rows(place: Path) -> Iterator[Row]:
             raise UserError(f"{place}:{line}: the {'label' if path else 'path'} is empty, expected PATH LABEL")
         if label is not None and _VIDEO_NAME.search(label):
             raise UserError(f"{place}:{line}: the label is {label!r}, which looks like part of a path; {_QUOTE}")
-        yield Row(line, path, label, columns.count(fields, place, line))
+        yield Row(line, last, path, label, columns.count(fields, place, line))
+
+
+def is_video(name: str) -> bool:
+    """Whether a file's name is that of a video. Hidden ones are none."""
+    return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES and not name.startswith(".")  # noqa: PTH122 (speed)
 
 
 def is_number(label: str) -> bool:
@@ -115,35 +118,49 @@ class _Columns:
         return int(text)
 
 
+def read_lines(place: Path) -> list[str]:
+    """The lines of a list, with their ends.
+
+    Raises:
+        UserError: It is missing or not text.
+    """
+    return _lines(_read_text(place))
+
+
+def _lines(text: str) -> list[str]:
+    # Only these ends, of all that a text may have: names of files hold the others too.
+    return list(io.StringIO(text, newline=""))
+
+
 def _separator(text: str) -> str:
     """What parts the columns, by the first line."""
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    if "\t" in first.strip():
+    first = next((line.strip() for line in io.StringIO(text, newline="") if line.strip()), "")
+    if "\t" in first:
         return "\t"
-    return "," if _is_comma_separated(first) else " "
+    # A header in quotes, as is written where paths need them.
+    quoted = first[:1] == first[-1:] == '"' and first[1:-1].lower() in _PATH_HEADERS
+    return "," if quoted or _is_comma_separated(first) else " "
 
 
-def _fields(text: str, separator: str, place: Path) -> Iterator[tuple[int, list[str]]]:
-    """(line number, fields) of every line that is not blank."""
-    lines = text.splitlines()
+def _fields(text: str, separator: str, place: Path) -> Iterator[tuple[int, int, list[str]]]:
+    """(first line, last line, fields) of every row that is not blank."""
+    lines = _lines(text)
     return _spaced(lines, place) if separator == " " else _delimited(lines, separator, place)
 
 
-def _delimited(lines: list[str], delimiter: str, place: Path) -> Iterator[tuple[int, list[str]]]:
+def _delimited(lines: list[str], delimiter: str, place: Path) -> Iterator[tuple[int, int, list[str]]]:
     rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     line = 1
     try:
         for fields in rows:
-            if rows.line_num > line:
-                raise csv.Error("a quote is not closed")
             if len(fields) > 1 or (fields and fields[0].strip()):
-                yield line, fields
-            line += 1
+                yield line, rows.line_num, fields
+            line = rows.line_num + 1
     except csv.Error as error:
         raise UserError(f"{place}:{line}: {error}, expected fields parted by {delimiter!r}") from None
 
 
-def _spaced(lines: list[str], place: Path) -> Iterator[tuple[int, list[str]]]:
+def _spaced(lines: list[str], place: Path) -> Iterator[tuple[int, int, list[str]]]:
     for line, text in enumerate(lines, 1):
         quoted = '"' in text
         fields = [inner or plain for inner, plain in _QUOTED_OR_PLAIN.findall(text)] if quoted else text.split()
@@ -153,7 +170,7 @@ def _spaced(lines: list[str], place: Path) -> Iterator[tuple[int, list[str]]]:
                 f"{_QUOTE}"
             )
         if fields:
-            yield line, fields
+            yield line, line, fields
 
 
 def _is_comma_separated(line: str) -> bool:

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from adamae.data.annotations import SHARD_WINDOW, UNLABELLED, Annotations, load_annotations
+from adamae.data.class_names import CLASSES_FILE, class_names_beside
 from adamae.data.shards.names import SPLITS, is_shard_folder, names_shards
-from adamae.data.shards.opening import CLASSES_FILE
+from adamae.data.walking import folders_in
 from adamae.errors import UserError
 
 # Share of each class's videos that an automatic split gives to validation, and to test.
@@ -127,26 +128,7 @@ def _folder_of(folder: Path, split: str) -> Path | None:
 
 
 def _holds_folders(place: Path) -> bool:
-    return place.is_dir() and any(entry.is_dir() for entry in place.iterdir())
-
-
-def class_names_beside(place: Path) -> list[str] | None:
-    """Names from ``classes.txt`` beside the lists, label 0 first; None without that file.
-
-    Raises:
-        UserError: If the file cannot be read, or a name stands there twice.
-    """
-    path = (place if place.is_dir() else place.parent) / CLASSES_FILE
-    if not path.is_file():
-        return None
-    try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UserError(f"{path}: the class {twice!r} stands there twice, expected every name once")
-    return names
+    return place.is_dir() and bool(folders_in(place))
 
 
 def _load_other(place: str | Path, split: str, train: Annotations, data_root: str | Path | None) -> Annotations:
@@ -230,8 +212,8 @@ def _check_folders(place: Path, train: Annotations) -> None:
     """A class folder that holds no video is a mistake, and not a class less."""
     if not place.is_dir() or train.classes is None or train.source != str(place):
         return
-    for entry in sorted(place.iterdir()):
-        if entry.is_dir() and not entry.name.startswith(".") and entry.name not in train.classes:
+    for entry in folders_in(place):
+        if entry.name not in train.classes:
             raise UserError(f"{entry}: no video in the folder of this class; add some or remove it")
 
 

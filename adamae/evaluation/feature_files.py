@@ -12,6 +12,7 @@ import numpy as np
 from adamae.checkpoints.tensor_files import publish
 from adamae.errors import UserError
 from adamae.evaluation.features import WindowFeatures
+from adamae.plain_text import one_line
 
 
 def check_feature_file(path: str | Path) -> None:
@@ -71,7 +72,9 @@ def _write_parquet(path: Path, found: WindowFeatures, about: str) -> None:
     pyarrow, parquet = _pyarrow(path)
     flat = found.features.reshape(len(found.features), -1)
     values = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(flat.ravel()), flat.shape[1])
-    table = pyarrow.table({**_columns(found), "feature": values})
+    # Its texts are UTF-8, which names of files need not be.
+    columns = _columns(found) | {"path": [one_line(path) for path in found.path]}
+    table = pyarrow.table({**columns, "feature": values})
     metadata = {"about": about, "shape": json.dumps(found.features.shape[1:])}
     metadata["unread"] = json.dumps([vars(video) for video in found.unread])
     parquet.write_table(table.replace_schema_metadata(metadata), path)

@@ -8,35 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from adamae.data.annotations import UNLABELLED, Annotations, load_annotations
+from adamae.data.class_names import class_names_beside, read_class_names
 from adamae.data.shards.names import is_remote, names_shards, shard_folder_of
+from adamae.data.walking import folders_in
 from adamae.errors import UserError
-
-CLASSES_FILE = "classes.txt"
-
-
-def read_class_names(path: str | Path) -> tuple[str, ...]:
-    """The names in a text file, one on each line, class 0 first.
-
-    Raises:
-        UserError: If it cannot be read, is empty, or a name is empty or there twice.
-    """
-    place = Path(path)
-    try:
-        names = place.read_text(encoding="utf-8-sig").rstrip().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "is not text"
-        raise UserError(f"{place}: the class names cannot be read ({reason})") from None
-    names = [name.strip() for name in names]
-    if not names:
-        raise UserError(f"{place}: is empty, expected one class name on each line")
-    seen: dict[str, int] = {}
-    for line, name in enumerate(names, 1):
-        if not name:
-            raise UserError(f"{place}:{line}: the name is empty, expected one class name on each line")
-        if name in seen:
-            raise UserError(f"{place}:{line}: the class {name!r} stands on line {seen[name]} already")
-        seen[name] = line
-    return tuple(names)
 
 
 def find_class_names(
@@ -68,12 +43,9 @@ def find_class_names(
     if len(stored) == num_classes:
         return tuple(stored)
     if source is not None and not is_remote(str(source)):
-        place = Path(source)
-        beside = (place if place.is_dir() else place.parent) / CLASSES_FILE
-        if beside.is_file():
-            names = read_class_names(beside)
-            # Beside any list of any data set: one that does not fit is not this network's.
-            return names if len(names) == num_classes else None
+        beside = class_names_beside(source)
+        # Beside any list of any data set: one that does not fit is not this network's.
+        return beside if beside is not None and len(beside) == num_classes else None
     return None
 
 
@@ -140,7 +112,7 @@ def find_test_list(source: str | Path) -> tuple[str | Path, list[str]]:
     if inside is not None:
         return inside, []
     inside = place / "test"
-    if inside.is_dir() and any(entry.is_dir() for entry in inside.iterdir()):
+    if inside.is_dir() and folders_in(inside):
         return inside, []
     return place, [f"{place} has no test.csv: all its videos are scored, also those that a network was trained on"]
 

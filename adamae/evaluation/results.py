@@ -10,7 +10,6 @@ OUT/scores.json      accuracy with the whole numbers behind it, how it was measu
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from adamae.errors import UserError
 from adamae.evaluation.confusion_picture import draw_confusion
 from adamae.evaluation.metrics import Accuracy, class_table, predictions, ranks_of
 from adamae.evaluation.scoring import Scores
+from adamae.plain_text import as_json
 
 
 def summarise(
@@ -74,7 +74,7 @@ def write_results(
         UserError: If they cannot be written.
     """
     place = Path(folder)
-    text = json.dumps(dict(summary), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = as_json(dict(summary)) + "\n"
     publish(place / "scores.json", lambda path: path.write_text(text, encoding="utf-8"))
     write_csv(place / "scores.csv", _video_rows(scores, annotations, names))
     table = class_table(accuracy, names)

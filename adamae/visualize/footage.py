@@ -13,6 +13,7 @@ from adamae.data.dataset import moving_path, read_moving
 from adamae.data.decoding import VideoReader
 from adamae.data.views import ViewPlan, cut_views, resize_short_side
 from adamae.errors import UserError
+from adamae.plain_text import one_line
 
 # Frames that are decoded and shrunk at a time: a long video at full size does not fit into memory.
 _AT_ONCE = 32
@@ -87,8 +88,8 @@ class Footage:
 
     @property
     def name(self) -> str:
-        """The file's name without its suffix."""
-        return Path(self.path).stem
+        """The file's name without its suffix, as pictures and pages can show it."""
+        return one_line(Path(self.path).stem)
 
     def clips(self, some: slice) -> Tensor:
         """(n, T, S, S, 3) uint8."""

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -97,14 +98,14 @@ def page_bytes(footage: Footage, looks: Sequence[Look], scales: tuple[Scale, Sca
     page = (folder / "page.html").read_text(encoding="utf-8")
     # No text of the data may end the element that it stands in.
     text = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    for mark, content in (
-        ("@TITLE@", escape(footage.name)),
-        ("@STYLE@", (folder / "page.css").read_text(encoding="utf-8")),
-        ("@SCRIPT@", (folder / "page.js").read_text(encoding="utf-8")),
-        ("@DATA@", text),
-    ):
-        page = page.replace(mark, content, 1)
-    return page.encode()
+    contents = {
+        "@TITLE@": escape(footage.name),
+        "@STYLE@": (folder / "page.css").read_text(encoding="utf-8"),
+        "@SCRIPT@": (folder / "page.js").read_text(encoding="utf-8"),
+        "@DATA@": text,
+    }
+    # All at once: a video's name may look like a mark.
+    return re.sub("|".join(contents), lambda mark: contents[mark[0]], page).encode()
 
 
 def choose_packing(films: Iterable[Tensor]) -> Packing:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from adamae.data.class_names import read_class_names
 from adamae.errors import UserError
-from adamae.evaluation.labels import find_class_names, find_test_list, load_labelled, notes_on_labels, read_class_names
+from adamae.evaluation.labels import find_class_names, find_test_list, load_labelled, notes_on_labels
 from tests.evaluation.tiny import NAMES
 
 

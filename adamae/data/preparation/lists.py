@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from adamae.data.annotations import UNLABELLED
+from adamae.data.class_names import write_class_names
 from adamae.data.preparation.plan import SPLITS, Plan
 from adamae.data.preparation.problems import Problems
-from adamae.data.shards.opening import CLASSES_FILE
 from adamae.data.whole_files import write_whole
 
 UNLABELLED_LIST = "unlabelled"
@@ -78,7 +78,7 @@ def write_lists(folder: Path, plan: Plan, problems: Problems, path_of: Callable[
         else:
             listed.unlink(missing_ok=True)
     if plan.classes:
-        write_whole(folder / CLASSES_FILE, "".join(f"{name}\n" for name in plan.classes).encode())
+        write_class_names(folder, plan.classes)
     return Lists({name: len(rows) for name, rows in lists.items() if rows}, counts, notes)
 
 

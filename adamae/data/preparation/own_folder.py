@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from adamae.data.annotations import UNLABELLED, Annotations
+from adamae.data.class_names import class_names_beside
 from adamae.data.list_rows import is_number, read_rows
 from adamae.data.preparation.plan import SPLITS, Plan, PlannedVideo
 from adamae.data.preparation.problems import Problems
 from adamae.data.preparation.source_tree import SourceTree
-from adamae.data.splits import automatic_split, class_names_beside, find_splits
+from adamae.data.splits import automatic_split, find_splits
+from adamae.data.threads import in_threads
+from adamae.data.walking import folders_in
 from adamae.errors import UserError
 
 
@@ -87,18 +90,19 @@ def _plan_lists(tree: SourceTree, found: dict[str, Path], problems: Problems) ->
     rows = [(part, *row) for part in SPLITS if part in found for row in _rows_of(found[part], tree.root)]
     names = class_names_beside(tree.root)
     if names is None and not all(label is None or is_number(label) for *_, label in rows):
-        names = sorted({label for part, *_, label in rows if part == "train" and label is not None})
+        names = tuple(sorted({label for part, *_, label in rows if part == "train" and label is not None}))
     numbers = {name: number for number, name in enumerate(names or ())}
     numbers |= {str(number): number for number in range(len(numbers))}
+    there = in_threads(os.path.isfile, [os.path.join(tree.root, path) for _, _, path, _ in rows])  # noqa: PTH118
     seen: dict[str, str] = {}
     planned = []
-    for part, place, path, label in rows:
+    for (part, place, path, label), is_there in zip(rows, there, strict=True):
         number = UNLABELLED if label is None else numbers.get(label, int(label) if names is None else None)
         if number is None:
             problems.add("unknown_class", place, f"{label!r} is not among the {len(names or ())} classes; passed over")
         elif path in seen:
             problems.add("duplicate", place, f"{path} stands in {seen[path]} already; passed over")
-        elif not (tree.root / path).is_file():
+        elif not is_there:
             problems.add("missing", place, f"no video {tree.root / path}")
         else:
             seen[path] = place
@@ -111,7 +115,7 @@ def _plan_lists(tree: SourceTree, found: dict[str, Path], problems: Problems) ->
 
 def _rows_of(listed: Path, root: Path) -> Iterator[tuple[str, str, str | None]]:
     """(place, path below the root or absolute, label) of a list's rows."""
-    for line, video, label in read_rows(listed):
+    for line, _, video, label, _ in read_rows(listed):
         name = video if "." in video[video.rfind("/") + 1 :] else f"{video}.mp4"
         path = os.path.relpath(listed.parent / name, root)
         yield f"{listed}:{line}", os.path.abspath(root / path) if path.startswith("..") else path, label  # noqa: PTH100
@@ -122,7 +126,6 @@ def _classes_of(paths: list[str]) -> list[str]:
 
 
 def _note_empty(tree: SourceTree, folder: Path, classes: list[str], problems: Problems) -> None:
-    for entry in sorted(folder.iterdir()):
-        hidden = entry.name.startswith(".") or entry.resolve() == tree.left_out.resolve()
-        if entry.is_dir() and not hidden and entry.name not in classes:
+    for entry in folders_in(folder):
+        if entry.name not in classes and entry.resolve() != tree.left_out.resolve():
             problems.add("empty_class", str(entry), f"no video in it, so {entry.name!r} is no class")

@@ -17,6 +17,7 @@ from adamae.data.decoding.protocol import DecodeError
 from adamae.data.preparation.journal import Journal, Outcome, Part, read_journals
 from adamae.data.preparation.output_names import OutputNames
 from adamae.data.preparation.transcoding import Encoded, Encoding, transcode
+from adamae.data.threads import Looking, in_threads
 from adamae.data.workers import Failure, run_jobs
 from adamae.errors import UserError
 
@@ -40,6 +41,7 @@ class Reencoding:
         out: The folder of the results.
         sources: Paths below ``root``, each once.
         encoding: How.
+        looking: Called with how many sources were looked at, and how many there are.
 
     Attributes:
         known: (n,) whether it is done, or known to be broken.
@@ -52,12 +54,19 @@ class Reencoding:
         damaged: Packets that were passed over, by row.
     """
 
-    def __init__(self, root: Path, out: Path, sources: Sequence[str], encoding: Encoding) -> None:
+    def __init__(
+        self,
+        root: Path,
+        out: Path,
+        sources: Sequence[str],
+        encoding: Encoding,
+        looking: Looking | None = None,
+    ) -> None:
         self.sources = sources
         self._root, self._out, self._encoding = root, out, encoding
         self._names = OutputNames(sources)
         self._rows = {source: row for row, source in enumerate(sources)}
-        facts = np.array([_stat(root / source) for source in sources], np.int64).reshape(-1, 2)
+        facts = np.array(in_threads(lambda source: _stat(root / source), sources, looking), np.int64).reshape(-1, 2)
         self.before, self._changed = facts[:, 0].copy(), facts[:, 1].copy()
         self.known = np.zeros(len(sources), bool)
         self.after = np.zeros(len(sources), np.int64)
@@ -73,12 +82,19 @@ class Reencoding:
 
     def recall(self) -> None:
         """Take up what the journals of all parts know and what still holds."""
-        for outcome in read_journals(self._out):
-            row = self._rows.get(outcome.source)
-            if row is None or (outcome.size, outcome.changed) != (self.before[row], self._changed[row]):
-                continue
-            if outcome.reason or _stat(self._out / self._names[outcome.source])[0] == outcome.bytes:
-                self._take(row, outcome)
+        known = [outcome for outcome in read_journals(self._out) if self._is_of(outcome)]
+        found = in_threads(lambda outcome: outcome.reason or self._size_of_result(outcome), known)
+        for outcome, there in zip(known, found, strict=True):
+            if there in (outcome.reason, outcome.bytes):
+                self._take(self._rows[outcome.source], outcome)
+
+    def _is_of(self, outcome: Outcome) -> bool:
+        """Whether it is of a source as that lies there now."""
+        row = self._rows.get(outcome.source)
+        return row is not None and (outcome.size, outcome.changed) == (self.before[row], self._changed[row])
+
+    def _size_of_result(self, outcome: Outcome) -> int:
+        return _stat(self._out / self._names[outcome.source])[0]
 
     def run(
         self,

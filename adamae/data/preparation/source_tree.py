@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adamae.data.list_rows import VIDEO_SUFFIXES
+from adamae.data.threads import Looking
+from adamae.data.walking import walk
 from adamae.errors import UserError
 
 _LABEL_SUFFIXES = (".csv", ".json", ".txt")
@@ -30,30 +32,32 @@ class SourceTree:
     left_out: Path
 
 
-def look_through(root: Path, *, annotations: Path | None, skip: Path) -> SourceTree:
+def look_through(root: Path, *, annotations: Path | None, skip: Path, looking: Looking | None = None) -> SourceTree:
     """Walk through a folder once.
 
     Args:
         root: Where the videos are.
         annotations: Where the label files are; None: in ``root``.
         skip: The folder of the results, which may lie inside.
+        looking: Called with how many files were found so far, and None.
 
     Raises:
-        UserError: A folder is missing, or there is no video.
+        UserError: A folder is missing or cannot be read, or there is no video.
     """
     for place in (root, annotations):
         if place is not None and not place.is_dir():
             raise UserError(f"{place}: no such folder")
     videos: list[str] = []
     label_files: list[Path] = []
-    for path in _files_below(root, skip):
+    for path in _files_below(root, skip, looking):
         suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 (speed)
         if suffix in VIDEO_SUFFIXES:
-            videos.append(os.path.relpath(path, root))
+            videos.append(path)
         elif suffix in _LABEL_SUFFIXES and annotations is None:
-            label_files.append(Path(path))
+            label_files.append(root / path)
     if annotations is not None:
-        label_files = [Path(path) for path in _files_below(annotations, skip) if path.lower().endswith(_LABEL_SUFFIXES)]
+        found = _files_below(annotations, skip, looking)
+        label_files = [annotations / path for path in found if path.lower().endswith(_LABEL_SUFFIXES)]
     if not videos:
         raise UserError(
             f"{root}: no video in this folder or below it, expected files that end in {' '.join(VIDEO_SUFFIXES)}"
@@ -61,21 +65,8 @@ def look_through(root: Path, *, annotations: Path | None, skip: Path) -> SourceT
     return SourceTree(root, sorted(videos), sorted(label_files), skip)
 
 
-def _files_below(root: Path, skip: Path) -> Iterator[str]:
-    """Paths of files, links followed, hidden ones and ``skip`` left out, no folder entered twice."""
-    seen: set[tuple[int, int]] = set()
-    left_out = os.path.realpath(skip)
-    for place, folders, names in os.walk(root, followlinks=True):
-        facts = os.stat(place)  # noqa: PTH116 (speed)
-        if (facts.st_dev, facts.st_ino) in seen or os.path.realpath(place) == left_out:
-            folders.clear()
-            continue
-        seen.add((facts.st_dev, facts.st_ino))
-        # A link must not take the place of the folder it leads to: real folders first, then by name.
-        folders[:] = sorted(
-            (name for name in folders if not name.startswith(".")),
-            key=lambda name: (os.path.islink(os.path.join(place, name)), name),  # noqa: PTH114, PTH118
-        )
-        for name in names:
-            if not name.startswith("."):
-                yield os.path.join(place, name)  # noqa: PTH118 (speed)
+def _files_below(root: Path, skip: Path, looking: Looking | None) -> Iterator[str]:
+    """Paths below ``root``."""
+    progress = None if looking is None else lambda found: looking(found, None)
+    for folder, names in walk(root, skip=skip, progress=progress):
+        yield from (os.path.join(folder, name) for name in names)  # noqa: PTH118 (speed)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from adamae.data.annotations import UNLABELLED, Annotations
-from adamae.data.list_rows import read_rows
+from adamae.data.list_rows import read_lines, read_rows
 from adamae.data.scanning.report import BadVideo
 
 
@@ -34,22 +34,24 @@ def good_list(annotations: Annotations, bad: Collection[int], folder: Path, root
         return _under_header(annotations, good, [_class_name(annotations, row) for row in good], absolute=moved)
     rows = list(read_rows(place))
     if root_given or folder.resolve() == place.parent.resolve():
-        lines = place.read_bytes().decode("utf-8-sig", "surrogateescape").splitlines()
-        header = [line for line in lines[: rows[0][0] - 1] if line.strip()]
-        text = "".join(f"{line}\n" for line in [*header, *(lines[rows[row][0] - 1] for row in good)])
-        return text.encode(errors="surrogateescape")
-    return _under_header(annotations, good, [rows[row][2] for row in good], absolute=True)
+        lines = read_lines(place)
+        header = [line for line in lines[: rows[0].line - 1] if line.strip()]
+        kept = ["".join(lines[rows[row].line - 1 : rows[row].last]) for row in good]
+        return "".join(f"{_without_end(text)}\n" for text in [*header, *kept]).encode(errors="surrogateescape")
+    return _under_header(annotations, good, [rows[row].label for row in good], absolute=True)
 
 
 def bad_list(annotations: Annotations, bad: Sequence[BadVideo]) -> bytes:
     """Path, label where there are labels, and reason, parted by commas under a header: a list as others, too."""
     labelled = bool((annotations.labels != UNLABELLED).any())
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["path", *(["label"] if labelled else []), "reason"])
+    plain, quoted = (csv.writer(out, quoting=how, lineterminator="\n") for how in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
+    plain.writerow(["path", *(["label"] if labelled else []), "reason"])
     for video in bad:
         label = [_class_name(annotations, video.row)] if labelled else []
-        writer.writerow([_absolute(annotations.path(video.row)), *label, video.reason])
+        row = [_absolute(annotations.path(video.row)), *label, video.reason]
+        # The library forgets to quote what would end a line elsewhere.
+        (quoted if "\r" in "".join(map(str, row)) else plain).writerow(row)
     return out.getvalue().encode(errors="surrogateescape")
 
 
@@ -57,7 +59,7 @@ def _under_header(
     annotations: Annotations, rows: Sequence[int], labels: Sequence[str | None], *, absolute: bool
 ) -> bytes:
     columns: dict[str, list[str]] = {
-        "path": [_absolute(annotations.path(row)) if absolute else annotations.names[row] for row in rows]
+        "path": [_absolute(annotations.path(row)) if absolute else _beside(annotations.names[row]) for row in rows]
     }
     if annotations.frames is not None:
         columns["num_frames"] = [str(annotations.frames[row]) for row in rows]
@@ -68,6 +70,15 @@ def _under_header(
     writer.writerow(columns)
     writer.writerows(zip(*columns.values(), strict=True))
     return out.getvalue().encode(errors="surrogateescape")
+
+
+def _without_end(line: str) -> str:
+    return line.rstrip("\r\n")
+
+
+def _beside(name: str) -> str:
+    """A relative path as it can stand in a list, whose readers take blanks around a path for none of it."""
+    return name if name == name.lstrip() else f"./{name}"
 
 
 def _absolute(path: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from adamae.data.annotations import Annotations, load_annotations
@@ -13,6 +13,7 @@ from adamae.data.scanning.inspection import Inspection
 from adamae.data.scanning.journal import Finding, ScanJournal
 from adamae.data.scanning.lists import bad_list, good_list
 from adamae.data.scanning.report import BadVideo, ScanReport
+from adamae.data.threads import Looking, in_threads
 from adamae.data.whole_files import write_whole
 from adamae.data.workers import Failure, run_jobs
 from adamae.errors import UserError
@@ -31,6 +32,7 @@ def scan(
     workers: int = 0,
     video_timeout: float = 60.0,
     progress: Callable[[int, int], None] | None = None,
+    looking: Looking | None = None,
 ) -> ScanReport:
     """Scan a list, a folder of videos or shards.
 
@@ -46,13 +48,14 @@ def scan(
         workers: Processes; 0 works in this one, where a video that hangs or crashes ends the scan.
         video_timeout: Seconds that one video may take; 0 for any.
         progress: Called with how many videos are done, and how many there are.
+        looking: Before that called with how many files were looked at, and how many there are, if that is known.
 
     Raises:
         UserError: There is no such list, or results cannot be written.
     """
     began = time.perf_counter()
     get_decoder(decoder)  # says what is missing before anything is done
-    annotations = load_annotations(source, data_root=data_root)
+    annotations = load_annotations(source, data_root=data_root, looking=looking)
     stem = stem_of(annotations.source)
     folder = stem.parent if out is None else Path(out)
     try:
@@ -60,7 +63,7 @@ def scan(
         earlier = counts_of_list(annotations.source, decoder, folder)
         if earlier is not None and full and not earlier.full:
             earlier = None
-        keys = list(_keys(annotations))
+        keys = _keys(annotations, looking)
         settings: dict[str, str | bool] = {"decoder": decoder, "full": full}
         with ScanJournal(folder / f"{stem.name}{_JOURNAL}", settings) as journal:
             findings = {
@@ -92,13 +95,12 @@ def scan(
     return ScanReport(len(keys), frames, bad, len(keys) - known, time.perf_counter() - began, written)
 
 
-def _keys(annotations: Annotations) -> Iterator[int]:
+def _keys(annotations: Annotations, looking: Looking | None) -> list[int]:
     """The key of each row's video; see :func:`~adamae.data.frame_counts.video_key`."""
-    for row in range(len(annotations)):
-        if annotations.members is None:
-            yield video_key(annotations.video(row))
-        else:
-            yield file_key(annotations.path(row), int(annotations.members.sizes[row]), 0)
+    if annotations.members is None:
+        return in_threads(lambda row: video_key(annotations.video(row)), range(len(annotations)), looking)
+    sizes = annotations.members.sizes.tolist()
+    return [file_key(annotations.path(row), size, 0) for row, size in enumerate(sizes)]
 
 
 def _recall(key: int, journal: ScanJournal, earlier: FrameCounts | None) -> Finding | None:

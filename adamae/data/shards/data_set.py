@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from adamae.data.annotations import Annotations, load_annotations
+from adamae.data.class_names import class_names_beside, write_class_names
 from adamae.data.shards.names import names_shards
-from adamae.data.shards.packing import PackReport, Progress, pack, write_class_names
-from adamae.data.splits import class_names_beside, find_splits
+from adamae.data.shards.packing import PackReport, Progress, pack
+from adamae.data.splits import find_splits
 
 
 def pack_data_set(

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from braceexpand import braceexpand
 
-from adamae.data.list_rows import VIDEO_SUFFIXES
+from adamae.data.list_rows import is_video
+from adamae.data.walking import look_into
 from adamae.errors import UserError
 
 INDEX_FILE = "adamae-index.npz"
@@ -36,7 +37,11 @@ def short_name(shard: str) -> str:
 
 
 def names_shards(source: str | Path) -> bool:
-    """Whether a source is shards and no list or folder of videos."""
+    """Whether a source is shards and no list or folder of videos.
+
+    Raises:
+        UserError: It is a folder that cannot be read.
+    """
     text = str(source)
     if _ELSEWHERE.match(text) or "::" in text:
         return True
@@ -47,15 +52,18 @@ def names_shards(source: str | Path) -> bool:
 
 
 def is_shard_folder(folder: Path) -> bool:
-    """Whether a folder holds shards: tar files, and neither videos nor folders, which would be the source then."""
+    """Whether a folder holds shards: tar files, and neither videos nor folders, which would be the source then.
+
+    Raises:
+        UserError: It cannot be read.
+    """
     if not folder.is_dir():
         return False
-    if (folder / INDEX_FILE).is_file():
+    _, files, folders, links = look_into(folder)
+    if INDEX_FILE in files:
         return True
-    entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
-    return any(entry.suffix == ".tar" for entry in entries) and not any(
-        entry.suffix.lower() in VIDEO_SUFFIXES or entry.is_dir() for entry in entries
-    )
+    videos = any(is_video(name) for name in files)
+    return any(name.endswith(".tar") for name in files) and not videos and not folders and not links
 
 
 def shard_folder_of(folder: Path, split: str) -> Path | None:

@@ -5,30 +5,25 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
+from adamae.data.class_names import CLASSES_FILE, read_class_names
 from adamae.data.shards.fetching import alone, cache_folder, fetch, local_copy
 from adamae.data.shards.headers import read_headers
 from adamae.data.shards.index import ShardIndex, index_of
 from adamae.data.shards.names import INDEX_FILE, expand, is_remote, short_name
+from adamae.data.threads import in_threads
 from adamae.data.whole_files import write_whole
 from adamae.errors import UserError
 
-CLASSES_FILE = "classes.txt"
-# Waiting for a file system, not for a core.
-_THREADS = 16
 # Fewer are read before one has read that it takes a while.
 _MANY = 32
 _LOG = logging.getLogger(__name__)
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -75,7 +70,7 @@ def _fetch_all(shards: Sequence[str]) -> list[str]:
     missing = [local_copy(shard) for shard in shards if is_remote(shard) and not local_copy(shard).exists()]
     if missing:
         _LOG.warning("fetching %d of %d shards to %s", len(missing), len(shards), missing[0].parent)
-    return _in_threads(lambda shard: str(fetch(shard)) if is_remote(shard) else shard, shards)
+    return in_threads(lambda shard: str(fetch(shard)) if is_remote(shard) else shard, shards)
 
 
 def _facts(paths: Sequence[str], source: str | Path) -> tuple[np.ndarray, np.ndarray]:
@@ -88,7 +83,7 @@ def _facts(paths: Sequence[str], source: str | Path) -> tuple[np.ndarray, np.nda
             return None
         return found.st_size, found.st_mtime_ns
 
-    facts = _in_threads(look, paths)
+    facts = in_threads(look, paths)
     missing = [path for path, fact in zip(paths, facts, strict=True) if fact is None]
     if missing:
         more = f"; {len(missing)} of the {len(paths)} that {source} names are missing" if len(paths) > 1 else ""
@@ -122,12 +117,7 @@ def _beside(shards: Sequence[str], names: Sequence[str], file: str) -> Path | No
 def _class_names(shards: Sequence[str], names: Sequence[str]) -> tuple[str, ...] | None:
     """Those of ``classes.txt`` beside the shards."""
     place = _beside(shards, names, CLASSES_FILE)
-    if place is None:
-        return None
-    with suppress(OSError, UnicodeDecodeError):
-        lines = place.read_text(encoding="utf-8-sig").splitlines()
-        return tuple(line.strip() for line in lines if line.strip()) or None
-    return None
+    return None if place is None or not place.is_file() else read_class_names(place)
 
 
 def _remembered(paths: Sequence[str], names: Sequence[str], sizes: np.ndarray, times: np.ndarray) -> ShardIndex:
@@ -152,9 +142,4 @@ def _remembered(paths: Sequence[str], names: Sequence[str], sizes: np.ndarray, t
 def _read_headers(paths: Sequence[str], names: Sequence[str], sizes: np.ndarray, times: np.ndarray) -> ShardIndex:
     if len(paths) > _MANY:
         _LOG.warning("looking for videos in %d shards, once: no index fits them", len(paths))
-    return index_of(names, sizes, times, _in_threads(read_headers, paths))
-
-
-def _in_threads(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
-    with ThreadPoolExecutor(min(_THREADS, max(len(items), 1))) as pool:
-        return list(pool.map(function, items))
+    return index_of(names, sizes, times, in_threads(read_headers, paths))

@@ -9,17 +9,17 @@ import os
 import shutil
 import tarfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from adamae.data.annotations import Annotations
+from adamae.data.class_names import write_class_names
 from adamae.data.packed_text import PackedText
 from adamae.data.shards.index import ShardIndex
 from adamae.data.shards.layout import (
@@ -33,13 +33,12 @@ from adamae.data.shards.layout import (
     video_suffix,
 )
 from adamae.data.shards.names import INDEX_FILE, MANIFEST
-from adamae.data.shards.opening import CLASSES_FILE
+from adamae.data.threads import in_threads
 from adamae.data.whole_files import is_temporary, remove_temporaries, write_whole
 from adamae.errors import UserError
 
 BAD_VIDEOS = "bad_videos.jsonl"
 _VERSION = 1
-_THREADS = 16
 
 # Called with (videos done, videos in all).
 Progress = Callable[[int, int], None]
@@ -126,10 +125,7 @@ def _look_at_files(
     """(n,) bytes of the files in the order of ``rows``, 0 for those that are left out, and these in list order."""
     if videos.members is not None:
         return videos.members.sizes[rows], []
-    # A thousand at a time: what a pool remembers of half a million single tasks would fill the memory.
-    portions = np.array_split(rows, -(-len(rows) // 1000))
-    with ThreadPoolExecutor(_THREADS) as pool:
-        found = [size for sizes in pool.map(partial(_sizes_of, videos), portions) for size in sizes]
+    found = in_threads(lambda row: _size_of(videos.path(row)), rows.tolist())
     left_out = [
         {"path": videos.path(row), "reason": size, "index": row}
         for row, size in sorted(zip(rows.tolist(), found, strict=True))
@@ -142,10 +138,6 @@ def _look_at_files(
             f"{max_bad_fraction} allows; the first is {first['path']}: {first['reason']}"
         )
     return np.array([0 if isinstance(size, str) else size for size in found], np.int64), left_out
-
-
-def _sizes_of(videos: Annotations, rows: np.ndarray) -> list[int | str]:
-    return [_size_of(videos.path(row)) for row in rows.tolist()]
 
 
 def _size_of(path: str) -> int | str:
@@ -168,7 +160,7 @@ def _digest(videos: Annotations, layout: Layout) -> str:
     facts = zip(layout.rows.tolist(), layout.sizes.tolist(), layout.shard.tolist(), strict=True)
     for row, size, shard in facts:
         digest.update(f"{videos.name(row)}\0{videos.labels[row]}\0{size}\0{shard}\n".encode("utf-8", "surrogateescape"))
-    digest.update("\n".join(videos.classes or ()).encode())
+    digest.update("\n".join(videos.classes or ()).encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
@@ -321,15 +313,6 @@ def _write_rest(folder: Path, videos: Annotations, layout: Layout, left_out: lis
         classes=None,
     )
     write_whole(folder / INDEX_FILE, index.as_bytes())
-
-
-def write_class_names(folder: Path, names: Sequence[str]) -> None:
-    """Write ``classes.txt``, label 0 first.
-
-    Raises:
-        OSError: It cannot be written.
-    """
-    write_whole(folder / CLASSES_FILE, "".join(f"{name}\n" for name in names).encode())
 
 
 @contextmanager

@@ -1,0 +1,33 @@
+"""Names of files as text that every terminal, page and program takes: they may hold any byte but zero and a slash."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+# What the file system's decoding makes of bytes that are not UTF-8 ("surrogateescape").
+_UNDECODED = re.compile("[\ud800-\udfff]")
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def one_line(text: str) -> str:
+    """Text for a person, on one line: ends of lines and bytes that are not UTF-8 as escapes."""
+    return _UNPRINTABLE.sub(_escape, text)
+
+
+def as_json(value: Any) -> str:
+    """A value as JSON that is valid UTF-8; ``os.fsencode`` of a name that was read from it gives the file's bytes.
+
+    Raises:
+        ValueError: It holds a number that is not finite.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    return _UNDECODED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return found[0].encode("unicode_escape").decode()
