@@ -123,6 +123,8 @@ def test_a_mark_at_the_beginning_is_no_part_of_the_first_class(tmp_path: Path) -
     assert load_annotations(tmp_path / "shards").classes == ("walk", "run")
 
 
+# Threads that take part even on a machine so busy that the first have done much before the last begin.
+FEW = 3
 ODD = (b'a "b", c.mp4', b"two\nlines.mp4", b"\xff\xe9.mp4", b"r\r.mp4", b" blank.mp4", "x\x85y\u2028z.mp4".encode())
 
 
@@ -194,8 +196,8 @@ class SlowFileSystem:
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowFileSystem]:
-    """``os.stat`` of the modules that look at videos takes two milliseconds."""
-    system = SlowFileSystem(0.002)
+    """``os.stat`` of the modules that look at videos takes five milliseconds."""
+    system = SlowFileSystem(0.005)
 
     class Os:
         stat = staticmethod(system.stat)
@@ -219,9 +221,9 @@ def test_scan_looks_at_files_by_threads_and_tells_how_far_it_is(
     scan(tmp_path, looking=lambda seen, total: told.append((seen, total)))
     seconds = time.perf_counter() - begin
     assert slow.calls == count
-    assert slow.most == threads.THREADS
-    # One after the other they alone would take this long; a third leaves room for a busy machine.
-    assert seconds < count * slow.seconds / 3 + 0.5
+    assert FEW < slow.most <= threads.THREADS
+    # One after the other they alone would take longer than this.
+    assert seconds < count * slow.seconds
     assert told[0] == (count, None)
     assert told[-1] == (count, count)
     assert len(told) > 10
@@ -249,7 +251,7 @@ def test_prepare_looks_at_sources_and_results_by_threads(tmp_path: Path, monkeyp
             looking=lambda seen, total: told.append((seen, total)),
         )
     for is_source in (True, False):
-        assert len([1 for _, source in callers if source == is_source]) >= threads.THREADS
+        assert len([1 for _, source in callers if source == is_source]) > FEW
     assert told[0] == (32, None)
     assert (32, 32) in told
 
@@ -267,7 +269,7 @@ def test_the_walk_reads_folders_of_one_depth_by_threads(tmp_path: Path, monkeypa
     monkeypatch.setattr(os, "scandir", scandir)
     found: list[int] = []
     assert len(list(walk(tmp_path, progress=found.append))) == 41
-    assert len(callers) >= threads.THREADS
+    assert len(callers) > FEW
     assert found == [0, *range(1, 41)]
 
 
