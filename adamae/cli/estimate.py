@@ -65,7 +65,7 @@ def _estimate(options: EstimateOptions) -> tuple[Estimate, str]:
     run = Run(
         gpus=measurement.gpus,
         clips_per_pass=options.clips_per_pass,
-        passes_per_step=options.optimizer.update_freq,
+        passes_per_step=options.passes,
         epochs=options.optimizer.epochs,
         steps_per_epoch=plan.steps_per_epoch if plan else None,
         workers=choose_workers(options.data),

@@ -61,7 +61,7 @@ def _finetune(parsed: Parsed[FinetuneOptions], world: World, command: str) -> Ou
     from adamae.training.logbook import Logbook
 
     options = parsed.options.for_processes(world.size)
-    output = options.run.output
+    recorded, output = options.for_any_processes(), options.run.output
     parts = build_parts(options, world)
     store = CheckpointStore(output / "checkpoints", keep_last=options.run.keep_last)
     checkpoint = world.on_main(lambda: store.find(options.run.resume or "auto"))
@@ -75,10 +75,10 @@ def _finetune(parsed: Parsed[FinetuneOptions], world: World, command: str) -> Ou
             *(f"note: {note}" for note in (*parsed.notes, *parts.splits.notes)),
             *recipe_lines(parsed, world.size),
             *_about(options, parts, world),
-            *beginning(output, options, checkpoint),
+            *beginning(output, recorded, checkpoint),
         )
-    world.on_main(lambda: write_record(output, options, parts.engine, command, "finetune"))
-    description = {"adamae": adamae.__version__, "model": parts.network.card, "args": record_of(options)}
+    world.on_main(lambda: write_record(output, recorded, parts.engine, command, "finetune"))
+    description = {"adamae": adamae.__version__, "model": parts.network.card, "args": record_of(recorded)}
     average, best, validation = _companions(options, parts, description, world)
     outcome = train_parts(
         options,
@@ -128,7 +128,7 @@ def _about(options: FinetuneOptions, parts: Parts, world: World) -> list[str]:
     from adamae.cli.machine import choose_engine, choose_precision
 
     splits, network, plan = parts.splits, parts.network, parts.plan
-    total, passes = options.clips_per_step(world.size), options.optimizer.update_freq
+    total, passes = options.clips_per_step(world.size), options.passes
     millions = sum(parameter.numel() for parameter in network.model.parameters()) / 1e6
     return [
         f"data: {len(splits.train)} videos to train, {len(splits.val)} to validate, {len(splits.test)} to test, "

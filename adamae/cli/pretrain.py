@@ -52,7 +52,7 @@ def _pretrain(parsed: Parsed[PretrainOptions], world: World, command: str) -> Ou
     from adamae.visualize.companion import PanelLog
 
     options = economised(parsed.options.for_processes(world.size))
-    output = options.run.output
+    recorded, output = options.for_any_processes(), options.run.output
     parts = build_parts(options, world)
     store = CheckpointStore(output / "checkpoints", keep_last=options.run.keep_last)
     checkpoint = world.on_main(lambda: store.find(options.run.resume or "auto"))
@@ -65,7 +65,7 @@ def _pretrain(parsed: Parsed[PretrainOptions], world: World, command: str) -> Ou
             *(f"note: {note}" for note in parsed.notes),
             *recipe_lines(parsed, world.size),
             *_about(options, parts, world),
-            *beginning(output, options, checkpoint),
+            *beginning(output, recorded, checkpoint),
         )
     panels = PanelLog(
         parts.model,
@@ -75,7 +75,7 @@ def _pretrain(parsed: Parsed[PretrainOptions], world: World, command: str) -> Ou
         writer=lambda: logbook.tensorboard if world.is_main else None,
         count_hits=count_hits,
     )
-    world.on_main(lambda: write_record(output, options, parts.engine, command, "pretrain"))
+    world.on_main(lambda: write_record(output, recorded, parts.engine, command, "pretrain"))
     outcome = train_parts(
         options,
         parts,
@@ -83,7 +83,7 @@ def _pretrain(parsed: Parsed[PretrainOptions], world: World, command: str) -> Ou
         logbook=logbook,
         world=world,
         resume=checkpoint,
-        description={"adamae": adamae.__version__, "model": parts.card, "args": flatten(options)},
+        description={"adamae": adamae.__version__, "model": parts.card, "args": flatten(recorded)},
         # Part of every run, so that it can be switched on and off between pauses.
         companions={"panels": panels},
     )
@@ -99,7 +99,7 @@ def _about(options: PretrainOptions, parts: Parts, world: World) -> list[str]:
     from adamae.cli.machine import choose_engine, choose_precision
 
     model, plan = parts.model, parts.plan
-    total, passes = options.clips_per_step(world.size), options.optimizer.update_freq
+    total, passes = options.clips_per_step(world.size), options.passes
     millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     visible = f"{model.sampler.num_visible(model.grid)} of {model.grid.num_tokens} tokens visible"
     if model.decoder_budget < 1:

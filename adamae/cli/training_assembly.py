@@ -69,7 +69,7 @@ def build_engine(
         "world": world,
         "precision": choose_precision(options.run.precision, world.device),
         "clip_grad": options.optimizer.clip_grad or 0.0,
-        "accumulation": options.optimizer.update_freq,
+        "accumulation": options.passes,
         "compile_model": options.run.compile,
     }
     if choose_engine(options.run.engine, world.size) == "plain":
@@ -87,7 +87,7 @@ def make_plan(options: TrainingOptions, num_videos: int, world_size: int) -> Pla
         num_videos,
         options.data.batch_size,
         world_size=world_size,
-        accumulation=options.optimizer.update_freq,
+        accumulation=options.passes,
     )
     return Plan(
         epochs=options.optimizer.epochs,
@@ -123,7 +123,7 @@ def make_stream(options: TrainingOptions, dataset: ClipDataset, world: World) ->
         batch_size=options.data.batch_size,
         world_size=world.size,
         rank=world.rank,
-        accumulation=options.optimizer.update_freq,
+        accumulation=options.passes,
         epoch=epoch,
         batch=batch,
         num_workers=workers,

@@ -196,8 +196,11 @@ class OptimizerOptions(OptionGroup):
     max_steps: int | None = flag(
         None, "end after this many steps, as whole as at the end; the schedule stays that of --epochs", least=1
     )
-    update_freq: int = flag(
-        1, "forward passes that make one step (gradient accumulation)", least=1, changes_result=False
+    update_freq: int | None = flag(
+        None,
+        "forward passes that make one step (gradient accumulation); none: 1, or as many as --total_batch_size takes",
+        least=1,
+        changes_result=False,
     )
     total_batch_size: int | None = flag(
         None,

@@ -39,10 +39,15 @@ class TrainingOptions:
         """Clips that one process looks at in one forward pass, as far as they count in a step."""
         return self.data.batch_size * self.clips_per_video
 
+    @property
+    def passes(self) -> int:
+        """Forward passes that make one step; right for a total batch only after :meth:`for_processes`."""
+        return self.optimizer.update_freq or 1
+
     def clips_per_step(self, world_size: int) -> int:
         """Clips that make one step, over all processes."""
         given = self.optimizer.total_batch_size
-        return self.clips_per_pass * world_size * self.optimizer.update_freq if given is None else given
+        return self.clips_per_pass * world_size * self.passes if given is None else given
 
     def for_processes(self: Options, world_size: int) -> Options:
         """The same with both ``update_freq`` and ``total_batch_size`` as this many processes need them.
@@ -54,17 +59,32 @@ class TrainingOptions:
         if total % batch:
             repeats = f" times --num_sample {self.clips_per_video}" if self.clips_per_video > 1 else ""
             raise UserError(
-                f"--total_batch_size {total}: expected a multiple of {batch}, "
-                f"which is --batch_size {self.data.batch_size}{repeats} times {world_size} processes"
+                f"--total_batch_size {total}: expected a multiple of {batch}, which is --batch_size "
+                f"{self.data.batch_size}{repeats} times {world_size} processes{self._smaller_batch(total, world_size)}"
             )
         update_freq = total // batch
-        if self.optimizer.update_freq not in (1, update_freq):
+        # 1 is also what launch lines say that leave it to the total.
+        if self.optimizer.update_freq not in (None, 1, update_freq):
             raise UserError(
                 f"--update_freq {self.optimizer.update_freq} with --total_batch_size {total}: "
                 f"expected {update_freq}, or only one of the two"
             )
         optimizer = replace(self.optimizer, update_freq=update_freq, total_batch_size=total)
         changed: Any = {"optimizer": optimizer}
+        return replace(self, **changed)  # type: ignore[type-var]
+
+    def _smaller_batch(self, total: int, world_size: int) -> str:
+        """The largest batch size below the given one that the total is a multiple of, as a hint."""
+        fitting = (
+            size
+            for size in range(self.data.batch_size - 1, 0, -1)
+            if total % (size * self.clips_per_video * world_size) == 0
+        )
+        return next((f"; --batch_size {size} fits" for size in fitting), "")
+
+    def for_any_processes(self: Options) -> Options:
+        """What a run records of :meth:`for_processes`: its clips per step, and passes left to whoever repeats it."""
+        changed: Any = {"optimizer": replace(self.optimizer, update_freq=None)}
         return replace(self, **changed)  # type: ignore[type-var]
 
     @property

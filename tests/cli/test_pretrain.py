@@ -20,6 +20,7 @@ from adamae.checkpoints.store import Checkpoint, CheckpointStore
 from adamae.cli.main import main
 from adamae.options.pretrain import pretrain_parser
 from adamae.training.logbook import TIMING
+from tests import launching as processes
 
 TINY = """--model adamae_tiny --encoder_embed_dim 16 --encoder_num_heads 2 --encoder_depth 1 --decoder_embed_dim 16
     --decoder_num_heads 2 --decoder_depth 1 --input_size 32 --patch_size 8 --num_frames 4 --sampling_rate 1
@@ -72,6 +73,21 @@ def test_the_record_repeats_the_run(videos: Path, tmp_path: Path) -> None:
     assert losses(tmp_path / "two") == losses(tmp_path / "one")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("total", [("--total_batch_size", "8"), ("--update_freq", "2")])
+def test_the_record_repeats_the_run_on_another_number_of_processes(
+    total: tuple[str, str], videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert pretrain(videos, tmp_path / "one", *total) == 0
+    assert "clips to a step: 8 (4 a pass, 2 passes, 1 processes)" in capsys.readouterr().err
+    record = tmp_path / "one" / "options.yaml"
+    words = ["pretrain", "--config", record, "--output_dir", tmp_path / "two", "--engine", "plain"]
+    processes.launch(["-m", "adamae", *words], size=2)
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
+    assert main(["pretrain", "--config", str(tmp_path / "two" / "options.yaml"), "--output_dir", str(tmp_path)]) == 0
+    assert losses(tmp_path) == losses(tmp_path / "one")
+
+
 def test_going_on_tells_which_options_changed(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pretrain(videos, tmp_path, "--max_steps", "2")
     assert "begins anew" in capsys.readouterr().err
@@ -102,7 +118,8 @@ def test_accumulation_follows_from_the_total_batch(videos: Path, tmp_path: Path)
     pretrain(videos, tmp_path / "parts", "--batch_size", "2", "--total_batch_size", "4")
     whole, parts = losses(tmp_path / "whole"), losses(tmp_path / "parts")
     assert parts == pytest.approx(whole, rel=1e-5)
-    assert yaml.safe_load((tmp_path / "parts" / "options.yaml").read_text())["update_freq"] == 2
+    recorded = yaml.safe_load((tmp_path / "parts" / "options.yaml").read_text())
+    assert (recorded["total_batch_size"], recorded["update_freq"]) == (4, None)
 
 
 @pytest.mark.parametrize(

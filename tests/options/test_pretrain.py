@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,8 @@ def test_a_total_batch_is_the_same_on_any_number_of_processes(
     [
         (
             "--batch_size 6 --total_batch_size 32",
-            "--total_batch_size 32: expected a multiple of 12, which is --batch_size 6 times 2 processes",
+            "--total_batch_size 32: expected a multiple of 12, which is --batch_size 6 times 2 processes; "
+            "--batch_size 4 fits",
         ),
         (
             "--batch_size 6 --num_sample 3 --total_batch_size 32",
@@ -56,6 +58,25 @@ def test_a_total_batch_that_does_not_come_out(line: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
         options(line).for_processes(2)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    "line", ["", "--update_freq 2", "--total_batch_size 24", "--total_batch_size 8 --update_freq 1"]
+)
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_record_means_the_same_step_on_any_number_of_processes(line: str, processes: int) -> None:
+    made = options(f"--batch_size 4 {line}").for_processes(processes)
+    recorded = made.for_any_processes()
+    for others in (1, 2):
+        try:
+            again = recorded.for_processes(others)
+        except UserError as error:
+            # Too few clips for so many: the batch that fits makes the same step.
+            assert str(error).endswith("; --batch_size 2 fits")
+            again = replace(recorded, data=replace(recorded.data, batch_size=2)).for_processes(others)
+        assert again.clips_per_step(others) == made.clips_per_step(processes)
+        assert again.passes * again.clips_per_pass * others == made.clips_per_step(processes)
+    assert made.for_processes(processes) == made
 
 
 def test_warm_up_is_a_twentieth_unless_told() -> None:
