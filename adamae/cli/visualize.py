@@ -58,10 +58,11 @@ def _variants(options: VisualizeOptions, show: Show) -> list[Variant]:
 
 def _pictures(footage: Footage, options: VisualizeOptions, show: Show, variants: Sequence[Variant]) -> dict[str, bytes]:
     """Contents of all files of one video, by what their names end in."""
+    from adamae.cli.run_record import say
     from adamae.training.objectives import count_hits
     from adamae.visualize.html import page_bytes
     from adamae.visualize.looks import look_at
-    from adamae.visualize.rows import notes_of, shared_scales
+    from adamae.visualize.rows import notes_of, shared_scales, worse_than_trivial
 
     def look(variant: Variant) -> Look:
         return look_at(
@@ -74,44 +75,55 @@ def _pictures(footage: Footage, options: VisualizeOptions, show: Show, variants:
         )
 
     looks = [look(variant) for variant in variants]
+    say(*(f"warning: {footage.path}: {sentence}" for sentence in worse_than_trivial(looks)))
     notes = [show.caption(footage.path), *notes_of(looks)]
     contents = _stills_and_films(footage, looks, options.pictures.columns, notes)
     if options.pictures.html:
         looks += [look(variant) for variant in _other_ratios(variants, show)]
-        contents["html"] = page_bytes(footage, looks, shared_scales(looks), notes)
-    return {f".{suffix}": content for suffix, content in contents.items()}
+        contents[".html"] = page_bytes(footage, looks, shared_scales(looks), notes)
+    return contents
 
 
 def _stills_and_films(footage: Footage, looks: Sequence[Look], columns: int, notes: Sequence[str]) -> dict[str, bytes]:
-    """Contents of files by suffix."""
+    """Contents of files by what follows the video's name in theirs."""
     from adamae.visualize.arrays import npz_bytes
     from adamae.visualize.film import gif_bytes, mp4_bytes, side_by_side
     from adamae.visualize.rows import blocks_of, shared_scales
-    from adamae.visualize.sheet import contact_sheet, png_bytes
+    from adamae.visualize.sheet import contact_sheets, png_bytes
 
     scales = shared_scales(looks)
     blocks = blocks_of(footage, looks, scales)
-    film = side_by_side(footage, blocks, scales, notes)
-    sheet = contact_sheet(footage, blocks, scales, columns, notes)
+    film = side_by_side(footage, blocks, scales.shown, notes)
+    sheets = contact_sheets(footage, blocks, scales.shown, columns, notes)
+    endings = [".png"] if len(sheets) == 1 else [f"-sheet-{number}.png" for number in range(1, len(sheets) + 1)]
     # Each of them leaves Python for most of its time.
     with ThreadPoolExecutor(2) as pool:
         making = {
-            "png": pool.submit(png_bytes, sheet),
-            "gif": pool.submit(gif_bytes, film, footage.fps),
-            "mp4": pool.submit(mp4_bytes, film, footage.fps),
-            "npz": pool.submit(npz_bytes, footage, looks),
+            **{ending: pool.submit(png_bytes, sheet) for ending, sheet in zip(endings, sheets, strict=True)},
+            ".gif": pool.submit(gif_bytes, film, footage.fps),
+            ".mp4": pool.submit(mp4_bytes, film, footage.fps),
+            ".npz": pool.submit(npz_bytes, footage, looks),
         }
-        return {suffix: made.result() for suffix, made in making.items()}
+        return {ending: made.result() for ending, made in making.items()}
 
 
 def _other_ratios(variants: Sequence[Variant], show: Show) -> list[Variant]:
-    """More ratios for a page's control, where only one was asked for and the sampler can draw them."""
+    """More ratios for a page's control, where only one was asked for and the sampler can draw them.
+
+    Ratios at which as many tokens stay visible are one: a sampler of whole frames has only so many.
+    """
     from adamae.visualize.networks import sampler_of
 
-    more = []
+    def visible(variant: Variant) -> int:
+        return sampler_of(show.model, variant.mask_type, variant.mask_ratio).num_visible(show.model.grid)
+
+    more: list[Variant] = []
     for variant in variants if len({variant.mask_ratio for variant in variants}) == 1 else ():
+        shown = {visible(variant)}
         for ratio in PAGE_RATIOS:
+            other = replace(variant, mask_ratio=ratio)
             with suppress(UserError):
-                sampler_of(show.model, variant.mask_type, ratio)
-                more.append(replace(variant, mask_ratio=ratio))
-    return [variant for variant in more if variant not in variants]
+                if visible(other) not in shown:
+                    shown.add(visible(other))
+                    more.append(other)
+    return more

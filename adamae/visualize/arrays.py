@@ -15,14 +15,8 @@ from adamae.visualize.looks import Look
 def npz_bytes(footage: Footage, looks: Sequence[Look]) -> bytes:
     """Everything that is drawn, uncoloured.
 
-    K variants, C clips of N = t * h * w tokens in raster order (time, rows, columns), F frames of S x S pixels.
-
     Returns:
-        A ``.npz``: "video" (F, S, S, 3) uint8, "clip" and "position" (F,) where each frame is shown,
-        "frame" (F,) its number in the file, "numbers" (C, T) the clips' frames, "grid" (t, h, w), "visible" (K, C, N)
-        bool, "error" and "error_if_hidden" (K, C, N) float32 with NaN where there is none, "probability" (K, C, N)
-        float32 over an even draw's, "prediction" (K, F, S, S, 3) uint8, "mask_type" (K,), "mask_ratio" (K,), "seed"
-        (K,), "prediction_statistics", and "moving" (F, S, S) bool where it is known.
+        A ``.npz`` with the arrays that the table in PRETRAIN.md, "Reading the panels", names with shapes and types.
     """
     grid = looks[0].panels.grid
     arrays: dict[str, Any] = {
@@ -39,6 +33,7 @@ def npz_bytes(footage: Footage, looks: Sequence[Look]) -> bytes:
         "prediction": np.stack([footage.in_time(look.panels.prediction).numpy() for look in looks]),
         "mask_type": np.array([look.variant.mask_type for look in looks]),
         "mask_ratio": np.array([look.variant.mask_ratio for look in looks]),
+        "masked": np.array([look.mask_ratio for look in looks]),
         "seed": np.array([look.variant.seed for look in looks]),
         "prediction_statistics": np.array(looks[0].panels.statistics.value),
     }

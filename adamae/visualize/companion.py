@@ -16,7 +16,7 @@ from adamae.visualize.footage import Cut, Footage
 from adamae.visualize.looks import CountHits, Look, Variant, look_at
 from adamae.visualize.networks import own_mask_type
 from adamae.visualize.rows import Block, blocks_of, notes_of, shared_scales
-from adamae.visualize.sheet import contact_sheet
+from adamae.visualize.sheet import contact_sheets
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -108,7 +108,7 @@ def as_footage(clips: Tensor, moving: Tensor | None) -> Footage:
 
 
 def clip_sheets(footage: Footage, look: Look) -> list[np.ndarray]:
-    """A contact sheet (H, W, 3) for each clip, all of them in the same colours."""
+    """Contact sheets (H, W, 3), one for each clip of a usual size, all of them in the same colours."""
     scales = shared_scales([look])
     length = footage.cut.numbers.shape[1]
     sheets = []
@@ -119,7 +119,8 @@ def clip_sheets(footage: Footage, look: Look) -> list[np.ndarray]:
             for block in blocks_of(footage, [look], scales)
         ]
         part = replace(footage, frames=footage.frames[some])
-        sheets.append(np.asarray(contact_sheet(part, blocks, scales, _COLUMNS, notes_of([look]))))
+        pages = contact_sheets(part, blocks, scales.shown, _COLUMNS, notes_of([look]))
+        sheets += [np.asarray(page) for page in pages]
     return sheets
 
 

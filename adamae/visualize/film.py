@@ -47,7 +47,9 @@ def side_by_side(
     """
     factor = max(1, -(-least_side // footage.frames.shape[2]))
     side = footage.frames.shape[2] * factor
-    names = ["video", *(row.name for row in blocks[0].rows)]
+    # Draws that prefer nothing have no probability; their rows end before it.
+    longest = max((block.rows for block in blocks), key=len)
+    names = ["video", *(row.name for row in longest)]
     width = _even(len(names) * (side + _GAP) + _GAP)
     foot = legend(scales, notes, width, _SIZE)
     head, title = 22, 20

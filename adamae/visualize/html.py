@@ -21,7 +21,7 @@ from adamae.visualize.colours import Scale, colour_table
 from adamae.visualize.footage import Footage
 from adamae.visualize.looks import Look
 from adamae.visualize.panels import HIDDEN
-from adamae.visualize.rows import title_of
+from adamae.visualize.rows import Scales, title_of
 
 # What pictures may take of a page, so that it stays below ten megabytes with everything else.
 PICTURE_BYTES = 6_000_000
@@ -55,18 +55,20 @@ _PACKINGS = (
 )
 
 
-def page_bytes(footage: Footage, looks: Sequence[Look], scales: tuple[Scale, Scale], notes: Sequence[str]) -> bytes:
+def page_bytes(footage: Footage, looks: Sequence[Look], scales: Scales, notes: Sequence[str]) -> bytes:
     """The page of a video.
 
     Args:
         footage: The video.
-        looks: What the model made of it; those of one draw and several ratios are behind one control.
-        scales: Of probability and of error.
+        looks: What the model made of it, the one that is shown first in front; those of one draw and several ratios are
+            behind one control.
+        scales: Of error and of probability.
         notes: What a reader has to know.
 
     Returns:
         HTML in UTF-8.
     """
+    first, looks = looks[0], _in_order(looks)
     films = [footage.frames, *(footage.in_time(look.panels.prediction) for look in looks)]
     packing = choose_packing(films)
     grid = looks[0].panels.grid
@@ -76,7 +78,7 @@ def page_bytes(footage: Footage, looks: Sequence[Look], scales: tuple[Scale, Sca
         "notes": [
             *notes,
             "Error, visible if hidden: of the visible tokens, in a second draw that hides them. "
-            "Trivial predictor: a prediction that needs no network, on the hidden tokens.",
+            "Trivial predictor: a prediction that needs no network, on the masked tokens.",
             f"Pictures are compressed ({packing}); the .npz file beside this page has every number.",
         ],
         "fps": footage.fps,
@@ -87,12 +89,15 @@ def page_bytes(footage: Footage, looks: Sequence[Look], scales: tuple[Scale, Sca
         "plane": (footage.cut.clip * grid.t + footage.cut.position // grid.tubelet_size).tolist(),
         "numbers": [footage.first + frame for frame in range(len(footage.frames))],
         "seconds": [round(footage.seconds(frame), 4) for frame in range(len(footage.frames))],
-        "scales": {name: _scale(scale) for name, scale in zip(("probability", "error"), scales, strict=True)},
+        "scales": {
+            name: _scale(scale)
+            for name, scale in (("probability", scales.probability), ("error", scales.error))
+            if scale is not None
+        },
         "video": video,
-        "variants": [
-            _variant(look, [other.variant for other in looks], prediction)
-            for look, prediction in zip(looks, predictions, strict=True)
-        ],
+        "variants": [_variant(look, looks, prediction) for look, prediction in zip(looks, predictions, strict=True)],
+        # By identity: looks hold tensors, which do not compare to one truth.
+        "first": next(number for number, look in enumerate(looks) if look is first),
     }
     folder = files("adamae.visualize") / "page"
     page = (folder / "page.html").read_text(encoding="utf-8")
@@ -120,19 +125,26 @@ def choose_packing(films: Iterable[Tensor]) -> Packing:
     return _PACKINGS[-1]
 
 
-def _variant(look: Look, among: Sequence[Any], prediction: list[str]) -> dict[str, Any]:
-    variant, panels = look.variant, look.panels
-    method, _, rest = title_of(variant, among).partition(", ")
-    ratio, _, draw = rest.partition(", ")
+def _in_order(looks: Sequence[Look]) -> list[Look]:
+    """Ratios ascending, within samplers and draws in the order in which they were asked for."""
+    groups = list(dict.fromkeys((look.variant.mask_type, look.variant.seed) for look in looks))
+    return sorted(
+        looks, key=lambda look: (groups.index((look.variant.mask_type, look.variant.seed)), look.variant.mask_ratio)
+    )
+
+
+def _variant(look: Look, among: Sequence[Look], prediction: list[str]) -> dict[str, Any]:
+    panels, title = look.panels, title_of(look, among)
     return {
-        "label": title_of(variant, among),
-        "group": f"{method}, {draw}" if draw else method,
-        "ratio": ratio.removesuffix(" hidden"),
+        "label": str(title),
+        "group": ", ".join(filter(None, (title.method, title.draw))),
+        "ratio": title.ratio.replace(" masked", ""),
+        "mask_ratio": look.variant.mask_ratio,
         "prediction": prediction,
         "visible": _text(panels.visible.numpy().astype(np.uint8)),
         "error": _text(panels.error.numpy()),
         "if_hidden": _text(look.error_if_hidden.numpy()),
-        "probability": _text(panels.probability.numpy()),
+        "probability": _text(panels.probability.numpy()) if panels.prefers else None,
         "statistics": {name: value for name, value in look.statistics.items() if math.isfinite(value)},
     }
 

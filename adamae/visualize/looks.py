@@ -29,7 +29,7 @@ class Variant:
 
     Attributes:
         mask_type: A key of ``adamae.samplers.SAMPLERS``.
-        mask_ratio: Share of hidden tokens.
+        mask_ratio: Share of hidden tokens that is asked for; whole frames and tubes may mask another one.
         seed: What the draw follows from, with the window.
     """
 
@@ -53,6 +53,16 @@ class Look:
     panels: Panels
     error_if_hidden: Tensor
     statistics: dict[str, float]
+
+    @property
+    def mask_ratio(self) -> float:
+        """Fraction of a clip's tokens that is masked: what came of the ratio that was asked for."""
+        return 1 - float(self.panels.visible[0].float().mean())
+
+    @property
+    def beats_trivial(self) -> bool:
+        """Whether the network predicts better than the prediction that needs none."""
+        return self.statistics["target_error"] < self.statistics["trivial_error"]
 
 
 @torch.no_grad()
@@ -182,7 +192,8 @@ def _joined(parts: Sequence[Panels]) -> Panels:
         for entry in fields(Panels)
         if isinstance(getattr(parts[0], entry.name), Tensor)
     }
-    return Panels(grid=parts[0].grid, statistics=parts[0].statistics, **tensors)
+    first = parts[0]
+    return Panels(grid=first.grid, statistics=first.statistics, prefers=first.prefers, **tensors)
 
 
 class _Sums:

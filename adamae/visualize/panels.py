@@ -45,6 +45,7 @@ class Panels:
         error: (B, N) float32 loss of each target token; NaN where nothing was predicted.
         probability: (B, N) float32 of being drawn first, over that of an even draw, so that 1 is no preference.
         statistics: Where mean and deviation of predicted tokens come from.
+        prefers: Whether the draw prefers some tokens; if not, the probability is 1 everywhere and worth no picture.
     """
 
     grid: TokenGrid
@@ -55,6 +56,7 @@ class Panels:
     error: Tensor
     probability: Tensor
     statistics: Statistics
+    prefers: bool
 
 
 def draw_panels(
@@ -100,6 +102,7 @@ def draw_panels(
         error=error,
         probability=even if selection.log_probs is None else selection.log_probs.float().exp() * grid.num_tokens,
         statistics=statistics,
+        prefers=selection.log_probs is not None,
     )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from adamae.visualize.colours import ERROR_MAP, PROBABILITY_MAP, Scale
 from adamae.visualize.footage import Footage
-from adamae.visualize.looks import Look, Variant
+from adamae.visualize.looks import Look
 from adamae.visualize.panels import on_pixels
 
 # An even draw has probability 1; a scale that ends nearer would show its round-off.
@@ -44,42 +44,88 @@ class Block:
     rows: tuple[Row, ...]
 
 
-def shared_scales(looks: Sequence[Look]) -> tuple[Scale, Scale]:
-    """The scales of probability and of error, over everything that is shown side by side."""
-    probability = Scale.over(
-        PROBABILITY, PROBABILITY_MAP, (look.panels.probability for look in looks), _LEAST_PROBABILITY
-    )
-    return probability, Scale.over("error (the loss of a token)", ERROR_MAP, (look.panels.error for look in looks))
+@dataclass(frozen=True)
+class Scales:
+    """What colours mean.
+
+    Attributes:
+        error: Of a token.
+        probability: Of a token; None where no draw prefers any.
+    """
+
+    error: Scale
+    probability: Scale | None
+
+    @property
+    def shown(self) -> list[Scale]:
+        """Those that a legend explains."""
+        return [self.error] if self.probability is None else [self.probability, self.error]
 
 
-def title_of(variant: Variant, among: Sequence[Variant] = ()) -> str:
-    """A variant in words; the seed only where it tells variants apart."""
-    name = "adaptive" if variant.mask_type == "learnable" else variant.mask_type
-    text = f"{name}, {100 * variant.mask_ratio:g} % hidden"
-    several = len({other.seed for other in among}) > 1
-    return f"{text}, draw {variant.seed}" if several else text
+def shared_scales(looks: Sequence[Look]) -> Scales:
+    """The scales of error and of probability, over everything that is shown side by side."""
+    preferences = [look.panels.probability for look in looks if look.panels.prefers]
+    probability = Scale.over(PROBABILITY, PROBABILITY_MAP, preferences, _LEAST_PROBABILITY) if preferences else None
+    error = Scale.over("error (the loss of a token)", ERROR_MAP, (look.panels.error for look in looks))
+    return Scales(error, probability)
 
 
-def blocks_of(footage: Footage, looks: Sequence[Look], scales: tuple[Scale, Scale]) -> list[Block]:
+@dataclass(frozen=True)
+class Title:
+    """A way to mask tokens, in words.
+
+    Attributes:
+        method: How they are chosen.
+        ratio: How many are masked.
+        draw: Which draw; empty where there is only one.
+    """
+
+    method: str
+    ratio: str
+    draw: str
+
+    def __str__(self) -> str:
+        """On one line."""
+        return ", ".join(filter(None, (self.method, self.ratio, self.draw)))
+
+
+def title_of(look: Look, among: Sequence[Look] = ()) -> Title:
+    """A look in words, with the ratio that it really masks; the seed only where it tells looks apart."""
+    variant = look.variant
+    method = "adaptive" if variant.mask_type == "learnable" else variant.mask_type
+    several = len({other.variant.seed for other in among}) > 1
+    return Title(method, _ratio_of(look), f"draw {variant.seed}" if several else "")
+
+
+def _ratio_of(look: Look) -> str:
+    """What was asked for if the clip's whole tokens allow no better, else what came of it and what was asked for."""
+    asked = f"{100 * look.variant.mask_ratio:g} %"
+    # Samplers truncate to whole tokens; more than one token off are tubes and frames.
+    if abs(look.mask_ratio - look.variant.mask_ratio) * look.panels.grid.num_tokens < 1:
+        return f"{asked} masked"
+    return f"{100 * look.mask_ratio:.3g} % masked ({asked} asked for)"
+
+
+def blocks_of(footage: Footage, looks: Sequence[Look], scales: Scales) -> list[Block]:
     """All pictures of a video: for each look, without the video itself."""
-    among = [look.variant for look in looks]
-    return [Block(title_of(look.variant, among), _rows(footage, look, scales)) for look in looks]
+    return [Block(str(title_of(look, looks)), _rows(footage, look, scales)) for look in looks]
 
 
-def _rows(footage: Footage, look: Look, scales: tuple[Scale, Scale]) -> tuple[Row, ...]:
+def _rows(footage: Footage, look: Look, scales: Scales) -> tuple[Row, ...]:
     panels = look.panels
-    probability, error = scales
-    by_motion = look.variant.mask_type == "motion"
 
     def painted(scale: Scale, values: Tensor) -> np.ndarray:
         return scale.paint(footage.in_time(on_pixels(values, panels.grid)).numpy())
 
-    return (
+    rows = (
         Row("visible tokens", footage.in_time(panels.seen).numpy()),
         Row("prediction", footage.in_time(panels.prediction).numpy()),
-        Row("error", painted(error, panels.error)),
-        Row("motion score" if by_motion else "probability", painted(probability, panels.probability)),
+        Row("error", painted(scales.error, panels.error)),
     )
+    if not panels.prefers or scales.probability is None:
+        return rows
+    name = "motion score" if look.variant.mask_type == "motion" else "probability"
+    return (*rows, Row(name, painted(scales.probability, panels.probability)))
 
 
 def notes_of(looks: Sequence[Look]) -> list[str]:
@@ -89,8 +135,19 @@ def notes_of(looks: Sequence[Look]) -> list[str]:
     by_motion = any(look.variant.mask_type == "motion" for look in looks)
     return [
         f"Visible tokens are pixels, also within the prediction. Predicted tokens: {statistics}. "
-        f"Grey: hidden, or in the error not predicted. {ending}".strip(),
+        f"Grey: masked, or in the error not predicted. {ending}".strip(),
         *(["Motion scores are over the clip's mean, on the scale of the probabilities."] if by_motion else []),
+        *worse_than_trivial(looks),
+    ]
+
+
+def worse_than_trivial(looks: Sequence[Look]) -> list[str]:
+    """A sentence for each look in which the trivial predictor is as good as the network, or better."""
+    return [
+        f"{title_of(look, looks)}: the network's error, {look.statistics['target_error']:.4g}, is not below that of "
+        f"the trivial predictor, {look.statistics['trivial_error']:.4g}, which needs no network."
+        for look in looks
+        if not look.beats_trivial
     ]
 
 

@@ -134,9 +134,29 @@ def test_without_a_sampler_there_is_nothing_to_say(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_network_worse_than_the_trivial_predictor_is_warned_of(
+    run: Path, video: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # After one step it is still as it was drawn, and errs more than a prediction of each token's mean.
+    capsys.readouterr()
+    assert show(run, video, tmp_path, "--mask_type", "learnable", "frame") == 0
+    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    error = np.nanmean(np.load(next(tmp_path.glob("*.npz")))["error"][0])
+    assert len(warnings) == 2
+    assert warnings[0].startswith(
+        f"warning: {video}: adaptive, 75 % masked: the network's error, {error:.4g}, is not below"
+    )
+
+
+def test_a_large_sheet_is_cut_into_pages(run: Path, video: str, tmp_path: Path) -> None:
+    assert show(run, video, tmp_path, "--draws", "10", "--columns", "2") == 0
+    pages = sorted(tmp_path.glob("*.png"))
+    assert [page.name for page in pages] == [f"{Path(video).stem}-sheet-{number}.png" for number in (1, 2)]
+
+
 def test_a_page_has_more_ratios_than_were_asked_for(run: Path, video: str, tmp_path: Path) -> None:
     assert show(run, video, tmp_path, "--html") == 0
     page = next(tmp_path.glob("*.html")).read_text()
-    assert "adaptive, 75 % hidden" in page
-    assert "adaptive, 95 % hidden" in page
+    assert "adaptive, 75 % masked" in page
+    assert "adaptive, 95 % masked" in page
     assert "hit_rate" in page

@@ -42,9 +42,25 @@ def test_the_page_needs_nothing_from_elsewhere() -> None:
     assert not re.search(r"https?://", text)
     assert "default-src 'none'" in text
     assert text.count("</script>") == 2
-    data = json.loads(re.search(r'type="application/json">(.*?)</script>', text, re.DOTALL)[1])
-    assert [variant["label"] for variant in data["variants"]][1::2] == ["adaptive, 75 % hidden", "random, 75 % hidden"]
+    data = data_of(small_page()[2])
+    assert [variant["label"] for variant in data["variants"]][1::2] == ["adaptive, 75 % masked", "random, 75 % masked"]
     assert data["plane"] == [0, 0, 1, 1, 2, 2, 3, 3, 5, 5]
+
+
+def data_of(page: bytes) -> Any:
+    return json.loads(re.search(r'type="application/json">(.*?)</script>', page.decode(), re.DOTALL)[1])
+
+
+def test_ratios_stand_in_order_and_what_was_asked_for_is_shown_first() -> None:
+    model, film = tiny_model(), footage()
+    variants = [Variant("random", 0.75), Variant("learnable", 0.75), Variant("random", 0.5), Variant("learnable", 0.25)]
+    looks = [look_at(model, film, variant) for variant in variants]
+    data = data_of(page_bytes(film, looks, shared_scales(looks), []))
+    told = [(variant["group"], variant["ratio"]) for variant in data["variants"]]
+    assert told == [("random", "50 %"), ("random", "75 %"), ("adaptive", "25 %"), ("adaptive", "75 %")]
+    assert data["first"] == 1
+    assert [variant["probability"] is None for variant in data["variants"]] == [True, True, False, False]
+    assert "probability" not in data_of(page_bytes(film, looks[:1], shared_scales(looks[:1]), []))["scales"]
 
 
 def test_pictures_get_coarser_with_what_there_is_to_show() -> None:
@@ -66,7 +82,7 @@ def test_the_page_of_ten_seconds_stays_below_ten_megabytes() -> None:
     film = Footage("long.mp4", torch.from_numpy(frames), None, 25.0, 0, 250, cut)
     grid = TokenGrid(8, 14, 14, 2, 16)
     clips, values = film.clips(slice(None)), torch.rand(len(cut.numbers), 1568)
-    panels = Panels(grid, clips, clips, clips, values > 0.9, values, values, Statistics.TARGET)
+    panels = Panels(grid, clips, clips, clips, values > 0.9, values, values, Statistics.TARGET, True)
     looks = [Look(Variant("learnable", ratio), panels, values, {}) for ratio in (0.75, 0.9, 0.95)]
     assert len(page_bytes(film, looks, shared_scales(looks), [])) < 10e6
 
@@ -120,7 +136,7 @@ def text_of(browser: Driver, id_: str) -> str:
 def test_the_page_in_a_browser(browser: Driver, width: int, scheme: str, tmp_path: Path) -> None:
     film, looks, page = small_page()
     (tmp_path / "page.html").write_bytes(page)
-    scale = shared_scales(looks)[1]
+    scale = shared_scales(looks).error
     media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
     screen = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
@@ -141,11 +157,17 @@ def test_the_page_in_a_browser(browser: Driver, width: int, scheme: str, tmp_pat
     check_pixels(pixels(browser), film, looks[1], scale, frame=9)
     browser.execute_script(SET, "method", "random", "change")
     check_pixels(pixels(browser), film, looks[3], scale, frame=9)
-    assert "random, 75 % hidden" in browser.find_element("css selector", "tr.current").text
+    assert "random, 75 % masked" in browser.find_element("css selector", "tr.current").text
     press(browser, "[")
     check_pixels(pixels(browser), film, looks[2], scale, frame=9)
 
-    check_click(browser, looks[2])
+    # Random masks have no probability: neither its panel nor its scale is there. Adaptive ones have.
+    for method, there in (("random", False), ("adaptive", True)):
+        browser.execute_script(SET, "method", method, "change")
+        check_click(browser, looks[0] if there else looks[2], there)
+        parts = browser.find_elements("css selector", "canvas[data-name=probability], .of-probability")
+        assert {part.is_displayed() for part in parts} == {there}
+        assert len(parts) == 4
     check_keys(browser)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     shown = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
@@ -170,7 +192,7 @@ def check_pixels(found: dict[str, torch.Tensor], film: Footage, look: Look, scal
     assert (found["error"] - torch.from_numpy(scale.paint(error)).long()).abs().max() <= 8
 
 
-def check_click(browser: Driver, look: Look) -> None:
+def check_click(browser: Driver, look: Look, prefers: bool) -> None:
     canvas = browser.find_element("css selector", "canvas[data-name=error]")
     size = canvas.size["width"]
     actions = pytest.importorskip("selenium.webdriver").ActionChains(browser)
@@ -179,12 +201,12 @@ def check_click(browser: Driver, look: Look) -> None:
     told = text_of(browser, "numbers").replace("\n", " ")
     token = 4 + 2
     assert "time 1, row 1, column 0" in told
-    assert f"probability over an even draw's {float(look.panels.probability[2, token]):.3f}" in told
-    state = "visible" if look.panels.visible[2, token] else "hidden"
+    assert (f"probability over an even draw's {float(look.panels.probability[2, token]):.3f}" in told) == prefers
+    assert bool(re.search(r"rank in its clip \d of 8", told)) == prefers
+    state = "visible" if look.panels.visible[2, token] else "masked"
     assert f"state {state}" in told
-    if state == "hidden":
+    if state == "masked":
         assert f"error {float(look.panels.error[2, token]):.3f}" in told
-    assert "of 8" in told
     captions = [element.text for element in browser.find_elements("css selector", "#patches figcaption")]
     assert captions == ["video 8", "prediction 8", "video 9", "prediction 9"]
 

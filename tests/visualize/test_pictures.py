@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import av
 import numpy as np
@@ -13,10 +14,11 @@ from PIL import Image
 from adamae.visualize.colours import Scale, colour_table
 from adamae.visualize.film import gif_bytes, mp4_bytes, side_by_side
 from adamae.visualize.footage import Footage
+from adamae.visualize.lettering import PAPER
 from adamae.visualize.looks import Look, Variant, look_at
 from adamae.visualize.panels import HIDDEN
-from adamae.visualize.rows import Block, blocks_of, shared_scales, title_of
-from adamae.visualize.sheet import contact_sheet
+from adamae.visualize.rows import Block, Scales, blocks_of, notes_of, shared_scales, title_of, worse_than_trivial
+from adamae.visualize.sheet import contact_sheets
 from tests.visualize.scenes import footage, tiny_model
 
 
@@ -26,9 +28,9 @@ def looks() -> list[Look]:
     return [look_at(model, footage(), Variant(mask_type, 0.5)) for mask_type in ("learnable", "random")]
 
 
-def drawn(looks: list[Look]) -> tuple[Footage, list[Block], tuple[Scale, Scale]]:
+def drawn(looks: list[Look]) -> tuple[Footage, list[Block], list[Scale]]:
     scales = shared_scales(looks)
-    return footage(), blocks_of(footage(), looks, scales), scales
+    return footage(), blocks_of(footage(), looks, scales), scales.shown
 
 
 def test_a_scale_covers_all_and_tells_what_it_leaves_out() -> None:
@@ -44,16 +46,66 @@ def test_a_scale_covers_all_and_tells_what_it_leaves_out() -> None:
 
 
 def test_what_is_compared_has_one_scale(looks: list[Look]) -> None:
-    probability, error = shared_scales(looks)
-    assert probability.high >= 2
+    scales = shared_scales(looks)
+    assert scales.probability.high >= 2
     highest = max(float(look.panels.error.nan_to_num(0).max()) for look in looks)
-    assert error.high == pytest.approx(highest, rel=0.1)
+    assert scales.error.high == pytest.approx(highest, rel=0.1)
 
 
 def test_titles_tell_draws_apart_only_where_there_are_several() -> None:
-    one, two = Variant("learnable", 0.925), Variant("learnable", 0.925, 1)
-    assert title_of(one, [one]) == "adaptive, 92.5 % hidden"
-    assert title_of(two, [one, two]) == "adaptive, 92.5 % hidden, draw 1"
+    model = tiny_model()
+    one, two = (look_at(model, footage(), Variant("learnable", 0.75, seed)) for seed in range(2))
+    assert str(title_of(one, [one])) == "adaptive, 75 % masked"
+    assert str(title_of(two, [one, two])) == "adaptive, 75 % masked, draw 1"
+
+
+@pytest.mark.parametrize(
+    ("mask_type", "mask_ratio", "told"),
+    [
+        ("frame", 0.9, "frame, 75 % masked (90 % asked for)"),
+        ("frame", 0.75, "frame, 75 % masked"),
+        ("tube", 0.9, "tube, 75 % masked (90 % asked for)"),
+        # Sixteen tokens: 14 of them are 87.5 %, as near as whole tokens come.
+        ("random", 0.9, "random, 90 % masked"),
+        ("learnable", 0.9, "adaptive, 90 % masked"),
+    ],
+)
+def test_titles_tell_what_is_really_masked(mask_type: str, mask_ratio: float, told: str) -> None:
+    model, film = tiny_model(num_frames=8), footage(frames=20)
+    numbers = np.arange(8)[None]
+    film = replace(film, cut=replace(film.cut, numbers=numbers, stretch=np.zeros(1, dtype=int)))
+    look = look_at(model, film, Variant(mask_type, mask_ratio))
+    assert str(title_of(look, [look])) == told
+
+
+def test_masks_that_prefer_nothing_have_no_probability(looks: list[Look]) -> None:
+    scales = shared_scales(looks)
+    adaptive, random = blocks_of(footage(), looks, scales)
+    names = ["visible tokens", "prediction", "error", "probability"]
+    assert [row.name for row in adaptive.rows] == names
+    assert [row.name for row in random.rows] == names[:-1]
+    alone = shared_scales(looks[1:])
+    assert alone == Scales(alone.error, None)
+    assert alone.shown == [alone.error]
+    # In a film, whichever comes first, the column is named and the place of what does not exist stays paper.
+    for order in (looks, looks[::-1]):
+        film, blocks, shown = drawn(order)
+        frames = side_by_side(film, blocks, shown, least_side=16)
+        column, empty = 4 + 4 * 20, order.index(looks[1])
+        for number in range(2):
+            y = 22 + number * (16 + 20 + 4)
+            place = frames[:, y : y + 16, column : column + 16]
+            assert bool((place == PAPER).all()) == (number == empty)
+    assert side_by_side(*drawn(looks[1:]), least_side=16).shape[2] == 4 * 20 + 4
+
+
+def test_a_network_that_is_worse_than_the_trivial_predictor_is_named(looks: list[Look]) -> None:
+    good = replace(looks[0], statistics={**looks[0].statistics, "target_error": 0.0055, "trivial_error": 0.0056})
+    bad = replace(looks[1], statistics={**looks[1].statistics, "target_error": 0.0057, "trivial_error": 0.0056})
+    assert worse_than_trivial([good]) == []
+    (sentence,) = worse_than_trivial([good, bad])
+    assert sentence.startswith("random, 50 % masked: the network's error, 0.0057, is not below that of the trivial")
+    assert sentence in notes_of([good, bad])
 
 
 def test_the_film_shows_each_frame_at_its_time(looks: list[Look]) -> None:
@@ -76,12 +128,30 @@ def test_small_frames_are_enlarged_without_smoothing(looks: list[Look]) -> None:
 
 
 def test_the_sheet_shows_the_first_and_the_last_frame(looks: list[Look]) -> None:
-    image = np.asarray(contact_sheet(*drawn(looks), columns=3))
+    (image,) = (np.asarray(sheet) for sheet in contact_sheets(*drawn(looks), columns=3))
     first, last = footage().frames[[0, 9]].numpy().repeat(7, axis=1).repeat(7, axis=2)
     width = image.shape[1]
     assert np.array_equal(image[26 : 26 + 112, width - 118 : width - 6], last)
     start = width - 3 - 3 * 115
     assert np.array_equal(image[26 : 26 + 112, start : start + 112], first)
+
+
+def test_large_sheets_are_cut_into_pages(looks: list[Look]) -> None:
+    # Each frame is 115 pixels wide with its gap: in 700 there is room for five, and for one variant.
+    many = looks * 2
+    pages = [np.asarray(page) for page in contact_sheets(*drawn(many), columns=10, most=700)]
+    assert len(pages) == 2 * 4
+    assert max(max(page.shape[:2]) for page in pages) <= 700
+    # Pages of one size: each variant with the first five frames, then with the others, below the video.
+    shown = footage().frames.numpy().repeat(7, axis=1).repeat(7, axis=2)
+    for page, numbers in zip(pages[::4], (range(5), range(5, 10)), strict=True):
+        left = page.shape[1] - 3 - 115 * len(numbers)
+        for column, number in enumerate(numbers):
+            x = left + 115 * column
+            assert np.array_equal(page[26 : 26 + 112, x : x + 112], shown[number])
+    # However small, a page has a frame and a variant.
+    assert len(contact_sheets(*drawn(looks), columns=2, most=10)) == 2 * 2
+    assert len(contact_sheets(*drawn(many), columns=10)) == 1
 
 
 def test_films_keep_the_number_of_frames_and_the_pace(looks: list[Look]) -> None:

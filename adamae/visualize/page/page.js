@@ -6,10 +6,11 @@ const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeA
 const floats = (text) => new Float32Array(bytes(text).buffer);
 const [times, rows, columns] = data.grid;
 const cells = rows * columns, tokens = times * cells, last = data.plane.length - 1;
-const palettes = { probability: bytes(data.scales.probability.colours), error: bytes(data.scales.error.colours) };
+const palettes = Object.fromEntries(Object.entries(data.scales).map(([name, scale]) => [name, bytes(scale.colours)]));
 const variants = data.variants.map((variant) => ({
   ...variant, visible: bytes(variant.visible), error: floats(variant.error), ifHidden: floats(variant.if_hidden),
-  probability: floats(variant.probability),
+  // Draws that prefer no token have none.
+  probability: variant.probability && floats(variant.probability),
 }));
 
 // What the person has chosen.
@@ -31,7 +32,7 @@ function picture(list, number, then) {
 }
 
 // ---- panels
-const names = ["video", "visible tokens", "prediction", "error", "probability"];
+const names = ["video", "visible tokens", "prediction", "error", ...(data.scales.probability ? ["probability"] : [])];
 const panels = Object.fromEntries(names.map((name) => {
   const figure = document.createElement("figure"), caption = document.createElement("figcaption");
   const canvas = document.createElement("canvas");
@@ -42,6 +43,7 @@ const panels = Object.fromEntries(names.map((name) => {
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", name);
   canvas.addEventListener("click", (event) => choose(event, canvas));
+  if (name === "probability") figure.className = "of-probability";
   figure.append(caption, canvas);
   find("panels").append(figure);
   return [name, canvas.getContext("2d")];
@@ -89,11 +91,11 @@ function draw() {
         part(pen, video, x, y, x, y);
       }
     }
-    panels["probability"].drawImage(video, 0, 0, data.size, data.size);
+    if (variant.probability) panels["probability"].drawImage(video, 0, 0, data.size, data.size);
   }
   if (predicted) panels["prediction"].drawImage(predicted, 0, 0, data.size, data.size);
   paint(panels["error"], variant.error, "error", 1);
-  paint(panels["probability"], variant.probability, "probability", state.opacity);
+  if (variant.probability) paint(panels["probability"], variant.probability, "probability", state.opacity);
   mark();
   find("time").value = state.frame;
   find("clock").textContent = `${data.seconds[state.frame].toFixed(2)} s, frame ${data.numbers[state.frame]}`;
@@ -140,15 +142,17 @@ function describe() {
   const token = state.token;
   if (!token) return;
   const variant = variants[state.variant], place = token.plane * cells + token.cell;
-  const first = Math.floor(token.plane / times) * tokens;
-  const clip = variant.probability.subarray(first, first + tokens);
-  const rank = 1 + clip.reduce((count, value) => count + (value > variant.probability[place] ? 1 : 0), 0);
   const table = find("numbers");
   table.replaceChildren();
   row(table, ["place", `time ${token.plane % times}, row ${Math.floor(token.cell / columns)}, column ${token.cell % columns}`]);
-  row(table, ["state", variant.visible[place] ? "visible" : "hidden"]);
-  row(table, ["probability over an even draw's", shown(variant.probability[place])]);
-  row(table, ["rank in its clip", `${rank} of ${tokens}`]);
+  row(table, ["state", variant.visible[place] ? "visible" : "masked"]);
+  if (variant.probability) {
+    const first = Math.floor(token.plane / times) * tokens;
+    const clip = variant.probability.subarray(first, first + tokens);
+    const rank = 1 + clip.reduce((count, value) => count + (value > variant.probability[place] ? 1 : 0), 0);
+    row(table, ["probability over an even draw's", shown(variant.probability[place])]);
+    row(table, ["rank in its clip", `${rank} of ${tokens}`]);
+  }
   row(table, ["error", shown(variant.error[place])]);
   if (variant.visible[place]) row(table, ["error in a second draw that hides it", shown(variant.ifHidden[place])]);
   find("hint").hidden = true;
@@ -183,7 +187,7 @@ const number = (digits) => (value) => value.toFixed(digits);
 const percent = (value) => `${(100 * value).toFixed(1)} %`;
 const headings = {
   visible: ["visible", (value, all) => `${value} of ${all.tokens}`], entropy: ["entropy (1 is even)", number(4)],
-  top_tenth: ["visible on the likeliest tenth", percent], target_error: ["error of hidden tokens", number(4)],
+  top_tenth: ["visible on the likeliest tenth", percent], target_error: ["error of masked tokens", number(4)],
   trivial_error: ["of the trivial predictor", number(4)], visible_error: ["of visible tokens, if hidden", number(4)],
   on_moving: ["visible on what moves", percent], hit_rate: ["hit rate (1 is blind)", number(2)],
 };
@@ -210,15 +214,17 @@ function ratios() {
 }
 function show(number) {
   state.variant = number;
+  for (const part of document.querySelectorAll(".of-probability")) part.hidden = !variants[number].probability;
   ratios();
   tabulate();
   describe();
   draw();
 }
-offer(find("method"), groups, variants[0].group);
+offer(find("method"), groups, variants[data.first].group);
 find("methods").hidden = groups.length < 2;
 find("method").addEventListener("change", (event) => {
-  const same = variants.findIndex((variant) => variant.group === event.target.value && variant.ratio === variants[state.variant].ratio);
+  const asked = variants[state.variant].mask_ratio;
+  const same = variants.findIndex((variant) => variant.group === event.target.value && variant.mask_ratio === asked);
   show(same >= 0 ? same : variants.findIndex((variant) => variant.group === event.target.value));
 });
 find("ratio").addEventListener("change", (event) => {
@@ -298,8 +304,9 @@ for (const [name, scale] of Object.entries(data.scales)) {
   for (let place = 0; place < 256; place += 15) stops.push(`rgb(${table.slice(3 * place, 3 * place + 3).join(" ")})`);
   const line = document.createElement("span"), bar = document.createElement("i");
   bar.style.background = `linear-gradient(to right, ${stops.join(", ")})`;
+  if (name === "probability") line.className = "of-probability";
   line.append(scale.what, " 0", bar, scale.end);
   find("legend").append(line);
 }
-show(0);
+show(data.first);
 })();
