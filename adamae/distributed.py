@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
 from adamae.errors import UserError
+from adamae.ranks import RankWatch
 
 T = TypeVar("T")
 
@@ -105,6 +106,7 @@ class World:
     size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     _hosts: Any = None
+    _watch: RankWatch | None = None
 
     @property
     def is_main(self) -> bool:
@@ -142,22 +144,31 @@ class World:
         return boxes
 
     def on_main(self, action: Callable[[], T]) -> T:
-        """Do something on rank 0 alone, and have its result or its :class:`UserError` everywhere.
+        """Do something on rank 0 alone, and have its result or its error everywhere.
 
         Without this a full disk on rank 0 would leave the others waiting for ever.
+
+        Raises:
+            UserError: On every rank, if it was one on rank 0.
+            RuntimeError: On the other ranks, for any other error: the first line of rank 0's, which raises its own.
         """
-        outcome: tuple[T | None, str | None] = (None, None)
-        if self.is_main:
-            try:
-                outcome = (action(), None)
-            except UserError as error:
-                if self.size == 1:
-                    raise
-                outcome = (None, str(error))
-        value, complaint = self.broadcast(outcome)
-        if complaint is not None:
-            raise UserError(complaint)
-        return value  # type: ignore[return-value]
+        if self.size == 1:
+            return action()
+        if not self.is_main:
+            value, complaint = self.broadcast((None, None))
+            if complaint is not None:
+                raise complaint
+            return value  # type: ignore[return-value]
+        try:
+            value = action()
+        except UserError as error:
+            self.broadcast((None, UserError(str(error))))
+            raise
+        except Exception as error:
+            self.broadcast((None, RuntimeError(f"rank 0 ended: {type(error).__name__}: {_first_line(error)}")))
+            raise
+        self.broadcast((value, None))
+        return value
 
     def vote(self, flag: bool) -> Callable[[], bool]:
         """Begin to find out whether any rank's ``flag`` is set; call the result to have the answer.
@@ -184,6 +195,8 @@ class World:
         if dist.is_initialized():
             gc.collect()
             self.barrier()
+            if self._watch is not None:
+                self._watch.close()
             self._hosts = None
             dist.destroy_process_group()
 
@@ -216,8 +229,9 @@ def start(device: str = "auto", *, timeout_seconds: float = 120.0, group_of_one:
         ) from error
     # None stands for the default group: to refer to it would keep it alive beyond its end.
     hosts = dist.new_group(backend="gloo", timeout=_PATIENCE) if place.type == "cuda" else None
-    atexit.register(_leave_alone)
-    world = World(launch.rank, launch.size, place, hosts)
+    watch = RankWatch(store, launch.rank) if launch.size > 1 else None
+    atexit.register(_leave_alone, watch)
+    world = World(launch.rank, launch.size, place, hosts, watch)
     _preflight(world, limit)
     return world
 
@@ -287,12 +301,16 @@ def _check_gpus(world: World, limit: timedelta) -> None:
         )
 
 
-def _leave_alone() -> None:
+def _leave_alone(watch: RankWatch | None) -> None:
     """What :meth:`World.close` does, for a process that ends by an error: without waiting for the others.
 
     NCCL's groups may wait for them all the same, and do not abort: they are left to the system.
     """
-    if dist.is_initialized() and dist.get_backend() == "gloo":
+    if not dist.is_initialized():
+        return
+    if watch is not None:
+        watch.give_up()
+    if dist.get_backend() == "gloo":
         gc.collect()
         dist.destroy_process_group()
 

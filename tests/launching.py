@@ -12,27 +12,37 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+def ranks_environment(size: int) -> list[dict[str, str]]:
+    """The environment that a launcher gives each of ``size`` processes."""
+    common = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    common |= {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    return [common | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(size)]
+
+
 def launch(arguments: Sequence[str | Path], size: int, timeout: float = 240, code: int = 0) -> list[str]:
     """Run ``python ARGUMENTS`` in ``size`` processes that find each other and end with ``code``.
 
     Returns:
         What each wrote to stdout.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     processes = [
         subprocess.Popen(
             [sys.executable, *map(str, arguments)],
             cwd=ROOT,
-            env=os.environ
-            | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), "OMP_NUM_THREADS": "1"}
-            | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "PYTHONPATH": str(ROOT)},
+            env=env,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for rank in range(size)
+        for env in ranks_environment(size)
     ]
     try:
         ended = [process.communicate(timeout=timeout) for process in processes]

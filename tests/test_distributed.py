@@ -152,6 +152,28 @@ def test_an_error_of_one_process_ends_all_in_order() -> None:
     assert launch(["-c", FAIL], size=2, code=2) == ["the disk is full\n"] * 2
 
 
+DEFECT = """
+from adamae import distributed
+world = distributed.start("cpu", timeout_seconds=60)
+
+def fail():
+    raise ValueError("not like this\\nnor like that")
+
+try:
+    world.on_main(fail)
+except Exception as error:
+    print(type(error).__name__, error)
+    raise
+"""
+
+
+@pytest.mark.slow
+def test_a_defect_of_rank_0_ends_all_with_its_first_line() -> None:
+    first, second = launch(["-c", DEFECT], size=2, code=1, timeout=30)
+    assert first == "ValueError not like this\nnor like that\n"
+    assert second == "RuntimeError rank 0 ended: ValueError: not like this\n"
+
+
 @pytest.mark.slow
 def test_a_missing_process_is_a_message_and_not_silence() -> None:
     script = "from adamae import distributed; distributed.start('cpu', timeout_seconds=2)"

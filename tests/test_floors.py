@@ -12,7 +12,7 @@ import pytest
 import tomllib
 
 FLOORS = (
-    {"errors", "plain_text"},
+    {"errors", "plain_text", "ranks"},
     {"grid", "selection", "randomness", "options", "distributed", "torchvision_import"},
     {"data", "layers"},
     {"samplers", "losses"},

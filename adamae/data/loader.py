@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -96,22 +97,23 @@ class BatchKeys(Sampler[list[tuple[int, int]]]):
 
 
 class Loader:
-    """An endless stream of batches. Each pass over it begins where it was built to begin.
+    """An endless stream of batches. Each pass over it begins where it was built to begin, and ends when it is closed.
 
     Args:
         batches: Begins a pass over batches, or over the error that kept one from being made.
         steps_per_epoch: Steps in one pass over the list.
     """
 
-    def __init__(self, batches: Callable[[], Iterator[Batch | UserError]], steps_per_epoch: int) -> None:
+    def __init__(self, batches: Callable[[], Generator[Batch | UserError, None, None]], steps_per_epoch: int) -> None:
         self.steps_per_epoch = steps_per_epoch
         self._batches = batches
 
-    def __iter__(self) -> Iterator[Batch]:
-        for batch in self._batches():
-            if isinstance(batch, UserError):
-                raise batch
-            yield batch
+    def __iter__(self) -> Generator[Batch, None, None]:
+        with closing(self._batches()) as batches:
+            for batch in batches:
+                if isinstance(batch, UserError):
+                    raise batch
+                yield batch
 
 
 class _Reporting(Dataset[Sample | UserError]):
@@ -190,7 +192,7 @@ def build_loader(
             order=dataset.annotations.order,
         )
 
-    batches: Callable[[], Iterator[Batch | UserError]] = partial(
+    batches: Callable[[], Generator[Batch | UserError, None, None]] = partial(
         watched_batches,
         _Reporting(dataset),
         keys_from,

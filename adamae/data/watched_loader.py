@@ -11,7 +11,7 @@ import os
 import platform
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
 from multiprocessing.connection import wait
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from adamae.data.children import end_with_this_process, leave_with_parent
 from adamae.data.watch import Desks, Watch, describe_exit
 from adamae.errors import UserError
 
@@ -45,8 +46,8 @@ def watched_batches(
     num_workers: int = 0,
     pin_memory: bool = False,
     prefetch: int = 2,
-) -> Iterator[Any]:
-    """Batches in order, each once, whatever becomes of the workers.
+) -> Generator[Any, None, None]:
+    """Batches in order, each once, whatever becomes of the workers. Closing the generator ends them.
 
     Args:
         dataset: Opens videos under ``watch``, and does without a video for which that raises.
@@ -108,6 +109,7 @@ class _Crew:
         loader = make_loader(timeout=_GLANCE, worker_init_fn=partial(_begin_work, self._desks))
         self._batches: Iterator[Any] | None = iter(loader)
         self._processes = [process for process in multiprocessing.active_children() if process not in others]
+        end_with_this_process(self._processes)
         _take_back_alarm()
 
     def __iter__(self) -> Iterator[Any]:
@@ -195,6 +197,7 @@ def _start_method() -> str | None:
 
 
 def _begin_work(desks: Desks, worker: int) -> None:
+    leave_with_parent()
     desks.sit_down(worker, os.getpid())
     for number in _SIGNALS_OF_THE_RUN:
         signal.signal(number, signal.SIG_IGN)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any, Generic, TypeVar
 
+from adamae.data.children import end_with_this_process, leave_with_parent
 from adamae.data.decoding.protocol import one_line
 from adamae.data.watch import describe_exit
 
@@ -102,6 +101,7 @@ class _Worker(Generic[Job]):
         self.connection, other = context.Pipe()
         self._process: ForkServerProcess = context.Process(target=_serve, args=(other, function), daemon=True)
         self._process.start()
+        end_with_this_process([self._process])
         other.close()
 
     @property
@@ -162,7 +162,7 @@ def _serve(connection: Connection, function: Callable[[Job], Any]) -> None:
     # Ctrl-C reaches every process of a terminal, and a cluster's SIGTERM every one of a job; the first one decides.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    leave_with_parent()
     connection.send(_UP)
     while True:
         try:
@@ -170,10 +170,3 @@ def _serve(connection: Connection, function: Callable[[Job], Any]) -> None:
         except (EOFError, OSError):
             return
         connection.send(_attempt(function, job))
-
-
-def _leave_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -180,8 +181,8 @@ def extract_videos(
     unread: list[Unscored] = []
     size = max(batch_size // dataset.plan.num_views, 1)
     groups = [[labelled[place] for place in group] for group in groups_of_rows(len(labelled), size, World())]
-    with evaluating(encoder):
-        for group in load_groups(dataset, groups, num_workers=num_workers):
+    with evaluating(encoder), closing(load_groups(dataset, groups, num_workers=num_workers)) as loaded:
+        for group in loaded:
             for video in group:
                 if "reason" in video:
                     unread.append(Unscored(video["row"], video["path"], video["reason"]))

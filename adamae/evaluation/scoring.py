@@ -7,7 +7,7 @@ request). Videos are told apart by their row in the list, so equal file names in
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,8 +106,8 @@ def score_readable(
     unscored: list[Unscored] = []
     groups = groups_of_rows(len(dataset), max(batch_size // dataset.plan.num_views, 1), world)
     seen, share = 0, sum(map(len, groups))
-    videos = load_groups(dataset, groups, num_workers=num_workers, pin_memory=world.device.type == "cuda")
-    with evaluating(model):
+    loaded = load_groups(dataset, groups, num_workers=num_workers, pin_memory=world.device.type == "cuda")
+    with evaluating(model), closing(loaded) as videos:
         for group in videos:
             readable = [video for video in group if "views" in video]
             unscored += [Unscored(v["row"], v["path"], v["reason"]) for v in group if "reason" in v]

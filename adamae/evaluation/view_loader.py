@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import torch
@@ -26,8 +26,8 @@ def groups_of_rows(num_rows: int, size: int, world: World) -> list[list[int]]:
 
 def load_groups(
     dataset: VideoViews, groups: list[list[int]], *, num_workers: int = 0, pin_memory: bool = False
-) -> Iterator[list[Video]]:
-    """The videos of each group, each once, even where one hangs or crashes its worker.
+) -> Generator[list[Video], None, None]:
+    """The videos of each group, each once, even where one hangs or crashes its worker. Closing it ends the workers.
 
     Args:
         dataset: Videos with all their views.

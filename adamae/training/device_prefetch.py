@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
+from contextlib import closing
 
 import torch
 from torch import Tensor
@@ -10,11 +11,12 @@ from torch import Tensor
 from adamae.training.engine import Batch, to_device
 
 
-def prefetched(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
+def prefetched(batches: Iterable[Batch], device: torch.device) -> Generator[Batch, None, None]:
     """The same batches, each on its way to a CUDA device while the one before it is computed on.
 
     Without this the copy, though the host does not wait for it, stands in the queue of the computation. Other devices
-    get their batches as they are. One batch more than is asked for is taken from ``batches``.
+    get their batches as they are. One batch more than is asked for is taken from ``batches``,
+    which closing the generator closes.
 
     Args:
         batches: From the loader; copies overlap if they lie in pinned memory.
@@ -25,13 +27,18 @@ def prefetched(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch
         return
     copying = torch.cuda.Stream(device)
     coming: _Coming | None = None
-    for batch in batches:
-        following = _Coming(batch, device, copying)
-        if coming is not None:
-            yield coming.arrived()
-        coming = following
+    with closing(_each(batches)) as stream:
+        for batch in stream:
+            following = _Coming(batch, device, copying)
+            if coming is not None:
+                yield coming.arrived()
+            coming = following
     if coming is not None:
         yield coming.arrived()
+
+
+def _each(batches: Iterable[Batch]) -> Generator[Batch, None, None]:
+    yield from batches
 
 
 class _Coming:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from time import perf_counter
@@ -114,8 +115,8 @@ def train(
     run = _Run(engine, plan, store, logbook, world, incidents, companions or {}, dict(description or {}))
     run.begin(resume)
     progress = ProgressReport(plan.last_step, run.step, silent=quiet or not world.is_main)
-    with Interruption(world) as interruption, progress:
-        stream = run.micro_batches(batches)
+    # An error's traceback would keep the stream, and with it the loader's workers, alive.
+    with Interruption(world) as interruption, progress, closing(run.micro_batches(batches)) as stream:
         while run.step < plan.last_step:
             run.advance(stream, lr(run.step), weight_decay(run.step))
             progress.advance(run.step)
@@ -176,10 +177,10 @@ class _Run:
         self._store.clean()
         self._logbook.rewind(self.step, going_on=self.step < self._plan.last_step)
 
-    def micro_batches(self, batches: BatchStream) -> Iterator[Batch]:
+    def micro_batches(self, batches: BatchStream) -> Generator[Batch, None, None]:
         """The stream from where the run stands; not even opened when there is nothing left to do."""
         if self.step >= self._plan.last_step:
-            return iter(())
+            return prefetched((), self._engine.device)
         epoch, step = divmod(self.step, self._plan.steps_per_epoch)
         return prefetched(batches(epoch, step * self._engine.accumulation), self._engine.device)
 

@@ -89,6 +89,21 @@ def test_workers_leave_with_a_killed_parent(root: Path) -> None:
         time.sleep(0.05)
 
 
+FAILING = """
+from adamae.data.workers import run_jobs
+from tests.data.test_workers import work
+results = run_jobs(work, ["one", "hang"], workers=1)
+next(results)
+raise ValueError("a defect")
+"""
+
+
+def test_an_error_ends_the_program_that_has_workers(root: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", FAILING], cwd=root, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert "ValueError: a defect" in ended.stderr
+
+
 def alive(process: int) -> bool:
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from time import perf_counter
@@ -121,10 +121,10 @@ def one_thread() -> Iterator[None]:
 
 def _measure_whole(dataset: ClipDataset, num_videos: int, batch_size: int, num_workers: int) -> float:
     """Clips per second out of the loader, from its first batch on."""
-    batches = iter(build_loader(dataset, batch_size=batch_size, num_workers=num_workers))
-    next(batches)
-    # What workers made ahead of the clock must not outweigh what they make while it runs.
-    measured = max(num_videos // batch_size, 4 * num_workers, 1)
-    start = perf_counter()
-    clips = sum(len(batch["clip"]) for batch in islice(batches, measured))
-    return clips / (perf_counter() - start)
+    with closing(iter(build_loader(dataset, batch_size=batch_size, num_workers=num_workers))) as batches:
+        next(batches)
+        # What workers made ahead of the clock must not outweigh what they make while it runs.
+        measured = max(num_videos // batch_size, 4 * num_workers, 1)
+        start = perf_counter()
+        clips = sum(len(batch["clip"]) for batch in islice(batches, measured))
+        return clips / (perf_counter() - start)

@@ -1,0 +1,56 @@
+"""A rank that ends by an error takes the others with it, whatever they are at."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.launching import launch, ranks_environment
+
+ONE_FAILS = """
+import sys, time
+from adamae import distributed
+world = distributed.start("cpu", timeout_seconds=60)
+if world.rank == {failing}:
+    raise ValueError("a defect")
+time.sleep(600)  # as NCCL waits for a rank that is gone
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("failing", [0, 1])
+def test_an_error_of_one_rank_ends_one_that_does_not_hear_of_it(failing: int) -> None:
+    began = time.monotonic()
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", ONE_FAILS.format(failing=failing)], env=env, stderr=subprocess.PIPE, text=True
+        )
+        for env in ranks_environment(2)
+    ]
+    try:
+        errors = [process.communicate(timeout=60)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [1, 1]
+    assert "ValueError: a defect" in errors[failing]
+    assert f"adamae: rank {1 - failing} leaves because rank {failing}" in errors[1 - failing]
+    assert time.monotonic() - began < 45
+
+
+ALL_END = """
+import time
+from adamae import distributed
+world = distributed.start("cpu", timeout_seconds=60)
+world.close()
+time.sleep({seconds} if world.rank else 0)  # longer than the others are watched
+print("done")
+"""
+
+
+@pytest.mark.slow
+def test_a_rank_may_stay_after_a_common_end() -> None:
+    assert launch(["-c", ALL_END.format(seconds=8)], size=2) == ["done\n"] * 2
