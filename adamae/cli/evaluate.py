@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adamae.options.evaluation import EvaluateOptions, evaluate_parser
@@ -28,19 +29,21 @@ def run(words: Sequence[str]) -> int:
     from adamae import distributed
 
     world = distributed.start(options.compute.device)
-    text = _evaluate(options, world)
-    if world.is_main:
-        print(text)
+    _evaluate(options, world)
     world.close()
     return 0
 
 
-def _evaluate(options: EvaluateOptions, world: World) -> str:
-    """What is printed; the files are written on the way."""
+def _evaluate(options: EvaluateOptions, world: World) -> None:
+    """Print the score, and then write the files."""
     from adamae.cli.viewing import describe_unread, open_viewing, tell
+    from adamae.data.whole_files import check_writable
     from adamae.evaluation.metrics import measure_accuracy
     from adamae.evaluation.results import summarise, write_results
 
+    output = options.output.output_dir
+    if output is not None:
+        world.on_main(lambda: check_writable(Path(output), folder=True))
     viewing = open_viewing(options.network, options.frames, options.selection, options.views)
     model, changes = viewing.classifier()
     annotations, names, notes = _open_list(options, viewing.file)
@@ -57,12 +60,13 @@ def _evaluate(options: EvaluateOptions, world: World) -> str:
     scores = _score(model, annotations, viewing, options, world)
     accuracy = measure_accuracy(scores, annotations.labels)
     summary = summarise(scores, accuracy, names, _measured(options, viewing, annotations, world))
-    output = options.output.output_dir
+    tell(world, describe_unread("score", scores.unscored))
+    if world.is_main:
+        # First of all: hours of work must not be lost with a disk that has filled up.
+        print(as_json(summary) if options.output.json else accuracy.render(), flush=True)
     if output is not None:
         notes = world.on_main(lambda: write_results(output, scores, annotations, accuracy, names, summary))
         tell(world, [*(f"note: {note}" for note in notes), f"everything lies in {output}"])
-    tell(world, describe_unread("score", scores.unscored))
-    return as_json(summary) if options.output.json else accuracy.render()
 
 
 def _open_list(options: EvaluateOptions, file: CheckpointFile) -> tuple[Annotations, tuple[str, ...], list[str]]:

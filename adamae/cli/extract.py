@@ -33,11 +33,11 @@ def _extract(options: ExtractOptions) -> None:
     from adamae import distributed
     from adamae.cli.run_record import say
     from adamae.cli.viewing import MIDDLE, describe_unread, open_viewing
-    from adamae.data.annotations import load_annotations
+    from adamae.data.named_videos import load_named
 
+    annotations = load_named(options.data.videos, data_root=options.data.data_root, split="train")
     viewing = open_viewing(options.network, options.frames, options.selection, MIDDLE)
     encoder, changes = viewing.encoder()
-    annotations = load_annotations(options.data.data_path, data_root=options.data.data_root)
     world = distributed.start(options.compute.device)
     clip = viewing.clip
     say(

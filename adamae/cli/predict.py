@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from adamae.errors import UserError
 from adamae.options.evaluation import PredictOptions, predict_parser
 from adamae.plain_text import as_json
 
 if TYPE_CHECKING:
-    from adamae.data.annotations import Annotations
     from adamae.evaluation.scoring import Unscored
 
 
@@ -24,8 +22,9 @@ def run(words: Sequence[str]) -> int:
     if predictions:
         print(as_json(predictions))
     if problems:
-        more = f", and {len(problems) - 1} more videos without a prediction" if len(problems) > 1 else ""
-        raise UserError(f"{problems[0].path}: {problems[0].reason}{more}")
+        from adamae.cli.viewing import without
+
+        raise without("a prediction", problems)
     return 0
 
 
@@ -33,16 +32,17 @@ def _predict(options: PredictOptions) -> tuple[list[dict[str, Any]], Sequence[Un
     """What is printed, and the videos without a prediction."""
     from adamae import distributed
     from adamae.cli.viewing import computing, open_viewing, tell
+    from adamae.data.named_videos import load_named
     from adamae.evaluation.labels import find_class_names, numbered
     from adamae.evaluation.scoring import score_readable
 
+    videos = load_named(options.data.videos, data_root=options.data.data_root)
     viewing = open_viewing(options.network, options.frames, options.selection, options.views)
     model, changes = viewing.classifier()
     count, stored = viewing.file.architecture.classes, viewing.file.class_names
     names = find_class_names(count, given=options.data.classes, stored=stored) or numbered(count)
     world = distributed.start(options.compute.device)
     tell(world, [*(f"note: {note}" for note in changes), *viewing.describe()])
-    videos = _open_videos(options.data.videos)
     # A few videos are not worth the start of a process.
     settings = computing(options.compute, world) | {"num_workers": options.compute.num_workers or 0}
     scores = score_readable(model.to(world.device), viewing.views_of(videos, options.compute), world=world, **settings)
@@ -51,15 +51,6 @@ def _predict(options: PredictOptions) -> tuple[list[dict[str, Any]], Sequence[Un
         {"video": videos.path(row), "views": scores.num_views, "top": _top(logits, names, options.data.top)}
         for row, logits in zip(scores.rows.tolist(), scores.logits, strict=True)
     ], scores.unscored
-
-
-def _open_videos(given: Sequence[str]) -> Annotations:
-    """Files, or the videos of shards."""
-    from adamae.data.annotations import Annotations, load_annotations
-    from adamae.data.shards.names import names_shards
-
-    shards = len(given) == 1 and names_shards(given[0])
-    return load_annotations(given[0], split="test") if shards else Annotations.of(given)
 
 
 def _top(logits: Any, names: Sequence[str], count: int) -> list[dict[str, Any]]:

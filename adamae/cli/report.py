@@ -16,8 +16,10 @@ def run(words: Sequence[str]) -> int:
     """
     options = report_parser().parse(words).options.runs
     from adamae.checkpoints.tensor_files import publish
+    from adamae.data.whole_files import check_writable
     from adamae.visualize.report import read_run, report_page
 
+    check_writable(Path(options.out))
     page = report_page([read_run(folder) for folder in options.runs])
     publish(Path(options.out), lambda path: path.write_text(page, encoding="utf-8"))
     print(options.out)

@@ -27,7 +27,7 @@ def _saliency(options: SaliencyOptions) -> None:
     from adamae.visualize.probability import check_sampler, heat_map, probability_of
     from adamae.visualize.rows import Block
 
-    show = open_show(options.network, options.frames, options.footage, options.compute)
+    show = open_show(options.network, options.frames, options.footage, options.compute, options.pictures.out)
     check_sampler(show.model)
 
     def draw(footage: Footage) -> dict[str, bytes]:
@@ -40,4 +40,4 @@ def _saliency(options: SaliencyOptions) -> None:
             "-saliency.gif": gif_bytes(frames, footage.fps),
         }
 
-    show_videos(show, options.pictures.out, draw)
+    show_videos(show, draw)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,15 @@ from pathlib import Path
 from adamae.checkpoints.formats import CheckpointFile, open_checkpoint
 from adamae.checkpoints.tensor_files import publish
 from adamae.cli.run_record import say
-from adamae.cli.viewing import MIDDLE, choose_frames, choose_views
-from adamae.data.decoding import get_decoder
+from adamae.cli.viewing import MIDDLE, choose_frames, choose_views, describe_unread, without
+from adamae.data.annotations import Annotations
+from adamae.data.decoding import DecodeError, get_decoder
+from adamae.data.named_videos import load_named
 from adamae.data.views import ViewPlan
+from adamae.data.whole_files import check_writable
 from adamae.distributed import start as start_device
-from adamae.errors import UserError
 from adamae.evaluation.networks import ClipFacts
+from adamae.evaluation.scoring import Unscored
 from adamae.evaluation.windows import Windows
 from adamae.models import Pretrainer
 from adamae.options.viewing import FrameOptions, NetworkOptions
@@ -35,8 +37,10 @@ class Show:
         model: Its autoencoder, on the device.
         clip: The clips that it sees.
         plan: The square that is cut from a frame.
-        footage: Which videos, and what of them.
+        videos: That are shown.
+        footage: What of them.
         decoder: Name of the back end.
+        out: Folder to write to; it may not be there yet.
     """
 
     checkpoint: str
@@ -44,25 +48,22 @@ class Show:
     model: Pretrainer
     clip: ClipFacts
     plan: ViewPlan
+    videos: Annotations
     footage: FootageOptions
     decoder: str
+    out: Path
 
-    def check_videos(self) -> None:
-        """Open every video, so that a bad one is told before anything is made.
+    def read(self, row: int) -> Footage:
+        """The shown part of a video.
 
         Raises:
-            UserError: If one cannot be read, or is too short to show anything.
+            DecodeError: It cannot be read, or is too short to show anything.
         """
-        for path in self.footage.videos:
-            with get_decoder(self.decoder)(path) as reader:
-                choose_range(path, reader, self.footage.start, self.footage.seconds, self.model.grid.tubelet_size)
-
-    def read(self, path: str) -> Footage:
-        """The shown part of a video."""
-        with get_decoder(self.decoder)(path) as reader:
+        path = self.videos.path(row)
+        with get_decoder(self.decoder)(self.videos.video(row)) as reader:
             shown = choose_range(path, reader, self.footage.start, self.footage.seconds, self.model.grid.tubelet_size)
             if shown.stop < reader.num_frames:
-                say(f"{path}: {len(shown)} of {reader.num_frames} frames are shown (--start, --seconds)")
+                say(f"{one_line(path)}: {len(shown)} of {reader.num_frames} frames are shown (--start, --seconds)")
             windows = Windows(self.clip.num_frames, self.clip.sampling_rate)
             starts = windows.starts(len(shown))
             cut = cut_into_clips(starts, len(shown), self.clip.num_frames, self.clip.sampling_rate)
@@ -74,13 +75,16 @@ class Show:
 
 
 def open_show(
-    network: NetworkOptions, frames: FrameOptions, footage: FootageOptions, compute: LookComputeOptions
+    network: NetworkOptions, frames: FrameOptions, footage: FootageOptions, compute: LookComputeOptions, out: str
 ) -> Show:
     """Open a checkpoint to look at videos with it.
 
     Raises:
-        UserError: If it is no pre-trained checkpoint, or the options fit no clip.
+        UserError: If nothing can be written to the folder ``out``, a folder or list of videos is none, the checkpoint
+            is no pre-trained one, or the options fit no clip.
     """
+    check_writable(Path(out), folder=True)
+    videos = load_named(footage.videos, data_root=footage.data_root)
     file = open_checkpoint(network.checkpoint, network.model_key)
     clip = choose_frames(file, frames, MIDDLE.frame_sampling)
     model, notes = build_pretrainer(file, num_frames=clip.num_frames, size=clip.size)
@@ -95,27 +99,33 @@ def open_show(
     )
     model = model.to(world.device)
     world.close()
-    return Show(network.checkpoint, file, model, clip, plan, footage, compute.decoder)
+    return Show(network.checkpoint, file, model, clip, plan, videos, footage, compute.decoder, Path(out))
 
 
-def show_videos(show: Show, out: str, draw: Callable[[Footage], Mapping[str, bytes]]) -> None:
-    """Write the pictures of every video, and print where they are.
+def show_videos(show: Show, draw: Callable[[Footage], Mapping[str, bytes]]) -> None:
+    """Write the pictures of every video, and print where they are. One that cannot be read is told and passed over.
 
     Args:
         show: The network and the videos.
-        out: Folder to write to.
         draw: From a video to the contents of its files, by what follows the video's name in theirs.
 
     Raises:
-        UserError: If a video cannot be read, before anything is written; or if nothing can be written.
+        UserError: If nothing can be written; or, when all else is written, if a video could not be read.
     """
-    show.check_videos()
-    folder = check_folder(out)
-    videos = show.footage.videos
-    for path, name in zip(videos, names_of(videos), strict=True):
-        contents = draw(show.read(path))
-        for written in write_files(folder, {name + ending: content for ending, content in contents.items()}):
+    unread: list[Unscored] = []
+    names = names_of([show.videos.path(row) for row in range(len(show.videos))])
+    for row, name in enumerate(names):
+        try:
+            footage = show.read(row)
+        except DecodeError as error:
+            unread.append(Unscored(row, error.path, error.reason))
+            say(*describe_unread("pictures", unread[-1:]))
+            continue
+        contents = draw(footage)
+        for written in write_files(show.out, {name + ending: content for ending, content in contents.items()}):
             print(written)
+    if unread:
+        raise without("pictures", unread)
 
 
 def describe_training(file: CheckpointFile) -> str:
@@ -123,21 +133,6 @@ def describe_training(file: CheckpointFile) -> str:
     if file.step is not None:
         return f"{file.step} steps"
     return "training time unknown" if file.epoch is None else f"epoch {file.epoch}"
-
-
-def check_folder(out: str) -> Path:
-    """The folder to write to, made if need be.
-
-    Raises:
-        UserError: If nothing can be written there.
-    """
-    folder = Path(out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise UserError(f"--out {out}: cannot be written: {error.strerror}") from error
-    return folder
 
 
 def write_files(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:

@@ -27,7 +27,7 @@ def _timeline(options: TimelineOptions) -> None:
     from adamae.visualize.looks import Variant, look_at
     from adamae.visualize.probability import check_sampler, timeline_of
 
-    show = open_show(options.network, options.frames, options.footage, options.compute)
+    show = open_show(options.network, options.frames, options.footage, options.compute, options.pictures.out)
     check_sampler(show.model)
     variant = Variant("learnable", show.model.sampler.mask_ratio, options.pictures.seed)
 
@@ -44,4 +44,4 @@ def _timeline(options: TimelineOptions) -> None:
             "-timeline.csv": timeline_csv(footage, timeline),
         }
 
-    show_videos(show, options.pictures.out, draw)
+    show_videos(show, draw)

@@ -12,6 +12,7 @@ from adamae.cli.run_record import say
 from adamae.data.annotations import Annotations
 from adamae.data.views import VideoViews, ViewPlan, plan_test
 from adamae.distributed import World
+from adamae.errors import UserError
 from adamae.evaluation.networks import ClipFacts, FrozenEncoder, build_classifier, build_encoder, clip_facts
 from adamae.evaluation.scoring import Unscored
 from adamae.models import Classifier
@@ -206,6 +207,17 @@ def describe_unread(missing: str, videos: Sequence[Unscored]) -> list[str]:
         videos: All of them.
     """
     return [one_line(f"no {missing}: {video.path}: {video.reason}") for video in videos[:_MOST_NAMED]]
+
+
+def without(missing: str, videos: Sequence[Unscored]) -> UserError:
+    """What ends a command that has done all it could, though some videos could not be read.
+
+    Args:
+        missing: What they have none of.
+        videos: All of them, at least one.
+    """
+    more = f", and {len(videos) - 1} more videos without {missing}" if len(videos) > 1 else ""
+    return UserError(f"{videos[0].path}: {videos[0].reason}{more}")
 
 
 def tell(world: World, lines: Sequence[str]) -> None:

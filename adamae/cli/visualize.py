@@ -34,9 +34,9 @@ def run(words: Sequence[str]) -> int:
 def _visualize(options: VisualizeOptions) -> None:
     from adamae.cli.showing import open_show, show_videos
 
-    show = open_show(options.network, options.frames, options.footage, options.compute)
+    show = open_show(options.network, options.frames, options.footage, options.compute, options.pictures.out)
     variants = _variants(options, show)
-    show_videos(show, options.pictures.out, lambda footage: _pictures(footage, options, show, variants))
+    show_videos(show, lambda footage: _pictures(footage, options, show, variants))
 
 
 def _variants(options: VisualizeOptions, show: Show) -> list[Variant]:

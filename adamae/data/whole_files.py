@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
 from contextlib import suppress
 from pathlib import Path
+
+from adamae.errors import UserError
 
 _PREFIX = ".unfinished-"
 
@@ -27,6 +31,28 @@ def write_whole(path: Path, content: bytes) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def check_writable(path: Path, *, folder: bool = False) -> None:
+    """Refuse before the work what could not be written after it. Nothing is made, and nothing is left behind.
+
+    Args:
+        path: Of a file or folder that may not be there yet, as may be the folders above it.
+        folder: Whether it is to be a folder.
+
+    Raises:
+        UserError: It could not be written.
+    """
+    try:
+        if path.exists() and path.is_dir() != folder:
+            wrong = errno.ENOTDIR if folder else errno.EISDIR
+            raise OSError(wrong, os.strerror(wrong))
+        place = path if folder else path.parent
+        while not place.exists():
+            place = place.parent
+        tempfile.TemporaryFile(dir=place).close()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
 
 
 def is_temporary(path: Path) -> bool:

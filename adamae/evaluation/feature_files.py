@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from adamae.checkpoints.tensor_files import publish
+from adamae.data.whole_files import check_writable
 from adamae.errors import UserError
 from adamae.evaluation.features import WindowFeatures
 from adamae.plain_text import one_line
@@ -19,13 +20,14 @@ def check_feature_file(path: str | Path) -> None:
     """Refuse a file that could not be written, before hours of work.
 
     Raises:
-        UserError: If the ending is unknown, or a package is missing.
+        UserError: If the ending is unknown, a package is missing, or nothing can be written there.
     """
     suffix = Path(path).suffix
     if suffix not in WRITERS:
         raise UserError(f"{path}: unknown ending {suffix!r}, expected one of {', '.join(WRITERS)}")
     if suffix == ".parquet":
         _pyarrow(path)
+    check_writable(Path(path))
 
 
 def write_features(path: str | Path, found: WindowFeatures, about: Mapping[str, Any]) -> None:

@@ -12,8 +12,8 @@ from adamae.options.viewing import (
     ComputeOptions,
     FewViewOptions,
     FrameOptions,
+    NamedVideosOptions,
     NetworkOptions,
-    PlainListOptions,
     SelectionOptions,
     ViewComputeOptions,
     ViewOptions,
@@ -38,10 +38,9 @@ class LabelledListOptions(OptionGroup):
 
 
 @dataclass(frozen=True)
-class VideosOptions(OptionGroup):
-    """The videos."""
+class PredictedVideosOptions(NamedVideosOptions):
+    """The videos, and what is told of them."""
 
-    videos: tuple[str, ...] = flag(MISSING, "video files, or one set of shards", positional=True, metavar="VIDEO...")
     classes: str | None = flag(
         None, "text file with one class name on each line; none: the checkpoint's names", metavar="FILE"
     )
@@ -124,7 +123,7 @@ class PredictOptions:
     """Everything that decides a prediction."""
 
     network: NetworkOptions
-    data: VideosOptions
+    data: PredictedVideosOptions
     frames: FrameOptions
     selection: SelectionOptions
     views: ViewOptions
@@ -136,7 +135,7 @@ class ExtractOptions:
     """Everything that decides a file of features."""
 
     network: NetworkOptions
-    data: PlainListOptions
+    data: NamedVideosOptions
     features: FeatureOptions
     frames: FrameOptions
     selection: SelectionOptions
@@ -187,6 +186,7 @@ def predict_parser() -> OptionParser[PredictOptions]:
         description="Tell the likeliest classes of videos, as JSON on the standard output.",
         examples=(
             "adamae predict runs/finetune holiday.mp4",
+            "adamae predict runs/finetune videos/ list.csv",
             "adamae predict checkpoint-best.pth *.mp4 --top 3 --classes k400/classes.txt --test_num_crop 1",
         ),
     )
@@ -200,6 +200,7 @@ def extract_parser() -> OptionParser[ExtractOptions]:
         description="Write features of sliding windows over videos, with time stamps, to one file.",
         examples=(
             "adamae extract runs/pretrain videos/ -o features.npz",
+            "adamae extract runs/pretrain holiday.mp4 -o holiday.npz",
             "adamae extract checkpoint-799.pth list.csv -o features.parquet --window_step 16",
             "adamae extract runs/finetune list.csv -o times.npz --level time",
         ),

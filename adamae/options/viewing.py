@@ -36,6 +36,18 @@ class PlainListOptions(OptionGroup):
 
 
 @dataclass(frozen=True)
+class NamedVideosOptions(OptionGroup):
+    """The videos."""
+
+    videos: tuple[str, ...] = flag(
+        MISSING, "video files, folders of videos or lists; or one set of shards", positional=True, metavar="VIDEO..."
+    )
+    data_root: str | None = flag(
+        None, "folder that relative paths of lists start from; none: the lists' own", metavar="DIR"
+    )
+
+
+@dataclass(frozen=True)
 class FrameOptions(OptionGroup):
     """What the network sees of a video; none: as the checkpoint was trained."""
 

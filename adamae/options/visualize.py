@@ -7,14 +7,13 @@ from typing import Literal
 
 from adamae.options.flags import OptionGroup, flag
 from adamae.options.parser import OptionParser
-from adamae.options.viewing import FrameOptions, NetworkOptions
+from adamae.options.viewing import FrameOptions, NamedVideosOptions, NetworkOptions
 
 
 @dataclass(frozen=True)
-class FootageOptions(OptionGroup):
+class FootageOptions(NamedVideosOptions):
     """What is looked at."""
 
-    videos: tuple[str, ...] = flag(MISSING, "video files", positional=True, metavar="VIDEO...")
     start: float = flag(0.0, "seconds into each video", least=0)
     seconds: float = flag(30.0, "look at no more than so many seconds of each", above=0)
 
@@ -76,6 +75,7 @@ def visualize_parser() -> OptionParser[VisualizeOptions]:
         description="Show what a pre-trained model draws, predicts and errs on: a film, a contact sheet, raw arrays.",
         examples=(
             "adamae visualize runs/pretrain holiday.mp4 -o pictures",
+            "adamae visualize runs/pretrain videos/ -o pictures --seconds 4",
             "adamae visualize checkpoint-799.pth a.mp4 b.mp4 -o pictures --mask_type learnable random tube frame",
             "adamae visualize runs/pretrain a.mp4 -o pictures --html --mask_ratio 0.8 0.9 0.95",
         ),

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from adamae.data.dataset import moving_path, read_moving
-from adamae.data.decoding import VideoReader
+from adamae.data.decoding import DecodeError, VideoReader
 from adamae.data.views import ViewPlan, cut_views, resize_short_side
-from adamae.errors import UserError
 from adamae.plain_text import one_line
 
 # Frames that are decoded and shrunk at a time: a long video at full size does not fit into memory.
@@ -123,13 +122,13 @@ def choose_range(path: str, reader: VideoReader, start: float, seconds: float, l
         least: Frames without which there is nothing to show.
 
     Raises:
-        UserError: If that leaves fewer than ``least`` frames.
+        DecodeError: If that leaves fewer than ``least`` frames.
     """
     fps = frame_rate(reader)
     frames = range(reader.num_frames)[round(start * fps) :][: max(round(seconds * fps), 1)]
     if len(frames) < least:
         where = f" from second {start:g} on" if start else ""
-        raise UserError(f"{path}: {len(frames)} frame{'s' * (len(frames) != 1)}{where}, expected at least {least}")
+        raise DecodeError(path, f"{len(frames)} frame{'s' * (len(frames) != 1)}{where}, expected at least {least}")
     return frames
 
 

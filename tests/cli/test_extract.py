@@ -53,12 +53,14 @@ def test_a_folder_without_labels(place: Path, tmp_path: Path) -> None:
     [
         ("test.csv", "features.h5", "unknown ending '.h5', expected one of .npz, .parquet"),
         ("none.csv", "features.npz", "none.csv: no such list or folder"),
-        ("a/bad.mp4", "features.npz", "this is a video, expected a list of videos or a folder"),
+        ("a/bad.mp4", "features.npz", "bad.mp4: none of 1 videos can be read, for example"),
+        ("test.csv", "test.npz/features.npz", "features.npz: cannot be written (Not a directory)"),
     ],
 )
 def test_mistakes_are_one_line(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str, out: str, message: str
 ) -> None:
+    (tmp_path / "test.npz").touch()
     words = [str(place / "pretrained.safetensors"), str(place / source), "-o", str(tmp_path / out)]
     assert main(["extract", *words, *FAST]) == 2
     assert message in capsys.readouterr().err.splitlines()[-1]

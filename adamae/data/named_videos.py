@@ -1,0 +1,77 @@
+"""The videos that a person names: files, folders, lists, or shards, one of them or several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from adamae.data.annotations import UNLABELLED, Annotations, load_annotations
+from adamae.data.decoding.frame_folder import is_picture
+from adamae.data.list_rows import is_video
+from adamae.data.shards.names import names_shards
+from adamae.data.walking import look_into
+from adamae.errors import UserError
+
+# Bytes at the beginning of a file that tell whether it is text.
+_LOOKED_AT = 4096
+
+
+def load_named(given: Sequence[str], *, data_root: str | None = None, split: str = "test") -> Annotations:
+    """All the videos that are meant, in the order in which they are named.
+
+    Args:
+        given: Each a video (a file or a folder of numbered pictures), a folder of videos, or a list; or one set of
+            shards. A file is a list if it is text and its name is not that of a video.
+        data_root: What relative paths of lists are relative to, instead of each list's own folder.
+        split: Which list of a folder that holds some.
+
+    Returns:
+        The videos; with labels where all of them are classes of the same names, or numbers without names.
+
+    Raises:
+        UserError: A folder or a list is missing, malformed or without videos, or shards stand beside something else.
+            Whether a video can be read is found out by opening it.
+    """
+    parts = []
+    for place in given:
+        if names_shards(place) and len(given) > 1:
+            raise UserError(f"{place}: shards stand alone, expected nothing beside them")
+        is_one = not names_shards(place) and _is_one_video(Path(place))
+        parts.append(Annotations.of([place], source=place) if is_one else _load(place, data_root, split))
+    return parts[0] if len(parts) == 1 else _join(parts)
+
+
+def _load(place: str, data_root: str | None, split: str) -> Annotations:
+    return load_annotations(place, data_root=data_root, split=split)
+
+
+def _is_one_video(place: Path) -> bool:
+    if place.is_dir():
+        _, files, folders, links = look_into(place)
+        return not folders and not links and not any(map(is_video, files)) and any(map(is_picture, files))
+    if is_video(place.name):
+        return True
+    try:
+        with place.open("rb") as file:
+            # Videos have such bytes early; lists have none.
+            return b"\0" in file.read(_LOOKED_AT)
+    except OSError:
+        return False
+
+
+def _join(parts: Sequence[Annotations]) -> Annotations:
+    paths = [part.path(row) for part in parts for row in range(len(part))]
+    classes = parts[0].classes if len({part.classes for part in parts}) == 1 else None
+    agree = classes is not None or all(part.classes is None for part in parts)
+    labels = np.concatenate([part.labels for part in parts])
+    counts = [part.frames for part in parts if part.frames is not None]
+    return Annotations.of(
+        paths,
+        labels if agree else np.full_like(labels, UNLABELLED),
+        classes=classes,
+        source=f"{parts[0].source} and {len(parts) - 1} more",
+        # Where one does not count its pictures, all that there are count in the others too.
+        frames=np.concatenate(counts).tolist() if len(counts) == len(parts) else (),
+    )
