@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -72,6 +72,11 @@ class Checkpoint:
         for name, promised in content["files"].items():
             _check_file(directory / name, promised)
         return cls(directory, content["step"], content["meta"])
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of the model's state dict, without its numbers."""
+        with safe_open(self.directory / WEIGHTS, "pt") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  (no mapping)
 
     def weights(self) -> dict[str, Tensor]:
         """The model's state dict, on the CPU and mapped: see :meth:`training`."""

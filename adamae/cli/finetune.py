@@ -53,9 +53,9 @@ def run(words: Sequence[str]) -> int:
 
 
 def _finetune(parsed: Parsed[FinetuneOptions], world: World, command: str) -> Outcome:
-    from adamae.checkpoints.store import CheckpointStore
-    from adamae.cli.finetune_assembly import build_parts, check_same_network
+    from adamae.cli.finetune_assembly import build_parts
     from adamae.cli.finetune_scoring import Scorer, record_of
+    from adamae.cli.resuming import going_on
     from adamae.cli.training_assembly import train_parts
     from adamae.training.claim import claim
     from adamae.training.logbook import Logbook
@@ -63,10 +63,7 @@ def _finetune(parsed: Parsed[FinetuneOptions], world: World, command: str) -> Ou
     options = parsed.options.for_processes(world.size)
     recorded, output = options.for_any_processes(), options.run.output
     parts = build_parts(options, world)
-    store = CheckpointStore(output / "checkpoints", keep_last=options.run.keep_last)
-    checkpoint = world.on_main(lambda: store.find(options.run.resume or "auto"))
-    if checkpoint is not None:
-        check_same_network(checkpoint, parts.network)
+    parts, store, checkpoint = going_on(options, parts, parts.network.model, parts.network.card, world)
     # From here on files are written.
     logbook = world.on_main(lambda: Logbook(output, options.log.log_dir or output / "tensorboard"))
     world.on_main(lambda: claim(output))
@@ -75,7 +72,7 @@ def _finetune(parsed: Parsed[FinetuneOptions], world: World, command: str) -> Ou
             *(f"note: {note}" for note in (*parsed.notes, *parts.splits.notes)),
             *recipe_lines(parsed, world.size),
             *_about(options, parts, world),
-            *beginning(output, recorded, checkpoint),
+            *beginning(output, recorded, checkpoint, parts.plan),
         )
     world.on_main(lambda: write_record(output, recorded, parts.engine, command, "finetune"))
     description = {"adamae": adamae.__version__, "model": parts.network.card, "args": record_of(recorded)}
@@ -117,7 +114,7 @@ def _companions(
     average = WeightAverage(
         model, optimizer.model_ema_decay if optimizer.model_ema else None, optimizer.model_ema_force_cpu
     )
-    best = BestWeights(options.run.output / BEST, model, description, parts.plan.steps_per_epoch, world)
+    best = BestWeights(options.run.output / BEST, model, description, parts.plan, world)
     scorer = Scorer(model, parts.splits.val, parts.validation_views, options, world)
     validates = not options.scoring.disable_eval_during_finetuning
     return average, best, Validation(scorer.figures if validates else None, best.keep, average)

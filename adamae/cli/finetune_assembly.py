@@ -10,7 +10,6 @@ import torch
 from adamae.checkpoints.constants import describe_network
 from adamae.checkpoints.formats import CheckpointFile, open_checkpoint
 from adamae.checkpoints.loading import load_weights
-from adamae.checkpoints.store import Checkpoint
 from adamae.cli.finetune_scoring import plan_views
 from adamae.cli.training_assembly import TrainingParts, build_engine, make_plan, make_schedules, make_stream
 from adamae.data.finetune_augmentation import FinetuneAugmentation, RandAugment, RandomErasing
@@ -21,14 +20,12 @@ from adamae.distributed import World
 from adamae.errors import UserError
 from adamae.models import MODELS, Classifier, create_model
 from adamae.options.finetune import FinetuneOptions
-from adamae.options.record import differences
 from adamae.training.loop import BatchStream
 from adamae.training.mixing import Mixing
 from adamae.training.objectives import FinetuneObjective
 from adamae.training.parameter_groups import parameter_groups
 
 _DEFAULT_MODEL = "vit_base_patch16_224"
-_MAY_CHANGE = ("drop_rate:", "attn_drop_rate:", "drop_path_rate:", "fc_drop_rate:", "init_scale:")
 
 
 @dataclass(frozen=True)
@@ -143,25 +140,6 @@ def _other_clips(file: CheckpointFile, options: FinetuneOptions) -> list[str]:
         f"note: the checkpoint was trained on {a.frames} frames of {a.size[0]}x{a.size[1]} pixels, this run takes "
         f"{clip.num_frames} of {clip.input_size}x{clip.input_size}; see --num_frames and --input_size"
     ]
-
-
-def check_same_network(checkpoint: Checkpoint, network: Network) -> None:
-    """A run goes on only with the network that it began with.
-
-    Raises:
-        UserError: If the checkpoint is one of pre-training, or of other classes or sizes.
-    """
-    found, hint = checkpoint.meta.get("model", {}), "choose another --output_dir, or --resume none to begin anew"
-    names = found.get("class_names")
-    if names is None:
-        raise UserError(f"{checkpoint.directory}: is no checkpoint of fine-tuning; --finetune starts from it; {hint}")
-    if names != network.card["class_names"]:
-        raise UserError(f"{checkpoint.directory}: was trained on other classes ({', '.join(names[:4])}, ...); {hint}")
-    changed = differences(found.get("options", {}), network.card["options"])
-    # What only acts while training may change.
-    changed = [each for each in changed if not each.startswith(_MAY_CHANGE)]
-    if changed:
-        raise UserError(f"{checkpoint.directory}: is of another network ({', '.join(changed)}); {hint}")
 
 
 def open_splits(options: FinetuneOptions) -> Splits:

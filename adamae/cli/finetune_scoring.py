@@ -24,6 +24,7 @@ from adamae.evaluation.scoring import Scores, score_videos
 from adamae.models import Classifier
 from adamae.options.finetune import FinetuneOptions
 from adamae.options.record import flatten
+from adamae.training.plan import Plan
 
 
 def plan_views(options: FinetuneOptions) -> tuple[ViewPlan, ViewPlan]:
@@ -103,22 +104,22 @@ class BestWeights:
         directory: Where it lies.
         model: What is trained.
         description: Goes into its ``meta.json``.
-        steps_per_epoch: Steps in an epoch.
+        plan: How long the run is.
         world: The processes of the run; the main one writes.
     """
 
     def __init__(
-        self, directory: Path, model: Classifier, description: Mapping[str, Any], steps_per_epoch: int, world: World
+        self, directory: Path, model: Classifier, description: Mapping[str, Any], plan: Plan, world: World
     ) -> None:
         self._store = CheckpointStore(directory, keep_last=1)
         self._model = model
         self._description = description
-        self._steps_per_epoch = steps_per_epoch
+        self._plan = plan
         self._world = world
 
     def keep(self, step: int, figures: Mapping[str, float]) -> None:
         """Write the model as it is, in place of the one before."""
-        meta = {"epoch": step / self._steps_per_epoch, "validation": dict(figures), **self._description}
+        meta = {"epoch": self._plan.epochs_at(step), "validation": dict(figures), **self._description}
         self._world.on_main(lambda: self._store.save(step, self._model.state_dict(), {}, meta))
 
     def take(self) -> str:

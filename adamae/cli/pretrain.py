@@ -42,9 +42,9 @@ def run(words: Sequence[str]) -> int:
 
 
 def _pretrain(parsed: Parsed[PretrainOptions], world: World, command: str) -> Outcome:
-    from adamae.checkpoints.store import CheckpointStore
     from adamae.cli.economy import economised
     from adamae.cli.pretrain_assembly import build_parts, shown_clips
+    from adamae.cli.resuming import going_on
     from adamae.cli.training_assembly import train_parts
     from adamae.training.claim import claim
     from adamae.training.logbook import Logbook
@@ -54,8 +54,7 @@ def _pretrain(parsed: Parsed[PretrainOptions], world: World, command: str) -> Ou
     options = economised(parsed.options.for_processes(world.size))
     recorded, output = options.for_any_processes(), options.run.output
     parts = build_parts(options, world)
-    store = CheckpointStore(output / "checkpoints", keep_last=options.run.keep_last)
-    checkpoint = world.on_main(lambda: store.find(options.run.resume or "auto"))
+    parts, store, checkpoint = going_on(options, parts, parts.model, parts.card, world)
     clips, moving = world.on_main(lambda: shown_clips(options))
     # From here on files are written.
     logbook = world.on_main(lambda: Logbook(output, options.log.log_dir or output / "tensorboard"))
@@ -65,7 +64,7 @@ def _pretrain(parsed: Parsed[PretrainOptions], world: World, command: str) -> Ou
             *(f"note: {note}" for note in parsed.notes),
             *recipe_lines(parsed, world.size),
             *_about(options, parts, world),
-            *beginning(output, recorded, checkpoint),
+            *beginning(output, recorded, checkpoint, parts.plan),
         )
     panels = PanelLog(
         parts.model,

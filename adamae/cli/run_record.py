@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from adamae.checkpoints.store import Checkpoint
     from adamae.training.engine import Engine
     from adamae.training.loop import Outcome
+    from adamae.training.plan import Plan
 
 
 def say(*lines: str) -> None:
@@ -25,12 +26,13 @@ def say(*lines: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
 
-def beginning(output: Path, options: TrainingOptions, checkpoint: Checkpoint | None) -> Iterator[str]:
+def beginning(output: Path, options: TrainingOptions, checkpoint: Checkpoint | None, plan: Plan) -> Iterator[str]:
     """Where the run begins, and with which options that it did not have before."""
     if checkpoint is None:
         yield f"begins anew in {output}"
         return
-    yield f"goes on from step {checkpoint.step}, {checkpoint.directory}"
+    done = f"{plan.epochs_at(checkpoint.step):.4g} of {plan.epochs} epochs done"
+    yield f"goes on from step {checkpoint.step}, {done}, {checkpoint.directory}"
     if (output / FILE_NAME).exists():
         changed = differences(read_options(output / FILE_NAME), flatten(options))
         if changed:

@@ -87,7 +87,7 @@ def train(
         engine: Does the updates.
         batches: Where micro-batches come from; each epoch has ``steps_per_epoch * engine.accumulation`` of them.
         plan: How long, and when to log and save.
-        lr: Learning rate as a function of completed updates.
+        lr: Learning rate as a function of the plan's place, which is the completed updates.
         weight_decay: Likewise.
         store: Where checkpoints go; the main rank writes.
         logbook: Where the log goes; the main rank writes.
@@ -118,7 +118,7 @@ def train(
     # An error's traceback would keep the stream, and with it the loader's workers, alive.
     with Interruption(world) as interruption, progress, closing(run.micro_batches(batches)) as stream:
         while run.step < plan.last_step:
-            run.advance(stream, lr(run.step), weight_decay(run.step))
+            run.advance(stream, lr(plan.place(run.step)), weight_decay(plan.place(run.step)))
             progress.advance(run.step)
             if plan.logs(run.step):
                 progress.show(run.log())
@@ -181,7 +181,7 @@ class _Run:
         """The stream from where the run stands; not even opened when there is nothing left to do."""
         if self.step >= self._plan.last_step:
             return prefetched((), self._engine.device)
-        epoch, step = divmod(self.step, self._plan.steps_per_epoch)
+        epoch, step = divmod(self._plan.place(self.step), self._plan.steps_per_epoch)
         return prefetched(batches(epoch, step * self._engine.accumulation), self._engine.device)
 
     def advance(self, stream: Iterator[Batch], lr: float, weight_decay: float) -> None:
@@ -191,7 +191,7 @@ class _Run:
         waited = perf_counter() - asked
         if len(micro_batches) < self._engine.accumulation:
             raise RuntimeError(f"the stream of batches ended at step {self.step} of {self._plan.last_step}")
-        epoch = self.step // self._plan.steps_per_epoch
+        epoch = self._plan.place(self.step) // self._plan.steps_per_epoch
         torch.manual_seed(_step_seed(self._plan.seed, self.step, self._world.rank))
         values = self._engine.step(micro_batches, lr, weight_decay, diagnose=self._plan.logs(self.step + 1))
         self.step += 1
@@ -235,7 +235,8 @@ class _Run:
             "meter": self._meter.state(),
             "companions": {name: companion.state() for name, companion in self._companions.items()},
         }
-        meta = {"epoch": self.step / self._plan.steps_per_epoch, **self._description}
+        plan = self._plan
+        meta = {"epoch": plan.epochs_at(self.step), "steps_per_epoch": plan.steps_per_epoch, **self._description}
         self._store.save(self.step, self._engine.model.state_dict(), state, meta)
 
     def _read(self) -> None:
@@ -243,7 +244,7 @@ class _Run:
         self._incidents.settle(left_out, self._meter.skipped_in_a_row)
 
     def _record(self, kind: str, averages: Averages, pace: Pace) -> Record:
-        epoch = (self.step - 1) // self._plan.steps_per_epoch
+        epoch = self._plan.place(self.step - 1) // self._plan.steps_per_epoch
         skipped = {"skipped": self._meter.skipped}
         return {
             "kind": kind,

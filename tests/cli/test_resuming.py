@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from adamae.checkpoints.store import CheckpointStore
+from adamae.cli.main import main
+from adamae.training.logbook import TIMING
 from tests.cli.test_pretrain import log, losses, pretrain
 
 
@@ -32,3 +35,143 @@ def test_every_checkpoint_damaged_ends_the_run_and_changes_nothing(
     assert pretrain(videos, run, "--epochs", "1", "--resume", "none") == 0
     assert sorted(losses(run)) == [1, 2, 3]
     assert log(run)[-1]["step"] == 3
+
+
+def steps(output: Path, kind: str = "step") -> list[tuple[int, int]]:
+    return [(int(str(line["epoch"])), int(str(line["step"]))) for line in log(output) if line["kind"] == kind]
+
+
+def rates(output: Path) -> list[object]:
+    return [line["lr"] for line in log(output) if line["kind"] == "step"]
+
+
+def timeless(output: Path) -> list[dict[str, object]]:
+    return [{name: value for name, value in line.items() if name not in TIMING} for line in log(output)]
+
+
+@pytest.mark.parametrize(("pause", "before"), [(6, "2"), (4, "1.333")])
+def test_another_batch_goes_on_after_as_many_videos(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], pause: int, before: str
+) -> None:
+    """Three steps to an epoch become six: epochs and rates go on, updates are counted on, no line of the log goes."""
+    run, rest = tmp_path / "run", 24 - 2 * pause
+    assert pretrain(videos, tmp_path / "whole", "--epochs", "4", "--batch_size", "2") == 0
+    assert pretrain(videos, run, "--epochs", "4", "--max_steps", str(pause)) == 0
+    first = log(run)
+    capsys.readouterr()
+    assert pretrain(videos, run, "--epochs", "4", "--batch_size", "2", "--max_steps", str(pause + 3)) == 0
+    assert f"goes on from step {pause}, {before} of 4 epochs done" in capsys.readouterr().err
+    # And once more, from a checkpoint whose steps and epochs do not go together.
+    assert pretrain(videos, run, "--epochs", "4", "--batch_size", "2") == 0
+    assert log(run)[: len(first)] == first
+    assert [step for _, step in steps(run)] == list(range(1, pause + rest + 1))
+    assert steps(run)[pause:] == [(epoch, step - pause) for epoch, step in steps(tmp_path / "whole")[2 * pause :]]
+    assert steps(run)[pause:] == [((2 * pause + number) // 6, pause + number + 1) for number in range(rest)]
+    assert rates(run)[pause:] == rates(tmp_path / "whole")[2 * pause :]
+    assert [epoch for epoch, _ in steps(run, "epoch")] == [0, 1, 2, 3]
+    unpaused = tmp_path / "unpaused"
+    assert pretrain(videos, unpaused, "--epochs", "4", "--max_steps", str(pause)) == 0
+    assert pretrain(videos, unpaused, "--epochs", "4", "--batch_size", "2") == 0
+    assert timeless(unpaused) == timeless(run)
+
+
+def test_another_batch_inside_an_epoch_says_what_to_do(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, words = tmp_path / "run", ["--epochs", "4"]
+    assert pretrain(videos, run, *words, "--max_steps", "4") == 0
+    before = snapshot(run)
+    capsys.readouterr()
+    assert pretrain(videos, run, *words, "--total_batch_size", "12") == 2
+    told = capsys.readouterr().err
+    assert "has seen 4 videos of its epoch 1, which make no whole steps of 12" in told
+    assert "--total_batch_size 4 --max_steps 6" in told
+    assert told.count("\n") == 1
+    assert snapshot(run) == before
+    assert pretrain(videos, run, *words, "--total_batch_size", "4", "--max_steps", "6") == 0
+    assert pretrain(videos, run, *words, "--total_batch_size", "12") == 0
+    assert steps(run, "epoch") == [(0, 3), (1, 6), (2, 7), (3, 8)]
+
+
+@pytest.fixture(scope="module")
+def learnable(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("learnable")
+    assert pretrain(videos, output, "--max_steps", "2") == 0
+    return output
+
+
+@pytest.fixture(scope="module")
+def classifier(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("classifier")
+    words = "--model vit_tiny_patch16_224 --encoder_embed_dim 16 --encoder_num_heads 2 --encoder_depth 1 --patch_size 8"
+    words += " --input_size 32 --num_frames 4 --sampling_rate 1 --batch_size 4 --num_workers 0 --epochs 1 --device cpu"
+    words += " --aa none --test_num_segment 1"
+    assert main(["finetune", "--data_path", str(videos), "--output_dir", str(output), *words.split()]) == 0
+    return output
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--encoder_depth 6", "is of another network (encoder_depth: 1 -> 6)"),
+        ("--patch_size 16", "is of another network (patch_size: 8 -> 16)"),
+        ("--mask_type tube", "is of another network (mask_type: learnable -> tube)"),
+        ("--sampler_network mlp --init_values 0.1", "(init_values: false -> true, sampler_network: mha -> mlp)"),
+        ("--input_size 64 --num_frames 8", "is of another network (img_size: 32 -> 64, num_frames: 4 -> 8)"),
+        ("--resume {classifier}", "is a checkpoint of fine-tuning, and this is pre-training"),
+        ("--resume {classifier}/best", "is the best of a validation and holds its weights alone"),
+    ],
+)
+def test_a_run_of_another_kind_or_network_is_refused_and_changes_nothing(
+    learnable: Path,
+    classifier: Path,
+    videos: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: str,
+    message: str,
+) -> None:
+    before = snapshot(learnable)
+    capsys.readouterr()
+    assert pretrain(videos, learnable, *words.format(classifier=classifier).split()) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert "--resume none to begin anew" in told
+    assert told.count("\n") == 1
+    assert snapshot(learnable) == before
+
+
+def test_weights_that_no_description_tells_apart_are_refused_too(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As of a sampler whose MLP followed the encoder's ratio: the same words, other shapes."""
+    assert pretrain(videos, tmp_path, "--max_steps", "2") == 0
+    store = CheckpointStore(tmp_path / "checkpoints")
+    found = store.newest()
+    assert found is not None
+    weights = found.weights()
+    name = "encoder.get_token_probs.0.mlp.fc1.weight"
+    store.save(2, {**weights, name: weights[name][:32].clone()}, found.training(), found.meta)
+    capsys.readouterr()
+    assert pretrain(videos, tmp_path) == 2
+    told = capsys.readouterr().err
+    assert f"is of another network ({name}: 32x16 -> 64x16)" in told
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--mask_ratio 0.5 --drop_path 0.1 --sampling_weight 0.1 --decoder_budget 0.5 --sampler_drop_rate 0",
+        "--no_normlize_target --reconstruction_loss l1 --sampler_temperature 2 --flip",
+    ],
+)
+def test_what_only_acts_while_training_may_change(videos: Path, tmp_path: Path, words: str) -> None:
+    assert pretrain(videos, tmp_path, "--max_steps", "1") == 0
+    assert pretrain(videos, tmp_path, "--max_steps", "2", *words.split()) == 0
+    assert sorted(losses(tmp_path)) == [1, 2]
+
+
+def test_blind_masks_take_each_other_s_weights(videos: Path, tmp_path: Path) -> None:
+    assert pretrain(videos, tmp_path, "--max_steps", "1", "--mask_type", "tube") == 0
+    assert pretrain(videos, tmp_path, "--max_steps", "2", "--mask_type", "random", "--sampler_depth", "2") == 0
+    assert sorted(losses(tmp_path)) == [1, 2]

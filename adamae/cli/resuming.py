@@ -1,0 +1,146 @@
+"""The checkpoint that a run goes on from: whether it is one of this run, and where in the run it stands."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from torch import nn
+
+from adamae.checkpoints.store import Checkpoint, CheckpointStore
+from adamae.cli.training_assembly import TrainingParts
+from adamae.distributed import World
+from adamae.errors import UserError
+from adamae.models import Pretrainer
+from adamae.options.pretrain import PretrainOptions
+from adamae.options.record import differences
+from adamae.options.training import TrainingOptions
+from adamae.training.plan import Place, Plan
+
+Parts = TypeVar("Parts", bound=TrainingParts)
+
+_HINT = "choose another --output_dir, or --resume none to begin anew"
+# Of a pre-train model, what its weights are made for. All else only acts while training, and may change.
+_PRETRAIN_SIZES = (
+    *("img_size", "patch_size", "tubelet_size", "num_frames", "in_chans", "mlp_ratio", "qkv_bias", "init_values"),
+    *("encoder_embed_dim", "encoder_depth", "encoder_num_heads"),
+    *("decoder_embed_dim", "decoder_depth", "decoder_num_heads"),
+    *("mask_type", "sampler_network", "sampler_depth", "sampler_dim", "sampler_mlp_ratio"),
+    "imagenet_default_mean_and_std",
+)
+# Of a classifier, what only acts while training.
+_MAY_CHANGE = ("drop_rate", "attn_drop_rate", "drop_path_rate", "fc_drop_rate", "init_scale")
+
+
+def going_on(
+    options: TrainingOptions, parts: Parts, model: nn.Module, card: Mapping[str, Any], world: World
+) -> tuple[Parts, CheckpointStore, Checkpoint | None]:
+    """Find what ``--resume`` asks for, before anything is written.
+
+    Args:
+        options: Of the run.
+        parts: What it is made of.
+        model: What is trained.
+        card: What a checkpoint of this run says of it.
+        world: The processes of the run; the main one reads.
+
+    Returns:
+        The parts, with a plan that goes on where the checkpoint stands; the run's checkpoints; the one to go on from,
+        or None for a new beginning.
+
+    Raises:
+        UserError: If checkpoints are damaged or missing, or the one found belongs to another kind of run or another
+            network, or its place in the run cannot be found again with this run's steps.
+    """
+    store = CheckpointStore(options.run.output / "checkpoints", keep_last=options.run.keep_last)
+
+    def find() -> tuple[Checkpoint | None, Plan]:
+        checkpoint = store.find(options.run.resume or "auto")
+        if checkpoint is None:
+            return None, parts.plan
+        check_same_run(checkpoint, model, card)
+        return checkpoint, _plan_from(checkpoint, options, parts.plan, world.size)
+
+    checkpoint, plan = world.on_main(find)
+    return replace(parts, plan=plan), store, checkpoint
+
+
+def check_same_run(checkpoint: Checkpoint, model: nn.Module, card: Mapping[str, Any]) -> None:
+    """A run goes on only with the kind of training and the network that it began with.
+
+    Raises:
+        UserError: If the checkpoint has no state of training, or is one of another kind, of other classes or sizes.
+    """
+    where, found = checkpoint.directory, _as_mapping(checkpoint.meta.get("model"))
+    if "validation" in checkpoint.meta:
+        raise UserError(f"{where}: is the best of a validation and holds its weights alone; {_HINT}")
+    names, own_names = found.get("class_names"), card.get("class_names")
+    if own_names is None and names is not None:
+        raise UserError(f"{where}: is a checkpoint of fine-tuning, and this is pre-training; {_HINT}")
+    if own_names is not None and names is None:
+        raise UserError(f"{where}: is no checkpoint of fine-tuning; --finetune starts from it; {_HINT}")
+    if names is not None and names != own_names:
+        raise UserError(f"{where}: was trained on other classes ({', '.join(names[:4])}, ...); {_HINT}")
+    before, now = (_network(_as_mapping(each.get("options")), model) for each in (found, card))
+    if before.get("mask_type", "learnable") != "learnable" and now.get("mask_type", "learnable") != "learnable":
+        # Neither has a sampler with weights.
+        before, now = _without_sampler(before), _without_sampler(now)
+    changed = differences(before, now) if found.get("options") else []
+    changed = changed or _other_shapes(checkpoint, model)
+    if changed:
+        raise UserError(f"{where}: is of another network ({', '.join(changed)}); {_HINT}")
+
+
+def _as_mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _network(given: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
+    """The constructor's arguments that make the network, with the defaults of those that were not given."""
+    parameters = inspect.signature(type(model)).parameters.values()
+    whole = {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
+    # Only whether there is LayerScale: its start value is overwritten.
+    whole |= {**given, "init_values": bool(given.get("init_values"))}
+    if isinstance(model, Pretrainer):
+        return {name: whole[name] for name in _PRETRAIN_SIZES if name in whole}
+    return {name: value for name, value in whole.items() if name not in _MAY_CHANGE}
+
+
+def _without_sampler(network: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in network.items() if name != "mask_type" and not name.startswith("sampler_")}
+
+
+def _other_shapes(checkpoint: Checkpoint, model: nn.Module) -> list[str]:
+    """Weights that only one of both has, or that differ in shape: whatever the descriptions say, these do not load."""
+    before = {name: "x".join(map(str, shape)) for name, shape in checkpoint.shapes().items()}
+    now = {name: "x".join(map(str, value.shape)) for name, value in model.state_dict().items()}
+    changed = differences(before, now)
+    return changed if len(changed) < 4 else [*changed[:2], f"and {len(changed) - 2} more weights"]
+
+
+def _plan_from(checkpoint: Checkpoint, options: TrainingOptions, plan: Plan, world_size: int) -> Plan:
+    """The plan with the checkpoint's place in it."""
+    now = options.clips_per_step(world_size)
+    meta, args = checkpoint.meta, _as_mapping(checkpoint.meta.get("args"))
+    epochs = float(meta.get("epoch") or checkpoint.step / plan.steps_per_epoch)
+    clips = int(args.get("total_batch_size") or now)
+    repeats = int(args.get("num_sample", 1)) if isinstance(options, PretrainOptions) else 1
+    place = Place(
+        step=checkpoint.step,
+        epochs=epochs,
+        # Before it was written down, step and epoch had always gone together.
+        steps_per_epoch=int(meta.get("steps_per_epoch") or round(checkpoint.step / epochs)),
+        videos_per_step=clips // repeats,
+    )
+    videos = now // options.clips_per_video
+    found = place.found_in(plan, videos)
+    if found is None:
+        ends = place.step + place.steps_to_epochs_end
+        raise UserError(
+            f"{checkpoint.directory}: has seen {place.videos_of_epoch} videos of its epoch {place.whole_epochs}, which "
+            f"make no whole steps of {videos}: first go on to the end of the epoch with --total_batch_size {clips} "
+            f"--max_steps {ends}, or --resume none to begin anew"
+        )
+    return found
