@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -14,7 +13,7 @@ from adamae.cli.machine import choose_engine, choose_precision, choose_workers
 from adamae.data.dataset import ClipDataset
 from adamae.data.loader import BatchKeys, build_loader
 from adamae.distributed import World
-from adamae.options.presets import configs_folder
+from adamae.errors import UserError
 from adamae.options.training import TrainingOptions
 from adamae.training.engine import Engine, Objective, build_optimizer
 from adamae.training.incidents import Quarantine
@@ -76,13 +75,20 @@ def build_engine(
         return PlainEngine(model, objective, optimizer, **shared)
     from adamae.training.deepspeed import DeepSpeedEngine, read_config
 
-    named = configs_folder() / "deepspeed" / f"{options.run.deepspeed_config}.json"
-    config = read_config(named if named.is_file() else Path(options.run.deepspeed_config))
+    config = read_config(options.run.deepspeed_file)
     return DeepSpeedEngine(model, objective, optimizer, config=config, batch_size=options.clips_per_pass, **shared)
 
 
 def make_plan(options: TrainingOptions, num_videos: int, world_size: int) -> Plan:
-    """How long the run is."""
+    """How long the run is.
+
+    Raises:
+        UserError: If there are fewer videos than a step takes.
+    """
+    taken = options.clips_per_step(world_size) // options.clips_per_video
+    if taken > num_videos:
+        parts = f"{world_size} processes, --batch_size {options.data.batch_size}, {options.passes} passes"
+        raise UserError(f"a step takes {taken} videos ({parts}) and there are {num_videos}: expected a smaller step")
     keys = BatchKeys(
         num_videos,
         options.data.batch_size,

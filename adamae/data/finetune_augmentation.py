@@ -131,6 +131,9 @@ class FinetuneAugmentation:
         scale: Least and largest share of the frame that the random resized crop keeps.
         ratio: Its least and largest width over height.
         flip: Share of the clips that are mirrored.
+
+    Raises:
+        UserError: If ``scale`` is no range of shares.
     """
 
     size: int
@@ -139,6 +142,13 @@ class FinetuneAugmentation:
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     flip: float = 0.5
+
+    def __post_init__(self) -> None:
+        least, largest = self.scale
+        if not 0 < least <= largest <= 1:
+            raise UserError(
+                f"--crop_scale {least:g} {largest:g}: expected the least share first, above 0 and at most 1"
+            )
 
     def __call__(
         self, clip: np.ndarray, moving: np.ndarray | None, rng: np.random.Generator

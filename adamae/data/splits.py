@@ -161,10 +161,23 @@ def _class_names(train: Annotations, num_classes: int | None) -> tuple[str, ...]
             f"{train.source}: the label of {train.path(row)} is {count - 1}, expected less than {num_classes}, which "
             "is --nb_classes"
         )
+    if train.classes is None:
+        _check_numbers(train, num_classes or count)
     names = train.classes or tuple(str(number) for number in range(num_classes or count))
     if num_classes not in (None, len(names)):
         raise UserError(f"--nb_classes {num_classes}: expected {len(names)}, the classes that {train.source} names")
     return tuple(names)
+
+
+def _check_numbers(train: Annotations, count: int) -> None:
+    """Complain of a slip in the labels that would make a billion classes, before each of those gets a name."""
+    lacking = count - len(np.unique(train.labels))
+    if lacking > len(train):
+        row = int(train.labels.argmax())
+        raise UserError(
+            f"{train.source}: {lacking} of {count} classes have no training video; expected at least one for each, and "
+            f"the largest label is {train.labels[row]}, that of {train.path(row)}"
+        )
 
 
 def _complete(

@@ -12,6 +12,7 @@ from typing import Literal
 
 from adamae.errors import UserError
 from adamae.options.flags import OptionGroup, flag
+from adamae.options.presets import configs_folder
 
 
 @dataclass(frozen=True)
@@ -262,6 +263,20 @@ class RunOptions(OptionGroup):
         if not self.output_dir:
             raise UserError("--output_dir is missing: expected a folder for checkpoints and logs")
         return Path(self.output_dir)
+
+    @property
+    def deepspeed_file(self) -> Path:
+        """The file of ``deepspeed_config``.
+
+        Raises:
+            UserError: If there is none.
+        """
+        home, given = configs_folder() / "deepspeed", Path(self.deepspeed_config)
+        named = home / f"{self.deepspeed_config}.json"
+        if named.is_file() or given.is_file():
+            return named if named.is_file() else given
+        known = ", ".join(sorted(path.stem for path in home.glob("*.json")))
+        raise UserError(f"--deepspeed_config {given}: expected a JSON file, or one of {known}")
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,13 @@ class TrainingOptions:
     log: LogOptions
 
     def check_complete(self) -> None:
-        """Make sure that what has no default was given.
+        """Make sure that what has no default was given, and that what is named is there.
 
         Raises:
-            UserError: If there is no ``data_path`` or no ``output_dir``.
+            UserError: If there is no ``data_path`` or no ``output_dir``, or no such ``deepspeed_config``; the last also
+                where one process does without it: the same line on several will not.
         """
-        _ = self.data.source, self.run.output
+        _ = self.data.source, self.run.output, self.run.deepspeed_file
 
     @property
     def clips_per_video(self) -> int:

@@ -140,6 +140,12 @@ def test_accumulation_follows_from_the_total_batch(videos: Path, tmp_path: Path)
         ("--device gpu", "--device gpu: expected auto, cpu or cuda"),
         ("--warmup_epochs 3", "warm-up of 9 steps: expected 0 to 6, the steps of the run"),
         ("--total_batch_size 6", "--total_batch_size 6: expected a multiple of 4"),
+        (
+            "--batch_size 13",
+            "a step takes 13 videos (1 processes, --batch_size 13, 1 passes) and there are 12: expected a smaller step",
+        ),
+        ("--total_batch_size 16", "a step takes 16 videos (1 processes, --batch_size 4, 4 passes) and there are 12"),
+        ("--deepspeed_config zero9", "--deepspeed_config zero9: expected a JSON file, or one of zero0, zero1, zero2"),
         ("--resume nowhere", "--resume nowhere: no whole checkpoint there"),
     ],
 )

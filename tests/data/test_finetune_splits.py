@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 from pathlib import Path
 
@@ -171,6 +172,25 @@ def test_a_class_without_training_videos(tmp_path: Path) -> None:
     )
     (tmp_path / "train.csv").write_text("1.mp4 0\n2.mp4 1\n")
     assert "expected less than 2" in complaint(tmp_path)
+
+
+@pytest.mark.parametrize(("label", "num_classes"), [(10**9, None), (1, 10**9)])
+def test_a_label_that_slipped_costs_no_memory(tmp_path: Path, label: int, num_classes: int | None) -> None:
+    """A name for each of a billion classes would take 17 GB: the address space ends far below."""
+    write(tmp_path / "train.csv", "1.mp4 0", f"2.mp4 {label}")
+    write(tmp_path / "val.csv", "3.mp4 0")
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, limits[1]))
+    try:
+        told = complaint(tmp_path, num_classes=num_classes)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+    count = num_classes or label + 1
+    assert told == (
+        f"{tmp_path / 'train.csv'}: {count - 2} of {count} classes have no training video; expected at least one for "
+        f"each, and the largest label is {label}, that of {tmp_path / '2.mp4'}"
+    )
 
 
 def test_a_class_folder_without_videos(tmp_path: Path) -> None:
