@@ -36,7 +36,7 @@ def run(words: Sequence[str]) -> int:
 
 def _evaluate(options: EvaluateOptions, world: World) -> None:
     """Print the score, and then write the files."""
-    from adamae.cli.viewing import describe_unread, open_viewing, tell
+    from adamae.cli.viewing import describe_damaged, describe_unread, open_viewing, tell
     from adamae.data.whole_files import check_writable
     from adamae.evaluation.metrics import measure_accuracy
     from adamae.evaluation.results import summarise, write_results
@@ -60,7 +60,7 @@ def _evaluate(options: EvaluateOptions, world: World) -> None:
     scores = _score(model, annotations, viewing, options, world)
     accuracy = measure_accuracy(scores, annotations.labels)
     summary = summarise(scores, accuracy, names, _measured(options, viewing, annotations, world))
-    tell(world, describe_unread("score", scores.unscored))
+    tell(world, [*describe_unread("score", scores.unscored), *describe_damaged(scores.damaged)])
     if world.is_main:
         # First of all: hours of work must not be lost with a disk that has filled up.
         print(as_json(summary) if options.output.json else accuracy.render(), flush=True)

@@ -32,7 +32,7 @@ def _extract(options: ExtractOptions) -> None:
     check_feature_file(out)
     from adamae import distributed
     from adamae.cli.run_record import say
-    from adamae.cli.viewing import MIDDLE, describe_unread, open_viewing
+    from adamae.cli.viewing import MIDDLE, describe_damaged, describe_unread, open_viewing
     from adamae.data.named_videos import load_named
 
     annotations = load_named(options.data.videos, data_root=options.data.data_root, split="train")
@@ -57,7 +57,7 @@ def _extract(options: ExtractOptions) -> None:
         "selection": viewing.selection.arguments,
     }
     write_features(out, found, about)
-    say(*describe_unread("features", found.unread))
+    say(*describe_unread("features", found.unread), *describe_damaged(found.damaged))
     videos = len(annotations) - len(found.unread)
     print(f"{out}: {len(found.row)} windows of {videos} videos, features {found.features.shape[1:]}")
     world.close()

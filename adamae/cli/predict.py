@@ -31,7 +31,7 @@ def run(words: Sequence[str]) -> int:
 def _predict(options: PredictOptions) -> tuple[list[dict[str, Any]], Sequence[Unscored]]:
     """What is printed, and the videos without a prediction."""
     from adamae import distributed
-    from adamae.cli.viewing import computing, open_viewing, tell
+    from adamae.cli.viewing import computing, describe_damaged, open_viewing, tell
     from adamae.data.named_videos import load_named
     from adamae.evaluation.labels import find_class_names, numbered
     from adamae.evaluation.scoring import score_readable
@@ -46,6 +46,7 @@ def _predict(options: PredictOptions) -> tuple[list[dict[str, Any]], Sequence[Un
     # A few videos are not worth the start of a process.
     settings = computing(options.compute, world) | {"num_workers": options.compute.num_workers or 0}
     scores = score_readable(model.to(world.device), viewing.views_of(videos, options.compute), world=world, **settings)
+    tell(world, describe_damaged(scores.damaged))
     world.close()
     return [
         {"video": videos.path(row), "views": scores.num_views, "top": _top(logits, names, options.data.top)}

@@ -9,7 +9,7 @@ from pathlib import Path
 from adamae.checkpoints.formats import CheckpointFile, open_checkpoint
 from adamae.checkpoints.tensor_files import publish
 from adamae.cli.run_record import say
-from adamae.cli.viewing import MIDDLE, choose_frames, choose_views, describe_unread, without
+from adamae.cli.viewing import MIDDLE, choose_frames, choose_views, describe_damaged, describe_unread, without
 from adamae.data.annotations import Annotations
 from adamae.data.decoding import DecodeError, get_decoder
 from adamae.data.named_videos import load_named
@@ -17,7 +17,7 @@ from adamae.data.views import ViewPlan
 from adamae.data.whole_files import check_writable
 from adamae.distributed import start as start_device
 from adamae.evaluation.networks import ClipFacts
-from adamae.evaluation.scoring import Unscored
+from adamae.evaluation.scoring import Damaged, Unscored
 from adamae.evaluation.windows import Windows
 from adamae.models import Pretrainer
 from adamae.options.viewing import FrameOptions, NetworkOptions
@@ -67,7 +67,10 @@ class Show:
             windows = Windows(self.clip.num_frames, self.clip.sampling_rate)
             starts = windows.starts(len(shown))
             cut = cut_into_clips(starts, len(shown), self.clip.num_frames, self.clip.sampling_rate)
-            return read_footage(path, reader, shown, self.plan, cut)
+            footage = read_footage(path, reader, shown, self.plan, cut)
+            if reader.damaged:
+                say(*describe_damaged([Damaged(row, path, reader.damaged)]))
+            return footage
 
     def caption(self, path: str) -> str:
         """Which video, and whose pictures of it."""

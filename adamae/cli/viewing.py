@@ -10,11 +10,12 @@ from adamae.checkpoints.formats import CheckpointFile, open_checkpoint
 from adamae.cli.machine import choose_precision, choose_workers
 from adamae.cli.run_record import say
 from adamae.data.annotations import Annotations
+from adamae.data.decoding.damage import describe_loss
 from adamae.data.views import VideoViews, ViewPlan, plan_test
 from adamae.distributed import World
 from adamae.errors import UserError
 from adamae.evaluation.networks import ClipFacts, FrozenEncoder, build_classifier, build_encoder, clip_facts
-from adamae.evaluation.scoring import Unscored
+from adamae.evaluation.scoring import Damaged, Unscored
 from adamae.models import Classifier
 from adamae.options.groups import DataOptions, oversampled
 from adamae.options.viewing import (
@@ -207,6 +208,11 @@ def describe_unread(missing: str, videos: Sequence[Unscored]) -> list[str]:
         videos: All of them.
     """
     return [one_line(f"no {missing}: {video.path}: {video.reason}") for video in videos[:_MOST_NAMED]]
+
+
+def describe_damaged(videos: Sequence[Damaged]) -> list[str]:
+    """The first videos that were read past damage, a line each."""
+    return [one_line(f"note: {video.path}: {describe_loss(video.packets)}") for video in videos[:_MOST_NAMED]]
 
 
 def without(missing: str, videos: Sequence[Unscored]) -> UserError:

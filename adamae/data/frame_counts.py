@@ -36,20 +36,23 @@ class FrameCounts:
     Attributes:
         keys: (n,) uint64, rising; see :func:`video_key`.
         counts: (n,) uint32.
+        damaged: (n,) uint32 packets that were passed over.
         decoder: Name of the back end that decoded: on odd files they differ.
         full: Every frame was decoded.
     """
 
     keys: np.ndarray
     counts: np.ndarray
+    damaged: np.ndarray
     decoder: str
     full: bool
 
     @classmethod
-    def of(cls, known: Iterable[tuple[int, int]], decoder: str, full: bool) -> FrameCounts:
-        """From pairs of a video's key and its count."""
-        pairs = np.array(sorted(set(known)), np.uint64).reshape(-1, 2)
-        return cls(pairs[:, 0].copy(), pairs[:, 1].astype(np.uint32), decoder, full)
+    def of(cls, known: Iterable[tuple[int, int, int]], decoder: str, full: bool) -> FrameCounts:
+        """From a video's key, its count and its damaged packets, of each."""
+        keys, *numbers = np.array(sorted(set(known)), np.uint64).reshape(-1, 3).T
+        counts, damaged = (column.astype(np.uint32) for column in numbers)
+        return cls(keys.copy(), counts, damaged, decoder, full)
 
     @classmethod
     def load(cls, path: Path) -> FrameCounts | None:
@@ -62,7 +65,8 @@ class FrameCounts:
             file = read_npz(path)
             if int(file["version"]) != _VERSION:
                 raise ValueError(f"version {int(file['version'])}")
-            return cls(file["keys"], file["counts"], str(file["decoder"]), bool(file["full"]))
+            damaged = file.get("damaged", np.zeros_like(file["counts"]))
+            return cls(file["keys"], file["counts"], damaged, str(file["decoder"]), bool(file["full"]))
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as error:
@@ -74,6 +78,8 @@ class FrameCounts:
         """The contents of a file that :meth:`load` reads."""
         file = io.BytesIO()
         facts: dict[str, Any] = {"version": _VERSION, "decoder": self.decoder, "full": self.full}
+        if self.damaged.any():
+            facts["damaged"] = self.damaged
         np.savez(file, keys=self.keys, counts=self.counts, **facts)
         return file.getvalue()
 
@@ -82,8 +88,15 @@ class FrameCounts:
 
     def find(self, key: int) -> int | None:
         """The count of the video with this key."""
+        both = self.find_both(key)
+        return None if both is None else both[0]
+
+    def find_both(self, key: int) -> tuple[int, int] | None:
+        """The count and the damaged packets of the video with this key."""
         place = int(np.searchsorted(self.keys, np.uint64(key)))
-        return int(self.counts[place]) if place < len(self.keys) and int(self.keys[place]) == key else None
+        if place == len(self.keys) or int(self.keys[place]) != key:
+            return None
+        return int(self.counts[place]), int(self.damaged[place])
 
     def of_video(self, source: VideoSource) -> int | None:
         """The count of a video as it lies there now; None where it is not known or gone."""

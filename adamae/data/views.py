@@ -168,16 +168,17 @@ class VideoViews(Dataset[dict[str, Any]]):
 
         Returns:
             ``row``, ``label`` and ``path``; and either ``views`` (V, T, S, S, 3) uint8, clip by clip and within a clip
-            square by square, or ``reason``: why the video cannot be read, or is not opened any more.
+            square by square, with ``damaged``, the packets that were passed over; or ``reason``: why the video cannot
+            be read, or is not opened any more.
         """
         label, path = int(self.annotations.labels[row]), self.annotations.path(row)
         item: dict[str, Any] = {"row": row, "label": label, "path": path}
         try:
             with self.watch.over(row, path):
-                views = self._views_apart(row) if self.decode_per_view else self._views_together(row)
+                views, damaged = self._views_apart(row) if self.decode_per_view else self._views_together(row)
         except DecodeError as error:
             return item | {"reason": error.reason}
-        return item | {"views": torch.from_numpy(views)}
+        return item | {"views": torch.from_numpy(views), "damaged": damaged}
 
     def open(self, row: int) -> VideoReader:
         """The reader of a row's video.
@@ -187,24 +188,26 @@ class VideoViews(Dataset[dict[str, Any]]):
         """
         return self._open_row(row)
 
-    def _views_together(self, row: int) -> np.ndarray:
+    def _views_together(self, row: int) -> tuple[np.ndarray, int]:
         with self.open(row) as reader:
             clips = self.plan.choose(reader.num_frames, sample_generator(self.seed, 0, row))
             wanted, places = np.unique(clips, return_inverse=True)
             frames = resize_short_side(reader.read(wanted), self.plan.short_side)
-        return cut_views(frames, places.reshape(clips.shape), self.plan)
+            damaged = reader.damaged
+        return cut_views(frames, places.reshape(clips.shape), self.plan), damaged
 
-    def _views_apart(self, row: int) -> np.ndarray:
-        views = []
+    def _views_apart(self, row: int) -> tuple[np.ndarray, int]:
+        views, damaged = [], 0
         for view in range(self.plan.num_views):
             clip, box = divmod(view, self.plan.num_crops)
             with self.open(row) as reader:
                 frames_of_clip = self.plan.choose(reader.num_frames, sample_generator(self.seed, 0, row))[clip]
                 decoded = np.union1d(self.plan.whole(reader.num_frames), frames_of_clip)
                 frames = resize_short_side(reader.read(decoded), self.plan.short_side)
+                damaged = max(damaged, reader.damaged)
             square = self.plan.boxes(*frames.shape[1:3])[box]
             views.append(crop(frames[np.searchsorted(decoded, frames_of_clip)], square))
-        return np.stack(views)
+        return np.stack(views), damaged
 
 
 def cut_views(frames: np.ndarray, clips: np.ndarray, plan: ViewPlan) -> np.ndarray:

@@ -155,6 +155,10 @@ class _TimedReader:
         self.num_frames = reader.num_frames
         self.fps = reader.fps
 
+    @property
+    def damaged(self) -> int:
+        return self._reader.damaged
+
     def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         start = process_time()
         frames = self._reader.read(indices)

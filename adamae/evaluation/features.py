@@ -16,7 +16,7 @@ from adamae.data.views import VideoViews, ViewPlan
 from adamae.distributed import World
 from adamae.errors import UserError
 from adamae.evaluation.networks import FrozenEncoder
-from adamae.evaluation.scoring import Unscored, evaluating, forward_in_batches
+from adamae.evaluation.scoring import Damaged, Unscored, evaluating, forward_in_batches
 from adamae.evaluation.view_loader import groups_of_rows, load_groups
 from adamae.evaluation.windows import Windows, read_windows, window_times
 
@@ -44,6 +44,7 @@ class WindowFeatures:
         start: (n,) float64 seconds, NaN where unknown.
         end: (n,) float64 seconds.
         unread: Videos without features.
+        damaged: Videos of which damaged packets were passed over.
     """
 
     features: np.ndarray
@@ -55,6 +56,7 @@ class WindowFeatures:
     start: np.ndarray
     end: np.ndarray
     unread: list[Unscored] = field(default_factory=list)
+    damaged: list[Damaged] = field(default_factory=list)
 
 
 def extract_windows(
@@ -91,7 +93,7 @@ def extract_windows(
     if level != "window" and encoder.selects_tokens:
         raise UserError(f"level is {level!r}, which needs every token; expected window, or token_selection none")
     encode, open_video = LEVELS[level](encoder), get_decoder(decoder)
-    parts, unread = [], []
+    parts, unread, damaged = [], [], []
     for row in range(len(annotations)):
         path = annotations.path(row)
         try:
@@ -102,6 +104,8 @@ def extract_windows(
                     forward_in_batches(encode, torch.from_numpy(some), batch_size, precision).cpu().numpy()
                     for some in clips
                 ]
+                if reader.damaged:
+                    damaged.append(Damaged(row, path, reader.damaged))
             parts.append((row, path, times, np.concatenate(found)))
         except DecodeError as error:
             unread.append(Unscored(row, path, error.reason))
@@ -127,6 +131,7 @@ def extract_windows(
         start=np.concatenate([part[2].start for part in parts]),
         end=np.concatenate([part[2].end for part in parts]),
         unread=unread,
+        damaged=damaged,
     )
 
 

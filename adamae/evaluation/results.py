@@ -38,12 +38,13 @@ def summarise(
 
     Returns:
         What :meth:`Accuracy.as_dict` gives, "views" of each video, "unscored_videos" with the reason for each,
-        "absent_classes", and ``measured``.
+        "damaged_videos" that were read past damage, "absent_classes", and ``measured``.
     """
     return {
         **accuracy.as_dict(),
         "views": scores.num_views,
         "unscored_videos": [vars(video) for video in scores.unscored],
+        "damaged_videos": [vars(video) for video in scores.damaged],
         "absent_classes": [names[number] for number in accuracy.absent],
         **(measured or {}),
     }

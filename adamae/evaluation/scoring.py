@@ -40,6 +40,21 @@ class Unscored:
 
 
 @dataclass(frozen=True)
+class Damaged:
+    """A video that was read past damage.
+
+    Attributes:
+        row: Its row in the list, from 0.
+        path: The file.
+        packets: That were passed over.
+    """
+
+    row: int
+    path: str
+    packets: int
+
+
+@dataclass(frozen=True)
 class Scores:
     """What a network says to the videos of a list. Every row is in ``rows`` or in ``unscored``, once.
 
@@ -48,12 +63,14 @@ class Scores:
         logits: (n, C) float32, means over the views.
         unscored: Videos that cannot be read, or to which the network gave no finite number.
         num_views: Views of each video.
+        damaged: Videos of which damaged packets were passed over, by rising row.
     """
 
     rows: np.ndarray
     logits: np.ndarray
     unscored: tuple[Unscored, ...]
     num_views: int
+    damaged: tuple[Damaged, ...] = ()
 
 
 def score_videos(model: nn.Module, dataset: VideoViews, **settings: Any) -> Scores:
@@ -104,6 +121,7 @@ def score_readable(
     rows: list[int] = []
     scores: list[np.ndarray] = []
     unscored: list[Unscored] = []
+    damaged: list[Damaged] = []
     groups = groups_of_rows(len(dataset), max(batch_size // dataset.plan.num_views, 1), world)
     seen, share = 0, sum(map(len, groups))
     loaded = load_groups(dataset, groups, num_workers=num_workers, pin_memory=world.device.type == "cuda")
@@ -111,6 +129,7 @@ def score_readable(
         for group in videos:
             readable = [video for video in group if "views" in video]
             unscored += [Unscored(v["row"], v["path"], v["reason"]) for v in group if "reason" in v]
+            damaged += [Damaged(v["row"], v["path"], v["damaged"]) for v in readable if v["damaged"]]
             if readable:
                 clips = torch.cat([video["views"] for video in readable])
                 logits = forward_in_batches(model, clips, batch_size, precision)
@@ -120,7 +139,7 @@ def score_readable(
             seen += len(group)
             if progress is not None and world.is_main:
                 progress(seen, share)
-    return _together(world, rows, scores, unscored, dataset)
+    return _together(world, (rows, scores, unscored, damaged), dataset)
 
 
 @torch.no_grad()
@@ -166,10 +185,10 @@ def _device_of(model: Callable[[Tensor], Tensor]) -> torch.device:
 
 
 def _together(
-    world: World, rows: list[int], scores: list[np.ndarray], unscored: list[Unscored], dataset: VideoViews
+    world: World, own: tuple[list[int], list[np.ndarray], list[Unscored], list[Damaged]], dataset: VideoViews
 ) -> Scores:
     """All ranks' results in the order of the list."""
-    parts = world.gather((rows, scores, unscored))
+    parts = world.gather(own)
     all_rows = np.array([row for part in parts for row in part[0]], np.int64)
     order = np.argsort(all_rows)
     left_out = [entry for part in parts for entry in part[2]]
@@ -183,4 +202,5 @@ def _together(
         logits=logits[finite],
         unscored=tuple(sorted(left_out, key=lambda entry: entry.row)),
         num_views=dataset.plan.num_views,
+        damaged=tuple(sorted((entry for part in parts for entry in part[3]), key=lambda entry: entry.row)),
     )

@@ -44,6 +44,24 @@ def encode(
     return path
 
 
+def table_first(source: Path, target: Path) -> Path:
+    """The same MP4 file with its table of frames before them, as for streaming."""
+    with av.open(str(source)) as read, av.open(str(target), "w", options={"movflags": "faststart"}) as write:
+        stream = read.streams.video[0]
+        copy = write.add_stream_from_template(stream)
+        for packet in read.demux(stream):
+            if packet.size:
+                packet.stream = copy
+                write.mux(packet)
+    return target
+
+
+def places_of_packets(path: Path) -> list[tuple[int, int]]:
+    """Place and size of a video's packets, in the order in which they lie in the file."""
+    with av.open(str(path)) as container:
+        return sorted((packet.pos, packet.size) for packet in container.demux(video=0) if packet.size)
+
+
 @pytest.fixture
 def make_video(tmp_path: Path) -> MakeVideo:
     """A function of a file name, and of what :func:`encode` takes besides."""

@@ -47,6 +47,8 @@ class FrameFolderReader:
 
     # Nobody wrote it down.
     fps = 0.0
+    # A damaged picture is refused.
+    damaged = 0
 
     def __init__(self, path: str, num_frames: int | None = None) -> None:
         self._path = str(path)

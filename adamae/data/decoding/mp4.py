@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from adamae.data.decoding.promises import packet_starts
+
 # Boxes that may lie in a box. Those among them that are not read cannot change what is.
 _KNOWN = {
     b"file": {b"ftyp", b"free", b"skip", b"wide", b"mdat", b"moov"},
@@ -205,13 +207,8 @@ def _starts(parts: dict[bytes, _Box], sizes: np.ndarray) -> np.ndarray:
     """First bytes of packets, which lie one behind the other in chunks."""
     chunks = (parts[b"co64"].table(1, width=8) if b"co64" in parts else parts[b"stco"].table(1))[:, 0]
     runs = parts[b"stsc"].table(3)  # first chunk, packets in each chunk, description
-    lengths = np.diff(runs[:, 0], append=len(chunks) + 1)
-    _expect(runs[0, 0] == 1 and int(lengths.min()) > 0 and bool((runs[:, 2] == 1).all()))
-    counts = np.repeat(runs[:, 1], lengths)
-    _expect(int(counts.sum()) == len(sizes) and int(counts.min()) > 0)
-    before = np.cumsum(sizes) - sizes
-    first = np.cumsum(counts) - counts
-    return before + np.repeat(chunks - before[first], counts)
+    _expect(bool((runs[:, 2] == 1).all()))
+    return packet_starts(chunks, runs, sizes)
 
 
 def _shows_all(box: _Box, times: np.ndarray, steps: np.ndarray, scale: int, movie_scale: int) -> bool:

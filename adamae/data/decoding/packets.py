@@ -19,10 +19,11 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import ColorRange
 
 from adamae.data.decoding.bitstream import Inspector, inspector
+from adamae.data.decoding.damage import check_file
 from adamae.data.decoding.frame_table import FrameTable, TimedPacket
 from adamae.data.decoding.h264 import read_pictures, reorders
 from adamae.data.decoding.mp4 import Mp4Video, begins_mp4, read_plain_mp4
-from adamae.data.decoding.protocol import DecodeError, VideoSource, check_file, name_of
+from adamae.data.decoding.protocol import DecodeError, VideoSource, name_of
 
 # Larger files are read again for each pass instead of being kept.
 KEPT_BYTES = 128 * 2**20

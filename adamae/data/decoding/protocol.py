@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -79,6 +78,10 @@ class VideoReader(Protocol):
     """One open video. Frames are numbered from 0 in the order in which they are shown."""
 
     @property
+    def damaged(self) -> int:
+        """Damaged packets that were passed over in what was read so far; see ``damage``."""
+
+    @property
     def num_frames(self) -> int:
         """How many frames can be decoded, at least 1."""
 
@@ -93,7 +96,7 @@ class VideoReader(Protocol):
             indices: (T,) frame numbers in any order, repeats allowed, each within 0 .. num_frames - 1.
 
         Raises:
-            DecodeError: A wanted frame is damaged.
+            DecodeError: Less than half of the video can be decoded.
             IndexError: A frame number lies outside the video.
         """
 
@@ -108,7 +111,7 @@ class VideoReader(Protocol):
             For each clip what :func:`~adamae.data.augmentation.crop` cuts from its frames: (T, h, w, 3) uint8.
 
         Raises:
-            DecodeError: A wanted frame is damaged.
+            DecodeError: As :meth:`read`.
             IndexError: A frame number lies outside the video.
         """
 
@@ -131,7 +134,7 @@ class OpenVideo(Protocol):
             num_frames: How many frames it has, if that is known: saves counting them where the file does not tell.
 
         Raises:
-            DecodeError: Missing, empty, not a video, or without a frame.
+            DecodeError: Missing, empty, cut off, not a video, or without a frame.
         """
 
 
@@ -158,28 +161,6 @@ def boxes_of_whole_frames(
     frames = reader.read(np.concatenate(clips))
     parts = np.split(frames, np.cumsum([len(clip) for clip in clips])[:-1])
     return [crop(part, box) for part, box in zip(parts, choose(*frames.shape[1:3]), strict=True)]
-
-
-def check_file(source: VideoSource) -> None:
-    """Refuse what no decoder needs to look at, in words that do not depend on the decoder.
-
-    Raises:
-        DecodeError: The file is missing, empty, a directory, or may not be read.
-    """
-    if isinstance(source, EncodedVideo):
-        if not source.data:
-            raise DecodeError(source.name, "the file is empty")
-        return
-    path = source
-    try:
-        with Path(path).open("rb") as file:
-            first = file.read(1)
-    except FileNotFoundError:
-        raise DecodeError(path, "no such file") from None
-    except OSError as error:
-        raise DecodeError(path, f"cannot be opened ({error.strerror})") from None
-    if not first:
-        raise DecodeError(path, "the file is empty")
 
 
 def spread(frames: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from av.video.reformatter import VideoReformatter
 
 from adamae.data.augmentation import Box
 from adamae.data.decoding.cutting import Cutter
+from adamae.data.decoding.damage import check_loss
 from adamae.data.decoding.frame_table import FrameTable, Run
 from adamae.data.decoding.packets import DemuxedPackets, Packets, plain_packets
 from adamae.data.decoding.protocol import (
@@ -72,11 +73,18 @@ class PyAVReader:
         self._packets: Packets = plain_packets(source) or DemuxedPackets(source)
         self._table = self._packets.table
         self.fps = self._packets.fps
+        self.damaged = 0
 
     @cached_property
     def num_frames(self) -> int:
         """How many frames can be decoded."""
-        return len(self._table.times) if self._table else self._known or sum(1 for _ in self._in_sequence())
+        return len(self._table.times) if self._table else self._known or self._count()
+
+    def _count(self) -> int:
+        count = sum(1 for _ in self._in_sequence())
+        if count:
+            check_loss(self._path, count, self.damaged)
+        return count
 
     def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """See ``protocol.VideoReader.read``."""
@@ -131,19 +139,27 @@ class PyAVReader:
 
     def _in_sequence(self) -> Iterator[av.VideoFrame]:
         """All frames that can be decoded; damaged packets are passed over."""
+        damaged = 0
         for frames in self._decoded():
+            if frames is None:
+                damaged += 1
+                self.damaged = max(self.damaged, damaged)
             yield from frames or ()
 
     def _read_in_sequence(self, wanted: list[int], pictures: _Pictures) -> None:
+        """The last frame stands in for those that were promised and are not there."""
         frames = self._in_sequence()
         coming = 0
+        latest = None
         for row, number in enumerate(wanted):
-            while coming <= number:
-                frame = next(frames, None)
-                if frame is None:
-                    raise DecodeError(self._path, f"damaged: only {coming} of {self.num_frames} frames can be decoded")
-                coming += 1
-            pictures.add(row, frame)
+            while coming <= number and (frame := next(frames, None)) is not None:
+                latest, coming = frame, coming + 1
+            if coming <= number:
+                lost = self.num_frames - coming
+                check_loss(self._path, coming, lost)
+                self.damaged = max(self.damaged, lost)
+            assert latest is not None
+            pictures.add(row, latest)
 
     def _read_proven(self, table: FrameTable, wanted: list[int], pictures: _Pictures) -> None:
         rows = {number: row for row, number in enumerate(wanted)}

@@ -8,12 +8,12 @@ from functools import cached_property
 import numpy as np
 from torchcodec.decoders import VideoDecoder
 
+from adamae.data.decoding.damage import check_file
 from adamae.data.decoding.protocol import (
     ChooseBoxes,
     DecodeError,
     VideoSource,
     boxes_of_whole_frames,
-    check_file,
     name_of,
     one_line,
     spread,
@@ -37,6 +37,9 @@ class TorchcodecReader:
     Args:
         source: A video file, or the bytes of one.
     """
+
+    # Refused as a whole by the library.
+    damaged = 0
 
     def __init__(self, source: VideoSource) -> None:
         self._path = path = name_of(source)

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from adamae.data.decoding.damage import describe_loss
 from adamae.data.preparation.journal import Part
 from adamae.data.preparation.layouts import LAYOUTS
 from adamae.data.preparation.lists import Lists, write_lists
@@ -147,7 +148,7 @@ def _finish(
     for row, reason in sorted(work.reasons.items()):
         problems.add("broken", work.sources[row], reason)
     for row, packets in sorted(work.damaged.items()):
-        problems.add("damaged", work.sources[row], f"{packets} packets could not be decoded and were passed over")
+        problems.add("damaged", work.sources[row], describe_loss(packets))
     complete = bool(work.known.all())
     ready = work.after > 0
     if complete and not ready.any():

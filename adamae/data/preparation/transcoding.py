@@ -14,7 +14,8 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Interpolation
 
-from adamae.data.decoding.protocol import DecodeError, check_file, one_line
+from adamae.data.decoding.damage import check_file, check_loss
+from adamae.data.decoding.protocol import DecodeError, one_line
 from adamae.errors import UserError
 
 CODEC = "libx264"
@@ -96,7 +97,7 @@ def transcode(source: str, target: str, temporary: str, encoding: Encoding) -> E
         encoding: How.
 
     Raises:
-        DecodeError: The source is no video, or no frame of it can be decoded.
+        DecodeError: The source is no video, is cut off, or less than half of it can be decoded.
         UserError: The encoder is missing.
         OSError: The target cannot be written.
     """
@@ -108,6 +109,7 @@ def transcode(source: str, target: str, temporary: str, encoding: Encoding) -> E
     try:
         with Path(temporary).open("wb") as file, _Source(source) as video:
             written = _encode(video, file, encoding)
+            check_loss(source, written.frames, video.damaged)
             file.flush()
             os.fsync(file.fileno())
             size = file.tell()

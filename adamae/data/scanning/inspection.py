@@ -9,6 +9,7 @@ import numpy as np
 from adamae.data.annotations import Annotations
 from adamae.data.augmentation import Box
 from adamae.data.decoding import DecodeError, get_decoder
+from adamae.data.scanning.journal import Finding
 from adamae.randomness import sample_generator
 
 # Frames at a time, for back ends that hold whole ones.
@@ -39,21 +40,24 @@ class Inspection:
         """Travel to another process by being built there anew."""
         return Inspection, (self.annotations, self.decoder, self.full)
 
-    def __call__(self, row: int) -> int | str:
-        """How many frames the video has, or why it cannot be used."""
+    def __call__(self, row: int) -> Finding:
+        """How many frames the video has and what of it is damaged, or why it cannot be used."""
         try:
             with get_decoder(self.decoder)(self.annotations.video(row)) as reader:
                 total = reader.num_frames
                 for frames in self._frames(row, total):
                     reader.read_boxes([frames], _corner)
+                damaged = reader.damaged
         except DecodeError as error:
             return error.reason
-        return total
+        return (total, damaged) if damaged else total
 
     def _frames(self, row: int, total: int) -> list[np.ndarray]:
         """Frame numbers, in portions."""
         if self.full:
-            return np.split(np.arange(total), range(_AT_ONCE, total, _AT_ONCE))
+            # The others hold whole frames; PyAV would decode a damaged video from its beginning for each portion.
+            portion = total if self.decoder == "pyav" else _AT_ONCE
+            return np.split(np.arange(total), range(portion, total, portion))
         between = int(sample_generator(0, 0, row).integers(total))
         return [np.unique([0, between, total - 1])]
 

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from types import TracebackType
 
-# A video's frames, or why it cannot be used.
-Finding = int | str
+# A video's frames, those and its damaged packets, or why it cannot be used.
+Finding = int | tuple[int, int] | str
 
 
 class ScanJournal:
@@ -36,6 +36,8 @@ class ScanJournal:
             match _parsed(line):
                 case [int(key), int() | str() as finding]:
                     self.found[key] = finding
+                case [int(key), [int(frames), int(damaged)]]:
+                    self.found[key] = frames, damaged
         self._file = path.open("a" if goes_on else "w", encoding="utf-8")
         # What was cut off must not swallow the next line; an empty one does no harm.
         self._file.write("\n" if goes_on else json.dumps(settings) + "\n")

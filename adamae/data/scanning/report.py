@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adamae.data.decoding.damage import CUT_OFF, describe_loss
+
 _NUMBERS = re.compile(r"\d[\d.]*")
 _MOST_REASONS = 12
 
@@ -26,6 +28,26 @@ class BadVideo:
     path: str
     reason: str
 
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether its file ends before it should: to be downloaded or copied again."""
+        return self.reason.startswith(CUT_OFF)
+
+
+@dataclass(frozen=True)
+class DamagedVideo:
+    """A good video of which something is passed over.
+
+    Attributes:
+        row: Its row in the list, from 0.
+        path: The file.
+        packets: Damaged ones among those that were looked at.
+    """
+
+    row: int
+    path: str
+    packets: int
+
 
 @dataclass(frozen=True)
 class ScanReport:
@@ -35,6 +57,7 @@ class ScanReport:
         videos: In the list.
         frames: Of all good ones together.
         bad: Those that cannot be used, in the order of the list.
+        damaged: Good ones that are read past damage, in the order of the list.
         decoded: Videos that were decoded by this call; of the others it was known.
         seconds: That this call took.
         written: Files, in the order of writing.
@@ -43,9 +66,15 @@ class ScanReport:
     videos: int
     frames: int
     bad: tuple[BadVideo, ...]
+    damaged: tuple[DamagedVideo, ...]
     decoded: int
     seconds: float
     written: tuple[Path, ...]
+
+    @property
+    def cut_off(self) -> int:
+        """How many of the bad ones are cut off."""
+        return sum(video.is_cut_off for video in self.bad)
 
     @property
     def reasons(self) -> list[tuple[str, int, str]]:
@@ -64,7 +93,9 @@ class ScanReport:
             "frames": self.frames,
             "decoded": self.decoded,
             "seconds": self.seconds,
-            "bad": [vars(video) for video in self.bad],
+            "cut_off": self.cut_off,
+            "bad": [{**vars(video), "cut_off": video.is_cut_off} for video in self.bad],
+            "damaged": [vars(video) for video in self.damaged],
             "written": [str(path) for path in self.written],
         }
 
@@ -72,13 +103,18 @@ class ScanReport:
         """A few lines for the terminal."""
         good = self.videos - len(self.bad)
         known = "" if self.decoded == self.videos else f"; {self.videos - self.decoded} were known from before"
+        cut_off = f", of which {self.cut_off} cut off" if self.cut_off else ""
         lines = [
-            f"{self.videos} videos: {good} good with {self.frames} frames, {len(self.bad)} bad",
+            f"{self.videos} videos: {good} good with {self.frames} frames, {len(self.bad)} bad{cut_off}",
             f"{self.decoded} decoded in {self.seconds:.1f} s, {self.decoded / self.seconds:.1f} a second{known}",
             *(f"  {count:6d}  {reason}, for example {path}" for reason, count, path in self.reasons[:_MOST_REASONS]),
         ]
         if len(self.reasons) > _MOST_REASONS:
             lines.append(f"          and {len(self.reasons) - _MOST_REASONS} more reasons, see the list of bad videos")
+        if self.damaged:
+            first = self.damaged[0]
+            told = f"{first.path}: {describe_loss(first.packets)}"
+            lines.append(f"  {len(self.damaged):6d}  of the good ones are read past damage, for example {told}")
         return "\n".join([*lines, *(f"wrote {path}" for path in self.written)])
 
 

@@ -12,7 +12,7 @@ from adamae.data.frame_counts import COUNTS, GOOD, FrameCounts, counts_of_list, 
 from adamae.data.scanning.inspection import Inspection
 from adamae.data.scanning.journal import Finding, ScanJournal
 from adamae.data.scanning.lists import bad_list, good_list
-from adamae.data.scanning.report import BadVideo, ScanReport
+from adamae.data.scanning.report import BadVideo, DamagedVideo, ScanReport
 from adamae.data.threads import Looking, in_threads
 from adamae.data.whole_files import write_whole
 from adamae.data.workers import Failure, run_jobs
@@ -79,20 +79,28 @@ def scan(
                 journal.add(keys[row], findings[row])
                 if progress is not None:
                     progress(done, len(keys))
-            good = {keys[row]: found for row, found in findings.items() if isinstance(found, int)}
+            good = {keys[row]: _both(found) for row, found in findings.items() if not isinstance(found, str)}
             whole = full or (earlier is not None and earlier.full and all(earlier.find(key) for key in good))
             bad = tuple(
                 BadVideo(row, annotations.path(row), found)
                 for row, found in sorted(findings.items())
                 if isinstance(found, str)
             )
-            counts = FrameCounts.of(good.items(), decoder, whole)
+            counts = FrameCounts.of(((key, *both) for key, both in good.items()), decoder, whole)
             written = _write(folder, stem.name, annotations, bad, counts, root_given=data_root is not None)
             journal.remove()
     except OSError as error:
         raise UserError(f"{error.filename or folder}: cannot be written ({error.strerror})") from error
-    frames = sum(found for found in findings.values() if isinstance(found, int))
-    return ScanReport(len(keys), frames, bad, len(keys) - known, time.perf_counter() - began, written)
+    both = [(row, *_both(found)) for row, found in sorted(findings.items()) if not isinstance(found, str)]
+    return ScanReport(
+        videos=len(keys),
+        frames=sum(frames for _, frames, _ in both),
+        bad=bad,
+        damaged=tuple(DamagedVideo(row, annotations.path(row), damaged) for row, _, damaged in both if damaged),
+        decoded=len(keys) - known,
+        seconds=time.perf_counter() - began,
+        written=written,
+    )
 
 
 def _keys(annotations: Annotations, looking: Looking | None) -> list[int]:
@@ -105,10 +113,15 @@ def _keys(annotations: Annotations, looking: Looking | None) -> list[int]:
 
 def _recall(key: int, journal: ScanJournal, earlier: FrameCounts | None) -> Finding | None:
     found = journal.found.get(key)
-    return earlier.find(key) if found is None and earlier is not None else found
+    return earlier.find_both(key) if found is None and earlier is not None else found
 
 
-def _finding(result: int | str | Failure) -> Finding:
+def _both(found: int | tuple[int, int]) -> tuple[int, int]:
+    """Frames and damaged packets of a good video."""
+    return (found, 0) if isinstance(found, int) else found
+
+
+def _finding(result: Finding | Failure) -> Finding:
     if not isinstance(result, Failure):
         return result
     if result.error is not None:

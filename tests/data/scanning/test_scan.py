@@ -156,8 +156,9 @@ def test_other_settings_begin_a_new_journal(tmp_path: Path) -> None:
     with ScanJournal(tmp_path / "journal", settings) as journal:
         journal.add(2**64 - 1, 5)
         journal.add(3, "is empty")
+        journal.add(4, (9, 1))
     with ScanJournal(tmp_path / "journal", settings) as journal:
-        assert journal.found == {2**64 - 1: 5, 3: "is empty"}
+        assert journal.found == {2**64 - 1: 5, 3: "is empty", 4: (9, 1)}
     with ScanJournal(tmp_path / "journal", settings | {"full": True}) as journal:
         assert journal.found == {}
 
@@ -207,9 +208,14 @@ def test_shards(folder: Path, tmp_path: Path) -> None:
 def test_a_folder_of_videos(folder: Path) -> None:
     (folder / "list.csv").unlink()
     report = scan(folder)
-    assert [Path(video.path).name for video in report.bad] == ["none.mp4"]
+    assert [(Path(video.path).name, video.is_cut_off) for video in report.bad] == [
+        ("cut.mkv", True),
+        ("none.mp4", False),
+    ]
+    assert "2 bad, of which 1 cut off\n" in report.render()
+    assert (report.as_dict()["cut_off"], report.as_dict()["bad"][0]["cut_off"]) == (1, True)
     good = load_annotations(folder / "scan.good.csv")
-    assert [good.names[row] for row in range(len(good))] == ["a/0.mp4", "a/two words.mp4", "b/2.mp4", "b/cut.mkv"]
+    assert [good.names[row] for row in range(len(good))] == ["a/0.mp4", "a/two words.mp4", "b/2.mp4"]
     assert good.classes == ("a", "b")
     assert counts_of_list(folder, "pyav") is not None
 
@@ -224,9 +230,20 @@ def test_damage_between_is_found_by_looking_at_every_frame(folder: Path) -> None
     content = bytearray(path.read_bytes())
     content[place : place + size] = bytes(size)
     path.write_bytes(content)
-    assert [video for video in scan(folder / "list.csv").bad if video.path == str(path)] == []
-    (first, second) = (video for video in scan(folder / "list.csv", full=True).bad if video.path == str(path))
-    assert (first.row, first.reason, second.row) == (0, "damaged: only 8 of 9 frames can be decoded", 5)
+    assert scan(folder / "list.csv").damaged == ()
+    report = scan(folder / "list.csv", full=True)
+    assert [video.row for video in report.bad] == [3, 4]
+    assert [(video.row, video.path, video.packets) for video in report.damaged] == [
+        (0, str(path), 1),
+        (5, str(path), 1),
+    ]
+    assert (
+        f"2  of the good ones are read past damage, for example {path}: 1 damaged packet passed over" in report.render()
+    )
+    # What is known from before is told again.
+    again = scan(folder / "list.csv", full=True)
+    assert (again.decoded, again.damaged) == (2, report.damaged)
+    assert again.as_dict()["damaged"][0] == {"row": 0, "path": str(path), "packets": 1}
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -265,7 +282,7 @@ def test_counts_that_are_none(folder: Path) -> None:
 
 def test_half_a_million_counts_are_small(tmp_path: Path, rng: np.random.Generator) -> None:
     keys = np.unique(rng.integers(0, 2**63, 500_000, dtype=np.uint64) * np.uint64(2) + np.uint64(1))
-    counts = FrameCounts(keys, np.arange(len(keys), dtype=np.uint32), "pyav", False)
+    counts = FrameCounts(keys, np.arange(len(keys), dtype=np.uint32), np.zeros(len(keys), np.uint32), "pyav", False)
     content = counts.packed()
     assert len(content) < 7e6
     (tmp_path / "x.frames.npz").write_bytes(content)

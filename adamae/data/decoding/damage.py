@@ -1,0 +1,70 @@
+"""What counts as damage, for every command: which videos are refused, and of which the rest is read."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import BinaryIO
+
+from adamae.data.decoding.promises import promise_of
+from adamae.data.decoding.protocol import DecodeError, EncodedVideo, VideoSource
+
+# What the reason begins with, by which a scan tells such files from others.
+CUT_OFF = "cut off: "
+
+
+def check_file(source: VideoSource) -> None:
+    """Refuse what no decoder needs to look at, in words that do not depend on the decoder.
+
+    Raises:
+        DecodeError: The file is missing, empty, a directory, cut off, or may not be read.
+    """
+    if isinstance(source, EncodedVideo):
+        if not source.data:
+            raise DecodeError(source.name, "the file is empty")
+        check_whole(source.name, io.BytesIO(source.data))
+        return
+    try:
+        with Path(source).open("rb") as file:
+            if not file.read(1):
+                raise DecodeError(source, "the file is empty")
+            check_whole(source, file)
+    except FileNotFoundError:
+        raise DecodeError(source, "no such file") from None
+    except OSError as error:
+        raise DecodeError(source, f"cannot be opened ({error.strerror})") from None
+
+
+def check_whole(path: str, file: BinaryIO) -> None:
+    """Refuse a file that ends before its container says, however much of it could be read.
+
+    Args:
+        path: For the message.
+        file: Open, at any place; can be read at every other.
+
+    Raises:
+        DecodeError: It is cut off.
+    """
+    promise = promise_of(file)
+    if promise is not None:
+        raise DecodeError(path, f"{CUT_OFF}{promise.there} of {promise.whole} {promise.what} are there")
+
+
+def check_loss(path: str, decoded: int, lost: int) -> None:
+    """Refuse a video of which less than half can be decoded; of others what is damaged is passed over.
+
+    Args:
+        path: For the message.
+        decoded: Frames that could be decoded.
+        lost: Frames, or packets, that could not.
+
+    Raises:
+        DecodeError: More is lost than is there.
+    """
+    if lost > decoded:
+        raise DecodeError(path, f"damaged: only {decoded} of {decoded + lost} frames can be decoded")
+
+
+def describe_loss(lost: int) -> str:
+    """What a person should know about a video that is read all the same."""
+    return f"{lost} damaged packet{'s' * (lost != 1)} passed over"

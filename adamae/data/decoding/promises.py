@@ -1,0 +1,225 @@
+"""How much a video's container says there is, where the file ends before that. Nothing is decoded.
+
+MP4 and QuickTime have a table of all frames; Matroska, WebM and AVI say how many bytes their parts have. What was made
+to be cut anywhere (MPEG-TS, MPEG-PS, Ogg, FLV), and live recordings, promise nothing.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from struct import Struct
+from struct import error as StructError
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+
+
+class Promise(NamedTuple):
+    """A promise that a file does not keep.
+
+    Attributes:
+        there: How much is there.
+        whole: How much there should be.
+        what: Of what.
+    """
+
+    there: int
+    whole: int
+    what: str
+
+
+class _Part(NamedTuple):
+    kind: bytes
+    start: int  # of what it holds
+    end: int  # may lie beyond the file
+
+
+def promise_of(file: BinaryIO) -> Promise | None:
+    """What a container promises and the file does not hold; None where it holds all, or nothing is promised."""
+    size = file.seek(0, io.SEEK_END)
+    first = _read(file, 0, 12)
+    try:
+        if first[4:8] in _FIRST_BOXES:
+            return _promise_of_mp4(file, size)
+        if first[:4] == _EBML:
+            return _promise_of_matroska(file, size)
+        if first[:4] == b"RIFF" and first[8:12] == b"AVI ":
+            return _promise_of_avi(file, size)
+    except (StructError, ValueError, IndexError):
+        pass  # damaged otherwise, as the decoder will say
+    return None
+
+
+def _read(file: BinaryIO, start: int, count: int) -> bytes:
+    file.seek(start)
+    return file.read(count)
+
+
+# MP4 and QuickTime: boxes of a size and a kind, some of which hold boxes.
+
+_FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
+_BOX, _LARGE_BOX = Struct(">I4s"), Struct(">Q")
+
+
+def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[_Part]:
+    """Boxes up to ``end``; the last one may go beyond it."""
+    while start + 8 <= end:
+        size, kind = _BOX.unpack(_read(file, start, 8))
+        inside = start + 8
+        if size == 1:
+            (size,), inside = _LARGE_BOX.unpack(_read(file, inside, 8)), start + 16
+        stop = start + size if size else end
+        if stop < inside:
+            return
+        yield _Part(kind, inside, stop)
+        start = stop
+
+
+def _promise_of_mp4(file: BinaryIO, size: int) -> Promise | None:
+    last = movie = None
+    for last in _boxes(file, 0, size):
+        if last.kind == b"moov" and last.end <= size:
+            movie = last
+    if movie is None:
+        return _broken_off(last, size)
+    data = _read(file, movie.start, movie.end - movie.start)
+    ends = _ends_of_frames(io.BytesIO(data), len(data))
+    if len(ends):
+        there = int((ends <= size).sum())
+        return Promise(there, len(ends), "frames") if there < len(ends) else None
+    # Fragments, of which each has its own table.
+    return _broken_off(last, size) if last is not None and last.kind in (b"moof", b"mdat") else None
+
+
+def _broken_off(last: _Part | None, size: int) -> Promise | None:
+    return Promise(size, last.end, "bytes") if last is not None and last.end > size else None
+
+
+def _ends_of_frames(movie: BinaryIO, size: int) -> np.ndarray:
+    """(n,) int64 where each frame of the track with most pictures ends in the file; none where no table tells."""
+    most = np.empty(0, np.int64)
+    for track in _boxes(movie, 0, size):
+        media = _inside(movie, track, b"mdia") if track.kind == b"trak" else None
+        handler = media and _inside(movie, media, b"hdlr")
+        if media is None or not handler or _read(movie, handler.start + 8, 4) != b"vide":
+            continue
+        info = _inside(movie, media, b"minf")
+        tables = info and _inside(movie, info, b"stbl")
+        ends = most if not tables else _ends_of_packets({part.kind: part for part in _parts(movie, tables)}, movie)
+        most = ends if len(ends) > len(most) else most
+    return most
+
+
+def _parts(file: BinaryIO, outer: _Part) -> Iterator[_Part]:
+    return _boxes(file, outer.start, outer.end)
+
+
+def _inside(file: BinaryIO, outer: _Part, kind: bytes) -> _Part | None:
+    return next((part for part in _parts(file, outer) if part.kind == kind), None)
+
+
+def _ends_of_packets(parts: dict[bytes, _Part], movie: BinaryIO) -> np.ndarray:
+    if not parts.keys() >= {b"stsz", b"stsc"} or not parts.keys() & {b"stco", b"co64"}:
+        return np.empty(0, np.int64)
+    uniform, count = Struct(">2I").unpack(_read(movie, parts[b"stsz"].start + 4, 8))
+    if not count:
+        return np.empty(0, np.int64)
+    sizes = np.full(count, uniform, np.int64) if uniform else _numbers(movie, parts[b"stsz"], 1, at=8)[:, 0]
+    wide = b"co64" in parts
+    chunks = _numbers(movie, parts[b"co64"], 1, width=8) if wide else _numbers(movie, parts[b"stco"], 1)
+    runs = _numbers(movie, parts[b"stsc"], 3)
+    return packet_starts(chunks[:, 0], runs, sizes) + sizes
+
+
+def _numbers(file: BinaryIO, box: _Part, columns: int, *, at: int = 4, width: int = 4) -> np.ndarray:
+    """(rows, columns) int64 from a count of rows and that many whole numbers."""
+    (rows,) = Struct(">I").unpack(_read(file, box.start + at, 4))
+    raw = _read(file, box.start + at + 4, rows * columns * width)
+    return np.frombuffer(raw, f">u{width}", rows * columns).astype(np.int64).reshape(rows, columns)
+
+
+def packet_starts(chunks: np.ndarray, runs: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """(n,) int64 first bytes of packets, which lie one behind the other in chunks.
+
+    Args:
+        chunks: (C,) first bytes of the chunks.
+        runs: (R, 3) of chunks with equally many packets: the first chunk from 1, packets in each, and their kind.
+        sizes: (n,) bytes of the packets.
+
+    Raises:
+        ValueError: They do not fit together.
+    """
+    lengths = np.diff(runs[:, 0], append=len(chunks) + 1)
+    if not len(runs) or runs[0, 0] != 1 or int(lengths.min()) <= 0:
+        raise ValueError("chunks that are not in order")
+    counts = np.repeat(runs[:, 1], lengths)
+    if int(counts.sum()) != len(sizes) or int(counts.min()) <= 0:
+        raise ValueError("chunks that hold other packets than there are")
+    before = np.cumsum(sizes) - sizes
+    first = np.cumsum(counts) - counts
+    return before + np.repeat(chunks - before[first], counts)
+
+
+# Matroska and WebM: elements of a kind and a size, both of as many bytes as their first one says.
+
+_EBML, _SEGMENT, _CLUSTER = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
+
+
+def _elements(file: BinaryIO, start: int, end: int) -> Iterator[_Part]:
+    """Elements up to ``end``, the last one may go beyond it; ends before one whose size is not known."""
+    while start < end:
+        head = _read(file, start, 12)
+        width = _width(head[0])
+        length = _width(head[width])
+        marked = int.from_bytes(head[width : width + length], "big")
+        value = marked & (1 << 7 * length) - 1
+        if value == (1 << 7 * length) - 1 or len(head) < width + length:
+            return
+        inside = start + width + length
+        yield _Part(head[:width], inside, inside + value)
+        start = inside + value
+
+
+def _width(first: int) -> int:
+    """Bytes of a number, by its first one."""
+    if not first:
+        raise ValueError("no number of Matroska")
+    return 9 - first.bit_length()
+
+
+def _promise_of_matroska(file: BinaryIO, size: int) -> Promise | None:
+    segment = next((part for part in _elements(file, 0, size) if part.kind == _SEGMENT), None)
+    if segment is None or segment.end <= size:
+        return None
+    # What comes behind the pictures may be missing: an index, tags.
+    parts = [(part.kind == _CLUSTER, part.end <= size) for part in _elements(file, segment.start, size)]
+    pictures = any(is_cluster for is_cluster, _ in parts)
+    if pictures and not parts[-1][1] and not parts[-1][0]:
+        return None
+    return Promise(size, segment.end, "bytes")
+
+
+# AVI: chunks of a kind and a size, in one or several RIFF lists.
+
+_CHUNK = Struct("<4sI")
+
+
+def _chunks(file: BinaryIO, start: int, end: int) -> Iterator[_Part]:
+    while start + 12 <= end:
+        kind, size = _CHUNK.unpack(_read(file, start, 8))
+        if kind in (b"RIFF", b"LIST"):
+            kind = _read(file, start + 8, 4)
+        yield _Part(kind, start + 8, start + 8 + size)
+        start += 8 + size + size % 2
+
+
+def _promise_of_avi(file: BinaryIO, size: int) -> Promise | None:
+    for riff in _chunks(file, 0, size):
+        # A recording that nobody ended has no sizes.
+        if riff.end <= size or riff.end == riff.start or riff.kind not in (b"AVI ", b"AVIX"):
+            continue
+        movie = next((part for part in _chunks(file, riff.start + 4, size) if part.kind == b"movi"), None)
+        if movie is None or movie.end > size:
+            return Promise(size, riff.end, "bytes")
+    return None
