@@ -152,11 +152,13 @@ def write_files(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:
 
 def names_of(videos: Sequence[str]) -> list[str]:
     """A file name without suffix for each video; equal names get numbers."""
-    names: list[str] = []
+    # The last number of each stem: a list may name many videos alike.
+    numbers: dict[str, int] = {}
+    names: dict[str, None] = {}
     for path in videos:
-        stem, name, number = Path(path).stem, Path(path).stem, 1
+        stem = name = Path(path).stem
         while name in names:
-            number += 1
-            name = f"{stem}-{number}"
-        names.append(name)
-    return names
+            numbers[stem] = numbers.get(stem, 1) + 1
+            name = f"{stem}-{numbers[stem]}"
+        names[name] = None
+    return list(names)

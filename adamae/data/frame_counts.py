@@ -39,6 +39,7 @@ class FrameCounts:
         damaged: (n,) uint32 packets that were passed over.
         decoder: Name of the back end that decoded: on odd files they differ.
         full: Every frame was decoded.
+        cut_off_known: Files that are cut off were looked for; older versions took them for good ones.
     """
 
     keys: np.ndarray
@@ -46,6 +47,7 @@ class FrameCounts:
     damaged: np.ndarray
     decoder: str
     full: bool
+    cut_off_known: bool = True
 
     @classmethod
     def of(cls, known: Iterable[tuple[int, int, int]], decoder: str, full: bool) -> FrameCounts:
@@ -66,7 +68,8 @@ class FrameCounts:
             if int(file["version"]) != _VERSION:
                 raise ValueError(f"version {int(file['version'])}")
             damaged = file.get("damaged", np.zeros_like(file["counts"]))
-            return cls(file["keys"], file["counts"], damaged, str(file["decoder"]), bool(file["full"]))
+            facts = str(file["decoder"]), bool(file["full"]), "cut_off_known" in file
+            return cls(file["keys"], file["counts"], damaged, *facts)
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as error:
@@ -78,6 +81,8 @@ class FrameCounts:
         """The contents of a file that :meth:`load` reads."""
         file = io.BytesIO()
         facts: dict[str, Any] = {"version": _VERSION, "decoder": self.decoder, "full": self.full}
+        if self.cut_off_known:
+            facts["cut_off_known"] = True
         if self.damaged.any():
             facts["damaged"] = self.damaged
         np.savez(file, keys=self.keys, counts=self.counts, **facts)

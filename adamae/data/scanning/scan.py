@@ -61,10 +61,10 @@ def scan(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         earlier = counts_of_list(annotations.source, decoder, folder)
-        if earlier is not None and full and not earlier.full:
+        if earlier is not None and (not earlier.cut_off_known or (full and not earlier.full)):
             earlier = None
         keys = _keys(annotations, looking)
-        settings: dict[str, str | bool] = {"decoder": decoder, "full": full}
+        settings: dict[str, str | bool] = {"decoder": decoder, "full": full, "cut_off_known": True}
         with ScanJournal(folder / f"{stem.name}{_JOURNAL}", settings) as journal:
             findings = {
                 row: found for row, key in enumerate(keys) if (found := _recall(key, journal, earlier)) is not None

@@ -102,6 +102,19 @@ def test_a_second_scan_decodes_only_what_is_bad_or_new(folder: Path) -> None:
     assert scan(folder / "list.csv").decoded == 1
 
 
+def test_what_an_older_version_found_is_looked_at_again(folder: Path) -> None:
+    """It took files that are cut off for good ones; its counts still serve training."""
+    scan(folder / "list.csv")
+    with np.load(folder / "list.frames.npz") as file:
+        older = {name: file[name] for name in file.files if name != "cut_off_known"}
+    np.savez(folder / "list.frames.npz", **older)
+    counts = counts_of_list(folder / "list.csv", "pyav")
+    assert counts is not None
+    assert counts.of_video(str(folder / "a" / "0.mp4")) == 9
+    assert scan(folder / "list.csv").decoded == 6
+    assert scan(folder / "list.csv").decoded == 2
+
+
 def test_the_good_list_knows_its_list_s_counts(folder: Path) -> None:
     scan(folder / "list.csv")
     bad = (folder / "list.bad.csv").read_bytes()

@@ -1,0 +1,41 @@
+"""What is seen of long work, from its beginning on."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from adamae.cli import long_work
+from adamae.cli.long_work import progress_of
+
+
+def test_a_bar_from_the_beginning_and_one_for_each_stage(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    with progress_of("scanning") as progress:
+        begin = time.monotonic()
+        while "looking at files" not in capsys.readouterr().err and time.monotonic() - begin < 10:
+            time.sleep(0.05)
+        assert time.monotonic() - begin < 10, "no bar before anything is done"
+        progress.looking(700, None)
+        progress.looking(40, 900)
+        progress.work(3, 901)
+    told = capsys.readouterr().err
+    assert "scanning" in told
+    assert "3/901" in told
+
+
+def test_plain_lines_where_nobody_looks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(long_work, "_PLAIN_SECONDS", 0.0)
+    with progress_of("scanning") as progress:
+        progress.looking(700, None)
+        progress.looking(40, 900)
+        progress.work(3, 901)
+    assert capsys.readouterr().err.splitlines() == [
+        "looking at files: 700",
+        "looking at files: 40 of 900",
+        "3 of 901 videos",
+    ]
