@@ -59,6 +59,7 @@ class NumberedFrames:
 
     num_frames = 9
     fps = 10.0
+    damaged = 0
 
     def __init__(self, row: int) -> None:
         self._frames = np.random.default_rng(row).integers(0, 256, (9, 16, 20, 3), dtype=np.uint8)
