@@ -75,6 +75,31 @@ def test_another_batch_goes_on_after_as_many_videos(
     assert timeless(unpaused) == timeless(run)
 
 
+def test_clips_of_one_decode_are_counted_as_one_video(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As many clips to a step as before are half as many videos: six steps to an epoch become three."""
+    assert pretrain(videos, tmp_path, "--batch_size", "2", "--num_sample", "2", "--max_steps", "8") == 0
+    capsys.readouterr()
+    assert pretrain(videos, tmp_path) == 0
+    assert "goes on from step 8, 1.333 of 2 epochs done" in capsys.readouterr().err
+    assert steps(tmp_path, "epoch") == [(0, 6), (1, 10)]
+
+
+def test_fine_tuning_goes_on_with_another_batch(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Repeated clips do not count in its steps."""
+    assert finetune(videos, tmp_path, "--epochs", "3", "--max_steps", "6", "--num_sample", "2") == 0
+    capsys.readouterr()
+    assert finetune(videos, tmp_path, "--epochs", "3", "--num_sample", "1", "--batch_size", "2") == 0
+    assert "goes on from step 6, 2 of 3 epochs done" in capsys.readouterr().err
+    assert steps(tmp_path, "epoch") == [(0, 3), (1, 6), (2, 12)]
+    best = CheckpointStore(tmp_path / "best").newest()
+    assert best is not None
+    assert best.meta["epoch"] in (1, 2, 3)
+
+
 def test_another_batch_inside_an_epoch_says_what_to_do(
     videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -93,6 +118,13 @@ def test_another_batch_inside_an_epoch_says_what_to_do(
     assert steps(run, "epoch") == [(0, 3), (1, 6), (2, 7), (3, 8)]
 
 
+def finetune(videos: Path, output: Path, *more: str) -> int:
+    words = "--model vit_tiny_patch16_224 --encoder_embed_dim 16 --encoder_num_heads 2 --encoder_depth 1 --patch_size 8"
+    words += " --input_size 32 --num_frames 4 --sampling_rate 1 --batch_size 4 --num_workers 0 --epochs 1 --device cpu"
+    words += " --aa none --test_num_segment 1"
+    return main(["finetune", "--data_path", str(videos), "--output_dir", str(output), *words.split(), *more])
+
+
 @pytest.fixture(scope="module")
 def learnable(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("learnable")
@@ -103,10 +135,7 @@ def learnable(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def classifier(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("classifier")
-    words = "--model vit_tiny_patch16_224 --encoder_embed_dim 16 --encoder_num_heads 2 --encoder_depth 1 --patch_size 8"
-    words += " --input_size 32 --num_frames 4 --sampling_rate 1 --batch_size 4 --num_workers 0 --epochs 1 --device cpu"
-    words += " --aa none --test_num_segment 1"
-    assert main(["finetune", "--data_path", str(videos), "--output_dir", str(output), *words.split()]) == 0
+    assert finetune(videos, output) == 0
     return output
 
 
