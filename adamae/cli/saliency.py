@@ -36,8 +36,8 @@ def _saliency(options: SaliencyOptions) -> None:
         notes = [show.caption(footage.path)]
         frames = side_by_side(footage, [Block("", (row,))], [scale], notes, least_side=256)
         return {
-            "-saliency.mp4": mp4_bytes(frames, footage.fps),
-            "-saliency.gif": gif_bytes(frames, footage.fps),
+            "-saliency.mp4": mp4_bytes(frames, footage.times),
+            "-saliency.gif": gif_bytes(frames, footage.times),
         }
 
     show_videos(show, draw)

@@ -100,8 +100,8 @@ def _stills_and_films(footage: Footage, looks: Sequence[Look], columns: int, not
     with ThreadPoolExecutor(2) as pool:
         making = {
             **{ending: pool.submit(png_bytes, sheet) for ending, sheet in zip(endings, sheets, strict=True)},
-            ".gif": pool.submit(gif_bytes, film, footage.fps),
-            ".mp4": pool.submit(mp4_bytes, film, footage.fps),
+            ".gif": pool.submit(gif_bytes, film, footage.times),
+            ".mp4": pool.submit(mp4_bytes, film, footage.times),
             ".npz": pool.submit(npz_bytes, footage, looks),
         }
         return {ending: made.result() for ending, made in making.items()}

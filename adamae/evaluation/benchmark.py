@@ -159,6 +159,10 @@ class _TimedReader:
     def damaged(self) -> int:
         return self._reader.damaged
 
+    @property
+    def times(self) -> np.ndarray | None:
+        return self._reader.times
+
     def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         start = process_time()
         frames = self._reader.read(indices)

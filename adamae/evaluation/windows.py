@@ -53,7 +53,7 @@ class Windows:
 
 @dataclass(frozen=True)
 class WindowTimes:
-    """Where windows lie. Times are in seconds at the file's average frame rate, NaN where it does not tell one.
+    """Where windows lie. Times are seconds from the video's first frame, NaN for folders of pictures.
 
     Attributes:
         start_frame: (n,) int64 first frames.
@@ -72,8 +72,8 @@ def window_times(windows: Windows, reader: VideoReader) -> WindowTimes:
     """Where the windows of an open video lie."""
     starts = windows.starts(reader.num_frames)
     ends = np.minimum(starts + windows.length, reader.num_frames)
-    seconds = 1 / reader.fps if reader.fps > 0 else np.nan
-    return WindowTimes(starts, ends, starts * seconds, ends * seconds)
+    times = np.full(reader.num_frames + 1, np.nan) if reader.times is None else reader.times
+    return WindowTimes(starts, ends, times[starts], times[ends])
 
 
 def read_windows(windows: Windows, reader: VideoReader, plan: ViewPlan, batch_size: int) -> Iterator[np.ndarray]:

@@ -100,7 +100,7 @@ def as_footage(clips: Tensor, moving: Tensor | None) -> Footage:
         path="clips",
         frames=clips.flatten(0, 1).cpu(),
         moving=None if moving is None else moving.flatten(0, 1).cpu(),
-        fps=0.0,
+        times=np.empty(0),
         first=0,
         total=count * length,
         cut=Cut(number.reshape(count, length), np.arange(count), number // length, number % length),

@@ -80,14 +80,16 @@ def _stamp_times(frames: np.ndarray, footage: Footage, y: int) -> None:
         frame[y : y + height, -width:] = np.asarray(stamp)
 
 
-def gif_bytes(frames: np.ndarray, fps: float) -> bytes:
+def gif_bytes(frames: np.ndarray, times: np.ndarray) -> bytes:
     """A GIF that plays again and again.
 
     Args:
         frames: (F, H, W, 3) uint8.
-        fps: Frames per second. GIFs count in hundredths of a second; the rounding never adds up.
+        times: (F + 1,) seconds at which they are shown and the last one ends. GIFs count in hundredths of a second; the
+            rounding never adds up.
     """
-    ends = np.round(100 * np.arange(1, len(frames) + 1) / fps)
+    # Without the last digits, which are noise.
+    ends = np.round(np.round(100 * (times[1:] - times[0]), 6))
     hundredths = np.maximum(np.diff(ends, prepend=0), 1)
     pictures = _in_palette(frames, _choose_palette(frames))
     file = io.BytesIO()
@@ -145,9 +147,18 @@ def _cells(colours: np.ndarray) -> np.ndarray:
     return (red << 10) | (green << 5) | blue
 
 
-def mp4_bytes(frames: np.ndarray, fps: float) -> bytes:
-    """An H.264 film of (F, H, W, 3) uint8 frames."""
-    return encode_h264(frames, fps=max(round(fps), 1), gop=max(round(fps), 1), crf=18)
+def mp4_bytes(frames: np.ndarray, times: np.ndarray) -> bytes:
+    """An H.264 film of (F, H, W, 3) uint8 frames.
+
+    Args:
+        frames: The pictures.
+        times: (F + 1,) seconds at which they are shown and the last one ends. An even rate becomes a whole number of
+            frames in a second, uneven times stay.
+    """
+    steps = np.diff(times)
+    fps = max(round(round(1 / float(steps.mean()), 6)), 1)
+    uneven = np.ptp(steps) > 1e-6
+    return encode_h264(frames, fps=fps, gop=fps, crf=18, times=times if uneven else None)
 
 
 def _even(size: int) -> int:

@@ -71,7 +71,7 @@ class Footage:
         path: The file.
         frames: (F, S, S, 3) uint8, the square in the middle at the network's size.
         moving: (F, S, S) bool ground truth of what moves, where there is one beside the video.
-        fps: Frames per second; 0 where there is no such thing.
+        times: (F + 1,) float64 seconds at which the frames are shown and the last one ends, or (0,) without.
         first: Number of the first frame shown.
         total: Frames in the file.
         cut: The clips.
@@ -80,7 +80,7 @@ class Footage:
     path: str
     frames: Tensor
     moving: Tensor | None
-    fps: float
+    times: np.ndarray
     first: int
     total: int
     cut: Cut
@@ -103,12 +103,12 @@ class Footage:
         return clips[self.cut.clip, self.cut.position]
 
     def seconds(self, frame: int) -> float:
-        """Time of a shown frame within the file; only where there is a frame rate."""
-        return (self.first + frame) / self.fps
+        """Time of a shown frame within the file; only where there are times."""
+        return float(self.times[frame])
 
     def stamp(self, frame: int) -> str:
-        """Time of a shown frame in words, or its number where no frame rate is known."""
-        return f"{self.seconds(frame):.2f} s" if self.fps else f"frame {self.first + frame}"
+        """Time of a shown frame in words, or its number where there are no times."""
+        return f"{self.seconds(frame):.2f} s" if self.times.size else f"frame {self.first + frame}"
 
 
 def choose_range(path: str, reader: VideoReader, start: float, seconds: float, least: int) -> range:
@@ -124,17 +124,24 @@ def choose_range(path: str, reader: VideoReader, start: float, seconds: float, l
     Raises:
         DecodeError: If that leaves fewer than ``least`` frames.
     """
-    fps = frame_rate(reader)
-    frames = range(reader.num_frames)[round(start * fps) :][: max(round(seconds * fps), 1)]
+    times = shown_times(reader)
+    first = round(_frame_at(times, start))
+    count = max(round(_frame_at(times, times[first] + seconds) - first), 1)
+    frames = range(reader.num_frames)[first : first + count]
     if len(frames) < least:
         where = f" from second {start:g} on" if start else ""
         raise DecodeError(path, f"{len(frames)} frame{'s' * (len(frames) != 1)}{where}, expected at least {least}")
     return frames
 
 
-def frame_rate(reader: VideoReader) -> float:
-    """Frames per second; 25 where the file does not tell."""
-    return reader.fps if reader.fps > 0 else 25.0
+def _frame_at(times: np.ndarray, second: float) -> float:
+    """Which frame is shown, with the part of its time that has passed; without the last digits, which are noise."""
+    return round(float(np.interp(second, times, np.arange(len(times)))), 6)
+
+
+def shown_times(reader: VideoReader) -> np.ndarray:
+    """(num_frames + 1,) seconds of all frames and of the end; 25 frames in a second where the video does not tell."""
+    return np.arange(reader.num_frames + 1) / 25 if reader.times is None else reader.times
 
 
 def read_footage(path: str, reader: VideoReader, shown: range, plan: ViewPlan, cut: Cut) -> Footage:
@@ -162,7 +169,7 @@ def read_footage(path: str, reader: VideoReader, shown: range, plan: ViewPlan, c
         path=path,
         frames=torch.from_numpy(np.concatenate(frames)),
         moving=torch.from_numpy(np.concatenate(moving)) if known else None,
-        fps=frame_rate(reader),
+        times=shown_times(reader)[shown.start : shown.stop + 1],
         first=shown.start,
         total=reader.num_frames,
         cut=cut,

@@ -81,7 +81,6 @@ def page_bytes(footage: Footage, looks: Sequence[Look], scales: Scales, notes: S
             "Trivial predictor: a prediction that needs no network, on the masked tokens.",
             f"Pictures are compressed ({packing}); the .npz file beside this page has every number.",
         ],
-        "fps": footage.fps,
         "size": footage.frames.shape[2],
         "grid": [grid.t, grid.h, grid.w],
         "patch": grid.patch_size,
@@ -89,6 +88,7 @@ def page_bytes(footage: Footage, looks: Sequence[Look], scales: Scales, notes: S
         "plane": (footage.cut.clip * grid.t + footage.cut.position // grid.tubelet_size).tolist(),
         "numbers": [footage.first + frame for frame in range(len(footage.frames))],
         "seconds": [round(footage.seconds(frame), 4) for frame in range(len(footage.frames))],
+        "end": round(footage.seconds(len(footage.frames)), 4),
         "scales": {
             name: _scale(scale)
             for name, scale in (("probability", scales.probability), ("error", scales.error))

@@ -1,6 +1,7 @@
 """Real videos with every awkwardness that matters; skipped where they are absent."""
 
 import csv
+from contextlib import suppress
 from pathlib import Path
 
 import av
@@ -35,6 +36,32 @@ def in_sequence(path: Path, wanted: set[int]) -> tuple[int, dict[int, np.ndarray
                     frames[count] = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
                 count += 1
     return count, frames
+
+
+def presented(path: Path) -> list[float]:
+    """When frames are shown, in seconds from the first one, by the plainest use of the library."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        ticks = []
+        for packet in container.demux(stream):
+            with suppress(av.FFmpegError):
+                ticks += [frame.pts for frame in stream.codec_context.decode(packet if packet.size else None)]
+        # AVI tells when pictures are decoded, in which order they are not shown.
+        return [float((tick - min(ticks)) * stream.time_base) for tick in sorted(ticks)]
+
+
+def test_times_are_those_of_the_file(clips: Path) -> None:
+    """To the unit of the file, milliseconds at the coarsest; three have uneven times."""
+    uneven = set()
+    for row in table(clips):
+        expected = np.array(presented(clips / row["file"]))
+        with get_decoder("pyav")(str(clips / row["file"])) as video:
+            assert video.times is not None
+            assert np.abs(video.times[:-1] - expected).max() < 1e-3, row["file"]
+            if not np.array_equal(video.times, np.arange(len(video.times)) / video.fps):
+                uneven.add(row["file"])
+    assert uneven == {"asl_brother.mkv", "corrupted.mp4", "no_duration.webm"}
 
 
 def test_counts_sizes_and_random_access(clips: Path, rng: np.random.Generator) -> None:

@@ -28,4 +28,4 @@ def footage(frames: int = 10, size: int = 16, moving: bool = True) -> Footage:
     mask[:, : size // 2, : size // 2] = True
     starts = np.union1d(np.arange(0, frames - 3, 4), [frames - 4])
     cut = cut_into_clips(starts, frames, 4, 1)
-    return Footage("scene.mp4", pixels, mask if moving else None, 10.0, 0, frames, cut)
+    return Footage("scene.mp4", pixels, mask if moving else None, np.arange(frames + 1) / 10, 0, frames, cut)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from adamae.data.decoding import get_decoder
 from adamae.data.synthetic.encoding import encode_h264
 from adamae.data.views import plan_test
 from adamae.errors import UserError
+from adamae.visualize.curves import timeline_csv
+from adamae.visualize.film import gif_bytes, mp4_bytes
 from adamae.visualize.footage import choose_range, cut_into_clips, read_footage
+from adamae.visualize.probability import Timeline
 
 
 @pytest.mark.parametrize(
@@ -65,6 +71,38 @@ def test_time_runs_forwards_and_the_square_is_the_middle(tmp_path: Path) -> None
     assert footage.moving[1].any(dim=0).tolist() == [True] * 4 + [False] * 12
     assert footage.seconds(1) == pytest.approx(0.3)
     assert footage.clips(slice(1, 2))[0, 0, 0, 0, 0].item() == pytest.approx(120, abs=3)
+
+
+def test_uneven_times_are_told_and_kept(tmp_path: Path) -> None:
+    """Every sixth frame of a second and then all of them: labels, table, ranges and films have the file's times."""
+    times = np.append(np.concatenate([np.arange(5) * 0.24, 1.2 + np.arange(8) * 0.04]), 1.52)
+    rng = np.random.default_rng(0)
+    path = tmp_path / "a.mp4"
+    pixels = rng.integers(0, 256, (13, 16, 16, 3), dtype=np.uint8)
+    path.write_bytes(encode_h264(pixels, fps=25, gop=4, crf=20, times=times))
+    with get_decoder()(str(path)) as reader:
+        assert reader.times == pytest.approx(times, abs=1e-4)
+        assert choose_range("a", reader, 0, 99, 1) == range(13)
+        assert choose_range("a", reader, 0.5, 0.74, 1) == range(2, 6)
+        assert choose_range("a", reader, 1.2, 0.2, 1) == range(5, 10)
+        shown = range(3, 13)
+        plan = plan_test(num_frames=5, sampling_rate=1, size=16, num_crops=1)
+        footage = read_footage(str(path), reader, shown, plan, cut_into_clips(np.array([0, 5]), 10, 5, 1))
+    assert [footage.stamp(frame) for frame in range(4)] == ["0.72 s", "0.96 s", "1.20 s", "1.24 s"]
+    table = timeline_csv(footage, Timeline(np.ones(10), np.ones(10), np.array([0]))).decode().splitlines()
+    assert [line.split(",")[:2] for line in table[1:4]] == [["3", "0.7200"], ["4", "0.9600"], ["5", "1.2000"]]
+    film = footage.frames.numpy()
+    with Image.open(io.BytesIO(gif_bytes(film, footage.times))) as gif:
+        durations = []
+        for number in range(gif.n_frames):
+            gif.seek(number)
+            durations.append(gif.info["duration"])
+    assert durations == [240, 240] + [40] * 8
+    with av.open(io.BytesIO(mp4_bytes(film, footage.times))) as file:
+        stream = file.streams.video[0]
+        assert float(stream.duration * stream.time_base) == pytest.approx(0.8, abs=1e-3)
+        pace = [float(frame.pts * frame.time_base) for frame in file.decode(stream)]
+    assert pace == pytest.approx(times[3:13] - times[3], abs=1e-3)
 
 
 def test_too_few_frames_are_one_line(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_the_page_of_ten_seconds_stays_below_ten_megabytes() -> None:
     frames = np.stack([np.roll(texture, 3 * number, axis=1) for number in range(250)]).astype(np.uint8)
     frames[:, :112] = texture[:112]
     cut = cut_into_clips(np.union1d(np.arange(0, 235, 16), [234]), 250, 16, 1)
-    film = Footage("long.mp4", torch.from_numpy(frames), None, 25.0, 0, 250, cut)
+    film = Footage("long.mp4", torch.from_numpy(frames), None, np.arange(251) / 25, 0, 250, cut)
     grid = TokenGrid(8, 14, 14, 2, 16)
     clips, values = film.clips(slice(None)), torch.rand(len(cut.numbers), 1568)
     panels = Panels(grid, clips, clips, clips, values > 0.9, values, values, Statistics.TARGET, True)

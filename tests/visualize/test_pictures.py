@@ -156,21 +156,21 @@ def test_large_sheets_are_cut_into_pages(looks: list[Look]) -> None:
 
 def test_films_keep_the_number_of_frames_and_the_pace(looks: list[Look]) -> None:
     frames = side_by_side(*drawn(looks), least_side=16)
-    with Image.open(io.BytesIO(gif_bytes(frames, 30))) as gif:
+    with Image.open(io.BytesIO(gif_bytes(frames, np.arange(len(frames) + 1) / 30))) as gif:
         durations = []
         for number in range(gif.n_frames):
             gif.seek(number)
             durations.append(gif.info["duration"])
     assert len(durations) == 10
     assert sum(durations) == 330
-    with Image.open(io.BytesIO(gif_bytes(frames, 30))) as gif:
+    with Image.open(io.BytesIO(gif_bytes(frames, np.arange(len(frames) + 1) / 30))) as gif:
         gif.seek(4)
         colours = np.asarray(gif.convert("RGB")).astype(int)
     # Two hundred and fifty-six colours come near enough; paper and what is hidden are exact.
     assert np.abs(colours - frames[4]).mean() < 4
     for kept in (255, HIDDEN):
         assert (colours[(frames[4] == kept).all(axis=-1)] == kept).all()
-    with av.open(io.BytesIO(mp4_bytes(frames, 10))) as file:
+    with av.open(io.BytesIO(mp4_bytes(frames, np.arange(len(frames) + 1) / 10))) as file:
         stream = file.streams.video[0]
         assert stream.average_rate == 10
         decoded = [frame.to_ndarray(format="rgb24") for frame in file.decode(stream)]

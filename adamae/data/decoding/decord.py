@@ -10,6 +10,7 @@ import decord
 import numpy as np
 
 from adamae.data.decoding.damage import check_file
+from adamae.data.decoding.frame_times import frame_times
 from adamae.data.decoding.protocol import (
     ChooseBoxes,
     DecodeError,
@@ -60,6 +61,15 @@ class DecordReader:
     def num_frames(self) -> int:
         """How many frames the file's index names."""
         return len(self._reader)
+
+    @cached_property
+    def times(self) -> np.ndarray:
+        """See ``protocol.VideoReader.times``; the library keeps them in single precision."""
+        seconds = self._reader.get_frame_timestamp(range(self.num_frames))[:, 0].astype(np.float64)
+        # Of AVI it tells none.
+        if not (np.diff(seconds) > 0).all():
+            seconds = np.arange(self.num_frames) / (self.fps or 25)
+        return frame_times(seconds, self.fps, unit=1e-3)
 
     def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """See ``protocol.VideoReader.read``."""

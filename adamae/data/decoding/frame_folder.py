@@ -45,8 +45,9 @@ class FrameFolderReader:
         num_frames: How many pictures count; None for all that there are.
     """
 
-    # Nobody wrote it down.
+    # Nobody wrote them down.
     fps = 0.0
+    times = None
     # A damaged picture is refused.
     damaged = 0
 

@@ -55,6 +55,7 @@ class Mp4Video:
         starts: (n,) int64 first byte of each packet in the file.
         sizes: (n,) int64 bytes of each, at least 1.
         times: (n,) int64 when its frame is shown, in units of the track.
+        scale: Units of the track in a second.
         fps: Frames per second on the average.
     """
 
@@ -63,6 +64,7 @@ class Mp4Video:
     starts: np.ndarray
     sizes: np.ndarray
     times: np.ndarray
+    scale: int
     fps: float
 
 
@@ -163,7 +165,7 @@ def _video(file: _Box) -> Mp4Video:
     header, colour = _description(parts[b"stsd"])
     starts = _starts(parts, sizes)
     _expect(int((starts + sizes).max()) <= len(file.data))
-    return Mp4Video(header, colour, starts, sizes, times, len(sizes) * scale / int(steps.sum()))
+    return Mp4Video(header, colour, starts, sizes, times, scale, len(sizes) * scale / int(steps.sum()))
 
 
 def _video_track(track: _Box) -> dict[bytes, _Box] | None:

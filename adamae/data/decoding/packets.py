@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from itertools import repeat
 from pathlib import Path
 from typing import Protocol
@@ -38,11 +39,13 @@ class Packets(Protocol):
     Attributes:
         decoder: Decodes them in one thread.
         fps: Frames per second on the average, 0 where the file does not tell.
+        base: Seconds of a unit of the packets' times.
         table: All frames, or None where only decoding can tell.
     """
 
     decoder: VideoCodecContext
     fps: float
+    base: Fraction
     table: FrameTable | None
 
     def take(self, numbers: Sequence[int] | None) -> Iterator[av.Packet]:
@@ -115,6 +118,7 @@ class PlainPackets:
         self.table: FrameTable | None = table
         self.decoder = decoder
         self.fps = video.fps
+        self.base = Fraction(1, video.scale)
 
     def take(self, numbers: Sequence[int] | None) -> Iterator[av.Packet]:
         """See :class:`Packets`."""
@@ -150,6 +154,7 @@ class DemuxedPackets:
         self._open()
         try:
             self.fps = float(self._stream.average_rate or self._stream.guessed_rate or 0)
+            self.base = Fraction(self._stream.time_base or Fraction(1, 90_000))
             self.table = self._survey()
         except BaseException:
             self.close()

@@ -89,6 +89,13 @@ class VideoReader(Protocol):
     def fps(self) -> float:
         """Average frames per second, 0 where the file does not tell."""
 
+    @property
+    def times(self) -> np.ndarray | None:
+        """When each frame is shown and the last one ends: (num_frames + 1,) float64 seconds from the first frame.
+
+        Presentation times of the file, which need not be even; None for a folder of pictures.
+        """
+
     def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Frames as uint8 (T, H, W, 3) RGB, upright.
 

@@ -9,6 +9,7 @@ for every file that proves nothing, frames are counted by decoding all of them i
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from functools import cached_property
 
 import av
@@ -19,6 +20,7 @@ from adamae.data.augmentation import Box
 from adamae.data.decoding.cutting import Cutter
 from adamae.data.decoding.damage import check_loss
 from adamae.data.decoding.frame_table import FrameTable, Run
+from adamae.data.decoding.frame_times import Clock, frame_times
 from adamae.data.decoding.packets import DemuxedPackets, Packets, plain_packets
 from adamae.data.decoding.protocol import (
     ChooseBoxes,
@@ -81,10 +83,36 @@ class PyAVReader:
         return len(self._table.times) if self._table else self._known or self._count()
 
     def _count(self) -> int:
-        count = sum(1 for _ in self._in_sequence())
+        count = len(self._ticks)
         if count:
             check_loss(self._path, count, self.damaged)
         return count
+
+    @cached_property
+    def times(self) -> np.ndarray:
+        """See ``protocol.VideoReader.times``."""
+        base = self._packets.base
+        ticks = np.array(self._table.times if self._table else self._ticks[: self.num_frames], np.int64)
+        # Where frames were promised that are not there, the last one stands in.
+        after = np.arange(1, self.num_frames - len(ticks) + 1) * self._clock().step
+        ticks = np.concatenate([ticks, ticks[-1] + after])
+        seconds = (ticks - ticks[0]) * base.numerator / base.denominator
+        return frame_times(seconds, self.fps, unit=float(base))
+
+    @cached_property
+    def _ticks(self) -> list[int]:
+        """When all frames that can be decoded are shown, in units of the packets' times."""
+        clock = self._clock()
+        told, made = [], []
+        for frame in self._in_sequence():
+            made.append(clock.next(frame))
+            told.append(frame.pts)
+        # AVI gives pictures that are shown in another order the times at which they are decoded.
+        distinct = {time for time in told if time is not None}
+        return sorted(distinct) if len(distinct) == len(told) else made
+
+    def _clock(self) -> Clock:
+        return Clock(self._packets.base, Fraction(self.fps or 25))
 
     def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """See ``protocol.VideoReader.read``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +15,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Interpolation
 
 from adamae.data.decoding.damage import check_file, check_loss
+from adamae.data.decoding.frame_times import Clock
 from adamae.data.decoding.protocol import DecodeError, one_line
 from adamae.errors import UserError
 
@@ -181,32 +182,6 @@ class _Source:
                 return
 
 
-@dataclass
-class _Clock:
-    """Times of frames in units of ``base``: those of the source, made to rise from 0."""
-
-    base: Fraction
-    rate: Fraction
-    last: int = field(default=-1)
-    _first: int | None = field(default=None)
-
-    @property
-    def step(self) -> int:
-        """Usual time from frame to frame."""
-        return max(round(1 / self.rate / self.base), 1)
-
-    def next(self, frame: av.VideoFrame) -> int:
-        """The time of the next frame."""
-        if frame.pts is None:
-            time = self.last + self.step if self.last >= 0 else 0
-        else:
-            time = round(frame.pts * Fraction(frame.time_base or self.base) / self.base)
-            self._first = time if self._first is None else self._first
-            time -= self._first
-        self.last = max(time, self.last + 1)
-        return self.last
-
-
 @dataclass(frozen=True)
 class _Written:
     frames: int
@@ -221,7 +196,7 @@ def _encode(video: _Source, file: BinaryIO, encoding: Encoding) -> _Written:
     if first is None:
         raise DecodeError(video.path, "no frame could be decoded")
     shape = _Shape.of(first, video.stream.codec_context.sample_aspect_ratio, encoding.short_side)
-    clock = _Clock(video.time_base, video.rate)
+    clock = Clock(video.time_base, video.rate)
     count = packets = 0
     with av.open(file, "w", format="mp4") as container:
         stream = container.add_stream(CODEC, rate=video.rate, options=encoding.options())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -12,7 +13,11 @@ from adamae.errors import UserError
 CODEC = "libx264"
 
 
-def encode_h264(frames: np.ndarray, *, fps: int, gop: int, crf: int) -> bytes:
+# Units of a second in which uneven times are written: what players expect of MP4.
+_UNITS = 90_000
+
+
+def encode_h264(frames: np.ndarray, *, fps: int, gop: int, crf: int, times: np.ndarray | None = None) -> bytes:
     """An MP4 file in memory; the same frames give the same bytes.
 
     Args:
@@ -20,6 +25,7 @@ def encode_h264(frames: np.ndarray, *, fps: int, gop: int, crf: int) -> bytes:
         fps: Frames per second.
         gop: Frames from one key frame to the next: a decoder that wants a late frame starts at a key frame.
         crf: Quality, 0 (best) to 51; below 18 one hardly sees a loss.
+        times: (T + 1,) rising seconds at which frames are shown and the last one ends; None: one after the other.
 
     Raises:
         UserError: If PyAV was built without an H.264 encoder.
@@ -35,7 +41,22 @@ def encode_h264(frames: np.ndarray, *, fps: int, gop: int, crf: int) -> bytes:
         stream.gop_size = gop
         # Slices of several threads would make the bytes depend on the machine.
         stream.thread_count = 1
-        for frame in frames:
-            file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        file.mux(stream.encode())
+        ticks = np.arange(len(frames) + 1)
+        if times is not None:
+            ticks = np.round((times - times[0]) * _UNITS).astype(np.int64)
+            stream.time_base = stream.codec_context.time_base = Fraction(1, _UNITS)
+        lasting = dict(zip(ticks.tolist(), np.diff(ticks).tolist(), strict=False))
+        for number, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts = int(ticks[number])
+            _write(file, stream.encode(frame), lasting)
+        _write(file, stream.encode(), lasting)
     return buffer.getvalue()
+
+
+def _write(file: av.container.OutputContainer, packets: list[av.Packet], lasting: dict[int, int]) -> None:
+    """Write packets, each with how long its frame is shown."""
+    for packet in packets:
+        assert packet.pts is not None
+        packet.duration = lasting[packet.pts]
+        file.mux(packet)

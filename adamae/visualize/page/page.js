@@ -258,7 +258,10 @@ function play(on) {
 }
 function tick(now) {
   if (!state.playing) return;
-  const frame = (from + Math.floor(Math.max(now - began, 0) / 1000 * data.fps)) % (last + 1);
+  const length = data.end - data.seconds[0];
+  const second = data.seconds[0] + (data.seconds[from] - data.seconds[0] + Math.max(now - began, 0) / 1000) % length;
+  const later = data.seconds.findIndex((begin) => begin > second);
+  const frame = later < 0 ? last : later - 1;
   if (frame !== state.frame) go(frame);
   requestAnimationFrame(tick);
 }
