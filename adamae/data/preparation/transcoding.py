@@ -87,8 +87,9 @@ class Encoded:
 def transcode(source: str, target: str, temporary: str, encoding: Encoding) -> Encoded:
     """Re-encode a video; ``target`` is there as a whole or not at all.
 
-    Frames keep their number, order and times. They come out upright, with square pixels, even sides and 8 bits of
-    YUV 4:2:0; the meaning of colours (matrix, range) stays. Sound and further streams are dropped. The same file and
+    Frames keep their number, order and times. They come out upright, with even sides and 8 bits of YUV 4:2:0. Pixels
+    are those that are stored, as decoding gives them: a sample aspect ratio is kept as a mark for players and not
+    applied. The meaning of colours (matrix, range) stays. Sound and further streams are dropped. The same file and
     encoding give the same bytes with the same version of the libraries.
 
     Args:
@@ -195,7 +196,7 @@ def _encode(video: _Source, file: BinaryIO, encoding: Encoding) -> _Written:
     first = next(frames, None)
     if first is None:
         raise DecodeError(video.path, "no frame could be decoded")
-    shape = _Shape.of(first, video.stream.codec_context.sample_aspect_ratio, encoding.short_side)
+    shape = _Shape.of(first, encoding.short_side)
     clock = Clock(video.time_base, video.rate)
     count = packets = 0
     with av.open(file, "w", format="mp4") as container:
@@ -204,6 +205,9 @@ def _encode(video: _Source, file: BinaryIO, encoding: Encoding) -> _Written:
         stream.pix_fmt = shape.pixels
         stream.time_base = stream.codec_context.time_base = clock.base
         stream.thread_count = 1
+        aspect = video.stream.codec_context.sample_aspect_ratio
+        if aspect:
+            stream.codec_context.sample_aspect_ratio = 1 / aspect if shape.turns % 2 else aspect
         stream.codec_context.color_range = ColorRange.JPEG if shape.full_range else ColorRange.MPEG
         # The matrix of RGB frames is none.
         for tag in () if first.format.is_rgb else _TAGS:
@@ -241,12 +245,10 @@ class _Shape:
     full_range: bool
 
     @classmethod
-    def of(cls, frame: av.VideoFrame, pixel_aspect: Fraction | None, short_side: int) -> _Shape:
-        aspect = Fraction(pixel_aspect) if pixel_aspect and pixel_aspect > 0 else Fraction(1)
-        # The side that is too short is stretched, so that no pixel is lost where the size stays.
-        width, height = frame.width * max(aspect, Fraction(1)), frame.height * max(1 / aspect, Fraction(1))
-        scale = Fraction(short_side) / min(width, height)
-        sides = [_even(side * scale) if scale < 1 else max(int(side) // 2 * 2, 2) for side in (width, height)]
+    def of(cls, frame: av.VideoFrame, short_side: int) -> _Shape:
+        width, height = frame.width, frame.height
+        scale = Fraction(short_side, min(width, height))
+        sides = [_even(side * scale) if scale < 1 else max(side // 2 * 2, 2) for side in (width, height)]
         turns = round(frame.rotation / 90) % 4
         full = frame.format.name.startswith("yuvj") or frame.color_range == ColorRange.JPEG
         # Greys and RGB become the usual range on their way to YUV.

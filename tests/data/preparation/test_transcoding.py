@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -119,14 +120,30 @@ def test_frames_are_those_of_the_source(options: dict[str, object], tmp_path: Pa
         assert len(container.streams) == 1
 
 
-def test_pixels_become_square(tmp_path: Path) -> None:
-    def anamorphic(stream: av.VideoStream) -> None:
-        stream.codec_context.sample_aspect_ratio = Fraction(3, 2)
+@pytest.mark.parametrize("turned", [0, 90])
+def test_a_sample_aspect_ratio_is_a_mark_and_changes_no_picture(turned: int, tmp_path: Path) -> None:
+    """340 x 256 with pixels of 64:51 has 4:3 read as it is and prepared, with every decoder, and players are told."""
 
-    source = write(tmp_path / "source.mp4", size=(96, 96), edit=anamorphic)
-    target, made = reencode(source, short_side=64)
-    assert (made.width, made.height) == (96, 64)
-    assert difference(source, target) < 4
+    def anamorphic(stream: av.VideoStream) -> None:
+        stream.codec_context.sample_aspect_ratio = Fraction(64, 51)
+        if turned:
+            stream.set_display_rotation(turned)
+
+    source = write(tmp_path / "source.mp4", size=(256, 340), frames=3, edit=anamorphic)
+    size = (340, 256) if turned else (256, 340)
+    for short_side in (256, 128):
+        target, made = reencode(source, short_side=short_side, crf=4)
+        smaller = 256 // short_side
+        assert (made.height, made.width) == (size[0] // smaller, size[1] // smaller)
+        assert difference(source, target) < 4
+        for path, expected in ((source, size), (target, (made.height, made.width))):
+            for name in installed_decoders():
+                # The others may not be loadable here, or refuse turned frames of this width.
+                with suppress(*(() if name == "pyav" else (UserError,))), get_decoder(name)(str(path)) as video:
+                    assert video.read([1]).shape == (1, *expected, 3)
+        with av.open(str(target)) as container:
+            ratio = container.streams.video[0].codec_context.sample_aspect_ratio
+            assert ratio == (Fraction(51, 64) if turned else Fraction(64, 51))
 
 
 @pytest.mark.parametrize(("size", "wanted"), [((50, 60), (50, 60)), ((51, 61), (50, 60)), ((65, 81), (64, 80))])
