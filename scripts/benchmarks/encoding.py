@@ -24,6 +24,7 @@ import av
 import numpy as np
 
 from adamae.data.decoding import get_decoder
+from adamae.data.h264_encoder import CODEC, encoder_options
 from adamae.data.preparation.transcoding import Encoding, transcode
 
 FRAMES, RATE = 300, 30
@@ -75,7 +76,7 @@ def write_source(path: Path, seed: int) -> None:
     thing = soft_noise(rng, height // 3, width // 4)
     grain = rng.normal(0, 4, (8, *SIZE, 1))
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=RATE, options={"crf": "12", "preset": "ultrafast"})
+        stream = container.add_stream(CODEC, rate=RATE, options=encoder_options(12, "ultrafast"))
         stream.height, stream.width = SIZE
         stream.pix_fmt = "yuv420p"
         stream.thread_count = 1

@@ -30,6 +30,7 @@ from adamae.data.augmentation import Box, crop, resize
 from adamae.data.benchmark import Ladder, LoaderReport, compare_with_reference, measure_loader
 from adamae.data.benchmark.parts import PARTS
 from adamae.data.dataset import ClipDataset, pretrain_dataset
+from adamae.data.h264_encoder import encoder_options
 from adamae.data.preparation.transcoding import Encoding, transcode
 
 SIZE = 224
@@ -62,7 +63,7 @@ class Kind:
     options: dict[str, str] = field(default_factory=dict)
 
 
-H264 = {"preset": "medium", "crf": "23"}
+H264 = encoder_options(23, "medium")
 VP9 = {"crf": "33", "b": "0", "g": "128", "cpu-used": "4", "deadline": "good", "lag-in-frames": "16"}
 KINDS = (
     Kind("Kinetics, 340x256, H.264", 256, 340, 300, 30, 4, "mp4", "libx264", H264),
@@ -257,7 +258,7 @@ def main() -> None:
             dataset, name = clips_of(folder, kind), kind.name.partition(", ")[0] + how if how else kind.name
             reports[name] = kilobytes(folder), measure_loader(dataset, num_videos=options.videos * options.rounds)
             ladders[name] = compare_with_reference(dataset, num_videos=options.videos, rounds=options.rounds)
-        large = Kind("", 1080, 1920, 16, 30, 1, "mp4", "libx264", {"preset": "ultrafast"})
+        large = Kind("", 1080, 1920, 16, 30, 1, "mp4", "libx264", encoder_options(23, "ultrafast"))
         converted = {
             "340x256": list(conversions(folders[0] / "000.mp4", Box(22, 42, 192, 224))),
             "1920x1080": list(conversions(write(large, Path(place) / "large", 1) / "000.mp4", Box(50, 80, 944, 822))),

@@ -11,6 +11,8 @@ import av
 import numpy as np
 import pytest
 
+from tests.encoding import reproducible
+
 MakeVideo = Callable[..., Path]
 
 
@@ -33,7 +35,7 @@ def encode(
     """Write a video of ``frames`` frames of ``size`` (height, width)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=25, options=options)
+        stream = container.add_stream(codec, rate=25, options=reproducible(codec, options))
         stream.height, stream.width = size
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         if rotation:

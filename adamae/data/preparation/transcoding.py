@@ -17,9 +17,8 @@ from av.video.reformatter import ColorRange, Interpolation
 from adamae.data.decoding.damage import check_file, check_loss
 from adamae.data.decoding.frame_times import Clock
 from adamae.data.decoding.protocol import DecodeError, one_line
-from adamae.errors import UserError
+from adamae.data.h264_encoder import CODEC, encoder_options
 
-CODEC = "libx264"
 _TAGS = ("color_primaries", "color_trc", "colorspace")
 
 
@@ -46,20 +45,20 @@ class Encoding:
 
     def options(self) -> dict[str, str]:
         """The encoder's options."""
-        parameters = {
-            "keyint": self.gop,
-            "min-keyint": self.gop,
-            "scenecut": 0,
-            "open-gop": 0,
-            "bframes": self.bframes,
+        options = encoder_options(
+            self.crf,
+            self.preset,
+            keyint=self.gop,
+            min_keyint=self.gop,
+            scenecut=0,
+            open_gop=0,
+            bframes=self.bframes,
             # As many as there may be, and none refers to another one: each can be left out.
-            "b-adapt": 0,
-            "b-pyramid": "none",
-            "threads": 1,
-        }
-        joined = ":".join(f"{name}={value}" for name, value in parameters.items())
+            b_adapt=0,
+            b_pyramid="none",
+        )
         # Captions in the source would be copied into the pictures' headers.
-        options = {"crf": str(self.crf), "preset": self.preset, "x264-params": joined, "a53cc": "0"}
+        options["a53cc"] = "0"
         return options | ({"tune": self.tune} if self.tune else {})
 
 
@@ -90,7 +89,7 @@ def transcode(source: str, target: str, temporary: str, encoding: Encoding) -> E
     Frames keep their number, order and times. They come out upright, with even sides and 8 bits of YUV 4:2:0. Pixels
     are those that are stored, as decoding gives them: a sample aspect ratio is kept as a mark for players and not
     applied. The meaning of colours (matrix, range) stays. Sound and further streams are dropped. The same file and
-    encoding give the same bytes with the same version of the libraries.
+    encoding give the same bytes on every CPU with the same version of the libraries.
 
     Args:
         source: A video.
@@ -103,14 +102,13 @@ def transcode(source: str, target: str, temporary: str, encoding: Encoding) -> E
         UserError: The encoder is missing.
         OSError: The target cannot be written.
     """
-    if CODEC not in av.codecs_available:
-        raise UserError(f"this build of PyAV {av.__version__} has no {CODEC} encoder: install the wheel from PyPI")
+    options = encoding.options()
     check_file(source)
     for path in (target, temporary):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     try:
         with Path(temporary).open("wb") as file, _Source(source) as video:
-            written = _encode(video, file, encoding)
+            written = _encode(video, file, encoding.short_side, options)
             check_loss(source, written.frames, video.damaged)
             file.flush()
             os.fsync(file.fileno())
@@ -191,16 +189,16 @@ class _Written:
     height: int
 
 
-def _encode(video: _Source, file: BinaryIO, encoding: Encoding) -> _Written:
+def _encode(video: _Source, file: BinaryIO, short_side: int, options: dict[str, str]) -> _Written:
     frames = video.frames()
     first = next(frames, None)
     if first is None:
         raise DecodeError(video.path, "no frame could be decoded")
-    shape = _Shape.of(first, encoding.short_side)
+    shape = _Shape.of(first, short_side)
     clock = Clock(video.time_base, video.rate)
     count = packets = 0
     with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream(CODEC, rate=video.rate, options=encoding.options())
+        stream = container.add_stream(CODEC, rate=video.rate, options=options)
         stream.width, stream.height = shape.size
         stream.pix_fmt = shape.pixels
         stream.time_base = stream.codec_context.time_base = clock.base

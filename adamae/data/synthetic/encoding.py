@@ -8,17 +8,14 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from adamae.errors import UserError
-
-CODEC = "libx264"
-
+from adamae.data.h264_encoder import CODEC, encoder_options
 
 # Units of a second in which uneven times are written: what players expect of MP4.
 _UNITS = 90_000
 
 
 def encode_h264(frames: np.ndarray, *, fps: int, gop: int, crf: int, times: np.ndarray | None = None) -> bytes:
-    """An MP4 file in memory; the same frames give the same bytes.
+    """An MP4 file in memory; the same frames give the same bytes on every CPU.
 
     Args:
         frames: (T, H, W, 3) uint8, even height and width.
@@ -30,16 +27,13 @@ def encode_h264(frames: np.ndarray, *, fps: int, gop: int, crf: int, times: np.n
     Raises:
         UserError: If PyAV was built without an H.264 encoder.
     """
-    if CODEC not in av.codecs_available:
-        raise UserError(f"this build of PyAV {av.__version__} has no {CODEC} encoder: install the wheel from PyPI")
+    options = encoder_options(crf, "veryfast")
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as file:
-        options = {"crf": str(crf), "preset": "veryfast"}
         stream = file.add_stream(CODEC, rate=fps, options=options)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         stream.gop_size = gop
-        # Slices of several threads would make the bytes depend on the machine.
         stream.thread_count = 1
         ticks = np.arange(len(frames) + 1)
         if times is not None:

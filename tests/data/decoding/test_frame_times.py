@@ -14,6 +14,7 @@ from adamae.data.decoding.frame_times import frame_times
 from adamae.errors import UserError
 from adamae.evaluation.windows import Windows, window_times
 from tests.data.conftest import picture
+from tests.encoding import reproducible
 
 # Milliseconds: every sixth frame of the first second, then all of them.
 UNEVEN = [*range(0, 960, 240), *range(1000, 1800, 40)]
@@ -23,7 +24,7 @@ def write_uneven(
     path: Path, milliseconds: list[int], codec: str = "libx264", turned: int = 0, bframes: int = 2
 ) -> Path:
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=25, options={"g": "6", "bf": str(bframes)})
+        stream = container.add_stream(codec, rate=25, options=reproducible(codec, {"g": "6", "bf": str(bframes)}))
         stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
         stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
         if turned:
@@ -101,7 +102,9 @@ def test_an_even_rate_gives_even_times(open_video: OpenVideo, name: str, rate: F
     path = tmp_path / name
     with av.open(str(path), "w") as container:
         codec = "mpeg4" if name == "a.avi" else "libx264"
-        stream = container.add_stream(codec, rate=rate, options={"bf": "0"} if name == "a.avi" else {})
+        stream = container.add_stream(
+            codec, rate=rate, options=reproducible(codec, {"bf": "0"} if name == "a.avi" else {})
+        )
         stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
         for number in range(50):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(number, 48, 64), format="rgb24")))

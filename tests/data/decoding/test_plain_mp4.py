@@ -18,7 +18,7 @@ from adamae.data.preparation.transcoding import Encoding, transcode
 from tests.data.conftest import MakeVideo, picture
 from tests.data.test_decoding import KINDS, cut, in_sequence
 
-CLOSED = {"g": "8", "bf": "3", "x264-params": "b-pyramid=none:b-adapt=0:scenecut=0:open-gop=0"}
+CLOSED = {"g": "8", "bf": "3", "x264-params": "b-pyramid=none:b-adapt=0:scenecut=0:open-gop=0:cpu-independent=1"}
 PLAIN: dict[str, dict[str, str]] = {
     "as prepared": CLOSED,
     "without B pictures": {"g": "6", "bf": "0"},

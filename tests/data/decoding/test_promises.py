@@ -15,6 +15,7 @@ from adamae.data.decoding.promises import promise_of
 from adamae.errors import UserError
 from tests.data.conftest import MakeVideo, places_of_packets, table_first
 from tests.data.test_decoding import KINDS
+from tests.encoding import reproducible
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -65,7 +66,8 @@ def test_cut_within_any_frame_it_is_found(
     container = {key: value for key, value in options.items() if key == "movflags"}
     path = tmp_path / name
     with av.open(str(path), "w", options=container) as out:
-        stream = out.add_stream(options.get("codec", "libx264"), rate=25, options={"g": "5"})
+        codec = options.get("codec", "libx264")
+        stream = out.add_stream(codec, rate=25, options=reproducible(codec, {"g": "5"}))
         stream.width = stream.height = 64
         stream.pix_fmt = "yuv420p"
         for _ in range(30):

@@ -10,6 +10,8 @@ from pathlib import Path
 import av
 import numpy as np
 
+from tests.encoding import reproducible
+
 SIZE = (40, 64)
 
 
@@ -18,7 +20,7 @@ def encode(path: Path, frames: int, codec: str = "libx264", size: tuple[int, int
     path.parent.mkdir(parents=True, exist_ok=True)
     rows, columns = np.indices(size)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=25)
+        stream = container.add_stream(codec, rate=25, options=reproducible(codec, {}))
         stream.height, stream.width = size
         stream.pix_fmt = "yuv420p"
         for number in range(frames):

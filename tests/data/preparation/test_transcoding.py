@@ -17,6 +17,7 @@ from PIL import Image
 from adamae.data.decoding import DecodeError, get_decoder, installed_decoders
 from adamae.data.preparation.transcoding import Encoded, Encoding, transcode
 from adamae.errors import UserError
+from tests.encoding import reproducible
 
 
 def scene(number: int, height: int, width: int) -> np.ndarray:
@@ -39,7 +40,8 @@ def write(
     edit: Callable[[av.VideoStream], object] = lambda stream: None,
 ) -> Path:
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=25, options={"crf": "10"} if codec == "libx264" else {})
+        options = reproducible(codec, {"crf": "10"} if codec == "libx264" else {})
+        stream = container.add_stream(codec, rate=25, options=options)
         stream.height, stream.width = size
         stream.pix_fmt = pixels
         if codec == "mjpeg":
@@ -243,7 +245,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_library_without_the_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adamae.data.preparation.transcoding.CODEC", "libx26x")
+    monkeypatch.setattr("adamae.data.h264_encoder.CODEC", "libx26x")
     with pytest.raises(UserError, match="has no libx26x encoder"):
         transcode("a.mp4", str(tmp_path / "b.mp4"), str(tmp_path / "c.mp4"), Encoding())
 

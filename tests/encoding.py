@@ -1,0 +1,21 @@
+"""Encoder options for the videos that tests write.
+
+ADAMAE_TEST_ASM=avx2 limits the encoder's assembly, to have the tests run as on a CPU that has no more.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from adamae.data.h264_encoder import CODEC
+
+
+def reproducible(codec: str, options: Mapping[str, str]) -> dict[str, str]:
+    """The options, such that the same frames give the same file on every CPU."""
+    if codec != CODEC:
+        return dict(options)
+    parameters = [options.get("x264-params"), "cpu-independent=1"]
+    if "ADAMAE_TEST_ASM" in os.environ:
+        parameters.append(f"asm={os.environ['ADAMAE_TEST_ASM']}")
+    return {**options, "x264-params": ":".join(filter(None, parameters))}
