@@ -156,8 +156,8 @@ def test_every_number_of_the_log_is_explained(tmp_path: Path) -> None:
     import torch
 
     from adamae.models import Pretrainer
-    from adamae.training.logbook import TIMING
     from adamae.training.objectives import pretrain_objective
+    from adamae.training.run_logger import TIMING
 
     sizes = {"encoder_embed_dim": 16, "encoder_depth": 1, "encoder_num_heads": 2}
     sizes |= {"decoder_embed_dim": 16, "decoder_depth": 1, "decoder_num_heads": 2}

@@ -57,16 +57,16 @@ def _finetune(parsed: Parsed[FinetuneOptions], world: World, command: str) -> Ou
     from adamae.cli.finetune_scoring import Scorer, record_of
     from adamae.cli.resuming import going_on
     from adamae.cli.training_assembly import train_parts
-    from adamae.training.claim import claim
-    from adamae.training.logbook import Logbook
+    from adamae.training.run_lock import lock_directory
+    from adamae.training.run_logger import RunLogger
 
     options = parsed.options.for_processes(world.size)
     recorded, output = options.for_any_processes(), options.run.output
     parts = build_parts(options, world)
     parts, store, checkpoint = going_on(options, parts, parts.network.model, parts.network.card, world)
     # From here on files are written.
-    logbook = world.on_main(lambda: Logbook(output, options.log.log_dir or output / "tensorboard"))
-    world.on_main(lambda: claim(output))
+    logger = world.on_main(lambda: RunLogger(output, options.log.log_dir or output / "tensorboard"))
+    world.on_main(lambda: lock_directory(output))
     if world.is_main:
         say(
             *(f"note: {note}" for note in (*parsed.notes, *parts.splits.notes)),
@@ -76,19 +76,19 @@ def _finetune(parsed: Parsed[FinetuneOptions], world: World, command: str) -> Ou
         )
     world.on_main(lambda: write_record(output, recorded, parts.engine, command, "finetune"))
     description = {"adamae": adamae.__version__, "model": parts.network.card, "args": record_of(recorded)}
-    average, best, validation = _companions(options, parts, description, world)
+    average, best, validation = _callbacks(options, parts, description, world)
     outcome = train_parts(
         options,
         parts,
         store=store,
-        logbook=logbook,
+        logger=logger,
         world=world,
         resume=checkpoint,
         description=description,
         # New ones behind these: see loop._by_name.
-        companions={"average": average, "validation": validation},
+        callbacks={"average": average, "validation": validation},
     )
-    logbook.close()
+    logger.close()
     if world.is_main:
         say(ending(outcome, output))
     if outcome.signal is None:
@@ -102,7 +102,7 @@ def _finetune(parsed: Parsed[FinetuneOptions], world: World, command: str) -> Ou
     return outcome
 
 
-def _companions(
+def _callbacks(
     options: FinetuneOptions, parts: Parts, description: Mapping[str, Any], world: World
 ) -> tuple[WeightAverage, BestWeights, Validation]:
     """What follows the weights while they are trained, and the best of them."""

@@ -46,10 +46,10 @@ def _pretrain(parsed: Parsed[PretrainOptions], world: World, command: str) -> Ou
     from adamae.cli.pretrain_assembly import build_parts, shown_clips
     from adamae.cli.resuming import going_on
     from adamae.cli.training_assembly import train_parts
-    from adamae.training.claim import claim
-    from adamae.training.logbook import Logbook
     from adamae.training.objectives import count_hits
-    from adamae.visualize.companion import PanelLog
+    from adamae.training.run_lock import lock_directory
+    from adamae.training.run_logger import RunLogger
+    from adamae.visualize.panel_log import PanelLog
 
     options = economised(parsed.options.for_processes(world.size))
     recorded, output = options.for_any_processes(), options.run.output
@@ -57,8 +57,8 @@ def _pretrain(parsed: Parsed[PretrainOptions], world: World, command: str) -> Ou
     parts, store, checkpoint = going_on(options, parts, parts.model, parts.card, world)
     clips, moving = world.on_main(lambda: shown_clips(options))
     # From here on files are written.
-    logbook = world.on_main(lambda: Logbook(output, options.log.log_dir or output / "tensorboard"))
-    world.on_main(lambda: claim(output))
+    logger = world.on_main(lambda: RunLogger(output, options.log.log_dir or output / "tensorboard"))
+    world.on_main(lambda: lock_directory(output))
     if world.is_main:
         say(
             *(f"note: {note}" for note in parsed.notes),
@@ -71,7 +71,7 @@ def _pretrain(parsed: Parsed[PretrainOptions], world: World, command: str) -> Ou
         clips,
         moving,
         every=options.panels.log_images_every,
-        writer=lambda: logbook.tensorboard if world.is_main else None,
+        writer=lambda: logger.tensorboard if world.is_main else None,
         count_hits=count_hits,
     )
     world.on_main(lambda: write_record(output, recorded, parts.engine, command, "pretrain"))
@@ -79,14 +79,14 @@ def _pretrain(parsed: Parsed[PretrainOptions], world: World, command: str) -> Ou
         options,
         parts,
         store=store,
-        logbook=logbook,
+        logger=logger,
         world=world,
         resume=checkpoint,
         description={"adamae": adamae.__version__, "model": parts.card, "args": flatten(recorded)},
         # Part of every run, so that it can be switched on and off between pauses.
-        companions={"panels": panels},
+        callbacks={"panels": panels},
     )
-    logbook.close()
+    logger.close()
     parts.engine.close()
     if world.is_main:
         say(ending(outcome, output))

@@ -21,7 +21,7 @@ from adamae.options.groups import PretrainDataOptions
 from adamae.options.pretrain import model_arguments
 from adamae.training.objectives import pretrain_objective
 from adamae.training.parameter_groups import parameter_groups
-from adamae.visualize.companion import fixed_clips
+from adamae.visualize.panel_log import fixed_clips
 
 # Clips in TensorBoard's panels.
 _SHOWN_CLIPS = 4

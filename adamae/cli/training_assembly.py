@@ -16,13 +16,13 @@ from adamae.distributed import World
 from adamae.errors import UserError
 from adamae.options.training import TrainingOptions
 from adamae.training.engine import Engine, Objective, build_optimizer
-from adamae.training.incidents import Quarantine
-from adamae.training.logbook import Logbook
-from adamae.training.loop import BatchStream, Companion, Outcome, train
+from adamae.training.fault_log import Quarantine
+from adamae.training.loop import BatchStream, Callback, Outcome, train
 from adamae.training.parameter_groups import Group
-from adamae.training.plain import PlainEngine
 from adamae.training.plan import Plan
+from adamae.training.run_logger import RunLogger
 from adamae.training.schedules import CosineSchedule, count_warmup_steps, scaled_lr
+from adamae.training.torch_engine import TorchEngine
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def build_engine(
         "compile_model": options.run.compile,
     }
     if choose_engine(options.run.engine, world.size) == "plain":
-        return PlainEngine(model, objective, optimizer, **shared)
+        return TorchEngine(model, objective, optimizer, **shared)
     from adamae.training.deepspeed import DeepSpeedEngine, read_config
 
     config = read_config(options.run.deepspeed_file)
@@ -142,11 +142,11 @@ def train_parts(
     parts: TrainingParts,
     *,
     store: CheckpointStore,
-    logbook: Logbook,
+    logger: RunLogger,
     world: World,
     resume: Checkpoint | None,
     description: Mapping[str, Any],
-    companions: Mapping[str, Companion],
+    callbacks: Mapping[str, Callback],
 ) -> Outcome:
     """Let the parts run; arguments and errors are those of :func:`~adamae.training.loop.train`."""
     return train(
@@ -156,7 +156,7 @@ def train_parts(
         lr=parts.lr,
         weight_decay=parts.weight_decay,
         store=store,
-        logbook=logbook,
+        logger=logger,
         world=world,
         num_videos=parts.num_videos,
         resume=resume,
@@ -164,5 +164,5 @@ def train_parts(
         max_bad_fraction=options.data.max_bad_fraction,
         max_skipped=options.log.max_skipped,
         quarantine=parts.quarantine,
-        companions=companions,
+        callbacks=callbacks,
     )

@@ -13,7 +13,7 @@ from adamae.models.naming import reference_name
 
 
 class WeightAverage:
-    """Exponential moving average of a model's parameters; a :class:`~adamae.training.loop.Companion` of a run.
+    """Exponential moving average of a model's parameters; a :class:`~adamae.training.loop.Callback` of a run.
 
     Buffers are constants here and have no average.
 

@@ -12,7 +12,7 @@ Figures = Mapping[str, float]
 
 
 class Validation:
-    """Validates at the end of each epoch and keeps the best; a :class:`~adamae.training.loop.Companion` of a run.
+    """Validates at the end of each epoch and keeps the best; a :class:`~adamae.training.loop.Callback` of a run.
 
     With a moving average of the weights it is the average that is validated and kept. Of two equal epochs the earlier
     one is the better. What happens to a run must not depend on where it paused, so a part of an epoch is not validated.

@@ -40,7 +40,7 @@ whole = getattr(owner, name)
 setattr(owner, name, failing)
 sys.exit(main(sys.argv[1:]))
 """
-STEP = "adamae.training.plain/PlainEngine/step"
+STEP = "adamae.training.torch_engine/TorchEngine/step"
 FORWARD = "adamae.evaluation.scoring/forward_in_batches"
 WORKER = ["--num_workers", "1"]
 

@@ -17,7 +17,7 @@ import torch
 from adamae.checkpoints.formats import open_checkpoint
 from adamae.checkpoints.store import CheckpointStore
 from adamae.cli.main import main
-from adamae.training.logbook import TIMING
+from adamae.training.run_logger import TIMING
 from tests.launching import ROOT, launch
 
 CLIP = "--input_size 32 --num_frames 4 --sampling_rate 1".split()

@@ -1,7 +1,7 @@
 """Runs that the code of commit 069a5b4 left after four of their six steps still go on.
 
 ``old_runs`` holds what ``adamae pretrain`` and ``adamae finetune`` with the options below wrote then, with
-``--max_steps 4``. Their companions' states are listed, not named.
+``--max_steps 4``. Their callbacks' states are listed, not named.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ def test_an_old_run_goes_on_where_it_stood(
     # The line of the step at which it paused stood at the end of the interval: all of them stay as they were.
     assert lines[: len(before)] == before
     assert all(isinstance(line["loss"], float) for line in lines)
-    # Adam has counted on, and the companions have names now.
+    # Adam has counted on, and the callbacks have names now.
     counts = {int(state["step"]) for state in saved["engine"]["optimizer"].values()}
     assert counts == {last}
     assert set(saved["companions"]) == ({"panels"} if command == "pretrain" else {"average", "validation"})
 
 
-def test_the_companions_of_an_old_run_find_their_states(videos: Path, tmp_path: Path) -> None:
+def test_the_callbacks_of_an_old_run_find_their_states(videos: Path, tmp_path: Path) -> None:
     """The best epoch so far is known from the first line on, and the average is not begun anew."""
     before = CheckpointStore(OLD / "finetune" / "checkpoints").newest()
     assert before is not None

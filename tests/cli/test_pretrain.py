@@ -19,7 +19,7 @@ import yaml
 from adamae.checkpoints.store import Checkpoint, CheckpointStore
 from adamae.cli.main import main
 from adamae.options.pretrain import pretrain_parser
-from adamae.training.logbook import TIMING
+from adamae.training.run_logger import TIMING
 from tests import launching as processes
 
 TINY = """--model adamae_tiny --encoder_embed_dim 16 --encoder_num_heads 2 --encoder_depth 1 --decoder_embed_dim 16

@@ -8,7 +8,7 @@ import pytest
 
 from adamae.checkpoints.store import CheckpointStore
 from adamae.cli.main import main
-from adamae.training.logbook import TIMING
+from adamae.training.run_logger import TIMING
 from tests.cli.test_pretrain import log, losses, pretrain
 
 

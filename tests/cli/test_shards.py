@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from adamae.cli.main import main
-from adamae.training.logbook import TIMING
+from adamae.training.run_logger import TIMING
 from tests.cli.test_finetune import RUN, SIZES
 from tests.cli.test_pretrain import TINY
 from tests.evaluation.tiny import write_classifier, write_pretrainer, write_videos

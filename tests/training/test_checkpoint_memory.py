@@ -29,8 +29,8 @@ def build(name):
     model = nn.Sequential(nn.Linear(512, 1024), nn.Linear(1024, 512))
     optimizer = build_optimizer(parameter_groups(model, 0.05))
     if name == "plain":
-        from adamae.training.plain import PlainEngine
-        return PlainEngine(model, objective, optimizer, world=world)
+        from adamae.training.torch_engine import TorchEngine
+        return TorchEngine(model, objective, optimizer, world=world)
     from adamae.training.deepspeed import DeepSpeedEngine
     config = {"zero_optimization": {"stage": int(name[-1])}}
     return DeepSpeedEngine(model, objective, optimizer, config=config, batch_size=4, world=world)

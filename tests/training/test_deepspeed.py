@@ -14,7 +14,7 @@ import pytest
 from adamae.distributed import World
 from adamae.errors import UserError
 from adamae.training.deepspeed import read_config, resolve_config
-from adamae.training.logbook import JsonLines
+from adamae.training.run_logger import JsonLines
 from tests.launching import ROOT, launch
 from tests.training.toy import build, losses
 

@@ -84,7 +84,7 @@ class Caller:
         pass
 
 world = distributed.start("cpu")
-outcome = run(Path(sys.argv[1]), batch_size=2, world=world, companions={"caller": Caller()})
+outcome = run(Path(sys.argv[1]), batch_size=2, world=world, callbacks={"caller": Caller()})
 print(outcome.step, outcome.signal)
 world.close()
 """

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from adamae.errors import UserError
-from adamae.training.logbook import TIMING, JsonLines
 from adamae.training.plan import Plan
+from adamae.training.run_logger import TIMING, JsonLines
 from tests.training.tiny_run import EPOCHS, VIDEOS, run, weights
 
 STEPS = VIDEOS // 4 * EPOCHS
@@ -99,14 +99,14 @@ def test_a_signal_saves_and_leaves_and_the_run_goes_on(whole: Path, tmp_path: Pa
         def load(self, state: Any) -> None:
             assert state == {}
 
-    outcome = run(tmp_path, companions={"caller": Caller()})
+    outcome = run(tmp_path, callbacks={"caller": Caller()})
     assert (outcome.step, outcome.signal) == (7, "SIGTERM")
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    assert run(tmp_path, companions={"caller": Caller()}).step == STEPS
+    assert run(tmp_path, callbacks={"caller": Caller()}).step == STEPS
     assert lines(tmp_path) == lines(whole)
 
 
-def test_companions_join_the_epochs_line_and_are_resumed(tmp_path: Path) -> None:
+def test_callbacks_join_the_epochs_line_and_are_resumed(tmp_path: Path) -> None:
     class Counter:
         steps = 0
 
@@ -122,12 +122,12 @@ def test_companions_join_the_epochs_line_and_are_resumed(tmp_path: Path) -> None
         def load(self, state: dict[str, Any]) -> None:
             self.steps = state["steps"]
 
-    run(tmp_path, max_steps=7, companions={"counter": Counter()})
-    run(tmp_path, companions={"counter": Counter()})
+    run(tmp_path, max_steps=7, callbacks={"counter": Counter()})
+    run(tmp_path, callbacks={"counter": Counter()})
     assert [line["counted"] for line in lines(tmp_path) if line["kind"] == "epoch"] == [6, 12, 18]
 
 
-def test_companions_are_resumed_by_their_names(tmp_path: Path) -> None:
+def test_callbacks_are_resumed_by_their_names(tmp_path: Path) -> None:
     class Remembering:
         def __init__(self, word: str) -> None:
             self.word = word
@@ -145,10 +145,10 @@ def test_companions_are_resumed_by_their_names(tmp_path: Path) -> None:
         def load(self, state: Any) -> None:
             self.loaded = dict(state)
 
-    run(tmp_path, max_steps=4, companions={"one": Remembering("1"), "two": Remembering("2")})
-    companions = {name: Remembering(name) for name in ("new", "two", "one")}
-    run(tmp_path, max_steps=5, companions=companions)
-    assert {name: each.loaded for name, each in companions.items()} == {
+    run(tmp_path, max_steps=4, callbacks={"one": Remembering("1"), "two": Remembering("2")})
+    callbacks = {name: Remembering(name) for name in ("new", "two", "one")}
+    run(tmp_path, max_steps=5, callbacks=callbacks)
+    assert {name: each.loaded for name, each in callbacks.items()} == {
         "new": {},
         "two": {"word": "2"},
         "one": {"word": "1"},

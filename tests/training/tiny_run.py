@@ -18,13 +18,13 @@ from adamae.models.pretrainer import Pretrainer
 from adamae.randomness import epoch_permutation, sample_generator, sample_seed
 from adamae.training.deepspeed import DeepSpeedEngine
 from adamae.training.engine import Batch, Engine, build_optimizer
-from adamae.training.logbook import Logbook
 from adamae.training.loop import Outcome, train
 from adamae.training.objectives import pretrain_objective
 from adamae.training.parameter_groups import parameter_groups
-from adamae.training.plain import PlainEngine
 from adamae.training.plan import Plan
+from adamae.training.run_logger import RunLogger
 from adamae.training.schedules import CosineSchedule
+from adamae.training.torch_engine import TorchEngine
 
 SEED = 3
 VIDEOS = 26
@@ -112,7 +112,7 @@ def run(
     shared = {"world": world, "accumulation": accumulation, "clip_grad": 1.0, "precision": precision}
     body: Engine
     if engine == "plain":
-        body = PlainEngine(model, pretrain_objective, optimizer, **shared)
+        body = TorchEngine(model, pretrain_objective, optimizer, **shared)
     else:
         config = {"zero_optimization": {"stage": int(engine[-1])}}
         body = DeepSpeedEngine(model, pretrain_objective, optimizer, config=config, batch_size=batch_size, **shared)
@@ -125,7 +125,7 @@ def run(
 
     plan = Plan(EPOCHS, steps_per_epoch, max_steps, log_every=5, save_every_steps=save_every_steps, seed=SEED)
     store = CheckpointStore(output / "checkpoints")
-    logbook = Logbook(output, tensorboard=output / "tensorboard" if tensorboard else None)
+    logger = RunLogger(output, tensorboard=output / "tensorboard" if tensorboard else None)
     outcome = train(
         engine=body,
         batches=stream or batches,
@@ -133,7 +133,7 @@ def run(
         lr=CosineSchedule(1e-2, 1e-5, plan.scheduled_steps, warmup_steps=3),
         weight_decay=CosineSchedule(0.05, 0.1, plan.scheduled_steps),
         store=store,
-        logbook=logbook,
+        logger=logger,
         world=world,
         num_videos=VIDEOS,
         resume=world.on_main(lambda: store.find(resume)),
@@ -141,7 +141,7 @@ def run(
         quiet=True,
         **options,
     )
-    logbook.close()
+    logger.close()
     body.close()
     return outcome
 

@@ -9,7 +9,7 @@ from adamae.distributed import World
 from adamae.training.deepspeed import DeepSpeedEngine
 from adamae.training.engine import Batch, Engine, Losses, build_optimizer
 from adamae.training.parameter_groups import parameter_groups
-from adamae.training.plain import PlainEngine
+from adamae.training.torch_engine import TorchEngine
 
 SAMPLES = 16
 
@@ -48,7 +48,7 @@ def build(
     optimizer = build_optimizer(parameter_groups(model, 0.05))
     shared = {"world": world, "accumulation": accumulation, "precision": precision, "clip_grad": clip_grad}
     if engine == "plain":
-        return PlainEngine(model, objective, optimizer, **shared)
+        return TorchEngine(model, objective, optimizer, **shared)
     size = SAMPLES // accumulation // world.size
     config = {"zero_optimization": {"stage": int(engine[-1])}}
     return DeepSpeedEngine(model, objective, optimizer, config=config, batch_size=size, **shared)

@@ -13,17 +13,17 @@ from typing import Any
 from adamae.distributed import World
 from adamae.errors import UserError
 from adamae.training.engine import Batch
-from adamae.training.logbook import Logbook
+from adamae.training.run_logger import RunLogger
 
 # Takes rows of the list.
 Quarantine = Callable[[Iterable[int]], None]
 
 
-class Incidents:
-    """Collects incidents step by step and settles them when the log is written.
+class FaultLog:
+    """Collects faults step by step and settles them when the log is written.
 
     Args:
-        logbook: The run's record; every rank gives one, the main one's lists the bad videos.
+        logger: The run's record; every rank gives one, the main one's lists the bad videos.
         world: The processes of the run.
         num_videos: Videos in the list.
         max_bad_fraction: End the run when more than this share of them turned out bad.
@@ -34,7 +34,7 @@ class Incidents:
 
     def __init__(
         self,
-        logbook: Logbook,
+        logger: RunLogger,
         world: World,
         *,
         num_videos: int,
@@ -42,7 +42,7 @@ class Incidents:
         max_skipped: int = 50,
         quarantine: Quarantine | None = None,
     ) -> None:
-        self._logbook = logbook
+        self._logger = logger
         self._world = world
         self._num_videos = num_videos
         self._max_bad_fraction = max_bad_fraction
@@ -54,7 +54,7 @@ class Incidents:
 
     def resume(self) -> None:
         """Take up the bad videos that are already written down."""
-        self._learn(self._world.on_main(self._logbook.bad_videos.read))
+        self._learn(self._world.on_main(self._logger.bad_videos.read))
 
     def add(self, step: int, epoch: int, micro_batches: Sequence[Batch]) -> None:
         """Remember what a step was made of until it is known how it went."""
@@ -68,7 +68,7 @@ class Incidents:
         """Write down what happened since the last call. All ranks call.
 
         Args:
-            left_out: Values of the steps that were left out, see :meth:`Meter.read`.
+            left_out: Values of the steps that were left out, see :meth:`MetricAverager.read`.
             skipped_in_a_row: How many were, up to now.
 
         Raises:
@@ -83,7 +83,7 @@ class Incidents:
         if skipped_in_a_row > self._max_skipped:
             raise UserError(
                 f"{skipped_in_a_row} steps in a row had a loss or gradient that is not finite and were skipped; "
-                f"what they were made of lies in {self._logbook.directory / 'nonfinite'}"
+                f"what they were made of lies in {self._logger.directory / 'nonfinite'}"
             )
 
     def _settle_bad_videos(self) -> None:
@@ -95,12 +95,12 @@ class Incidents:
         if not found:
             return
         self._learn(found.values())
-        self._world.on_main(lambda: self._logbook.bad_videos.append(found.values()))
+        self._world.on_main(lambda: self._logger.bad_videos.append(found.values()))
         if len(self._known) > self._max_bad_fraction * self._num_videos:
             last = next(reversed(found.values()))
             raise UserError(
                 f"{len(self._known)} of {self._num_videos} videos could not be used, more than --max_bad_fraction "
-                f"{self._max_bad_fraction} allows (see {self._logbook.bad_videos.path}); "
+                f"{self._max_bad_fraction} allows (see {self._logger.bad_videos.path}); "
                 f"the last was {last['path']}: {last['reason']}"
             )
 
@@ -114,7 +114,7 @@ class Incidents:
         record = self._inputs[step] | {name: repr(value) for name, value in values.items()}
         for key in ("index", "seed"):
             record[key] = [row for rows in record[key] for row in rows.tolist()]
-        directory = self._logbook.directory / "nonfinite"
+        directory = self._logger.directory / "nonfinite"
         try:
             directory.mkdir(exist_ok=True)
             path = directory / f"step-{step:08d}-rank{self._world.rank}.json"

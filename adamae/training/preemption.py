@@ -15,7 +15,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 _ECHO_SECONDS = 1.0
 
 
-class Interruption:
+class Preemption:
     """Remembers a signal and lets all ranks leave at the same step.
 
     A context manager for the main thread. Asked once per step, it answers with the votes cast at the step before, so
@@ -32,7 +32,7 @@ class Interruption:
         self._previous: dict[int, Any] = {}
         self._answer: Callable[[], bool] | None = None
 
-    def __enter__(self) -> Interruption:
+    def __enter__(self) -> Preemption:
         """Take over the signals."""
         self._previous = {number: signal.signal(number, self._receive) for number in SIGNALS}
         return self

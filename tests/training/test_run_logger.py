@@ -9,9 +9,9 @@ import torch
 
 from adamae.distributed import World
 from adamae.errors import UserError
-from adamae.training.logbook import JsonLines, Logbook
-from adamae.training.meter import Meter
+from adamae.training.metrics import MetricAverager
 from adamae.training.progress import ProgressReport
+from adamae.training.run_logger import JsonLines, RunLogger
 
 
 def test_lines_round_trip_exactly_and_nan_is_null(tmp_path: Path) -> None:
@@ -40,23 +40,23 @@ def test_rewinding(tmp_path: Path) -> None:
 def test_an_output_directory_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
     with pytest.raises(UserError, match=r"--output_dir .*out: cannot be written"):
-        Logbook(tmp_path / "out")
+        RunLogger(tmp_path / "out")
 
 
 def test_tensorboard_is_opened_only_when_wanted(tmp_path: Path) -> None:
-    without = Logbook(tmp_path / "a")
+    without = RunLogger(tmp_path / "a")
     without.write({"kind": "step", "step": 1, "epoch": 0, "loss": 1.0})
     assert without.tensorboard is None
-    logbook = Logbook(tmp_path / "b", tensorboard=tmp_path / "b/tensorboard")
+    logger = RunLogger(tmp_path / "b", tensorboard=tmp_path / "b/tensorboard")
     assert not (tmp_path / "b/tensorboard").exists()
-    logbook.write({"kind": "step", "step": 1, "epoch": 0, "loss": 1.0})
-    logbook.flush()
-    logbook.close()
+    logger.write({"kind": "step", "step": 1, "epoch": 0, "loss": 1.0})
+    logger.flush()
+    logger.close()
     assert len(list((tmp_path / "b/tensorboard").iterdir())) == 1
 
 
 def test_the_meter_averages_what_is_finite_and_counts_what_was_skipped() -> None:
-    meter = Meter(World())
+    meter = MetricAverager(World())
     skips = [0, 1, 1, 0, 1]
     for step, (loss, skipped) in enumerate(zip([1.0, math.nan, 3.0, 5.0, math.inf], skips, strict=True), start=1):
         watched = {"watched": torch.tensor(7.0)} if step == 4 else {}
@@ -66,7 +66,7 @@ def test_the_meter_averages_what_is_finite_and_counts_what_was_skipped() -> None
     assert meter.read().keys() == {3, 5}
     assert meter.interval.means() == {"loss": 3.0, "watched": 7.0}
     assert (meter.skipped, meter.skipped_in_a_row) == (3, 1)
-    other = Meter(World())
+    other = MetricAverager(World())
     other.load(meter.state())
     assert other.state() == meter.state()
 

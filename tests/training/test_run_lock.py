@@ -7,9 +7,15 @@ from pathlib import Path
 import pytest
 
 from adamae.errors import UserError
-from adamae.training.claim import claim
+from adamae.training.run_lock import lock_directory
 
-HOLD = "import sys; from adamae.training.claim import claim; claim(sys.argv[1]); print('in', flush=True); input()"
+HOLD = """
+import sys
+from adamae.training.run_lock import lock_directory
+lock_directory(sys.argv[1])
+print('in', flush=True)
+input()
+"""
 
 
 def test_a_directory_belongs_to_one_process_at_a_time_and_is_free_after_it_was_killed(tmp_path: Path) -> None:
@@ -18,8 +24,8 @@ def test_a_directory_belongs_to_one_process_at_a_time_and_is_free_after_it_was_k
         assert other.stdout is not None
         assert other.stdout.readline() == "in\n"
         with pytest.raises(UserError, match="another run is writing there"):
-            claim(tmp_path)
+            lock_directory(tmp_path)
         other.kill()
         other.wait()
-    claim(tmp_path)
-    claim(tmp_path)
+    lock_directory(tmp_path)
+    lock_directory(tmp_path)

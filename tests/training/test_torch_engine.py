@@ -10,7 +10,7 @@ from adamae.distributed import World
 from adamae.errors import UserError
 from adamae.training.engine import StepGuard, build_optimizer
 from adamae.training.parameter_groups import parameter_groups
-from adamae.training.plain import PlainEngine
+from adamae.training.torch_engine import TorchEngine
 from tests.training.toy import Toy, build, losses, micro_batches, objective
 
 WORLD = World()
@@ -69,7 +69,7 @@ def test_a_step_that_is_not_finite_leaves_everything_as_it_was(precision: str) -
 def test_a_loss_that_is_not_finite_is_noticed_though_its_gradient_is() -> None:
     model = nn.Linear(1, 1)
     optimizer = build_optimizer(parameter_groups(model, 0.0))
-    engine = PlainEngine(model, lambda m, b, d: {"loss": m(b["x"]).sum() + torch.inf}, optimizer, world=WORLD)
+    engine = TorchEngine(model, lambda m, b, d: {"loss": m(b["x"]).sum() + torch.inf}, optimizer, world=WORLD)
     before = model.weight.clone()
     assert engine.step([{"x": torch.ones(1, 1)}], 0.1, 0.0)["skipped"] == 1
     assert torch.equal(model.weight, before)
@@ -115,7 +115,7 @@ def test_named_parts_and_diagnoses() -> None:
 def test_unknown_precision() -> None:
     model = Toy()
     with pytest.raises(UserError, match=r"precision 'int8': expected one of fp32, bf16, fp16"):
-        PlainEngine(model, objective, build_optimizer(parameter_groups(model, 0.0)), world=WORLD, precision="int8")
+        TorchEngine(model, objective, build_optimizer(parameter_groups(model, 0.0)), world=WORLD, precision="int8")
 
 
 @pytest.mark.gpu
@@ -124,7 +124,7 @@ def test_nothing_in_a_step_waits_for_the_gpu(precision: str) -> None:
     device = torch.device("cuda", 0)
     model = Toy().to(device)
     optimizer = build_optimizer(parameter_groups(model, 0.05))
-    engine = PlainEngine(
+    engine = TorchEngine(
         model, objective, optimizer, world=World(device=device), precision=precision, clip_grad=1.0, accumulation=2
     )
     batches = [[{k: v.to(device) for k, v in batch.items()} for batch in micro_batches(s, 2, WORLD)] for s in range(3)]
@@ -141,7 +141,7 @@ def test_nothing_in_a_step_waits_for_the_gpu(precision: str) -> None:
 def test_compiled_steps_equal_the_others() -> None:
     model = Toy()
     optimizer = build_optimizer(parameter_groups(model, 0.05))
-    engine = PlainEngine(model, objective, optimizer, world=WORLD, clip_grad=1.0, compile_model=True)
+    engine = TorchEngine(model, objective, optimizer, world=WORLD, clip_grad=1.0, compile_model=True)
     expected = losses(build("plain", WORLD), WORLD, range(3))
     assert losses(engine, WORLD, range(3)) == [pytest.approx(row, rel=1e-5) for row in expected]
     assert list(model.state_dict()) == list(Toy().state_dict())

@@ -36,7 +36,7 @@ class Averages:
         return {name: total / count if count else math.nan for name, (total, count) in self.sums.items()}
 
 
-class Meter:
+class MetricAverager:
     """Keeps the tensors that steps return and reads many of them at once.
 
     The mean over ranks is taken per step, before anything else is, so what is logged does not depend on when it was
@@ -106,7 +106,7 @@ class Meter:
         self.skipped_in_a_row = state["skipped_in_a_row"]
 
 
-class Pace:
+class Throughput:
     """How fast a stretch of the run goes, and how much of it is waiting for data.
 
     Args:
@@ -130,7 +130,7 @@ class Pace:
         self._waited += waited
 
     def lap(self) -> dict[str, float]:
-        """The stretch since the last call: :data:`adamae.training.logbook.TIMING` says what."""
+        """The stretch since the last call: :data:`adamae.training.run_logger.TIMING` says what."""
         seconds = perf_counter() - self._began
         report = {
             "seconds": seconds,

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from adamae.distributed import World
-from adamae.training.incidents import Incidents
-from adamae.training.logbook import Logbook
+from adamae.training.fault_log import FaultLog
+from adamae.training.run_logger import RunLogger
 
 HUNG = {"path": "5.mp4", "reason": "takes longer than 60 seconds", "index": 5, "quarantined": True}
 EMPTY = {"path": "7.mp4", "reason": "the file is empty", "index": 7}
@@ -32,21 +32,21 @@ def test_what_any_rank_quarantines_all_ranks_do(tmp_path: Path) -> None:
     world = TwoRanks()
     world.others = [{"step": 1, "epoch": 0, **HUNG}]
     told: list[int] = []
-    incidents = Incidents(Logbook(tmp_path), world, num_videos=9, quarantine=told.extend)
-    incidents.add(1, 0, [batch(EMPTY)])
-    incidents.settle({}, 0)
+    faults = FaultLog(RunLogger(tmp_path), world, num_videos=9, quarantine=told.extend)
+    faults.add(1, 0, [batch(EMPTY)])
+    faults.settle({}, 0)
     assert told == [5]
 
 
 def test_one_line_for_each_video_and_quarantine_outlives_the_run(tmp_path: Path) -> None:
-    logbook = Logbook(tmp_path)
+    logger = RunLogger(tmp_path)
     told: list[int] = []
-    incidents = Incidents(logbook, World(), num_videos=9, quarantine=told.extend)
+    faults = FaultLog(logger, World(), num_videos=9, quarantine=told.extend)
     for step in (1, 2):
-        incidents.add(step, 0, [batch(HUNG, EMPTY), batch(HUNG)])
-        incidents.settle({}, 0)
-    assert logbook.bad_videos.read() == [{"step": 1, "epoch": 0, **HUNG}, {"step": 1, "epoch": 0, **EMPTY}]
+        faults.add(step, 0, [batch(HUNG, EMPTY), batch(HUNG)])
+        faults.settle({}, 0)
+    assert logger.bad_videos.read() == [{"step": 1, "epoch": 0, **HUNG}, {"step": 1, "epoch": 0, **EMPTY}]
     assert told == [5]
     resumed: list[int] = []
-    Incidents(logbook, World(), num_videos=9, quarantine=resumed.extend).resume()
+    FaultLog(logger, World(), num_videos=9, quarantine=resumed.extend).resume()
     assert resumed == [5]

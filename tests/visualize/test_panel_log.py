@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.tensorboard import SummaryWriter
 
 from adamae.training.objectives import count_hits
-from adamae.visualize.companion import PanelLog, fixed_clips
+from adamae.visualize.panel_log import PanelLog, fixed_clips
 from tests.visualize.scenes import tiny_model
 
 

@@ -25,7 +25,7 @@ _COLUMNS = 8
 
 
 class PanelLog:
-    """Shows a few fixed clips every so often; a :class:`~adamae.training.loop.Companion` of a run.
+    """Shows a few fixed clips every so often; a :class:`~adamae.training.loop.Callback` of a run.
 
     The clips and the draws stay the same, so whatever changes between two pictures is what the model has learned. The
     run's own numbers do not depend on it.

@@ -6,14 +6,14 @@ import signal
 import pytest
 
 from adamae.distributed import World
-from adamae.training import interruption
-from adamae.training.interruption import Interruption
+from adamae.training import preemption
+from adamae.training.preemption import Preemption
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
 def test_a_signal_is_remembered_and_its_echo_changes_nothing(number: signal.Signals) -> None:
     before = signal.getsignal(number)
-    with Interruption(World()) as asked:
+    with Preemption(World()) as asked:
         assert not asked.wanted()
         os.kill(os.getpid(), number)
         os.kill(os.getpid(), number)
@@ -23,8 +23,8 @@ def test_a_signal_is_remembered_and_its_echo_changes_nothing(number: signal.Sign
 
 
 def test_a_second_ctrl_c_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interruption, "_ECHO_SECONDS", 0.0)
-    with Interruption(World()) as asked, pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(preemption, "_ECHO_SECONDS", 0.0)
+    with Preemption(World()) as asked, pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
         assert asked.wanted()
         os.kill(os.getpid(), signal.SIGINT)

@@ -27,7 +27,7 @@ from adamae.training.engine import (
 )
 
 
-class PlainEngine:
+class TorchEngine:
     """See :class:`~adamae.training.engine.Engine`.
 
     Args:

@@ -74,7 +74,7 @@ def _finite(record: Mapping[str, Any]) -> Record:
     }
 
 
-class Logbook:
+class RunLogger:
     """The written record of a run; for the main process.
 
     Args:

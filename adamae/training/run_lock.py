@@ -13,7 +13,7 @@ from adamae.errors import UserError
 _held: list[IO[str]] = []
 
 
-def claim(directory: str | Path) -> None:
+def lock_directory(directory: str | Path) -> None:
     """Keep the runs of other processes out of a directory until this process ends.
 
     Two of them would take turns at overwriting each other's checkpoints and lines of the log.
@@ -22,7 +22,7 @@ def claim(directory: str | Path) -> None:
         directory: The run's output directory; it exists.
 
     Raises:
-        UserError: Another process has claimed it.
+        UserError: Another process holds the lock.
     """
     try:
         file = (Path(directory) / ".lock").open("a")
