@@ -14,12 +14,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from adamae.version import __version__
+
 if TYPE_CHECKING:
     from adamae.checkpoints.loading import load_weights as load_weights
     from adamae.errors import UserError as UserError
     from adamae.models.registry import create_model as create_model
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "UserError": "adamae.errors",

@@ -186,6 +186,15 @@ class World:
 
         return answer
 
+    def __enter__(self) -> World:
+        """The world itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Leave together, unless an error ends this process: the others may never come."""
+        if kind is None:
+            self.close()
+
     def close(self) -> None:
         """Leave together. Close engines first.
 

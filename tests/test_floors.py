@@ -12,12 +12,14 @@ import pytest
 import tomllib
 
 FLOORS = (
-    {"errors", "plain_text", "ranks"},
-    {"grid", "selection", "randomness", "options", "distributed", "torchvision_import"},
-    {"data", "layers"},
+    {"errors", "plain_text", "ranks", "version"},
+    {"grid", "selection", "randomness", "options", "distributed", "precision", "torchvision_import"},
+    {"data", "layers", "progress"},
     {"samplers", "losses"},
     {"models", "checkpoints"},
     {"training", "evaluation", "visualize"},
+    # Whole runs, each from top to bottom.
+    {"pretrain", "finetune", "evaluate"},
     # Measures the steps that training takes.
     {"benchmark"},
     {"cli"},

@@ -9,7 +9,6 @@ from pathlib import Path
 from adamae.cli.bench_eval import measure_eval
 from adamae.cli.bench_loader import measure_list
 from adamae.cli.bench_scaling import count_memory, measure_growth
-from adamae.cli.economy import economised
 from adamae.errors import UserError
 from adamae.options.bench import bench_step_parser
 from adamae.options.flags import did_you_mean
@@ -57,12 +56,13 @@ def run(words: Sequence[str]) -> int:
 
 
 def _step(words: Sequence[str]) -> str:
-    options = economised(bench_step_parser().parse(words).options)
+    options = bench_step_parser().parse(words).options
     from adamae import distributed
     from adamae.benchmark.step import benchmark_step
-    from adamae.cli.machine import choose_precision
+    from adamae.models.economy import apply_economy
+    from adamae.precision import choose_precision
 
-    measurement = options.measurement
+    options, measurement = apply_economy(options), options.measurement
     device = distributed.start(measurement.device).device
     report = benchmark_step(
         model=options.model.model,

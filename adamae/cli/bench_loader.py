@@ -18,17 +18,17 @@ def measure_list(words: Sequence[str]) -> str:
     # The list may stand first, without its name.
     named = ["--data_path", *words] if words and not words[0].startswith("-") else words
     options = bench_loader_parser().parse(named).options
-    from adamae.cli.machine import choose_workers
-    from adamae.cli.pretrain_assembly import open_dataset
     from adamae.data.benchmark import compare_with_reference, measure_loader
+    from adamae.data.loader import choose_workers
+    from adamae.pretrain import open_clips
 
     measurement = options.measurement
-    dataset = open_dataset(options.data, options.clip)
+    dataset = open_clips(options.data, options.clip)
     report = measure_loader(
         dataset,
         num_videos=measurement.num_videos,
         batch_size=options.data.batch_size,
-        num_workers=choose_workers(options.data),
+        num_workers=choose_workers(options.data.num_workers),
         gpu_rate=measurement.gpu_rate,
     )
     ladder = compare_with_reference(dataset, num_videos=measurement.num_videos) if measurement.reference else None

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from adamae.cli.economy import economised
 from adamae.errors import UserError
 from adamae.options.flags import did_you_mean
 from adamae.options.pretrain import model_arguments
@@ -34,13 +33,12 @@ def measure_growth(words: Sequence[str]) -> str:
 
     from adamae import distributed
     from adamae.benchmark.scaling import as_dict, measure_scaling, render
-    from adamae.cli.machine import choose_precision
-    from adamae.training.engine import AUTOCAST
+    from adamae.precision import autocast_dtype, choose_precision
 
     measurement = options.measurement
     cases = list(_cases(options))
     device = distributed.start(measurement.device).device
-    precision = AUTOCAST[choose_precision(measurement.precision, device)] or torch.float32
+    precision = autocast_dtype(choose_precision(measurement.precision, device)) or torch.float32
     points = measure_scaling(
         cases, device=device, precision=precision, most=measurement.most * 1e9, rounds=measurement.rounds
     )
@@ -55,10 +53,11 @@ def count_memory(words: Sequence[str]) -> str:
     """
     options = bench_memory_parser().parse(words).options
     from adamae.benchmark.memory_table import memory_table, render
+    from adamae.models.economy import apply_economy
 
     modes = {}
     for mode, economy in (("full", False), ("economy", True)):
-        some = economised(replace(options, model=replace(options.model, economy=economy)))
+        some = apply_economy(replace(options, model=replace(options.model, economy=economy)))
         modes[mode] = model_arguments(some.clip, some.model, some.sampler, some.loss)
     table = memory_table(options.model.model, modes)
     return json.dumps(table, indent=2) if options.measurement.json else render(table)
@@ -67,10 +66,11 @@ def count_memory(words: Sequence[str]) -> str:
 def _cases(options: BenchScalingOptions) -> Iterator[Case]:
     """The cases of all axes that were asked for."""
     from adamae.benchmark.scaling import Case
+    from adamae.models.economy import apply_economy
 
     for axis in options.measurement.axes:
         for value, changed in _varied(axis, options):
-            some = economised(changed)
+            some = apply_economy(changed)
             arguments = model_arguments(some.clip, some.model, some.sampler, some.loss)
             yield Case(axis, value, some.model.model, arguments)
 

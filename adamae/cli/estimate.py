@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from adamae.cli.economy import economised
 from adamae.errors import UserError
 from adamae.options.estimate import EstimateOptions, estimate_parser
 
@@ -26,7 +25,7 @@ def run(words: Sequence[str]) -> int:
     measurement = options.measurement
     if measurement.hours_per_epoch and measurement.num_videos is None and options.data.data_path is None:
         raise UserError("--hours_per_epoch needs the number of videos: give --data_path or --num_videos")
-    estimate, device = _estimate(economised(options.for_processes(measurement.gpus)))
+    estimate, device = _estimate(options.for_processes(measurement.gpus))
     if measurement.hours_per_epoch:
         print(f"{estimate.hours_per_epoch:.4f}")
     elif measurement.json:
@@ -41,12 +40,13 @@ def _estimate(options: EstimateOptions) -> tuple[Estimate, str]:
     """The estimate, and what it was measured on."""
     from adamae import distributed
     from adamae.benchmark.estimate import Estimate, Run, measure_pass
-    from adamae.cli.machine import choose_precision, choose_workers
-    from adamae.cli.pretrain_assembly import build_model
-    from adamae.cli.training_assembly import make_plan
-    from adamae.training.engine import AUTOCAST
+    from adamae.data.loader import choose_workers
+    from adamae.models.economy import apply_economy
+    from adamae.precision import autocast_dtype, choose_precision
+    from adamae.pretrain import build_model
+    from adamae.training.plan import Plan
 
-    measurement = options.measurement
+    options, measurement = apply_economy(options), options.measurement
     videos, loader_rate = _videos(options)
     device = distributed.start(options.run.device).device
     precision = choose_precision(options.run.precision, device)
@@ -57,32 +57,32 @@ def _estimate(options: EstimateOptions) -> tuple[Estimate, str]:
     cost = measure_pass(
         model.to(device).train(),
         clips=clips,
-        precision=AUTOCAST[precision] or next(model.parameters()).dtype,
+        precision=autocast_dtype(precision) or next(model.parameters()).dtype,
         passes=measurement.passes,
         compiled=options.run.compile,
     )
-    plan = make_plan(options, videos, measurement.gpus) if videos else None
+    plan = Plan.of(options, videos, measurement.gpus) if videos else None
     run = Run(
         gpus=measurement.gpus,
         clips_per_pass=options.clips_per_pass,
         passes_per_step=options.passes,
         epochs=options.optimizer.epochs,
         steps_per_epoch=plan.steps_per_epoch if plan else None,
-        workers=choose_workers(options.data),
+        workers=choose_workers(options.data.num_workers),
     )
     return Estimate(run, cost, loader_rate), f"{device}, {precision}"
 
 
 def _videos(options: EstimateOptions) -> tuple[int | None, float | None]:
     """How many videos there are, and how many clips one core makes of them in a second; None for what is not known."""
-    from adamae.cli.pretrain_assembly import open_dataset
     from adamae.data.benchmark import measure_loader
+    from adamae.pretrain import open_clips
 
     measurement = options.measurement
     videos, rate = measurement.num_videos, measurement.loader_rate
     if options.data.data_path is None or None not in (videos, rate):
         return videos, rate
-    dataset = open_dataset(options.data, options.clip, options.run.seed)
+    dataset = open_clips(options.data, options.clip, options.run.seed)
     if rate is None:
         report = measure_loader(dataset, num_videos=measurement.loader_videos, batch_size=options.data.batch_size)
         rate = report.clips_per_second_per_core

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from adamae.options.evaluation import ExtractOptions, extract_parser
 
 if TYPE_CHECKING:
-    from adamae.cli.viewing import Viewing
     from adamae.data.annotations import Annotations
     from adamae.distributed import World
     from adamae.evaluation.features import WindowFeatures
     from adamae.evaluation.networks import FrozenEncoder
+    from adamae.evaluation.viewing import Viewing
 
 
 def run(words: Sequence[str]) -> int:
@@ -31,9 +31,9 @@ def _extract(options: ExtractOptions) -> None:
     out = options.features.out
     check_feature_file(out)
     from adamae import distributed
-    from adamae.cli.run_record import say
-    from adamae.cli.viewing import MIDDLE, describe_damaged, describe_unread, open_viewing
     from adamae.data.named_videos import load_named
+    from adamae.evaluation.viewing import MIDDLE, describe_damaged, describe_unread, open_viewing
+    from adamae.progress import say
 
     annotations = load_named(options.data.videos, data_root=options.data.data_root, split="train")
     viewing = open_viewing(options.network, options.frames, options.selection, MIDDLE)
@@ -66,10 +66,10 @@ def _extract(options: ExtractOptions) -> None:
 def _extract_windows(
     encoder: FrozenEncoder, annotations: Annotations, viewing: Viewing, options: ExtractOptions, world: World
 ) -> WindowFeatures:
-    from adamae.cli.long_work import progress_bar
-    from adamae.cli.machine import choose_precision
     from adamae.evaluation.features import extract_windows
     from adamae.evaluation.windows import Windows
+    from adamae.precision import choose_precision
+    from adamae.progress import progress_bar
 
     clip = viewing.clip
     with progress_bar("extracting", world) as progress:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from adamae.options.pack import PackedOptions, pack_parser
 
 if TYPE_CHECKING:
-    from adamae.cli.long_work import Stages
+    from adamae.progress import Stages
 
 
 def run(words: Sequence[str]) -> int:
@@ -21,7 +21,8 @@ def run(words: Sequence[str]) -> int:
             holds something else.
     """
     options = pack_parser().parse(words).options.packed
-    from adamae.cli.long_work import progress_of, stopped_by_sigterm
+    from adamae.cli.stopping import stopped_by_sigterm
+    from adamae.progress import progress_of
 
     try:
         with stopped_by_sigterm(), progress_of("packing") as progress:

@@ -22,7 +22,7 @@ def run(words: Sequence[str]) -> int:
     if predictions:
         print(as_json(predictions))
     if problems:
-        from adamae.cli.viewing import without
+        from adamae.evaluation.viewing import without
 
         raise without("a prediction", problems)
     return 0
@@ -31,10 +31,11 @@ def run(words: Sequence[str]) -> int:
 def _predict(options: PredictOptions) -> tuple[list[dict[str, Any]], Sequence[Unscored]]:
     """What is printed, and the videos without a prediction."""
     from adamae import distributed
-    from adamae.cli.viewing import computing, describe_damaged, open_viewing, tell
     from adamae.data.named_videos import load_named
     from adamae.evaluation.labels import find_class_names, numbered
     from adamae.evaluation.scoring import score_readable
+    from adamae.evaluation.viewing import compute_settings, describe_damaged, open_viewing
+    from adamae.progress import say
 
     videos = load_named(options.data.videos, data_root=options.data.data_root)
     viewing = open_viewing(options.network, options.frames, options.selection, options.views)
@@ -42,11 +43,13 @@ def _predict(options: PredictOptions) -> tuple[list[dict[str, Any]], Sequence[Un
     count, stored = viewing.file.architecture.classes, viewing.file.class_names
     names = find_class_names(count, given=options.data.classes, stored=stored) or numbered(count)
     world = distributed.start(options.compute.device)
-    tell(world, [*(f"note: {note}" for note in changes), *viewing.describe()])
+    if world.is_main:
+        say(*(f"note: {note}" for note in changes), *viewing.describe())
     # A few videos are not worth the start of a process.
-    settings = computing(options.compute, world) | {"num_workers": options.compute.num_workers or 0}
+    settings = compute_settings(options.compute, world) | {"num_workers": options.compute.num_workers or 0}
     scores = score_readable(model.to(world.device), viewing.views_of(videos, options.compute), world=world, **settings)
-    tell(world, describe_damaged(scores.damaged))
+    if world.is_main:
+        say(*describe_damaged(scores.damaged))
     world.close()
     return [
         {"video": videos.path(row), "views": scores.num_views, "top": _top(logits, names, options.data.top)}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from adamae.options.prepare import PrepareOptions, prepare_parser
 
 if TYPE_CHECKING:
-    from adamae.cli.long_work import Stages
+    from adamae.progress import Stages
 
 
 def run(words: Sequence[str]) -> int:
@@ -20,7 +20,8 @@ def run(words: Sequence[str]) -> int:
         UserError: If nothing could be prepared.
     """
     options = prepare_parser().parse(words).options
-    from adamae.cli.long_work import progress_of, stopped_by_sigterm
+    from adamae.cli.stopping import stopped_by_sigterm
+    from adamae.progress import progress_of
 
     try:
         with stopped_by_sigterm(), progress_of("preparing") as progress:

@@ -9,11 +9,11 @@ from adamae.options.evaluation import ProbeOptions, probe_parser
 from adamae.plain_text import as_json
 
 if TYPE_CHECKING:
-    from adamae.cli.viewing import Viewing
     from adamae.data.splits import Splits
     from adamae.distributed import World
     from adamae.evaluation.features import VideoFeatures
     from adamae.evaluation.networks import FrozenEncoder
+    from adamae.evaluation.viewing import Viewing
 
 
 def run(words: Sequence[str]) -> int:
@@ -34,10 +34,10 @@ def _probe(options: ProbeOptions) -> dict[str, Any]:
     import torch
 
     from adamae import distributed
-    from adamae.cli.run_record import say
-    from adamae.cli.viewing import open_viewing
     from adamae.data.splits import load_splits
     from adamae.evaluation.probes import probe_features
+    from adamae.evaluation.viewing import open_viewing
+    from adamae.progress import say
 
     viewing = open_viewing(options.network, options.frames, options.selection, options.views)
     splits = load_splits(options.source, eval_data_path=options.data.eval_data_path, data_root=options.data.data_root)
@@ -69,16 +69,15 @@ def _extract(
     encoder: FrozenEncoder, splits: Splits, viewing: Viewing, options: ProbeOptions, world: World
 ) -> tuple[VideoFeatures, VideoFeatures]:
     """Features of the training and of the test videos."""
-    from adamae.cli.long_work import progress_bar
-    from adamae.cli.run_record import say
-    from adamae.cli.viewing import computing, describe_unread
     from adamae.evaluation.features import affordable_tokens, extract_videos
+    from adamae.evaluation.viewing import compute_settings, describe_unread
+    from adamae.progress import progress_bar, say
 
     asked, videos_held = options.probing.probe_tokens, len(splits.train) + len(splits.test)
     tokens = affordable_tokens(asked, videos_held, viewing.plan.num_views, encoder.width)
     if tokens < asked:
         say(f"note: of each view {tokens} tokens fit into memory for the attentive probe, not {asked}")
-    encoder, settings = encoder.to(world.device), computing(options.compute, world)
+    encoder, settings = encoder.to(world.device), compute_settings(options.compute, world)
     found = []
     for name, videos in (("training videos", splits.train), ("test videos", splits.test)):
         dataset = viewing.views_of(videos, options.compute)

@@ -11,7 +11,7 @@ from adamae.options.scan import ScanOptions, scan_parser
 from adamae.plain_text import as_json
 
 if TYPE_CHECKING:
-    from adamae.cli.long_work import Stages
+    from adamae.progress import Stages
 
 
 def run(words: Sequence[str]) -> int:
@@ -21,7 +21,8 @@ def run(words: Sequence[str]) -> int:
         UserError: If there is no such list, or the results cannot be written.
     """
     options = scan_parser().parse(words).options
-    from adamae.cli.long_work import progress_of, stopped_by_sigterm
+    from adamae.cli.stopping import stopped_by_sigterm
+    from adamae.progress import progress_of
 
     try:
         with stopped_by_sigterm(), progress_of("scanning") as progress:

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from adamae.checkpoints.formats import CheckpointFile, open_checkpoint
 from adamae.checkpoints.tensor_files import publish
-from adamae.cli.run_record import say
-from adamae.cli.viewing import MIDDLE, choose_frames, choose_views, describe_damaged, describe_unread, without
 from adamae.data.annotations import Annotations
 from adamae.data.decoding import DecodeError, get_decoder
 from adamae.data.named_videos import load_named
@@ -18,11 +16,13 @@ from adamae.data.whole_files import check_writable
 from adamae.distributed import start as start_device
 from adamae.evaluation.networks import ClipFacts
 from adamae.evaluation.scoring import Damaged, Unscored
+from adamae.evaluation.viewing import MIDDLE, choose_frames, choose_views, describe_damaged, describe_unread, without
 from adamae.evaluation.windows import Windows
 from adamae.models import Pretrainer
 from adamae.options.viewing import FrameOptions, NetworkOptions
 from adamae.options.visualize import FootageOptions, LookComputeOptions
 from adamae.plain_text import one_line
+from adamae.progress import say
 from adamae.visualize.footage import Footage, choose_range, cut_into_clips, read_footage
 from adamae.visualize.networks import build_pretrainer
 

@@ -58,7 +58,7 @@ def _variants(options: VisualizeOptions, show: Show) -> list[Variant]:
 
 def _pictures(footage: Footage, options: VisualizeOptions, show: Show, variants: Sequence[Variant]) -> dict[str, bytes]:
     """Contents of all files of one video, by what their names end in."""
-    from adamae.cli.run_record import say
+    from adamae.progress import say
     from adamae.training.objectives import count_hits
     from adamae.visualize.html import page_bytes
     from adamae.visualize.looks import look_at

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from functools import partial
@@ -17,6 +18,7 @@ from adamae.errors import UserError
 from adamae.randomness import epoch_permutation
 
 Batch = dict[str, Any]
+_MOST_WORKERS = 8
 # (seed, epoch, rows) -> (rows,) the order in which an epoch visits them
 EpochOrder = Callable[[int, int, int], np.ndarray]
 
@@ -203,3 +205,13 @@ def build_loader(
         prefetch=prefetch,
     )
     return Loader(batches, keys_from(0).steps_per_epoch)
+
+
+def choose_workers(asked: int | None) -> int:
+    """Worker processes: what was asked for, else this process's share of the cores but one, at most eight."""
+    if asked is not None:
+        return asked
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    # As torchrun and the deepspeed launcher call it; under Slurm a task has cores of its own.
+    share = cores // int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or 1)
+    return min(max(share - 1, 1), _MOST_WORKERS)

@@ -19,8 +19,8 @@ from adamae.data.views import VideoViews
 from adamae.distributed import World
 from adamae.errors import UserError
 from adamae.evaluation.view_loader import groups_of_rows, load_groups
+from adamae.precision import autocast
 
-PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 _NOT_FINITE = "the network's scores are not finite"
 
 
@@ -110,7 +110,7 @@ def score_readable(
         world: The processes that share the work.
         batch_size: Views that go through the model at once, which bounds the memory.
         num_workers: Processes that decode, for each rank.
-        precision: A key of :data:`PRECISIONS`.
+        precision: A key of :data:`~adamae.precision.AUTOCAST`.
         softmax: Average probabilities over the views instead of logits.
         progress: Called on the main rank with how many of its videos are done, and how many it has.
 
@@ -150,7 +150,7 @@ def forward_in_batches(model: Callable[[Tensor], Tensor], clips: Tensor, batch_s
         model: A module, or a function of one, on (B, T, H, W, C) uint8.
         clips: (V, T, H, W, C) uint8 on the host.
         batch_size: Clips on the device at once.
-        precision: A key of :data:`PRECISIONS`.
+        precision: A key of :data:`~adamae.precision.AUTOCAST`.
 
     Returns:
         (V, ...) float32 on the model's device.
@@ -158,11 +158,8 @@ def forward_in_batches(model: Callable[[Tensor], Tensor], clips: Tensor, batch_s
     Raises:
         UserError: If the precision is unknown.
     """
-    if precision not in PRECISIONS:
-        raise UserError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
-    dtype = PRECISIONS[precision]
     device = _device_of(model)
-    with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+    with autocast(device, precision):
         parts = [model(part.to(device, non_blocking=True)).float() for part in clips.split(batch_size)]
     return torch.cat(parts)
 

@@ -1,8 +1,54 @@
-"""What the economical mode changes in a network that learns to sample."""
+"""What ``--economy`` stands for: a cheaper sampler and a decoder budget."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, Protocol, TypeVar
+
+from adamae.models.registry import MODELS
+from adamae.options.groups import ModelOptions, SamplerOptions
+
+# Of a run that is not economical.
+_DECODER_BUDGET = 1.0
+_SAMPLER_DROP_RATE = 0.1
+
+
+class HasModel(Protocol):
+    """A dataclass of option groups that describes a pre-train model."""
+
+    @property
+    def model(self) -> ModelOptions:
+        """The autoencoder."""
+
+    @property
+    def sampler(self) -> SamplerOptions:
+        """Which tokens the encoder sees."""
+
+
+Options = TypeVar("Options", bound=HasModel)
+
+
+def apply_economy(options: Options) -> Options:
+    """The same with values for what was left to ``--economy``; what was typed stays.
+
+    Args:
+        options: A dataclass with the groups "model" and "sampler".
+    """
+    model, sampler = options.model, options.sampler
+    _, size = MODELS.get(model.model, (None, {}))
+    width = model.encoder_embed_dim or size.get("encoder_embed_dim")
+    # An unknown model's name is complained of where the model is built.
+    cheap = economy_arguments(width) if model.economy and width is not None else {}
+    if model.decoder_budget is None:
+        model = replace(model, decoder_budget=cheap.get("decoder_budget", _DECODER_BUDGET))
+    learned = sampler.mask_type == "learnable"
+    if sampler.sampler_drop_rate is None:
+        rate = cheap.get("sampler_drop_rate") if learned else None
+        sampler = replace(sampler, sampler_drop_rate=_SAMPLER_DROP_RATE if rate is None else rate)
+    if learned and sampler.sampler_dim is None:
+        sampler = replace(sampler, sampler_dim=cheap.get("sampler_dim"))
+    changed: Any = {"model": model, "sampler": sampler}
+    return replace(options, **changed)  # type: ignore[type-var]
 
 
 def economy_arguments(embed_dim: int) -> dict[str, Any]:

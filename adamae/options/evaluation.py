@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from adamae.errors import UserError
 from adamae.options.flags import OptionGroup, flag
@@ -107,6 +107,15 @@ class EvaluateOptions:
     views: ViewOptions
     compute: ViewComputeOptions
     output: ScoreOutputOptions
+
+    @classmethod
+    def of(cls, checkpoint: str, **values: Any) -> EvaluateOptions:
+        """Options by name: ``EvaluateOptions.of("runs/tuned", data_path="test.csv")``.
+
+        Raises:
+            UserError: If there is no such option, or a value is not one.
+        """
+        return evaluate_parser().of((), values, (checkpoint,))
 
     @property
     def source(self) -> str:

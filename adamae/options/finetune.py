@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from adamae.options.flags import OptionGroup, flag
 from adamae.options.groups import ClipOptions, DataOptions, LogOptions, OptimizerOptions, RunOptions
@@ -146,6 +146,8 @@ class ScoringOptions(OptionGroup):
 class FinetuneOptions(TrainingOptions):
     """Everything that decides a fine-tuning run."""
 
+    command = "finetune"
+
     data: LabelledDataOptions = field(default_factory=LabelledDataOptions)
     clip: LabelledClipOptions = field(default_factory=LabelledClipOptions)
     model: ClassifierOptions = field(default_factory=ClassifierOptions)
@@ -154,6 +156,11 @@ class FinetuneOptions(TrainingOptions):
     scoring: ScoringOptions = field(default_factory=ScoringOptions)
     run: RunOptions = field(default_factory=RunOptions)
     log: LogOptions = field(default_factory=LogOptions)
+
+    @classmethod
+    def of(cls, *presets: str, **values: Any) -> FinetuneOptions:
+        """Options by name, see :meth:`adamae.options.pretrain.PretrainOptions.of`."""
+        return finetune_parser().of(presets, values)
 
     @property
     def warmup_epochs(self) -> float:
@@ -170,6 +177,10 @@ class FinetuneOptions(TrainingOptions):
     def flip(self) -> float:
         """Share of the clips that are mirrored."""
         return 0.5 if self.clip.flip and self.data.data_set != "SSV2" else 0.0
+
+    def arguments(self) -> dict[str, Any]:
+        """All options by name, with those that follow from ``data_set`` written out."""
+        return {**super().arguments(), "frame_sampling": self.frame_sampling, "flip": self.flip > 0}
 
 
 def finetune_parser() -> OptionParser[FinetuneOptions]:

@@ -15,7 +15,7 @@ from typing import Any, Generic, NoReturn, TypeVar, get_type_hints
 from adamae.errors import UserError
 from adamae.options.flags import BOOLEANS, SWITCH, Flag, OptionGroup, did_you_mean, flags_of
 from adamae.options.help_layout import HelpLayout, example_text
-from adamae.options.presets import Preset, find_preset
+from adamae.options.presets import Preset, find_preset, words_of
 from adamae.options.published import Answer
 
 Options = TypeVar("Options")
@@ -115,6 +115,14 @@ class OptionParser(Generic[Options]):
         recipe = self._collect(state) if presets else None
         self._read(words, state)
         return Parsed(self._collect(state), tuple(presets), recipe, tuple(getattr(state, _NOTES, None) or ()))
+
+    def of(self, presets: Sequence[str], values: Mapping[str, Any], positionals: Sequence[str] = ()) -> Options:
+        """Options by name from Python: the same defaults, presets and checks as on the command line.
+
+        Raises:
+            UserError: If there is no such preset or option, or a value is not one.
+        """
+        return self.parse([*positionals, *(f"--config={name}" for name in presets), *words_of(values)]).options
 
     def _take_presets(self, words: Sequence[str]) -> tuple[list[str], Sequence[str]]:
         if self._preset_folder is None:

@@ -43,7 +43,7 @@ class Preset:
 
     def words(self) -> list[str]:
         """The command line that the preset stands for."""
-        return [word for key, value in self.values.items() if key != "config" for word in _typed(key, value)]
+        return words_of({key: value for key, value in self.values.items() if key != "config"})
 
     def expand(self, seen: tuple[Path, ...] = ()) -> list[Preset]:
         """The preset with those that it is built on, in the order in which they are read."""
@@ -102,9 +102,14 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
+def words_of(values: Mapping[str, Any]) -> list[str]:
+    """Options by name as the words one would type."""
+    return [word for key, value in values.items() for word in _typed(key, value)]
+
+
 def _typed(key: str, value: Any) -> list[str]:
     """``key: value`` as the words one would type."""
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [f"--{key}", *(str(part) for part in value)]
     if isinstance(value, bool):
         return [f"--{key}={str(value).lower()}"]

@@ -33,6 +33,8 @@ EXAMPLES = (
 class PretrainOptions(TrainingOptions):
     """Everything that decides a pre-training run."""
 
+    command = "pretrain"
+
     data: PretrainDataOptions = field(default_factory=PretrainDataOptions)
     clip: ClipOptions = field(default_factory=ClipOptions)
     model: ModelOptions = field(default_factory=ModelOptions)
@@ -42,6 +44,19 @@ class PretrainOptions(TrainingOptions):
     run: RunOptions = field(default_factory=RunOptions)
     log: LogOptions = field(default_factory=LogOptions)
     panels: PanelOptions = field(default_factory=PanelOptions)
+
+    @classmethod
+    def of(cls, *presets: str, **values: Any) -> PretrainOptions:
+        """Options by name, as on the command line: ``PretrainOptions.of("quickstart", data_path="videos")``.
+
+        Args:
+            presets: Names in ``configs/pretrain`` or YAML files.
+            values: What replaces their values and the defaults.
+
+        Raises:
+            UserError: If there is no such preset or option, or a value is not one.
+        """
+        return pretrain_parser().of(presets, values)
 
     @property
     def clips_per_video(self) -> int:

@@ -16,6 +16,9 @@ Options = TypeVar("Options", bound="TrainingOptions")
 class TrainingOptions:
     """Base of the commands that train: a dataclass of option groups, among them these four."""
 
+    # Name of the command that these options belong to.
+    command = ""
+
     data: DataOptions
     optimizer: OptimizerOptions
     run: RunOptions
@@ -87,6 +90,10 @@ class TrainingOptions:
         """What a run records of :meth:`for_processes`: its clips per step, and passes left to whoever repeats it."""
         changed: Any = {"optimizer": replace(self.optimizer, update_freq=None)}
         return replace(self, **changed)  # type: ignore[type-var]
+
+    def arguments(self) -> dict[str, Any]:
+        """All options by name, as checkpoints carry them."""
+        return flatten(self)
 
     @property
     def warmup_epochs(self) -> float:

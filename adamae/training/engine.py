@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from adamae.errors import UserError
 from adamae.models.naming import reference_name
+from adamae.precision import autocast, autocast_dtype
 from adamae.training.parameter_groups import Group
 
 Batch = dict[str, Any]
@@ -24,8 +24,6 @@ Losses = dict[str, Tensor]
 Objective = Callable[[nn.Module, Batch, bool], Losses]
 # published parameter name -> {"step", "exp_avg", "exp_avg_sq"}
 AdamState = dict[str, dict[str, Tensor]]
-
-AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Engine(Protocol):
@@ -81,16 +79,14 @@ class ForwardPass(nn.Module):
 
     def __init__(self, model: nn.Module, objective: Objective, precision: str) -> None:
         super().__init__()
-        if precision not in AUTOCAST:
-            raise UserError(f"precision {precision!r}: expected one of {', '.join(AUTOCAST)}")
         self.model = model
         self._objective = objective
-        self._dtype = AUTOCAST[precision]
+        autocast_dtype(precision)
+        self._precision = precision
 
     def forward(self, batch: Batch, diagnose: bool) -> Losses:
         """The objective's losses."""
-        device = next(self.model.parameters()).device.type
-        with torch.autocast(device, dtype=self._dtype, enabled=self._dtype is not None):
+        with autocast(next(self.model.parameters()).device, self._precision):
             return self._objective(self.model, batch, diagnose)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+import signal as signals
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -11,19 +12,28 @@ from typing import Any, Protocol
 
 import torch
 
-from adamae.checkpoints.store import Checkpoint, CheckpointStore
-from adamae.distributed import World
 from adamae.training.device_prefetch import prefetched
 from adamae.training.engine import Batch, Engine
-from adamae.training.fault_log import FaultLog, Quarantine
+from adamae.training.fault_log import FaultLog
 from adamae.training.metrics import Averages, MetricAverager, Throughput
-from adamae.training.plan import Plan
 from adamae.training.preemption import Preemption
 from adamae.training.progress import ProgressReport
-from adamae.training.run_logger import Record, RunLogger
+from adamae.training.run import Run
+from adamae.training.run_logger import Record
 
-# (epoch, micro-batch of that epoch) -> this rank's micro-batches from there on, epoch after epoch without end
-BatchStream = Callable[[int, int], Iterable[Batch]]
+
+class BatchStream(Protocol):
+    """This rank's micro-batches of a run."""
+
+    @property
+    def num_videos(self) -> int:
+        """Videos in the list."""
+
+    def quarantine(self, rows: Iterable[int]) -> None:
+        """Told the rows of videos that hung or crashed a loader worker of any rank, also before a resume."""
+
+    def __call__(self, epoch: int, micro_batch: int) -> Iterable[Batch]:
+        """The micro-batches from one of an epoch on, epoch after epoch without end."""
 
 
 class Callback(Protocol):
@@ -57,27 +67,20 @@ class Outcome:
     step: int
     signal: str | None = None
 
+    @property
+    def exit_code(self) -> int:
+        """0 for a run that came to its end; 128 and the signal's number, as shells have it, for one that did not."""
+        return 0 if self.signal is None else 128 + getattr(signals, self.signal, signals.SIGTERM)
 
-def train(
-    *,
-    engine: Engine,
-    batches: BatchStream,
-    plan: Plan,
-    lr: Callable[[int], float],
-    weight_decay: Callable[[int], float],
-    store: CheckpointStore,
-    logger: RunLogger,
-    world: World,
-    num_videos: int,
-    resume: Checkpoint | None = None,
-    description: Mapping[str, Any] | None = None,
-    max_bad_fraction: float = 1.0,
-    max_skipped: int = 50,
-    quarantine: Quarantine | None = None,
-    callbacks: Mapping[str, Callback] | None = None,
-    quiet: bool = False,
-) -> Outcome:
-    """Train, log and save until the plan is done or a signal asks to leave.
+    def describe(self, run: Run) -> str:
+        """How the run ended, in one line."""
+        if self.signal is not None:
+            return f"left at step {self.step} for {self.signal}; the same command goes on from there"
+        return f"done: step {self.step}, in {run.store.directory}"
+
+
+def train(engine: Engine, batches: BatchStream, run: Run, callbacks: Mapping[str, Callback] | None = None) -> Outcome:
+    """Train, log and save until the schedule is done or a signal asks to leave.
 
     A run that was killed and goes on from its last checkpoint computes and logs the same numbers as one that was not:
     every step's randomness follows from the seed and the step alone, and what was logged beyond the checkpoint is
@@ -86,82 +89,61 @@ def train(
     Args:
         engine: Does the updates.
         batches: Where micro-batches come from; each epoch has ``steps_per_epoch * engine.accumulation`` of them.
-        plan: How long, and when to log and save.
-        lr: Learning rate as a function of the plan's place, which is the completed updates.
-        weight_decay: Likewise.
-        store: Where checkpoints go; the main rank writes.
-        logger: Where the log goes; the main rank writes.
-        world: The processes of the run.
-        num_videos: Videos in the list, of which ``max_bad_fraction`` may be bad.
-        resume: The checkpoint to go on from.
-        description: Goes into every checkpoint's ``meta.json``, so that it explains itself.
-        max_bad_fraction: End with an error when a larger share of the videos cannot be used.
-        max_skipped: End with an error after more skipped updates in a row.
-        quarantine: Told the rows of videos that hung or crashed a loader worker of any rank, also before a resume.
+        run: Its schedule, checkpoints, log and limits.
         callbacks: What else lives with the run, by the name under which its state is saved.
-        quiet: No progress on the terminal.
 
     Raises:
         UserError: If the disk is full, too many videos are bad, or too many updates are not finite.
     """
-    faults = FaultLog(
-        logger,
-        world,
-        num_videos=num_videos,
-        max_bad_fraction=max_bad_fraction,
-        max_skipped=max_skipped,
-        quarantine=quarantine,
-    )
-    run = _Run(engine, plan, store, logger, world, faults, callbacks or {}, dict(description or {}))
-    run.begin(resume)
-    progress = ProgressReport(plan.last_step, run.step, silent=quiet or not world.is_main)
+    plan = run.schedule.plan
+    loop = _Loop(engine, batches, run, callbacks or {})
+    loop.begin()
+    progress = ProgressReport(plan.last_step, loop.step, silent=run.quiet or not run.world.is_main)
     # An error's traceback would keep the stream, and with it the loader's workers, alive.
-    with Preemption(world) as preemption, progress, closing(run.micro_batches(batches)) as stream:
-        while run.step < plan.last_step:
-            run.advance(stream, lr(plan.place(run.step)), weight_decay(plan.place(run.step)))
-            progress.advance(run.step)
-            if plan.logs(run.step):
-                progress.show(run.log())
-            if plan.ends_epoch(run.step):
-                run.log_epoch()
+    with Preemption(run.world) as preemption, progress, closing(loop.micro_batches()) as stream:
+        while loop.step < plan.last_step:
+            loop.advance(stream)
+            progress.advance(loop.step)
+            if plan.logs(loop.step):
+                progress.show(loop.log())
+            if plan.ends_epoch(loop.step):
+                loop.log_epoch()
             leaving = preemption.wanted()
-            if plan.saves(run.step) or leaving:
-                run.save()
-            if leaving and run.step < plan.last_step:
-                return Outcome(run.step, preemption.name)
-    return Outcome(run.step)
+            if plan.saves(loop.step) or leaving:
+                loop.save()
+            if leaving and loop.step < plan.last_step:
+                return Outcome(loop.step, preemption.name)
+    return Outcome(loop.step)
 
 
-class _Run:
+class _Loop:
     """A run between two updates: where it stands, and what is done with it from there."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        plan: Plan,
-        store: CheckpointStore,
-        logger: RunLogger,
-        world: World,
-        faults: FaultLog,
-        callbacks: Mapping[str, Callback],
-        description: dict[str, Any],
-    ) -> None:
+    def __init__(self, engine: Engine, batches: BatchStream, run: Run, callbacks: Mapping[str, Callback]) -> None:
         self.step = 0
         self._engine = engine
-        self._plan = plan
-        self._store = store
-        self._logger = logger
-        self._world = world
-        self._faults = faults
+        self._batches = batches
+        self._run = run
+        self._plan = run.schedule.plan
+        self._logger = run.logger
+        self._world = run.world
         self._callbacks = callbacks
-        self._description = description
-        self._metrics = MetricAverager(world)
-        self._throughput = Throughput(world, engine.device)
-        self._epoch_throughput = Throughput(world, engine.device)
+        self._faults = FaultLog(
+            run.logger,
+            run.world,
+            num_videos=batches.num_videos,
+            max_bad_fraction=run.max_bad_fraction,
+            max_skipped=run.max_skipped,
+            quarantine=batches.quarantine,
+        )
+        self._metrics = MetricAverager(run.world)
+        self._throughput = Throughput(run.world, engine.device)
+        self._epoch_throughput = Throughput(run.world, engine.device)
         self._rates: dict[str, float] = {}
 
-    def begin(self, checkpoint: Checkpoint | None) -> None:
-        """Start anew, or go on from a checkpoint as if nothing had happened since."""
+    def begin(self) -> None:
+        """Start anew, or resume from the run's checkpoint as if nothing had happened since."""
+        checkpoint = self._run.resume
         if checkpoint is not None:
             saved = checkpoint.training()
             self.step = checkpoint.step
@@ -174,18 +156,19 @@ class _Run:
         self._faults.resume()
 
     def _tidy(self) -> None:
-        self._store.clean()
+        self._run.store.clean()
         self._logger.rewind(self.step, going_on=self.step < self._plan.last_step)
 
-    def micro_batches(self, batches: BatchStream) -> Generator[Batch, None, None]:
+    def micro_batches(self) -> Generator[Batch, None, None]:
         """The stream from where the run stands; not even opened when there is nothing left to do."""
         if self.step >= self._plan.last_step:
             return prefetched((), self._engine.device)
         epoch, step = divmod(self._plan.place(self.step), self._plan.steps_per_epoch)
-        return prefetched(batches(epoch, step * self._engine.accumulation), self._engine.device)
+        return prefetched(self._batches(epoch, step * self._engine.accumulation), self._engine.device)
 
-    def advance(self, stream: Iterator[Batch], lr: float, weight_decay: float) -> None:
+    def advance(self, stream: Iterator[Batch]) -> None:
         """Do one update. Nothing here waits for the device."""
+        lr, weight_decay = self._run.schedule.rates(self.step)
         asked = perf_counter()
         micro_batches = list(islice(stream, self._engine.accumulation))
         waited = perf_counter() - asked
@@ -236,8 +219,8 @@ class _Run:
             "companions": {name: callback.state() for name, callback in self._callbacks.items()},
         }
         plan = self._plan
-        meta = {"epoch": plan.epochs_at(self.step), "steps_per_epoch": plan.steps_per_epoch, **self._description}
-        self._store.save(self.step, self._engine.model.state_dict(), state, meta)
+        meta = {"epoch": plan.epochs_at(self.step), "steps_per_epoch": plan.steps_per_epoch, **self._run.description}
+        self._run.store.save(self.step, self._engine.model.state_dict(), state, meta)
 
     def _read(self) -> None:
         left_out = self._metrics.read()

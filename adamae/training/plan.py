@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from adamae.data.loader import BatchKeys
 from adamae.errors import UserError
+from adamae.options.training import TrainingOptions
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,30 @@ class Plan:
         for name, least in (("epochs", 1), ("steps_per_epoch", 1), ("max_steps", 0), ("log_every", 1)):
             if getattr(self, name) < least:
                 raise UserError(f"{name} = {getattr(self, name)}: expected at least {least}")
+
+    @classmethod
+    def of(cls, options: TrainingOptions, num_videos: int, world_size: int) -> Plan:
+        """The plan that options make for a list of videos.
+
+        Raises:
+            UserError: If there are fewer videos than a step takes.
+        """
+        taken = options.clips_per_step(world_size) // options.clips_per_video
+        if taken > num_videos:
+            parts = f"{world_size} processes, --batch_size {options.data.batch_size}, {options.passes} passes"
+            raise UserError(
+                f"a step takes {taken} videos ({parts}) and there are {num_videos}: expected a smaller step"
+            )
+        keys = BatchKeys(num_videos, options.data.batch_size, world_size=world_size, accumulation=options.passes)
+        return cls(
+            epochs=options.optimizer.epochs,
+            steps_per_epoch=keys.steps_per_epoch,
+            max_steps=options.optimizer.max_steps or 0,
+            log_every=options.log.log_every,
+            save_every_epochs=options.run.save_ckpt_freq,
+            save_every_steps=options.run.save_ckpt_steps,
+            seed=options.run.seed,
+        )
 
     @property
     def scheduled_steps(self) -> int:

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 
 from adamae.errors import UserError
+from adamae.options.training import TrainingOptions
+from adamae.training.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -54,3 +56,44 @@ def count_warmup_steps(warmup_epochs: float, warmup_steps: int, steps_per_epoch:
 def scaled_lr(base_lr: float, total_batch_size: int) -> float:
     """The learning rate for a total batch, given the one for 256 clips (linear scaling rule)."""
     return base_lr * total_batch_size / 256
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The steps of a run, and the learning rate and weight decay of each.
+
+    Attributes:
+        plan: How many steps, and when to log and save.
+        lr: Learning rate by place in the plan.
+        weight_decay: Likewise.
+    """
+
+    plan: Plan
+    lr: CosineSchedule
+    weight_decay: CosineSchedule
+
+    @classmethod
+    def of(cls, options: TrainingOptions, num_videos: int, world_size: int) -> Schedule:
+        """The schedule that options make for a list of videos.
+
+        Raises:
+            UserError: If there are fewer videos than a step takes, or the warm-up is longer than the run.
+        """
+        plan = Plan.of(options, num_videos, world_size)
+        optimizer, total = options.optimizer, options.clips_per_step(world_size)
+        warmup = count_warmup_steps(options.warmup_epochs, optimizer.warmup_steps, plan.steps_per_epoch)
+        decay = optimizer.weight_decay
+        decay_end = decay if optimizer.weight_decay_end is None else optimizer.weight_decay_end
+        steps = plan.scheduled_steps
+        lr = CosineSchedule(scaled_lr(optimizer.lr, total), scaled_lr(optimizer.min_lr, total), steps, warmup)
+        return cls(plan, lr, CosineSchedule(decay, decay_end, steps))
+
+    def rates(self, step: int) -> tuple[float, float]:
+        """Learning rate and weight decay of the update that follows ``step`` completed ones."""
+        place = self.plan.place(step)
+        return self.lr(place), self.weight_decay(place)
+
+    def describe(self) -> str:
+        """Its length and peak in one line."""
+        plan = self.plan
+        return f"steps: {plan.last_step}, {plan.steps_per_epoch} to an epoch; learning rate up to {self.lr.base:.3g}"

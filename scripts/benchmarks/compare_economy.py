@@ -89,13 +89,13 @@ class EconomyComparison(Comparison):
 
         from adamae.benchmark.contenders import whole_step
         from adamae.benchmark.timing import take_turns
-        from adamae.cli.economy import economised
-        from adamae.cli.pretrain_assembly import build_model
+        from adamae.models.economy import apply_economy
         from adamae.options.pretrain import pretrain_parser
+        from adamae.pretrain import build_model
 
         steps: dict[str, Callable[[], None]] = {}
         for kind in KINDS:
-            options = economised(pretrain_parser().parse([*options_of(kind), *self.pretraining]).options)
+            options = apply_economy(pretrain_parser().parse([*options_of(kind), *self.pretraining]).options)
             model, _ = build_model(options)
             count = options.data.batch_size
             clips = torch.randint(0, 256, (count, *model.grid.clip_shape, 3), dtype=torch.uint8)

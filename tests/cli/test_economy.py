@@ -10,8 +10,8 @@ import yaml
 
 from adamae.checkpoints.formats import open_checkpoint
 from adamae.checkpoints.store import Checkpoint
-from adamae.cli.economy import economised
 from adamae.cli.main import main
+from adamae.models.economy import apply_economy
 from adamae.options.pretrain import PretrainOptions, pretrain_parser
 from tests.cli.test_pretrain import TINY, losses, pretrain
 
@@ -19,7 +19,7 @@ ECONOMY = ["--economy", "--encoder_embed_dim", "32"]
 
 
 def options(line: str) -> PretrainOptions:
-    return economised(pretrain_parser().parse(line.split()).options)
+    return apply_economy(pretrain_parser().parse(line.split()).options)
 
 
 @pytest.fixture(scope="module")

@@ -222,7 +222,7 @@ def test_a_worker_at_a_video_that_never_ends_leaves_with_a_parent_that_was_kille
 ) -> None:
     (tmp_path / "list").mkdir()
     os.mkfifo(tmp_path / "list" / "pipe.mp4")
-    (tmp_path / "list" / "train.csv").write_text("pipe.mp4 0\n")
+    (tmp_path / "list" / "train.csv").write_text("pipe.mp4 0\n" * 4)
     run = failing([*pretrain_words(tmp_path / "list", tmp_path / "run"), "--video_timeout", "0"], STEP)
     while len(run.alive()) < 2:
         assert run.processes[0].poll() is None, run.errors()

@@ -112,7 +112,7 @@ def test_the_score_is_printed_before_it_is_written(
     def full(*args: Any) -> list[str]:
         raise UserError("scores.json: cannot be written (No space left on device)")
 
-    monkeypatch.setattr("adamae.evaluation.results.write_results", full)
+    monkeypatch.setattr("adamae.evaluation.evaluator.write_results", full)
     (tmp_path / "list.csv").write_text(f"{place / 'set' / '1.mp4'} 0\n{place / 'set' / '3.mp4'} 1\n")
     words = ["--data_path", str(tmp_path / "list.csv"), "--output_dir", str(tmp_path / "out"), "--num_workers", "0"]
     assert main(["evaluate", str(place / "run.safetensors"), *words, "--sampling_rate", "1", "--device", "cpu"]) == 2

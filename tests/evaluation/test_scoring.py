@@ -107,7 +107,7 @@ def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
 
 
 def test_an_unknown_precision(test_list: Path) -> None:
-    with pytest.raises(UserError, match="precision is 'fp8', expected one of fp32, bf16, fp16"):
+    with pytest.raises(UserError, match="precision 'fp8': expected one of fp32, bf16, fp16"):
         score_videos(classifier(), views(test_list), precision="fp8")
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from adamae.training.loop import Outcome, train
 from adamae.training.objectives import pretrain_objective
 from adamae.training.parameter_groups import parameter_groups
 from adamae.training.plan import Plan
+from adamae.training.run import Run
 from adamae.training.run_logger import RunLogger
-from adamae.training.schedules import CosineSchedule
+from adamae.training.schedules import CosineSchedule, Schedule
 from adamae.training.torch_engine import TorchEngine
 
 SEED = 3
@@ -89,6 +91,30 @@ class EndlessBatches:
             epoch, first = epoch + 1, 0
 
 
+@dataclass
+class TinyBatches:
+    """The numbered clips as a run's batches; ``stream`` takes their place."""
+
+    world: distributed.World
+    batch_size: int
+    accumulation: int
+    workers: int
+    pause: float
+    stream: Any
+    num_videos: int = VIDEOS
+
+    def quarantine(self, rows: Iterable[int]) -> None:
+        pass
+
+    def __call__(self, epoch: int, first: int) -> Any:
+        if self.stream is not None:
+            return self.stream(epoch, first)
+        per_epoch = VIDEOS // (self.batch_size * self.accumulation * self.world.size) * self.accumulation
+        keys = EndlessBatches(epoch, first, per_epoch, self.batch_size, self.world)
+        loader = DataLoader(NumberedClips(), batch_sampler=keys, num_workers=self.workers, collate_fn=collate)  # type: ignore[arg-type]
+        return slowly(loader, self.pause)
+
+
 def run(
     output: Path,
     *,
@@ -104,6 +130,7 @@ def run(
     pause: float = 0.0,
     world: distributed.World | None = None,
     stream: Any = None,
+    callbacks: Any = None,
     **options: Any,
 ) -> Outcome:
     world = world or distributed.World()
@@ -118,28 +145,24 @@ def run(
         body = DeepSpeedEngine(model, pretrain_objective, optimizer, config=config, batch_size=batch_size, **shared)
     steps_per_epoch = VIDEOS // (batch_size * accumulation * world.size)
 
-    def batches(epoch: int, first: int) -> Any:
-        keys = EndlessBatches(epoch, first, steps_per_epoch * accumulation, batch_size, world)
-        loader = DataLoader(NumberedClips(), batch_sampler=keys, num_workers=workers, collate_fn=collate)  # type: ignore[arg-type]
-        return slowly(loader, pause)
-
     plan = Plan(EPOCHS, steps_per_epoch, max_steps, log_every=5, save_every_steps=save_every_steps, seed=SEED)
+    lr = CosineSchedule(1e-2, 1e-5, plan.scheduled_steps, warmup_steps=3)
     store = CheckpointStore(output / "checkpoints")
     logger = RunLogger(output, tensorboard=output / "tensorboard" if tensorboard else None)
     outcome = train(
-        engine=body,
-        batches=stream or batches,
-        plan=plan,
-        lr=CosineSchedule(1e-2, 1e-5, plan.scheduled_steps, warmup_steps=3),
-        weight_decay=CosineSchedule(0.05, 0.1, plan.scheduled_steps),
-        store=store,
-        logger=logger,
-        world=world,
-        num_videos=VIDEOS,
-        resume=world.on_main(lambda: store.find(resume)),
-        description={"model": "tiny"},
-        quiet=True,
-        **options,
+        body,
+        TinyBatches(world, batch_size, accumulation, workers, pause, stream),
+        Run(
+            Schedule(plan, lr, CosineSchedule(0.05, 0.1, plan.scheduled_steps)),
+            store,
+            logger,
+            world,
+            resume=world.on_main(lambda: store.find(resume)),
+            description={"model": "tiny"},
+            quiet=True,
+            **options,
+        ),
+        callbacks,
     )
     logger.close()
     body.close()

@@ -1,13 +1,11 @@
-"""What commands that work through many videos show while they do, and how they are stopped."""
+"""What is printed while work goes on: lines for a person, and progress bars of work through many videos."""
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -18,6 +16,12 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 _PLAIN_SECONDS = 30.0
 _LOOKING = "looking at files"
+
+
+def say(*lines: str) -> None:
+    """Print lines for a person, on standard error."""
+    for line in lines:
+        print(line, file=sys.stderr, flush=True)
 
 
 class Stages(Protocol):
@@ -114,17 +118,3 @@ class _PlainLines:
         if time.monotonic() - self._said >= _PLAIN_SECONDS:
             self._said = time.monotonic()
             print(line, file=sys.stderr, flush=True)
-
-
-@contextmanager
-def stopped_by_sigterm() -> Iterator[None]:
-    """Let the signal with which clusters end a job do what Ctrl-C does."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)

@@ -7,17 +7,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from adamae.checkpoints.formats import CheckpointFile, open_checkpoint
-from adamae.cli.machine import choose_precision, choose_workers
-from adamae.cli.run_record import say
 from adamae.data.annotations import Annotations
 from adamae.data.decoding.damage import describe_loss
+from adamae.data.loader import choose_workers
 from adamae.data.views import VideoViews, ViewPlan, plan_test
 from adamae.distributed import World
 from adamae.errors import UserError
 from adamae.evaluation.networks import ClipFacts, FrozenEncoder, build_classifier, build_encoder, clip_facts
 from adamae.evaluation.scoring import Damaged, Unscored
 from adamae.models import Classifier
-from adamae.options.groups import DataOptions, oversampled
+from adamae.options.groups import oversampled
 from adamae.options.viewing import (
     ComputeOptions,
     FewViewOptions,
@@ -28,6 +27,7 @@ from adamae.options.viewing import (
     ViewOptions,
 )
 from adamae.plain_text import one_line
+from adamae.precision import choose_precision
 
 # Where windows are cut from the video's own time, whatever a classifier was trained on: the middle of each frame.
 MIDDLE = FewViewOptions(frame_sampling="dense")
@@ -191,11 +191,11 @@ def open_viewing(
     return Viewing(file, clip, seen, chosen, choose_views(clip, frames, views))
 
 
-def computing(compute: ComputeOptions, world: World) -> dict[str, Any]:
+def compute_settings(compute: ComputeOptions, world: World) -> dict[str, Any]:
     """Batch size, workers and precision as the functions that compute take them."""
     return {
         "batch_size": compute.batch_size,
-        "num_workers": choose_workers(DataOptions(num_workers=compute.num_workers)),
+        "num_workers": choose_workers(compute.num_workers),
         "precision": choose_precision(compute.precision, world.device),
     }
 
@@ -224,9 +224,3 @@ def without(missing: str, videos: Sequence[Unscored]) -> UserError:
     """
     more = f", and {len(videos) - 1} more videos without {missing}" if len(videos) > 1 else ""
     return UserError(f"{videos[0].path}: {videos[0].reason}{more}")
-
-
-def tell(world: World, lines: Sequence[str]) -> None:
-    """Say something once."""
-    if world.is_main:
-        say(*lines)

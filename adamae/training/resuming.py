@@ -1,16 +1,15 @@
-"""The checkpoint that a run goes on from: whether it is one of this run, and where in the run it stands."""
+"""The checkpoint that a run resumes from: whether it belongs to the run, and its place in the schedule."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from torch import nn
 
 from adamae.checkpoints.store import Checkpoint, CheckpointStore
-from adamae.cli.training_assembly import TrainingParts
 from adamae.distributed import World
 from adamae.errors import UserError
 from adamae.models import Pretrainer
@@ -18,8 +17,7 @@ from adamae.options.pretrain import PretrainOptions
 from adamae.options.record import differences
 from adamae.options.training import TrainingOptions
 from adamae.training.plan import Place, Plan
-
-Parts = TypeVar("Parts", bound=TrainingParts)
+from adamae.training.schedules import Schedule
 
 _HINT = "choose another --output_dir, or --resume none to begin anew"
 # Of a pre-train model, what its weights are made for. All else only acts while training, and may change.
@@ -34,40 +32,44 @@ _PRETRAIN_SIZES = (
 _MAY_CHANGE = ("drop_rate", "attn_drop_rate", "drop_path_rate", "fc_drop_rate", "init_scale")
 
 
-def going_on(
-    options: TrainingOptions, parts: Parts, model: nn.Module, card: Mapping[str, Any], world: World
-) -> tuple[Parts, CheckpointStore, Checkpoint | None]:
-    """Find what ``--resume`` asks for, before anything is written.
+def find_checkpoint(
+    store: CheckpointStore,
+    options: TrainingOptions,
+    model: nn.Module,
+    config: Mapping[str, Any],
+    schedule: Schedule,
+    world: World,
+) -> tuple[Checkpoint | None, Schedule]:
+    """Find what ``--resume`` asks for. Nothing is written.
 
     Args:
+        store: The run's checkpoints.
         options: Of the run.
-        parts: What it is made of.
         model: What is trained.
-        card: What a checkpoint of this run says of it.
+        config: Its description in checkpoints, see :func:`~adamae.checkpoints.constants.describe_network`.
+        schedule: Of the run.
         world: The processes of the run; the main one reads.
 
     Returns:
-        The parts, with a plan that goes on where the checkpoint stands; the run's checkpoints; the one to go on from,
-        or None for a new beginning.
+        The checkpoint to resume from, None for a new run; and the schedule that continues from the checkpoint's place.
 
     Raises:
         UserError: If checkpoints are damaged or missing, or the one found belongs to another kind of run or another
             network, or its place in the run cannot be found again with this run's steps.
     """
-    store = CheckpointStore(options.run.output / "checkpoints", keep_last=options.run.keep_last)
 
     def find() -> tuple[Checkpoint | None, Plan]:
         checkpoint = store.find(options.run.resume or "auto")
         if checkpoint is None:
-            return None, parts.plan
-        check_same_run(checkpoint, model, card)
-        return checkpoint, _plan_from(checkpoint, options, parts.plan, world.size)
+            return None, schedule.plan
+        check_same_run(checkpoint, model, config)
+        return checkpoint, _plan_from(checkpoint, options, schedule.plan, world.size)
 
     checkpoint, plan = world.on_main(find)
-    return replace(parts, plan=plan), store, checkpoint
+    return checkpoint, replace(schedule, plan=plan)
 
 
-def check_same_run(checkpoint: Checkpoint, model: nn.Module, card: Mapping[str, Any]) -> None:
+def check_same_run(checkpoint: Checkpoint, model: nn.Module, config: Mapping[str, Any]) -> None:
     """A run goes on only with the kind of training and the network that it began with.
 
     Raises:
@@ -76,14 +78,14 @@ def check_same_run(checkpoint: Checkpoint, model: nn.Module, card: Mapping[str, 
     where, found = checkpoint.directory, _as_mapping(checkpoint.meta.get("model"))
     if "validation" in checkpoint.meta:
         raise UserError(f"{where}: is the best of a validation and holds its weights alone; {_HINT}")
-    names, own_names = found.get("class_names"), card.get("class_names")
+    names, own_names = found.get("class_names"), config.get("class_names")
     if own_names is None and names is not None:
         raise UserError(f"{where}: is a checkpoint of fine-tuning, and this is pre-training; {_HINT}")
     if own_names is not None and names is None:
         raise UserError(f"{where}: is no checkpoint of fine-tuning; --finetune starts from it; {_HINT}")
     if names is not None and names != own_names:
         raise UserError(f"{where}: was trained on other classes ({', '.join(names[:4])}, ...); {_HINT}")
-    before, now = (_network(_as_mapping(each.get("options")), model) for each in (found, card))
+    before, now = (_network(_as_mapping(each.get("options")), model) for each in (found, config))
     if before.get("mask_type", "learnable") != "learnable" and now.get("mask_type", "learnable") != "learnable":
         # Neither has a sampler with weights.
         before, now = _without_sampler(before), _without_sampler(now)

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from adamae.cli import long_work
-from adamae.cli.long_work import progress_of
+from adamae import progress as progress_module
+from adamae.progress import progress_of
 
 
 def test_a_bar_from_the_beginning_and_one_for_each_stage(
@@ -29,7 +29,7 @@ def test_a_bar_from_the_beginning_and_one_for_each_stage(
 
 
 def test_plain_lines_where_nobody_looks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(long_work, "_PLAIN_SECONDS", 0.0)
+    monkeypatch.setattr(progress_module, "_PLAIN_SECONDS", 0.0)
     with progress_of("scanning") as progress:
         progress.looking(700, None)
         progress.looking(40, 900)

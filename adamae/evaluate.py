@@ -1,0 +1,86 @@
+"""An evaluation from top to bottom: checkpoint, views, labelled list, scores.
+
+from adamae.evaluate import evaluate
+from adamae.options.evaluation import EvaluateOptions
+
+evaluation = evaluate(EvaluateOptions.of("runs/tuned", data_path="test.csv"))
+print(evaluation.accuracy.render())
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adamae import distributed
+from adamae.checkpoints.formats import CheckpointFile
+from adamae.data.annotations import Annotations
+from adamae.data.whole_files import check_writable
+from adamae.distributed import World
+from adamae.evaluation.evaluator import Evaluation, Evaluator
+from adamae.evaluation.labels import find_class_names, find_test_list, load_labelled, notes_on_labels, numbered
+from adamae.evaluation.viewing import compute_settings, describe_damaged, describe_unread, open_viewing
+from adamae.options.evaluation import EvaluateOptions
+from adamae.progress import progress_bar, say
+
+
+def evaluate(options: EvaluateOptions, world: World | None = None) -> Evaluation:
+    """Score a fine-tuned checkpoint on a labelled list. Nothing is written.
+
+    Args:
+        options: Everything that decides the evaluation.
+        world: The processes that share the work; None starts them as the launcher says, and leaves them at the end.
+
+    Raises:
+        UserError: If the checkpoint is no classifier, the labels are not its classes, no video can be read, or the
+            output directory cannot be written.
+    """
+    if world is None:
+        with distributed.start(options.compute.device) as world:
+            return evaluate(options, world)
+    output = options.output.output_dir
+    if output is not None:
+        world.on_main(lambda: check_writable(Path(output), folder=True))
+
+    viewing = open_viewing(options.network, options.frames, options.selection, options.views)
+    model, changes = viewing.classifier()
+    annotations, classes, notes = _open_list(options, viewing.file)
+    evaluator = Evaluator(
+        model.to(world.device),
+        viewing.views_of(annotations, options.compute),
+        classes,
+        world,
+        softmax=options.output.softmax,
+        **compute_settings(options.compute, world),
+    )
+
+    views, *selected = viewing.describe()
+    if world.is_main:
+        say(
+            f"{options.network.checkpoint}: {viewing.file.method}",
+            *(f"note: {note}" for note in (*changes, *notes)),
+            f"{len(annotations)} videos of {annotations.source}: {views}",
+            *selected,
+        )
+    measured = {
+        "checkpoint": str(viewing.file.path),
+        "epoch": viewing.file.epoch,
+        "step": viewing.file.step,
+        "clip": {name: value for name, value in vars(viewing.clip).items() if name != "guessed"},
+        "selection": viewing.selection.arguments,
+        "precision": evaluator.precision,
+    }
+    with progress_bar("scoring", world) as progress:
+        evaluation = evaluator.evaluate(measured, progress)
+    if world.is_main:
+        say(*describe_unread("score", evaluation.scores.unscored), *describe_damaged(evaluation.scores.damaged))
+    return evaluation
+
+
+def _open_list(options: EvaluateOptions, file: CheckpointFile) -> tuple[Annotations, tuple[str, ...], list[str]]:
+    """The videos with the network's labels, the names of its classes, and what is to be noted of both."""
+    count = file.architecture.classes
+    known = find_class_names(count, source=options.source, given=options.data.classes, stored=file.class_names)
+    source, notes = find_test_list(options.source)
+    annotations = load_labelled(source, count, known, data_root=options.data.data_root)
+    names = known or annotations.classes or numbered(count)
+    return annotations, names, [*notes, *notes_on_labels(annotations, names)]

@@ -1,0 +1,110 @@
+"""A classifier scored on a labelled list: for validation, for the test of a fine-tuning run, and for ``evaluate``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from adamae.data.annotations import Annotations
+from adamae.data.views import VideoViews
+from adamae.distributed import World
+from adamae.evaluation.metrics import Accuracy, measure_accuracy
+from adamae.evaluation.results import summarise, write_results
+from adamae.evaluation.scoring import Scores, score_videos
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of one evaluation.
+
+    Attributes:
+        scores: Every video's logits.
+        accuracy: How they compare with the labels.
+        annotations: The list.
+        classes: Names of the classes.
+        summary: What :func:`~adamae.evaluation.results.summarise` gives.
+    """
+
+    scores: Scores
+    accuracy: Accuracy
+    annotations: Annotations
+    classes: Sequence[str]
+    summary: dict[str, Any]
+
+    def write(self, folder: str | Path) -> list[str]:
+        """Write all tables; returns notes for a person, one line each.
+
+        Raises:
+            UserError: If they cannot be written.
+        """
+        return write_results(folder, self.scores, self.annotations, self.accuracy, self.classes, self.summary)
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """Scores a model as it is at the moment. All ranks call and get the same.
+
+    Attributes:
+        model: On the world's device.
+        dataset: The views of the videos; one data set for all epochs, so that a video that hung once is not opened
+            again.
+        classes: Names of the classes.
+        world: The processes that share the work.
+        batch_size: Views that go through the model at once.
+        num_workers: Processes that decode, for each rank.
+        precision: A key of :data:`~adamae.precision.AUTOCAST`.
+        softmax: Average probabilities over the views instead of logits.
+    """
+
+    model: nn.Module
+    dataset: VideoViews
+    classes: Sequence[str]
+    world: World
+    batch_size: int
+    num_workers: int = 0
+    precision: str = "fp32"
+    softmax: bool = False
+
+    def evaluate(self, measured: Mapping[str, Any], progress: Callable[[int, int], None] | None = None) -> Evaluation:
+        """Score every video once.
+
+        Args:
+            measured: What else belongs to the summary: checkpoint, list, views.
+            progress: Called on the main rank with how many of its videos are done, and how many it has.
+
+        Raises:
+            UserError: If not one video has a score.
+        """
+        scores, accuracy = self._score(progress)
+        plan = self.dataset.plan
+        views = {"clips_per_video": plan.num_clips, "crops_per_clip": plan.num_crops, "short_side": plan.short_side}
+        averaged = "probabilities" if self.softmax else "logits"
+        whole = {"list": self.dataset.annotations.source, **measured, **views, "averaged": averaged}
+        summary = summarise(scores, accuracy, self.classes, whole)
+        return Evaluation(scores, accuracy, self.dataset.annotations, self.classes, summary)
+
+    def figures(self) -> tuple[dict[str, float], Accuracy]:
+        """Loss and accuracies for the log, and the accuracy to print."""
+        scores, accuracy = self._score()
+        labels = torch.from_numpy(self.dataset.annotations.labels[scores.rows])
+        loss = F.cross_entropy(torch.from_numpy(scores.logits), labels).item() if len(labels) else float("nan")
+        return {"val_loss": loss, "val_top1": accuracy.top1, "val_top5": accuracy.top5}, accuracy
+
+    def _score(self, progress: Callable[[int, int], None] | None = None) -> tuple[Scores, Accuracy]:
+        scores = score_videos(
+            self.model,
+            self.dataset,
+            world=self.world,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            precision=self.precision,
+            softmax=self.softmax,
+            progress=progress,
+        )
+        return scores, measure_accuracy(scores, self.dataset.annotations.labels)

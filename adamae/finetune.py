@@ -1,0 +1,280 @@
+"""A fine-tuning run from top to bottom: options, data, classifier, engine, loop, test.
+
+from adamae.finetune import finetune
+from adamae.options.finetune import FinetuneOptions
+
+finetune(FinetuneOptions.of(finetune="runs/first", data_path="videos", output_dir="runs/tuned"))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from adamae.checkpoints.formats import open_checkpoint
+from adamae.data.annotations import Annotations
+from adamae.data.finetune_augmentation import FinetuneAugmentation, RandAugment, RandomErasing
+from adamae.data.finetune_dataset import FinetuneDataset, finetune_dataset, sided_classes
+from adamae.data.loader import choose_workers
+from adamae.data.splits import Splits, load_splits
+from adamae.data.views import VideoViews, ViewPlan, plan_test, plan_validation
+from adamae.distributed import World
+from adamae.errors import UserError
+from adamae.evaluation.evaluator import Evaluator
+from adamae.evaluation.networks import build_classifier
+from adamae.evaluation.viewing import describe_unread
+from adamae.models import Classifier
+from adamae.options.finetune import FinetuneOptions
+from adamae.precision import choose_precision
+from adamae.progress import say
+from adamae.training.averaging import WeightAverage
+from adamae.training.batches import Batches
+from adamae.training.best_weights import BestWeights
+from adamae.training.engines import build_engine, describe_machine, start_world
+from adamae.training.initial_classifier import InitialClassifier, initial_classifier
+from adamae.training.loop import Outcome, train
+from adamae.training.mixing import Mixing
+from adamae.training.objectives import FinetuneObjective
+from adamae.training.parameter_groups import parameter_groups
+from adamae.training.run import Run, open_run
+from adamae.training.schedules import Schedule
+from adamae.training.validation import Validation
+
+# Below the run's folder: the checkpoint of the best validation, and what the test leaves.
+BEST, TEST = "best", "test"
+
+
+def finetune(
+    options: FinetuneOptions, world: World | None = None, *, notes: Sequence[str] = (), command: str = ""
+) -> Outcome:
+    """Fine-tune, or resume fine-tuning, and test the best weights.
+
+    Args:
+        options: Everything that decides the run.
+        world: The processes of the run; None starts them as the launcher says, and leaves them at the end.
+        notes: Lines to print first.
+        command: What was typed, for the head of ``options.yaml``.
+
+    Raises:
+        UserError: If options, data, checkpoint or output directory do not make a run (nothing has been written then);
+            or if the disk is full, too many videos are bad, or too many steps are not finite.
+    """
+    options.check_complete()
+    if world is None:
+        with start_world(options.run) as world:
+            return finetune(options, world, notes=notes, command=command)
+    options = options.for_processes(world.size)
+
+    splits = open_splits(options)
+    validation_views, test_views = plan_views(options)
+    batches = Batches(options, _training_clips(options, splits), world, _mixing(options))
+    initial = initial_classifier(options, splits.classes)
+    model = initial.model.to(world.device)
+    schedule = Schedule.of(options, batches.num_videos, world.size)
+    decay, layer_decay = options.optimizer.weight_decay, options.optimizer.layer_decay
+    groups = parameter_groups(model, decay, layer_decay=layer_decay, depth=len(model.blocks))
+    engine = build_engine(options, model, FinetuneObjective(options.augmentation.smoothing), groups, world)
+    run = open_run(options, model, initial.config, schedule, world)
+
+    found = (f"note: {note}" for note in splits.notes)
+    run.announce(options, *notes, *found, *_describe(options, splits, initial, run))
+    run.record(options, engine, command)
+    average = _average(options, model)
+    best = BestWeights(run.directory / BEST, model, run.description, run.schedule.plan, world)
+    validation = Validation(_measure(options, model, splits, validation_views, world), best.keep, average)
+    # New callbacks behind these: see loop._by_name.
+    outcome = train(engine, batches, run, {"average": average, "validation": validation})
+    run.logger.close()
+    if world.is_main:
+        say(outcome.describe(run))
+
+    if outcome.signal is None:
+        evaluator = _evaluator(options, model, splits.test, splits.classes, test_views, world)
+        if validation.best:
+            _test(evaluator, options, best.take())
+        else:
+            with average.applied():
+                _test(evaluator, options, f"the last weights, of step {outcome.step}")
+    engine.close()
+    return outcome
+
+
+def test_only(options: FinetuneOptions, world: World) -> None:
+    """``--eval`` of the official scripts: the multi-view test of the best checkpoint, or else of ``--finetune``.
+
+    Raises:
+        UserError: If there is no such checkpoint, it has other classes, or no video can be read.
+    """
+    best = options.run.output / BEST
+    given = str(best) if best.is_dir() else options.model.finetune
+    if not given:
+        raise UserError(f"--eval: no checkpoint in {best} and no --finetune; expected one of them")
+    splits = open_splits(options)
+    file = open_checkpoint(given, None if best.is_dir() else options.model.model_key)
+    if file.architecture.classes not in (0, splits.num_classes):
+        raise UserError(
+            f"{given}: a network of {file.architecture.classes} classes, expected {splits.num_classes}, "
+            f"as {splits.train.source} has"
+        )
+    model, changes = build_classifier(file, num_frames=options.clip.num_frames, size=options.clip.input_size)
+    if world.is_main:
+        say(*(f"note: {note}" for note in (*changes, *splits.notes)))
+    _, test_views = plan_views(options)
+    evaluator = _evaluator(options, model.to(world.device), splits.test, splits.classes, test_views, world)
+    _test(evaluator, options, given)
+
+
+def open_splits(options: FinetuneOptions) -> Splits:
+    """The videos to train, validate and test on.
+
+    Raises:
+        UserError: If the lists do not make a data set.
+    """
+    return load_splits(
+        options.data.source,
+        eval_data_path=options.data.eval_data_path,
+        data_root=options.data.data_root,
+        num_classes=options.model.nb_classes,
+        shard_window=options.data.shard_window,
+    )
+
+
+def plan_views(options: FinetuneOptions) -> tuple[ViewPlan, ViewPlan]:
+    """How videos are looked at for validation, and for the test.
+
+    Raises:
+        UserError: If there are no such views.
+    """
+    clip: dict[str, Any] = {
+        "num_frames": options.clip.frames_read,
+        "sampling_rate": options.clip.sampling_rate,
+        "size": options.clip.input_size,
+        "frame_sampling": options.frame_sampling,
+        "short_side": options.scoring.short_side_size,
+    }
+    scoring = options.scoring
+    test = plan_test(**clip, num_clips=scoring.test_num_segment, num_crops=scoring.test_num_crop)
+    return plan_validation(**clip), test
+
+
+def _training_clips(options: FinetuneOptions, splits: Splits) -> FinetuneDataset:
+    """The training clips.
+
+    Raises:
+        UserError: If timm does not know the policy of ``--aa``.
+    """
+    given, clip = options.augmentation, options.clip
+    augmentation = FinetuneAugmentation(
+        size=clip.input_size,
+        randaugment=RandAugment(given.aa, clip.input_size, given.train_interpolation) if given.aa else None,
+        erasing=RandomErasing(given.reprob, given.remode, given.recount) if given.reprob else None,
+        scale=given.crop_scale,
+        flip=options.flip,
+    )
+    return finetune_dataset(
+        splits.train,
+        num_frames=clip.frames_read,
+        sampling_rate=clip.sampling_rate,
+        augmentation=augmentation,
+        frame_sampling=options.frame_sampling,
+        never_flipped=sided_classes(splits.classes),
+        seed=options.run.seed,
+        num_sample=given.num_sample,
+        decoder=options.data.decoder,
+        video_timeout=options.data.video_timeout,
+    )
+
+
+def _mixing(options: FinetuneOptions) -> Mixing | None:
+    """How clips are mixed; None for not at all.
+
+    Raises:
+        UserError: If ``--cutmix_minmax`` is no range.
+    """
+    given = options.augmentation
+    mixing = Mixing(
+        mixup=given.mixup,
+        cutmix=given.cutmix,
+        cutmix_minmax=given.cutmix_minmax,
+        probability=given.mixup_prob,
+        switch_probability=given.mixup_switch_prob,
+        mode=given.mixup_mode,
+    )
+    return mixing if mixing.active else None
+
+
+def _average(options: FinetuneOptions, model: Classifier) -> WeightAverage:
+    optimizer = options.optimizer
+    decay = optimizer.model_ema_decay if optimizer.model_ema else None
+    return WeightAverage(model, decay, optimizer.model_ema_force_cpu)
+
+
+def _evaluator(
+    options: FinetuneOptions,
+    model: Classifier,
+    videos: Annotations,
+    classes: Sequence[str],
+    views: ViewPlan,
+    world: World,
+) -> Evaluator:
+    data = options.data
+    return Evaluator(
+        model,
+        VideoViews(videos, views, seed=options.run.seed, decoder=data.decoder, video_timeout=data.video_timeout),
+        classes,
+        world,
+        batch_size=data.batch_size * options.augmentation.num_sample,
+        num_workers=choose_workers(data.num_workers),
+        precision=choose_precision(options.run.precision, world.device),
+    )
+
+
+def _measure(
+    options: FinetuneOptions, model: Classifier, splits: Splits, views: ViewPlan, world: World
+) -> Callable[[], Mapping[str, float]] | None:
+    """What scores the model after each epoch; None without validation."""
+    if options.scoring.disable_eval_during_finetuning:
+        return None
+    evaluator = _evaluator(options, model, splits.val, splits.classes, views, world)
+
+    def measure() -> Mapping[str, float]:
+        figures, accuracy = evaluator.figures()
+        if world.is_main:
+            say(f"validation: loss {figures['val_loss']:.4f}, {accuracy.render()}")
+        return figures
+
+    return measure
+
+
+def _test(evaluator: Evaluator, options: FinetuneOptions, which: str) -> None:
+    """The multi-view test: files below the run's folder, one line on the standard output."""
+    world, folder = evaluator.world, options.run.output / TEST
+    clip = {name: value for name, value in asdict(options.clip).items() if name != "flip"}
+    measured = {
+        "checkpoint": which,
+        "clip": {**clip, "frame_sampling": options.frame_sampling},
+        "selection": {"token_selection": options.model.token_selection, "keep_ratio": options.model.keep_ratio},
+    }
+    evaluation = evaluator.evaluate(measured)
+    notes = world.on_main(lambda: evaluation.write(folder))
+    if world.is_main:
+        say(*(f"note: {note}" for note in notes), *describe_unread("score", evaluation.scores.unscored))
+        say(f"tested {which}; {evaluation.scores.num_views} views of each video; tables in {folder}")
+        print(evaluation.accuracy.render())
+
+
+def _describe(options: FinetuneOptions, splits: Splits, initial: InitialClassifier, run: Run) -> list[str]:
+    """What is trained on what."""
+    world = run.world
+    millions = sum(parameter.numel() for parameter in initial.model.parameters()) / 1e6
+    return [
+        f"data: {len(splits.train)} videos to train, {len(splits.val)} to validate, {len(splits.test)} to test, "
+        f"{splits.num_classes} classes, of {options.data.source}",
+        f"model: {millions:.1f} M parameters, {initial.model.grid.num_tokens} tokens",
+        *initial.origin,
+        run.schedule.describe(),
+        f"videos to a step: {options.clips_per_step(world.size)} ({options.data.batch_size} a pass, {options.passes} "
+        f"passes, {world.size} processes), {options.augmentation.num_sample} clips of each",
+        describe_machine(options, world),
+    ]

@@ -1,0 +1,40 @@
+"""The precisions of matrix products, and the one that a device is best at."""
+
+from __future__ import annotations
+
+import torch
+
+from adamae.errors import UserError
+
+# Name of the option -> dtype under torch.autocast; None: float32 throughout.
+AUTOCAST: dict[str, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def autocast_dtype(precision: str) -> torch.dtype | None:
+    """The dtype that a precision stands for.
+
+    Raises:
+        UserError: If the precision is unknown.
+    """
+    if precision not in AUTOCAST:
+        raise UserError(f"precision {precision!r}: expected one of {', '.join(AUTOCAST)}")
+    return AUTOCAST[precision]
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """A context in which matrix products have a precision.
+
+    Raises:
+        UserError: If the precision is unknown.
+    """
+    dtype = autocast_dtype(precision)
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
+
+
+def choose_precision(asked: str, device: torch.device) -> str:
+    """Name of the precision: what was asked for; for "auto" bf16 where the GPU has it and fp32 on the CPU."""
+    if asked != "auto":
+        return asked
+    if device.type == "cpu":
+        return "fp32"
+    return "bf16" if torch.cuda.is_bf16_supported() else "fp16"

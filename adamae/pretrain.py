@@ -1,0 +1,158 @@
+"""A pre-training run from top to bottom: options, data, model, engine, loop.
+
+from adamae.options import PretrainOptions
+from adamae.pretrain import pretrain
+
+pretrain(PretrainOptions.of(data_path="videos", output_dir="runs/first", epochs=20))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adamae.checkpoints.constants import describe_network
+from adamae.data.annotations import load_annotations
+from adamae.data.dataset import ClipDataset, pretrain_dataset
+from adamae.distributed import World
+from adamae.errors import UserError
+from adamae.models import MODELS, Pretrainer, create_model
+from adamae.models.economy import apply_economy
+from adamae.options.groups import ClipOptions, PretrainDataOptions
+from adamae.options.pretrain import PretrainOptions, model_arguments
+from adamae.progress import say
+from adamae.training.batches import Batches
+from adamae.training.engines import build_engine, describe_machine, start_world
+from adamae.training.loop import Outcome, train
+from adamae.training.objectives import count_hits, pretrain_objective
+from adamae.training.parameter_groups import parameter_groups
+from adamae.training.run import Run, open_run
+from adamae.training.schedules import Schedule
+from adamae.visualize.panel_log import PanelLog, fixed_clips
+
+# Clips in TensorBoard's panels.
+_PANEL_CLIPS = 4
+
+
+def pretrain(
+    options: PretrainOptions, world: World | None = None, *, notes: Sequence[str] = (), command: str = ""
+) -> Outcome:
+    """Pre-train, or resume pre-training.
+
+    Args:
+        options: Everything that decides the run.
+        world: The processes of the run; None starts them as the launcher says, and leaves them at the end.
+        notes: Lines to print first.
+        command: What was typed, for the head of ``options.yaml``.
+
+    Raises:
+        UserError: If options, data, checkpoint or output directory do not make a run (nothing has been written then);
+            or if the disk is full, too many videos are bad, or too many steps are not finite.
+    """
+    options.check_complete()
+    if world is None:
+        with start_world(options.run) as world:
+            return pretrain(options, world, notes=notes, command=command)
+    options = apply_economy(options.for_processes(world.size))
+
+    dataset = open_clips(options.data, options.clip, options.run.seed)
+    model, config = build_model(options)
+    schedule = Schedule.of(options, len(dataset), world.size)
+    groups = parameter_groups(model.to(world.device), options.optimizer.weight_decay)
+    engine = build_engine(options, model, pretrain_objective, groups, world)
+    panel_clips = world.on_main(lambda: _panel_clips(options))
+    run = open_run(options, model, config, schedule, world)
+
+    run.announce(options, *notes, *_describe(options, dataset, model, run))
+    run.record(options, engine, command)
+    panels = PanelLog(
+        model,
+        *panel_clips,
+        every=options.panels.log_images_every,
+        writer=lambda: run.logger.tensorboard if world.is_main else None,
+        count_hits=count_hits,
+    )
+    # Part of every run, so that panels can be switched on and off when it is resumed.
+    outcome = train(engine, Batches(options, dataset, world), run, {"panels": panels})
+    run.logger.close()
+    engine.close()
+    if world.is_main:
+        say(outcome.describe(run))
+    return outcome
+
+
+def open_clips(data: PretrainDataOptions, clip: ClipOptions, seed: int = 0) -> ClipDataset:
+    """The clips of ``--data_path``.
+
+    Raises:
+        UserError: If there is none, or no such list, folder or shards, or they hold no videos.
+    """
+    return pretrain_dataset(
+        load_annotations(data.source, data_root=data.data_root, shard_window=data.shard_window),
+        num_frames=clip.frames_read,
+        sampling_rate=clip.sampling_rate,
+        size=clip.input_size,
+        frame_sampling=clip.frame_sampling,
+        flip=clip.flip,
+        seed=seed,
+        num_sample=data.num_sample,
+        decoder=data.decoder,
+        video_timeout=data.video_timeout,
+    )
+
+
+def build_model(options: PretrainOptions) -> tuple[Pretrainer, dict[str, Any]]:
+    """The model, with the same initial weights on every rank, and its description in checkpoints.
+
+    Raises:
+        UserError: If the name is unknown or a classifier's, or sizes do not divide.
+    """
+    name = options.model.model
+    arguments = model_arguments(options.clip, options.model, options.sampler, options.loss)
+    kind, size = MODELS.get(name, (Pretrainer, {}))
+    if kind is not Pretrainer:
+        raise UserError(f"--model {name} is a classifier: expected a pre-train model such as adamae_base")
+    torch.manual_seed(options.run.seed)
+    model = create_model(name, **arguments)
+    assert isinstance(model, Pretrainer)
+    model.checkpoint_activations(options.run.checkpoint_activations)
+    return model, describe_network(model, {**size, **arguments})
+
+
+def _panel_clips(options: PretrainOptions) -> tuple[Tensor | None, Tensor | None]:
+    """The clips of TensorBoard's panels, and their motion masks; None where there are none or they are not known.
+
+    Raises:
+        UserError: If pictures are asked for and there is no such list, or its first videos cannot be read.
+    """
+    if not options.panels.log_images_every:
+        return None, None
+    source = Path(options.panels.log_images_path or options.data.source)
+    beside = (source if source.is_dir() else source.parent) / "val.csv"
+    if options.panels.log_images_path is None and beside.is_file():
+        source = beside
+    data = replace(options.data, data_path=str(source), num_sample=1)
+    dataset = open_clips(data, options.clip, options.run.seed)
+    return fixed_clips([dataset[0, row] for row in range(min(_PANEL_CLIPS, len(dataset)))])
+
+
+def _describe(options: PretrainOptions, dataset: ClipDataset, model: Pretrainer, run: Run) -> list[str]:
+    """What is trained on what."""
+    world = run.world
+    millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    visible = f"{model.sampler.num_visible(model.grid)} of {model.grid.num_tokens} tokens visible"
+    if model.decoder_budget < 1:
+        visible += f", {model.decoder_budget:.0%} of the hidden ones reconstructed at each step"
+    return [
+        f"data: {len(dataset)} videos of {options.data.source}",
+        f"model: {options.model.model}, {millions:.1f} M parameters, {visible}",
+        run.schedule.describe(),
+        f"clips to a step: {options.clips_per_step(world.size)} ({options.clips_per_pass} a pass, {options.passes} "
+        f"passes, {world.size} processes)",
+        describe_machine(options, world),
+    ]

@@ -1,0 +1,55 @@
+"""A rank's micro-batches, from any place of a run on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from adamae.data.dataset import ClipDataset
+from adamae.data.loader import build_loader, choose_workers
+from adamae.distributed import World
+from adamae.options.training import TrainingOptions
+from adamae.training.engine import Batch
+from adamae.training.mixing import Mixing
+
+
+@dataclass(frozen=True)
+class Batches:
+    """See :class:`~adamae.training.loop.BatchStream`.
+
+    Attributes:
+        options: Of the run.
+        dataset: Where clips come from.
+        world: The processes that share each step.
+        mixing: How clips are mixed; None for not at all.
+    """
+
+    options: TrainingOptions
+    dataset: ClipDataset
+    world: World
+    mixing: Mixing | None = None
+
+    @property
+    def num_videos(self) -> int:
+        """Videos in the list."""
+        return len(self.dataset)
+
+    def quarantine(self, rows: Iterable[int]) -> None:
+        """Never open these rows of the list again."""
+        self.dataset.watch.quarantine(rows)
+
+    def __call__(self, epoch: int, micro_batch: int) -> Iterable[Batch]:
+        """This rank's micro-batches from one of an epoch on, without end."""
+        data = self.options.data
+        stream = build_loader(
+            self.dataset,
+            batch_size=data.batch_size,
+            world_size=self.world.size,
+            rank=self.world.rank,
+            accumulation=self.options.passes,
+            epoch=epoch,
+            batch=micro_batch,
+            num_workers=choose_workers(data.num_workers),
+            pin_memory=data.pin_mem and self.world.device.type == "cuda",
+        )
+        return stream if self.mixing is None else self.mixing.over(stream)

@@ -1,0 +1,52 @@
+"""The checkpoint of the best validation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from adamae.checkpoints.store import CheckpointStore
+from adamae.distributed import World
+from adamae.errors import UserError
+from adamae.training.plan import Plan
+
+
+class BestWeights:
+    """The checkpoint of the best validation.
+
+    Args:
+        directory: Where it lies.
+        model: What is trained.
+        description: Goes into its ``meta.json``.
+        plan: How long the run is.
+        world: The processes of the run; the main one writes.
+    """
+
+    def __init__(
+        self, directory: Path, model: nn.Module, description: Mapping[str, Any], plan: Plan, world: World
+    ) -> None:
+        self._store = CheckpointStore(directory, keep_last=1)
+        self._model = model
+        self._description = description
+        self._plan = plan
+        self._world = world
+
+    def keep(self, step: int, figures: Mapping[str, float]) -> None:
+        """Write the model as it is, in place of the one before."""
+        meta = {"epoch": self._plan.epochs_at(step), "validation": dict(figures), **self._description}
+        self._world.on_main(lambda: self._store.save(step, self._model.state_dict(), {}, meta))
+
+    def take(self) -> str:
+        """Load the weights into the model; returns which they are.
+
+        Raises:
+            UserError: If they are gone.
+        """
+        found = self._world.on_main(self._store.newest)
+        if found is None:
+            raise UserError(f"{self._store.directory}: the best checkpoint is gone; --resume none trains it anew")
+        self._model.load_state_dict(found.weights())
+        return f"{found.directory}, best in validation with {found.meta['validation']['val_top1']:.2f} %"

@@ -1,0 +1,71 @@
+"""Which engine trains, built from the options of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from adamae import distributed
+from adamae.distributed import World
+from adamae.options.groups import RunOptions
+from adamae.options.training import TrainingOptions
+from adamae.precision import choose_precision
+from adamae.training.engine import Engine, Objective, build_optimizer
+from adamae.training.parameter_groups import Group
+from adamae.training.torch_engine import TorchEngine
+
+
+def choose_engine(asked: str, world_size: int) -> str:
+    """Name of the engine: what was asked for; for "auto" plain torch for one process and DeepSpeed for several."""
+    if asked != "auto":
+        return asked
+    return "deepspeed" if world_size > 1 else "plain"
+
+
+def start_world(run: RunOptions) -> World:
+    """Join the processes of a run, as its engine wants them.
+
+    Raises:
+        UserError: If the device does not exist, or a process does not answer in time.
+    """
+    engine = choose_engine(run.engine, distributed.Launch.detect().size)
+    return distributed.start(run.device, group_of_one=engine == "deepspeed")
+
+
+def build_engine(
+    options: TrainingOptions, model: nn.Module, objective: Objective, groups: Sequence[Group], world: World
+) -> Engine:
+    """The engine that trains ``model``.
+
+    Args:
+        options: Say which engine, and how.
+        model: What is trained, on the world's device.
+        objective: Turns a batch into losses.
+        groups: From :func:`~adamae.training.parameter_groups.parameter_groups`.
+        world: The processes of the run.
+
+    Raises:
+        UserError: If DeepSpeed is asked for and missing, or refuses its settings.
+    """
+    optimizer = build_optimizer(groups, betas=options.optimizer.opt_betas, eps=options.optimizer.opt_eps)
+    shared: dict[str, Any] = {
+        "world": world,
+        "precision": choose_precision(options.run.precision, world.device),
+        "clip_grad": options.optimizer.clip_grad or 0.0,
+        "accumulation": options.passes,
+        "compile_model": options.run.compile,
+    }
+    if choose_engine(options.run.engine, world.size) == "plain":
+        return TorchEngine(model, objective, optimizer, **shared)
+    from adamae.training.deepspeed import DeepSpeedEngine, read_config
+
+    config = read_config(options.run.deepspeed_file)
+    return DeepSpeedEngine(model, objective, optimizer, config=config, batch_size=options.clips_per_pass, **shared)
+
+
+def describe_machine(options: TrainingOptions, world: World) -> str:
+    """Device, precision and engine of a run in one line."""
+    precision = choose_precision(options.run.precision, world.device)
+    return f"machine: {world.device}, {precision}, {choose_engine(options.run.engine, world.size)} engine"

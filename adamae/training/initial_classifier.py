@@ -1,0 +1,131 @@
+"""The classifier that fine-tuning starts from: from a checkpoint of any known format, or from random weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from adamae.checkpoints.constants import describe_network
+from adamae.checkpoints.formats import CheckpointFile, open_checkpoint
+from adamae.checkpoints.loading import load_weights
+from adamae.errors import UserError
+from adamae.models import MODELS, Classifier, create_model
+from adamae.options.finetune import FinetuneOptions
+
+_DEFAULT_MODEL = "vit_base_patch16_224"
+
+
+@dataclass(frozen=True)
+class InitialClassifier:
+    """A classifier that is ready to be trained.
+
+    Attributes:
+        model: With its start values, the same on every rank.
+        config: Its description in checkpoints, so that it can be built again.
+        origin: Where it comes from, one line each.
+    """
+
+    model: Classifier
+    config: dict[str, Any]
+    origin: tuple[str, ...]
+
+
+def initial_classifier(options: FinetuneOptions, classes: tuple[str, ...]) -> InitialClassifier:
+    """The classifier, with the weights of ``--finetune``.
+
+    Args:
+        options: Say which.
+        classes: Names of its classes.
+
+    Raises:
+        UserError: If the name is unknown or no classifier's, or the checkpoint does not match.
+    """
+    given = options.model
+    file = open_checkpoint(given.finetune, given.model_key) if given.finetune else None
+    name, arguments = _sizes(options, file)
+    arguments |= _selection(options, file)
+    # What is decoded has three colours; a kernel for others is made to fit.
+    arguments |= {"num_classes": len(classes), "in_chans": 3}
+    torch.manual_seed(options.run.seed)
+    model = create_model(name, **arguments)
+    assert isinstance(model, Classifier)
+    model.checkpoint_activations(options.run.checkpoint_activations)
+    origin = [f"weights: random, from seed {options.run.seed}"]
+    constants: dict[str, Any] = {}
+    if file is not None:
+        origin = [f"weights: {load_weights(model, file)}"]
+        constants = file.constants.as_card()
+        origin += _other_clips(file, options)
+    if model.token_choice.active:
+        kept, total = model.token_choice.num_kept, model.grid.num_tokens
+        origin.append(f"tokens: {kept} of {total} are encoded, selection: {options.model.token_selection}")
+    config = describe_network(model, arguments) | {"class_names": list(classes)}
+    if constants:
+        config["constants"] = {**constants, **config.get("constants", {})}
+    return InitialClassifier(model, config, tuple(origin))
+
+
+def _sizes(options: FinetuneOptions, file: CheckpointFile | None) -> tuple[str, dict[str, Any]]:
+    """Name of the model and all arguments of its constructor but the number of classes."""
+    given, name = options.model, options.model.model
+    arguments: dict[str, Any] = {}
+    if name is not None and name in MODELS:
+        kind, arguments = MODELS[name][0], dict(MODELS[name][1])
+        if kind is not Classifier:
+            raise UserError(f"--model {name} is a pre-train model: expected a classifier such as {_DEFAULT_MODEL}")
+    elif name is None and file is None:
+        arguments = dict(MODELS[_DEFAULT_MODEL][1])
+    if file is not None:
+        # Of a pre-train file, what is left without its decoder.
+        bare = replace(file.architecture, kind="classifier", decoder=None, sampler=None, classes=0, given={})
+        found = bare.options()
+        kept = ("position_embedding", "cls_token", "init_values", "qkv_bias", "mlp_ratio")
+        arguments |= {key: value for key, value in found.items() if name is None or key in kept}
+    typed = {
+        "patch_size": given.patch_size,
+        "tubelet_size": given.tubelet_size,
+        "embed_dim": given.encoder_embed_dim,
+        "depth": given.encoder_depth,
+        "num_heads": given.encoder_num_heads,
+        "init_values": given.init_values or None,
+    }
+    arguments |= {key: value for key, value in typed.items() if value is not None}
+    arguments |= {
+        "img_size": options.clip.input_size,
+        "num_frames": options.clip.num_frames,
+        "drop_rate": given.drop,
+        "attn_drop_rate": given.attn_drop_rate,
+        "drop_path_rate": given.drop_path,
+        "fc_drop_rate": given.fc_drop_rate,
+        "init_scale": given.init_scale,
+        "use_mean_pooling": given.use_mean_pooling,
+        "imagenet_default_mean_and_std": given.imagenet_default_mean_and_std,
+    }
+    return name or _DEFAULT_MODEL, arguments
+
+
+def _selection(options: FinetuneOptions, file: CheckpointFile | None) -> dict[str, Any]:
+    """Arguments that say which tokens and frames are looked at."""
+    given, clip = options.model, options.clip
+    if given.token_selection == "adaptive" and file is None:
+        raise UserError("--token_selection adaptive needs a checkpoint with a learned sampler: --finetune is missing")
+    chosen = {
+        "token_selection": given.token_selection,
+        "keep_ratio": given.keep_ratio,
+        "candidate_frames": clip.frames_read if clip.frame_selection != "none" else None,
+        "frame_keep_ratio": clip.frame_keep_ratio,
+        "frame_choice": clip.frame_choice,
+    }
+    return chosen if file is None else {**chosen, **file.architecture.sampler_options()}
+
+
+def _other_clips(file: CheckpointFile, options: FinetuneOptions) -> list[str]:
+    a, clip = file.architecture, options.clip
+    if a.guessed or (a.frames, *a.size) == (clip.num_frames, clip.input_size, clip.input_size):
+        return []
+    return [
+        f"note: the checkpoint was trained on {a.frames} frames of {a.size[0]}x{a.size[1]} pixels, this run takes "
+        f"{clip.num_frames} of {clip.input_size}x{clip.input_size}; see --num_frames and --input_size"
+    ]

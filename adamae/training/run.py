@@ -1,0 +1,125 @@
+"""A training run's place: its output directory, the checkpoint it resumes from, and its limits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from adamae.checkpoints.store import Checkpoint, CheckpointStore
+from adamae.distributed import World
+from adamae.errors import UserError
+from adamae.options.record import FILE_NAME, as_yaml, differences, flatten, read_options
+from adamae.options.training import TrainingOptions
+from adamae.progress import say
+from adamae.training.engine import Engine
+from adamae.training.resuming import find_checkpoint
+from adamae.training.run_lock import lock_directory
+from adamae.training.run_logger import RunLogger
+from adamae.training.schedules import Schedule
+from adamae.version import __version__
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the training loop reads and writes besides the model.
+
+    Attributes:
+        schedule: The steps, from the checkpoint's place on.
+        store: Its checkpoints; the main rank writes.
+        logger: Its log; the main rank writes.
+        world: The processes of the run.
+        resume: The checkpoint to resume from; None for a new run.
+        description: Goes into every checkpoint's ``meta.json``.
+        max_bad_fraction: End with an error when a larger fraction of the videos cannot be read.
+        max_skipped: End with an error after more skipped steps in a row.
+        quiet: No progress on the terminal.
+    """
+
+    schedule: Schedule
+    store: CheckpointStore
+    logger: RunLogger
+    world: World
+    resume: Checkpoint | None = None
+    description: Mapping[str, Any] = field(default_factory=dict)
+    max_bad_fraction: float = 1.0
+    max_skipped: int = 50
+    quiet: bool = False
+
+    @property
+    def directory(self) -> Path:
+        """The output directory."""
+        return self.logger.directory
+
+    def announce(self, options: TrainingOptions, *lines: str) -> None:
+        """Print what the run is, where it starts, and which options changed since it was last started."""
+        if not self.world.is_main:
+            return
+        say(*lines)
+        if self.resume is None:
+            say(f"begins anew in {self.directory}")
+            return
+        plan = self.schedule.plan
+        done = f"{plan.epochs_at(self.resume.step):.4g} of {plan.epochs} epochs done"
+        say(f"goes on from step {self.resume.step}, {done}, {self.resume.directory}")
+        if (self.directory / FILE_NAME).exists():
+            changed = differences(read_options(self.directory / FILE_NAME), flatten(options.for_any_processes()))
+            if changed:
+                say(f"with other options than before: {', '.join(changed)}")
+
+    def record(self, options: TrainingOptions, engine: Engine, command: str) -> None:
+        """Write ``options.yaml``, a preset that repeats the run, and the settings that DeepSpeed got.
+
+        Raises:
+            UserError: If they cannot be written.
+        """
+        self.world.on_main(lambda: self._record(options, engine, command))
+
+    def _record(self, options: TrainingOptions, engine: Engine, command: str) -> None:
+        repeat = f"To repeat the run: adamae {options.command} --config {FILE_NAME}"
+        comment = f"adamae {__version__}\n{command}\n{repeat}"
+        resolved: Any = getattr(engine, "resolved_config", None)
+        try:
+            text = as_yaml(options.for_any_processes(), comment)
+            (self.directory / FILE_NAME).write_text(text, encoding="utf-8")
+            if resolved is not None:
+                (self.directory / "deepspeed.json").write_text(json.dumps(resolved, indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{self.directory}: the options cannot be written: {error.strerror}") from error
+
+
+def open_run(
+    options: TrainingOptions, model: nn.Module, config: Mapping[str, Any], schedule: Schedule, world: World
+) -> Run:
+    """Find the checkpoint to resume from, then open the output directory for this run alone.
+
+    Args:
+        options: Of the run.
+        model: What is trained.
+        config: Its description in checkpoints, see :func:`~adamae.checkpoints.constants.describe_network`.
+        schedule: Of the run.
+        world: The processes of the run.
+
+    Raises:
+        UserError: If checkpoints are damaged or belong to another run, or the directory cannot be written or is in use.
+    """
+    output = options.run.output
+    store = CheckpointStore(output / "checkpoints", keep_last=options.run.keep_last)
+    checkpoint, schedule = find_checkpoint(store, options, model, config, schedule, world)
+    # From here on files are written.
+    logger = world.on_main(lambda: RunLogger(output, options.log.log_dir or output / "tensorboard"))
+    world.on_main(lambda: lock_directory(output))
+    return Run(
+        schedule=schedule,
+        store=store,
+        logger=logger,
+        world=world,
+        resume=checkpoint,
+        description={"adamae": __version__, "model": config, "args": options.for_any_processes().arguments()},
+        max_bad_fraction=options.data.max_bad_fraction,
+        max_skipped=options.log.max_skipped,
+    )
