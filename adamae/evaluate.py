@@ -14,11 +14,11 @@ from pathlib import Path
 from adamae import distributed
 from adamae.checkpoints.formats import CheckpointFile
 from adamae.data.annotations import Annotations
-from adamae.data.whole_files import check_writable
 from adamae.distributed import World
 from adamae.evaluation.evaluator import Evaluation, Evaluator
 from adamae.evaluation.labels import find_class_names, find_test_list, load_labelled, notes_on_labels, numbered
 from adamae.evaluation.viewing import compute_settings, describe_damaged, describe_unread, open_viewing
+from adamae.files import check_writable
 from adamae.options.evaluation import EvaluateOptions
 from adamae.progress import progress_bar, say
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 # Two workers of pytest share two cores; set before torch is imported anywhere.
@@ -42,3 +44,11 @@ def clips() -> Path:
     if not CLIPS.is_dir():
         pytest.skip(f"no real clips at {CLIPS}: set ADAMAE_CLIPS to their folder")
     return CLIPS
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Fresh numbers on every run; a failure prints the seed, and ADAMAE_TEST_SEED repeats it."""
+    seed = int(os.environ.get("ADAMAE_TEST_SEED", time.time_ns() % 2**32))
+    print(f"ADAMAE_TEST_SEED={seed}")
+    return np.random.default_rng(seed)

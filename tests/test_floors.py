@@ -13,6 +13,7 @@ import tomllib
 
 FLOORS = (
     {"errors", "plain_text", "ranks", "version"},
+    {"files"},
     {"grid", "selection", "randomness", "options", "distributed", "precision", "torchvision_import"},
     {"data", "layers", "progress"},
     {"samplers", "losses"},

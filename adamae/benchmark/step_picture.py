@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adamae.errors import UserError
+from adamae.files import publish
 
 if TYPE_CHECKING:
     from adamae.benchmark.step import StepReport
@@ -41,11 +42,4 @@ def write_step_picture(report: StepReport, path: Path) -> None:
         axes.invert_yaxis()
         axes.margins(x=0.15)
         axes.set_xlabel(label)
-    unfinished = path.with_name(path.name + ".part")
-    try:
-        with unfinished.open("wb") as file:
-            canvas.print_png(file)
-        unfinished.replace(path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise UserError(f"--plot {path}: {error.strerror or error}") from error
+    publish(path, lambda temporary: canvas.print_png(str(temporary)))

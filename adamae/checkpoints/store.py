@@ -31,6 +31,7 @@ from torch import Tensor
 
 from adamae.checkpoints.tensor_files import save_tensors
 from adamae.errors import UserError
+from adamae.files import flush, sha256_of, write_whole
 
 WEIGHTS = "model.safetensors"
 TRAINING = "training.pt"
@@ -146,7 +147,7 @@ class CheckpointStore:
             }
             content = {"step": step, "files": files, "meta": dict(meta)}
             _write(temporary / META, lambda path: path.write_text(_sealed(content), encoding="utf-8"))
-            _flush_directory(temporary)
+            flush(temporary)
             self._publish(temporary, final)
         except (OSError, SafetensorError, RuntimeError) as error:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -229,10 +230,8 @@ class CheckpointStore:
             shutil.rmtree(replaced, ignore_errors=True)
             final.rename(replaced)
         temporary.rename(final)
-        pointer = self.directory / f"{_TEMPORARY}{LATEST}"
-        _write(pointer, lambda path: path.write_text(final.name + "\n", encoding="utf-8"))
-        pointer.replace(self.directory / LATEST)
-        _flush_directory(self.directory)
+        write_whole(self.directory / LATEST, f"{final.name}\n".encode())
+        flush(self.directory)
 
     def _prune(self, newest: int) -> None:
         self.clean()
@@ -278,28 +277,8 @@ def _save_training(training: Mapping[str, Any], path: Path) -> None:
 def _write(path: Path, write: Callable[[Path], object]) -> dict[str, Any]:
     """Write a file, push it to the disk, and return its size and checksum."""
     write(path)
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    return {"size": path.stat().st_size, "sha256": _sha256(path)}
-
-
-def _flush_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()
+    flush(path)
+    return {"size": path.stat().st_size, "sha256": sha256_of(path)}
 
 
 def _sealed(content: Mapping[str, Any]) -> str:
@@ -326,7 +305,7 @@ def _check_file(path: Path, promised: Mapping[str, Any]) -> None:
         size = path.stat().st_size
         if size != promised["size"]:
             raise DamagedError(f"{path}: has {size} bytes, expected {promised['size']}")
-        if _sha256(path) != promised["sha256"]:
+        if sha256_of(path) != promised["sha256"]:
             raise DamagedError(f"{path}: differs from its checksum")
     except OSError as error:
         raise _unreadable(path, error) from error

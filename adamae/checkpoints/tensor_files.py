@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import stat
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from adamae.errors import UserError
+from adamae.files import publish
 
 # The entry of the file's metadata that is ours: JSON.
 OURS = "adamae"
@@ -88,23 +89,6 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     # Not every file system has rights to set, and no tensors should be lost for that.
     with suppress(OSError):
         path.chmod(usual)
-
-
-def publish(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, then give it its name.
-
-    Raises:
-        UserError: If it cannot be written.
-    """
-    temporary = path.with_name(f".unfinished-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        temporary.replace(path)
-    except Exception as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise UserError(f"{path}: cannot be written ({_one_line(error)})") from error
 
 
 def _checksum(tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> int:

@@ -16,8 +16,9 @@ from adamae.checkpoints.formats import CheckpointFile
 from adamae.checkpoints.key_tables import TRANSFORMERS_FILES, translate
 from adamae.checkpoints.reading import CONFIG
 from adamae.checkpoints.store import WEIGHTS
-from adamae.checkpoints.tensor_files import publish, write_tensors
+from adamae.checkpoints.tensor_files import write_tensors
 from adamae.errors import UserError
+from adamae.files import publish
 
 _PUBLISHED_EPS = 1e-6
 

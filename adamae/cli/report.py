@@ -15,8 +15,7 @@ def run(words: Sequence[str]) -> int:
         UserError: If a folder is no run's, or the page cannot be written.
     """
     options = report_parser().parse(words).options.runs
-    from adamae.checkpoints.tensor_files import publish
-    from adamae.data.whole_files import check_writable
+    from adamae.files import check_writable, publish
     from adamae.visualize.report import read_run, report_page
 
     check_writable(Path(options.out))

@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adamae.checkpoints.formats import CheckpointFile, open_checkpoint
-from adamae.checkpoints.tensor_files import publish
 from adamae.data.annotations import Annotations
 from adamae.data.decoding import DecodeError, get_decoder
 from adamae.data.named_videos import load_named
 from adamae.data.views import ViewPlan
-from adamae.data.whole_files import check_writable
 from adamae.distributed import start as start_device
 from adamae.evaluation.networks import ClipFacts
 from adamae.evaluation.scoring import Damaged, Unscored
 from adamae.evaluation.viewing import MIDDLE, choose_frames, choose_views, describe_damaged, describe_unread, without
 from adamae.evaluation.windows import Windows
+from adamae.files import check_writable, publish
 from adamae.models import Pretrainer
 from adamae.options.viewing import FrameOptions, NetworkOptions
 from adamae.options.visualize import FootageOptions, LookComputeOptions

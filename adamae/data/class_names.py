@@ -7,8 +7,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from adamae.data.whole_files import write_whole
 from adamae.errors import UserError
+from adamae.files import write_whole
 from adamae.plain_text import one_line
 
 CLASSES_FILE = "classes.txt"

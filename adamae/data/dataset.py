@@ -15,10 +15,10 @@ from adamae.data.annotations import Annotations
 from adamae.data.augmentation import Box, CroppingTransform, CropPlan, MultiScaleCrop, Transform
 from adamae.data.decoding import DecodeError, VideoReader
 from adamae.data.frame_indices import pretrain_dense, train_segments
-from adamae.data.npz import read_npz
 from adamae.data.opening import VideoOpener
 from adamae.data.watch import QuarantineError, Watch
 from adamae.errors import UserError
+from adamae.files import read_npz
 from adamae.randomness import sample_generator, sample_seed
 
 # After this many unreadable videos in a row the list is at fault, not a video.

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from adamae.data.decoding import EncodedVideo, FrameFolder, VideoSource
-from adamae.data.npz import read_npz
 from adamae.data.shards.names import expand, names_shards
 from adamae.errors import UserError
+from adamae.files import read_npz
 
 COUNTS = ".frames.npz"
 GOOD = ".good"

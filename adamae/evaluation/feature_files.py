@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from adamae.checkpoints.tensor_files import publish
-from adamae.data.whole_files import check_writable
 from adamae.errors import UserError
 from adamae.evaluation.features import WindowFeatures
+from adamae.files import check_writable, publish
 from adamae.plain_text import one_line
 
 

@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from adamae.checkpoints.tensor_files import publish
 from adamae.data.annotations import UNLABELLED, Annotations
 from adamae.errors import UserError
 from adamae.evaluation.confusion_picture import draw_confusion
 from adamae.evaluation.metrics import Accuracy, class_table, predictions, ranks_of
 from adamae.evaluation.scoring import Scores
+from adamae.files import publish
 from adamae.plain_text import as_json
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from adamae.distributed import World
 from adamae.errors import UserError
+from adamae.files import write_whole
 from adamae.training.engine import Batch
 from adamae.training.run_logger import RunLogger
 
@@ -118,6 +119,6 @@ class FaultLog:
         try:
             directory.mkdir(exist_ok=True)
             path = directory / f"step-{step:08d}-rank{self._world.rank}.json"
-            path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+            write_whole(path, json.dumps(record, indent=1).encode() + b"\n")
         except OSError as error:
             raise UserError(f"{directory}: cannot be written: {error.strerror}") from error

@@ -13,6 +13,7 @@ from torch import nn
 from adamae.checkpoints.store import Checkpoint, CheckpointStore
 from adamae.distributed import World
 from adamae.errors import UserError
+from adamae.files import write_whole
 from adamae.options.record import FILE_NAME, as_yaml, differences, flatten, read_options
 from adamae.options.training import TrainingOptions
 from adamae.progress import say
@@ -84,10 +85,9 @@ class Run:
         comment = f"adamae {__version__}\n{command}\n{repeat}"
         resolved: Any = getattr(engine, "resolved_config", None)
         try:
-            text = as_yaml(options.for_any_processes(), comment)
-            (self.directory / FILE_NAME).write_text(text, encoding="utf-8")
+            write_whole(self.directory / FILE_NAME, as_yaml(options.for_any_processes(), comment).encode())
             if resolved is not None:
-                (self.directory / "deepspeed.json").write_text(json.dumps(resolved, indent=2) + "\n", encoding="utf-8")
+                write_whole(self.directory / "deepspeed.json", json.dumps(resolved, indent=2).encode() + b"\n")
         except OSError as error:
             raise UserError(f"{self.directory}: the options cannot be written: {error.strerror}") from error
 

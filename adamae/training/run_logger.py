@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adamae.errors import UserError
+from adamae.files import replacing
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -53,11 +54,9 @@ class JsonLines:
         if not self.path.exists():
             return
         kept = [record for record in self.read() if record["step"] <= step and not (going_on and record.get("partial"))]
-        temporary = self.path.with_name(f".{self.path.name}.rewound")
-        temporary.unlink(missing_ok=True)
-        JsonLines(temporary).append(kept)
-        temporary.touch()
-        temporary.replace(self.path)
+        with replacing(self.path) as temporary:
+            temporary.touch()
+            JsonLines(temporary).append(kept)
 
 
 def _parse(line: str) -> Record | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,11 +79,3 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [f"{path.relative_to(folder)} {'ab'.index(path.parent.name)}" for path in sorted(folder.rglob("*.mp4"))]
     (folder / "train.csv").write_text("\n".join(rows) + "\n")
     return folder
-
-
-@pytest.fixture
-def rng() -> np.random.Generator:
-    """Fresh numbers on every run; a failure prints the seed, and ADAMAE_TEST_SEED repeats it."""
-    seed = int(os.environ.get("ADAMAE_TEST_SEED", time.time_ns() % 2**32))
-    print(f"ADAMAE_TEST_SEED={seed}")
-    return np.random.default_rng(seed)

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from adamae.data.named_videos import load_named
-from adamae.data.whole_files import check_writable
 from adamae.errors import UserError
+from adamae.files import check_writable
 from tests.data.conftest import encode
 
 

@@ -69,14 +69,14 @@ def test_a_whole_set_is_left_alone_and_a_broken_off_one_completed(tmp_path):
     assert {path: (tmp_path / path).stat().st_mtime_ns for path in times} == times
     first.lists["val"].unlink()
     (tmp_path / "train" / "left" / "00012.mp4").unlink()
-    (tmp_path / "train" / "left" / ".00012.mp4.part").write_bytes(b"half")
+    (tmp_path / "train" / "left" / ".unfinished-00012.mp4-99").write_bytes(b"half")
     assert synthesize(tmp_path, **SMALL).written == 1
     assert contents(tmp_path) == before
 
 
 def test_options_are_not_part_of_a_video_that_was_made_with_others(tmp_path):
     synthesize(tmp_path, **SMALL)
-    with pytest.raises(UserError, match=r"holds a data set with frames = 6, got frames = 8"):
+    with pytest.raises(UserError, match=r"was begun with frames = 6, got frames = 8"):
         synthesize(tmp_path, **{**SMALL, "frames": 8})
 
 
@@ -94,7 +94,7 @@ def test_another_folder_is_not_written_into(tmp_path):
 @pytest.mark.parametrize("manifest", ["{", "[]"])
 def test_a_damaged_manifest_is_named(tmp_path, manifest):
     (tmp_path / "synthetic.json").write_text(manifest)
-    with pytest.raises(UserError, match=r"synthetic\.json is damaged"):
+    with pytest.raises(UserError, match=r"synthetic\.json cannot be read"):
         synthesize(tmp_path, **SMALL)
 
 

@@ -14,7 +14,7 @@ from adamae.data.annotations import UNLABELLED
 from adamae.data.class_names import write_class_names
 from adamae.data.preparation.plan import SPLITS, Plan
 from adamae.data.preparation.problems import Problems
-from adamae.data.whole_files import write_whole
+from adamae.files import write_whole
 
 UNLABELLED_LIST = "unlabelled"
 # Ends of lines, tabs and quotes part what belongs together, in quotes or not.

@@ -12,7 +12,6 @@ from adamae.data.decoding.damage import describe_loss
 from adamae.data.preparation.journal import Part
 from adamae.data.preparation.layouts import LAYOUTS
 from adamae.data.preparation.lists import Lists, write_lists
-from adamae.data.preparation.manifest import begin, check_manifest
 from adamae.data.preparation.plan import Plan
 from adamae.data.preparation.problems import Problems
 from adamae.data.preparation.reencoding import Reencoding
@@ -20,8 +19,13 @@ from adamae.data.preparation.report import Report
 from adamae.data.preparation.source_tree import SourceTree, look_through
 from adamae.data.preparation.transcoding import Encoding
 from adamae.data.threads import Looking, in_threads
-from adamae.data.whole_files import remove_temporaries
 from adamae.errors import UserError
+from adamae.files import begin, is_begun, remove_temporaries
+
+# The options of the work, in the folder of its results.
+MANIFEST = "prepare.json"
+# Raised when the same options give other files than before.
+_VERSION = 1
 
 
 def prepare(
@@ -68,6 +72,7 @@ def prepare(
     root, folder = Path(source).expanduser(), Path(out).expanduser()
     where = None if annotations is None else Path(annotations).expanduser()
     options: dict[str, Any] = {
+        "version": _VERSION,
         "layout": layout,
         "source": os.path.realpath(root),
         "annotations": None if where is None else os.path.realpath(where),
@@ -75,12 +80,12 @@ def prepare(
         "paths": paths,
         **(asdict(encoding) if encoding is not None else {"transcode": False}),
     }
-    check_manifest(folder, options)
+    is_begun(folder, MANIFEST, options)
     problems = Problems()
     tree = look_through(root, annotations=where, skip=folder, looking=looking)
     plan = _plan(layout, tree, split, problems)
     try:
-        begin(folder, options)
+        begin(folder, MANIFEST, options)
         if encoding is None:
             return _list_as_they_are(layout, tree, plan, folder, paths, problems, looking)
         work = Reencoding(root, folder, sorted({video.source for video in plan.videos}), encoding, looking)

@@ -13,7 +13,7 @@ import numpy as np
 from adamae.data.preparation.journal import Part
 from adamae.data.preparation.plan import SPLITS
 from adamae.data.preparation.problems import KINDS, Problems
-from adamae.data.whole_files import write_whole
+from adamae.files import write_whole
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from adamae.data.scanning.journal import Finding, ScanJournal
 from adamae.data.scanning.lists import bad_list, good_list
 from adamae.data.scanning.report import BadVideo, DamagedVideo, ScanReport
 from adamae.data.threads import Looking, in_threads
-from adamae.data.whole_files import write_whole
 from adamae.data.workers import Failure, run_jobs
 from adamae.errors import UserError
+from adamae.files import write_whole
 
 _BAD = ".bad.csv"
 _JOURNAL = ".scan.jsonl"

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from adamae.data.shards.names import short_name
 from adamae.errors import UserError
+from adamae.files import replacing
 
 CACHE_VARIABLE = "ADAMAE_CACHE"
 _AT_ONCE = 1 << 20
@@ -76,20 +77,17 @@ def _download(address: str, target: Path) -> None:
         raise UserError(f"{short_name(address)}: needs the package 'webdataset' to be fetched, which is not installed")
     import webdataset
 
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            # Closing asks the program that fetches whether it went well: what came before it failed is no shard.
-            with webdataset.gopen(address) as stream, temporary.open("wb") as file:
-                shutil.copyfileobj(stream, file, _AT_ONCE)
-        if not temporary.stat().st_size:
-            raise OSError("nothing came")
-        temporary.replace(target)
+        with replacing(target) as temporary:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                # Closing asks the program that fetches whether it went well: what came before it failed is no shard.
+                with webdataset.gopen(address) as stream, temporary.open("wb") as file:
+                    shutil.copyfileobj(stream, file, _AT_ONCE)
+            if not temporary.stat().st_size:
+                raise OSError("nothing came")
     except (OSError, ValueError) as error:
         raise UserError(f"{short_name(address)}: cannot be fetched ({_reason(error)})") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _reason(error: Exception) -> str:

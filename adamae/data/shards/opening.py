@@ -18,8 +18,8 @@ from adamae.data.shards.headers import read_headers
 from adamae.data.shards.index import ShardIndex, index_of
 from adamae.data.shards.names import INDEX_FILE, expand, is_remote, short_name
 from adamae.data.threads import in_threads
-from adamae.data.whole_files import write_whole
 from adamae.errors import UserError
+from adamae.files import write_whole
 
 # Fewer are read before one has read that it takes a while.
 _MANY = 32

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import shutil
 import tarfile
 import threading
@@ -34,8 +33,8 @@ from adamae.data.shards.layout import (
 )
 from adamae.data.shards.names import INDEX_FILE, MANIFEST
 from adamae.data.threads import in_threads
-from adamae.data.whole_files import is_temporary, remove_temporaries, write_whole
 from adamae.errors import UserError
+from adamae.files import begin, remove_temporaries, replacing, write_whole
 
 BAD_VIDEOS = "bad_videos.jsonl"
 _VERSION = 1
@@ -110,7 +109,7 @@ def pack(
         "content": _digest(videos, layout),
     }
     with _writing_to(folder):
-        _open_folder(folder, manifest)
+        begin(folder, MANIFEST, manifest)
         remove_temporaries(folder)
         missing = [number for number in range(len(layout.tar_sizes)) if not _is_whole(folder, layout, number)]
         _check_space(folder, int(layout.tar_sizes[missing].sum()))
@@ -164,26 +163,6 @@ def _digest(videos: Annotations, layout: Layout) -> str:
     return digest.hexdigest()
 
 
-def _open_folder(folder: Path, manifest: dict[str, Any]) -> None:
-    """Make the folder with its manifest, or check that the one that is there belongs to the same list."""
-    place = folder / MANIFEST
-    if not place.exists():
-        if folder.exists() and not all(is_temporary(entry) for entry in folder.iterdir()):
-            raise UserError(f"{folder} exists and holds no {MANIFEST}: expected a new or empty folder")
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(place, json.dumps(manifest, indent=1).encode())
-        return
-    try:
-        found = json.loads(place.read_text())
-    except ValueError:
-        found = None
-    if found != manifest:
-        raise UserError(
-            f"{folder} holds shards of another list, of other options, or of files that have changed since: delete it, "
-            "or choose another folder"
-        )
-
-
 def _is_whole(folder: Path, layout: Layout, number: int) -> bool:
     # A shard has its name only when all of it is there.
     place = folder / shard_name(number)
@@ -222,26 +201,17 @@ def _write_shards(
 
 
 def _write_shard(folder: Path, videos: Annotations, layout: Layout, number: int, count: Callable[[], None]) -> None:
-    target = folder / shard_name(number)
-    temporary = _temporary(target)
-    try:
-        with temporary.open("wb") as file:
-            with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar:
-                for place in layout.places(number):
-                    row, key = int(layout.rows[place]), key_of(place)
-                    with _Source(videos, row, int(layout.sizes[place])) as source:
-                        tar.addfile(header(key, video_suffix(videos.name(row)), source.size), source)
-                        source.check_end()
-                    for suffix, content in notes_of(videos, row):
-                        tar.addfile(header(key, suffix, len(content)), io.BytesIO(content))
-                    count()
-            file.flush()
-            os.fsync(file.fileno())
+    with replacing(folder / shard_name(number)) as temporary:
+        with tarfile.open(temporary, mode="w", format=tarfile.GNU_FORMAT) as tar:
+            for place in layout.places(number):
+                row, key = int(layout.rows[place]), key_of(place)
+                with _Source(videos, row, int(layout.sizes[place])) as source:
+                    tar.addfile(header(key, video_suffix(videos.name(row)), source.size), source)
+                    source.check_end()
+                for suffix, content in notes_of(videos, row):
+                    tar.addfile(header(key, suffix, len(content)), io.BytesIO(content))
+                count()
         assert temporary.stat().st_size == layout.tar_sizes[number], "the layout does not foretell the shard"
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 class _Source:
@@ -321,7 +291,3 @@ def _writing_to(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(f"cannot write shards to {folder}: {error.strerror or error}") from error
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.part")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -19,6 +18,7 @@ from adamae.data.synthetic.recipe import Recipe
 from adamae.data.synthetic.rendering import add_camera_noise, render
 from adamae.data.synthetic.scene import draw_scene
 from adamae.errors import UserError
+from adamae.files import begin, remove_temporaries, write_whole
 
 SPLITS = ("train", "val", "test")
 MANIFEST = "synthetic.json"
@@ -143,7 +143,7 @@ def synthesize(
         raise UserError(f"got {given} videos per class (train, val, test) and {workers} workers: expected none below 0")
     root = Path(out).expanduser()
     with _writing_to(root):
-        _open_folder(root, recipe, per_class)
+        begin(root, MANIFEST, {"version": VERSION, "videos_per_class": per_class, **asdict(recipe)})
         jobs = list(_jobs(root, recipe, per_class))
         missing = [job for job in jobs if not job.video.is_file()]
         _run(missing, workers, progress, done=len(jobs) - len(missing), total=len(jobs))
@@ -160,29 +160,6 @@ def _writing_to(root: Path) -> Iterator[None]:
         raise UserError(f"cannot write the data set to {root}: {error.strerror or error}") from error
 
 
-def _open_folder(root: Path, recipe: Recipe, per_class: dict[str, int]) -> None:
-    """Make the folder with its manifest, or check that the one that is there belongs to the same options."""
-    wanted = json.loads(json.dumps({"version": VERSION, "videos_per_class": per_class, **asdict(recipe)}))
-    manifest = root / MANIFEST
-    if not manifest.exists():
-        if root.exists() and not (root.is_dir() and all(entry == _temporary(manifest) for entry in root.iterdir())):
-            raise UserError(f"{root} exists and holds no {MANIFEST}: expected a new or empty folder")
-        root.mkdir(parents=True, exist_ok=True)
-        _write_whole(manifest, json.dumps(wanted, indent=1).encode())
-        return
-    try:
-        found = json.loads(manifest.read_text())
-        differing = [name for name in wanted if found.get(name) != wanted[name]]
-    except (ValueError, AttributeError) as error:
-        raise UserError(f"{manifest} is damaged: delete {root}, or choose another folder") from error
-    if differing:
-        name = differing[0]
-        raise UserError(
-            f"{root} holds a data set with {name} = {found.get(name)}, got {name} = {wanted[name]}: "
-            "delete it, or choose another folder"
-        )
-
-
 def _jobs(root: Path, recipe: Recipe, per_class: dict[str, int]) -> Iterator[_Job]:
     """All videos, classes in turn, so that any beginning of a list is as balanced as can be."""
     for split, count in per_class.items():
@@ -193,6 +170,7 @@ def _jobs(root: Path, recipe: Recipe, per_class: dict[str, int]) -> Iterator[_Jo
 def _run(jobs: list[_Job], workers: int, progress: Callable[[int, int], None] | None, *, done: int, total: int) -> None:
     for folder in {job.video.parent for job in jobs}:
         folder.mkdir(parents=True, exist_ok=True)
+        remove_temporaries(folder)
     if workers:
         # Started afresh, not forked: the caller may have threads of its own.
         with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -225,8 +203,8 @@ def make_video(job: _Job) -> None:
     pixels = add_camera_noise(frames, recipe.camera_noise, rng)
     packed = io.BytesIO()
     np.savez_compressed(packed, moving=np.packbits(moving, axis=-1), shape=np.array(moving.shape))
-    _write_whole(job.mask, packed.getvalue())
-    _write_whole(job.video, encode_h264(pixels, fps=recipe.fps, gop=recipe.gop, crf=recipe.crf))
+    write_whole(job.mask, packed.getvalue())
+    write_whole(job.video, encode_h264(pixels, fps=recipe.fps, gop=recipe.gop, crf=recipe.crf))
 
 
 def _write_lists(root: Path, jobs: list[_Job]) -> dict[str, Path]:
@@ -234,17 +212,6 @@ def _write_lists(root: Path, jobs: list[_Job]) -> dict[str, Path]:
     for split in dict.fromkeys(job.split for job in jobs):
         rows = [f"{job.relative_path} {job.label}\n" for job in jobs if job.split == split]
         lists[split] = root / f"{split}.csv"
-        _write_whole(lists[split], "".join(rows).encode())
-    _write_whole(root / "classes.txt", "".join(f"{name}\n" for name in jobs[0].recipe.classes).encode())
+        write_whole(lists[split], "".join(rows).encode())
+    write_whole(root / "classes.txt", "".join(f"{name}\n" for name in jobs[0].recipe.classes).encode())
     return lists
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is there as a whole or not at all."""
-    temporary = _temporary(path)
-    temporary.write_bytes(content)
-    temporary.replace(path)
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.part")

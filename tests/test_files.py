@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adamae.data.npz import DamagedNpzError, read_npz
+from adamae.files import DamagedNpzError, read_npz
 
 # Places in a zip file's central directory, counted from an entry's first byte.
 VERSION, FLAGS, METHOD = 6, 8, 10

@@ -1,0 +1,178 @@
+"""Files and folders that are written as a whole or not at all, and the damage of those that are read."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adamae.errors import UserError
+
+_PREFIX = ".unfinished-"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to; what lies there takes the place of ``path`` at the end, on the disk as well.
+
+    After an error, ``path`` is as it was, and nothing is left beside it.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    # Of several processes that write the same file, none gets in the way of another.
+    temporary = path.with_name(f"{_PREFIX}{path.name}-{os.getpid()}")
+    try:
+        yield temporary
+        flush(temporary)
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def flush(path: Path) -> None:
+    """Wait until a file or a directory is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file as a whole or not at all.
+
+    Raises:
+        OSError: It cannot be written; what was there before is still there.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def publish(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a temporary file, which then takes the place of ``path``; folders are made.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            write(temporary)
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise UserError(f"{path}: cannot be written ({reason})") from error
+
+
+def check_writable(path: Path, *, folder: bool = False) -> None:
+    """Refuse before the work what could not be written after it. Nothing is made, and nothing is left behind.
+
+    Args:
+        path: Of a file or folder that may not be there yet, as may be the folders above it.
+        folder: Whether it is to be a folder.
+
+    Raises:
+        UserError: It could not be written.
+    """
+    try:
+        if path.exists() and path.is_dir() != folder:
+            wrong = errno.ENOTDIR if folder else errno.EISDIR
+            raise OSError(wrong, os.strerror(wrong))
+        place = path if folder else path.parent
+        while not place.exists():
+            place = place.parent
+        tempfile.TemporaryFile(dir=place).close()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether an interrupted :func:`replacing` left this."""
+    return path.name.startswith(_PREFIX)
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Take away what interrupted calls of :func:`replacing` left in a folder."""
+    for path in folder.iterdir():
+        if is_temporary(path):
+            path.unlink(missing_ok=True)
+
+
+def is_begun(folder: Path, name: str, options: Mapping[str, Any]) -> bool:
+    """Whether work in a folder was begun with these options; False if it was not begun at all.
+
+    Args:
+        folder: Of the results.
+        name: Of the file in it that holds the options.
+        options: All that the results follow from.
+
+    Raises:
+        UserError: It was begun with others, or the folder holds something else.
+    """
+    path, wanted = folder / name, json.loads(json.dumps(options))
+    if not path.exists():
+        if folder.exists() and (not folder.is_dir() or any(not is_temporary(entry) for entry in folder.iterdir())):
+            raise UserError(f"{folder} exists and holds no {name}: expected a new or empty folder")
+        return False
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        differing = [option for option in wanted if found.get(option) != wanted[option]]
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(f"{path} cannot be read: delete {folder}, or choose another folder") from error
+    if differing:
+        option = differing[0]
+        raise UserError(
+            f"{folder} was begun with {option} = {found.get(option)}, got {option} = {wanted[option]}: "
+            "delete it, or choose another folder"
+        )
+    return True
+
+
+def begin(folder: Path, name: str, options: Mapping[str, Any]) -> None:
+    """Make a folder with the file that holds its options, unless it is there with the same ones.
+
+    Raises:
+        UserError: It was begun with others, or the folder holds something else.
+        OSError: It cannot be written.
+    """
+    if not is_begun(folder, name, options):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / name, json.dumps(options, indent=1).encode() + b"\n")
+
+
+def sha256_of(path: Path) -> str:
+    """The checksum of a file in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class DamagedNpzError(ValueError):
+    """The file is no .npz file, or not whole."""
+
+
+def read_npz(path: str | Path) -> dict[str, np.ndarray]:
+    """All arrays of a file, by name.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        DamagedNpzError: It cannot be read, whatever the reason.
+    """
+    try:
+        with np.load(path) as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise
+    # Of damaged bytes, zipfile and numpy raise whatever comes: a wrong version is a NotImplementedError, a flag that
+    # says the file is encrypted a RuntimeError.
+    except Exception as error:
+        raise DamagedNpzError(str(error) or type(error).__name__) from None
