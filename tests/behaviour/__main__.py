@@ -1,0 +1,83 @@
+"""Record what the commands do, and compare recordings.
+
+python -m tests.behaviour record OUT.json [--only PATTERN] [--work DIR] [--tree DIR]
+python -m tests.behaviour compare BEFORE.json AFTER.json [--words]
+python -m tests.behaviour check BEFORE.json [--words] [--only PATTERN] [--work DIR] [--tree DIR]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tests.behaviour.comparing import differences, report
+from tests.behaviour.recording import ROOT, record
+
+
+def main(words: list[str] | None = None) -> int:
+    """Exit code 1 when something differs but words."""
+    options = _parser().parse_args(words)
+    if options.act == "compare":
+        return _compare(_read(options.before), _read(options.after), words=not options.words)
+    found = _record(options)
+    if options.act == "record":
+        options.out.write_text(json.dumps(found, indent=1) + "\n")
+        return 0
+    before = _read(options.before)
+    # A part is compared with the same part.
+    before["lines"] = {
+        name: line for name, line in before["lines"].items() if not options.only or name in found["lines"]
+    }
+    return _compare(before, found, words=not options.words)
+
+
+def _compare(before: dict[str, Any], after: dict[str, Any], *, words: bool) -> int:
+    found = differences(before, after)
+    print(report(found, words=words))
+    return int(any(difference.kind == "content" for difference in found))
+
+
+def _record(options: argparse.Namespace) -> dict[str, Any]:
+    def tell(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    if options.work is not None:
+        found = record(options.work, options.tree, options.only, tell)
+    else:
+        with tempfile.TemporaryDirectory(prefix="behaviour-") as work:
+            found = record(Path(work), options.tree, options.only, tell)
+    # As a file has it.
+    read: dict[str, Any] = json.loads(json.dumps(found))
+    return read
+
+
+def _read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.behaviour")
+    acts = parser.add_subparsers(dest="act", required=True)
+    recording = acts.add_parser("record", help="run the command lines and write down what they do")
+    recording.add_argument("out", type=Path, metavar="OUT.json")
+    comparing = acts.add_parser("compare", help="tell what differs between two recordings")
+    comparing.add_argument("before", type=Path, metavar="BEFORE.json")
+    comparing.add_argument("after", type=Path, metavar="AFTER.json")
+    checking = acts.add_parser("check", help="record, and tell what differs from a recording")
+    checking.add_argument("before", type=Path, metavar="BEFORE.json")
+    for act in (recording, checking):
+        act.add_argument("--only", default="", metavar="PATTERN", help="lines whose names this is found in")
+        act.add_argument("--work", type=Path, metavar="DIR", help="new folder to work in, which then stays")
+        act.add_argument("--tree", type=Path, default=ROOT, metavar="DIR", help="repository whose adamae runs")
+    for act in (comparing, checking):
+        act.add_argument("--words", action="store_true", help="hide what differs in words alone")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

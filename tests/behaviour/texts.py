@@ -1,0 +1,71 @@
+"""Texts and values without what differs from one call to the next: places, times, memory, process numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+VOLATILE = "<volatile>"
+
+# Fields of records that depend on the machine and the moment.
+_FIELDS = re.compile(r"(^|_)(seconds?|hours|peak_memory(_gb)?|data_wait|pid|host|date)(_|$)")
+_NUMBER = r"\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?"
+_CHANGES = (
+    (re.compile(r"\x1b\[[\d;]*[A-Za-z]"), ""),
+    (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?([.,]\d+)?"), "<date>"),
+    (re.compile(r"0x[0-9a-f]{6,}"), "<address>"),
+    (re.compile(r"\.py:\d+"), ".py:<line>"),
+    (
+        re.compile(
+            rf"{_NUMBER} ?((?:clips|videos|views|frames)/s|(?:ms|s|h|min|seconds|minutes|hours|GB|GiB|MB|MiB)\b)"
+        ),
+        r"<n> \1",
+    ),
+)
+# Lines that come or not, by the time that passes or by the libraries' moods.
+_DROPPED = re.compile(r"^step (\d+)/(?!\1 )|^\[\S*rank\d|^\[W\d|^\[Gloo\]|OMP_NUM_THREADS|^\*+$|^\[<date>\]")
+
+
+def normal_lines(text: str, places: Mapping[str, str]) -> list[str]:
+    """The lines of a text; ``places`` maps paths to what stands for them."""
+    for place in sorted(places, key=len, reverse=True):
+        text = text.replace(place, places[place])
+    for pattern, other in _CHANGES:
+        text = pattern.sub(other, text)
+    return [line.rstrip() for line in text.splitlines() if not _DROPPED.search(line)]
+
+
+def normal_value(value: Any, places: Mapping[str, str]) -> Any:
+    """What JSON and YAML hold, with volatile fields emptied."""
+    if isinstance(value, dict):
+        return {
+            _text(str(key), places): VOLATILE
+            if is_volatile(str(key)) and _is_number(other)
+            else normal_value(other, places)
+            for key, other in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [normal_value(other, places) for other in value]
+    if isinstance(value, str):
+        return _text(value, places)
+    if isinstance(value, float):
+        return float(f"{value:.9g}")
+    return value if value is None or isinstance(value, bool | int) else f"<{type(value).__name__}> {value}"
+
+
+def is_volatile(field: str) -> bool:
+    return bool(_FIELDS.search(field))
+
+
+def without_measured(lines: list[str]) -> list[str]:
+    """Lines of a table of measured times: without numbers that have a decimal point."""
+    return [re.sub(r" +", " ", re.sub(r"\d+\.\d+(e[-+]?\d+)?", "<x>", line)) for line in lines]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _text(text: str, places: Mapping[str, str]) -> str:
+    return "\n".join(normal_lines(text, places)) if text else text
