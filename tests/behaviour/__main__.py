@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -45,11 +46,13 @@ def _record(options: argparse.Namespace) -> dict[str, Any]:
     def tell(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
-    if options.work is not None:
-        found = record(options.work, options.tree, options.only, tell)
-    else:
-        with tempfile.TemporaryDirectory(prefix="behaviour-") as work:
-            found = record(Path(work), options.tree, options.only, tell)
+    # No TemporaryDirectory: every fork would remove it at its end.
+    work = options.work or Path(tempfile.mkdtemp(prefix="behaviour-"))
+    try:
+        found = record(work, options.tree, options.only, tell)
+    finally:
+        if options.work is None:
+            shutil.rmtree(work)
     # As a file has it.
     read: dict[str, Any] = json.loads(json.dumps(found))
     return read

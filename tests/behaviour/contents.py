@@ -205,7 +205,7 @@ def _page(data: bytes, places: Places) -> Any:
     shown = re.sub(r"<[^>]*>", "\n", shown)
     return {
         "embedded": embedded,
-        "drawings": [len(re.findall(r"[MLl ]-?\d+(?:\.\d+)?,", drawing)) for drawing in drawn],
+        "drawings": [{"elements": drawing.count("<"), **_digest(drawing.encode())} for drawing in drawn],
         "scripts": [_digest(script.encode()) for script in scripts],
         "text": [line.strip() for line in normal_lines(shown, places) if line.strip()],
     }

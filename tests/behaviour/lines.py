@@ -190,7 +190,8 @@ _MEASURING = {
     "bench-step": f"""bench step {_PRETRAIN_SIZES} --rounds 1 --device cpu --json
         bench step {_PRETRAIN_SIZES} --rounds 1 --device cpu --compare economy tube checkpoint_all --plot step.png""",
     "bench-memory": f"bench memory {_PRETRAIN_SIZES}",
-    "bench-scaling": f"bench scaling {_PRETRAIN_SIZES} --input_size 64 --num_frames 8 --most 0.01 --rounds 1 --device cpu --json",
+    "bench-scaling": f"bench scaling {_PRETRAIN_SIZES} --input_size 64 --num_frames 8 --most 0.01 --rounds 1 --json "
+    "--device cpu",
     "bench-loader": f"""bench loader ../synthesize/set/train.csv {_CLIP} --num_videos 4 --batch_size 2 --num_workers 0
         bench loader ../synthesize/set/train.csv {_CLIP} --num_videos 4 --batch_size 2 --num_workers 0 --gpu_rate 50
         --json""",

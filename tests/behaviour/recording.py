@@ -96,7 +96,11 @@ def _run_line(name: str, work: Path, tree: Path) -> dict[str, Any]:
     # What lies in another line's folder has its place from the top.
     names = [path.removeprefix(f"{name}/") if path.startswith(f"{name}/") else f"/{path}" for path in changed]
     described = _describe([work / path for path in changed], work, places)
-    files = {_without_moments(path): found for path, found in zip(names, described, strict=True)}
+    files: dict[str, Any] = {}
+    for path, found in zip(map(_without_moments, names), described, strict=True):
+        # Files of TensorBoard that begin at different moments, in the order of time.
+        again = sum(other.startswith(path) for other in files) if path.endswith("tfevents") else 0
+        files[f"{path}.{again + 1}" if again else path] = found
     return {"steps": steps, "files": files, "removed": sorted(set(before) - set(after))}
 
 
