@@ -157,6 +157,11 @@ def _torch(data: bytes, places: Places) -> Any:
 
 def _npz(data: bytes, places: Places) -> Any:
     with np.load(io.BytesIO(data)) as arrays:
+        if {"keys", "counts"} <= set(arrays.files):
+            # Frame counts by a digest of place and time of each video.
+            counts = {"shape": list(arrays["keys"].shape), "counts": sorted(arrays["counts"].tolist())}
+            others = {name: _array(arrays[name], places) for name in arrays.files if name not in ("keys", "counts")}
+            return {"arrays": {**counts, **others}}
         return {"arrays": {name: _array(arrays[name], places) for name in arrays.files}}
 
 

@@ -156,8 +156,8 @@ _READING = {
         extract ../convert-reference/checkpoint-0.pth {_VIDEO} -o tubelet.npz --level tubelet {_VIEWS} --sampling_rate 1
         extract ../finetune/run {_VIDEO} -o window.npz --token_selection adaptive --keep_ratio 0.5 {_VIEWS}""",
     "visualize": f"visualize ../pretrain/run {_VIDEO} -o out {_LOOK}",
-    "visualize-mask-types": f"""visualize ../pretrain/run {_VIDEO} ../given/videos/b/2.mp4 -o out {_LOOK} --draws 2
-        --seed 5 --mask_type learnable random tube frame motion --mask_ratio 0.75 0.9 --own_statistics --columns 2""",
+    "visualize-mask-types": f"""visualize ../pretrain/run {_VIDEO} -o out {_LOOK} --draws 2
+        --seed 5 --mask_type learnable random tube frame motion --mask_ratio 0.75 --own_statistics --columns 2""",
     "visualize-html": f"visualize ../pretrain/run {_VIDEO} -o out {_LOOK} --html --mask_ratio 0.5 0.75",
     "visualize-economy": f"visualize ../pretrain-economy/run {_VIDEO} -o out {_LOOK} --start 0.2",
     "saliency": f"""saliency ../pretrain/run {_VIDEO} -o out {_LOOK}
@@ -188,7 +188,7 @@ _MEASURING = {
         estimate {_PRETRAIN_SIZES} {_LOOP} --passes 1 --num_videos 4000 --loader_rate 0.001 --clips_per_pass 1 --gpus 2
         estimate {_PRETRAIN_SIZES} {_LOOP} --passes 1 --num_videos 36 --loader_rate 0.01 --hours_per_epoch""",
     "bench-step": f"""bench step {_PRETRAIN_SIZES} --rounds 1 --device cpu --json
-        bench step {_PRETRAIN_SIZES} --rounds 1 --device cpu --compare economy tube checkpoint_all --plot step.png""",
+        bench step {_PRETRAIN_SIZES} --rounds 1 --device cpu --compare tube --plot step.png""",
     "bench-memory": f"bench memory {_PRETRAIN_SIZES}",
     "bench-scaling": f"bench scaling {_PRETRAIN_SIZES} --input_size 64 --num_frames 8 --most 0.01 --rounds 1 --json "
     "--device cpu",

@@ -152,7 +152,7 @@ def _run_step(line: str, folder: Path, tree: Path, places: dict[str, str], *, me
     for path in (path for pair in said for path in pair):
         path.unlink()
     shown = _output("".join(outputs), places, measures=measures)
-    return {"words": line, "exit": code, "stdout": shown, "stderr": {"text": normal_lines("".join(errors), places)}}
+    return {"line": line, "exit": code, "stdout": shown, "stderr": {"text": normal_lines("".join(errors), places)}}
 
 
 def _output(text: str, places: dict[str, str], *, measures: bool) -> dict[str, Any]:

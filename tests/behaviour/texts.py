@@ -9,11 +9,15 @@ from typing import Any
 VOLATILE = "<volatile>"
 
 # Fields of records that depend on the machine and the moment.
-_FIELDS = re.compile(r"(^|_)(seconds?|hours|peak_memory(_gb)?|data_wait|pid|host|date)(_|$)")
+_FIELDS = re.compile(r"(^|_)(seconds?|hours|peak_memory(_gb)?|data_wait|pid|host|date|changed)(_|$)")
+# Digests of files: what the files hold is recorded itself.
+_DIGEST = "sha256"
 _NUMBER = r"\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?"
 _CHANGES = (
     (re.compile(r"\x1b\[[\d;]*[A-Za-z]"), ""),
     (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?([.,]\d+)?"), "<date>"),
+    (re.compile(r"\[\d\d:\d\d:\d\d\]"), "[<time>]"),
+    (re.compile(rf"{_NUMBER} a second"), "<n> a second"),
     (re.compile(r"0x[0-9a-f]{6,}"), "<address>"),
     (re.compile(r"\.py:\d+"), ".py:<line>"),
     (
@@ -39,12 +43,7 @@ def normal_lines(text: str, places: Mapping[str, str]) -> list[str]:
 def normal_value(value: Any, places: Mapping[str, str]) -> Any:
     """What JSON and YAML hold, with volatile fields emptied."""
     if isinstance(value, dict):
-        return {
-            _text(str(key), places): VOLATILE
-            if is_volatile(str(key)) and _is_number(other)
-            else normal_value(other, places)
-            for key, other in value.items()
-        }
+        return {_text(str(key), places): _field(str(key), other, places) for key, other in value.items()}
     if isinstance(value, list | tuple):
         return [normal_value(other, places) for other in value]
     if isinstance(value, str):
@@ -52,6 +51,12 @@ def normal_value(value: Any, places: Mapping[str, str]) -> Any:
     if isinstance(value, float):
         return float(f"{value:.9g}")
     return value if value is None or isinstance(value, bool | int) else f"<{type(value).__name__}> {value}"
+
+
+def _field(name: str, value: Any, places: Mapping[str, str]) -> Any:
+    if name == _DIGEST:
+        return "<digest>"
+    return VOLATILE if is_volatile(name) and _is_number(value) else normal_value(value, places)
 
 
 def is_volatile(field: str) -> bool:
