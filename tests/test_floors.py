@@ -12,7 +12,7 @@ import pytest
 import tomllib
 
 FLOORS = (
-    {"errors", "plain_text", "ranks", "version"},
+    {"errors", "plain_text", "imagenet", "ranks", "version"},
     {"files"},
     {"grid", "selection", "randomness", "options", "distributed", "precision", "torchvision_import"},
     {"data", "layers", "progress"},

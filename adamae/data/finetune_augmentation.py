@@ -17,10 +17,11 @@ import numpy as np
 
 from adamae.data.augmentation import Box, crop, mirror, resize
 from adamae.errors import UserError
+from adamae.imagenet import IMAGENET_MEAN, IMAGENET_STD
 
 # ImageNet's statistics in bytes: the published code erases with noise that is standard after normalisation.
-_MEAN = 255 * np.array((0.485, 0.456, 0.406), np.float32)
-_STD = 255 * np.array((0.229, 0.224, 0.225), np.float32)
+_MEAN = 255 * np.array(IMAGENET_MEAN, np.float32)
+_STD = 255 * np.array(IMAGENET_STD, np.float32)
 # After so many boxes that do not fit into the frame the middle of it is taken.
 _MOST_BOXES = 10
 

@@ -16,7 +16,8 @@ import numpy as np
 
 from adamae.data.annotations import SHARD_WINDOW, UNLABELLED, Annotations, load_annotations
 from adamae.data.class_names import CLASSES_FILE, class_names_beside
-from adamae.data.shards.names import SPLITS, is_shard_folder, names_shards
+from adamae.data.shards.names import is_shard_folder, names_shards
+from adamae.data.split_names import SPLIT_FILES, SPLITS
 from adamae.data.walking import folders_in
 from adamae.errors import UserError
 
@@ -118,12 +119,12 @@ def _find_evaluation(source: str | Path) -> dict[str, str | Path]:
 
 
 def _list_of(folder: Path, split: str) -> Path | None:
-    return next((path for name in SPLITS[split] if (path := folder / f"{name}.csv").is_file()), None)
+    return next((path for name in SPLIT_FILES[split] if (path := folder / f"{name}.csv").is_file()), None)
 
 
 def _folder_of(folder: Path, split: str) -> Path | None:
     # A sub-folder counts as a split where it holds folders itself, or shards: else it is a class of that name.
-    places = (folder / name for name in SPLITS[split])
+    places = (folder / name for name in SPLIT_FILES[split])
     return next((path for path in places if is_shard_folder(path) or _holds_folders(path)), None)
 
 
@@ -203,7 +204,7 @@ def automatic_split(videos: Annotations) -> dict[str, Annotations]:
     folder nor another class's videos change where a video goes. Clips cut from one recording may part company: data
     sets that have official splits should be used with those.
     """
-    rows: dict[str, list[int]] = {"train": [], "val": [], "test": []}
+    rows: dict[str, list[int]] = {split: [] for split in SPLITS}
     for label in np.unique(videos.labels):
         members = np.flatnonzero(videos.labels == label).tolist()
         members.sort(key=lambda row: hashlib.sha256(videos.name(row).encode("utf-8", "replace")).digest())
@@ -241,7 +242,7 @@ def _check_labelled(videos: Annotations) -> None:
 
 def _check_labels(splits: Splits) -> None:
     counts = {}
-    for split in ("train", "val", "test"):
+    for split in SPLITS:
         videos: Annotations = getattr(splits, split)
         _check_labelled(videos)
         if videos.labels.max() >= splits.num_classes:

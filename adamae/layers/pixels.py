@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from adamae.grid import TokenGrid
+from adamae.imagenet import IMAGENET_MEAN, IMAGENET_STD
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 INCEPTION_MEAN = INCEPTION_STD = (0.5, 0.5, 0.5)
 
 

@@ -12,16 +12,12 @@ from typing import NamedTuple
 
 from adamae.data.annotations import UNLABELLED
 from adamae.data.preparation.label_text import read_lines
-from adamae.data.preparation.plan import SPLITS, ListedVideo, Listing, Plan, match, stem
+from adamae.data.preparation.plan import ListedVideo, Listing, Plan, match, stem
 from adamae.data.preparation.problems import Problems
 from adamae.data.preparation.source_tree import SourceTree
+from adamae.data.split_names import SPLIT_OF, SPLITS
 from adamae.errors import UserError
 
-_SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validate", "validation"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
 _TIMED = re.compile(r"(.+)_(\d+)_(\d+)")
 
 
@@ -94,7 +90,7 @@ class _Table:
     def read(self, others: set[str]) -> Iterator[_Row]:
         """The rows in which nothing is wrong; names of the others go to ``others``."""
         words = re.split(r"[^a-z]+", self.path.stem.lower())
-        split = next((_SPLITS[word] for word in words if word in _SPLITS), None)
+        split = next((SPLIT_OF[word] for word in words if word in SPLIT_OF), None)
         for line, text in self.lines:
             fields = [field.strip() for field in next(csv.reader([text]))]
             place = f"{self.path}:{line}"
@@ -103,7 +99,7 @@ class _Table:
                 self.problems.add("malformed", place, reason)
                 continue
             names = self._names(fields, place)
-            part = split if "split" not in self.columns else _SPLITS.get(self._field(fields, "split").lower())
+            part = split if "split" not in self.columns else SPLIT_OF.get(self._field(fields, "split").lower())
             if names is None:
                 continue
             if part is None:

@@ -12,8 +12,9 @@ import numpy as np
 
 from adamae.data.annotations import UNLABELLED
 from adamae.data.class_names import write_class_names
-from adamae.data.preparation.plan import SPLITS, Plan
+from adamae.data.preparation.plan import Plan
 from adamae.data.preparation.problems import Problems
+from adamae.data.split_names import SPLITS
 from adamae.files import write_whole
 
 UNLABELLED_LIST = "unlabelled"

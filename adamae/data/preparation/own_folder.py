@@ -11,9 +11,10 @@ import numpy as np
 from adamae.data.annotations import UNLABELLED, Annotations
 from adamae.data.class_names import class_names_beside
 from adamae.data.list_rows import is_number, read_rows
-from adamae.data.preparation.plan import SPLITS, Plan, PlannedVideo
+from adamae.data.preparation.plan import Plan, PlannedVideo
 from adamae.data.preparation.problems import Problems
 from adamae.data.preparation.source_tree import SourceTree
+from adamae.data.split_names import SPLITS
 from adamae.data.splits import automatic_split, find_splits
 from adamae.data.threads import in_threads
 from adamae.data.walking import folders_in

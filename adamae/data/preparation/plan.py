@@ -14,14 +14,12 @@ from adamae.data.list_rows import VIDEO_SUFFIXES
 from adamae.data.preparation.problems import Problems
 from adamae.data.preparation.source_tree import SourceTree
 
-SPLITS = ("train", "val", "test")
-
 
 class ListedVideo(NamedTuple):
     """A row of a label file.
 
     Attributes:
-        split: One of :data:`SPLITS`.
+        split: One of :data:`~adamae.data.split_names.SPLITS`.
         names: Under which its file may be found, the likeliest first; see :func:`match`.
         label: Its class's number, or UNLABELLED.
         file: The label file.
@@ -44,7 +42,7 @@ class PlannedVideo(NamedTuple):
     """A video that is there and listed.
 
     Attributes:
-        split: One of :data:`SPLITS`.
+        split: One of :data:`~adamae.data.split_names.SPLITS`.
         source: Its path below the source folder.
         label: Its class's number, or UNLABELLED.
     """

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from adamae.data.preparation.journal import Part
-from adamae.data.preparation.plan import SPLITS
 from adamae.data.preparation.problems import KINDS, Problems
+from adamae.data.split_names import SPLITS
 from adamae.files import write_whole
 
 

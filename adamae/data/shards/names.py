@@ -13,13 +13,13 @@ from pathlib import Path
 from braceexpand import braceexpand
 
 from adamae.data.list_rows import is_video
+from adamae.data.split_names import SPLIT_FILES
 from adamae.data.walking import look_into
 from adamae.errors import UserError
 
 INDEX_FILE = "adamae-index.npz"
 # Written before the first shard by what packs them.
 MANIFEST = "pack.json"
-SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 _ELSEWHERE = re.compile(r"pipe:|[A-Za-z][A-Za-z0-9+.-]*://")
 _COMPRESSED = (".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _TAR = re.compile(r"[^\s'\"]+\.tar\b")
@@ -68,7 +68,7 @@ def is_shard_folder(folder: Path) -> bool:
 
 def shard_folder_of(folder: Path, split: str) -> Path | None:
     """The sub-folder with the shards of a split, if there is one."""
-    places = (folder / name for name in SPLITS.get(split, (split,)))
+    places = (folder / name for name in SPLIT_FILES.get(split, (split,)))
     return next((place for place in places if is_shard_folder(place)), None)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from adamae.data.split_names import SPLITS
 from adamae.data.synthetic.encoding import encode_h264
 from adamae.data.synthetic.motion import MOTIONS
 from adamae.data.synthetic.recipe import Recipe
@@ -20,7 +21,6 @@ from adamae.data.synthetic.scene import draw_scene
 from adamae.errors import UserError
 from adamae.files import begin, remove_temporaries, write_whole
 
-SPLITS = ("train", "val", "test")
 MANIFEST = "synthetic.json"
 # Raised when the same options give other frames than before, so that an old folder is not taken for a new one.
 VERSION = 1
