@@ -12,7 +12,7 @@ import pytest
 import tomllib
 
 FLOORS = (
-    {"errors", "plain_text", "imagenet", "ranks", "version"},
+    {"errors", "plain_text", "imagenet", "json_lines", "ranks", "version"},
     {"files"},
     {"grid", "selection", "randomness", "options", "distributed", "precision", "torchvision_import"},
     {"data", "layers", "progress"},

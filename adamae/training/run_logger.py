@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from adamae.errors import UserError
 from adamae.files import replacing
+from adamae.json_lines import JsonLines
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -21,8 +21,8 @@ Record = dict[str, Any]
 TIMING = ("seconds", "clips_per_second", "data_wait", "peak_memory_gb")
 
 
-class JsonLines:
-    """A file of one JSON object per line, each with a ``step``.
+class StepLines:
+    """A file of one record per line, each with a ``step``.
 
     Args:
         path: The file; made with the first line.
@@ -32,19 +32,19 @@ class JsonLines:
         self.path = path
 
     def append(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Write lines that are on their way to the disk when this returns."""
-        text = "".join(json.dumps(_finite(record)) + "\n" for record in records)
-        if text:
-            try:
-                with self.path.open("a", encoding="utf-8") as file:
-                    file.write(text)
-            except OSError as error:
-                raise UserError(f"{self.path}: cannot be written: {error.strerror}") from error
+        """Write records that are on their way to the disk when this returns.
+
+        Raises:
+            UserError: They cannot be written.
+        """
+        try:
+            JsonLines(self.path).append(_finite(record) for record in records)
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be written: {error.strerror}") from error
 
     def read(self) -> list[Record]:
-        """All whole lines; one that a killed process left unfinished is passed over."""
-        lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines() if self.path.exists() else []
-        return [record for record in map(_parse, lines) if record is not None]
+        """All whole records."""
+        return list(JsonLines(self.path).read())
 
     def rewind(self, step: int, going_on: bool = True) -> None:
         """Forget what was written after ``step``, all at once or not at all.
@@ -56,14 +56,7 @@ class JsonLines:
         kept = [record for record in self.read() if record["step"] <= step and not (going_on and record.get("partial"))]
         with replacing(self.path) as temporary:
             temporary.touch()
-            JsonLines(temporary).append(kept)
-
-
-def _parse(line: str) -> Record | None:
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None
+            StepLines(temporary).append(kept)
 
 
 def _finite(record: Mapping[str, Any]) -> Record:
@@ -96,8 +89,8 @@ class RunLogger:
             tempfile.TemporaryFile(dir=self.directory).close()
         except OSError as error:
             raise UserError(f"--output_dir {directory}: cannot be written: {error.strerror}") from error
-        self.log = JsonLines(self.directory / "log.jsonl")
-        self.bad_videos = JsonLines(self.directory / "bad_videos.jsonl")
+        self.log = StepLines(self.directory / "log.jsonl")
+        self.bad_videos = StepLines(self.directory / "bad_videos.jsonl")
         self._tensorboard_directory = tensorboard
         self._writer: SummaryWriter | None = None
         self._purge_step: int | None = None

@@ -14,7 +14,7 @@ import pytest
 from adamae.distributed import World
 from adamae.errors import UserError
 from adamae.training.deepspeed import read_config, resolve_config
-from adamae.training.run_logger import JsonLines
+from adamae.training.run_logger import StepLines
 from tests.launching import ROOT, launch
 from tests.training.toy import build, losses
 
@@ -72,10 +72,10 @@ def test_the_loop_in_two_processes_equals_one(two_processes: Any, tmp_path: Path
     assert rows[f"{engine}/run"] == 6
     run(tmp_path, max_steps=6)
     names = ("step", "loss", "reconstruction", "sampling", "grad_norm", "lr")
-    one = [[record[name] for name in names] for record in JsonLines(tmp_path / "log.jsonl").read()]
-    two = [[record[name] for name in names] for record in JsonLines(output / engine / "log.jsonl").read()]
+    one = [[record[name] for name in names] for record in StepLines(tmp_path / "log.jsonl").read()]
+    two = [[record[name] for name in names] for record in StepLines(output / engine / "log.jsonl").read()]
     assert two == [pytest.approx(row, rel=1e-5) for row in one]
-    assert len(JsonLines(output / engine / "bad_videos.jsonl").read()) == 1
+    assert len(StepLines(output / engine / "bad_videos.jsonl").read()) == 1
 
 
 @pytest.mark.slow

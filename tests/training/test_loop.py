@@ -13,7 +13,7 @@ import torch
 
 from adamae.errors import UserError
 from adamae.training.plan import Plan
-from adamae.training.run_logger import TIMING, JsonLines
+from adamae.training.run_logger import TIMING, StepLines
 from tests.training.tiny_run import EPOCHS, VIDEOS, run, weights
 
 STEPS = VIDEOS // 4 * EPOCHS
@@ -21,7 +21,7 @@ STEPS = VIDEOS // 4 * EPOCHS
 
 def lines(output: Path) -> list[dict[str, Any]]:
     """The log without what depends on the clock."""
-    records = JsonLines(output / "log.jsonl").read()
+    records = StepLines(output / "log.jsonl").read()
     return [{key: value for key, value in record.items() if key not in TIMING} for record in records]
 
 
@@ -33,7 +33,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_log_has_a_line_per_interval_and_epoch(whole: Path) -> None:
-    records = JsonLines(whole / "log.jsonl").read()
+    records = StepLines(whole / "log.jsonl").read()
     steps = [record["step"] for record in records if record["kind"] == "step"]
     epochs = [(record["epoch"], record["step"]) for record in records if record["kind"] == "epoch"]
     assert steps == [5, 10, 15, 18]
@@ -156,7 +156,7 @@ def test_callbacks_are_resumed_by_their_names(tmp_path: Path) -> None:
 
 
 def test_bad_videos_are_listed_once_and_end_the_run_past_their_share(whole: Path, tmp_path: Path) -> None:
-    records = JsonLines(whole / "bad_videos.jsonl").read()
+    records = StepLines(whole / "bad_videos.jsonl").read()
     assert [(record["path"], record["reason"]) for record in records] == [("five.mp4", "is empty")]
     with pytest.raises(UserError, match=r"1 of 26 videos could not be used.*five\.mp4: is empty"):
         run(tmp_path, max_bad_fraction=0.01)

@@ -11,17 +11,17 @@ from adamae.distributed import World
 from adamae.errors import UserError
 from adamae.training.metrics import MetricAverager
 from adamae.training.progress import ProgressReport
-from adamae.training.run_logger import JsonLines, RunLogger
+from adamae.training.run_logger import RunLogger, StepLines
 
 
 def test_lines_round_trip_exactly_and_nan_is_null(tmp_path: Path) -> None:
-    lines = JsonLines(tmp_path / "log.jsonl")
+    lines = StepLines(tmp_path / "log.jsonl")
     lines.append([{"step": 1, "loss": 0.1 + 0.2}, {"step": 2, "loss": math.nan, "lr": math.inf}])
     assert lines.read() == [{"step": 1, "loss": 0.1 + 0.2}, {"step": 2, "loss": None, "lr": None}]
 
 
 def test_rewinding(tmp_path: Path) -> None:
-    lines = JsonLines(tmp_path / "log.jsonl")
+    lines = StepLines(tmp_path / "log.jsonl")
     lines.rewind(3)
     assert not lines.path.exists()
     lines.append([{"step": step} for step in range(1, 6)])

@@ -7,14 +7,14 @@ source has the size and the time of its last change that the line names, and the
 from __future__ import annotations
 
 import fcntl
-import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from adamae.errors import UserError
+from adamae.json_lines import JsonLines
 
 
 @dataclass(frozen=True)
@@ -81,14 +81,13 @@ def journal_name(part: Part) -> str:
 def read_journals(folder: Path) -> Iterator[Outcome]:
     """The lines of all journals; the last about a video counts. A line that was cut off is passed over."""
     for path in sorted(folder.glob("journal-*.jsonl"), key=lambda path: (path.stat().st_mtime_ns, path.name)):
-        with path.open(encoding="utf-8") as lines:
-            yield from filter(None, map(_outcome, lines))
+        yield from filter(None, map(_outcome, JsonLines(path).read()))
 
 
-def _outcome(line: str) -> Outcome | None:
+def _outcome(line: Any) -> Outcome | None:
     try:
-        return Outcome(**json.loads(line))
-    except (ValueError, TypeError):
+        return Outcome(**line)
+    except TypeError:
         return None
 
 
@@ -105,7 +104,9 @@ class Journal:
     """
 
     def __init__(self, folder: Path, part: Part) -> None:
-        self._file = (folder / journal_name(part)).open("a+b")
+        path = folder / journal_name(part)
+        # Held for its lock.
+        self._file = path.open("ab")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -114,17 +115,11 @@ class Journal:
             raise UserError(f"{folder}: another process works at {what}; wait until it ends") from None
         except OSError:
             pass  # a file system without locks
-        # A line that was cut off must not swallow the next one.
-        self._file.seek(0, os.SEEK_END)
-        if self._file.tell():
-            self._file.seek(-1, os.SEEK_END)
-            if self._file.read(1) != b"\n":
-                self._file.write(b"\n")
+        self._lines = JsonLines(path)
 
     def add(self, outcome: Outcome) -> None:
         """Append what became of a video."""
-        self._file.write(json.dumps(asdict(outcome)).encode() + b"\n")
-        self._file.flush()
+        self._lines.append([asdict(outcome)])
 
     def __enter__(self) -> Journal:
         return self

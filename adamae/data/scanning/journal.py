@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
-from types import TracebackType
+
+from adamae.json_lines import JsonLines
 
 # A video's frames, those and its damaged packets, or why it cannot be used.
 Finding = int | tuple[int, int] | str
@@ -29,42 +28,23 @@ class ScanJournal:
 
     def __init__(self, path: Path, settings: dict[str, str | bool]) -> None:
         self.found: dict[int, Finding] = {}
-        self._path = path
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
-        goes_on = bool(lines) and _parsed(lines[0]) == settings
-        for line in lines[1:] if goes_on else ():
-            match _parsed(line):
+        self._lines = JsonLines(path)
+        first, *others = [*self._lines.read()] or [None]
+        if first != settings:
+            path.unlink(missing_ok=True)
+            self._lines.append([settings])
+            return
+        for line in others:
+            match line:
                 case [int(key), int() | str() as finding]:
                     self.found[key] = finding
                 case [int(key), [int(frames), int(damaged)]]:
                     self.found[key] = frames, damaged
-        self._file = path.open("a" if goes_on else "w", encoding="utf-8")
-        # What was cut off must not swallow the next line; an empty one does no harm.
-        self._file.write("\n" if goes_on else json.dumps(settings) + "\n")
-        self._file.flush()
 
     def add(self, key: int, finding: Finding) -> None:
         """Write down a finding."""
-        self._file.write(json.dumps([key, finding]) + "\n")
-        self._file.flush()
+        self._lines.append([[key, finding]])
 
     def remove(self) -> None:
         """The scan is complete and its results are written."""
-        self._path.unlink(missing_ok=True)
-
-    def __enter__(self) -> ScanJournal:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Give the file back."""
-        os.fsync(self._file.fileno())
-        self._file.close()
-
-
-def _parsed(line: str) -> object:
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None
+        self._lines.path.unlink(missing_ok=True)

@@ -65,30 +65,28 @@ def scan(
             earlier = None
         keys = _keys(annotations, looking)
         settings: dict[str, str | bool] = {"decoder": decoder, "full": full, "cut_off_known": True}
-        with ScanJournal(folder / f"{stem.name}{_JOURNAL}", settings) as journal:
-            findings = {
-                row: found for row, key in enumerate(keys) if (found := _recall(key, journal, earlier)) is not None
-            }
-            known = len(findings)
-            jobs = (row for row in range(len(keys)) if row not in findings)
-            results = run_jobs(
-                Inspection(annotations, decoder, full), jobs, workers=workers, time_limit=video_timeout or None
-            )
-            for done, (row, result) in enumerate(results, known + 1):
-                findings[row] = _finding(result)
-                journal.add(keys[row], findings[row])
-                if progress is not None:
-                    progress(done, len(keys))
-            good = {keys[row]: _both(found) for row, found in findings.items() if not isinstance(found, str)}
-            whole = full or (earlier is not None and earlier.full and all(earlier.find(key) for key in good))
-            bad = tuple(
-                BadVideo(row, annotations.path(row), found)
-                for row, found in sorted(findings.items())
-                if isinstance(found, str)
-            )
-            counts = FrameCounts.of(((key, *both) for key, both in good.items()), decoder, whole)
-            written = _write(folder, stem.name, annotations, bad, counts, root_given=data_root is not None)
-            journal.remove()
+        journal = ScanJournal(folder / f"{stem.name}{_JOURNAL}", settings)
+        findings = {row: found for row, key in enumerate(keys) if (found := _recall(key, journal, earlier)) is not None}
+        known = len(findings)
+        jobs = (row for row in range(len(keys)) if row not in findings)
+        results = run_jobs(
+            Inspection(annotations, decoder, full), jobs, workers=workers, time_limit=video_timeout or None
+        )
+        for done, (row, result) in enumerate(results, known + 1):
+            findings[row] = _finding(result)
+            journal.add(keys[row], findings[row])
+            if progress is not None:
+                progress(done, len(keys))
+        good = {keys[row]: _both(found) for row, found in findings.items() if not isinstance(found, str)}
+        whole = full or (earlier is not None and earlier.full and all(earlier.find(key) for key in good))
+        bad = tuple(
+            BadVideo(row, annotations.path(row), found)
+            for row, found in sorted(findings.items())
+            if isinstance(found, str)
+        )
+        counts = FrameCounts.of(((key, *both) for key, both in good.items()), decoder, whole)
+        written = _write(folder, stem.name, annotations, bad, counts, root_given=data_root is not None)
+        journal.remove()
     except OSError as error:
         raise UserError(f"{error.filename or folder}: cannot be written ({error.strerror})") from error
     both = [(row, *_both(found)) for row, found in sorted(findings.items()) if not isinstance(found, str)]

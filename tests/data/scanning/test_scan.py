@@ -166,14 +166,12 @@ def test_killed_anywhere_it_goes_on_to_the_same_output(folder: Path, tmp_path: P
 
 def test_other_settings_begin_a_new_journal(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"decoder": "pyav", "full": False}
-    with ScanJournal(tmp_path / "journal", settings) as journal:
-        journal.add(2**64 - 1, 5)
-        journal.add(3, "is empty")
-        journal.add(4, (9, 1))
-    with ScanJournal(tmp_path / "journal", settings) as journal:
-        assert journal.found == {2**64 - 1: 5, 3: "is empty", 4: (9, 1)}
-    with ScanJournal(tmp_path / "journal", settings | {"full": True}) as journal:
-        assert journal.found == {}
+    journal = ScanJournal(tmp_path / "journal", settings)
+    journal.add(2**64 - 1, 5)
+    journal.add(3, "is empty")
+    journal.add(4, (9, 1))
+    assert ScanJournal(tmp_path / "journal", settings).found == {2**64 - 1: 5, 3: "is empty", 4: (9, 1)}
+    assert ScanJournal(tmp_path / "journal", settings | {"full": True}).found == {}
 
 
 def test_results_elsewhere_have_paths_that_lead_there(folder: Path, tmp_path: Path) -> None:
