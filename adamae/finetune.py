@@ -73,7 +73,7 @@ def finetune(
     model = initial.model.to(world.device)
     schedule = Schedule.of(options, batches.num_videos, world.size)
     decay, layer_decay = options.optimizer.weight_decay, options.optimizer.layer_decay
-    groups = parameter_groups(model, decay, layer_decay=layer_decay, depth=len(model.blocks))
+    groups = parameter_groups(model, decay, layer_decay=layer_decay, depth=model.encoder.depth)
     engine = build_engine(options, model, FinetuneObjective(options.augmentation.smoothing), groups, world)
     run = open_run(options, model, initial.config, schedule, world)
 

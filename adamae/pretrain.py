@@ -114,14 +114,13 @@ def build_model(options: PretrainOptions) -> tuple[Pretrainer, dict[str, Any]]:
     """
     name = options.model.model
     arguments = model_arguments(options.clip, options.model, options.sampler, options.loss)
-    kind, size = MODELS.get(name, (Pretrainer, {}))
-    if kind is not Pretrainer:
+    if name in MODELS and MODELS[name].kind is not Pretrainer:
         raise UserError(f"--model {name} is a classifier: expected a pre-train model such as adamae_base")
     torch.manual_seed(options.run.seed)
     model = create_model(name, **arguments)
     assert isinstance(model, Pretrainer)
     model.checkpoint_activations(options.run.checkpoint_activations)
-    return model, describe_network(model, {**size, **arguments})
+    return model, describe_network(model, {**MODELS[name].arguments, **arguments})
 
 
 def _panel_clips(options: PretrainOptions) -> tuple[Tensor | None, Tensor | None]:

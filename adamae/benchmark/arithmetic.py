@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from adamae.errors import UserError
 from adamae.models import Classifier, Pretrainer, create_model
+from adamae.samplers.token_choice import TokenChoice
 
 THIS, TUBE = "this pre-training", "tube masks at 90 %"
 ALL_TOKENS, MOTION = "fine-tuning with all tokens", "fine-tuning with 60 % by motion"
@@ -44,23 +45,11 @@ def compare_multiply_adds(name: str, **options: Any) -> dict[str, int]:
     return counts
 
 
-def encoder_alone(model: Any, **selection: Any) -> Classifier:
-    """A classifier without a head of the same sizes as a pre-train model's encoder."""
-    grid, first = model.grid, model.encoder.blocks[0]
-    frames, *size = grid.clip_shape
-    return Classifier(
-        img_size=tuple(size),
-        patch_size=grid.patch_size,
-        tubelet_size=grid.tubelet_size,
-        num_frames=frames,
-        in_chans=model.pixel_values.mean.numel(),
-        num_classes=0,
-        embed_dim=first.attn.qkv.in_features,
-        depth=len(model.encoder.blocks),
-        num_heads=first.attn.num_heads,
-        mlp_ratio=first.mlp.fc1.out_features / first.mlp.fc1.in_features,
-        **selection,
-    )
+def encoder_alone(model: Any, token_selection: str = "none", keep_ratio: float = 1.0) -> Classifier:
+    """A classifier without a head around a pre-train model's encoder."""
+    encoder = model.encoder
+    chosen = TokenChoice(token_selection, keep_ratio, encoder.grid, encoder.patch_embed.embed_dim)
+    return Classifier(encoder, token_choice=chosen)
 
 
 def count_multiply_adds(model: Pretrainer | Classifier) -> int:

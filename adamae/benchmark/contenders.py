@@ -78,7 +78,7 @@ def _cheap(setting: Setting) -> dict[str, Any]:
     with torch.device("meta"):
         model = create_model(setting.model, **setting.options)
     assert isinstance(model, Pretrainer)
-    return economy_arguments(model.encoder_to_decoder.in_features)
+    return economy_arguments(model.encoder.embed_dim)
 
 
 def _peer(setting: Setting) -> Contender:

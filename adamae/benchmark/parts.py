@@ -28,7 +28,7 @@ def step_parts(model: Pretrainer, clips: Tensor, precision: torch.dtype) -> dict
         pixels, _ = model.frame_choice.shorten(model.pixels(clips), model.encoder.patch_embed.exact, noise, True)
         tokens = model.encoder.patch_embed(pixels)
         seen, selection = model.look(pixels, noise, None)
-        latent = model.encoder.encode_seen(seen, noise, selection.visible)
+        latent = model.encoder(seen, noise, selection)
         prediction = model.decoder(model.encoder_to_decoder(latent), model.mask_token, selection, noise)
 
     def leaf(x: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ def step_parts(model: Pretrainer, clips: Tensor, precision: torch.dtype) -> dict
         "patchify and normalise": lambda: _without_gradient(model.pixels(clips)),
         "tokenizer": tokenizer,
         "sampler": sampler,
-        "encoder": lambda: model.encoder.encode_seen(leaf(seen), noise, selection.visible),
+        "encoder": lambda: model.encoder(leaf(seen), noise, selection),
         "decoder": lambda: model.decoder(model.encoder_to_decoder(leaf(latent)), model.mask_token, selection, noise),
         "targets and loss": losses,
     }

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from adamae.errors import UserError
 from adamae.layers.block import Block
 from adamae.models import Pretrainer
+from adamae.models.vit_encoder import VitEncoder
 
 PEER_RATIO = 0.9
 
@@ -35,6 +36,7 @@ def build_peer(model: Pretrainer, clips: Tensor) -> tuple[nn.Module, Callable[[]
     except ImportError as error:
         raise UserError("the peer's step needs the package transformers: pip install transformers") from error
 
+    assert isinstance(model.encoder, VitEncoder)
     grid = model.grid
     frames, height, _ = grid.clip_shape
     config = VideoMAEConfig(

@@ -14,6 +14,7 @@ from torch.distributions import Categorical
 from adamae.layers.block import Block
 from adamae.layers.positions import sinusoid_table
 from adamae.models import Pretrainer
+from adamae.models.vit_encoder import VitEncoder
 from adamae.samplers.adaptive import SAMPLER_HEADS, SAMPLER_NORM_EPS
 
 _SAMPLING_WEIGHT = 1e-4
@@ -31,8 +32,9 @@ class PublishedStyle(nn.Module):
         super().__init__()
         self.grid, self.visible = like.grid, like.sampler.num_visible(like.grid)
         self.channels = like.pixel_values.mean.numel()
+        assert isinstance(like.encoder, VitEncoder)
         encoder, decoder = like.encoder.blocks, like.decoder.blocks
-        width, narrow = like.encoder_to_decoder.in_features, like.encoder_to_decoder.out_features
+        width, narrow = like.encoder.embed_dim, like.decoder.embed_dim
         tokens, kernel = self.grid.num_tokens, (self.grid.tubelet_size, self.grid.patch_size, self.grid.patch_size)
         self.tokenizer = nn.Conv3d(self.channels, width, kernel, stride=kernel)
         self.sampler_positions = nn.Parameter(torch.zeros(1, tokens, width))

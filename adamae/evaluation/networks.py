@@ -12,7 +12,7 @@ from adamae.checkpoints.architecture import Architecture
 from adamae.checkpoints.formats import CheckpointFile
 from adamae.checkpoints.loading import load_weights
 from adamae.errors import UserError
-from adamae.models import Classifier
+from adamae.models import Classifier, vit_classifier
 
 # Arguments that pre-train models and classifiers share.
 _SHARED = (
@@ -90,7 +90,7 @@ def build_classifier(
             f"{file.path}: is a pre-trained {file.method}, which has no classes; expected a fine-tuned checkpoint "
             "(`adamae finetune` makes one, `adamae probe` tells what the features are worth)"
         )
-    model = Classifier(**{**a.options(), **_clip_options(num_frames, size), **(selection or {})})
+    model = vit_classifier(**{**a.options(), **_clip_options(num_frames, size), **(selection or {})})
     report = load_weights(model, file, complete=True)
     return model.eval(), _changes(report.resized, report.notes)
 
@@ -110,7 +110,7 @@ class FrozenEncoder(nn.Module):
         super().__init__()
         self.model = model.eval().requires_grad_(False)
         self.grid = model.grid
-        self.width = int(model.patch_embed.proj.weight.shape[0])
+        self.width = model.encoder.embed_dim
 
     def encode(self, clips: Tensor) -> Tensor:
         """(B, T, H, W, C) uint8 to (B, t * h * w, D): encoded tokens; (B, K, D) where K of them are selected."""
@@ -160,7 +160,7 @@ def build_encoder(
         The encoder, and what was changed on loading.
     """
     arguments = {**_encoder_options(file.architecture), **_clip_options(num_frames, size), **(selection or {})}
-    model = Classifier(**arguments)
+    model = vit_classifier(**arguments)
     if random_weights:
         return FrozenEncoder(model), ["the weights are random, as asked"]
     report = load_weights(model, file)

@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from adamae.errors import UserError
 from adamae.layers.attention import Attention
 from adamae.layers.dropping import drop_path, dropout
 from adamae.layers.lean_linear import gelu_linear, norm_linear
@@ -118,6 +119,12 @@ def stack(depth: int, dim: int, num_heads: int, *, drop_path_rate: float = 0.0, 
     """``depth`` blocks whose drop-path rates rise linearly from 0 to ``drop_path_rate``."""
     rates = [drop_path_rate * number / max(1, depth - 1) for number in range(depth)]
     return nn.ModuleList(Block(dim, num_heads, drop_path_rate=rate, **options) for rate in rates)  # type: ignore[arg-type]
+
+
+def check_heads(part: str, dim: int, num_heads: int) -> None:
+    """Raise a UserError unless ``dim``, the width of ``part``, divides into ``num_heads``."""
+    if num_heads < 1 or dim % num_heads:
+        raise UserError(f"{part} width {dim} does not divide into {num_heads} heads")
 
 
 def recompute_blocks(blocks: nn.ModuleList, active: bool) -> None:

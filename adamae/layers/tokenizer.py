@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class TubeletTokenizer(nn.Module):
+class Tokenizer(nn.Module, ABC):
+    """Turns the pixels of each token into a vector, independently of all other tokens.
+
+    Args:
+        embed_dim: Width D of a token.
+    """
+
+    def __init__(self, embed_dim: int) -> None:
+        super().__init__()
+        self.embed_dim = embed_dim
+
+    @abstractmethod
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Patchified pixels (B, N, P), colour fastest, to tokens (B, N, D)."""
+
+    def exact(self, pixels: Tensor) -> Tensor:
+        """The same in the weights' own precision, also where autocast would compute in half."""
+        device = pixels.device.type
+        if not torch.amp.is_autocast_available(device):
+            return self(pixels)
+        with torch.autocast(device, enabled=False):
+            return self(pixels)
+
+
+class TubeletTokenizer(Tokenizer):
     """Linear projection of non-overlapping tubelets.
 
     The weight is stored as that of the Conv3d with kernel = stride that the published code uses, so
@@ -21,7 +47,7 @@ class TubeletTokenizer(nn.Module):
     """
 
     def __init__(self, tubelet_size: int, patch_size: int, in_chans: int, embed_dim: int) -> None:
-        super().__init__()
+        super().__init__(embed_dim)
         kernel = (tubelet_size, patch_size, patch_size)
         self.proj = nn.Conv3d(in_chans, embed_dim, kernel_size=kernel, stride=kernel)
 
@@ -29,11 +55,3 @@ class TubeletTokenizer(nn.Module):
         """Patchified pixels (B, N, P), colour fastest, to tokens (B, N, D)."""
         matrix = self.proj.weight.permute(0, 2, 3, 4, 1).flatten(1)
         return F.linear(pixels, matrix, self.proj.bias)
-
-    def exact(self, pixels: Tensor) -> Tensor:
-        """The same in the weights' own precision, also where autocast would compute in half."""
-        device = pixels.device.type
-        if not torch.amp.is_autocast_available(device):
-            return self(pixels)
-        with torch.autocast(device, enabled=False):
-            return self(pixels)

@@ -3,5 +3,15 @@
 from adamae.models.classifier import Classifier
 from adamae.models.pretrainer import Pretrainer, PretrainOutput
 from adamae.models.registry import MODELS, create_model, register_with_timm
+from adamae.models.vit import vit_classifier, vit_pretrainer
 
-__all__ = ["MODELS", "Classifier", "PretrainOutput", "Pretrainer", "create_model", "register_with_timm"]
+__all__ = [
+    "MODELS",
+    "Classifier",
+    "PretrainOutput",
+    "Pretrainer",
+    "create_model",
+    "register_with_timm",
+    "vit_classifier",
+    "vit_pretrainer",
+]

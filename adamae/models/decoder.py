@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from adamae.grid import TokenGrid
-from adamae.layers.block import LayerNorm, initialise_xavier, stack
+from adamae.layers.block import LayerNorm, check_heads, initialise_xavier, stack
 from adamae.layers.lean_linear import norm_linear
 from adamae.layers.positions import sinusoid_table
 from adamae.randomness import SampleNoise
@@ -26,6 +26,9 @@ class Decoder(nn.Module):
         qkv_bias: Whether queries and values have a bias.
         init_values: Start value of LayerScale, 0 for none.
         drop_path_rate: Stochastic depth of the last block.
+
+    Raises:
+        UserError: If the width does not divide into the heads.
     """
 
     positions: Tensor
@@ -44,6 +47,9 @@ class Decoder(nn.Module):
         drop_path_rate: float = 0.0,
     ) -> None:
         super().__init__()
+        check_heads("decoder", embed_dim, num_heads)
+        self.grid = grid
+        self.embed_dim = embed_dim
         self.register_buffer("positions", sinusoid_table(grid.num_tokens, embed_dim), persistent=False)
         self.blocks = stack(
             depth,

@@ -35,7 +35,7 @@ def apply_economy(options: Options) -> Options:
         options: A dataclass with the groups "model" and "sampler".
     """
     model, sampler = options.model, options.sampler
-    _, size = MODELS.get(model.model, (None, {}))
+    size = MODELS[model.model].arguments if model.model in MODELS else {}
     width = model.encoder_embed_dim or size.get("encoder_embed_dim")
     # An unknown model's name is complained of where the model is built.
     cheap = economy_arguments(width) if model.economy and width is not None else {}

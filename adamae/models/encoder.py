@@ -1,130 +1,68 @@
-"""The ViT encoder."""
+"""What an encoder states, so that samplers, decoders and heads can be put around it."""
 
 from __future__ import annotations
 
-from typing import Literal
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
 
 from adamae.errors import UserError
 from adamae.grid import TokenGrid
-from adamae.layers.block import LayerNorm, initialise_xavier, stack
-from adamae.layers.positions import sinusoid_table
-from adamae.layers.tokenizer import TubeletTokenizer
+from adamae.layers.tokenizer import Tokenizer
 from adamae.randomness import SampleNoise
-from adamae.selection import gather_tokens
+from adamae.selection import TokenSelection
 
-Positions = Literal["fixed", "learned", "separable"]
+Tokens = Literal["all", "visible"]
 
 
-class Encoder(nn.Module):
-    """Tokenizer, positions, transformer blocks and a last norm.
+class Encoder(nn.Module, ABC):
+    """From the tokens of a clip to their features.
+
+    The tokens are those of ``grid``: the units that a sampler chooses from and a decoder predicts. An encoder may cut
+    them into smaller patches and keep its features in a layout of its own.
 
     Args:
         grid: The clip's tokens.
+        patch_embed: From a token's pixels to what a sampler looks at and the encoder reads.
         in_chans: Colour channels.
-        embed_dim: Width D.
-        depth: Blocks.
-        num_heads: Attention heads.
-        mlp_ratio: Hidden width of the MLP over D.
-        qkv_bias: Whether queries and values have a bias.
-        init_values: Start value of LayerScale, 0 for none.
-        drop_rate: Dropout after the attention's projection and after the MLP.
-        attn_drop_rate: Dropout on the attention weights.
-        drop_path_rate: Stochastic depth of the last block; earlier ones have less.
-        final_norm: Whether a LayerNorm follows the blocks.
-        position_embedding: "fixed" is the published networks' table; "learned" one vector for each token;
-            "separable" one for each place plus one for each time, as in mae_st.
-        cls_token: Whether a learned token takes part in the attention, as in mae_st. It is not among the outputs.
+        embed_dim: Width D of the features.
+        depth: Layers of blocks: that of a parameter in ``blocks.i`` is i + 1 for layer decay.
 
-    Raises:
-        UserError: If ``position_embedding`` is unknown.
+    Attributes:
+        takes: What it can be given: "all" tokens of a clip, the "visible" ones alone, or either.
     """
 
-    positions: Tensor
+    takes: ClassVar[frozenset[Tokens]] = frozenset({"all", "visible"})
 
-    def __init__(
-        self,
-        grid: TokenGrid,
-        *,
-        in_chans: int = 3,
-        embed_dim: int = 768,
-        depth: int = 12,
-        num_heads: int = 12,
-        mlp_ratio: float = 4.0,
-        qkv_bias: bool = True,
-        init_values: float | None = 0.0,
-        drop_rate: float = 0.0,
-        attn_drop_rate: float = 0.0,
-        drop_path_rate: float = 0.0,
-        final_norm: bool = True,
-        position_embedding: Positions = "fixed",
-        cls_token: bool = False,
-    ) -> None:
+    def __init__(self, grid: TokenGrid, patch_embed: Tokenizer, *, in_chans: int, embed_dim: int, depth: int) -> None:
         super().__init__()
         self.grid = grid
-        self.patch_embed = TubeletTokenizer(grid.tubelet_size, grid.patch_size, in_chans, embed_dim)
-        self._make_positions(position_embedding, embed_dim)
-        self.cls_token = _learned_vectors(1, embed_dim) if cls_token else None
-        if cls_token and position_embedding != "fixed":
-            self.pos_embed_class = _learned_vectors(1, embed_dim)
-        self.blocks = stack(
-            depth,
-            embed_dim,
-            num_heads,
-            mlp_ratio=mlp_ratio,
-            qkv_bias=qkv_bias,
-            init_values=init_values,
-            drop_rate=drop_rate,
-            attn_drop_rate=attn_drop_rate,
-            drop_path_rate=drop_path_rate,
-        )
-        self.norm = LayerNorm(embed_dim) if final_norm else nn.Identity()
-        self.blocks.apply(initialise_xavier)
+        self.patch_embed = patch_embed
+        self.in_chans = in_chans
+        self.embed_dim = embed_dim
+        self.depth = depth
 
-    def _make_positions(self, kind: Positions, embed_dim: int) -> None:
-        self.position_embedding = kind
-        if kind == "fixed":
-            self.register_buffer("positions", sinusoid_table(self.grid.num_tokens, embed_dim), persistent=False)
-        elif kind == "learned":
-            self.pos_embed = _learned_vectors(self.grid.num_tokens, embed_dim)
-        elif kind == "separable":
-            self.pos_embed_spatial = _learned_vectors(self.grid.h * self.grid.w, embed_dim)
-            self.pos_embed_temporal = _learned_vectors(self.grid.t, embed_dim)
-        else:
-            raise UserError(f"position_embedding = {kind!r}: expected fixed, learned or separable")
-
-    def position_table(self) -> Tensor:
-        """(1, N, D) what is added to the tokens."""
-        if self.position_embedding == "separable":
-            return (self.pos_embed_temporal.unsqueeze(2) + self.pos_embed_spatial.unsqueeze(1)).flatten(1, 2)
-        return self.positions if self.position_embedding == "fixed" else self.pos_embed
-
-    def forward(self, tokens: Tensor, noise: SampleNoise, visible: Tensor | None = None) -> Tensor:
-        """Encode tokens.
+    @abstractmethod
+    def forward(self, seen: Tensor, noise: SampleNoise, selection: TokenSelection | None = None) -> Tensor:
+        """Encode.
 
         Args:
-            tokens: (B, N, D) from ``patch_embed``, without positions.
-            noise: What stochastic depth draws from.
-            visible: (B, V) which tokens to encode; None for all.
+            seen: (B, V, D') tokens from ``patch_embed`` without positions, in the order of ``selection.visible``.
+            noise: What dropout, stochastic depth and the like draw from.
+            selection: Which tokens of the grid these are; None: all of them.
 
         Returns:
-            (B, V, D) in the order of ``visible``.
+            (B, V, D) in the same order; an encoder that merges tokens gives its own layout of features, which the
+            ``encoder_to_decoder`` of a pre-train model or the pooling of a classifier has to fit.
         """
-        return self.encode_seen(tokens if visible is None else gather_tokens(tokens, visible), noise, visible)
 
-    def encode_seen(self, seen: Tensor, noise: SampleNoise, visible: Tensor | None) -> Tensor:
-        """As :meth:`forward`, from the visible tokens (B, V, D) alone."""
-        positions = self.position_table().to(seen.dtype)
-        x = seen + (positions if visible is None else gather_tokens(positions.expand(len(seen), -1, -1), visible))
-        if self.cls_token is not None:
-            first = self.cls_token if self.position_embedding == "fixed" else self.cls_token + self.pos_embed_class
-            x = torch.cat((first.to(x.dtype).expand(len(x), -1, -1), x), dim=1)
-        for number, block in enumerate(self.blocks):
-            x = block(x, noise.child(number))
-        return self.norm(x if self.cls_token is None else x[:, 1:])
+    @abstractmethod
+    def recompute_blocks(self, active: bool) -> None:
+        """Whether blocks keep nothing but their input for the backward pass, and compute the rest again."""
 
-
-def _learned_vectors(count: int, dim: int) -> nn.Parameter:
-    return nn.Parameter(nn.init.trunc_normal_(torch.empty(1, count, dim), std=0.02))
+    def check_takes(self, tokens: Tokens) -> None:
+        """Raise a UserError unless it can be given ``tokens``."""
+        if tokens not in self.takes:
+            known = " or ".join(sorted(self.takes))
+            raise UserError(f"{type(self).__name__} cannot encode {tokens} tokens, expected {known} tokens")

@@ -1,59 +1,72 @@
 """Names of the parameters: ours and the published ones.
 
-Our sampler is a room of its own. In published checkpoints its parameters lie inside the encoder. The state dict
-speaks the published language, so files of either side load in the other.
+Our models are composed of parts, and the sampler is one of them. In published checkpoints the sampler's parameters lie
+inside the encoder, and those of a classifier's encoder have no prefix. The state dict has the published names, so files
+of either side load in the other.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from torch import nn
 
-# (prefix in the module tree, prefix in the state dict)
-REFERENCE_PREFIXES = (
-    ("sampler.position", "encoder.pos_embed_probs"),
-    ("sampler.network.", "encoder.get_token_probs."),
-    ("sampler.reduce.", "encoder.reduce_token_probs."),
-    # A classifier that lets a learned sampler choose its tokens; its encoder's names have no prefix.
-    ("token_choice.sampler.position", "pos_embed_probs"),
-    ("token_choice.sampler.network.", "get_token_probs."),
-    ("token_choice.sampler.reduce.", "reduce_token_probs."),
-)
+# (prefix in the module tree, prefix in the state dict); the first that fits counts.
+Prefixes = Sequence[tuple[str, str]]
 
 
-def reference_name(name: str) -> str:
-    """The published name of a parameter of the module tree."""
-    for ours, theirs in REFERENCE_PREFIXES:
+def reference_name(model: nn.Module, name: str) -> str:
+    """The published name of a parameter of ``model``'s module tree."""
+    for ours, theirs in _prefixes(model):
         if name.startswith(ours):
             return theirs + name[len(ours) :]
     return name
 
 
-def module_name(name: str) -> str:
-    """The name in the module tree of a published parameter: the inverse of :func:`reference_name`."""
-    for ours, theirs in REFERENCE_PREFIXES:
-        if name.startswith(theirs):
+def module_name(model: nn.Module, name: str) -> str:
+    """The name in ``model``'s module tree of a published parameter: the inverse of :func:`reference_name`."""
+    parts = dict(model.named_children())
+    for ours, theirs in _prefixes(model):
+        # What is published without a prefix is told by not being another part's.
+        if name.startswith(theirs) and (theirs or name.partition(".")[0] not in parts):
             return ours + name[len(theirs) :]
     return name
 
 
-def adopt_reference_names(model: nn.Module) -> None:
-    """Make ``model``'s state dict speak the published names, when it is written and when it is read."""
+def reference_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """All parameters by their published names, which are those of the state dict."""
+    return ((reference_name(model, name), parameter) for name, parameter in model.named_parameters())
+
+
+def adopt_reference_names(model: nn.Module, prefixes: Prefixes) -> None:
+    """Make ``model``'s state dict speak the published names, when it is written and when it is read.
+
+    Args:
+        model: A network without such names.
+        prefixes: (prefix in the module tree, prefix in the state dict); an empty one stands last.
+    """
+    model.reference_prefixes = tuple(prefixes)  # type: ignore[assignment]
     model.register_state_dict_post_hook(_write_reference_names)
     model.register_load_state_dict_pre_hook(_read_reference_names)
 
 
-def _write_reference_names(_: nn.Module, state: dict[str, Any], prefix: str, __: dict[str, Any]) -> None:
-    _rename(state, prefix, reference_name)
+def _prefixes(model: nn.Module) -> Prefixes:
+    prefixes: Prefixes = getattr(model, "reference_prefixes", ())
+    return prefixes
 
 
-def _read_reference_names(_: nn.Module, state: dict[str, Any], prefix: str, *__: object) -> None:
-    _rename(state, prefix, module_name)
+def _write_reference_names(model: nn.Module, state: dict[str, Any], prefix: str, __: dict[str, Any]) -> None:
+    _rename(state, prefix, partial(reference_name, model))
 
 
-def _rename(state: dict[str, Any], prefix: str, translate: Any) -> None:
+def _read_reference_names(model: nn.Module, state: dict[str, Any], prefix: str, *__: object) -> None:
+    _rename(state, prefix, partial(module_name, model))
+
+
+def _rename(state: dict[str, Any], prefix: str, translate: Callable[[str], str]) -> None:
     for key in [key for key in state if key.startswith(prefix)]:
-        renamed = prefix + translate(key[len(prefix) :])
-        if renamed != key:
-            state[renamed] = state.pop(key)
+        # All of them one after another, so that their order stays.
+        value = state.pop(key)
+        state[prefix + translate(key[len(prefix) :])] = value

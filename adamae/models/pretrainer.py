@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from adamae.errors import UserError
-from adamae.grid import TokenGrid
 from adamae.layers.block import recompute_blocks
 from adamae.layers.pixels import PixelNormalisation, cut_pixels, frames_in
 from adamae.layers.recomputation import CheckpointActivations, recomputed
@@ -21,8 +20,8 @@ from adamae.models.decoder_budget import checked_budget, draw_part
 from adamae.models.encoder import Encoder
 from adamae.models.naming import adopt_reference_names
 from adamae.randomness import SampleNoise
-from adamae.samplers import AdaptiveSampler, build_sampler
 from adamae.samplers.frame_choice import FrameChoice
+from adamae.samplers.sampler import Sampler
 from adamae.selection import TokenSelection, gather_tokens
 
 
@@ -46,141 +45,67 @@ class PretrainOutput:
 
 
 class Pretrainer(nn.Module):
-    """AdaMAE (learnable masks), VideoMAE and its relatives (random, tube or frame masks), EVEREST (motion masks).
+    """A masked autoencoder put together from an encoder, a sampler and a decoder.
 
-    State-dict keys and shapes are those of the published checkpoints.
+    With a plain ViT (:func:`~adamae.models.vit.vit_pretrainer`) it is AdaMAE (learnable masks), VideoMAE and its
+    relatives (random, tube or frame masks) or EVEREST (motion masks), and state-dict keys and shapes are those of the
+    published checkpoints.
 
     Args:
-        img_size: Frame size in pixels, one number or (height, width).
-        patch_size: Pixels along a token's side.
-        tubelet_size: Frames in a token.
-        num_frames: Frames in a clip.
-        in_chans: Colour channels.
-        encoder_embed_dim: Width of the encoder.
-        encoder_depth: Blocks of the encoder.
-        encoder_num_heads: Heads of the encoder.
-        decoder_embed_dim: Width of the decoder.
-        decoder_depth: Blocks of the decoder; 4 is the paper's best.
-        decoder_num_heads: Heads of the decoder.
+        encoder: Takes visible tokens alone.
+        sampler: Chooses them on the encoder's grid.
+        decoder: Predicts target tokens of the same grid.
+        mask_token: (1, 1, D') what the decoder reads for a target token; None: a new one.
+        encoder_to_decoder: From what the encoder gives to the visible tokens (B, V, D') in the decoder's width; None: a
+            linear layer without bias.
+        frame_choice: Shortens clips of more frames; None: clips are taken as they are.
         decoder_budget: Share of the hidden tokens that the decoder reconstructs at each step of training, a new random
             part each time; see :mod:`adamae.models.decoder_budget`.
-        mlp_ratio: Hidden width of the MLPs of encoder and decoder over their width.
-        qkv_bias: Whether queries and values have a bias (the sampler's never do).
-        init_values: Start value of LayerScale, 0 for none.
-        drop_path_rate: Stochastic depth of encoder and decoder.
-        mask_type: "learnable", "random", "tube", "frame" or "motion".
-        mask_ratio: Share of hidden tokens.
-        keep_ratio: With "motion", share of the tokens that are visible or targets; the others are dropped.
-        sampler_network: "mha" or "mlp".
-        sampler_depth: Blocks of the sampler.
-        sampler_dim: Width of the sampler; None is the encoder's.
-        sampler_drop_rate: Dropout inside the sampler.
-        sampler_mlp_ratio: Hidden width of its MLPs over its width; 4 in the published code, whatever ``mlp_ratio`` is.
-        sampler_temperature: Divides the logits for drawing (not in the paper).
         normalize_target: Normalise each target token by its own mean and deviation.
         reconstruction_loss: "mse" or "l1".
         sampling_weight: Weight of the sampling loss.
         sampling_reduction: "mean" (published code) or "sum" (paper) over the target tokens.
         sampling_advantage: Reward by the error over the clip's mean (not in the paper).
         sampling_entropy_weight: Reward for entropy (not in the paper).
-        candidate_frames: Take clips of so many frames and look at those ``num_frames`` on which most happens; None
-            looks at all. Clips of ``num_frames`` are taken as they are.
-        frame_keep_ratio: Share of the candidates' tokens that is counted for that.
-        frame_choice: "draw" by the counts, take the "top", or "auto": the one in training, the other in evaluation.
-        detach_sampler_input: Keep the sampling loss out of the tokenizer (paper; the published code lets it in).
         imagenet_default_mean_and_std: Standardise pixels by ImageNet's statistics; else by 0.5 and 0.5.
 
     Raises:
-        UserError: If sizes do not divide, or the ratio leaves nothing to see or to predict.
+        UserError: If the parts do not fit together, or the sampler leaves nothing to see or to predict.
     """
 
     def __init__(
         self,
+        encoder: Encoder,
+        sampler: Sampler,
+        decoder: Decoder,
         *,
-        img_size: int | tuple[int, int] = 224,
-        patch_size: int = 16,
-        tubelet_size: int = 2,
-        num_frames: int = 16,
-        in_chans: int = 3,
-        encoder_embed_dim: int = 768,
-        encoder_depth: int = 12,
-        encoder_num_heads: int = 12,
-        decoder_embed_dim: int = 384,
-        decoder_depth: int = 4,
-        decoder_num_heads: int = 6,
+        mask_token: nn.Parameter | None = None,
+        encoder_to_decoder: nn.Module | None = None,
+        frame_choice: FrameChoice | None = None,
         decoder_budget: float = 1.0,
-        mlp_ratio: float = 4.0,
-        qkv_bias: bool = True,
-        init_values: float | None = 0.0,
-        drop_path_rate: float = 0.0,
-        mask_type: str = "learnable",
-        mask_ratio: float = 0.95,
-        keep_ratio: float = 0.3,
-        sampler_network: str = "mha",
-        sampler_depth: int = 1,
-        sampler_dim: int | None = None,
-        sampler_drop_rate: float = 0.1,
-        sampler_mlp_ratio: float = 4.0,
-        sampler_temperature: float = 1.0,
         normalize_target: bool = True,
         reconstruction_loss: Metric = "mse",
         sampling_weight: float = 1e-4,
         sampling_reduction: Reduction = "mean",
         sampling_advantage: bool = False,
         sampling_entropy_weight: float = 0.0,
-        detach_sampler_input: bool = True,
         imagenet_default_mean_and_std: bool = True,
-        candidate_frames: int | None = None,
-        frame_keep_ratio: float = 0.3,
-        frame_choice: str = "auto",
     ) -> None:
         super().__init__()
-        check_heads("encoder", encoder_embed_dim, encoder_num_heads)
-        check_heads("decoder", decoder_embed_dim, decoder_num_heads)
-        height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
-        self.grid = TokenGrid.of(num_frames, height, width, tubelet_size, patch_size)
-        self.frame_choice = FrameChoice(self.grid, candidate_frames, frame_keep_ratio, frame_choice)
-        self.pixel_values = PixelNormalisation(in_chans, imagenet_default_mean_and_std)
-        self.mask_token = nn.Parameter(torch.empty(1, 1, decoder_embed_dim))
-        # Clipped at one deviation, as published: the values' own deviation is then about half of it.
-        nn.init.trunc_normal_(self.mask_token, std=0.02, a=-0.02, b=0.02)
-        blocks: dict[str, Any] = {
-            "mlp_ratio": mlp_ratio,
-            "qkv_bias": qkv_bias,
-            "init_values": init_values,
-            "drop_path_rate": drop_path_rate,
-        }
-        self.encoder = Encoder(
-            self.grid,
-            in_chans=in_chans,
-            embed_dim=encoder_embed_dim,
-            depth=encoder_depth,
-            num_heads=encoder_num_heads,
-            **blocks,
-        )
-        self.sampler = build_sampler(
-            mask_type,
-            mask_ratio,
-            self.grid,
-            encoder_embed_dim,
-            keep_ratio=keep_ratio,
-            network=sampler_network,
-            depth=sampler_depth,
-            dim=sampler_dim,
-            drop_rate=sampler_drop_rate,
-            mlp_ratio=sampler_mlp_ratio,
-            temperature=sampler_temperature,
-            detach=detach_sampler_input,
-        )
-        self.decoder = Decoder(
-            self.grid,
-            in_chans * tubelet_size * patch_size**2,
-            embed_dim=decoder_embed_dim,
-            depth=decoder_depth,
-            num_heads=decoder_num_heads,
-            **blocks,
-        )
-        self.encoder_to_decoder = nn.Linear(encoder_embed_dim, decoder_embed_dim, bias=False)
+        encoder.check_takes("visible")
+        if decoder.grid != encoder.grid:
+            raise UserError(f"the decoder's tokens are {decoder.grid}: expected the encoder's, {encoder.grid}")
+        sampler.num_visible(encoder.grid)
+        self.grid = encoder.grid
+        self.frame_choice = frame_choice or FrameChoice(self.grid, None)
+        self.pixel_values = PixelNormalisation(encoder.in_chans, imagenet_default_mean_and_std)
+        self.mask_token = new_mask_token(decoder.embed_dim) if mask_token is None else mask_token
+        self.encoder = encoder
+        self.sampler = sampler
+        self.decoder = decoder
+        if encoder_to_decoder is None:
+            encoder_to_decoder = nn.Linear(encoder.embed_dim, decoder.embed_dim, bias=False)
+        self.encoder_to_decoder = encoder_to_decoder
         self.decoder_budget = checked_budget(decoder_budget)
         self.normalize_target = normalize_target
         self.reconstruction_loss: Metric = reconstruction_loss
@@ -191,7 +116,9 @@ class Pretrainer(nn.Module):
             "entropy_weight": sampling_entropy_weight,
         }
         self.checkpoint_activations("none")
-        adopt_reference_names(self)
+        adopt_reference_names(
+            self, [(f"sampler.{ours}", f"encoder.{theirs}") for ours, theirs in sampler.published_names]
+        )
 
     def forward(
         self, video: Tensor, visible: Tensor | None = None, seeds: Tensor | None = None, diagnose: bool = False
@@ -212,7 +139,7 @@ class Pretrainer(nn.Module):
         seen, selection = self.look(pixels, noise.child(0), visible)
         if self.training and self.decoder_budget < 1:
             selection = draw_part(selection, self.decoder_budget, noise.child(4))
-        latent = self.encoder.encode_seen(seen, noise.child(1), selection.visible)
+        latent = self.encoder(seen, noise.child(1), selection)
         decoded = self.decoder.decode(self.encoder_to_decoder(latent), self.mask_token, selection, noise.child(2))
         # The bytes of the batch are there anyway, so where little is to be kept they are kept and not their pixels.
         source = video if self._recompute and frames is None else pixels
@@ -279,10 +206,9 @@ class Pretrainer(nn.Module):
                 reconstruction loss; "all" adds each block of the encoder.
         """
         self._recompute = parts != "none"
-        if isinstance(self.sampler, AdaptiveSampler):
-            self.sampler.recompute = self._recompute
+        self.sampler.recompute = self._recompute
         recompute_blocks(self.decoder.blocks, self._recompute)
-        recompute_blocks(self.encoder.blocks, parts == "all")
+        self.encoder.recompute_blocks(parts == "all")
 
     @torch.no_grad()
     def diagnosis(self, pixels: Tensor, selection: TokenSelection) -> dict[str, Tensor]:
@@ -306,10 +232,10 @@ class Pretrainer(nn.Module):
     @property
     def learns_to_sample(self) -> bool:
         """Whether the sampler has anything to learn."""
-        return isinstance(self.sampler, AdaptiveSampler)
+        return self.sampler.learns
 
 
-def check_heads(part: str, dim: int, num_heads: int) -> None:
-    """Raise a UserError unless ``dim`` divides into ``num_heads``."""
-    if num_heads < 1 or dim % num_heads:
-        raise UserError(f"{part} width {dim} does not divide into {num_heads} heads")
+def new_mask_token(dim: int) -> nn.Parameter:
+    """(1, 1, D') a mask token with its start values."""
+    # Clipped at one deviation, as published: the values' own deviation is then about half of it.
+    return nn.Parameter(nn.init.trunc_normal_(torch.empty(1, 1, dim), std=0.02, a=-0.02, b=0.02))

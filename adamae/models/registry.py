@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
 from adamae.errors import UserError
 from adamae.models.classifier import Classifier
 from adamae.models.pretrainer import Pretrainer
+from adamae.models.vit import vit_classifier, vit_pretrainer
 
 # name: encoder width, depth, heads; decoder width, heads
 SIZES = {
@@ -22,32 +23,47 @@ SIZES = {
 }
 
 
-def _pretrainer(size: str) -> dict[str, Any]:
+class NamedModel(NamedTuple):
+    """What a name stands for.
+
+    Attributes:
+        kind: Of model.
+        arguments: Of ``build``: the size.
+        build: Puts the model together from arguments.
+    """
+
+    kind: type[Pretrainer] | type[Classifier]
+    arguments: dict[str, Any]
+    build: Callable[..., nn.Module]
+
+
+def _pretrainer(size: str) -> NamedModel:
     width, depth, heads, decoder_width, decoder_heads = SIZES[size]
-    return {
+    arguments = {
         "encoder_embed_dim": width,
         "encoder_depth": depth,
         "encoder_num_heads": heads,
         "decoder_embed_dim": decoder_width,
         "decoder_num_heads": decoder_heads,
     }
+    return NamedModel(Pretrainer, arguments, vit_pretrainer)
 
 
-def _classifier(size: str) -> dict[str, Any]:
+def _classifier(size: str, **more: Any) -> NamedModel:
     width, depth, heads, *_ = SIZES[size]
-    return {"embed_dim": width, "depth": depth, "num_heads": heads}
+    return NamedModel(Classifier, {"embed_dim": width, "depth": depth, "num_heads": heads, **more}, vit_classifier)
 
 
-def _named() -> dict[str, tuple[Callable[..., nn.Module], dict[str, Any]]]:
-    models: dict[str, tuple[Callable[..., nn.Module], dict[str, Any]]] = {}
+def _named() -> dict[str, NamedModel]:
+    models: dict[str, NamedModel] = {}
     for size in SIZES:
-        models[f"adamae_{size}"] = (Pretrainer, _pretrainer(size))
+        models[f"adamae_{size}"] = _pretrainer(size)
         # The names that published launch scripts use.
         for family in ("videomae", "mae"):
-            models[f"pretrain_{family}_{size}_patch16_224"] = (Pretrainer, _pretrainer(size))
-        models[f"vit_{size}_patch16_224"] = (Classifier, _classifier(size))
+            models[f"pretrain_{family}_{size}_patch16_224"] = _pretrainer(size)
+        models[f"vit_{size}_patch16_224"] = _classifier(size)
     for size, pixels in (("base", 384), ("large", 384), ("large", 512)):
-        models[f"vit_{size}_patch16_{pixels}"] = (Classifier, {**_classifier(size), "img_size": pixels})
+        models[f"vit_{size}_patch16_{pixels}"] = _classifier(size, img_size=pixels)
     return models
 
 
@@ -60,7 +76,8 @@ def create_model(name: str, **options: Any) -> nn.Module:
     Args:
         name: A key of :data:`MODELS`: ``adamae_base`` and ``pretrain_videomae_base_patch16_224`` are the same
             pre-train model, ``vit_base_patch16_224`` is the classifier; likewise for the other sizes.
-        **options: Arguments of :class:`Pretrainer` or :class:`Classifier` that replace the size's own.
+        **options: Arguments of :func:`~adamae.models.vit.vit_pretrainer` or
+            :func:`~adamae.models.vit.vit_classifier` that replace the size's own.
 
     Raises:
         UserError: If the name is unknown or sizes do not divide.
@@ -69,8 +86,8 @@ def create_model(name: str, **options: Any) -> nn.Module:
         near = difflib.get_close_matches(name, MODELS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else f": expected one of {', '.join(sorted(MODELS))}"
         raise UserError(f"unknown model {name!r}{hint}")
-    build, size = MODELS[name]
-    return build(**{**size, **options})
+    model = MODELS[name]
+    return model.build(**{**model.arguments, **options})
 
 
 def register_with_timm() -> None:

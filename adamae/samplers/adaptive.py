@@ -35,12 +35,14 @@ class AdaptiveSampler(Sampler):
         mlp_ratio: Hidden width of a block's MLP over its width.
         temperature: Divides the logits for drawing, not for learning (not in the paper).
         detach: Keep the sampling loss out of the tokenizer, as the paper says and its code does not.
-
-    Attributes:
-        recompute: Keep nothing but the tokens for the backward pass, and compute the rest again.
     """
 
-    recompute = False
+    learns = True
+    published_names = (
+        ("position", "pos_embed_probs"),
+        ("network.", "get_token_probs."),
+        ("reduce.", "reduce_token_probs."),
+    )
 
     def __init__(
         self,

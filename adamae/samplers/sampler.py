@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -22,10 +23,17 @@ class Sampler(nn.Module, ABC):
         UserError: If the ratio is outside (0, 1).
 
     Attributes:
+        learns: Whether :meth:`log_probs` gives a distribution, which the sampling loss then teaches.
+        published_names: How published checkpoints call its parameters: (prefix here, prefix inside their encoder).
+        recompute: Keep nothing but the tokens for the backward pass, and compute the rest again; of no effect where
+            nothing is learned.
         exact_tokens: Whether the choice needs tokens in full precision where the networks compute in half.
         teaches_tokenizer: Whether a loss on the choice has a gradient with respect to the tokens.
     """
 
+    learns: ClassVar[bool] = False
+    published_names: ClassVar[tuple[tuple[str, str], ...]] = ()
+    recompute = False
     exact_tokens = False
     teaches_tokenizer = False
 

@@ -81,6 +81,11 @@ class TokenChoice(nn.Module):
         return self.strategy != "none" and self.num_kept < self.grid.num_tokens
 
     @property
+    def published_names(self) -> list[tuple[str, str]]:
+        """How published checkpoints call its parameters: (prefix here, prefix among the encoder's)."""
+        return [(f"sampler.{ours}", theirs) for ours, theirs in AdaptiveSampler.published_names]
+
+    @property
     def exact_tokens(self) -> bool:
         """Whether the choice needs tokens in full precision where the networks compute in half."""
         return self.active and self.strategy == "motion"

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adamae.models.naming import reference_name
+from adamae.models.naming import reference_parameters
 
 
 class WeightAverage:
@@ -24,7 +24,7 @@ class WeightAverage:
     """
 
     def __init__(self, model: nn.Module, decay: float | None, on_host: bool = False) -> None:
-        self._parameters = {reference_name(name): parameter for name, parameter in model.named_parameters()}
+        self._parameters = dict(reference_parameters(model))
         self._decay = decay
         self._on_host = on_host
         self._average: dict[str, Tensor] = {}

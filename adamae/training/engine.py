@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from adamae.models.naming import reference_name
+from adamae.models.naming import reference_parameters
 from adamae.precision import autocast, autocast_dtype
 from adamae.training.parameter_groups import Group
 
@@ -197,7 +197,7 @@ class StepGuard:
 
 def named_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     """Trainable parameters under their published names."""
-    return ((reference_name(name), p) for name, p in model.named_parameters() if p.requires_grad)
+    return ((name, p) for name, p in reference_parameters(model) if p.requires_grad)
 
 
 def blank_adam_state(parameter: Tensor) -> dict[str, Tensor]:

@@ -72,11 +72,11 @@ def _sizes(options: FinetuneOptions, file: CheckpointFile | None) -> tuple[str, 
     given, name = options.model, options.model.model
     arguments: dict[str, Any] = {}
     if name is not None and name in MODELS:
-        kind, arguments = MODELS[name][0], dict(MODELS[name][1])
+        kind, arguments = MODELS[name].kind, dict(MODELS[name].arguments)
         if kind is not Classifier:
             raise UserError(f"--model {name} is a pre-train model: expected a classifier such as {_DEFAULT_MODEL}")
     elif name is None and file is None:
-        arguments = dict(MODELS[_DEFAULT_MODEL][1])
+        arguments = dict(MODELS[_DEFAULT_MODEL].arguments)
     if file is not None:
         # Of a pre-train file, what is left without its decoder.
         bare = replace(file.architecture, kind="classifier", decoder=None, sampler=None, classes=0, given={})

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from adamae.models.naming import reference_name
+from adamae.models.naming import reference_parameters
 
 Group = dict[str, Any]
 
@@ -54,10 +54,9 @@ def parameter_groups(
         ``decays``, whether a weight decay that changes during the run concerns the group.
     """
     groups: dict[tuple[int, bool], Group] = {}
-    for module_name, parameter in model.named_parameters():
+    for name, parameter in reference_parameters(model):
         if not parameter.requires_grad:
             continue
-        name = reference_name(module_name)
         layer = depth + 1 if layer_decay == 1.0 else layer_of(name, depth)
         decayed = decays(name, parameter)
         if (layer, decayed) not in groups:

@@ -12,7 +12,7 @@ from torch import nn
 from adamae.checkpoints.store import Checkpoint, CheckpointStore
 from adamae.distributed import World
 from adamae.errors import UserError
-from adamae.models import Pretrainer
+from adamae.models import Pretrainer, vit_classifier, vit_pretrainer
 from adamae.options.pretrain import PretrainOptions
 from adamae.options.record import differences
 from adamae.options.training import TrainingOptions
@@ -101,7 +101,9 @@ def _as_mapping(value: Any) -> Mapping[str, Any]:
 
 def _network(given: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
     """The constructor's arguments that make the network, with the defaults of those that were not given."""
-    parameters = inspect.signature(type(model)).parameters.values()
+    parameters = inspect.signature(
+        vit_pretrainer if isinstance(model, Pretrainer) else vit_classifier
+    ).parameters.values()
     whole = {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
     # Only whether there is LayerScale: its start value is overwritten.
     whole |= {**given, "init_values": bool(given.get("init_values"))}

@@ -8,7 +8,7 @@ from typing import Any
 from adamae.checkpoints.formats import CheckpointFile
 from adamae.checkpoints.loading import load_weights
 from adamae.errors import UserError
-from adamae.models import Pretrainer
+from adamae.models import Pretrainer, vit_pretrainer
 from adamae.samplers import SAMPLERS, Sampler, build_sampler
 
 # Where a checkpoint does not tell: the ratio of the paper's best row.
@@ -49,7 +49,7 @@ def build_pretrainer(
         notes += [] if told else [f"the checkpoint does not tell its mask ratio: {USUAL_RATIO} is taken"]
     if "normalize_target" not in options and isinstance(file.args.get("normlize_target"), bool):
         options["normalize_target"] = file.args["normlize_target"]
-    model = Pretrainer(**options)
+    model = vit_pretrainer(**options)
     report = load_weights(model, file, complete=True)
     resized = [f"resized to the clips asked for: {', '.join(report.resized)}"] if report.resized else []
     return model.eval().requires_grad_(False), [*notes, *report.notes, *resized]
@@ -83,4 +83,4 @@ def sampler_of(model: Pretrainer, mask_type: str, mask_ratio: float) -> Sampler:
         sampler.mask_ratio = mask_ratio
         sampler.num_visible(model.grid)
         return sampler
-    return build_sampler(mask_type, mask_ratio, model.grid, model.encoder.patch_embed.proj.weight.shape[0])
+    return build_sampler(mask_type, mask_ratio, model.grid, model.encoder.patch_embed.embed_dim)

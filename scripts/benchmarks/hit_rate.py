@@ -23,7 +23,7 @@ from adamae.data.annotations import load_annotations
 from adamae.data.dataset import read_moving
 from adamae.data.decoding import get_decoder
 from adamae.errors import UserError
-from adamae.models import Pretrainer
+from adamae.models import vit_pretrainer
 from adamae.randomness import sample_seed
 from adamae.training.objectives import count_hits
 
@@ -37,7 +37,7 @@ def measure(run: str, data: str, sampling_rate: int) -> dict[str, float]:
     file = open_checkpoint(run)
     if file.architecture.kind != "pretrain":
         raise UserError(f"{run} is no pre-training checkpoint: expected one with a sampler")
-    model = Pretrainer(**file.architecture.options())
+    model = vit_pretrainer(**file.architecture.options())
     load_weights(model, file)
     model.eval()
     annotations = load_annotations(data, split="test")

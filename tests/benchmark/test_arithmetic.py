@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from adamae.benchmark.arithmetic import ALL_TOKENS, MOTION, THIS, TUBE, compare_multiply_adds, count_multiply_adds
-from adamae.models import Classifier, Pretrainer
+from adamae.models import vit_classifier, vit_pretrainer
 from tests.golden import mats
 
 NAMES = {"ViT-S": "adamae_small", "ViT-B": "adamae_base", "ViT-L": "adamae_large"}
@@ -27,7 +27,7 @@ def test_counts_are_the_tables(row: dict[str, Any]) -> None:
 def test_candidate_frames_cost_their_tokenizer() -> None:
     sizes: dict[str, Any] = {"img_size": 32, "num_frames": 8, "depth": 1, "embed_dim": 32, "num_heads": 2}
     with torch.device("meta"):
-        plain, more = (count_multiply_adds(Classifier(**sizes, candidate_frames=frames)) for frames in (None, 12))
+        plain, more = (count_multiply_adds(vit_classifier(**sizes, candidate_frames=frames)) for frames in (None, 12))
     tokens = 6 * 2 * 2
     assert more - plain == tokens * 32 * 2 * 16 * 16 * 3
 
@@ -40,5 +40,5 @@ def test_a_clip_too_small_for_a_comparison_is_counted_nevertheless() -> None:
 
 def test_the_model_is_not_changed() -> None:
     with torch.device("meta"):
-        model = Pretrainer(img_size=32, num_frames=4, encoder_depth=1, decoder_depth=1, mask_ratio=0.5)
+        model = vit_pretrainer(img_size=32, num_frames=4, encoder_depth=1, decoder_depth=1, mask_ratio=0.5)
         assert count_multiply_adds(model) == count_multiply_adds(model.eval()) > 0

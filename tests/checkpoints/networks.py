@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adamae.models import Classifier, Pretrainer
+from adamae.models import Classifier, Pretrainer, vit_classifier, vit_pretrainer
 
 CLIP = {"img_size": 16, "patch_size": 8, "tubelet_size": 2, "num_frames": 4, "in_chans": 3}
 PRETRAIN: dict[str, Any] = {
@@ -39,13 +39,13 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def pretrainer(seed: int = 0, **options: Any) -> Pretrainer:
-    model = randomise(Pretrainer(**{**PRETRAIN, **options}), seed)
+    model = randomise(vit_pretrainer(**{**PRETRAIN, **options}), seed)
     assert isinstance(model, Pretrainer)
     return model
 
 
 def classifier(seed: int = 0, **options: Any) -> Classifier:
-    model = randomise(Classifier(**{**CLASSIFIER, **options}), seed)
+    model = randomise(vit_classifier(**{**CLASSIFIER, **options}), seed)
     assert isinstance(model, Classifier)
     return model
 

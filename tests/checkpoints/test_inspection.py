@@ -40,7 +40,7 @@ def test_published_networks_are_told_from_their_keys(name: str) -> None:
     architecture = infer_architecture(empty(shapes))
     assert {key: list(shape) for key, shape in expected_shapes(architecture).items()} == shapes
     assert list(expected_shapes(architecture)) == list(shapes)
-    _, size = MODELS[name.removeprefix("finetune_")]
+    size = MODELS[name.removeprefix("finetune_")].arguments
     assert {**size, **PUBLISHED[name]}.items() <= architecture.options().items()
     assert (architecture.frames, architecture.size) == (16, (224, 224))
 
@@ -50,7 +50,7 @@ def test_heads_of_other_sizes(name: str) -> None:
     with torch.device("meta"):
         state = create_model(name).state_dict()
     options = infer_architecture(state).options()
-    assert MODELS[name][1].items() <= options.items()
+    assert MODELS[name].arguments.items() <= options.items()
     with torch.device("meta"):
         assert create_model(name, **options).state_dict().keys() == state.keys()
 

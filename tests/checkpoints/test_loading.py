@@ -15,7 +15,7 @@ from adamae.checkpoints.loading import load_weights
 from adamae.checkpoints.resizing import fit_channels, resize_kernel, resize_positions
 from adamae.checkpoints.tensor_files import write_tensors
 from adamae.errors import UserError
-from adamae.models import Classifier, Pretrainer
+from adamae.models import vit_classifier, vit_pretrainer
 from tests.checkpoints.networks import CLASSIFIER, PRETRAIN, bits, classifier, clip, pretrainer
 from tests.golden import recipe
 
@@ -34,15 +34,15 @@ def described(model: nn.Module, options: dict[str, Any], path: Path) -> Path:
 def test_the_golden_list_of_what_happens_to_each_key(tmp_path: Path) -> None:
     golden = recipe.load("adamae/finetune_load_map.json")
     sizes = {"img_size": 32, "patch_size": 8, "num_frames": 4}
-    source = Pretrainer(**sizes, encoder_embed_dim=32, encoder_depth=2, encoder_num_heads=4, decoder_embed_dim=16,
+    source = vit_pretrainer(**sizes, encoder_embed_dim=32, encoder_depth=2, encoder_num_heads=4, decoder_embed_dim=16,
                         decoder_depth=2, decoder_num_heads=2)  # fmt: skip
-    model = Classifier(**sizes, embed_dim=32, depth=2, num_heads=4, num_classes=5)
+    model = vit_classifier(**sizes, embed_dim=32, depth=2, num_heads=4, num_classes=5)
     report = load_weights(model, saved(source, tmp_path / "checkpoint.pth"))
     assert sorted(report.loaded) == sorted(golden["loaded"])
     assert sorted(report.new) == sorted(golden["not_loaded_keep_init"])
     assert sorted(report.ignored) == sorted(golden["checkpoint_keys_ignored"])
     for name, value in source.encoder.blocks.state_dict().items():
-        assert torch.equal(model.blocks.state_dict()[name], value)
+        assert torch.equal(model.encoder.blocks.state_dict()[name], value)
 
 
 def test_what_is_new_keeps_its_start(tmp_path: Path) -> None:
@@ -139,14 +139,16 @@ def test_other_channels(channels: int, tmp_path: Path) -> None:
     source, model = classifier(), classifier(seed=1, in_chans=channels)
     report = load_weights(model, saved(source, tmp_path / "checkpoint.pth"), complete=True)
     assert report.resized == ("patch_embed.proj.weight",)
-    assert torch.equal(model.patch_embed.proj.weight, fit_channels(source.patch_embed.proj.weight, channels))
+    assert torch.equal(
+        model.encoder.patch_embed.proj.weight, fit_channels(source.encoder.patch_embed.proj.weight, channels)
+    )
 
 
 def test_other_tokens(tmp_path: Path) -> None:
     source, model = classifier(), classifier(seed=1, patch_size=16, tubelet_size=4)
     assert load_weights(model, saved(source, tmp_path / "checkpoint.pth")).resized == ("patch_embed.proj.weight",)
     torch.testing.assert_close(
-        model.patch_embed.proj.weight, resize_kernel(source.patch_embed.proj.weight, (4, 16, 16))
+        model.encoder.patch_embed.proj.weight, resize_kernel(source.encoder.patch_embed.proj.weight, (4, 16, 16))
     )
 
 

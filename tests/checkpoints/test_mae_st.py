@@ -155,5 +155,5 @@ def test_positions_of_another_clip(tmp_path: Path) -> None:
     report = load_weights(model, saved(state, tmp_path / "checkpoint.pth"), complete=True)
     assert set(report.resized) == {"pos_embed_spatial", "pos_embed_temporal"}
     space = resize_positions(state["pos_embed_spatial"], (1, 2, 2), (1, 3, 3))
-    torch.testing.assert_close(model.pos_embed_spatial.detach(), space)
+    torch.testing.assert_close(model.encoder.pos_embed_spatial.detach(), space)
     assert model(torch.randn(1, 3, 8, 24, 24)).shape == (1, CLASSES)

@@ -9,7 +9,7 @@ import torch
 
 from adamae.benchmark.activation_memory import activation_memory, count_kept_bytes
 from adamae.errors import UserError
-from adamae.models import Classifier, Pretrainer, create_model
+from adamae.models import Pretrainer, create_model, vit_classifier, vit_pretrainer
 from tests.models.test_pretrainer import TINY, clips
 
 CLASSIFIER: dict[str, Any] = {
@@ -45,7 +45,7 @@ def gradients(model: torch.nn.Module, loss: torch.Tensor) -> dict[str, torch.Ten
 def test_losses_and_gradients_are_equal_to_the_last_bit(
     parts: Any, options: dict[str, Any], precision: torch.dtype
 ) -> None:
-    model = Pretrainer(**{**TINY, **options}).train()
+    model = vit_pretrainer(**{**TINY, **options}).train()
     video, seeds = clips(3, frames=options.get("candidate_frames", 4)), torch.tensor([1, 2, 3])
 
     def step() -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
@@ -62,7 +62,7 @@ def test_losses_and_gradients_are_equal_to_the_last_bit(
 
 
 def test_a_classifier_with_dropout_of_torchs_generator_does_the_same() -> None:
-    model = Classifier(**CLASSIFIER, drop_rate=0.3, attn_drop_rate=0.3, drop_path_rate=0.4).train()
+    model = vit_classifier(**CLASSIFIER, drop_rate=0.3, attn_drop_rate=0.3, drop_path_rate=0.4).train()
     video, seeds = clips(2), torch.tensor([8, 9])
 
     def step() -> tuple[torch.Tensor, dict[str, torch.Tensor], int]:
@@ -82,11 +82,11 @@ def test_a_classifier_with_dropout_of_torchs_generator_does_the_same() -> None:
 
 def test_a_classifier_has_no_decoder_to_spare() -> None:
     with pytest.raises(UserError, match="checkpoint_activations = 'decoder': a classifier has none"):
-        Classifier(**CLASSIFIER).checkpoint_activations("decoder")
+        vit_classifier(**CLASSIFIER).checkpoint_activations("decoder")
 
 
 def test_each_choice_keeps_less_than_the_one_before() -> None:
-    model = Pretrainer(**{**TINY, "encoder_depth": 6, "decoder_depth": 4}).train()
+    model = vit_pretrainer(**{**TINY, "encoder_depth": 6, "decoder_depth": 4}).train()
     kept = []
     for parts in ("none", "decoder", "all"):
         model.checkpoint_activations(parts)

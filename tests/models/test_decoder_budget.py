@@ -11,7 +11,7 @@ import torch
 
 from adamae.errors import UserError
 from adamae.losses.sampling import sampling_loss
-from adamae.models import Pretrainer
+from adamae.models import vit_pretrainer
 from adamae.models.decoder_budget import count_decoded, draw_part
 from adamae.randomness import SampleNoise
 from adamae.selection import TokenSelection
@@ -68,7 +68,7 @@ def test_the_part_never_has_less_than_two_nor_more_than_all() -> None:
 
 
 def test_a_model_in_training_decodes_a_part_and_in_evaluation_all() -> None:
-    model = Pretrainer(**TINY, decoder_budget=0.5)
+    model = vit_pretrainer(**TINY, decoder_budget=0.5)
     video, seeds = clips(2), torch.tensor([5, 6])
     out = model.train()(video, seeds=seeds)
     hidden = model.grid.num_tokens - out.selection.visible.shape[1]
@@ -80,7 +80,7 @@ def test_a_model_in_training_decodes_a_part_and_in_evaluation_all() -> None:
 
 
 def test_a_clip_has_the_same_part_in_every_batch_and_another_at_the_next_step() -> None:
-    model = Pretrainer(**TINY, decoder_budget=0.3)
+    model = vit_pretrainer(**TINY, decoder_budget=0.3)
     video = clips(4)
     together = model(video, seeds=torch.arange(4)).selection.target
     assert torch.equal(together[2:], model(video[2:], seeds=torch.tensor([2, 3])).selection.target)
@@ -90,7 +90,7 @@ def test_a_clip_has_the_same_part_in_every_batch_and_another_at_the_next_step() 
 @pytest.mark.parametrize("mask_type", ["learnable", "tube", "motion"])
 def test_the_reconstruction_loss_is_the_full_one_in_expectation(mask_type: str) -> None:
     """With a decoder whose attention is off a token's error does not depend on the others, so it can be compared."""
-    model = Pretrainer(**{**TINY, "sampler_drop_rate": 0.0, "keep_ratio": 0.8}, mask_type=mask_type).train()
+    model = vit_pretrainer(**{**TINY, "sampler_drop_rate": 0.0, "keep_ratio": 0.8}, mask_type=mask_type).train()
     for block in model.decoder.blocks:
         torch.nn.init.zeros_(block.attn.proj.weight)
     video = clips(1)
@@ -110,4 +110,4 @@ def test_the_reconstruction_loss_is_the_full_one_in_expectation(mask_type: str) 
 @pytest.mark.parametrize("budget", [0.0, -0.5, 1.5])
 def test_a_budget_is_a_share(budget: float) -> None:
     with pytest.raises(UserError, match=f"decoder_budget = {budget}: expected a number above 0 and at most 1"):
-        Pretrainer(**TINY, decoder_budget=budget)
+        vit_pretrainer(**TINY, decoder_budget=budget)

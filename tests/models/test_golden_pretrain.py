@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from adamae.models import Pretrainer
-from adamae.models.naming import reference_name
+from adamae.models import Pretrainer, vit_pretrainer
+from adamae.models.naming import reference_parameters
 from tests.golden import recipe
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
@@ -47,7 +47,7 @@ def run(case: str, precision: str) -> tuple[dict[str, Any], dict[str, Tensor], d
         ]
     }
     # The published code lets the sampling loss reach the tokenizer.
-    model = Pretrainer(**sizes, num_frames=config["frames"], detach_sampler_input=False)
+    model = vit_pretrainer(**sizes, num_frames=config["frames"], detach_sampler_input=False)
     recipe.fill(model, config["seed"], golden.get("weight_scale_after_recipe"))
     model = model.eval().to(DTYPES[precision])
     kept: dict[str, Tensor] = {}
@@ -67,11 +67,7 @@ def run(case: str, precision: str) -> tuple[dict[str, Any], dict[str, Tensor], d
         "L_S_unscaled": out.losses["sampling"],
         "total": out.losses["loss"],
     }
-    gradients = {
-        reference_name(name): parameter.grad
-        for name, parameter in model.named_parameters()
-        if parameter.grad is not None
-    }
+    gradients = {name: parameter.grad for name, parameter in reference_parameters(model) if parameter.grad is not None}
     return golden[precision], {key: value.detach() for key, value in kept.items()}, gradients
 
 

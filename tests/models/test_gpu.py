@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from adamae.models import Pretrainer
+from adamae.models import vit_pretrainer
 from tests.golden import recipe
 
 pytestmark = pytest.mark.gpu
@@ -20,7 +20,7 @@ def losses(case: str, dtype: torch.dtype) -> tuple[dict[str, float], dict[str, f
         "decoder_depth decoder_num_heads mlp_ratio qkv_bias mask_ratio"
     )
     sizes = {name: config[name] for name in names.split()}
-    model = Pretrainer(**sizes, num_frames=config["frames"], detach_sampler_input=False)
+    model = vit_pretrainer(**sizes, num_frames=config["frames"], detach_sampler_input=False)
     recipe.fill(model, config["seed"], golden.get("weight_scale_after_recipe"))
     model = model.eval().cuda()
     clip = recipe.video(config["batch"], config["frames"], config["img_size"], config["seed"]).cuda()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from adamae.layers.lean_linear import gelu_linear, norm_linear
-from adamae.models import Classifier, Pretrainer
+from adamae.models import Pretrainer, vit_classifier, vit_pretrainer
 from tests.models.test_checkpoint_activations import CLASSIFIER
 from tests.models.test_pretrainer import TINY, clips
 
@@ -65,7 +65,7 @@ def assert_alike(model: nn.Module, loss: Callable[[], Tensor], half: torch.dtype
 def test_pretraining(mode: str, checkpointed: Any, half: torch.dtype) -> None:
     fresh_seed()
     options = MODES[mode]
-    model = Pretrainer(**TINY, **options, sampling_weight=1.0).train()
+    model = vit_pretrainer(**TINY, **options, sampling_weight=1.0).train()
     model.checkpoint_activations(checkpointed)
     video, seeds = clips(3, options.get("candidate_frames", 4)), torch.arange(3)
     visible = model(video, seeds=seeds).selection.visible
@@ -77,7 +77,7 @@ def test_pretraining(mode: str, checkpointed: Any, half: torch.dtype) -> None:
 @pytest.mark.parametrize("strategy", ["none", "motion", "adaptive", "random"])
 def test_finetuning(strategy: str, checkpointed: Any, half: torch.dtype) -> None:
     fresh_seed()
-    model = Classifier(**CLASSIFIER, token_selection=strategy, drop_path_rate=0.2).train()
+    model = vit_classifier(**CLASSIFIER, token_selection=strategy, drop_path_rate=0.2).train()
     model.checkpoint_activations(checkpointed)
     video, seeds = clips(3), torch.arange(3)
     chosen: list[Tensor] = []

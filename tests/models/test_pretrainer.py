@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from adamae.errors import UserError
-from adamae.models import Pretrainer, create_model
+from adamae.models import create_model, vit_pretrainer
 
 TINY: dict[str, Any] = {
     "img_size": 32,
@@ -30,7 +30,7 @@ def clips(batch: int = 2, frames: int = 4, height: int = 32, width: int = 32, ch
 
 @pytest.mark.parametrize("detach", [True, False])
 def test_the_sampling_loss_reaches_the_sampler_and_never_the_autoencoder(detach: bool) -> None:
-    model = Pretrainer(**TINY, detach_sampler_input=detach, sampling_weight=1.0)
+    model = vit_pretrainer(**TINY, detach_sampler_input=detach, sampling_weight=1.0)
     out = model(clips())
     (out.losses["loss"] - out.token_error.mean()).backward()
     reached = {
@@ -44,7 +44,7 @@ def test_the_sampling_loss_reaches_the_sampler_and_never_the_autoencoder(detach:
 
 
 def test_the_reconstruction_loss_never_reaches_the_sampler() -> None:
-    model = Pretrainer(**TINY, detach_sampler_input=False)
+    model = vit_pretrainer(**TINY, detach_sampler_input=False)
     model(clips()).token_error.mean().backward()
     gradients = [parameter.grad for parameter in model.sampler.parameters()]
     assert not [gradient for gradient in gradients if gradient is not None and gradient.any()]
@@ -56,7 +56,7 @@ def test_a_tokenizer_that_the_sampler_does_not_teach_learns_from_the_visible_tok
     video, seeds, gradients = clips(), torch.arange(2), []
     for detach in (True, False):
         torch.manual_seed(1)
-        model = Pretrainer(**options, detach_sampler_input=detach).double()
+        model = vit_pretrainer(**options, detach_sampler_input=detach).double()
         model(video, seeds=seeds).losses["loss"].backward()
         gradients.append([parameter.grad for parameter in model.encoder.parameters()])
     for got, expected in zip(*gradients, strict=True):
@@ -80,7 +80,7 @@ def test_a_tokenizer_that_the_sampler_does_not_teach_learns_from_the_visible_tok
 )
 def test_any_size_that_divides_trains(sizes: dict[str, Any]) -> None:
     options = {**TINY, **sizes}
-    model = Pretrainer(**options)
+    model = vit_pretrainer(**options)
     height, width = options["img_size"] if isinstance(options["img_size"], tuple) else (options["img_size"],) * 2
     video = clips(2, options["num_frames"], height, width, options.get("in_chans", 3))
     out = model(video, diagnose=True)
@@ -92,7 +92,7 @@ def test_any_size_that_divides_trains(sizes: dict[str, Any]) -> None:
 
 
 def test_bytes_and_standardised_clips_are_one_and_the_same() -> None:
-    model = Pretrainer(**TINY).eval()
+    model = vit_pretrainer(**TINY).eval()
     video = clips()
     standardised = model.pixel_values(video).permute(0, 4, 1, 2, 3)
     seeds = torch.tensor([3, 4])
@@ -100,7 +100,7 @@ def test_bytes_and_standardised_clips_are_one_and_the_same() -> None:
 
 
 def test_a_clip_is_treated_the_same_in_every_batch_also_in_training() -> None:
-    model = Pretrainer(**TINY, drop_path_rate=0.3).train()
+    model = vit_pretrainer(**TINY, drop_path_rate=0.3).train()
     video, seeds = clips(4), torch.arange(4)
     together = model(video, seeds=seeds)
     alone = model(video[2:], seeds=seeds[2:])
@@ -109,7 +109,7 @@ def test_a_clip_is_treated_the_same_in_every_batch_also_in_training() -> None:
 
 
 def test_a_uniform_sampler_has_full_entropy_and_a_certain_one_sees_its_favourites() -> None:
-    model = Pretrainer(**{**TINY, "num_frames": 8, "img_size": 64})
+    model = vit_pretrainer(**{**TINY, "num_frames": 8, "img_size": 64})
     score = model.sampler.network[-1]
     torch.nn.init.zeros_(score.weight)
     losses = model(clips(8, 8, 64, 64), diagnose=True).losses
@@ -132,7 +132,7 @@ def test_a_uniform_sampler_has_full_entropy_and_a_certain_one_sees_its_favourite
 )
 def test_bad_sizes_are_one_clear_line(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        Pretrainer(**{**TINY, **options})
+        vit_pretrainer(**{**TINY, **options})
 
 
 def test_unknown_models_get_a_hint() -> None:

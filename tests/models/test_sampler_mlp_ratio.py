@@ -18,7 +18,7 @@ from adamae.checkpoints.formats import open_checkpoint
 from adamae.checkpoints.loading import load_weights
 from adamae.checkpoints.tensor_files import write_tensors
 from adamae.errors import UserError
-from adamae.models import Pretrainer
+from adamae.models import vit_pretrainer
 from tests.checkpoints.networks import PRETRAIN, clip, pretrainer
 from tests.evaluation.tiny import write_pretrainer
 from tests.golden import recipe
@@ -66,7 +66,7 @@ def log_probabilities(state: Arrays, tokens: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("mlp_ratio", [2, 3, 4])
 def test_sampling_loss_is_that_of_the_published_network(mlp_ratio: int) -> None:
-    model = Pretrainer(**SIZES, mlp_ratio=mlp_ratio).eval()
+    model = vit_pretrainer(**SIZES, mlp_ratio=mlp_ratio).eval()
     # As a published file of that network has them: four times the width in the sampler, ``mlp_ratio`` elsewhere.
     state = {name: recipe.weight(name, tuple(value.shape)) for name, value in model.state_dict().items()}
     mlp = "encoder.get_token_probs.0.mlp"
@@ -95,7 +95,7 @@ def test_early_files_with_the_encoders_ratio_are_told_by_their_shapes(tmp_path: 
     write_tensors(path, early.state_dict(), {"model": describe_network(early, {**PRETRAIN, "mlp_ratio": 2.0})})
     file = open_checkpoint(path)
     assert file.architecture.options()["sampler_mlp_ratio"] == 2
-    again = Pretrainer(**file.architecture.options()).eval()
+    again = vit_pretrainer(**file.architecture.options()).eval()
     load_weights(again, file, complete=True)
     seeds = torch.arange(2)
     expected = early(clip(), seeds=seeds).losses["sampling"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -29,12 +31,21 @@ def test_keys_and_shapes_are_the_published_ones(name: str, options: dict[str, in
     assert {key: list(value.shape) for key, value in model.state_dict().items()} == expected
 
 
-def test_names_translate_both_ways() -> None:
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("adamae_tiny", {"sampler_dim": 96}),
+        ("vit_tiny_patch16_224", {"sampler_dim": 96, "token_selection": "adaptive", "cls_token": True}),
+        ("vit_tiny_patch16_224", {"use_mean_pooling": False, "position_embedding": "separable"}),
+    ],
+)
+def test_names_translate_both_ways(name: str, options: dict[str, Any]) -> None:
     with torch.device("meta"):
-        model = create_model("adamae_tiny", sampler_dim=96)
+        model = create_model(name, **options)
     names = [name for name, _ in model.named_parameters()]
-    assert [module_name(reference_name(name)) for name in names] == names
-    assert set(map(reference_name, names)) == set(model.state_dict())
+    published = [reference_name(model, name) for name in names]
+    assert [module_name(model, name) for name in published] == names
+    assert set(published) == set(model.state_dict())
 
 
 def test_a_state_dict_loads_back_also_inside_another_module() -> None:

@@ -12,7 +12,7 @@ from adamae.checkpoints.formats import open_checkpoint
 from adamae.checkpoints.inference import infer_architecture
 from adamae.checkpoints.loading import load_weights
 from adamae.errors import UserError
-from adamae.models import Classifier
+from adamae.models import Classifier, vit_classifier
 from adamae.training.parameter_groups import parameter_groups
 from tests.checkpoints.networks import CLASSIFIER, classifier, clip, pretrainer
 from tests.evaluation.tiny import write_classifier, write_pretrainer
@@ -24,7 +24,7 @@ STRATEGIES = ["motion", "adaptive", "random"]
 
 def golden_network(**options: Any) -> Classifier:
     sizes = {"img_size": 64, "embed_dim": 32, "depth": 2, "num_heads": 2, "num_classes": 5}
-    model = Classifier(**{**sizes, **options}).eval()
+    model = vit_classifier(**{**sizes, **options}).eval()
     mats.fill(model)
     return model
 
@@ -83,7 +83,7 @@ def test_the_sampler_of_a_checkpoint_chooses(tmp_path: Path, sampler: dict[str, 
         if "token_probs" in name or "embed_probs" in name:
             assert torch.equal(value, wanted[f"encoder.{name}"])
     video = clip()
-    tokens = model.patch_embed(model.grid.patchify(video.permute(0, 2, 3, 4, 1)))
+    tokens = model.encoder.patch_embed(model.grid.patchify(video.permute(0, 2, 3, 4, 1)))
     teacher = pretrainer(**sampler)
     probabilities = teacher.sampler.log_probs(tokens, model.noise(video))
     assert probabilities is not None
@@ -96,13 +96,13 @@ def test_what_was_fine_tuned_is_read_again(tmp_path: Path) -> None:
     path = write_classifier(tmp_path / "tuned.safetensors", **options)
     file = open_checkpoint(path)
     assert file.method == "classifier of 5 classes"
-    again = Classifier(**file.architecture.options()).eval()
+    again = vit_classifier(**file.architecture.options()).eval()
     assert load_weights(again, file, complete=True).ignored == {}
     torch.testing.assert_close(again(clip()), classifier(**options)(clip()))
     # Without what we wrote beside the weights, they still tell that a sampler chooses.
     found = infer_architecture(file.state).options()
     assert (found["token_selection"], found["sampler_dim"]) == ("adaptive", 16)
-    assert again.state_dict().keys() == Classifier(**found).state_dict().keys() == file.state.keys()
+    assert again.state_dict().keys() == vit_classifier(**found).state_dict().keys() == file.state.keys()
     other = classifier(seed=1)
     report = load_weights(other, file, complete=True)
     assert set(report.ignored.values()) == {"a classifier samples nothing"}
@@ -130,7 +130,7 @@ def test_a_checkpoint_without_a_sampler_says_so_in_one_line(tmp_path: Path, kind
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_any_clip_is_looked_at(frames: int, tubelet: int, size: int, channels: int, strategy: str) -> None:
     sizes = {"num_frames": frames, "tubelet_size": tubelet, "img_size": size, "in_chans": channels, "patch_size": 16}
-    model = Classifier(**{**CLASSIFIER, **sizes, "depth": 1, "token_selection": strategy}).eval()
+    model = vit_classifier(**{**CLASSIFIER, **sizes, "depth": 1, "token_selection": strategy}).eval()
     video = torch.randint(0, 256, (1, frames, size, size, channels), dtype=torch.uint8)
     with torch.no_grad():
         encoded = model.encode(video, model.noise(video))
@@ -138,7 +138,7 @@ def test_any_clip_is_looked_at(frames: int, tubelet: int, size: int, channels: i
 
 
 def test_a_sampler_is_not_trained_any_further() -> None:
-    model = Classifier(**CLASSIFIER, token_selection="adaptive").train()
+    model = vit_classifier(**CLASSIFIER, token_selection="adaptive").train()
     names = [name for group in parameter_groups(model, 0.05, layer_decay=0.75, depth=2) for name in group["names"]]
     assert not any("probs" in name for name in names)
     model(clip(), seeds=torch.arange(2)).sum().backward()

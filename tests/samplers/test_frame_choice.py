@@ -9,7 +9,7 @@ import torch
 
 from adamae.errors import UserError
 from adamae.grid import TokenGrid
-from adamae.models import Classifier, Pretrainer
+from adamae.models import vit_classifier, vit_pretrainer
 from adamae.randomness import SampleNoise
 from adamae.samplers.frame_choice import FrameChoice, count_moving
 from adamae.training.objectives import pretrain_objective
@@ -57,7 +57,7 @@ def test_a_draw_is_without_replacement_and_in_order() -> None:
 
 def test_the_chosen_frames_are_what_the_model_sees() -> None:
     torch.manual_seed(0)
-    model = Pretrainer(**PRETRAIN, **MORE, mask_type="motion", keep_ratio=0.9).eval()
+    model = vit_pretrainer(**PRETRAIN, **MORE, mask_type="motion", keep_ratio=0.9).eval()
     video = torch.randint(0, 256, (3, 6, 16, 16, 3), dtype=torch.uint8)
     out = model(video, seeds=torch.arange(3))
     assert out.frames is not None
@@ -70,7 +70,7 @@ def test_the_chosen_frames_are_what_the_model_sees() -> None:
 
 
 def test_hits_are_counted_on_the_frames_that_were_looked_at() -> None:
-    model = Pretrainer(**PRETRAIN, **MORE).train()
+    model = vit_pretrainer(**PRETRAIN, **MORE).train()
     batch = {
         "clip": torch.randint(0, 256, (2, 6, 16, 16, 3), dtype=torch.uint8),
         "seed": torch.arange(2),
@@ -82,7 +82,7 @@ def test_hits_are_counted_on_the_frames_that_were_looked_at() -> None:
 
 @pytest.mark.parametrize("strategy", ["none", "motion", "adaptive", "random"])
 def test_classifiers_choose_too(strategy: str) -> None:
-    model = Classifier(**CLASSIFIER, **MORE, token_selection=strategy)
+    model = vit_classifier(**CLASSIFIER, **MORE, token_selection=strategy)
     video = torch.randint(0, 256, (3, 6, 16, 16, 3), dtype=torch.uint8)
     assert model.train()(video, seeds=torch.arange(3)).shape == (3, 5)
     whole = model.eval()(video)

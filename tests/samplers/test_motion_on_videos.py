@@ -10,7 +10,7 @@ import torch
 from adamae.data.annotations import load_annotations
 from adamae.data.dataset import pretrain_dataset
 from adamae.data.synthetic import synthesize
-from adamae.models import Pretrainer
+from adamae.models import vit_pretrainer
 from adamae.samplers.motion import count_kept, motion_scores
 from adamae.selection import TokenSelection, rank_tokens
 from adamae.training.objectives import count_hits
@@ -30,7 +30,7 @@ def test_a_tokenizer_that_has_learned_nothing_finds_three_times_what_chance_does
     clips, moving = (torch.cat([sample[name] for sample in samples]) for name in ("clip", "moving"))
     torch.manual_seed(0)
     sizes = {"img_size": 64, "patch_size": patch, "encoder_embed_dim": 48, "encoder_num_heads": 2, "encoder_depth": 1}
-    model = Pretrainer(**sizes, decoder_depth=1, mask_type="motion", mask_ratio=0.9)  # type: ignore[arg-type]
+    model = vit_pretrainer(**sizes, decoder_depth=1, mask_type="motion", mask_ratio=0.9)  # type: ignore[arg-type]
     with torch.no_grad():
         scores = motion_scores(model.encoder.patch_embed(model.pixels(clips)), model.grid)
         kept = rank_tokens(scores, count_kept(model.grid.num_tokens, 0.3)).sort(dim=1).values

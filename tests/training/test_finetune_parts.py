@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from adamae.models import Classifier
+from adamae.models import Classifier, vit_classifier
 from adamae.training.averaging import WeightAverage
 from adamae.training.mixing import MIX, Mixing
 from adamae.training.objectives import FinetuneObjective
@@ -17,7 +17,7 @@ from adamae.training.validation import Validation
 
 def classifier() -> Classifier:
     torch.manual_seed(0)
-    return Classifier(
+    return vit_classifier(
         img_size=16, patch_size=8, num_frames=4, num_classes=3, embed_dim=16, depth=1, num_heads=2, init_scale=1.0
     )
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import torch
 
-from adamae.models.classifier import Classifier
-from adamae.models.pretrainer import Pretrainer
+from adamae.models import vit_classifier, vit_pretrainer
 from adamae.training.parameter_groups import parameter_groups
 
 GOLDEN = Path(__file__).parents[1] / "golden/adamae"
@@ -18,9 +17,9 @@ GOLDEN = Path(__file__).parents[1] / "golden/adamae"
 def test_pretrain_groups() -> None:
     config = json.loads((GOLDEN / "golden_pretrain_tiny.json").read_text())["config"]
     expected = json.loads((GOLDEN / "param_groups_pretrain_tiny.json").read_text())["pretrain_tiny"]
-    known = inspect.signature(Pretrainer).parameters
+    known = inspect.signature(vit_pretrainer).parameters
     sizes = {name: value for name, value in config.items() if name in known}
-    groups = parameter_groups(Pretrainer(**sizes, num_frames=config["frames"]), 0.05)
+    groups = parameter_groups(vit_pretrainer(**sizes, num_frames=config["frames"]), 0.05)
     assert [(group["decays"], group["weight_decay"], group["lr_scale"]) for group in groups] == [
         (False, 0.0, 1.0),
         (True, 0.05, 1.0),
@@ -32,7 +31,7 @@ def test_pretrain_groups() -> None:
 def test_finetune_groups_with_layer_decay() -> None:
     expected = json.loads((GOLDEN / "param_groups_finetune_base_ld075.json").read_text())
     with torch.device("meta"):
-        model = Classifier(embed_dim=768, depth=12, num_heads=12, num_classes=174)
+        model = vit_classifier(embed_dim=768, depth=12, num_heads=12, num_classes=174)
     groups = parameter_groups(model, 0.05, layer_decay=0.75, depth=12)
     assert [(group["lr_scale"], group["weight_decay"]) for group in groups] == [
         (group["lr_scale"], group["weight_decay"]) for group in expected
@@ -49,7 +48,9 @@ def test_frozen_parameters_are_left_out() -> None:
 
 
 def test_separable_positions_are_an_input_without_decay() -> None:
-    model = Classifier(embed_dim=8, num_heads=2, depth=1, num_classes=3, position_embedding="separable", cls_token=True)
+    model = vit_classifier(
+        embed_dim=8, num_heads=2, depth=1, num_classes=3, position_embedding="separable", cls_token=True
+    )
     groups = parameter_groups(model, 0.05, layer_decay=0.5, depth=1)
     first = {name for group in groups if not group["decays"] and group["lr_scale"] == 0.25 for name in group["names"]}
     positions = {"pos_embed_spatial", "pos_embed_temporal", "pos_embed_class"}

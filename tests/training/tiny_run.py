@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from adamae import distributed
 from adamae.checkpoints.store import CheckpointStore
-from adamae.models.pretrainer import Pretrainer
+from adamae.models import Pretrainer, vit_pretrainer
 from adamae.randomness import epoch_permutation, sample_generator, sample_seed
 from adamae.training.deepspeed import DeepSpeedEngine
 from adamae.training.engine import Batch, Engine, build_optimizer
@@ -35,7 +35,7 @@ EPOCHS = 3
 
 def tiny_model() -> Pretrainer:
     torch.manual_seed(SEED)
-    return Pretrainer(
+    return vit_pretrainer(
         img_size=16,
         patch_size=8,
         num_frames=8,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from adamae.models import Pretrainer
+from adamae.models import Pretrainer, vit_pretrainer
 from adamae.visualize.footage import Footage, cut_into_clips
 
 
@@ -16,7 +16,7 @@ def tiny_model(**options: Any) -> Pretrainer:
     sizes: dict[str, Any] = {"img_size": 16, "patch_size": 8, "num_frames": 4, "mask_ratio": 0.5}
     for part in ("encoder", "decoder"):
         sizes |= {f"{part}_embed_dim": 16, f"{part}_depth": 1, f"{part}_num_heads": 2}
-    return Pretrainer(**{**sizes, **options}).eval()
+    return vit_pretrainer(**{**sizes, **options}).eval()
 
 
 def footage(frames: int = 10, size: int = 16, moving: bool = True) -> Footage:

@@ -1,0 +1,295 @@
+"""Models around the plain ViT, from sizes and options: the keywords of the named models and of saved configs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from adamae.grid import TokenGrid
+from adamae.losses.reconstruction import Metric
+from adamae.losses.sampling import Reduction
+from adamae.models.classifier import Classifier
+from adamae.models.decoder import Decoder
+from adamae.models.pretrainer import Pretrainer, new_mask_token
+from adamae.models.vit_encoder import Positions, VitEncoder
+from adamae.samplers import build_sampler
+from adamae.samplers.adaptive import Network
+from adamae.samplers.frame_choice import FrameChoice
+from adamae.samplers.token_choice import TokenChoice
+
+
+def vit_pretrainer(
+    *,
+    img_size: int | tuple[int, int] = 224,
+    patch_size: int = 16,
+    tubelet_size: int = 2,
+    num_frames: int = 16,
+    in_chans: int = 3,
+    encoder_embed_dim: int = 768,
+    encoder_depth: int = 12,
+    encoder_num_heads: int = 12,
+    decoder_embed_dim: int = 384,
+    decoder_depth: int = 4,
+    decoder_num_heads: int = 6,
+    decoder_budget: float = 1.0,
+    mlp_ratio: float = 4.0,
+    qkv_bias: bool = True,
+    init_values: float | None = 0.0,
+    drop_path_rate: float = 0.0,
+    mask_type: str = "learnable",
+    mask_ratio: float = 0.95,
+    keep_ratio: float = 0.3,
+    sampler_network: str = "mha",
+    sampler_depth: int = 1,
+    sampler_dim: int | None = None,
+    sampler_drop_rate: float = 0.1,
+    sampler_mlp_ratio: float = 4.0,
+    sampler_temperature: float = 1.0,
+    normalize_target: bool = True,
+    reconstruction_loss: Metric = "mse",
+    sampling_weight: float = 1e-4,
+    sampling_reduction: Reduction = "mean",
+    sampling_advantage: bool = False,
+    sampling_entropy_weight: float = 0.0,
+    detach_sampler_input: bool = True,
+    imagenet_default_mean_and_std: bool = True,
+    candidate_frames: int | None = None,
+    frame_keep_ratio: float = 0.3,
+    frame_choice: str = "auto",
+) -> Pretrainer:
+    """A masked autoencoder with a plain ViT encoder.
+
+    Args:
+        img_size: Frame size in pixels, one number or (height, width).
+        patch_size: Pixels along a token's side.
+        tubelet_size: Frames in a token.
+        num_frames: Frames in a clip.
+        in_chans: Colour channels.
+        encoder_embed_dim: Width of the encoder.
+        encoder_depth: Blocks of the encoder.
+        encoder_num_heads: Heads of the encoder.
+        decoder_embed_dim: Width of the decoder.
+        decoder_depth: Blocks of the decoder; 4 is the paper's best.
+        decoder_num_heads: Heads of the decoder.
+        decoder_budget: Share of the hidden tokens that the decoder reconstructs at each step of training, a new random
+            part each time; see :mod:`adamae.models.decoder_budget`.
+        mlp_ratio: Hidden width of the MLPs of encoder and decoder over their width.
+        qkv_bias: Whether queries and values have a bias (the sampler's never do).
+        init_values: Start value of LayerScale, 0 for none.
+        drop_path_rate: Stochastic depth of encoder and decoder.
+        mask_type: "learnable", "random", "tube", "frame" or "motion".
+        mask_ratio: Share of hidden tokens.
+        keep_ratio: With "motion", share of the tokens that are visible or targets; the others are dropped.
+        sampler_network: "mha" or "mlp".
+        sampler_depth: Blocks of the sampler.
+        sampler_dim: Width of the sampler; None is the encoder's.
+        sampler_drop_rate: Dropout inside the sampler.
+        sampler_mlp_ratio: Hidden width of its MLPs over its width; 4 in the published code, whatever ``mlp_ratio`` is.
+        sampler_temperature: Divides the logits for drawing (not in the paper).
+        normalize_target: Normalise each target token by its own mean and deviation.
+        reconstruction_loss: "mse" or "l1".
+        sampling_weight: Weight of the sampling loss.
+        sampling_reduction: "mean" (published code) or "sum" (paper) over the target tokens.
+        sampling_advantage: Reward by the error over the clip's mean (not in the paper).
+        sampling_entropy_weight: Reward for entropy (not in the paper).
+        candidate_frames: Take clips of so many frames and look at those ``num_frames`` on which most happens; None
+            looks at all. Clips of ``num_frames`` are taken as they are.
+        frame_keep_ratio: Share of the candidates' tokens that is counted for that.
+        frame_choice: "draw" by the counts, take the "top", or "auto": the one in training, the other in evaluation.
+        detach_sampler_input: Keep the sampling loss out of the tokenizer (paper; the published code lets it in).
+        imagenet_default_mean_and_std: Standardise pixels by ImageNet's statistics; else by 0.5 and 0.5.
+
+    Raises:
+        UserError: If sizes do not divide, or the ratio leaves nothing to see or to predict.
+    """
+    grid = _grid_of(img_size, patch_size, tubelet_size, num_frames)
+    frames = FrameChoice(grid, candidate_frames, frame_keep_ratio, frame_choice)
+    # Parts are made in this order, so that a seed gives the weights that it has always given.
+    mask_token = new_mask_token(decoder_embed_dim)
+    blocks: dict[str, Any] = {
+        "mlp_ratio": mlp_ratio,
+        "qkv_bias": qkv_bias,
+        "init_values": init_values,
+        "drop_path_rate": drop_path_rate,
+    }
+    encoder = VitEncoder(
+        grid,
+        in_chans=in_chans,
+        embed_dim=encoder_embed_dim,
+        depth=encoder_depth,
+        num_heads=encoder_num_heads,
+        **blocks,
+    )
+    sampler = build_sampler(
+        mask_type,
+        mask_ratio,
+        grid,
+        encoder.patch_embed.embed_dim,
+        keep_ratio=keep_ratio,
+        network=sampler_network,
+        depth=sampler_depth,
+        dim=sampler_dim,
+        drop_rate=sampler_drop_rate,
+        mlp_ratio=sampler_mlp_ratio,
+        temperature=sampler_temperature,
+        detach=detach_sampler_input,
+    )
+    decoder = Decoder(
+        grid,
+        in_chans * tubelet_size * patch_size**2,
+        embed_dim=decoder_embed_dim,
+        depth=decoder_depth,
+        num_heads=decoder_num_heads,
+        **blocks,
+    )
+    return Pretrainer(
+        encoder,
+        sampler,
+        decoder,
+        mask_token=mask_token,
+        frame_choice=frames,
+        decoder_budget=decoder_budget,
+        normalize_target=normalize_target,
+        reconstruction_loss=reconstruction_loss,
+        sampling_weight=sampling_weight,
+        sampling_reduction=sampling_reduction,
+        sampling_advantage=sampling_advantage,
+        sampling_entropy_weight=sampling_entropy_weight,
+        imagenet_default_mean_and_std=imagenet_default_mean_and_std,
+    )
+
+
+def vit_classifier(
+    *,
+    img_size: int | tuple[int, int] = 224,
+    patch_size: int = 16,
+    tubelet_size: int = 2,
+    num_frames: int = 16,
+    in_chans: int = 3,
+    num_classes: int = 1000,
+    embed_dim: int = 768,
+    depth: int = 12,
+    num_heads: int = 12,
+    mlp_ratio: float = 4.0,
+    qkv_bias: bool = True,
+    init_values: float | None = 0.0,
+    drop_rate: float = 0.0,
+    attn_drop_rate: float = 0.0,
+    drop_path_rate: float = 0.0,
+    fc_drop_rate: float = 0.0,
+    init_scale: float = 1.0,
+    use_mean_pooling: bool = True,
+    imagenet_default_mean_and_std: bool = True,
+    position_embedding: Positions = "fixed",
+    cls_token: bool = False,
+    token_selection: str = "none",
+    keep_ratio: float = 0.6,
+    sampler_network: Network = "mha",
+    sampler_depth: int = 1,
+    sampler_dim: int | None = None,
+    sampler_mlp_ratio: float = 4.0,
+    candidate_frames: int | None = None,
+    frame_keep_ratio: float = 0.3,
+    frame_choice: str = "auto",
+) -> Classifier:
+    """A video classifier with a plain ViT encoder.
+
+    Args:
+        img_size: Frame size in pixels, one number or (height, width).
+        patch_size: Pixels along a token's side.
+        tubelet_size: Frames in a token.
+        num_frames: Frames in a clip.
+        in_chans: Colour channels.
+        num_classes: Outputs of the head; 0 means no head, so the model gives features.
+        embed_dim: Width D.
+        depth: Blocks.
+        num_heads: Attention heads.
+        mlp_ratio: Hidden width of the MLP over D.
+        qkv_bias: Whether queries and values have a bias.
+        init_values: Start value of LayerScale, 0 for none.
+        drop_rate: Dropout after each attention projection and MLP.
+        attn_drop_rate: Dropout on the attention weights.
+        drop_path_rate: Stochastic depth of the last block.
+        fc_drop_rate: Dropout before the head.
+        init_scale: Factor on the head's start values.
+        use_mean_pooling: Mean over the tokens; else the first token, as VideoMAE's ``--use_cls`` does.
+        imagenet_default_mean_and_std: Standardise pixels by ImageNet's statistics; else by 0.5 and 0.5.
+        position_embedding: "fixed" as published, "learned", or "separable" as in mae_st.
+        cls_token: Whether a learned token takes part in the attention, as in mae_st.
+        token_selection: Which tokens are encoded, in training and in evaluation: all ("none"), those that move most
+            ("motion"), those that a learned sampler prefers ("adaptive"), or any ("random").
+        keep_ratio: Share of the tokens that is then encoded.
+        sampler_network: The learned sampler's network, as in the :class:`~adamae.models.Pretrainer` it comes from.
+        sampler_depth: Its blocks.
+        sampler_dim: Its width; None is the encoder's.
+        sampler_mlp_ratio: Hidden width of its MLPs over its width.
+        candidate_frames: Take clips of so many frames and look at those ``num_frames`` on which most happens; None
+            looks at all. Clips of ``num_frames`` are taken as they are.
+        frame_keep_ratio: Share of the candidates' tokens that is counted for that.
+        frame_choice: "draw" by the counts, take the "top", or "auto": the one in training, the other in evaluation.
+
+    Raises:
+        UserError: If sizes do not divide, or ``position_embedding`` or ``token_selection`` is unknown.
+    """
+    grid = _grid_of(img_size, patch_size, tubelet_size, num_frames)
+    encoder = VitEncoder(
+        grid,
+        in_chans=in_chans,
+        embed_dim=embed_dim,
+        depth=depth,
+        num_heads=num_heads,
+        mlp_ratio=mlp_ratio,
+        qkv_bias=qkv_bias,
+        init_values=init_values,
+        drop_rate=drop_rate,
+        attn_drop_rate=attn_drop_rate,
+        drop_path_rate=drop_path_rate,
+        final_norm=not use_mean_pooling,
+        position_embedding=position_embedding,
+        cls_token=cls_token,
+    )
+    head = _new_head(embed_dim, num_classes, init_scale) if num_classes else None
+    encoder.blocks.apply(_initialise_normal)
+    token_choice = TokenChoice(
+        token_selection,
+        keep_ratio,
+        grid,
+        encoder.patch_embed.embed_dim,
+        mlp_ratio=sampler_mlp_ratio,
+        network=sampler_network,
+        depth=sampler_depth,
+        dim=sampler_dim,
+    )
+    return Classifier(
+        encoder,
+        head,
+        fc_drop_rate=fc_drop_rate,
+        use_mean_pooling=use_mean_pooling,
+        imagenet_default_mean_and_std=imagenet_default_mean_and_std,
+        token_choice=token_choice,
+        frame_choice=FrameChoice(grid, candidate_frames, frame_keep_ratio, frame_choice),
+    )
+
+
+def _grid_of(img_size: int | tuple[int, int], patch_size: int, tubelet_size: int, num_frames: int) -> TokenGrid:
+    height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
+    return TokenGrid.of(num_frames, height, width, tubelet_size, patch_size)
+
+
+def _new_head(embed_dim: int, num_classes: int, scale: float) -> nn.Linear:
+    head = nn.Linear(embed_dim, num_classes)
+    _initialise_normal(head)
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.mul_(scale)
+    return head
+
+
+def _initialise_normal(module: nn.Module) -> None:
+    """The fine-tune networks' start: normal linear weights of deviation 0.02, zero biases."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
