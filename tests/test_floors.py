@@ -14,9 +14,11 @@ import tomllib
 FLOORS = (
     {"errors", "plain_text", "imagenet", "json_lines", "ranks", "version"},
     {"files"},
-    {"grid", "selection", "randomness", "options", "distributed", "precision", "torchvision_import"},
+    {"flags", "grid", "selection", "randomness", "distributed", "precision", "torchvision_import"},
     {"data", "layers", "progress"},
     {"samplers", "losses"},
+    # A sampler brings its own options.
+    {"options"},
     {"models", "checkpoints"},
     {"training", "evaluation", "visualize"},
     # Whole runs, each from top to bottom.

@@ -10,9 +10,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from adamae.errors import UserError
 from adamae.models import Classifier, Pretrainer, create_model
+from adamae.samplers import builtin
 from adamae.samplers.token_choice import TokenChoice
 
-THIS, TUBE = "this pre-training", "tube masks at 90 %"
+THIS, TUBE = "this pre-training", f"{builtin.TUBE.label} masks at 90 %"
 ALL_TOKENS, MOTION = "fine-tuning with all tokens", "fine-tuning with 60 % by motion"
 
 
@@ -30,7 +31,7 @@ def compare_multiply_adds(name: str, **options: Any) -> dict[str, int]:
     plain = {**options, "candidate_frames": None}
     contenders: dict[str, Callable[[], Any]] = {
         THIS: lambda: create_model(name, **options),
-        TUBE: lambda: create_model(name, **{**plain, "mask_type": "tube", "mask_ratio": 0.9}),
+        TUBE: lambda: create_model(name, **{**plain, "mask_type": builtin.TUBE.name, "mask_ratio": 0.9}),
         ALL_TOKENS: lambda: encoder_alone(create_model(name, **plain)),
         MOTION: lambda: encoder_alone(create_model(name, **plain), token_selection="motion", keep_ratio=0.6),
     }

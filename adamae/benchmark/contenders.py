@@ -14,6 +14,7 @@ from adamae.benchmark.published_style import PublishedStyle
 from adamae.errors import UserError
 from adamae.models import Pretrainer, create_model
 from adamae.models.economy import economy_arguments
+from adamae.samplers import SAMPLERS, Declaration, declaration_of, declared
 
 OURS, PEER, PUBLISHED = "ours", "peer", "published_style"
 # Adam's two moments, the weights and, while a step runs, their gradients. The last are part of a step's peak anyway.
@@ -71,14 +72,14 @@ def _economy(setting: Setting) -> Contender:
 
 
 def _part_of_economy(name: str) -> Callable[[Setting], Contender]:
-    return lambda setting: _ours(setting, **{name: _cheap(setting)[name]})
+    return lambda setting: _ours(setting, **{key: value for key, value in _cheap(setting).items() if key == name})
 
 
 def _cheap(setting: Setting) -> dict[str, Any]:
     with torch.device("meta"):
         model = create_model(setting.model, **setting.options)
     assert isinstance(model, Pretrainer)
-    return economy_arguments(model.encoder.embed_dim)
+    return economy_arguments(model.encoder.embed_dim, declaration_of(model.sampler).name)
 
 
 def _peer(setting: Setting) -> Contender:
@@ -114,8 +115,17 @@ BUILDERS: dict[str, Callable[[Setting], Contender]] = {
     "sampler_half": _part_of_economy("sampler_dim"),
     "no_sampler_dropout": _part_of_economy("sampler_drop_rate"),
     "economy": _economy,
-    "tube": lambda setting: _ours(setting, mask_type="tube", mask_ratio=0.9),
 }
+
+
+def build_contender(name: str, setting: Setting) -> Contender:
+    """The step of a name from :data:`BUILDERS`, or ours with the masks of that name at their published ratio."""
+    return BUILDERS[name](setting) if name in BUILDERS else _masked(setting, declared(name))
+
+
+def _masked(setting: Setting, sampler: Declaration) -> Contender:
+    ratio: dict[str, Any] = {} if sampler.published_ratio is None else {"mask_ratio": sampler.published_ratio}
+    return _ours(setting, mask_type=sampler.name, **ratio)
 
 
 def checked_names(names: Sequence[str]) -> tuple[str, ...]:
@@ -124,7 +134,7 @@ def checked_names(names: Sequence[str]) -> tuple[str, ...]:
     Raises:
         UserError: If one of them is unknown.
     """
-    known = [name for name in BUILDERS if name != OURS]
+    known = [name for name in (*BUILDERS, *SAMPLERS) if name != OURS]
     for name in names:
         if name not in known:
             raise UserError(f"compare = {name!r}: expected some of {', '.join(known)}")

@@ -27,7 +27,7 @@ def step_parts(model: Pretrainer, clips: Tensor, precision: torch.dtype) -> dict
     with torch.no_grad(), autocast:
         pixels, _ = model.frame_choice.shorten(model.pixels(clips), model.encoder.patch_embed.exact, noise, True)
         tokens = model.encoder.patch_embed(pixels)
-        seen, selection = model.look(pixels, noise, None)
+        seen, selection = model.select_tokens(pixels, noise, None)
         latent = model.encoder(seen, noise, selection)
         prediction = model.decoder(model.encoder_to_decoder(latent), model.mask_token, selection, noise)
 

@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from adamae.benchmark.activation_memory import activation_memory
 from adamae.benchmark.arithmetic import THIS, compare_multiply_adds
-from adamae.benchmark.contenders import BUILDERS, OURS, PEER, Contender, Setting, checked_names
+from adamae.benchmark.contenders import OURS, PEER, Contender, Setting, build_contender, checked_names
 from adamae.benchmark.parts import step_parts
 from adamae.benchmark.peer import PEER_RATIO
 from adamae.benchmark.timing import Timing, matrix_peak, peak_memory, take_turns
@@ -161,10 +161,10 @@ def benchmark_step(
     shape = (batch_size, *built.frame_choice.candidates.clip_shape, built.pixel_values.mean.numel())
     clips = torch.randint(0, 256, shape, dtype=torch.uint8, device=where)
     setting = Setting(model, options, clips, dtype, compile_model)
-    contenders = {OURS: BUILDERS[OURS](setting)}
+    contenders = {OURS: build_contender(OURS, setting)}
     memory = {OURS: _peak_of(contenders[OURS], where)}
     for name in names:
-        contenders[name] = BUILDERS[name](setting)
+        contenders[name] = build_contender(name, setting)
         memory[name] = _peak_of(contenders[name], where)
     timings = take_turns({name: contender.step for name, contender in contenders.items()}, rounds, where)
     ours = contenders[OURS].network

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from adamae.errors import UserError
+from adamae.samplers.builtin import ADAPTIVE, RANDOM
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -42,6 +43,7 @@ class Architecture:
         encoder: Its blocks.
         decoder: Blocks of the decoder; None in a classifier.
         sampler: None where nothing is sampled adaptively; in a classifier it chooses the tokens.
+        other_sampler: Entries of a learned sampler that no published checkpoint has.
         channels: Colour channels.
         tubelet: Frames in a token.
         patch: Pixels along a token's side.
@@ -74,6 +76,7 @@ class Architecture:
     classes: int
     frames: int
     size: tuple[int, int]
+    other_sampler: Shapes = field(default_factory=dict)
     guessed: tuple[str, ...] = ()
     given: Mapping[str, Any] = field(default_factory=dict)
 
@@ -110,7 +113,7 @@ class Architecture:
                 f"the decoder's MLP is {self.decoder.hidden} wide at a width of {self.decoder.width}; expected the "
                 f"encoder's ratio of {self.encoder.hidden} to {self.encoder.width}: there is one mlp_ratio for both"
             )
-        options: dict[str, Any] = {"mask_type": "learnable" if self.sampler else "random"}
+        options: dict[str, Any] = {"mask_type": ADAPTIVE.name if self.sampler else RANDOM.name}
         for side, stack in (("encoder", self.encoder), ("decoder", self.decoder)):
             options |= {
                 f"{side}_embed_dim": stack.width,
@@ -177,6 +180,7 @@ def expected_shapes(architecture: Architecture) -> Shapes:
         shapes |= _layer("decoder.norm", a.decoder.width)
         shapes |= _layer("decoder.head", a.channels * a.tubelet * a.patch**2, a.decoder.width)
         shapes["encoder_to_decoder.weight"] = (a.decoder.width, encoder.width)
+        shapes |= a.other_sampler
     if a.fc_norm:
         shapes |= _layer("fc_norm", encoder.width)
     return shapes | _layer("head", a.classes, encoder.width) if a.classes else shapes

@@ -23,6 +23,7 @@ from adamae.checkpoints.key_tables import (
 )
 from adamae.checkpoints.reading import RawCheckpoint, read_raw
 from adamae.errors import UserError
+from adamae.samplers import SAMPLERS
 
 # What training programs and wrappers put before every name.
 _WRAPPERS = ("module.", "_orig_mod.", "backbone.")
@@ -69,12 +70,10 @@ class CheckpointFile:
     @property
     def method(self) -> str:
         """What the network is, in words."""
-        if self.architecture.decoder and self.architecture.sampler:
-            return "AdaMAE: masked autoencoder with an adaptive sampler"
-        if self.architecture.decoder and self.architecture.given.get("mask_type") == "motion":
-            return "MATS: masked autoencoder with motion-aware masks"
         if self.architecture.decoder:
-            return "VideoMAE: masked autoencoder without a learned sampler"
+            mask_type = self.architecture.options()["mask_type"]
+            # One that was registered where the file was written need not be known here.
+            return SAMPLERS[mask_type].method if mask_type in SAMPLERS else f"masked autoencoder with {mask_type} masks"
         return (
             f"classifier of {self.architecture.classes} classes"
             if self.architecture.classes

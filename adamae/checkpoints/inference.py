@@ -62,6 +62,7 @@ def infer_architecture(
         encoder=encoder,
         decoder=decoder,
         sampler=sampler,
+        other_sampler={name: shape for name, shape in shapes.items() if pretrain and name.startswith("sampler.")},
         channels=kernel[1],
         tubelet=kernel[2],
         patch=kernel[3],

@@ -23,7 +23,8 @@ _IGNORED = (
     (re.compile(r"norm\..*"), "the mean over the tokens gets a norm of its own, fc_norm"),
 )
 _SAMPLER = re.compile(r"encoder\.(pos_embed_probs|(get|reduce)_token_probs\..*)")
-_SAMPLER_SIGN = "encoder.pos_embed_probs"
+# Of learned samplers that no published checkpoint has.
+_OTHER_SAMPLER = re.compile(r"sampler\..*")
 _CHOOSER = re.compile(_SAMPLER.pattern.removeprefix(r"encoder\."))
 _CHOOSER_SIGN = "pos_embed_probs"
 _SAMPLER_MLP = re.compile(r"(encoder\.)?get_token_probs\.\d+\.mlp\.fc1\.weight")
@@ -133,8 +134,10 @@ def _offer(wanted: Mapping[str, Tensor], file: CheckpointFile) -> tuple[dict[str
             raise UserError(f"holds a {file.method}; expected a pre-trained network with its decoder")
         offered = dict(file.state)
         # A sampler of another shape has to show as a mismatch.
-        rules = () if _SAMPLER_SIGN in wanted else ((_SAMPLER, "the model's sampler learns nothing"),)
-        return offered, _take_out(wanted, offered, rules)
+        absent = (pattern for pattern in (_SAMPLER, _OTHER_SAMPLER) if not any(map(pattern.fullmatch, wanted)))
+        return offered, _take_out(
+            wanted, offered, [(pattern, "the model's sampler learns nothing") for pattern in absent]
+        )
     prefix = "encoder." if file.architecture.decoder else ""
     offered = {name.removeprefix(prefix): tensor for name, tensor in file.state.items()}
     if _CHOOSER_SIGN in wanted and _CHOOSER_SIGN not in offered:
@@ -143,7 +146,9 @@ def _offer(wanted: Mapping[str, Tensor], file: CheckpointFile) -> tuple[dict[str
             "pre-trained with --mask_type learnable, or another --token_selection than adaptive"
         )
     ignored = dict(file.left_out)
-    ignored |= _take_out(wanted, offered, ((_CHOOSER, "a classifier samples nothing"),))
+    ignored |= _take_out(
+        wanted, offered, [(names, "a classifier samples nothing") for names in (_CHOOSER, _OTHER_SAMPLER)]
+    )
     if "head.weight" not in wanted:
         ignored |= _take_out(wanted, offered, ((_HEAD, "the model has no head"),))
     elif "head.weight" in offered and offered["head.weight"].shape[0] != wanted["head.weight"].shape[0]:
@@ -204,7 +209,8 @@ def _check_match(
     """Stop unless every tensor of the file has its place, and every place its tensor or the right to start anew."""
     stray = [name for name in offered if name not in wanted]
     # A network that learns to sample may begin with a file that does not.
-    new = _MAY_BE_NEW if _SAMPLER_SIGN in offered else re.compile(f"{_MAY_BE_NEW.pattern}|{_SAMPLER.pattern}")
+    absent = (pattern for pattern in (_SAMPLER, _OTHER_SAMPLER) if not any(map(pattern.fullmatch, offered)))
+    new = re.compile("|".join(pattern.pattern for pattern in (_MAY_BE_NEW, *absent)))
     lacking = [name for name in missing if complete or not new.fullmatch(name)]
     other = [name for name in wanted if name in offered and offered[name].shape != wanted[name].shape]
     shapes = [f"{name} {tuple(offered[name].shape)} for {tuple(wanted[name].shape)}" for name in other]

@@ -10,8 +10,8 @@ from adamae.cli.bench_eval import measure_eval
 from adamae.cli.bench_loader import measure_list
 from adamae.cli.bench_scaling import count_memory, measure_growth
 from adamae.errors import UserError
+from adamae.flags import did_you_mean
 from adamae.options.bench import bench_step_parser
-from adamae.options.flags import did_you_mean
 from adamae.options.pretrain import model_arguments
 
 _USAGE = """usage: adamae bench SUBJECT [--option value ...]

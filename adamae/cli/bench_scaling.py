@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from adamae.errors import UserError
-from adamae.options.flags import did_you_mean
+from adamae.flags import did_you_mean
 from adamae.options.pretrain import model_arguments
 from adamae.options.scaling import BenchScalingOptions, bench_memory_parser, bench_scaling_parser
 

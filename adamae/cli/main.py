@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import adamae
 from adamae.errors import UserError
-from adamae.options.flags import did_you_mean
+from adamae.flags import did_you_mean
 from adamae.options.help_layout import help_width
 from adamae.plain_text import one_line
 

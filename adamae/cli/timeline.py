@@ -25,11 +25,12 @@ def _timeline(options: TimelineOptions) -> None:
     from adamae.cli.showing import open_show, show_videos
     from adamae.visualize.curves import timeline_csv, timeline_png
     from adamae.visualize.looks import Variant, look_at
+    from adamae.visualize.networks import own_mask_type
     from adamae.visualize.probability import check_sampler, timeline_of
 
     show = open_show(options.network, options.frames, options.footage, options.compute, options.pictures.out)
     check_sampler(show.model)
-    variant = Variant("learnable", show.model.sampler.mask_ratio, options.pictures.seed)
+    variant = Variant(own_mask_type(show.model), show.model.sampler.mask_ratio, options.pictures.seed)
 
     def draw(footage: Footage) -> dict[str, bytes]:
         panels = look_at(show.model, footage, variant, batch_size=options.compute.batch_size).panels

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
+from adamae.flags import flags_of
 from adamae.models.registry import MODELS
 from adamae.options.groups import ModelOptions, SamplerOptions
+from adamae.samplers import DEFAULT, SAMPLERS, declared
 
 # Of a run that is not economical.
 _DECODER_BUDGET = 1.0
-_SAMPLER_DROP_RATE = 0.1
 
 
 class HasModel(Protocol):
@@ -38,27 +39,30 @@ def apply_economy(options: Options) -> Options:
     size = MODELS[model.model].arguments if model.model in MODELS else {}
     width = model.encoder_embed_dim or size.get("encoder_embed_dim")
     # An unknown model's name is complained of where the model is built.
-    cheap = economy_arguments(width) if model.economy and width is not None else {}
+    cheap = economy_arguments(width, sampler.mask_type) if model.economy and width is not None else {}
     if model.decoder_budget is None:
         model = replace(model, decoder_budget=cheap.get("decoder_budget", _DECODER_BUDGET))
-    learned = sampler.mask_type == "learnable"
-    if sampler.sampler_drop_rate is None:
-        rate = cheap.get("sampler_drop_rate") if learned else None
-        sampler = replace(sampler, sampler_drop_rate=_SAMPLER_DROP_RATE if rate is None else rate)
-    if learned and sampler.sampler_dim is None:
-        sampler = replace(sampler, sampler_dim=cheap.get("sampler_dim"))
+    usual = {name: value for each in SAMPLERS.values() for name, value in each.sampler_class.keywords().items()}
+    left_open = [option.name for option in flags_of(type(sampler)) if getattr(sampler, option.name) is None]
+    settled: dict[str, Any] = {name: cheap.get(name, usual.get(name)) for name in left_open}
+    sampler = replace(sampler, **settled)
     changed: Any = {"model": model, "sampler": sampler}
     return replace(options, **changed)  # type: ignore[type-var]
 
 
-def economy_arguments(embed_dim: int) -> dict[str, Any]:
-    """Arguments of :class:`~adamae.models.pretrainer.Pretrainer` that make a step cheaper.
+def economy_arguments(embed_dim: int, mask_type: str = DEFAULT) -> dict[str, Any]:
+    """Arguments of a pre-train model that make a step cheaper.
 
-    Each takes from a part that looks at all tokens: half of the sampler's width, half of the tokens that the decoder
-    reconstructs, and, with no dropout behind the sampler's last MLP, the two products that such dropout costs (see
-    :mod:`adamae.samplers.scored_mlp`). What they do to the result is measured in docs/benchmarks.
+    Each takes from a part that looks at all tokens: half of the tokens that the decoder reconstructs and, of the
+    adaptive sampler, half of its width and, with no dropout behind its last MLP, the two products that such dropout
+    costs (see :mod:`adamae.samplers.scored_mlp`). What they do to the result is measured in docs/benchmarks.
 
     Args:
         embed_dim: Width of the encoder.
+        mask_type: Its sampler.
+
+    Raises:
+        UserError: If there is no such sampler.
     """
-    return {"decoder_budget": 0.5, "sampler_dim": embed_dim // 2, "sampler_drop_rate": 0.0}
+    sampler = declared(mask_type).economy
+    return {"decoder_budget": 0.5, **(sampler(embed_dim) if sampler else {})}

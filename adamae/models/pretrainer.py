@@ -136,7 +136,7 @@ class Pretrainer(nn.Module):
         noise = SampleNoise.fresh(len(video), video.device) if seeds is None else SampleNoise(seeds)
         exact = self.encoder.patch_embed.exact
         pixels, frames = self.frame_choice.shorten(self.pixels(video), exact, noise.child(3), self.training)
-        seen, selection = self.look(pixels, noise.child(0), visible)
+        seen, selection = self.select_tokens(pixels, noise.child(0), visible)
         if self.training and self.decoder_budget < 1:
             selection = draw_part(selection, self.decoder_budget, noise.child(4))
         latent = self.encoder(seen, noise.child(1), selection)
@@ -157,7 +157,14 @@ class Pretrainer(nn.Module):
         """Clips as in :meth:`forward` to standardised tokens' pixels (B, N, P), cut once for all uses."""
         return cut_pixels(video, self.frame_choice.grid_of(frames_in(video)), self.pixel_values)
 
-    def look(self, pixels: Tensor, noise: SampleNoise, visible: Tensor | None) -> tuple[Tensor, TokenSelection]:
+    def tokens_for(self, sampler: Sampler, pixels: Tensor) -> Tensor:
+        """Pixels (B, N, P) to the tokens (B, N, D) that ``sampler`` looks at."""
+        tokens: Tensor = (self.encoder.patch_embed.exact if sampler.exact_tokens else self.encoder.patch_embed)(pixels)
+        return tokens
+
+    def select_tokens(
+        self, pixels: Tensor, noise: SampleNoise, visible: Tensor | None
+    ) -> tuple[Tensor, TokenSelection]:
         """Choose.
 
         Unless the sampler teaches the tokenizer, the tokens that it chooses from carry no gradient, and those of the
@@ -171,13 +178,12 @@ class Pretrainer(nn.Module):
         Returns:
             (B, V, D) the visible tokens without positions, and where they and the targets lie.
         """
-        tokenizer = self.encoder.patch_embed
-        tokenize = tokenizer.exact if self.sampler.exact_tokens else tokenizer
-        taught = self.sampler.teaches_tokenizer
-        tokens = tokenize(pixels) if taught else tokenize(pixels).detach()
+        taught, tokens = self.sampler.teaches_tokenizer, self.tokens_for(self.sampler, pixels)
+        tokens = tokens if taught else tokens.detach()
         selection = self.sampler(tokens, pixels, self.grid, noise, visible)
         at = selection.visible
-        return gather_tokens(tokens, at) if taught else tokenize(gather_tokens(pixels, at)), selection
+        seen = gather_tokens(tokens, at) if taught else self.tokens_for(self.sampler, gather_tokens(pixels, at))
+        return seen, selection
 
     def target(self, pixels: Tensor, selection: TokenSelection) -> Tensor:
         """(B, M, P) what the decoder should predict."""

@@ -14,7 +14,7 @@ from adamae.models.classifier import Classifier
 from adamae.models.decoder import Decoder
 from adamae.models.pretrainer import Pretrainer, new_mask_token
 from adamae.models.vit_encoder import Positions, VitEncoder
-from adamae.samplers import build_sampler
+from adamae.samplers import DEFAULT, build_sampler
 from adamae.samplers.adaptive import Network
 from adamae.samplers.frame_choice import FrameChoice
 from adamae.samplers.token_choice import TokenChoice
@@ -38,26 +38,19 @@ def vit_pretrainer(
     qkv_bias: bool = True,
     init_values: float | None = 0.0,
     drop_path_rate: float = 0.0,
-    mask_type: str = "learnable",
+    mask_type: str = DEFAULT,
     mask_ratio: float = 0.95,
-    keep_ratio: float = 0.3,
-    sampler_network: str = "mha",
-    sampler_depth: int = 1,
-    sampler_dim: int | None = None,
-    sampler_drop_rate: float = 0.1,
-    sampler_mlp_ratio: float = 4.0,
-    sampler_temperature: float = 1.0,
     normalize_target: bool = True,
     reconstruction_loss: Metric = "mse",
     sampling_weight: float = 1e-4,
     sampling_reduction: Reduction = "mean",
     sampling_advantage: bool = False,
     sampling_entropy_weight: float = 0.0,
-    detach_sampler_input: bool = True,
     imagenet_default_mean_and_std: bool = True,
     candidate_frames: int | None = None,
     frame_keep_ratio: float = 0.3,
     frame_choice: str = "auto",
+    **sampler_options: Any,
 ) -> Pretrainer:
     """A masked autoencoder with a plain ViT encoder.
 
@@ -79,15 +72,8 @@ def vit_pretrainer(
         qkv_bias: Whether queries and values have a bias (the sampler's never do).
         init_values: Start value of LayerScale, 0 for none.
         drop_path_rate: Stochastic depth of encoder and decoder.
-        mask_type: "learnable", "random", "tube", "frame" or "motion".
+        mask_type: The sampler, a key of :data:`adamae.samplers.SAMPLERS`.
         mask_ratio: Share of hidden tokens.
-        keep_ratio: With "motion", share of the tokens that are visible or targets; the others are dropped.
-        sampler_network: "mha" or "mlp".
-        sampler_depth: Blocks of the sampler.
-        sampler_dim: Width of the sampler; None is the encoder's.
-        sampler_drop_rate: Dropout inside the sampler.
-        sampler_mlp_ratio: Hidden width of its MLPs over its width; 4 in the published code, whatever ``mlp_ratio`` is.
-        sampler_temperature: Divides the logits for drawing (not in the paper).
         normalize_target: Normalise each target token by its own mean and deviation.
         reconstruction_loss: "mse" or "l1".
         sampling_weight: Weight of the sampling loss.
@@ -98,11 +84,17 @@ def vit_pretrainer(
             looks at all. Clips of ``num_frames`` are taken as they are.
         frame_keep_ratio: Share of the candidates' tokens that is counted for that.
         frame_choice: "draw" by the counts, take the "top", or "auto": the one in training, the other in evaluation.
-        detach_sampler_input: Keep the sampling loss out of the tokenizer (paper; the published code lets it in).
         imagenet_default_mean_and_std: Standardise pixels by ImageNet's statistics; else by 0.5 and 0.5.
+        **sampler_options: Keywords of samplers; those of other samplers than ``mask_type`` are ignored. The adaptive
+            one (learnable) has sampler_network (mha or mlp), sampler_depth (blocks), sampler_dim (width; None is the
+            encoder's), sampler_drop_rate, sampler_mlp_ratio (4, whatever ``mlp_ratio`` is), sampler_temperature
+            (divides the logits for drawing; not in the paper) and detach_sampler_input (keep the sampling loss out of
+            the tokenizer, as the paper has it and the published code does not). The motion-aware one has keep_ratio
+            (share of the tokens that are visible or targets; the others are dropped).
 
     Raises:
-        UserError: If sizes do not divide, or the ratio leaves nothing to see or to predict.
+        UserError: If a keyword of samplers is unknown, sizes do not divide, or the ratio leaves nothing to see or to
+            predict.
     """
     grid = _grid_of(img_size, patch_size, tubelet_size, num_frames)
     frames = FrameChoice(grid, candidate_frames, frame_keep_ratio, frame_choice)
@@ -122,20 +114,7 @@ def vit_pretrainer(
         num_heads=encoder_num_heads,
         **blocks,
     )
-    sampler = build_sampler(
-        mask_type,
-        mask_ratio,
-        grid,
-        encoder.patch_embed.embed_dim,
-        keep_ratio=keep_ratio,
-        network=sampler_network,
-        depth=sampler_depth,
-        dim=sampler_dim,
-        drop_rate=sampler_drop_rate,
-        mlp_ratio=sampler_mlp_ratio,
-        temperature=sampler_temperature,
-        detach=detach_sampler_input,
-    )
+    sampler = build_sampler(mask_type, mask_ratio, grid, encoder.patch_embed.embed_dim, **sampler_options)
     decoder = Decoder(
         grid,
         in_chans * tubelet_size * patch_size**2,

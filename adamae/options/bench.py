@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from adamae.options.flags import OptionGroup, flag
+from adamae.flags import OptionGroup, flag
 from adamae.options.groups import ClipOptions, LossOptions, ModelOptions, PretrainDataOptions, SamplerOptions
 from adamae.options.parser import OptionParser
 from adamae.options.viewing import PlainListOptions
+from adamae.samplers import mask_types
 
 
 @dataclass(frozen=True)
@@ -20,9 +21,11 @@ class StepMeasurement(OptionGroup):
     peer: bool = flag(False, "also time Transformers' VideoMAE of the same size, in turns: --compare peer")
     compare: tuple[str, ...] | None = flag(
         None,
-        "also time, in turns: peer, published_style (the step as the published code builds it), compile, "
-        "checkpoint_decoder, checkpoint_all, decoder_budget, sampler_half, "
-        "no_sampler_dropout, economy, tube (masks at 90 %, no sampler)",
+        lambda: (
+            "also time, in turns: peer, published_style (the step as the published code builds it), compile, "
+            "checkpoint_decoder, checkpoint_all, decoder_budget, sampler_half, no_sampler_dropout, economy, or, at its "
+            f"published mask ratio, {' or '.join(mask_types())}"
+        ),
         metavar="NAME",
     )
     compile: bool = flag(False, "compile our step with torch.compile")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from adamae.options.flags import OptionGroup, flag
+from adamae.flags import OptionGroup, flag
 from adamae.options.parser import OptionParser
 from adamae.options.pretrain import PretrainOptions
 from adamae.options.published import PRETRAIN_ANSWERS

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from adamae.options.flags import OptionGroup, flag
+from adamae.flags import OptionGroup, flag
 from adamae.options.groups import ClipOptions, DataOptions, LogOptions, OptimizerOptions, RunOptions
 from adamae.options.parser import OptionParser, Parsed
 from adamae.options.published import FINETUNE_ANSWERS

@@ -6,13 +6,15 @@ the program's name changed. Defaults are the published ones where the published 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
+from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from adamae.errors import UserError
-from adamae.options.flags import OptionGroup, flag
+from adamae.flags import OptionGroup, flag
 from adamae.options.presets import configs_folder
+from adamae.samplers import DEFAULT, SAMPLERS, mask_types
 
 
 @dataclass(frozen=True)
@@ -151,23 +153,32 @@ class ModelOptions(OptionGroup):
 class SamplerOptions(OptionGroup):
     """Which tokens the encoder sees."""
 
-    mask_type: Literal["learnable", "random", "tube", "frame", "motion"] = flag(
-        "learnable",
-        "learnable: the adaptive sampler; motion: among what moves; random, tube, frame: masks that look at nothing",
+    mask_type: str = flag(
+        DEFAULT, lambda: "; ".join(f"{name}: {each.summary}" for name, each in SAMPLERS.items()), choices=mask_types
     )
     mask_ratio: float = flag(0.95, "share of the tokens that is hidden", above=0, below=1)
-    keep_ratio: float = flag(
-        0.3, "motion: share of the tokens that is seen or predicted; the rest is dropped", above=0, most=1
+
+    def __new__(cls, **_: Any) -> SamplerOptions:
+        """One with the options of all samplers, as ``pathlib.Path()`` is a path of the system's kind."""
+        return object.__new__(cls.complete())
+
+    @classmethod
+    def complete(cls) -> type[SamplerOptions]:
+        """The group with the options of all registered samplers."""
+        groups = dict.fromkeys(each.options for each in SAMPLERS.values() if each.options is not None)
+        return _with_options(tuple(groups)) if cls is SamplerOptions else cls
+
+
+@cache
+def _with_options(groups: tuple[type[OptionGroup], ...]) -> type[SamplerOptions]:
+    # The fields of the last base come first.
+    return make_dataclass(
+        SamplerOptions.__name__,
+        [],
+        bases=(*groups, SamplerOptions),
+        namespace={"__doc__": SamplerOptions.__doc__},
+        frozen=True,
     )
-    sampler_network: Literal["mha", "mlp"] = flag("mha", "transformer blocks (the paper's choice) or token-wise layers")
-    sampler_depth: int = flag(1, "blocks of the sampler", least=1)
-    sampler_dim: int | None = flag(
-        None, "width of the sampler; none: the encoder's, or half of it with --economy", least=1
-    )
-    sampler_drop_rate: float | None = flag(
-        None, "dropout inside the sampler; none: 0.1, or 0 with --economy", least=0, below=1
-    )
-    sampler_temperature: float = flag(1.0, "divides the logits when drawing (not in the paper)", above=0)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from typing import Any
 
-from adamae.options.flags import SWITCH
+from adamae.flags import SWITCH
 
 # Longer lines are hard to read, however wide the terminal is.
 _WIDEST = 118

@@ -6,7 +6,7 @@ import re
 from dataclasses import MISSING, dataclass
 
 from adamae.errors import UserError
-from adamae.options.flags import OptionGroup, flag
+from adamae.flags import OptionGroup, flag
 from adamae.options.parser import OptionParser
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)

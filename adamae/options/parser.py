@@ -13,7 +13,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any, Generic, NoReturn, TypeVar, get_type_hints
 
 from adamae.errors import UserError
-from adamae.options.flags import BOOLEANS, SWITCH, Flag, OptionGroup, did_you_mean, flags_of
+from adamae.flags import BOOLEANS, SWITCH, Flag, OptionGroup, did_you_mean, flags_of
 from adamae.options.help_layout import HelpLayout, example_text
 from adamae.options.presets import Preset, find_preset, words_of
 from adamae.options.published import Answer

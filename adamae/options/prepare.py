@@ -6,7 +6,7 @@ from dataclasses import MISSING, dataclass
 from typing import Literal
 
 from adamae.errors import UserError
-from adamae.options.flags import OptionGroup, flag
+from adamae.flags import OptionGroup, flag
 from adamae.options.parser import OptionParser
 
 

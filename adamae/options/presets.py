@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from adamae.errors import UserError
-from adamae.options.flags import did_you_mean
+from adamae.flags import did_you_mean
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 

@@ -20,6 +20,7 @@ from adamae.options.groups import (
 from adamae.options.parser import OptionParser, Parsed
 from adamae.options.published import PRETRAIN_ANSWERS
 from adamae.options.training import TrainingOptions, departures
+from adamae.samplers import declared
 
 EXAMPLES = (
     "adamae pretrain --data_path videos/ --output_dir runs/first",
@@ -91,8 +92,9 @@ def pretrain_parser() -> OptionParser[PretrainOptions]:
 
 def reading(options: PretrainOptions) -> str:
     """In which way the run reads the method, where the paper and its published code differ."""
-    if options.sampler.mask_type != "learnable":
-        return f"masks: {options.sampler.mask_type}, nothing is learned about them"
+    sampler = declared(options.sampler.mask_type)
+    if not sampler.sampler_class.learns:
+        return f"masks: {sampler.label}, nothing is learned about them"
     averaged = options.loss.sampling_reduction == "mean"
     reaches = not options.loss.detach_sampler_input
     throughout = {(True, True): "the published code's reading throughout: ", (False, False): "the paper's reading: "}

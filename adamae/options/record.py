@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adamae.errors import UserError
-from adamae.options.flags import flags_of
+from adamae.flags import flags_of
 
 FILE_NAME = "options.yaml"
 

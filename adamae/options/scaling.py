@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from adamae.options.flags import OptionGroup, flag
+from adamae.flags import OptionGroup, flag
 from adamae.options.groups import ClipOptions, LossOptions, ModelOptions, SamplerOptions
 from adamae.options.parser import OptionParser
 

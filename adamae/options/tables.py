@@ -12,7 +12,7 @@ import sys
 from dataclasses import MISSING
 from pathlib import Path
 
-from adamae.options.flags import Flag, OptionGroup, flags_of
+from adamae.flags import Flag, OptionGroup, flags_of
 
 _BLOCK = re.compile(r"(<!-- options: (\w+)\.(\w+) -->\n).*?(<!-- end of options -->)", re.DOTALL)
 

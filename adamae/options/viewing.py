@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass
 from typing import Literal
 
-from adamae.options.flags import OptionGroup, flag
+from adamae.flags import OptionGroup, flag
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass
 from typing import Literal
 
-from adamae.options.flags import OptionGroup, flag
+from adamae.flags import OptionGroup, flag
 from adamae.options.parser import OptionParser
 from adamae.options.viewing import FrameOptions, NamedVideosOptions, NetworkOptions
+from adamae.samplers import mask_types
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,10 @@ class MaskOptions(OptionGroup):
     """How tokens are hidden; several values are shown side by side."""
 
     mask_type: tuple[str, ...] | None = flag(
-        None, "any of learnable, random, tube, frame, motion; none: the checkpoint's own", metavar="NAME..."
+        None,
+        lambda: f"any of {', '.join(mask_types())}; none: the checkpoint's own",
+        choices=mask_types,
+        metavar="NAME...",
     )
     mask_ratio: tuple[float, ...] | None = flag(
         None, "shares of hidden tokens; none: the checkpoint's own", above=0, below=1, metavar="X..."

@@ -81,6 +81,35 @@ class AdaptiveSampler(Sampler):
         self.network = nn.ModuleList([*layers, nn.Linear(dim, 1)])
         self.apply(initialise_xavier)
 
+    @classmethod
+    def build(  # type: ignore[override]
+        cls,
+        mask_ratio: float,
+        grid: TokenGrid,
+        embed_dim: int,
+        *,
+        sampler_network: Network = "mha",
+        sampler_depth: int = 1,
+        sampler_dim: int | None = None,
+        sampler_drop_rate: float = 0.1,
+        sampler_mlp_ratio: float = 4.0,
+        sampler_temperature: float = 1.0,
+        detach_sampler_input: bool = True,
+    ) -> AdaptiveSampler:
+        """One for a model, from the model's keywords; see the class for their meaning."""
+        return cls(
+            mask_ratio,
+            grid.num_tokens,
+            embed_dim,
+            network=sampler_network,
+            depth=sampler_depth,
+            dim=sampler_dim,
+            drop_rate=sampler_drop_rate,
+            mlp_ratio=sampler_mlp_ratio,
+            temperature=sampler_temperature,
+            detach=detach_sampler_input,
+        )
+
     def num_visible(self, grid: TokenGrid) -> int:
         """V = int(N * (1 - ratio)): 78 of 1568 at a ratio of 0.95."""
         total = grid.num_tokens

@@ -26,6 +26,7 @@ class MotionSampler(Sampler):
     """
 
     exact_tokens = True
+    score_name = "motion score"
 
     def __init__(self, mask_ratio: float, keep_ratio: float = 0.3) -> None:
         super().__init__(mask_ratio)
@@ -45,6 +46,11 @@ class MotionSampler(Sampler):
                 f"tokens visible: expected at least 1 and at most {kept - 1}"
             )
         return visible
+
+    def preference(self, tokens: Tensor, log_probs: Tensor | None, grid: TokenGrid) -> Tensor:
+        """(B, N) logarithms of the motion scores as shares of the clip's sum; even where nothing moves."""
+        scores = motion_scores(tokens, grid)
+        return (scores + torch.finfo(scores.dtype).tiny).log().log_softmax(dim=1)
 
     def draw(self, tokens: Tensor, log_probs: Tensor | None, grid: TokenGrid, noise: SampleNoise) -> Tensor:
         """(B, V) indices, every subset of the kept tokens equally likely."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
@@ -24,6 +25,7 @@ class Sampler(nn.Module, ABC):
 
     Attributes:
         learns: Whether :meth:`log_probs` gives a distribution, which the sampling loss then teaches.
+        score_name: What pictures call :meth:`preference`.
         published_names: How published checkpoints call its parameters: (prefix here, prefix inside their encoder).
         recompute: Keep nothing but the tokens for the backward pass, and compute the rest again; of no effect where
             nothing is learned.
@@ -32,6 +34,7 @@ class Sampler(nn.Module, ABC):
     """
 
     learns: ClassVar[bool] = False
+    score_name: ClassVar[str] = "probability"
     published_names: ClassVar[tuple[tuple[str, str], ...]] = ()
     recompute = False
     exact_tokens = False
@@ -42,6 +45,26 @@ class Sampler(nn.Module, ABC):
         if not 0 < mask_ratio < 1:
             raise UserError(f"mask_ratio = {mask_ratio}: expected a number between 0 and 1, both excluded")
         self.mask_ratio = mask_ratio
+
+    @classmethod
+    def build(cls, mask_ratio: float, grid: TokenGrid, embed_dim: int, **options: Any) -> Self:
+        """One for a model.
+
+        Args:
+            mask_ratio: Share of tokens that are hidden.
+            grid: The model's tokens.
+            embed_dim: Their width.
+            **options: Of :meth:`keywords`. A subclass whose constructor takes something else has a method of its own,
+                with all of them as parameters.
+        """
+        return cls(mask_ratio, **options)
+
+    @classmethod
+    def keywords(cls) -> dict[str, Any]:
+        """The keywords of a model that concern it, and their defaults."""
+        handed_on = cls.build.__func__ is Sampler.build.__func__  # type: ignore[attr-defined]
+        parameters = inspect.signature(cls if handed_on else cls.build).parameters.values()
+        return {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
 
     def forward(
         self, tokens: Tensor, pixels: Tensor, grid: TokenGrid, noise: SampleNoise, visible: Tensor | None = None
@@ -65,6 +88,19 @@ class Sampler(nn.Module, ABC):
         """(B, N) log-probabilities of a learned distribution; None where nothing is learned."""
         return None
 
+    def preference(self, tokens: Tensor, log_probs: Tensor | None, grid: TokenGrid) -> Tensor | None:
+        """What pictures show of how the choice is made.
+
+        Args:
+            tokens: (B, N, D) as for :meth:`forward`.
+            log_probs: (B, N) the learned distribution, if there is one.
+            grid: Where the tokens lie.
+
+        Returns:
+            (B, N) logarithms of shares that add up to one for each clip; None where no token is preferred.
+        """
+        return log_probs
+
     @abstractmethod
     def draw(self, tokens: Tensor, log_probs: Tensor | None, grid: TokenGrid, noise: SampleNoise) -> Tensor:
         """(B, V) int64 indices of distinct visible tokens, in any order."""
@@ -76,6 +112,11 @@ class Sampler(nn.Module, ABC):
     @abstractmethod
     def num_visible(self, grid: TokenGrid) -> int:
         """V, the number of visible tokens on a grid."""
+
+
+def draw_distinct(noise: SampleNoise, total: int, count: int) -> Tensor:
+    """(B, count) distinct numbers below ``total``, every subset equally likely."""
+    return noise.uniform(total).topk(count, dim=1, sorted=False).indices
 
 
 def checked_count(visible: int, total: int, what: str, mask_ratio: float) -> int:

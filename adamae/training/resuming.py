@@ -16,16 +16,17 @@ from adamae.models import Pretrainer, vit_classifier, vit_pretrainer
 from adamae.options.pretrain import PretrainOptions
 from adamae.options.record import differences
 from adamae.options.training import TrainingOptions
+from adamae.samplers import DEFAULT, SAMPLERS
 from adamae.training.plan import Place, Plan
 from adamae.training.schedules import Schedule
 
 _HINT = "choose another --output_dir, or --resume none to begin anew"
-# Of a pre-train model, what its weights are made for. All else only acts while training, and may change.
+# Of a pre-train model, what its weights are made for, beside the sampler's. All else only acts while training, and may
+# change.
 _PRETRAIN_SIZES = (
     *("img_size", "patch_size", "tubelet_size", "num_frames", "in_chans", "mlp_ratio", "qkv_bias", "init_values"),
     *("encoder_embed_dim", "encoder_depth", "encoder_num_heads"),
     *("decoder_embed_dim", "decoder_depth", "decoder_num_heads"),
-    *("mask_type", "sampler_network", "sampler_depth", "sampler_dim", "sampler_mlp_ratio"),
     "imagenet_default_mean_and_std",
 )
 # Of a classifier, what only acts while training.
@@ -85,10 +86,10 @@ def check_same_run(checkpoint: Checkpoint, model: nn.Module, config: Mapping[str
         raise UserError(f"{where}: is no checkpoint of fine-tuning; --finetune starts from it; {_HINT}")
     if names is not None and names != own_names:
         raise UserError(f"{where}: was trained on other classes ({', '.join(names[:4])}, ...); {_HINT}")
-    before, now = (_network(_as_mapping(each.get("options")), model) for each in (found, config))
-    if before.get("mask_type", "learnable") != "learnable" and now.get("mask_type", "learnable") != "learnable":
-        # Neither has a sampler with weights.
-        before, now = _without_sampler(before), _without_sampler(now)
+    given = [_as_mapping(each.get("options")) for each in (found, config)]
+    before, now = (_network(each, model) for each in given)
+    if isinstance(model, Pretrainer):
+        before, now = ({**one, **other} for one, other in zip((before, now), _samplers(*given), strict=True))
     changed = differences(before, now) if found.get("options") else []
     changed = changed or _other_shapes(checkpoint, model)
     if changed:
@@ -112,8 +113,17 @@ def _network(given: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
     return {name: value for name, value in whole.items() if name not in _MAY_CHANGE}
 
 
-def _without_sampler(network: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in network.items() if name != "mask_type" and not name.startswith("sampler_")}
+def _samplers(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What two networks' samplers have weights for; nothing of samplers that learn nothing."""
+    kinds = [given.get("mask_type", DEFAULT) for given in (before, now)]
+    known = [SAMPLERS[kind] for kind in kinds if kind in SAMPLERS]
+    if kinds[0] == kinds[1]:
+        usual, names = known[0].sampler_class.keywords(), known[0].weight_options
+        old, new = ({name: given.get(name, usual[name]) for name in names} for given in (before, now))
+        return old, new
+    if len(known) == len(kinds) and not any(each.sampler_class.learns for each in known):
+        return {}, {}
+    return {"mask_type": kinds[0]}, {"mask_type": kinds[1]}
 
 
 def _other_shapes(checkpoint: Checkpoint, model: nn.Module) -> list[str]:

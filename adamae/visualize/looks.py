@@ -12,8 +12,8 @@ from torch import Tensor
 from adamae.grid import TokenGrid
 from adamae.models import Pretrainer
 from adamae.randomness import SampleNoise, sample_seed
-from adamae.samplers import Sampler
-from adamae.samplers.motion import motion_scores
+from adamae.samplers import Declaration, declaration_of
+from adamae.samplers.sampler import Sampler
 from adamae.selection import TokenSelection
 from adamae.visualize.footage import Footage
 from adamae.visualize.networks import sampler_of
@@ -44,12 +44,14 @@ class Look:
 
     Attributes:
         variant: Which.
+        sampler: What drew the tokens.
         panels: Of all C clips.
         error_if_hidden: (C, N) error of the visible tokens in a second draw that hides them; NaN elsewhere.
         statistics: Numbers about all clips together, see :func:`look_at`.
     """
 
     variant: Variant
+    sampler: Declaration
     panels: Panels
     error_if_hidden: Tensor
     statistics: dict[str, float]
@@ -96,7 +98,7 @@ def look_at(
     """
     sampler = sampler_of(model, variant.mask_type, variant.mask_ratio)
     device = model.mask_token.device
-    learned = variant.mask_type == "learnable"
+    learned = sampler.learns
     parts, sums = [], _Sums()
     for begin in range(0, len(footage.cut.numbers), batch_size):
         some = slice(begin, begin + batch_size)
@@ -104,7 +106,8 @@ def look_at(
         seeds = _seeds(footage.cut.stretch[some], variant.seed).to(device)
         out = model(clips, visible=_draw(model, sampler, clips, seeds), seeds=seeds, diagnose=True)
         # What the model's sampler thinks is no property of a draw that does not ask it.
-        preference = out.selection.log_probs if learned else _motion(model, variant, clips)
+        log_probs = out.selection.log_probs if learned else None
+        preference = sampler.preference(model.tokens_for(sampler, model.pixels(clips)), log_probs, model.grid)
         selection = TokenSelection(out.selection.visible, out.selection.target, preference)
         cpu = [value.cpu() for value in (clips, out.prediction, out.token_error)]
         parts.append(
@@ -135,16 +138,7 @@ def look_at(
         "visible_error": float(unseen.nanmean()),
         **sums.means(),
     }
-    return Look(variant, panels, unseen, statistics)
-
-
-def _motion(model: Pretrainer, variant: Variant, clips: Tensor) -> Tensor | None:
-    """(B, N) for a look by motion: its scores as shares of the clip's sum, and so over their mean in the panels."""
-    if variant.mask_type != "motion":
-        return None
-    scores = motion_scores(model.encoder.patch_embed.exact(model.pixels(clips)), model.grid)
-    # Where nothing moves the scores are even.
-    return (scores + torch.finfo(scores.dtype).tiny).log().log_softmax(dim=1)
+    return Look(variant, declaration_of(sampler), panels, unseen, statistics)
 
 
 def _errors_if_hidden(
@@ -171,7 +165,7 @@ def _draw(model: Pretrainer, sampler: Sampler, clips: Tensor, seeds: Tensor) -> 
     if type(sampler) is type(model.sampler) and sampler.mask_ratio == model.sampler.mask_ratio:
         return None
     pixels = model.pixels(clips)
-    tokens = model.encoder.patch_embed(pixels)
+    tokens = model.tokens_for(sampler, pixels)
     selection: TokenSelection = sampler(tokens, pixels, model.grid, SampleNoise(seeds).child(0))
     return selection.visible
 

@@ -9,7 +9,8 @@ from adamae.checkpoints.formats import CheckpointFile
 from adamae.checkpoints.loading import load_weights
 from adamae.errors import UserError
 from adamae.models import Pretrainer, vit_pretrainer
-from adamae.samplers import SAMPLERS, Sampler, build_sampler
+from adamae.samplers import SAMPLERS, build_sampler, declaration_of, declared
+from adamae.samplers.sampler import Sampler
 
 # Where a checkpoint does not tell: the ratio of the paper's best row.
 USUAL_RATIO = 0.95
@@ -57,7 +58,7 @@ def build_pretrainer(
 
 def own_mask_type(model: Pretrainer) -> str:
     """What the model's own sampler is called."""
-    return next(name for name, kind in SAMPLERS.items() if type(model.sampler) is kind)
+    return declaration_of(model.sampler).name
 
 
 def sampler_of(model: Pretrainer, mask_type: str, mask_ratio: float) -> Sampler:
@@ -72,15 +73,15 @@ def sampler_of(model: Pretrainer, mask_type: str, mask_ratio: float) -> Sampler:
         UserError: If the model has no learned sampler, the name is unknown, or the ratio leaves nothing to see or to
             predict.
     """
-    if mask_type == "learnable" and not model.learns_to_sample:
-        raise UserError(
-            "mask_type learnable: the checkpoint has no learned sampler, expected one of "
-            f"{', '.join(name for name in SAMPLERS if name != mask_type)}"
-        )
     if mask_type == own_mask_type(model):
         # Shares its weights and settings; only the ratio is its own.
         sampler = copy.copy(model.sampler)
         sampler.mask_ratio = mask_ratio
         sampler.num_visible(model.grid)
         return sampler
+    if declared(mask_type).sampler_class.learns:
+        others = (name for name, other in SAMPLERS.items() if not other.sampler_class.learns)
+        raise UserError(
+            f"mask_type {mask_type}: the checkpoint has no learned sampler, expected one of {', '.join(others)}"
+        )
     return build_sampler(mask_type, mask_ratio, model.grid, model.encoder.patch_embed.embed_dim)

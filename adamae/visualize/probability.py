@@ -11,6 +11,7 @@ from torch import Tensor
 from adamae.errors import UserError
 from adamae.models import Pretrainer
 from adamae.randomness import SampleNoise
+from adamae.samplers import SAMPLERS
 from adamae.visualize.colours import PROBABILITY_MAP, Scale
 from adamae.visualize.footage import Footage
 from adamae.visualize.panels import on_pixels
@@ -20,7 +21,8 @@ from adamae.visualize.rows import PROBABILITY, Row
 def check_sampler(model: Pretrainer) -> None:
     """Raise a UserError unless the model has learned to sample."""
     if not model.learns_to_sample:
-        raise UserError("the checkpoint has no learned sampler, expected a pre-trained AdaMAE (--mask_type learnable)")
+        learned = " or ".join(name for name, each in SAMPLERS.items() if each.sampler_class.learns)
+        raise UserError(f"the checkpoint has no learned sampler, expected one pre-trained with --mask_type {learned}")
 
 
 @torch.no_grad()
@@ -44,7 +46,7 @@ def probability_of(model: Pretrainer, footage: Footage, batch_size: int = 8) -> 
         pixels = model.pixels(footage.clips(slice(begin, begin + batch_size)).to(model.mask_token.device))
         # In evaluation nothing of it is left to chance but the draw, which is not used.
         noise = SampleNoise(torch.zeros(len(pixels), device=pixels.device))
-        log_probs = model.sampler(model.encoder.patch_embed(pixels), pixels, model.grid, noise).log_probs
+        log_probs = model.sampler(model.tokens_for(model.sampler, pixels), pixels, model.grid, noise).log_probs
         parts.append(log_probs.float().exp().cpu() * model.grid.num_tokens)
     return torch.cat(parts)
 

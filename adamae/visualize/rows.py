@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from adamae.samplers.sampler import Sampler
 from adamae.visualize.colours import ERROR_MAP, PROBABILITY_MAP, Scale
 from adamae.visualize.footage import Footage
 from adamae.visualize.looks import Look
@@ -92,9 +93,8 @@ class Title:
 def title_of(look: Look, among: Sequence[Look] = ()) -> Title:
     """A look in words, with the ratio that it really masks; the seed only where it tells looks apart."""
     variant = look.variant
-    method = "adaptive" if variant.mask_type == "learnable" else variant.mask_type
     several = len({other.variant.seed for other in among}) > 1
-    return Title(method, _ratio_of(look), f"draw {variant.seed}" if several else "")
+    return Title(look.sampler.label, _ratio_of(look), f"draw {variant.seed}" if several else "")
 
 
 def _ratio_of(look: Look) -> str:
@@ -124,19 +124,19 @@ def _rows(footage: Footage, look: Look, scales: Scales) -> tuple[Row, ...]:
     )
     if not panels.prefers or scales.probability is None:
         return rows
-    name = "motion score" if look.variant.mask_type == "motion" else "probability"
-    return (*rows, Row(name, painted(scales.probability, panels.probability)))
+    return (*rows, Row(look.sampler.sampler_class.score_name, painted(scales.probability, panels.probability)))
 
 
 def notes_of(looks: Sequence[Look]) -> list[str]:
     """What a reader of the pictures has to know."""
     statistics = looks[0].panels.statistics.value
     ending = "One colour scale for the whole picture." if len(looks) > 1 else ""
-    by_motion = any(look.variant.mask_type == "motion" for look in looks)
+    names = dict.fromkeys(look.sampler.sampler_class.score_name for look in looks if look.panels.prefers)
+    scores = [name for name in names if name != Sampler.score_name]
     return [
         f"Visible tokens are pixels, also within the prediction. Predicted tokens: {statistics}. "
         f"Grey: masked, or in the error not predicted. {ending}".strip(),
-        *(["Motion scores are over the clip's mean, on the scale of the probabilities."] if by_motion else []),
+        *(f"{name.capitalize()}s are over the clip's mean, on the scale of the probabilities." for name in scores),
         *worse_than_trivial(looks),
     ]
 

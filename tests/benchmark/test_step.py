@@ -45,7 +45,7 @@ def test_a_report_holds_step_parts_and_peer(mask_type: str) -> None:
 
 
 def test_every_contender_takes_its_steps(tmp_path: Path) -> None:
-    names = [name for name in BUILDERS if name not in ("ours", "peer", "compile")]
+    names = [*(name for name in BUILDERS if name not in ("ours", "peer", "compile")), "tube"]
     report = benchmark_step(model="adamae_tiny", batch_size=2, rounds=1, compare=names, **TINY)
     assert list(report.compared) == names
     assert all(other.over_ours > 0 for other in report.compared.values())

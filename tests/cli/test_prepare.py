@@ -15,7 +15,7 @@ import pytest
 from adamae.cli.main import main
 from adamae.data.preparation.problems import KINDS
 from adamae.data.preparation.transcoding import Encoding
-from adamae.options.flags import flags_of
+from adamae.flags import flags_of
 from adamae.options.prepare import PreparedOptions
 from tests.data.preparation.miniatures import SSV2, UCF101, encode
 

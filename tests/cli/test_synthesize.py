@@ -10,7 +10,7 @@ import pytest
 
 from adamae.cli.main import main
 from adamae.data.synthetic import synthesize
-from adamae.options.flags import flags_of
+from adamae.flags import flags_of
 from adamae.options.synthesize import SynthesisOptions
 
 

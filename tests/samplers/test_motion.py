@@ -13,8 +13,8 @@ from adamae.errors import UserError
 from adamae.grid import TokenGrid
 from adamae.layers.tokenizer import TubeletTokenizer
 from adamae.randomness import SampleNoise
-from adamae.samplers import MotionSampler, build_sampler
-from adamae.samplers.motion import count_kept, motion_scores
+from adamae.samplers import build_sampler
+from adamae.samplers.motion import MotionSampler, count_kept, motion_scores
 from adamae.selection import TokenSelection, count_visible, rank_tokens
 from tests.golden import mats
 

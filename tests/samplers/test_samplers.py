@@ -11,7 +11,8 @@ import torch
 from adamae.errors import UserError
 from adamae.grid import TokenGrid
 from adamae.randomness import SampleNoise
-from adamae.samplers import SAMPLERS, AdaptiveSampler, build_sampler
+from adamae.samplers import SAMPLERS, build_sampler
+from adamae.samplers.adaptive import AdaptiveSampler
 
 GRID = TokenGrid.of(16, 224, 224, 2, 16)
 
@@ -109,7 +110,14 @@ def test_the_draw_is_without_replacement_from_the_stated_distribution() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"network": "mlp"}, {"depth": 2}, {"dim": 8}, {"network": "mlp", "dim": 8, "depth": 2}]
+    "options",
+    [
+        {},
+        {"sampler_network": "mlp"},
+        {"sampler_depth": 2},
+        {"sampler_dim": 8},
+        {"sampler_network": "mlp", "sampler_dim": 8, "sampler_depth": 2},
+    ],
 )
 def test_every_network_gives_a_distribution_and_gradients(options: dict[str, Any]) -> None:
     grid = TokenGrid.of(4, 8, 8, 2, 4)

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from adamae.grid import TokenGrid
+from adamae.samplers.builtin import ADAPTIVE
 from adamae.training.objectives import count_hits
 from adamae.visualize.colours import Scale
 from adamae.visualize.footage import Footage, cut_into_clips
@@ -83,7 +84,7 @@ def test_the_page_of_ten_seconds_stays_below_ten_megabytes() -> None:
     grid = TokenGrid(8, 14, 14, 2, 16)
     clips, values = film.clips(slice(None)), torch.rand(len(cut.numbers), 1568)
     panels = Panels(grid, clips, clips, clips, values > 0.9, values, values, Statistics.TARGET, True)
-    looks = [Look(Variant("learnable", ratio), panels, values, {}) for ratio in (0.75, 0.9, 0.95)]
+    looks = [Look(Variant("learnable", ratio), ADAPTIVE, panels, values, {}) for ratio in (0.75, 0.9, 0.95)]
     assert len(page_bytes(film, looks, shared_scales(looks), [])) < 10e6
 
 

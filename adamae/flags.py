@@ -56,8 +56,9 @@ class Bounds:
 
 def flag(
     default: Any,
-    text: str,
+    text: str | Callable[[], str],
     *,
+    choices: Callable[[], tuple[str, ...]] | None = None,
     least: float | None = None,
     most: float | None = None,
     above: float | None = None,
@@ -71,7 +72,8 @@ def flag(
 
     Args:
         default: Value when nothing is typed; ``MISSING`` for what has to be typed.
-        text: One phrase for ``--help`` and the tables of the guides.
+        text: One phrase for ``--help`` and the tables of the guides, or what makes it when it is needed.
+        choices: The words admitted, where only a registry knows them; what an annotation says needs none.
         least: Smallest admitted number.
         most: Largest admitted number.
         above: Numbers must be larger than this.
@@ -83,6 +85,7 @@ def flag(
     """
     metadata = {
         "text": text,
+        "choices": choices,
         "bounds": Bounds(least, most, above, below),
         "aliases": aliases,
         "changes_result": changes_result,
@@ -175,15 +178,17 @@ def _word(value: Any) -> str:
 
 def flags_of(group: type) -> tuple[Flag, ...]:
     """The options of a group, in the order in which they are written there."""
-    hints = get_type_hints(group)
-    return tuple(_read(entry, hints[entry.name]) for entry in fields(group))
+    whole: Any = group.complete() if issubclass(group, OptionGroup) else group
+    hints = get_type_hints(whole)
+    return tuple(_read(entry, hints[entry.name]) for entry in fields(whole))
 
 
 def _read(entry: Field[Any], hint: Any) -> Flag:
     optional = get_origin(hint) in (Union, types.UnionType) and type(None) in get_args(hint)
     if optional:
         (hint,) = (part for part in get_args(hint) if part is not type(None))
-    choices: tuple[str, ...] = ()
+    text, registered = entry.metadata["text"], entry.metadata["choices"]
+    choices: tuple[str, ...] = registered() if registered else ()
     count = 1
     if get_origin(hint) is tuple:
         count = 0 if Ellipsis in get_args(hint) else len(get_args(hint))
@@ -191,11 +196,17 @@ def _read(entry: Field[Any], hint: Any) -> Flag:
     elif get_origin(hint) is Literal:
         choices = get_args(hint)
         hint = str
-    return Flag(entry.name, entry.default, hint, choices, optional, count, entry.metadata)
+    metadata = {**entry.metadata, "text": text() if callable(text) else text}
+    return Flag(entry.name, entry.default, hint, choices, optional, count, metadata)
 
 
 class OptionGroup:
     """A dataclass of options that checks itself when it is built, from the command line or from Python."""
+
+    @classmethod
+    def complete(cls) -> type[OptionGroup]:
+        """The group with all of its options: itself, unless some of them come from a registry."""
+        return cls
 
     def __post_init__(self) -> None:
         """Check every value.

@@ -1,0 +1,79 @@
+"""The samplers of this package. A new one is a module beside this one and an entry here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from adamae.flags import OptionGroup, flag
+from adamae.samplers.declaration import Declaration
+
+_VIDEOMAE = "VideoMAE: masked autoencoder without a learned sampler"
+
+
+@dataclass(frozen=True)
+class AdaptiveOptions(OptionGroup):
+    """The network of the adaptive sampler."""
+
+    sampler_network: Literal["mha", "mlp"] = flag("mha", "transformer blocks (the paper's choice) or token-wise layers")
+    sampler_depth: int = flag(1, "blocks of the sampler", least=1)
+    sampler_dim: int | None = flag(
+        None, "width of the sampler; none: the encoder's, or half of it with --economy", least=1
+    )
+    sampler_drop_rate: float | None = flag(
+        None, "dropout inside the sampler; none: 0.1, or 0 with --economy", least=0, below=1
+    )
+    sampler_temperature: float = flag(1.0, "divides the logits when drawing (not in the paper)", above=0)
+
+
+@dataclass(frozen=True)
+class MotionOptions(OptionGroup):
+    """What the motion-aware sampler keeps."""
+
+    keep_ratio: float = flag(
+        0.3, "motion: share of the tokens that is seen or predicted; the rest is dropped", above=0, most=1
+    )
+
+
+ADAPTIVE = Declaration(
+    "learnable",
+    "adamae.samplers.adaptive:AdaptiveSampler",
+    "the adaptive sampler",
+    options=AdaptiveOptions,
+    label="adaptive",
+    method="AdaMAE: masked autoencoder with an adaptive sampler",
+    published_ratio=0.95,
+    weight_options=("sampler_network", "sampler_depth", "sampler_dim", "sampler_mlp_ratio"),
+    economy=lambda embed_dim: {"sampler_dim": embed_dim // 2, "sampler_drop_rate": 0.0},
+)
+RANDOM = Declaration(
+    "random",
+    "adamae.samplers.random:RandomSampler",
+    "any tokens",
+    method=_VIDEOMAE,
+    published_ratio=0.9,
+)
+TUBE = Declaration(
+    "tube",
+    "adamae.samplers.tube:TubeSampler",
+    "the same places at all times",
+    method=_VIDEOMAE,
+    published_ratio=0.9,
+)
+FRAME = Declaration(
+    "frame",
+    "adamae.samplers.frame:FrameSampler",
+    "whole frames",
+    method=_VIDEOMAE,
+    published_ratio=0.875,
+)
+MOTION = Declaration(
+    "motion",
+    "adamae.samplers.motion:MotionSampler",
+    "among the tokens that move most",
+    options=MotionOptions,
+    method="MATS: masked autoencoder with motion-aware masks",
+    published_ratio=0.9,
+)
+
+BUILT_IN = (ADAPTIVE, RANDOM, TUBE, FRAME, MOTION)
