@@ -2,6 +2,8 @@
 
 Keys of batches follow from their number alone, and samples from their keys. So when a worker is gone, the row that it
 was at is marked, all workers are replaced, and what was not yet handed out is made again: the same, but for that row.
+A worker that the system killed says nothing against its row, which is not marked but tried again, see
+:mod:`~adamae.data.killed_workers`.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from adamae.data.children import end_with_this_process, leave_with_parent
+from adamae.data.killed_workers import SYSTEM_KILL, KilledWorkers
 from adamae.data.watch import Desks, Watch, describe_exit
 from adamae.errors import UserError
 
@@ -33,8 +36,9 @@ _GLANCE = 1.0
 _GRACE = 5.0
 # Glances at workers none of which is at a video and none of which delivers.
 _MOST_IDLE_GLANCES = 120
-# Times in a row that workers are replaced though no video is at fault.
+# Times in a row that workers are replaced though no video is at fault and nobody killed them.
 _MOST_RESTARTS = 3
+_REMEDY = "a smaller --num_workers or --batch_size helps, or more memory: RAM, and /dev/shm (docker run --shm-size 16g)"
 
 
 def watched_batches(
@@ -59,7 +63,7 @@ def watched_batches(
         prefetch: Batches that each worker makes ahead.
 
     Raises:
-        UserError: If workers keep ending while they are at no video.
+        UserError: If workers keep ending while they are at no video, or the system kills them one after another.
     """
     settings: dict[str, Any] = {"collate_fn": collate, "pin_memory": pin_memory}
     # The loader draws a seed for its workers, which use none: not from the generator that others rely on.
@@ -69,21 +73,27 @@ def watched_batches(
         return
     settings |= {"num_workers": num_workers, "prefetch_factor": prefetch, "multiprocessing_context": _start_method()}
     delivered = restarts = 0
+    killed = KilledWorkers("loader workers", _REMEDY)
     while True:
         crew = _Crew(partial(DataLoader, dataset, batch_sampler=keys_from(delivered), **settings), watch)
         try:
             for batch in crew:
                 delivered, restarts = delivered + 1, 0
+                killed.pass_one()
                 yield batch
         finally:
             crew.dismiss()
         if crew.lost is None:
             return
+        if crew.killed_at:
+            for row in killed.add(crew.killed_at):
+                watch.ended_worker(row, SYSTEM_KILL)
+            continue
         restarts += not crew.found_fault
         if restarts > _MOST_RESTARTS:
             raise UserError(
                 f"loader workers ended {restarts} times in a row though none was at a video ({crew.lost}); "
-                "if memory is short, in RAM or in /dev/shm, a smaller --num_workers or --batch_size helps"
+                f"if memory is short, {_REMEDY}"
             )
 
 
@@ -97,11 +107,13 @@ class _Crew:
     Attributes:
         lost: Why they could not go on, in words; None as long as they could.
         found_fault: Whether a row was found to be the cause.
+        killed_at: The row that each worker was at that the system killed, None for one that was at none.
     """
 
     def __init__(self, make_loader: Callable[..., DataLoader[Any]], watch: Watch) -> None:
         self.lost: str | None = None
         self.found_fault = False
+        self.killed_at: list[int | None] = []
         self._watch = watch
         workers = make_loader.keywords["num_workers"]  # type: ignore[attr-defined]
         self._desks = Desks(workers)
@@ -148,15 +160,18 @@ class _Crew:
         return end
 
     def _some_ended(self) -> bool:
-        """Whether workers are gone; marks the rows that they were at."""
+        """Whether workers are gone; marks the rows that they were at, unless the system killed them."""
         ended = [process for process in self._processes if process.exitcode is not None]
         at_work = self._desks.at_work()
         for process in ended:
             assert process.exitcode is not None
             self.lost = describe_exit(process.exitcode)
-            if process.pid in at_work:
+            row, _ = at_work.get(process.pid, (None, 0.0))  # type: ignore[arg-type]
+            if process.exitcode == SYSTEM_KILL:
+                self.killed_at.append(row)
+            elif row is not None:
                 self.found_fault = True
-                self._watch.ended_worker(at_work[process.pid][0], process.exitcode)
+                self._watch.ended_worker(row, process.exitcode)
         return bool(ended)
 
     def _stop_those_still(

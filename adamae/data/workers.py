@@ -1,4 +1,7 @@
-"""Many jobs over a few processes: one that crashes or hangs costs its own job and no other."""
+"""Many jobs over a few processes: one that crashes or hangs costs its own job and no other.
+
+One that the system kills costs no job, see :mod:`~adamae.data.killed_workers`: it is done again.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import multiprocessing
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
@@ -13,10 +17,14 @@ from typing import Any, Generic, TypeVar
 
 from adamae.data.children import end_with_this_process, leave_with_parent
 from adamae.data.decoding.protocol import one_line
+from adamae.data.killed_workers import SYSTEM_KILL, KilledWorkers
 from adamae.data.watch import describe_exit
 
 Job = TypeVar("Job")
 _UP = "up"
+# Seconds that a process may take to be gone once its end of the line is closed.
+_GRACE = 5.0
+_REMEDY = "fewer --workers need less. What is done is kept: the same command goes on"
 
 
 @dataclass(frozen=True)
@@ -44,52 +52,105 @@ def run_jobs(
         jobs: Taken one by one, as workers become free.
         workers: Processes; 0 works in this one, without a time limit.
         time_limit: Seconds that a job may take.
+
+    Raises:
+        UserError: If the system kills worker processes one after another.
     """
     if workers == 0:
         for job in jobs:
             yield job, _attempt(function, job)
         return
-    crew: list[_Worker[Job]] = []
-    waiting = iter(jobs)
+    crew = _Crew(function, workers, time_limit)
+    waiting = enumerate(jobs)
     try:
-        # The first job is taken before the first process is started: there may be none.
-        for job in waiting:
-            idle = next((worker for worker in crew if worker.job is None), None)
-            if idle is None:
-                idle = _Worker(function, time_limit)
-                crew.append(idle)
-            idle.begin(job)
-            while len(crew) == workers and all(worker.job is not None for worker in crew):
-                yield from _finished(crew)
-        while any(worker.job is not None for worker in crew):
-            yield from _finished(crew)
+        while True:
+            # A job is taken before a process is started for it: there may be none.
+            next_one = crew.again.pop() if crew.again else next(waiting, None)
+            if next_one is not None:
+                crew.begin(*next_one)
+            elif not crew.busy:
+                return
+            while crew.is_full or (crew.busy and next_one is None and not crew.again):
+                yield from crew.finished()
     finally:
-        for worker in crew:
+        crew.stop()
+
+
+class _Crew(Generic[Job]):
+    """The worker processes.
+
+    Args:
+        function: What they do with a job.
+        workers: How many there may be.
+        time_limit: Seconds that a job may take.
+
+    Attributes:
+        again: Jobs, with their numbers, that were lost to no fault of their own.
+    """
+
+    def __init__(self, function: Callable[[Job], Any], workers: int, time_limit: float | None) -> None:
+        self.again: list[tuple[int, Job]] = []
+        self._function = function
+        self._size = workers
+        self._time_limit = time_limit
+        self._workers: list[_Worker[Job]] = []
+        self._killed = KilledWorkers("worker processes", _REMEDY)
+
+    @property
+    def busy(self) -> list[_Worker[Job]]:
+        """Those that have a job."""
+        return [worker for worker in self._workers if worker.job is not None]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no job can be begun."""
+        return len(self.busy) == self._size
+
+    def begin(self, number: int, job: Job) -> None:
+        """Hand a job to a worker that is idle, or new."""
+        idle = next((worker for worker in self._workers if worker.job is None), None)
+        if idle is None:
+            idle = _Worker(self._function, self._time_limit)
+            self._workers.append(idle)
+        idle.begin(number, job)
+
+    def finished(self) -> Iterator[tuple[Job, Any]]:
+        """Wait until something happens; what the workers that are done have to give. Workers that are lost leave."""
+        busy = self.busy
+        limits = [worker.seconds_left for worker in busy if worker.seconds_left is not None]
+        ready = wait([worker.connection for worker in busy], timeout=min(limits, default=None))
+        for worker in busy:
+            if worker.connection in ready and worker.comes_up():
+                continue
+            if worker.connection in ready or worker.seconds_left == 0:
+                (number, job), result = worker.finish(worker.connection in ready)
+                if worker.lost:
+                    self._workers.remove(worker)
+                if worker.was_killed and number not in self._killed.add([number]):
+                    self.again.append((number, job))
+                    continue
+                self._killed.pass_one()
+                yield job, result
+
+    def stop(self) -> None:
+        """End all of them, whatever they do."""
+        for worker in self._workers:
             worker.stop()
 
 
-def _finished(crew: list[_Worker[Job]]) -> Iterator[tuple[Job, Any]]:
-    """Wait until something happens; what the workers that are done have to give. Workers that are lost leave."""
-    busy = [worker for worker in crew if worker.job is not None]
-    limits = [worker.seconds_left for worker in busy if worker.seconds_left is not None]
-    ready = wait([worker.connection for worker in busy], timeout=min(limits, default=None))
-    for worker in busy:
-        if worker.connection in ready and worker.comes_up():
-            continue
-        if worker.connection in ready or worker.seconds_left == 0:
-            job, result = worker.finish(worker.connection in ready)
-            if worker.lost:
-                crew.remove(worker)
-            assert job is not None
-            yield job, result
-
-
 class _Worker(Generic[Job]):
-    """A process that does one job at a time."""
+    """A process that does one job at a time.
+
+    Attributes:
+        job: Its job, with its number.
+        lost: Whether the process is gone.
+        was_killed: Whether the system killed it.
+    """
 
     def __init__(self, function: Callable[[Job], Any], time_limit: float | None) -> None:
-        self.job: Job | None = None
+        self.job: tuple[int, Job] | None = None
         self.lost = False
+        self.was_killed = False
         self._limit = time_limit
         # None until the process is up: how long it takes to start is no fault of a job.
         self._began: float | None = None
@@ -111,11 +172,13 @@ class _Worker(Generic[Job]):
             return None
         return max(self._began + self._limit - time.monotonic(), 0.0)
 
-    def begin(self, job: Job) -> None:
+    def begin(self, number: int, job: Job) -> None:
         """Hand over a job."""
-        self.job = job
+        self.job = number, job
         self._began = time.monotonic() if self._is_up else None
-        self.connection.send(job)
+        # A process that was killed while it had nothing to do is found out when its answer is waited for.
+        with suppress(OSError):
+            self.connection.send(job)
 
     def comes_up(self) -> bool:
         """Whether what the process has to say is that it is up, from when on its job's time counts."""
@@ -128,18 +191,22 @@ class _Worker(Generic[Job]):
         self._began = time.monotonic()
         return True
 
-    def finish(self, answered: bool) -> tuple[Job | None, Any]:
+    def finish(self, answered: bool) -> tuple[tuple[int, Job], Any]:
         """The job and its result, or a failure if the process died or took too long."""
         job, self.job = self.job, None
+        assert job is not None
         if not answered:
             self.stop()
             return job, Failure(f"took longer than {self._limit:g} seconds")
         try:
             return job, self.connection.recv()
         except (EOFError, OSError):
+            # Ended by itself or by others: our own signal must not come first.
+            self._process.join(_GRACE)
             self.stop()
             code = self._process.exitcode
             assert code is not None
+            self.was_killed = code == SYSTEM_KILL
             return job, Failure(f"reading it ended the process ({describe_exit(code)})")
 
     def stop(self) -> None:

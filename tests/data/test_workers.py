@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from adamae.data.workers import Failure, run_jobs
+from adamae.errors import UserError
 
 
 def work(job: str) -> str:
@@ -63,6 +65,64 @@ def test_jobs_are_taken_as_workers_become_free() -> None:
     next(results)
     assert len(taken) < 4
     results.close()
+
+
+def die(job: str) -> str:
+    """Get killed as the system does it: each job once, "always" always; a job is the path of a file to note it in."""
+    note = Path(job)
+    if "once" in note.name and not note.exists():
+        note.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if "always" in note.name:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return note.name
+
+
+KILLED = pytest.mark.filterwarnings("ignore:worker processes were killed")
+
+
+@KILLED
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_job_whose_process_the_system_killed_is_done_again(workers: int, tmp_path: Path) -> None:
+    """The job that gets its process killed each time, while others pass, is lost."""
+    jobs = [str(tmp_path / name) for name in ("once1", "fine1", "always", *(f"fine{n}" for n in range(2, 14)), "once2")]
+    results = dict(run_jobs(die, jobs, workers=workers))
+    assert results.keys() == set(jobs)
+    lost = Failure("reading it ended the process (SIGKILL, as the system sends when memory runs out)")
+    assert results.pop(str(tmp_path / "always")) == lost
+    assert all(result == Path(job).name for job, result in results.items())
+
+
+@KILLED
+@pytest.mark.parametrize("workers", [1, 2])
+def test_where_memory_is_short_the_work_ends_and_says_so(workers: int, tmp_path: Path) -> None:
+    jobs = [str(tmp_path / "fine"), *(str(tmp_path / f"always{number}") for number in range(20))]
+    results = run_jobs(die, jobs, workers=workers)
+    assert next(results) == (jobs[0], "fine")
+    expected = (
+        r"^7 worker processes were killed by the system in short order, probably because memory ran out; "
+        r"fewer --workers need less\. What is done is kept: the same command goes on$"
+    )
+    with pytest.raises(UserError, match=expected):
+        list(results)
+
+
+def test_a_process_that_took_too_long_was_not_killed_by_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adamae.data.killed_workers._MOST_KILLS", 0)
+    assert dict(run_jobs(work, ["hang"], workers=1, time_limit=0.1)) == {
+        "hang": Failure("took longer than 0.1 seconds")
+    }
+
+
+@KILLED
+def test_a_process_that_is_killed_while_it_has_nothing_to_do_costs_nothing() -> None:
+    results = run_jobs(work, ["one", "two"], workers=1)
+    assert next(results) == ("one", "ONE")
+    (worker,) = multiprocessing.active_children()
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.join()
+    assert list(results) == [("two", "TWO")]
 
 
 SCRIPT = """

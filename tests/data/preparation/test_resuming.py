@@ -21,6 +21,7 @@ from adamae.data.preparation.report import Report
 from adamae.data.preparation.transcoding import Encoding
 from adamae.data.workers import Failure
 from adamae.errors import UserError
+from tests.data.killing import killed_at
 from tests.data.preparation.miniatures import UCF101, encode
 
 SMALL = Encoding(short_side=32, gop=4)
@@ -229,6 +230,16 @@ def test_a_video_that_takes_too_long_is_broken(tmp_path: Path) -> None:
     encode(tmp_path / "own" / "1.mp4", 4)
     with pytest.raises(UserError, match=r"1\.mp4: took longer than 0\.001 seconds"):
         prepare("folder", tmp_path / "own", tmp_path / "out", encoding=SMALL, workers=1, time_limit=0.001)
+
+
+@pytest.mark.filterwarnings("ignore:worker processes were killed")
+def test_a_video_whose_process_the_system_kills_is_made_again(tmp_path: Path) -> None:
+    for name in ("1.mp4", "2.mp4"):
+        encode(tmp_path / "own" / name, 4)
+    with killed_at(tmp_path / "own" / "1.mp4", 2) as killed:
+        report = prepare("folder", tmp_path / "own", tmp_path / "out", encoding=SMALL, workers=1)
+    assert len(killed) == 2
+    assert (report.done, len(list((tmp_path / "out").rglob("*.mp4")))) == (2, 2)
 
 
 def test_a_lost_process_is_not_the_video_s_fault_for_ever(

@@ -23,10 +23,10 @@ from adamae.data.annotations import load_annotations
 from adamae.data.frame_counts import FrameCounts, counts_of_list, video_key
 from adamae.data.scanning.journal import ScanJournal
 from adamae.data.scanning.scan import scan
-from adamae.data.workers import Failure, run_jobs
 from adamae.errors import UserError
 from adamae.randomness import sample_generator
 from tests.data.conftest import encode
+from tests.data.killing import killed_at
 from tests.launching import ROOT
 
 FRAMES = {"a/0.mp4": 9, "a/two words.mp4": 12, "b/2.mp4": 3}
@@ -265,7 +265,7 @@ def test_decoders_count_alike(folder: Path, full: bool, tmp_path: Path) -> None:
     assert one.frames == other.frames
 
 
-def test_a_video_that_hangs_and_one_that_ends_its_process(folder: Path) -> None:
+def test_a_video_that_hangs(folder: Path) -> None:
     (folder / "b" / "none.mp4").unlink()
     os.mkfifo(folder / "b" / "none.mp4")
     report = scan(folder / "list.csv", workers=1, video_timeout=3.0)
@@ -273,16 +273,24 @@ def test_a_video_that_hangs_and_one_that_ends_its_process(folder: Path) -> None:
         (3, "no such file"),
         (4, "took longer than 3 seconds"),
     ]
-    ended = dict(run_jobs(_end, [7, 9], workers=1))
-    assert ended[9] == 9
-    assert isinstance(ended[7], Failure)
-    assert "SIGKILL" in ended[7].reason
 
 
-def _end(job: int) -> int:
-    if job == 7:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return job
+@pytest.mark.filterwarnings("ignore:worker processes were killed")
+def test_a_video_whose_process_the_system_kills_is_looked_at_again(folder: Path, tmp_path: Path) -> None:
+    undisturbed = scan(folder / "list.csv", out=tmp_path / "undisturbed")
+    with killed_at(folder / "a" / "two words.mp4", 2) as killed:
+        report = scan(folder / "list.csv", workers=1)
+    assert len(killed) == 2
+    assert [video.row for video in report.bad] == [3, 4]
+    assert (report.frames, results(folder)["list.good.csv"].count(b"\n")) == (undisturbed.frames, 5)
+
+
+@pytest.mark.filterwarnings("ignore:worker processes were killed")
+def test_a_video_whose_process_the_system_kills_each_time_is_bad(folder: Path) -> None:
+    with killed_at(folder / "a" / "two words.mp4", 3):
+        report = scan(folder / "list.csv", workers=1)
+    assert [video.row for video in report.bad] == [1, 3, 4]
+    assert report.bad[0].reason.startswith("reading it ended the process (SIGKILL")
 
 
 def test_counts_that_are_none(folder: Path) -> None:
