@@ -155,7 +155,7 @@ def test_only_what_is_needed_is_decoded(make_video: MakeVideo) -> None:
 def test_a_file_too_large_to_keep_is_read_again(
     make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
-    path = make_video("a.mp4", 30, g="6")
+    path = make_video("a.mkv", 30, g="6")
     expected = in_sequence(path)
     monkeypatch.setattr(packets, "KEPT_BYTES", 1000)
     with pyav.open_video(str(path)) as video:

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from adamae.data.decoding.byte_ranges import ByteRanges
+
 _WIDTH = 4  # bytes before a unit that hold its size
 _SLICE, _FRESH_SLICE, _REFERRED = 1, 5, 0x60
 # Units that may stand in a packet: pictures, messages, marks and filling; not headers that change the stream,
@@ -28,21 +30,23 @@ class Pictures(NamedTuple):
     referred: np.ndarray
 
 
-def read_pictures(data: bytes, starts: np.ndarray, sizes: np.ndarray) -> Pictures | None:
+def read_pictures(file: ByteRanges, starts: np.ndarray, sizes: np.ndarray) -> Pictures | None:
     """What packets hold, or None where one of them is damaged or holds something else.
 
     Args:
-        data: The file.
+        file: The file.
         starts: (n,) int64 first bytes of the packets, whose units have four bytes of size.
         sizes: (n,) int64 bytes of each.
+
+    Raises:
+        OSError: The file cannot be read.
     """
-    raw = np.frombuffer(data, np.uint8)
     shown, fresh, referred = (np.zeros(len(starts), bool) for _ in range(3))
     rows, at, ends = np.arange(len(starts)), starts, starts + sizes
     while len(rows):
         if (at + _WIDTH >= ends).any():
             return None
-        words = raw[at[:, None] + np.arange(_WIDTH + 1)]
+        words = file.gather(at, _WIDTH + 1)
         heads = words[:, _WIDTH]
         kinds = heads & 0x1F
         if not _KNOWN_UNITS[kinds].all():

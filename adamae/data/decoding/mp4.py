@@ -7,6 +7,7 @@ last. Every other file is left to FFmpeg.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from struct import Struct
 from struct import error as StructError
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from adamae.data.decoding.byte_ranges import ByteRanges
 from adamae.data.decoding.promises import packet_starts
 
 # Boxes that may lie in a box. Those among them that are not read cannot change what is.
@@ -33,6 +35,8 @@ _KNOWN = {
 # Bytes of a box before the boxes in it.
 _BEFORE = {b"dref": 8, b"stsd": 8, b"avc1": 78}
 _BOX, _LARGE_BOX = Struct(">I4s"), Struct(">Q")
+# Larger tables are left to FFmpeg.
+_MOST_BYTES_OF_TABLES = 128 * 2**20
 _UPRIGHT = (0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 
 
@@ -73,15 +77,15 @@ def begins_mp4(first: bytes) -> bool:
     return first[4:] == b"ftyp"
 
 
-def read_plain_mp4(data: bytes) -> Mp4Video | None:
-    """The video of a file, or None where the file is not plain.
+def read_plain_mp4(file: ByteRanges) -> Mp4Video | None:
+    """The video of a file, or None where the file is not plain or cannot be read.
 
     Args:
-        data: The whole file.
+        file: Of which only the tables are read.
     """
     try:
-        return _video(_Box(data, b"file", 0, len(data)))
-    except (_NotPlainError, StructError, ValueError, KeyError, IndexError):
+        return _video(_movie(file), file.size)
+    except (_NotPlainError, StructError, ValueError, KeyError, IndexError, OSError):
         return None
 
 
@@ -94,26 +98,33 @@ def _expect(holds: bool) -> None:
         raise _NotPlainError
 
 
+def _places(
+    unpack: Callable[[Struct, int], tuple[Any, ...]], kind: bytes, start: int, end: int
+) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, start and end of what each box holds that lies between two places in a box of some kind."""
+    at, known = start, _KNOWN[kind]
+    while at < end:
+        size, inner = unpack(_BOX, at)
+        start = at + 8
+        if size == 1:
+            (size,), start = unpack(_LARGE_BOX, start), at + 16
+        _expect(inner in known and start <= at + size <= end)
+        at += size
+        yield inner, start, at
+
+
 @dataclass(frozen=True)
 class _Box:
-    data: bytes
+    data: bytes | memoryview
     kind: bytes
     start: int  # of what it holds
     end: int
 
     def boxes(self) -> list[_Box]:
         """All boxes in it."""
-        data, known, found = self.data, _KNOWN[self.kind], []
-        at = self.start + _BEFORE.get(self.kind, 0)
-        while at < self.end:
-            size, kind = _BOX.unpack_from(data, at)
-            start = at + 8
-            if size == 1:
-                (size,), start = _LARGE_BOX.unpack_from(data, start), at + 16
-            _expect(kind in known and start <= at + size <= self.end)
-            at += size
-            found.append(_Box(data, kind, start, at))
-        return found
+        start = self.start + _BEFORE.get(self.kind, 0)
+        places = _places(lambda form, at: form.unpack_from(self.data, at), self.kind, start, self.end)
+        return [_Box(self.data, *place) for place in places]
 
     def parts(self) -> dict[bytes, _Box]:
         """All boxes in it, of which there may be one of a kind."""
@@ -144,8 +155,15 @@ class _Box:
         return version
 
 
-def _video(file: _Box) -> Mp4Video:
-    (movie,) = [box for box in file.boxes() if box.kind == b"moov"]
+def _movie(file: ByteRanges) -> _Box:
+    """The box of all tables."""
+    places = _places(lambda form, at: form.unpack(file.read(at, form.size)), b"file", 0, file.size)
+    ((start, end),) = [(start, end) for kind, start, end in places if kind == b"moov"]
+    _expect(end - start <= _MOST_BYTES_OF_TABLES)
+    return _Box(file.read(start, end - start), b"moov", 0, end - start)
+
+
+def _video(movie: _Box, file_size: int) -> Mp4Video:
     boxes = movie.boxes()
     (movie_head,) = [box for box in boxes if box.kind == b"mvhd"]
     tracks = [parts for box in boxes if box.kind == b"trak" and (parts := _video_track(box))]
@@ -164,7 +182,7 @@ def _video(file: _Box) -> Mp4Video:
         times -= times.min()
     header, colour = _description(parts[b"stsd"])
     starts = _starts(parts, sizes)
-    _expect(int((starts + sizes).max()) <= len(file.data))
+    _expect(int((starts + sizes).max()) <= file_size)
     return Mp4Video(header, colour, starts, sizes, times, scale, len(sizes) * scale / int(steps.sum()))
 
 
@@ -246,4 +264,4 @@ def _description(box: _Box) -> tuple[bytes, Colour | None]:
         kind, primaries, transfer, matrix, full = parts[b"colr"].read("4s3HB", 0)
         _expect(kind == b"nclx")
         colour = Colour(primaries, transfer, matrix, bool(full & 0x80))
-    return box.data[header.start : header.end], colour
+    return bytes(box.data[header.start : header.end]), colour

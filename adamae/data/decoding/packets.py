@@ -1,32 +1,35 @@
 """A video's packets and what is known of them, with the decoder that they are for.
 
 Two ways lead to them. A plain MP4 file with H.264 says itself where they lie and when they are shown (``mp4``), and
-their first bytes say what they hold (``h264``). All other files are read by FFmpeg, once and to the end.
+their first bytes say what they hold (``h264``). All other files are read by FFmpeg, once and to the end. Of a large
+file nothing is kept: packets are read again when they are wanted, where they lie or where FFmpeg seeks to.
 """
 
 from __future__ import annotations
 
 import io
-import os
+import zlib
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import repeat
-from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import av
 import numpy as np
+from av.container import InputContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import ColorRange
+from av.video.stream import VideoStream
 
 from adamae.data.decoding.bitstream import Inspector, inspector
+from adamae.data.decoding.byte_ranges import ByteRanges, LoadedFile, OpenFile
 from adamae.data.decoding.damage import check_file
 from adamae.data.decoding.frame_table import FrameTable, TimedPacket
 from adamae.data.decoding.h264 import read_pictures, reorders
 from adamae.data.decoding.mp4 import Mp4Video, begins_mp4, read_plain_mp4
 from adamae.data.decoding.protocol import DecodeError, VideoSource, name_of
 
-# Larger files are read again for each pass instead of being kept.
+# Of larger files nothing is kept.
 KEPT_BYTES = 128 * 2**20
 # Of these the container alone says when a picture is shown; FFmpeg works it out where others have no times.
 _REORDERED = ("h264", "hevc")
@@ -57,12 +60,41 @@ class Packets(Protocol):
 
 def plain_packets(source: VideoSource) -> PlainPackets | None:
     """Those of a plain MP4 file, or None where it is not plain or leaves a doubt."""
-    data = _whole_mp4(source)
-    video = read_plain_mp4(data)
+    file: ByteRanges | None = None
+    packets: PlainPackets | None = None
+    try:
+        file = _open_mp4(source)
+        packets = _plain_packets(file) if file is not None else None
+    except (av.FFmpegError, OSError):
+        pass  # as FFmpeg will say
+    finally:
+        if file is not None and packets is None:
+            file.close()
+    return packets
+
+
+def _open_mp4(source: VideoSource) -> ByteRanges | None:
+    """A file's bytes, if it may be MP4."""
+    if not isinstance(source, str):
+        return LoadedFile(source.data) if begins_mp4(source.data[:8]) else None
+    file = io.FileIO(source)
+    if not begins_mp4(file.read(8)):
+        file.close()
+        return None
+    ranges = OpenFile(file)
+    if ranges.size > KEPT_BYTES:
+        return ranges
+    with file:
+        file.seek(0)
+        return LoadedFile(file.readall())
+
+
+def _plain_packets(file: ByteRanges) -> PlainPackets | None:
+    video = read_plain_mp4(file)
     promised = video and reorders(video.header)
     if video is None or promised is None:
         return None
-    pictures = read_pictures(data, video.starts, video.sizes)
+    pictures = read_pictures(file, video.starts, video.sizes)
     if pictures is None:
         return None
     table = FrameTable.of(
@@ -71,24 +103,7 @@ def plain_packets(source: VideoSource) -> PlainPackets | None:
     # Times of another order than the header promises may be those of decoding: FFmpeg has to look at the pictures.
     if table is None or promised != bool((np.diff(video.times) < 0).any()):
         return None
-    try:
-        return PlainPackets(data, video, table, _decoder_of(video))
-    except av.FFmpegError:
-        return None
-
-
-def _whole_mp4(source: VideoSource) -> bytes:
-    """A file's bytes; none where it is no MP4 file, too large or gone."""
-    if not isinstance(source, str):
-        return source.data
-    try:
-        with Path(source).open("rb", buffering=0) as file:
-            if not begins_mp4(file.read(8)) or os.fstat(file.fileno()).st_size > KEPT_BYTES:
-                return b""
-            file.seek(0)
-            return file.readall()
-    except OSError:
-        return b""
+    return PlainPackets(file, video, table, _decoder_of(video))
 
 
 def _decoder_of(video: Mp4Video) -> VideoCodecContext:
@@ -103,17 +118,17 @@ def _decoder_of(video: Mp4Video) -> VideoCodecContext:
 
 
 class PlainPackets:
-    """Packets that are cut out of a file's bytes when they are wanted.
+    """Packets that are cut out of a file when they are wanted.
 
     Args:
-        data: The file.
+        file: The file.
         video: Its tables.
         table: All frames.
         decoder: Decodes them.
     """
 
-    def __init__(self, data: bytes, video: Mp4Video, table: FrameTable, decoder: VideoCodecContext) -> None:
-        self._data = memoryview(data)
+    def __init__(self, file: ByteRanges, video: Mp4Video, table: FrameTable, decoder: VideoCodecContext) -> None:
+        self._file = file
         self._video = video
         self.table: FrameTable | None = table
         self.decoder = decoder
@@ -121,20 +136,23 @@ class PlainPackets:
         self.base = Fraction(1, video.scale)
 
     def take(self, numbers: Sequence[int] | None) -> Iterator[av.Packet]:
-        """See :class:`Packets`."""
+        """See :class:`Packets`. A file that can no longer be read ends there."""
         chosen = slice(None) if numbers is None else list(numbers)
         video = self._video
         columns = (column[chosen].tolist() for column in (video.starts, video.sizes, video.times))
         for start, size, time in zip(*columns, strict=True):
             # Decoders read a little past the end; a packet that owns its bytes has zeros there.
             packet = av.Packet(size)
-            packet.update(self._data[start : start + size])
+            try:
+                packet.update(self._file.read(start, size))
+            except OSError:
+                return
             packet.pts = time
             yield packet
 
     def close(self) -> None:
         """See :class:`Packets`."""
-        self._data = memoryview(b"")
+        self._file.close()
 
 
 class DemuxedPackets:
@@ -151,7 +169,13 @@ class DemuxedPackets:
         check_file(source)
         self._source = source
         self._kept: list[av.Packet] | None = []
-        self._open()
+        # If they are not kept: what each was, and when it is shown and decoded, as far as that is known.
+        self._marks: list[_Mark] = []
+        self._times: list[tuple[int, ...]] = []
+        self._seeks = True
+        self._container, self._stream = self._open()
+        self.decoder = self._stream.codec_context
+        self.decoder.thread_count = 1
         try:
             self.fps = float(self._stream.average_rate or self._stream.guessed_rate or 0)
             self.base = Fraction(self._stream.time_base or Fraction(1, 90_000))
@@ -164,34 +188,80 @@ class DemuxedPackets:
         """See :class:`Packets`."""
         if self._kept is not None:
             yield from self._kept if numbers is None else (self._kept[number] for number in numbers)
+        elif numbers is None:
+            yield from self._again()
+        elif numbers:
+            yield from self._take_again(numbers)
+
+    def _take_again(self, numbers: Sequence[int]) -> Iterator[av.Packet]:
+        chosen, last = set(numbers), numbers[-1]
+        coming = numbers[0]
+        for packet in self._sought(coming) if self._seeks else ():
+            if coming in chosen:
+                yield packet
+            coming += 1
+            if coming > last:
+                return
+        # What FFmpeg finds where it seeks to is not what it finds in sequence.
+        self._seeks = False
+        for number, packet in enumerate(self._again()):
+            if number >= coming and number in chosen:
+                yield packet
+            if number == last:
+                return
+
+    def _sought(self, number: int) -> Iterator[av.Packet]:
+        """Packets from one on to which FFmpeg seeks, for as long as they are those that it found in sequence.
+
+        Containers without an index let it land anywhere, and some make other packets from there on.
+        """
+        # Some containers seek by times of showing. Others do by those of decoding, which are earlier.
+        for time in self._times[number]:
+            begun = False
+            for packet in self._demuxed_from(time):
+                if _mark(packet) == self._marks[number]:
+                    begun = True
+                    yield packet
+                    number += 1
+                    if number == len(self._marks):
+                        return
+                elif begun or (packet.dts is not None and packet.dts > time):
+                    break
+            if begun:
+                return
+
+    def _demuxed_from(self, time: int) -> Iterator[av.Packet]:
+        try:
+            self._container.seek(time, stream=self._stream)
+        except (av.FFmpegError, OSError):
             return
-        self._container.close()
-        self._open()
-        if numbers is None:
-            yield from self._demuxed()
-            return
-        chosen = set(numbers)
-        yield from (packet for number, packet in enumerate(self._demuxed()) if number in chosen)
+        yield from _demuxed(self._container, self._stream)
+
+    def _again(self) -> Iterator[av.Packet]:
+        """All packets from the first on, read anew; the decoder stays the same."""
+        container, stream = self._open()
+        try:
+            yield from _demuxed(container, stream)
+        finally:
+            container.close()
 
     def close(self) -> None:
         """See :class:`Packets`."""
         self._kept = None
         self._container.close()
 
-    def _open(self) -> None:
+    def _open(self) -> tuple[InputContainer, VideoStream]:
         path = name_of(self._source)
         try:
             file = self._source if isinstance(self._source, str) else io.BytesIO(self._source.data)
-            self._container = av.open(file, metadata_errors="ignore")
+            container = av.open(file, metadata_errors="ignore")
         except (av.FFmpegError, OSError, ValueError) as error:
             raise DecodeError(path, f"not a readable video ({getattr(error, 'strerror', error)})") from None
-        stream = self._container.streams.best("video")
+        stream = container.streams.best("video")
         if stream is None or stream.codec_context is None:
-            self._container.close()
+            container.close()
             raise DecodeError(path, "holds no video that can be decoded")
-        self._stream = stream
-        self.decoder = stream.codec_context
-        self.decoder.thread_count = 1
+        return container, stream
 
     def _survey(self) -> FrameTable | None:
         """Read all packets; the table of frames, or None where only decoding can tell."""
@@ -200,27 +270,55 @@ class DemuxedPackets:
         inspect = inspector(codec, self.decoder.extradata) if progressive else None
         facts = []
         kept_bytes = 0
-        for packet in self._demuxed():
+        for packet in _demuxed(self._container, self._stream):
             facts.append(_facts(packet, inspect))
             kept_bytes += packet.size
-            if kept_bytes > KEPT_BYTES:
-                self._kept = None
             if self._kept is not None:
                 self._kept.append(packet)
+                if kept_bytes <= KEPT_BYTES:
+                    continue
+            for one in self._kept or (packet,):
+                self._marks.append(_mark(one))
+                self._times.append(tuple(time for time in (one.pts, one.dts) if time is not None))
+            self._kept = None
         return FrameTable.of(facts, reorders=codec in _REORDERED and bool(self.decoder.has_b_frames))
 
-    def _demuxed(self) -> Iterator[av.Packet]:
-        """All packets that hold data. A file that breaks off ends where it breaks."""
-        packets = self._container.demux(self._stream)
-        while True:
-            try:
-                packet = next(packets, None)
-            except (av.FFmpegError, OSError):
-                return
-            if packet is None:
-                return
-            if packet.size:
-                yield packet
+
+class _Mark(NamedTuple):
+    """By which a packet is known again: equal ones decode to the same frames.
+
+    Attributes:
+        time: When its frame is shown.
+        size: Its bytes.
+        checksum: Of them.
+        key: Whether the container flags a key frame.
+        discard: Whether it flags a frame that is not shown.
+    """
+
+    time: int | None
+    size: int
+    checksum: int
+    key: bool
+    discard: bool
+
+
+def _mark(packet: av.Packet) -> _Mark:
+    checksum = zlib.crc32(memoryview(packet))
+    return _Mark(packet.pts, packet.size, checksum, packet.is_keyframe, packet.is_discard)
+
+
+def _demuxed(container: InputContainer, stream: VideoStream) -> Iterator[av.Packet]:
+    """All packets that hold data from where the container stands. A file that breaks off ends where it breaks."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except (av.FFmpegError, OSError):
+            return
+        if packet is None:
+            return
+        if packet.size:
+            yield packet
 
 
 def _facts(packet: av.Packet, inspect: Inspector | None) -> TimedPacket | None:

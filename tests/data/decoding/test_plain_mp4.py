@@ -10,7 +10,8 @@ import av
 import numpy as np
 import pytest
 
-from adamae.data.decoding import DecodeError, EncodedVideo, pyav
+from adamae.data.decoding import DecodeError, EncodedVideo, packets, pyav
+from adamae.data.decoding.byte_ranges import LoadedFile
 from adamae.data.decoding.h264 import reorders
 from adamae.data.decoding.mp4 import read_plain_mp4
 from adamae.data.decoding.packets import DemuxedPackets, plain_packets
@@ -67,7 +68,7 @@ def swapped(numbers: list[int]) -> list[int]:
 def test_tables_are_those_that_ffmpeg_finds(name: str, make_video: MakeVideo) -> None:
     path = make_video("a.mp4", 30, **PLAIN[name])
     data = path.read_bytes()
-    video = read_plain_mp4(data)
+    video = read_plain_mp4(LoadedFile(data))
     assert video is not None
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
@@ -140,7 +141,7 @@ def test_what_is_not_plain_is_left_to_ffmpeg(make_video: MakeVideo, tmp_path: Pa
     assert plain_packets(str(plain)) is not None
     assert [path.name for path in others if plain_packets(str(path)) is not None] == []
     data = plain.read_bytes()
-    assert all(read_plain_mp4(data[:end]) is None for end in range(0, len(data), 7))
+    assert all(read_plain_mp4(LoadedFile(data[:end])) is None for end in range(0, len(data), 7))
 
 
 def fragments(path: Path) -> Path:
@@ -155,14 +156,14 @@ def fragments(path: Path) -> Path:
 
 def first_unit_larger(data: bytearray) -> None:
     """Packet 13 begins with a unit that does not end where the packet does."""
-    video = read_plain_mp4(bytes(data))
+    video = read_plain_mp4(LoadedFile(bytes(data)))
     assert video is not None
     data[video.starts[13] + 3] ^= 1
 
 
 def broken_picture(data: bytearray) -> None:
     """What packet 8, a key frame, holds is overwritten behind its first bytes."""
-    video = read_plain_mp4(bytes(data))
+    video = read_plain_mp4(LoadedFile(bytes(data)))
     assert video is not None
     start, size = int(video.starts[8]), int(video.sizes[8])
     data[start + size // 2 : start + size] = bytes([0x55]) * (size - size // 2)
@@ -186,9 +187,14 @@ LIES: dict[str, Change] = {
 }
 
 
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "too large to keep"])
 @pytest.mark.parametrize("name", LIES)
-def test_files_that_lie_give_what_ffmpeg_gives_in_sequence(name: str, make_video: MakeVideo) -> None:
+def test_files_that_lie_give_what_ffmpeg_gives_in_sequence(
+    name: str, kept: bool, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Or one clear error where it gives nothing: whatever the tables say, no frame is taken for another."""
+    if not kept:
+        monkeypatch.setattr(packets, "KEPT_BYTES", 0)
     path = make_video("a.mp4", 30, **CLOSED)
     data = bytearray(path.read_bytes())
     before = bytes(data)
