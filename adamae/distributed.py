@@ -12,6 +12,7 @@ import atexit
 import gc
 import os
 import re
+import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -215,7 +216,8 @@ def start(device: str = "auto", *, timeout_seconds: float = 120.0, group_of_one:
 
     Args:
         device: "cpu", "cuda" or "auto" (cuda where there is one). "cuda" means the GPU of this process's local rank.
-        timeout_seconds: How long to wait for the other processes, at the start and in the first exchange.
+        timeout_seconds: How long to wait for the other processes, at the start and in the first exchange
+            (``--rendezvous_timeout``).
         group_of_one: Make a process group also when there is only this process, as DeepSpeed wants it.
 
     Raises:
@@ -225,7 +227,7 @@ def start(device: str = "auto", *, timeout_seconds: float = 120.0, group_of_one:
     place = _choose_device(device, launch.local_rank)
     if launch.size == 1 and not group_of_one:
         return World(device=place)
-    _export(launch)
+    _export(launch, place)
     limit = timedelta(seconds=timeout_seconds)
     try:
         store = _meet(launch, limit)
@@ -234,7 +236,8 @@ def start(device: str = "auto", *, timeout_seconds: float = 120.0, group_of_one:
     except (RuntimeError, ValueError) as error:
         address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         raise UserError(
-            f"rank {launch.rank} of {launch.size} found no others at {address}: {_first_line(error)}"
+            f"rank {launch.rank} of {launch.size} found no others at {address} within {limit} "
+            f"(--rendezvous_timeout): {_first_line(error)}"
         ) from error
     # None stands for the default group: to refer to it would keep it alive beyond its end.
     hosts = dist.new_group(backend="gloo", timeout=_PATIENCE) if place.type == "cuda" else None
@@ -252,9 +255,14 @@ def _choose_device(name: str, local_rank: int) -> torch.device:
         return torch.device("cpu")
     if not re.fullmatch(r"cuda(:\d+)?", kind):
         raise UserError(f"--device {name}: expected auto, cpu or cuda")
-    index = int(kind.partition(":")[2] or local_rank)
+    # A process that sees a single GPU was given it by its launcher (srun --gpus-per-task=1), whatever its local rank.
+    # Where that is not so and processes would share the GPU, _check_owners says it.
+    index = int(kind.partition(":")[2] or (0 if count == 1 else local_rank))
     if index >= count:
-        raise UserError(f"--device {name}: this process wants GPU {index}, but {count} can be seen")
+        raise UserError(
+            f"--device {name}: this process wants GPU {index}, but {count} can be seen: expected one for each process "
+            "of the machine, or one alone for each process (srun --gpus-per-task=1)"
+        )
     torch.cuda.set_device(index)
     return torch.device("cuda", index)
 
@@ -267,9 +275,13 @@ def _meet(launch: Launch, limit: timedelta) -> Any:
     return store
 
 
-def _export(launch: Launch) -> None:
-    """Write the launch where torch and DeepSpeed look for it; under Slurm nobody else has."""
-    os.environ.update(RANK=str(launch.rank), WORLD_SIZE=str(launch.size), LOCAL_RANK=str(launch.local_rank))
+def _export(launch: Launch, place: torch.device) -> None:
+    """Write the launch where torch and DeepSpeed look for it; under Slurm nobody else has.
+
+    DeepSpeed takes the local rank for the number of its GPU.
+    """
+    local = launch.local_rank if place.index is None else place.index
+    os.environ.update(RANK=str(launch.rank), WORLD_SIZE=str(launch.size), LOCAL_RANK=str(local))
     nodes = os.environ.get("SLURM_STEP_NODELIST") or os.environ.get("SLURM_NODELIST")
     if "MASTER_ADDR" not in os.environ:
         os.environ["MASTER_ADDR"] = first_slurm_host(nodes) if nodes and launch.size > 1 else "127.0.0.1"
@@ -285,10 +297,22 @@ def _preflight(world: World, limit: timedelta) -> None:
         dist.monitored_barrier(group=world._hosts, timeout=limit, wait_all_ranks=True)
     except RuntimeError as error:
         raise UserError(
-            f"rank {world.rank}: not every process answered within {limit}: {_first_line(error)}"
+            f"rank {world.rank}: not every process answered within {limit} (--rendezvous_timeout): {_first_line(error)}"
         ) from error
     if world.device.type == "cuda":
+        _check_owners(world)
         _check_gpus(world, limit)
+
+
+def _check_owners(world: World) -> None:
+    """Make sure that no two processes have the same GPU: NCCL would end with a message that few understand."""
+    gpu = str(torch.cuda.get_device_properties(world.device).uuid)
+    owners = [str(rank) for rank, other in enumerate(world.gather(gpu)) if other == gpu]
+    if len(owners) > 1:
+        raise UserError(
+            f"ranks {', '.join(owners)} have the same GPU, {gpu} of {socket.gethostname()}: "
+            "expected one for each process"
+        )
 
 
 def _check_gpus(world: World, limit: timedelta) -> None:

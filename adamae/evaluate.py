@@ -35,7 +35,7 @@ def evaluate(options: EvaluateOptions, world: World | None = None) -> Evaluation
             output directory cannot be written.
     """
     if world is None:
-        with distributed.start(options.compute.device) as world:
+        with distributed.start(options.compute.device, timeout_seconds=options.compute.rendezvous_timeout) as world:
             return evaluate(options, world)
     output = options.output.output_dir
     if output is not None:

@@ -32,9 +32,12 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 
 def choose_precision(asked: str, device: torch.device) -> str:
-    """Name of the precision: what was asked for; for "auto" bf16 where the GPU has it and fp32 on the CPU."""
+    """Name of the precision: what was asked for; for "auto" bf16 where the GPU has it, else fp16, and fp32 on the CPU.
+
+    GPUs older than Ampere (compute capability below 8) only emulate bf16.
+    """
     if asked != "auto":
         return asked
     if device.type == "cpu":
         return "fp32"
-    return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -97,6 +98,69 @@ def test_missing_gpu() -> None:
         distributed.start("cuda")
 
 
+def see_gpus(monkeypatch: pytest.MonkeyPatch, count: int) -> list[int]:
+    """Let torch see ``count`` GPUs; the list holds those that were taken."""
+    taken: list[int] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    return taken
+
+
+@pytest.mark.parametrize(
+    ("device", "count", "local_rank", "index"),
+    [
+        ("auto", 8, 3, 3),
+        ("cuda", 8, 3, 3),
+        ("cuda:2", 8, 0, 2),
+        # srun --gpus-per-task=1: each task sees one, and calls it 0.
+        ("auto", 1, 0, 0),
+        ("auto", 1, 3, 0),
+        ("cuda", 1, 7, 0),
+        ("cuda:0", 1, 3, 0),
+    ],
+)
+def test_a_process_takes_the_gpu_of_its_local_rank_or_the_only_one(
+    monkeypatch: pytest.MonkeyPatch, device: str, count: int, local_rank: int, index: int
+) -> None:
+    taken = see_gpus(monkeypatch, count)
+    assert distributed._choose_device(device, local_rank) == torch.device("cuda", index)
+    assert taken == [index]
+
+
+@pytest.mark.parametrize(("device", "count", "local_rank", "index"), [("auto", 2, 2, 2), ("cuda:1", 1, 0, 1)])
+def test_a_gpu_that_cannot_be_seen(
+    monkeypatch: pytest.MonkeyPatch, device: str, count: int, local_rank: int, index: int
+) -> None:
+    taken = see_gpus(monkeypatch, count)
+    with pytest.raises(UserError, match=rf"--device {device}: this process wants GPU {index}, but {count} can be seen"):
+        distributed._choose_device(device, local_rank)
+    assert taken == []
+
+
+@pytest.mark.parametrize(("device", "found"), [(torch.device("cuda", 0), "0"), (torch.device("cpu"), "3")])
+def test_deepspeed_is_told_the_number_of_the_gpu(
+    monkeypatch: pytest.MonkeyPatch, device: torch.device, found: str
+) -> None:
+    environment = {"LOCAL_RANK": "3", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    monkeypatch.setattr(distributed.os, "environ", environment)
+    distributed._export(Launch(11, 16, 3), device)
+    assert environment["LOCAL_RANK"] == found
+    assert (environment["RANK"], environment["WORLD_SIZE"]) == ("11", "16")
+
+
+def test_two_processes_with_one_gpu_are_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="b"))
+    world = World(3, 4, torch.device("cuda", 0))
+    for others, shared in ((["a", "c", "d"], None), (["b", "c", "d"], "0, 3")):
+        monkeypatch.setattr(World, "gather", lambda self, value, others=others: [*others, value])
+        if shared is None:
+            distributed._check_owners(world)
+            continue
+        with pytest.raises(UserError, match=f"ranks {shared} have the same GPU, b of .*: expected one for each"):
+            distributed._check_owners(world)
+
+
 TALK = """
 import json, torch
 from adamae import distributed
@@ -181,4 +245,7 @@ def test_a_missing_process_is_a_message_and_not_silence() -> None:
     began = time.monotonic()
     ended = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False)
     assert time.monotonic() - began < 60
-    assert "UserError: rank 0 of 2 found no others at 127.0.0.1:29654" in ended.stderr
+    assert (
+        "UserError: rank 0 of 2 found no others at 127.0.0.1:29654 within 0:00:02 (--rendezvous_timeout)"
+        in ended.stderr
+    )

@@ -48,7 +48,7 @@ def _estimate(options: EstimateOptions) -> tuple[Estimate, str]:
 
     options, measurement = apply_economy(options), options.measurement
     videos, loader_rate = _videos(options)
-    device = distributed.start(options.run.device).device
+    device = distributed.start(options.run.device, timeout_seconds=options.run.rendezvous_timeout).device
     precision = choose_precision(options.run.precision, device)
     model, _ = build_model(options)
     clips = measurement.clips_per_pass

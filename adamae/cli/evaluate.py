@@ -21,7 +21,7 @@ def run(words: Sequence[str]) -> int:
     from adamae.progress import say
 
     output = options.output.output_dir
-    with distributed.start(options.compute.device) as world:
+    with distributed.start(options.compute.device, timeout_seconds=options.compute.rendezvous_timeout) as world:
         evaluation = evaluate(options, world)
         if world.is_main:
             # First of all: hours of work must not be lost with a disk that has filled up.

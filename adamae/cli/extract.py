@@ -38,7 +38,7 @@ def _extract(options: ExtractOptions) -> None:
     annotations = load_named(options.data.videos, data_root=options.data.data_root, split="train")
     viewing = open_viewing(options.network, options.frames, options.selection, MIDDLE)
     encoder, changes = viewing.encoder()
-    world = distributed.start(options.compute.device)
+    world = distributed.start(options.compute.device, timeout_seconds=options.compute.rendezvous_timeout)
     clip = viewing.clip
     say(
         f"{options.network.checkpoint}: {viewing.file.method}, features of {encoder.width} numbers",

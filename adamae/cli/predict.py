@@ -42,7 +42,7 @@ def _predict(options: PredictOptions) -> tuple[list[dict[str, Any]], Sequence[Un
     model, changes = viewing.classifier()
     count, stored = viewing.file.architecture.classes, viewing.file.class_names
     names = find_class_names(count, given=options.data.classes, stored=stored) or numbered(count)
-    world = distributed.start(options.compute.device)
+    world = distributed.start(options.compute.device, timeout_seconds=options.compute.rendezvous_timeout)
     if world.is_main:
         say(*(f"note: {note}" for note in changes), *viewing.describe())
     # A few videos are not worth the start of a process.

@@ -44,7 +44,7 @@ def _probe(options: ProbeOptions) -> dict[str, Any]:
     probing = options.probing
     torch.manual_seed(probing.seed)
     encoder, changes = viewing.encoder(probing.random_weights)
-    world = distributed.start(options.compute.device)
+    world = distributed.start(options.compute.device, timeout_seconds=options.compute.rendezvous_timeout)
     views, *selected = viewing.describe()
     say(
         f"{options.network.checkpoint}: {viewing.file.method}",

@@ -30,7 +30,9 @@ class StepMeasurement(OptionGroup):
     )
     compile: bool = flag(False, "compile our step with torch.compile")
     device: str = flag("auto", "cpu, cuda or auto: cuda where there is one", metavar="DEVICE")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = flag("auto", "auto: bf16 on CUDA, fp32 on the CPU")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = flag(
+        "auto", "auto: bf16 where the GPU has it, else fp16; fp32 on the CPU"
+    )
     json: bool = flag(False, "print JSON")
     plot: str | None = flag(None, "write a picture of the times to this PNG file", metavar="FILE")
 

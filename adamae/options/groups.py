@@ -239,7 +239,17 @@ class RunOptions(OptionGroup):
         None, "folder for checkpoints, logs and the options", metavar="DIR", changes_result=False
     )
     device: str = flag("auto", "cpu, cuda or auto: cuda where there is one", metavar="DEVICE", changes_result=False)
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = flag("auto", "auto: bf16 on CUDA, fp32 on the CPU")
+    rendezvous_timeout: float = flag(
+        120.0,
+        "seconds to wait for the other processes at the start",
+        above=0,
+        most=86400,
+        metavar="SECONDS",
+        changes_result=False,
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = flag(
+        "auto", "auto: bf16 where the GPU has it, else fp16; fp32 on the CPU"
+    )
     engine: Literal["auto", "plain", "deepspeed"] = flag(
         "auto", "auto: plain torch for one process, DeepSpeed for several", changes_result=False
     )

@@ -20,7 +20,9 @@ class ScalingMeasurement(OptionGroup):
     most: float = flag(60.0, "cases of more 10^9 multiply-adds in a clip's forward pass are only counted", least=0)
     rounds: int = flag(3, "counted passes of each case; the median is told", least=1)
     device: str = flag("auto", "cpu, cuda or auto: cuda where there is one", metavar="DEVICE")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = flag("auto", "auto: bf16 on CUDA, fp32 on the CPU")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = flag(
+        "auto", "auto: bf16 where the GPU has it, else fp16; fp32 on the CPU"
+    )
     json: bool = flag(False, "print JSON")
 
 

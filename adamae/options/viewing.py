@@ -120,7 +120,16 @@ class ComputeOptions(OptionGroup):
     )
     num_workers: int | None = flag(None, "processes that decode, for each process; none: by the cores", least=0)
     device: str = flag("auto", "cpu, cuda or auto: cuda where there is one", metavar="DEVICE")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = flag("auto", "auto: bf16 on CUDA, fp32 on the CPU")
+    rendezvous_timeout: float = flag(
+        120.0,
+        "seconds to wait for the other processes at the start",
+        above=0,
+        most=86400,
+        metavar="SECONDS",
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = flag(
+        "auto", "auto: bf16 where the GPU has it, else fp16; fp32 on the CPU"
+    )
 
 
 @dataclass(frozen=True)
