@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from adamae import distributed
-from adamae.precision import choose_precision
 from adamae.cli.main import main
 from adamae.errors import UserError
+from adamae.precision import choose_precision
 from tests.cli.test_pretrain import TINY
 from tests.evaluation.tiny import write_classifier
 

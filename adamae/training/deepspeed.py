@@ -5,6 +5,9 @@ clipping and the skipping of bad steps stay with us and are those of the plain e
 float32, under our autocast. So both engines give the same losses, DeepSpeed's own bf16 mode at stage 0, which takes a
 phantom step at the start, is never entered, and nothing in a step waits for the GPU. Checkpoints are written in the
 plain engine's form, not in DeepSpeed's pickles.
+
+The norm of the gradients is ours under ZeRO too. DeepSpeed's has meant different things over the releases where a
+gradient is not finite (before 0.19.8 a finite number, so that NaN went into the weights), and it waits for the GPU.
 """
 
 from __future__ import annotations
@@ -18,7 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.torch_version import TorchVersion
 
 from adamae.distributed import World
 from adamae.errors import UserError
@@ -38,6 +43,9 @@ from adamae.training.engine import (
     set_rates,
     to_device,
 )
+
+# Of pyproject.toml. Older releases take a gradient that is not finite for a good one.
+OLDEST = "0.19.8"
 
 # What the options of the run decide; a configuration file that says otherwise would be overruled in silence.
 _DECIDED_BY_THE_RUN = {
@@ -90,7 +98,7 @@ def resolve_config(config: Mapping[str, Any], *, batch_size: int, accumulation: 
     if stage not in (0, 1, 2):
         raise UserError(f"DeepSpeed setting zero_optimization.stage = {stage!r}: expected 0, 1 or 2")
     if stage:
-        # We take the norm ourselves, on the device; DeepSpeed's would wait for it on the host.
+        # We take the norm ourselves.
         zero["compute_grad_norm"] = False
     kept = {key: value for key, value in config.items() if key not in _DECIDED_BY_THE_RUN}
     return kept | {
@@ -124,7 +132,7 @@ class DeepSpeedEngine:
         resolved_config: What DeepSpeed was given.
 
     Raises:
-        UserError: If DeepSpeed is not installed or refuses its settings.
+        UserError: If DeepSpeed is not installed, too old, or refuses its settings.
     """
 
     def __init__(
@@ -153,9 +161,6 @@ class DeepSpeedEngine:
         if compile_model:
             model.compile()
         deepspeed = _import_deepspeed(world.device)
-        if "compute_grad_norm" not in deepspeed.runtime.zero.config.DeepSpeedZeroConfig.model_fields:
-            # An older release always takes the norm, and refuses words it does not know.
-            self.resolved_config["zero_optimization"].pop("compute_grad_norm", None)
         try:
             self._engine, *_ = deepspeed.initialize(
                 model=ForwardPass(model, objective, precision), optimizer=optimizer, config=self.resolved_config
@@ -182,7 +187,17 @@ class DeepSpeedEngine:
         return mean_losses(parts) | report
 
     def _gradient_norm(self) -> Tensor:
-        return gradient_norm(self.model) if self._zero is None else self._zero.scaled_global_norm()
+        """The norm of all gradients together, on the device and the same on all ranks.
+
+        Under ZeRO each rank has its shard of every group, zeros that pad it included; NaN or infinity in one of them
+        is in the sum of all.
+        """
+        if self._zero is None:
+            return gradient_norm(self.model)
+        shards = [part.float() for group in self._zero.averaged_gradients.values() for part in group]
+        squared = torch.nn.utils.get_total_norm(shards).square()
+        dist.all_reduce(squared)
+        return squared.sqrt()
 
     def training_state(self) -> dict[str, Any]:
         """Optimiser and loss scale on the CPU of the main rank, put together from the shards of all ranks."""
@@ -260,6 +275,11 @@ def _import_deepspeed(device: torch.device) -> Any:
         raise UserError(
             f"--engine deepspeed: DeepSpeed cannot be imported ({error}); --engine plain does without"
         ) from error
+    if TorchVersion(deepspeed.__version__) < OLDEST:
+        raise UserError(
+            f"--engine deepspeed: DeepSpeed {deepspeed.__version__} is installed, expected {OLDEST} or newer: older "
+            "ones take a gradient that is not finite for a good one; --engine plain does without"
+        )
     # Its shared-memory exchange for the CPU must be compiled on first use, which takes a compiler and half a minute;
     # gloo needs neither.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False

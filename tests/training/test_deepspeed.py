@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomllib
+import torch
 
 from adamae.distributed import World
 from adamae.errors import UserError
-from adamae.training.deepspeed import read_config, resolve_config
+from adamae.training.deepspeed import OLDEST, _import_deepspeed, read_config, resolve_config
 from adamae.training.run_logger import StepLines
 from tests.launching import ROOT, launch
-from tests.training.toy import build, losses
+from tests.training.toy import Toy, build, losses
 
-pytest.importorskip("deepspeed")
+deepspeed = pytest.importorskip("deepspeed")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def expected(steps: range) -> list[Any]:
     world = World()
     engine = build("plain", world)
     losses(engine, world, range(steps.start), poison=6)
-    return [[pytest.approx(row[0], rel=1e-5), row[2]] for row in losses(engine, world, steps)]
+    return [pytest.approx(row, rel=1e-5) for row in losses(engine, world, steps)]
 
 
 @pytest.mark.slow
@@ -40,9 +42,115 @@ def expected(steps: range) -> list[Any]:
 @pytest.mark.parametrize("accumulation", [1, 2])
 def test_two_processes_equal_one_in_every_engine(two_processes: Any, engine: str, accumulation: int) -> None:
     rows = two_processes[0][f"{engine}/{accumulation}"]
-    assert [[row[0], row[2]] for row in rows[:6]] == expected(range(6))
+    assert rows[:6] == expected(range(6))
     assert rows[6][2] == 1  # one rank's input was infinite; both left out the step
-    assert [[row[0], row[2]] for row in rows[7:]] == expected(range(7, 10))
+    assert rows[7:] == expected(range(7, 10))
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["one process", "two processes"])
+def spoilt_steps(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+    texts = launch(["-m", "tests.training.spoilt_gradients"], size=request.param)
+    return [json.loads(text.splitlines()[-1]) for text in texts]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["plain", "zero0", "zero1", "zero2"])
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_a_gradient_that_is_not_finite_on_one_rank_leaves_all_as_they_were(
+    spoilt_steps: list[dict[str, Any]], engine: str, accumulation: int
+) -> None:
+    for rank in spoilt_steps:
+        unharmed, reports = rank[f"{engine}/{accumulation}"]
+        assert [report for report in reports if report[2:] != [1.0, False]] == []
+        assert len(reports) == len(list(Toy().parameters())) * 3
+        assert unharmed
+
+
+WAITS = """
+import json, traceback
+from torch.utils._python_dispatch import TorchDispatchMode
+from adamae import distributed
+from tests.training.toy import build, micro_batches
+
+class Waits(TorchDispatchMode):
+    # What makes the host wait for a GPU: a number that the host asks for, or a tensor made of one.
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function._schema.name in ("aten::_local_scalar_dense", "aten::lift_fresh", "aten::nonzero"):
+            found.append([engine, function._schema.name, *map(str, traceback.extract_stack(limit=8))])
+        return function(*args, **(kwargs or {}))
+
+found = []
+world = distributed.start("cpu", group_of_one=True)
+for engine in ("zero0", "zero1", "zero2"):
+    trained = build(engine, world, accumulation=2)
+    steps = [micro_batches(step, 2, world) for step in range(2)]
+    trained.step(steps[0], 1e-2, 0.05)
+    with Waits():
+        trained.step(steps[1], 1e-2, 0.05)
+    trained.close()
+world.close()
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.slow
+def test_nothing_in_a_step_makes_the_host_wait() -> None:
+    (text,) = launch(["-c", WAITS], size=1)
+    assert json.loads(text.splitlines()[-1]) == []
+
+
+PRIVATE = """
+import json, torch
+from adamae import distributed
+from tests.training.toy import build, micro_batches
+
+world = distributed.start("cpu", group_of_one=True)
+missing = []
+for stage in ("zero1", "zero2"):
+    engine = build(stage, world)
+    zero = engine._engine.optimizer
+    for name in ("averaged_gradients", "refresh_fp32_params", "_lazy_init_hp_params_optimizer_state"):
+        if not hasattr(zero, name):
+            missing.append(f"{stage}: {type(zero).__name__}.{name}")
+    if not missing:
+        losses = engine._engine(micro_batches(0, 1, world)[0], False)
+        engine._engine.backward(losses["loss"])
+        shards = [part for group in zero.averaged_gradients.values() for part in group]
+        count = sum(part.numel() for part in shards)
+        held = sum(parameter.numel() for parameter in engine.model.parameters())
+        if count < held:
+            missing.append(f"{stage}: averaged_gradients hold {count} numbers of {held} after the backward pass")
+    engine.close()
+world.close()
+print(json.dumps(missing))
+"""
+
+
+@pytest.mark.slow
+def test_this_release_has_the_private_names_that_we_use() -> None:
+    (text,) = launch(["-c", PRIVATE], size=1)
+    missing = json.loads(text.splitlines()[-1])
+    assert missing == [], f"DeepSpeed {deepspeed.__version__} has changed: mend adamae/training/deepspeed.py"
+
+
+@pytest.mark.parametrize(
+    ("version", "refused"), [("0.19.7", True), ("0.9.9", True), ("0.19.8", False), ("0.20.0", False)]
+)
+def test_a_release_that_destroys_weights_is_refused(
+    monkeypatch: pytest.MonkeyPatch, version: str, refused: bool
+) -> None:
+    monkeypatch.setattr(deepspeed, "__version__", version)
+    if not refused:
+        assert _import_deepspeed(torch.device("cpu")) is deepspeed
+        return
+    with pytest.raises(UserError, match=f"DeepSpeed {version} is installed, expected 0.19.8 or newer"):
+        _import_deepspeed(torch.device("cpu"))
+
+
+def test_the_oldest_release_is_that_of_the_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (wanted,) = project["optional-dependencies"]["deepspeed"]
+    assert wanted.startswith(f"deepspeed>={OLDEST},")
 
 
 @pytest.mark.slow
@@ -81,7 +189,7 @@ def test_the_loop_in_two_processes_equals_one(two_processes: Any, tmp_path: Path
 @pytest.mark.slow
 def test_one_process_without_a_launcher_or_a_compiler(tmp_path: Path) -> None:
     script = (
-        "from adamae import distributed; from tests.training.toy import build, losses\n"
+        "from adamae import distributed; from tests.training.toy import Toy, build, losses\n"
         "world = distributed.start('cpu', group_of_one=True); engine = build('zero2', world, accumulation=2)\n"
         "print(losses(engine, world, range(3))); engine.close(); world.close()"
     )
