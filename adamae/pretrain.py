@@ -29,7 +29,7 @@ from adamae.progress import say
 from adamae.training.batches import Batches
 from adamae.training.engines import build_engine, describe_machine, start_world
 from adamae.training.loop import Outcome, train
-from adamae.training.objectives import count_hits, pretrain_objective
+from adamae.training.objectives import pretrain_objective
 from adamae.training.parameter_groups import parameter_groups
 from adamae.training.run import Run, open_run
 from adamae.training.schedules import Schedule
@@ -75,7 +75,6 @@ def pretrain(
         *panel_clips,
         every=options.panels.log_images_every,
         writer=lambda: run.logger.tensorboard if world.is_main else None,
-        count_hits=count_hits,
     )
     # Part of every run, so that panels can be switched on and off when it is resumed.
     outcome = train(engine, Batches(options, dataset, world), run, {"panels": panels})

@@ -59,7 +59,6 @@ def _variants(options: VisualizeOptions, show: Show) -> list[Variant]:
 def _pictures(footage: Footage, options: VisualizeOptions, show: Show, variants: Sequence[Variant]) -> dict[str, bytes]:
     """Contents of all files of one video, by what their names end in."""
     from adamae.progress import say
-    from adamae.training.objectives import count_hits
     from adamae.visualize.html import page_bytes
     from adamae.visualize.looks import look_at
     from adamae.visualize.rows import notes_of, shared_scales, worse_than_trivial
@@ -71,7 +70,6 @@ def _pictures(footage: Footage, options: VisualizeOptions, show: Show, variants:
             variant,
             own_statistics=options.pictures.own_statistics,
             batch_size=options.compute.batch_size,
-            count_hits=count_hits,
         )
 
     looks = [look(variant) for variant in variants]

@@ -7,15 +7,10 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from adamae.grid import TokenGrid
 from adamae.models.pretrainer import Pretrainer
-from adamae.selection import TokenSelection
+from adamae.samplers.hit_rate import count_hits
 from adamae.training.engine import Batch, Losses
 from adamae.training.mixing import MIX, leading_labels, mix_clips, mixed_cross_entropy
-
-# A token is moving when at least this share of its pixels, over all its frames, belongs to something that moved:
-# an object that merely touches a corner does not make its token worth seeing.
-MOVING_SHARE = 0.1
 
 
 def pretrain_objective(model: nn.Module, batch: Batch, diagnose: bool) -> Losses:
@@ -44,25 +39,6 @@ def _looked_at(moving: Tensor, frames: Tensor | None) -> Tensor:
     if frames is None:
         return moving
     return moving.gather(1, frames[:, :, None, None].expand(-1, -1, *moving.shape[2:]))
-
-
-def count_hits(selection: TokenSelection, moving: Tensor, grid: TokenGrid) -> tuple[Tensor, Tensor]:
-    """How many visible tokens lie on moving regions, and how many of a uniform draw would.
-
-    Their ratio over a batch, sum over sum, is the hit rate: 1 for a sampler that prefers nothing.
-
-    Args:
-        selection: What was drawn for B clips.
-        moving: (B, T, H, W) bool ground truth.
-        grid: The clips' tokens.
-
-    Returns:
-        Two (B,) float tensors, so that intervals over clips can be made.
-    """
-    share = grid.patchify(moving.unsqueeze(-1)).float().mean(dim=2)
-    moves = (share >= MOVING_SHARE).float()
-    hits = moves.gather(1, selection.visible).sum(dim=1)
-    return hits, moves.mean(dim=1) * selection.visible.shape[1]
 
 
 @dataclass(frozen=True)

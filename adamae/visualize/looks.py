@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from adamae.grid import TokenGrid
 from adamae.models import Pretrainer
 from adamae.randomness import SampleNoise, sample_seed
 from adamae.samplers import Declaration, declaration_of
+from adamae.samplers.hit_rate import count_hits
 from adamae.samplers.sampler import Sampler
 from adamae.selection import TokenSelection
 from adamae.visualize.footage import Footage
@@ -20,7 +20,6 @@ from adamae.visualize.networks import sampler_of
 from adamae.visualize.panels import Panels, draw_panels
 
 # (selection, moving (B, T, H, W), grid) -> (B,) visible tokens on what moves, and (B,) how many a blind draw would have
-CountHits = Callable[[TokenSelection, Tensor, TokenGrid], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,6 @@ def look_at(
     *,
     own_statistics: bool = False,
     batch_size: int = 8,
-    count_hits: CountHits | None = None,
 ) -> Look:
     """Run all clips of a video through a model.
 
@@ -85,7 +83,6 @@ def look_at(
         variant: How tokens are hidden.
         own_statistics: Show predictions with the statistics of visible neighbours, not of the target.
         batch_size: Clips at once.
-        count_hits: How hits are counted, where it is known what moves.
 
     Returns:
         Panels on the CPU, and the statistics "visible" (tokens of a clip), "tokens" (N), "target_error",
@@ -125,7 +122,7 @@ def look_at(
         for name in ("entropy", "top_tenth") if learned else ():
             sums.add(name, out.losses[name] * len(clips), len(clips))
         moving = footage.moving_clips(some)
-        if moving is not None and count_hits is not None:
+        if moving is not None:
             hits, expected = count_hits(_on_cpu(selection), moving, model.grid)
             sums.add("hit_rate", hits.sum(), float(expected.sum()))
             sums.add("on_moving", hits.sum(), selection.visible.numel())

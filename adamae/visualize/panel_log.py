@@ -13,7 +13,7 @@ from torch import Tensor
 
 from adamae.models import Pretrainer
 from adamae.visualize.footage import Cut, Footage
-from adamae.visualize.looks import CountHits, Look, Variant, look_at
+from adamae.visualize.looks import Look, Variant, look_at
 from adamae.visualize.networks import own_mask_type
 from adamae.visualize.rows import Block, blocks_of, notes_of, shared_scales
 from adamae.visualize.sheet import contact_sheets
@@ -36,7 +36,6 @@ class PanelLog:
         moving: (B, T, H, W) bool where it is known what moves.
         every: Steps from one set of panels to the next; the first step has one as well, 0 for none at all.
         writer: Gives TensorBoard's writer; None where nothing is to be written.
-        count_hits: How hits are counted.
     """
 
     def __init__(
@@ -47,13 +46,11 @@ class PanelLog:
         *,
         every: int,
         writer: Callable[[], SummaryWriter | None],
-        count_hits: CountHits,
     ) -> None:
         self._model = model
         self._footage = None if clips is None else as_footage(clips, moving)
         self._every = every
         self._writer = writer
-        self._count_hits = count_hits
 
     def after_step(self, step: int) -> None:
         """Draw, if it is time."""
@@ -79,7 +76,7 @@ class PanelLog:
         model.eval()
         try:
             variant = Variant(own_mask_type(model), model.sampler.mask_ratio)
-            look = look_at(model, footage, variant, count_hits=self._count_hits)
+            look = look_at(model, footage, variant)
         finally:
             model.train(training)
         for number, picture in enumerate(clip_sheets(footage, look)):

@@ -25,7 +25,7 @@ from adamae.data.decoding import get_decoder
 from adamae.errors import UserError
 from adamae.models import vit_pretrainer
 from adamae.randomness import sample_seed
-from adamae.training.objectives import count_hits
+from adamae.samplers.hit_rate import count_hits
 
 DRAWS = 4
 RESAMPLES = 10_000

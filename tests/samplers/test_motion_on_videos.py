@@ -11,9 +11,9 @@ from adamae.data.annotations import load_annotations
 from adamae.data.dataset import pretrain_dataset
 from adamae.data.synthetic import synthesize
 from adamae.models import vit_pretrainer
+from adamae.samplers.hit_rate import count_hits
 from adamae.samplers.motion import count_kept, motion_scores
 from adamae.selection import TokenSelection, rank_tokens
-from adamae.training.objectives import count_hits
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from adamae.grid import TokenGrid
-from adamae.training.objectives import count_hits, pretrain_objective
+from adamae.samplers.hit_rate import count_hits
+from adamae.training.objectives import pretrain_objective
 from tests.selecting import seeing
 from tests.training.tiny_run import tiny_model
 

@@ -7,8 +7,8 @@ import torch
 
 from adamae.errors import UserError
 from adamae.randomness import sample_seed
+from adamae.samplers.hit_rate import count_hits
 from adamae.samplers.motion import motion_scores
-from adamae.training.objectives import count_hits
 from adamae.visualize.looks import Variant, look_at
 from adamae.visualize.networks import own_mask_type, sampler_of
 from adamae.visualize.rows import notes_of
@@ -18,7 +18,7 @@ from tests.visualize.scenes import footage, tiny_model
 @pytest.mark.parametrize("batch_size", [1, 8])
 def test_a_look_is_the_models_own_forward_pass(batch_size: int) -> None:
     model, film = tiny_model(), footage()
-    look = look_at(model, film, Variant("learnable", 0.5, seed=3), batch_size=batch_size, count_hits=count_hits)
+    look = look_at(model, film, Variant("learnable", 0.5, seed=3), batch_size=batch_size)
     seeds = torch.tensor([sample_seed(3, 0, stretch) for stretch in range(3)])
     with torch.no_grad():
         out = model(film.clips(slice(None)), seeds=seeds, diagnose=True)
@@ -47,7 +47,7 @@ def test_visible_tokens_have_an_error_where_a_second_draw_hides_them() -> None:
 def test_other_masks_over_the_same_weights() -> None:
     model, film = tiny_model(), footage(moving=False)
     for mask_type in ("random", "tube"):
-        look = look_at(model, film, Variant(mask_type, 0.5), count_hits=count_hits)
+        look = look_at(model, film, Variant(mask_type, 0.5))
         assert (look.panels.visible.sum(dim=1) == 4).all()
         assert (look.panels.probability == 1).all()
         assert not {"entropy", "hit_rate"} & look.statistics.keys()
@@ -57,7 +57,7 @@ def test_other_masks_over_the_same_weights() -> None:
 
 def test_a_look_by_motion_shows_its_scores() -> None:
     model, film = tiny_model(mask_type="motion", keep_ratio=0.75, mask_ratio=0.6), footage()
-    look = look_at(model, film, Variant("motion", 0.6), count_hits=count_hits)
+    look = look_at(model, film, Variant("motion", 0.6))
     with torch.no_grad():
         scores = motion_scores(model.encoder.patch_embed(model.pixels(film.clips(slice(None)))), model.grid)
     torch.testing.assert_close(look.panels.probability, scores / scores.mean(dim=1, keepdim=True))

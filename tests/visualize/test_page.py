@@ -17,7 +17,6 @@ import torch
 
 from adamae.grid import TokenGrid
 from adamae.samplers.builtin import ADAPTIVE
-from adamae.training.objectives import count_hits
 from adamae.visualize.colours import Scale
 from adamae.visualize.footage import Footage, cut_into_clips
 from adamae.visualize.html import choose_packing, page_bytes
@@ -34,7 +33,7 @@ ARTEFACTS = "ADAMAE_ARTEFACTS"
 def small_page() -> tuple[Footage, list[Look], bytes]:
     model, film = tiny_model(), footage()
     variants = [Variant(kind, ratio) for kind in ("learnable", "random") for ratio in (0.5, 0.75)]
-    looks = [look_at(model, film, variant, count_hits=count_hits) for variant in variants]
+    looks = [look_at(model, film, variant) for variant in variants]
     return film, looks, page_bytes(film, looks, shared_scales(looks), [*notes_of(looks), "<b>not bold</b> </script>"])
 
 

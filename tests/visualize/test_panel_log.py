@@ -9,7 +9,6 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
-from adamae.training.objectives import count_hits
 from adamae.visualize.panel_log import PanelLog, fixed_clips
 from tests.visualize.scenes import tiny_model
 
@@ -27,7 +26,7 @@ def test_every_so_often_the_same_clips_are_shown(mask_type: str, tmp_path: Path)
     moving = torch.zeros(2, 4, 16, 16, dtype=torch.bool)
     moving[..., :8] = True
     with SummaryWriter(str(tmp_path)) as writer:
-        panels = PanelLog(model, clips, moving, every=3, writer=lambda: writer, count_hits=count_hits)
+        panels = PanelLog(model, clips, moving, every=3, writer=lambda: writer)
         noise = torch.get_rng_state()
         for step in range(1, 7):
             panels.after_step(step)
@@ -50,9 +49,9 @@ def test_nothing_is_drawn_where_nothing_is_asked_for() -> None:
 
     clips = torch.zeros(1, 4, 16, 16, 3, dtype=torch.uint8)
     for shown, every in ((clips, 0), (None, 1)):
-        panels = PanelLog(tiny_model(), shown, None, every=every, writer=no_writer, count_hits=count_hits)
+        panels = PanelLog(tiny_model(), shown, None, every=every, writer=no_writer)
         panels.after_step(1)
-    PanelLog(tiny_model(), clips, None, every=1, writer=lambda: None, count_hits=count_hits).after_step(1)
+    PanelLog(tiny_model(), clips, None, every=1, writer=lambda: None).after_step(1)
 
 
 def test_what_moves_counts_where_all_clips_know_it() -> None:
