@@ -29,7 +29,8 @@ def replacing(path: Path) -> Iterator[Path]:
         OSError: It cannot be written.
     """
     # Of several processes that write the same file, none gets in the way of another.
-    temporary = path.with_name(f"{_PREFIX}{path.name}-{os.getpid()}")
+    # The suffix stays: numpy and Pillow go by it.
+    temporary = path.with_name(f"{_PREFIX}{os.getpid()}-{path.name}")
     try:
         yield temporary
         flush(temporary)

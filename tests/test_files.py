@@ -1,4 +1,4 @@
-"""A damaged .npz file raises one error, whatever byte it is that changed."""
+"""Files are whole or not there, and a damaged .npz file raises one error, whatever byte it is that changed."""
 
 import io
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adamae.files import DamagedNpzError, read_npz
+from adamae.errors import UserError
+from adamae.files import DamagedNpzError, begin, is_begun, publish, read_npz
 
 # Places in a zip file's central directory, counted from an entry's first byte.
 VERSION, FLAGS, METHOD = 6, 8, 10
@@ -65,3 +66,31 @@ def test_other_files(tmp_path: Path) -> None:
     for name in ("one.npy", "pickled.npz", "empty.npz"):
         with pytest.raises(DamagedNpzError):
             read_npz(tmp_path / name)
+
+
+def test_what_goes_by_the_suffix_can_write_to_the_temporary_path(tmp_path: Path) -> None:
+    publish(tmp_path / "new" / "a.npz", lambda path: np.savez(path, a=np.arange(3)))
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.npz"]
+    assert read_npz(tmp_path / "new" / "a.npz")["a"].tolist() == [0, 1, 2]
+
+
+def test_after_an_error_the_old_file_is_there_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("old")
+
+    def fails(path: Path) -> None:
+        path.write_text("half")
+        raise OSError("No space left on device")
+
+    with pytest.raises(UserError, match=r"a\.txt: cannot be written \(No space left on device\)"):
+        publish(tmp_path / "a.txt", fails)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.txt": "old"}
+
+
+def test_a_folder_goes_on_with_the_options_it_was_begun_with(tmp_path: Path) -> None:
+    begin(tmp_path / "out", "work.json", {"size": 3})
+    (tmp_path / "out" / "result").touch()
+    begin(tmp_path / "out", "work.json", {"size": 3})
+    with pytest.raises(UserError, match=r"was begun with size = 3, got size = 4"):
+        begin(tmp_path / "out", "work.json", {"size": 4})
+    with pytest.raises(UserError, match=r"holds no other.json: expected a new or empty folder"):
+        is_begun(tmp_path / "out", "other.json", {})

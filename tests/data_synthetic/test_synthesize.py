@@ -69,7 +69,7 @@ def test_a_whole_set_is_left_alone_and_a_broken_off_one_completed(tmp_path):
     assert {path: (tmp_path / path).stat().st_mtime_ns for path in times} == times
     first.lists["val"].unlink()
     (tmp_path / "train" / "left" / "00012.mp4").unlink()
-    (tmp_path / "train" / "left" / ".unfinished-00012.mp4-99").write_bytes(b"half")
+    (tmp_path / "train" / "left" / ".unfinished-99-00012.mp4").write_bytes(b"half")
     assert synthesize(tmp_path, **SMALL).written == 1
     assert contents(tmp_path) == before
 
