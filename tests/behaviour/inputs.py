@@ -23,7 +23,12 @@ def write_inputs(folder: Path) -> None:
     (folder / "listed/val.csv").write_text("v/2.mp4 run\nv/1.mp4 jump\n")
     for layout, miniature in MINIATURES.items():
         miniature.write(folder / layout)
-    shutil.copytree(Path(__file__).resolve().parents[1] / "cli" / "old_runs", folder / "old_runs")
+    old_runs = Path(__file__).resolve().parents[1] / "cli" / "old_runs"
+    for name in ("old_runs", "runs"):
+        shutil.copytree(old_runs, folder / name)
+    shutil.copytree(old_runs / "pretrain", folder / "runs" / "other")
+    options = folder / "runs" / "other" / "options.yaml"
+    options.write_text(options.read_text().replace("mask_ratio: 0.75", "mask_ratio: 0.5"))
     (folder / "empty").mkdir()
     (folder / "file").write_text("some text\n")
     torch.save({"weights": {"one": torch.ones(2)}, "epoch": 3}, folder / "unknown.pth")

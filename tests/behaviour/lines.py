@@ -163,7 +163,8 @@ _READING = {
     "saliency": f"""saliency ../pretrain/run {_VIDEO} -o out {_LOOK}
         saliency ../pretrain-random/run {_VIDEO} -o random {_LOOK}""",
     "timeline": f"timeline ../pretrain/run {_VIDEO} -o out {_LOOK} --top 2",
-    "report": "report ../pretrain/run ../pretrain-random/run ../finetune/run -o page.html",
+    # Of runs whose clips per second stand fast.
+    "report": "report ../given/runs/pretrain ../given/runs/finetune ../given/runs/other -o page.html",
     "probe": f"probe ../pretrain/run --data_path ../synthesize/set {_VIEWS} --k 3",
     "probe-json": f"""probe ../finetune/run --data_path ../synthesize/set {_VIEWS} --json --probe_tokens 4
         probe ../pretrain/run --data_path ../synthesize/set {_VIEWS} --json --random_weights --probe_tokens 0""",

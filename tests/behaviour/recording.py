@@ -100,7 +100,7 @@ def _run_line(name: str, work: Path, tree: Path) -> dict[str, Any]:
     for path, found in zip(map(_without_moments, names), described, strict=True):
         # Files of TensorBoard that begin at different moments, in the order of time.
         again = sum(other.startswith(path) for other in files) if path.endswith("tfevents") else 0
-        files[f"{path}.{again + 1}" if again else path] = found
+        files[f"{path}.{again + 1}" if again else path] = without_measured(found) if name in _MEASURING else found
     return {"steps": steps, "files": files, "removed": sorted(set(before) - set(after))}
 
 
@@ -158,19 +158,10 @@ def _run_step(line: str, folder: Path, tree: Path, places: dict[str, str], *, me
 def _output(text: str, places: dict[str, str], *, measures: bool) -> dict[str, Any]:
     """JSON as what it holds, anything else as lines."""
     try:
-        value = json.loads(text)
+        found: dict[str, Any] = {"json": normal_value(json.loads(text), places)}
     except ValueError:
-        lines = normal_lines(text, places)
-        return {"text": without_measured(lines) if measures else lines}
-    return {"json": _without_floats(value) if measures else normal_value(value, places)}
-
-
-def _without_floats(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_floats(other) for key, other in value.items()}
-    if isinstance(value, list):
-        return [_without_floats(other) for other in value]
-    return "<x>" if isinstance(value, float) else value
+        found = {"text": normal_lines(text, places)}
+    return without_measured(found) if measures else found
 
 
 def _environment(**more: str) -> dict[str, str]:
@@ -211,16 +202,19 @@ def _by_forks(words: list[str], folder: Path, tree: Path, said: Iterable[tuple[P
             more = {"WORLD_SIZE": str(len(said)), "RANK": str(rank), "LOCAL_RANK": str(rank)}
             more |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         streams = [os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) for path in paths]
-        children.append(_fork(lambda: _main(words), streams, folder, more, tree))
+        children.append(_fork(lambda: _main(words, tree), streams, folder, more, tree))
         for stream in streams:
             os.close(stream)
     return max(_wait(child) for child in children)
 
 
-def _main(words: list[str]) -> int:
+def _main(words: list[str], tree: Path) -> int:
     sys.argv = ["adamae", *words]
+    import adamae
     from adamae.cli.main import main
 
+    if not Path(adamae.__file__).is_relative_to(tree):
+        raise RuntimeError(f"{adamae.__file__} runs, not what lies in {tree}")
     return main()
 
 

@@ -12,6 +12,8 @@ VOLATILE = "<volatile>"
 _FIELDS = re.compile(r"(^|_)(seconds?|hours|peak_memory(_gb)?|data_wait|pid|host|date|changed)(_|$)")
 # Digests of files: what the files hold is recorded itself.
 _DIGEST = "sha256"
+# The same where only times are measured.
+_MEASURED = ("memory", "pixels", "limit", "cores_per_gpu")
 _NUMBER = r"\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?"
 _CHANGES = (
     (re.compile(r"\x1b\[[\d;]*[A-Za-z]"), ""),
@@ -63,9 +65,20 @@ def is_volatile(field: str) -> bool:
     return bool(_FIELDS.search(field))
 
 
-def without_measured(lines: list[str]) -> list[str]:
-    """Lines of a table of measured times: without numbers that have a decimal point."""
-    return [re.sub(r" +", " ", re.sub(r"\d+\.\d+(e[-+]?\d+)?", "<x>", line)) for line in lines]
+def without_measured(value: Any) -> Any:
+    """What times were measured into: a text's lines without numbers, JSON without fractions and volatile fields."""
+    if isinstance(value, dict):
+        return {
+            key: VOLATILE if _FIELDS.search(key) or key in _MEASURED else without_measured(other)
+            for key, other in value.items()
+        }
+    if isinstance(value, list):
+        return [without_measured(other) for other in value]
+    if isinstance(value, str):
+        # What to change first, which another moment sees otherwise.
+        value = re.sub(r".*of the time: .*", "<advice>", value)
+        return re.sub(r" +", " ", re.sub(r"\d+(\.\d+)?(e[-+]?\d+)?", "<n>", value))
+    return "<x>" if isinstance(value, float) else value
 
 
 def _is_number(value: Any) -> bool:
