@@ -122,6 +122,7 @@ def test_the_exit_code_of_a_comparison(recording: Path, tmp_path: Path, capsys: 
     other.write_text(json.dumps(after))
     assert main(["compare", str(recording), str(other), "--words"]) == 1
     assert "pretrain\n  content /steps/0/exit: 0 -> 1" in capsys.readouterr().out
+    assert main(["compare", str(recording), str(other), "--except", "/exit$"]) == 0
 
 
 def test_what_is_volatile_is_taken_out() -> None:
