@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from adamae.options.parser import OptionParser
 from adamae.options.tables import renew
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = sorted(path for path in ROOT.glob("*.md"))
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 SCRIPTS = sorted((ROOT / "scripts").rglob("*.sh")) + sorted((ROOT / "scripts").rglob("*.sbatch"))
 # Programs of others that the documents may name.
 OTHERS = {"source", "tensorboard", "cd", "git", "make"}
@@ -36,6 +38,12 @@ def only_parse(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(OptionParser, "parse", stop)
 
 
+@pytest.fixture
+def neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the benchmarks' scripts import each other."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts" / "benchmarks"))
+
+
 def lines_of(document: Path) -> Iterator[str]:
     for block in re.findall(r"^```bash\n(.*?)^```", document.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
         yield from filter(None, block.replace("\\\n", " ").splitlines())
@@ -49,10 +57,14 @@ def words_after(words: list[str], *names: str) -> list[str]:
     raise AssertionError(f"no {' or '.join(names)} adamae in {' '.join(words)}")
 
 
+def plain_words(line: str) -> list[str]:
+    """A command line without the variables that it sets."""
+    return [word for word in shlex.split(line) if not re.match(r"[A-Z_]+=", word)]
+
+
 def adamae_words(line: str) -> list[str] | None:
     """The words after ``adamae`` in a line, however it is launched; None for other programs and scripts."""
-    words = [word for word in shlex.split(line) if not re.match(r"[A-Z_]+=", word)]
-    program, *rest = words
+    program, *rest = plain_words(line)
     if program == "adamae":
         return rest
     if program in ("torchrun", "python"):
@@ -74,14 +86,19 @@ def understand(line: str) -> None:
     Raises:
         UserError: If it does not understand them.
     """
-    words = adamae_words(line)
-    if words is None:
-        return
-    command, *options = words
-    # A run's own record exists only after the run.
-    options = ["quickstart" if word.endswith("/options.yaml") else word for word in options]
+    program, *rest = plain_words(line)
+    if program == "python" and rest[0].endswith(".py"):
+        assert (ROOT / rest[0]).is_file(), f"{line}: no such script"
+        run: Callable[[], int] = partial(importlib.import_module(Path(rest[0]).stem).main, rest[1:])
+    else:
+        words = adamae_words(line)
+        if words is None:
+            return
+        # A run's own record exists only after the run.
+        options = ["quickstart" if word.endswith("/options.yaml") else word for word in words[1:]]
+        run = partial(run_command, words[0], options)
     try:
-        run_command(command, options)
+        run()
     except UnderstoodError:
         pass
     except SystemExit as left:
@@ -90,14 +107,14 @@ def understand(line: str) -> None:
 
 @pytest.mark.parametrize(
     ("document", "line"),
-    [pytest.param(path, line, id=f"{path.stem}: {line}") for path in DOCUMENTS for line in lines_of(path)],
+    [pytest.param(path, line, id=f"{path.relative_to(ROOT)}: {line}") for path in DOCUMENTS for line in lines_of(path)],
 )
-def test_commands_in_documents_parse(document: Path, line: str, only_parse: None) -> None:
+def test_commands_in_documents_parse(document: Path, line: str, only_parse: None, neighbours: None) -> None:
     understand(line)
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_commands_in_scripts_parse(script: Path, only_parse: None) -> None:
+def test_commands_in_scripts_parse(script: Path, only_parse: None, neighbours: None) -> None:
     for line in script.read_text(encoding="utf-8").splitlines():
         if line.startswith("#   "):
             # An example of how to call the script.
@@ -108,14 +125,14 @@ def test_commands_in_scripts_parse(script: Path, only_parse: None) -> None:
             understand(f"adamae {words}")
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_to_files(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", document.read_text(encoding="utf-8")):
         if not target.startswith("http"):
-            assert (ROOT / target).exists(), target
+            assert (document.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_option_tables_are_the_options(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
     assert renew(text) == text, "make docs writes the tables anew"

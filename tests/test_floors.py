@@ -38,7 +38,6 @@ KEPT_IN = {
     "av": ("data/decoding/", "data/h264_encoder.py", "data/synthetic/encoding.py", "data/preparation/transcoding.py"),
     "decord": ("data/decoding/",),
     "torchcodec": ("data/decoding/",),
-    "transformers": ("benchmark/",),
     "webdataset": ("data/shards/fetching.py",),
     # The published checkpoints carry a Namespace, which the reader admits as data.
     "argparse": ("options/", "cli/", "checkpoints/"),

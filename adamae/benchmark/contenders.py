@@ -1,23 +1,22 @@
-"""Steps to compare: ours, ours with one thing changed, and other people's, each ready to be called in turns."""
+"""Pre-training steps to compare: ours and ours with one option changed, each ready to be timed in alternation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from adamae.benchmark.peer import build_peer
-from adamae.benchmark.published_style import PublishedStyle
 from adamae.errors import UserError
 from adamae.models import Pretrainer, create_model
 from adamae.models.economy import economy_arguments
 from adamae.samplers import SAMPLERS, Declaration, declaration_of, declared
 
-OURS, PEER, PUBLISHED = "ours", "peer", "published_style"
-# Adam's two moments, the weights and, while a step runs, their gradients. The last are part of a step's peak anyway.
+OURS = "ours"
+# Adam's two moments and the weights. Gradients live only while a step runs and are part of its peak anyway.
 _FLOATS_HELD = 3
 
 
@@ -26,9 +25,9 @@ class Contender:
     """A step.
 
     Attributes:
-        step: Forward, backward and optimiser; ends without waiting for the device.
-        network: What it trains.
-        held: Bytes of weights and of the optimiser's state, which lie in memory between steps.
+        step: Forward pass, backward pass and optimiser; returns without waiting for the device.
+        network: The network that is trained.
+        held: Bytes of the weights and the optimiser's state, which stay in memory between steps.
     """
 
     step: Callable[[], None]
@@ -38,11 +37,11 @@ class Contender:
 
 @dataclass(frozen=True)
 class Setting:
-    """What every contender has in common.
+    """What all contenders have in common.
 
     Attributes:
         model: Name of the pre-train model.
-        options: Arguments of it.
+        options: Arguments of its constructor.
         clips: (B, T, H, W, C) uint8, on the device.
         precision: Autocast to this type; float32 runs without.
         compiled: Whether our steps go through ``torch.compile``.
@@ -54,96 +53,80 @@ class Setting:
     precision: torch.dtype
     compiled: bool = False
 
+    def build(self, **changes: Any) -> Pretrainer:
+        """The model on the clips' device, in training mode, with some arguments changed."""
+        network = create_model(self.model, **{**self.options, **changes})
+        assert isinstance(network, Pretrainer)
+        return network.to(self.clips.device).train()
+
+
+BuildContender = Callable[[Setting], Contender]
+
 
 def _ours(setting: Setting, *, compiled: bool | None = None, recompute: Any = None, **changes: Any) -> Contender:
-    network = create_model(setting.model, **{**setting.options, **changes})
-    assert isinstance(network, Pretrainer)
-    network = network.to(setting.clips.device).train()
+    network = setting.build(**changes)
     if recompute is not None:
         network.checkpoint_activations(recompute)
     forward: Callable[[Tensor], Any] = network
     if setting.compiled if compiled is None else compiled:
         forward = torch.compile(network)
-    return _contender(network, lambda: forward(setting.clips).losses["loss"], setting.precision)
+    return contender(network, lambda: forward(setting.clips).losses["loss"], setting.precision)
 
 
-def _economy(setting: Setting) -> Contender:
-    return _ours(setting, **_cheap(setting))
+def _part_of_economy(name: str) -> BuildContender:
+    return lambda setting: _ours(setting, **{key: value for key, value in _economy(setting).items() if key == name})
 
 
-def _part_of_economy(name: str) -> Callable[[Setting], Contender]:
-    return lambda setting: _ours(setting, **{key: value for key, value in _cheap(setting).items() if key == name})
-
-
-def _cheap(setting: Setting) -> dict[str, Any]:
+def _economy(setting: Setting) -> dict[str, Any]:
     with torch.device("meta"):
         model = create_model(setting.model, **setting.options)
     assert isinstance(model, Pretrainer)
     return economy_arguments(model.encoder.embed_dim, declaration_of(model.sampler).name)
 
 
-def _peer(setting: Setting) -> Contender:
-    network, loss = build_peer(_sizes(setting), setting.clips)
-    return _contender(network, loss, setting.precision)
-
-
-def _published_style(setting: Setting) -> Contender:
-    like = _sizes(setting)
-    network = PublishedStyle(like).to(setting.clips.device).train()
-    frames = like.grid.clip_shape[0]
-    video = like.pixel_values(setting.clips[:, :frames]).permute(0, 4, 1, 2, 3).contiguous()
-    on_gpu = setting.clips.device.type == "cuda"
-    # The published launch scripts train in fp16 with a scaled loss, which a CPU has not.
-    precision = torch.float16 if on_gpu else setting.precision
-    return _contender(network, lambda: network(video), precision, scaled=on_gpu)
-
-
-def _sizes(setting: Setting) -> Pretrainer:
-    model = create_model(setting.model, **setting.options)
-    assert isinstance(model, Pretrainer)
-    return model.to(setting.clips.device)
-
-
-BUILDERS: dict[str, Callable[[Setting], Contender]] = {
+_VARIANTS: dict[str, BuildContender] = {
     OURS: _ours,
-    PEER: _peer,
-    PUBLISHED: _published_style,
     "compile": lambda setting: _ours(setting, compiled=True),
     "checkpoint_decoder": lambda setting: _ours(setting, recompute="decoder"),
     "checkpoint_all": lambda setting: _ours(setting, recompute="all"),
     "decoder_budget": _part_of_economy("decoder_budget"),
     "sampler_half": _part_of_economy("sampler_dim"),
     "no_sampler_dropout": _part_of_economy("sampler_drop_rate"),
-    "economy": _economy,
+    "economy": lambda setting: _ours(setting, **_economy(setting)),
 }
 
 
-def build_contender(name: str, setting: Setting) -> Contender:
-    """The step of a name from :data:`BUILDERS`, or ours with the masks of that name at their published ratio."""
-    return BUILDERS[name](setting) if name in BUILDERS else _masked(setting, declared(name))
+def variants() -> dict[str, BuildContender]:
+    """What ``adamae bench step --compare`` knows: our step, variants of it, and all masks at their published ratio."""
+    return {**_VARIANTS, **{name: partial(_masked, declared(name)) for name in SAMPLERS}}
 
 
-def _masked(setting: Setting, sampler: Declaration) -> Contender:
+def _masked(sampler: Declaration, setting: Setting) -> Contender:
     ratio: dict[str, Any] = {} if sampler.published_ratio is None else {"mask_ratio": sampler.published_ratio}
     return _ours(setting, mask_type=sampler.name, **ratio)
 
 
-def checked_names(names: Sequence[str]) -> tuple[str, ...]:
-    """``names`` of what to compare with our step.
+def choose(names: Iterable[str], known: Mapping[str, BuildContender]) -> dict[str, BuildContender]:
+    """The contenders of these names.
+
+    Args:
+        names: Without our own step, which is always measured.
+        known: Contenders by name, such as :func:`variants`.
 
     Raises:
-        UserError: If one of them is unknown.
+        UserError: If a name is unknown.
     """
-    known = [name for name in (*BUILDERS, *SAMPLERS) if name != OURS]
+    names = tuple(dict.fromkeys(names))
     for name in names:
-        if name not in known:
-            raise UserError(f"compare = {name!r}: expected some of {', '.join(known)}")
-    return tuple(dict.fromkeys(names))
+        if name == OURS or name not in known:
+            raise UserError(f"compare = {name!r}: expected some of {', '.join(one for one in known if one != OURS)}")
+    return {name: known[name] for name in names}
 
 
-def _contender(
+def contender(
     network: nn.Module, loss: Callable[[], Tensor], precision: torch.dtype, scaled: bool = False
 ) -> Contender:
+    """A network and what computes its loss as a contender; arguments as in :func:`whole_step`."""
     held = _FLOATS_HELD * sum(parameter.numel() * parameter.element_size() for parameter in network.parameters())
     device = next(network.parameters()).device
     return Contender(whole_step(network, loss, precision, device, scaled), network, held)
@@ -152,14 +135,14 @@ def _contender(
 def whole_step(
     network: nn.Module, loss: Callable[[], Tensor], precision: torch.dtype, device: torch.device, scaled: bool = False
 ) -> Callable[[], None]:
-    """A callable that runs forward, backward and AdamW.
+    """A callable that runs the forward pass, the backward pass and AdamW.
 
     Args:
-        network: What is trained.
-        loss: Runs the forward pass.
+        network: The network that is trained.
+        loss: Runs the forward pass and returns the loss.
         precision: Autocast to this type; float32 runs without.
-        device: Where it lies.
-        scaled: Through a ``GradScaler``, which waits for the device at each step.
+        device: The network's device.
+        scaled: Scale the loss with a ``GradScaler``, which waits for the device at each step.
     """
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-6, fused=True)
     scaler = torch.amp.GradScaler(device.type, enabled=scaled)

@@ -1,8 +1,8 @@
-"""How long a pre-train step takes, beside itself with other options and beside the same work made of other parts."""
+"""How long a pre-training step takes, beside variants of it and other implementations, timed in alternation."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -11,9 +11,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from adamae.benchmark.activation_memory import activation_memory
 from adamae.benchmark.arithmetic import THIS, compare_multiply_adds
-from adamae.benchmark.contenders import OURS, PEER, Contender, Setting, build_contender, checked_names
-from adamae.benchmark.parts import step_parts
-from adamae.benchmark.peer import PEER_RATIO
+from adamae.benchmark.contenders import OURS, BuildContender, Contender, Setting, variants
+from adamae.benchmark.step_parts import step_parts
 from adamae.benchmark.timing import Timing, matrix_peak, peak_memory, take_turns
 from adamae.errors import UserError
 from adamae.models import Pretrainer, create_model
@@ -74,11 +73,6 @@ class StepReport:
     compared: dict[str, Compared] = field(default_factory=dict)
 
     @property
-    def over_peer(self) -> float | None:
-        """Our clips per second over the peer's."""
-        return 1 / self.compared[PEER].over_ours if PEER in self.compared else None
-
-    @property
     def share_of_peak(self) -> float:
         """Operations that the step needs in the time it takes, over what a large matrix product does in that time.
 
@@ -90,7 +84,7 @@ class StepReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        return {**asdict(self), "over_peer": self.over_peer, "share_of_peak": self.share_of_peak}
+        return {**asdict(self), "share_of_peak": self.share_of_peak}
 
     def render(self) -> str:
         """The report as text."""
@@ -106,14 +100,9 @@ class StepReport:
             f"  {name:<24}{part.wall * 1e3:10.1f} ms   {part.wall / total:6.1%} of the parts"
             for name, part in self.parts.items()
         ]
-        lines.append("  multiply-adds of one clip, forward")
+        lines.append("  MACs of one clip, forward pass")
         lines += [f"    {name:<32}{count / 1e9:8.2f} G" for name, count in self.multiply_adds.items()]
-        lines += [_line(name, other) for name, other in self.compared.items() if name != PEER]
-        if PEER in self.compared:
-            lines.append(
-                f"  Transformers VideoMAE, SDPA, tube {PEER_RATIO:.0%}: {self.compared[PEER].step.wall * 1e3:.1f} ms, "
-                f"ours does {self.over_peer:.2f} of its clips/s"
-            )
+        lines += [_line(name, other) for name, other in self.compared.items()]
         return "\n".join(lines)
 
 
@@ -133,11 +122,11 @@ def benchmark_step(
     precision: str = "fp32",
     device: str = "cpu",
     rounds: int = 5,
-    compare: Sequence[str] = (),
+    compare: Mapping[str, BuildContender] | None = None,
     compile_model: bool = False,
     **options: Any,
 ) -> StepReport:
-    """Measure our step, its parts and, in alternation with it, whatever it is to be compared with.
+    """Measure our step, its parts and, in alternation with it, the contenders that it is compared with.
 
     Args:
         model: Name of a pre-train model.
@@ -145,15 +134,14 @@ def benchmark_step(
         precision: "fp32", "bf16" or "fp16".
         device: "cpu" or "cuda".
         rounds: Counted steps of each; medians are reported.
-        compare: Names of :data:`~adamae.benchmark.contenders.BUILDERS`: "peer" is Transformers'
-            ``VideoMAEForPreTraining`` of the same size, "published_style" the step as the published code builds it.
+        compare: Contenders by name, such as some of :func:`~adamae.benchmark.contenders.variants`.
         compile_model: Run our step through ``torch.compile``.
         **options: Arguments of the model.
 
     Raises:
-        UserError: If the model is no pre-train model, a name in ``compare`` is unknown, or a package for it is missing.
+        UserError: If the model is not a pre-train model, or a contender cannot be built.
     """
-    names, where, dtype = checked_names(compare), torch.device(device), PRECISIONS[precision]
+    others, where, dtype = compare or {}, torch.device(device), PRECISIONS[precision]
     with torch.device("meta"):
         built = create_model(model, **options)
     if not isinstance(built, Pretrainer):
@@ -161,10 +149,9 @@ def benchmark_step(
     shape = (batch_size, *built.frame_choice.candidates.clip_shape, built.pixel_values.mean.numel())
     clips = torch.randint(0, 256, shape, dtype=torch.uint8, device=where)
     setting = Setting(model, options, clips, dtype, compile_model)
-    contenders = {OURS: build_contender(OURS, setting)}
-    memory = {OURS: _peak_of(contenders[OURS], where)}
-    for name in names:
-        contenders[name] = build_contender(name, setting)
+    contenders, memory = {}, {}
+    for name, build in {OURS: variants()[OURS], **others}.items():
+        contenders[name] = build(setting)
         memory[name] = _peak_of(contenders[name], where)
     timings = take_turns({name: contender.step for name, contender in contenders.items()}, rounds, where)
     ours = contenders[OURS].network
@@ -189,7 +176,7 @@ def benchmark_step(
                 peak_memory=memory[name] if where.type == "cuda" else None,
                 kept_per_clip=_kept_per_clip(contenders[name].network, dtype),
             )
-            for name in names
+            for name in others
         },
     )
 

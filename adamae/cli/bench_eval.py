@@ -15,9 +15,9 @@ def measure_eval(words: Sequence[str]) -> str:
         UserError: If there is no such list, or none of the videos can be read.
     """
     options = bench_eval_parser().parse(words).options
+    from adamae.benchmark.views import measure_views
     from adamae.data.annotations import load_annotations
     from adamae.data.views import plan_test
-    from adamae.evaluation.benchmark import measure_views
 
     views = options.views
     plan = plan_test(

@@ -13,12 +13,12 @@ def measure_list(words: Sequence[str]) -> str:
     """What ``adamae bench loader`` prints.
 
     Raises:
-        UserError: If there is no such list, none of the videos can be read, or decord is asked for and missing.
+        UserError: If there is no such list, or none of the videos can be read.
     """
     # The list may stand first, without its name.
     named = ["--data_path", *words] if words and not words[0].startswith("-") else words
     options = bench_loader_parser().parse(named).options
-    from adamae.data.benchmark import compare_with_reference, measure_loader
+    from adamae.benchmark.loader import measure_loader
     from adamae.data.loader import choose_workers
     from adamae.pretrain import open_clips
 
@@ -31,7 +31,4 @@ def measure_list(words: Sequence[str]) -> str:
         num_workers=choose_workers(options.data.num_workers),
         gpu_rate=measurement.gpu_rate,
     )
-    ladder = compare_with_reference(dataset, num_videos=measurement.num_videos) if measurement.reference else None
-    if measurement.json:
-        return json.dumps(asdict(report) | ({"reference": ladder.as_dict()} if ladder else {}), indent=2)
-    return "\n\n".join([report.render(), *([ladder.render()] if ladder else [])])
+    return json.dumps(asdict(report), indent=2) if measurement.json else report.render()

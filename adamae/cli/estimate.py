@@ -75,7 +75,7 @@ def _estimate(options: EstimateOptions) -> tuple[Estimate, str]:
 
 def _videos(options: EstimateOptions) -> tuple[int | None, float | None]:
     """How many videos there are, and how many clips one core makes of them in a second; None for what is not known."""
-    from adamae.data.benchmark import measure_loader
+    from adamae.benchmark.loader import measure_loader
     from adamae.pretrain import open_clips
 
     measurement = options.measurement

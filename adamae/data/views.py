@@ -1,8 +1,8 @@
 """Views of whole videos, for validation and test: which frames, which squares, and all of them from one decode.
 
-Frame numbers and squares are those of the published test code. It decodes the whole video once for every view; here
-the frames that any view wants are decoded and resized once, and views are cut from them. Nothing here is random but
-the validation clip, whose start depends on the seed and the row alone, so that two validations see the same pixels.
+Frame numbers and squares are those of the reference implementation. It decodes the whole video once for every view;
+here the frames that any view wants are decoded and resized once, and views are cut from them. Only the validation clip
+is random: its start depends on the seed and the row alone, so that two validations see the same pixels.
 """
 
 from __future__ import annotations
@@ -28,8 +28,6 @@ from adamae.randomness import sample_generator
 
 # (frames in the video, generator) -> (K, T) frame numbers
 ChooseViews = Callable[[int, np.random.Generator], np.ndarray]
-# frames in the video -> the frames that the published code decodes for every single view
-WholeDecode = Callable[[int], np.ndarray]
 FRAME_SAMPLINGS = ("dense", "segment")
 
 
@@ -39,7 +37,6 @@ class ViewPlan:
 
     Attributes:
         choose: Which frames.
-        whole: What has to be decoded for one view in the published way; for the benchmark alone.
         num_clips: K.
         num_crops: J squares, spread evenly along the longer side; a single one lies in the middle.
         num_frames: T.
@@ -48,7 +45,6 @@ class ViewPlan:
     """
 
     choose: ChooseViews
-    whole: WholeDecode
     num_clips: int
     num_crops: int
     num_frames: int
@@ -106,11 +102,10 @@ def plan_test(
         views_segments(1, 1, num_clips)
         segments = partial(views_segments, length=num_frames, num_views=num_clips)
         choose: ChooseViews = partial(_choose_fixed, segments)
-        whole: WholeDecode = partial(_segment_frames, length=num_frames)
     else:
         dense = partial(_dense_clips, length=num_frames, stride=sampling_rate, num_clips=num_clips)
-        choose, whole = partial(_choose_fixed, dense), partial(_every_frame, stride=sampling_rate)
-    return ViewPlan(choose, whole, num_clips, num_crops, num_frames, size, _short_side(short_side, size))
+        choose = partial(_choose_fixed, dense)
+    return ViewPlan(choose, num_clips, num_crops, num_frames, size, _short_side(short_side, size))
 
 
 def plan_validation(
@@ -123,11 +118,9 @@ def plan_validation(
     _check_sampling(frame_sampling)
     if frame_sampling == "segment":
         choose: ChooseViews = partial(_choose_segments, length=num_frames)
-        whole: WholeDecode = partial(_segment_frames, length=num_frames)
     else:
         choose = partial(_choose_dense, length=num_frames, stride=sampling_rate)
-        whole = partial(_every_frame, stride=sampling_rate)
-    return ViewPlan(choose, whole, 1, 1, num_frames, size, _short_side(short_side, size))
+    return ViewPlan(choose, 1, 1, num_frames, size, _short_side(short_side, size))
 
 
 class VideoViews(Dataset[dict[str, Any]]):
@@ -138,8 +131,6 @@ class VideoViews(Dataset[dict[str, Any]]):
         plan: How each is looked at.
         seed: What the start of a validation clip follows from, with the row.
         decoder: A name from ``decoding.DECODERS``.
-        decode_per_view: Decode, resize and cut anew for each view, as the published code does. For the benchmark:
-            the views are the same.
         video_timeout: Seconds that one video may take; 0 for any.
     """
 
@@ -150,13 +141,11 @@ class VideoViews(Dataset[dict[str, Any]]):
         *,
         seed: int = 0,
         decoder: str = "pyav",
-        decode_per_view: bool = False,
         video_timeout: float = 60.0,
     ) -> None:
         self.annotations = annotations
         self.plan = plan
         self.seed = seed
-        self.decode_per_view = decode_per_view
         self.watch = Watch(len(annotations), video_timeout)
         self._open_row = VideoOpener(annotations, decoder)
 
@@ -175,7 +164,7 @@ class VideoViews(Dataset[dict[str, Any]]):
         item: dict[str, Any] = {"row": row, "label": label, "path": path}
         try:
             with self.watch.over(row, path):
-                views, damaged = self._views_apart(row) if self.decode_per_view else self._views_together(row)
+                views, damaged = self.read(row)
         except DecodeError as error:
             return item | {"reason": error.reason}
         return item | {"views": torch.from_numpy(views), "damaged": damaged}
@@ -188,26 +177,18 @@ class VideoViews(Dataset[dict[str, Any]]):
         """
         return self._open_row(row)
 
-    def _views_together(self, row: int) -> tuple[np.ndarray, int]:
+    def read(self, row: int) -> tuple[np.ndarray, int]:
+        """The views of one video (V, T, S, S, 3) uint8, and the packets that were passed over.
+
+        Raises:
+            DecodeError: It cannot be read.
+        """
         with self.open(row) as reader:
             clips = self.plan.choose(reader.num_frames, sample_generator(self.seed, 0, row))
             wanted, places = np.unique(clips, return_inverse=True)
             frames = resize_short_side(reader.read(wanted), self.plan.short_side)
             damaged = reader.damaged
         return cut_views(frames, places.reshape(clips.shape), self.plan), damaged
-
-    def _views_apart(self, row: int) -> tuple[np.ndarray, int]:
-        views, damaged = [], 0
-        for view in range(self.plan.num_views):
-            clip, box = divmod(view, self.plan.num_crops)
-            with self.open(row) as reader:
-                frames_of_clip = self.plan.choose(reader.num_frames, sample_generator(self.seed, 0, row))[clip]
-                decoded = np.union1d(self.plan.whole(reader.num_frames), frames_of_clip)
-                frames = resize_short_side(reader.read(decoded), self.plan.short_side)
-                damaged = max(damaged, reader.damaged)
-            square = self.plan.boxes(*frames.shape[1:3])[box]
-            views.append(crop(frames[np.searchsorted(decoded, frames_of_clip)], square))
-        return np.stack(views), damaged
 
 
 def cut_views(frames: np.ndarray, clips: np.ndarray, plan: ViewPlan) -> np.ndarray:
@@ -283,11 +264,3 @@ def _dense_clips(num_frames: int, *, length: int, stride: int, num_clips: int) -
     # Of three clips the second is the middle one.
     clips = views_dense(num_frames, length, stride, 3 if num_clips == 1 else num_clips)
     return clips[1:2] if num_clips == 1 else clips
-
-
-def _every_frame(num_frames: int, *, stride: int) -> np.ndarray:
-    return np.arange(0, num_frames, stride)
-
-
-def _segment_frames(num_frames: int, *, length: int) -> np.ndarray:
-    return np.unique(views_segments(num_frames, length, 2))

@@ -1,8 +1,8 @@
-"""The options of ``adamae bench step``, ``loader`` and ``eval``."""
+"""The options of ``adamae bench step``, ``memory``, ``loader`` and ``eval``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from adamae.flags import OptionGroup, flag
@@ -17,14 +17,12 @@ class StepMeasurement(OptionGroup):
     """What is measured of a training step."""
 
     batch_size: int = flag(2, "clips in a step", least=1)
-    rounds: int = flag(5, "counted steps; the median is told", least=1)
-    peer: bool = flag(False, "also time Transformers' VideoMAE of the same size, in turns: --compare peer")
+    rounds: int = flag(5, "timed steps; the median is reported", least=1)
     compare: tuple[str, ...] | None = flag(
         None,
         lambda: (
-            "also time, in turns: peer, published_style (the step as the published code builds it), compile, "
-            "checkpoint_decoder, checkpoint_all, decoder_budget, sampler_half, no_sampler_dropout, economy, or, at its "
-            f"published mask ratio, {' or '.join(mask_types())}"
+            "also time, in alternation: compile, checkpoint_decoder, checkpoint_all, decoder_budget, sampler_half, "
+            f"no_sampler_dropout, economy, or, at its published mask ratio, {' or '.join(mask_types())}"
         ),
         metavar="NAME",
     )
@@ -34,7 +32,14 @@ class StepMeasurement(OptionGroup):
         "auto", "auto: bf16 where the GPU has it, else fp16; fp32 on the CPU"
     )
     json: bool = flag(False, "print JSON")
-    plot: str | None = flag(None, "write a picture of the times to this PNG file", metavar="FILE")
+    plot: str | None = flag(None, "write a chart of the times to this PNG file", metavar="FILE")
+
+
+@dataclass(frozen=True)
+class MemoryMeasurement(OptionGroup):
+    """How the counts are printed."""
+
+    json: bool = flag(False, "print JSON")
 
 
 @dataclass(frozen=True)
@@ -44,11 +49,6 @@ class LoaderMeasurement(OptionGroup):
     num_videos: int = flag(64, "videos to read", least=1)
     gpu_rate: float = flag(
         1000.0, "clips per second that the GPU takes; the report says how many cores that needs", above=0
-    )
-    reference: bool = flag(
-        False,
-        "also make clips in the published way (decord, whole frames, Pillow, float32), in turns with ours, and show "
-        "what each step between the two gains",
     )
     json: bool = flag(False, "print JSON")
 
@@ -88,6 +88,17 @@ class BenchStepOptions:
 
 
 @dataclass(frozen=True)
+class BenchMemoryOptions:
+    """Everything that decides what is kept for the backward pass."""
+
+    measurement: MemoryMeasurement = field(default_factory=MemoryMeasurement)
+    clip: ClipOptions = field(default_factory=ClipOptions)
+    model: ModelOptions = field(default_factory=ModelOptions)
+    sampler: SamplerOptions = field(default_factory=SamplerOptions)
+    loss: LossOptions = field(default_factory=LossOptions)
+
+
+@dataclass(frozen=True)
 class BenchLoaderOptions:
     """Everything that decides a list's speed."""
 
@@ -112,9 +123,20 @@ def bench_step_parser() -> OptionParser[BenchStepOptions]:
         prog="adamae bench step",
         description="Time a pre-training step and its parts on made-up clips; no videos are needed.",
         examples=(
-            "adamae bench step --peer",
-            "adamae bench step --compare published_style economy compile --batch_size 16 --device cuda --plot step.png",
+            "adamae bench step --model adamae_base --batch_size 2",
+            "adamae bench step --compare economy compile tube --batch_size 16 --device cuda --plot step.png",
         ),
+    )
+
+
+def bench_memory_parser() -> OptionParser[BenchMemoryOptions]:
+    """The command line of ``adamae bench memory``."""
+    return OptionParser(
+        BenchMemoryOptions,
+        prog="adamae bench memory",
+        description="Count what a further clip keeps for the backward pass, with and without --economy and each "
+        "--checkpoint_activations. Nothing is run, so that any size can be asked about on any machine.",
+        examples=("adamae bench memory", "adamae bench memory --model adamae_huge --num_frames 64"),
     )
 
 
@@ -128,7 +150,6 @@ def bench_loader_parser() -> OptionParser[BenchLoaderOptions]:
         examples=(
             "adamae bench loader train.csv",
             "adamae bench loader ssv2/train.csv --sampling_rate 2 --num_workers 8 --gpu_rate 1500",
-            "adamae bench loader train.csv --num_videos 16 --reference",
         ),
     )
 
@@ -138,6 +159,6 @@ def bench_eval_parser() -> OptionParser[BenchEvalOptions]:
     return OptionParser(
         BenchEvalOptions,
         prog="adamae bench eval",
-        description="Time the way of a list's videos to test views: all views from one decode, and a decode for each.",
+        description="Time the way of a list's videos to test views, all views of a video from one decode.",
         examples=("adamae bench eval videos/", "adamae bench eval test.csv --test_num_segment 2 --num_videos 4 --json"),
     )

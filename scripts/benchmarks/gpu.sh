@@ -42,7 +42,7 @@ print(torch.__version__, torch.cuda.get_device_name() if sys.argv[1] == "cuda" e
 echo "== are the numbers right? =="
 parity() {
     "$python" -m pytest -q -m gpu -p no:cacheprovider \
-        tests/models/test_gpu.py tests/training/test_plain.py tests/training/test_device_prefetch.py
+        tests/models/test_gpu.py tests/training/test_torch_engine.py tests/training/test_device_prefetch.py
 }
 train() { # NAME OPTION...
     local name=$1
@@ -76,7 +76,7 @@ reports=()
 plots=()
 needs pictures matplotlib && plots=(--plot)
 measure() {
-    "$python" -m adamae bench step --json "$@"
+    "$python" scripts/benchmarks/step.py --json "$@"
 }
 step() { # NAME OPTION...
     local name=$1
@@ -85,12 +85,12 @@ step() { # NAME OPTION...
     measure --model "${model[@]}" --rounds "$rounds" --device "$device" "$@" > "$out/$name.json" || return 1
     reports+=("$out/$name.json")
 }
-others=(published_style compile economy checkpoint_decoder checkpoint_all decoder_budget sampler_half no_sampler_dropout tube)
+others=(reference compile economy checkpoint_decoder checkpoint_all decoder_budget sampler_half no_sampler_dropout tube)
 stage bf16 step bf16 --batch_size "$batch" --precision bf16 --compare "${others[@]}"
 stage fp32 step fp32 --batch_size "$batch" --precision fp32 --compare compile
-if needs peer transformers; then
-    stage bf16-peer step bf16-peer --batch_size "$batch" --precision bf16 --peer
-    stage fp32-peer step fp32-peer --batch_size "$batch" --precision fp32 --peer
+if needs "Transformers' step" transformers; then
+    stage bf16-transformers step bf16-transformers --batch_size "$batch" --precision bf16 --compare transformers
+    stage fp32-transformers step fp32-transformers --batch_size "$batch" --precision fp32 --compare transformers
 fi
 for size in $batches; do
     step "bf16-$size" --batch_size "$size" --precision bf16 --compile ||

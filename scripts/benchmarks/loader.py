@@ -1,10 +1,10 @@
-"""What a clip costs on its way from a file to a batch, part by part, beside the published way.
+"""What a clip costs on its way from a file to a batch, part by part, beside the reference implementation's way.
 
     .venv/bin/python scripts/benchmarks/loader.py
 
 Made-up videos stand for real ones: detail of several sizes, a camera that pans, objects that cross, and a sensor's
 noise, in the sizes, lengths, rates and encodings of Kinetics and Something-Something as they are downloaded, with about
-their bytes. The same videos as `adamae prepare` encodes them follow. The published way and ours take turns on the same
+their bytes. The same videos as `adamae prepare` encodes them follow. Both ways take turns on the same
 frames and crops.
 """
 
@@ -23,12 +23,13 @@ import av
 import numpy as np
 import torch
 from av.video.reformatter import VideoReformatter
+from ladder import Ladder, compare_with_reference
 from torch.nn import functional as F
 
+from adamae.benchmark.loader import LoaderReport, measure_loader
+from adamae.benchmark.loader_parts import PARTS
 from adamae.data.annotations import load_annotations
 from adamae.data.augmentation import Box, crop, resize
-from adamae.data.benchmark import Ladder, LoaderReport, compare_with_reference, measure_loader
-from adamae.data.benchmark.parts import PARTS
 from adamae.data.dataset import ClipDataset, pretrain_dataset
 from adamae.data.h264_encoder import encoder_options
 from adamae.data.preparation.transcoding import Encoding, transcode
@@ -283,12 +284,12 @@ def print_report(
         "## Where the time goes\n\n" + shares(reports) + "\n"
     )
     print(
-        "## From the published way to ours\n\n"
+        "## From the reference implementation's way to ours\n\n"
         "The ways take turns on the same videos, frames and crops. The last line takes four clips of each decode; all "
         "others one. A gain below 1 is a loss.\n"
     )
     for name, ladder in ladders.items():
-        print(f"### {name}: {ladder.ratio:.1f} times the published way\n\n{steps(ladder)}\n")
+        print(f"### {name}: {ladder.ratio:.1f} times the reference implementation's throughput\n\n{steps(ladder)}\n")
     print(
         "## From decoded frames to the clip's pixels\n\n"
         "Milliseconds for 16 frames, and the mean difference from ours in grey levels of 255.\n"

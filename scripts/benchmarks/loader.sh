@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What a clip costs on its way from a file to a batch, part by part, beside the published way, on made-up videos like those
-# of Kinetics and Something-Something and on the same videos after `adamae prepare`: prints docs/benchmarks/loader.md.
+# What a clip costs on its way from a file to a batch, part by part, beside the reference implementation's way, on made-up
+# videos like those of Kinetics and Something-Something and on the same videos after `adamae prepare`: prints docs/benchmarks/loader.md.
 # About three minutes of one core; needs decord.
 #
 #   bash scripts/benchmarks/loader.sh > docs/benchmarks/loader.md

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -32,16 +31,14 @@ def test_a_list_is_measured(videos: Path, capsys: pytest.CaptureFixture[str]) ->
     assert report["clips"] == 4
 
 
-@pytest.mark.skipif(find_spec("decord") is None, reason="decord is not installed")
-def test_the_reference_is_measured_in_turns(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = "--num_videos 2 --num_workers 0 --num_frames 4 --sampling_rate 1 --input_size 32 --reference"
-    assert main(["bench", "loader", str(videos), *options.split()]) == 0
-    told = capsys.readouterr().out
-    assert "the reference's way: decord" in told
-    assert "times the reference's way, one clip for each of 2 videos, one core" in told
-    assert main(["bench", "loader", str(videos), *options.split(), "--json"]) == 0
-    ladder = json.loads(capsys.readouterr().out)["reference"]
-    assert ladder["ratio"] == ladder["rungs"][0]["cpu"] / ladder["rungs"][-2]["cpu"]
+def test_views_are_measured(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = "--num_videos 2 --num_frames 4 --sampling_rate 1 --input_size 32 --test_num_segment 2".split()
+    assert main(["bench", "eval", str(videos), *options]) == 0
+    assert "6 views of each of 2 videos, one core" in capsys.readouterr().out
+    assert main(["bench", "eval", str(videos), *options, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["videos"], report["views"]) == (2, 6)
+    assert report["decoding"] > 0 and report["others"] > 0 and report["views_per_second"] > 0
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,6 @@ def test_runs_leave_out_what_nothing_refers_to() -> None:
     )
     assert table is not None
     assert list(table.runs([2])) == [Run([0, 1, 3], [0, 2])]
-    assert list(table.runs([2], every_packet=True)) == [Run([0, 1, 2, 3], [0, 1, 2])]
     assert list(table.runs([0, 4])) == [Run([0, 1], [0, 4])]
     assert list(table.runs([1, 3, 6])) == [Run([0, 1, 2, 4], [0, 1, 3]), Run([5, 6, 7], [5, 6])]
 

@@ -156,18 +156,6 @@ def test_views_are_cut_clip_by_clip_and_square_by_square() -> None:
     assert np.array_equal(views, np.stack(expected))
 
 
-@pytest.mark.parametrize("sampling", ["dense", "segment"])
-def test_one_decode_gives_the_views_of_a_decode_per_view(videos: Path, sampling: str) -> None:
-    paths = [str(path) for path in sorted(videos.rglob("[0-9].mp4"))]
-    some = plan(num_frames=4, sampling_rate=3, size=32, frame_sampling=sampling)
-    once = VideoViews(Annotations.of(paths), some)
-    apart = VideoViews(Annotations.of(paths), some, decode_per_view=True)
-    for row in range(len(once)):
-        views = once[row]["views"]
-        assert views.shape == (some.num_views, 4, 32, 32, 3)
-        assert np.array_equal(views, apart[row]["views"])
-
-
 def test_a_video_is_opened_and_read_once(videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = VideoViews(Annotations.of([str(videos / "a" / "0.mp4")]), plan(num_frames=4, sampling_rate=3, size=32))
     reads: list[int] = []
@@ -197,6 +185,4 @@ def test_a_damaged_video_is_told_and_not_replaced(videos: Path) -> None:
 def test_odd_real_files(clips: Path, name: str) -> None:
     some = plan(num_frames=4, sampling_rate=2, size=48, num_clips=2)
     paths = [str(clips / name)]
-    views = VideoViews(Annotations.of(paths), some)[0]["views"]
-    assert views.shape == (6, 4, 48, 48, 3)
-    assert np.array_equal(views, VideoViews(Annotations.of(paths), some, decode_per_view=True)[0]["views"])
+    assert VideoViews(Annotations.of(paths), some)[0]["views"].shape == (6, 4, 48, 48, 3)

@@ -10,15 +10,11 @@ from types import ModuleType
 
 import pytest
 
-from tests.launching import ROOT
-
 TIMES = {"learnable": 2.0, "economy": 1.5, "random": 1.0}
 
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    # As when it is run: its neighbours can be imported.
-    monkeypatch.syspath_prepend(str(ROOT / "scripts" / "benchmarks"))
+def script() -> ModuleType:
     return importlib.import_module("compare_economy")
 
 

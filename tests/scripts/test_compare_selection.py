@@ -11,13 +11,9 @@ from types import ModuleType
 
 import pytest
 
-from tests.launching import ROOT
-
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    # As when it is run: its neighbours can be imported.
-    monkeypatch.syspath_prepend(str(ROOT / "scripts" / "benchmarks"))
+def script() -> ModuleType:
     return importlib.import_module("compare_selection")
 
 

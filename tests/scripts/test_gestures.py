@@ -16,22 +16,15 @@ import torch
 from adamae.data.decoding import get_decoder
 from adamae.data.splits import load_splits
 from adamae.errors import UserError
-from tests.launching import ROOT
 
 
 @pytest.fixture
-def on_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    # As when it is run: its neighbours can be imported.
-    monkeypatch.syspath_prepend(str(ROOT / "scripts" / "benchmarks"))
-
-
-@pytest.fixture
-def cutting(on_path: None) -> ModuleType:
+def cutting() -> ModuleType:
     return importlib.import_module("gesture_parts")
 
 
 @pytest.fixture
-def script(on_path: None) -> ModuleType:
+def script() -> ModuleType:
     return importlib.import_module("gestures")
 
 

@@ -98,11 +98,11 @@ def test_a_stage_that_fails_does_not_end_the_others(tmp_path: Path) -> None:
     done = run_script(python, tmp_path, BATCHES="1 2")
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1] == (
-        "gpu.sh: failed: parity,resuming,half precision,bf16,fp32,bf16-peer,fp32-peer"
+        "gpu.sh: failed: parity,resuming,half precision,bf16,fp32,bf16-transformers,fp32-transformers"
     )
     assert "gpu.sh: no step of 1 clips, larger ones are left out" in done.stdout
     started = told.read_text().splitlines()
-    assert sum(" pretrain " in line for line in started) == 2 and sum(" bench step " in line for line in started) == 5
+    assert sum(" pretrain " in line for line in started) == 2 and sum("/step.py " in line for line in started) == 5
 
 
 @pytest.mark.slow
@@ -113,7 +113,7 @@ def test_it_runs_where_there_is_only_torch(tmp_path: Path) -> None:
     assert left_out == [
         "gpu.sh: trial runs left out, not installed: av braceexpand rich safetensors tensorboard yaml",
         "gpu.sh: pictures left out, not installed: matplotlib",
-        "gpu.sh: peer left out, not installed: transformers",
+        "gpu.sh: Transformers' step left out, not installed: transformers",
     ]
     assert re.search(r"\d+ (skipped|passed)", done.stdout) and "error" not in done.stdout
     rows = (tmp_path / "table.md").read_text().splitlines()[2:]
@@ -131,5 +131,7 @@ def test_it_runs_from_end_to_end(tmp_path: Path) -> None:
     rows = (tmp_path / "table.md").read_text().splitlines()[2:]
     named = [tuple(cell.strip() for cell in row.split("|")[1:4]) for row in rows]
     assert (
-        ("bf16", "ours", "2") in named and ("fp32-peer", "peer", "2") in named and named[-1] == ("bf16-1", "ours", "1")
+        ("bf16", "ours", "2") in named
+        and ("fp32-transformers", "transformers", "2") in named
+        and named[-1] == ("bf16-1", "ours", "1")
     )

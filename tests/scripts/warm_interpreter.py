@@ -109,6 +109,7 @@ def _run(words: list[str]) -> None:
         exec(words[1], {"__name__": "__main__"})
     else:
         sys.argv = words
+        sys.path.insert(0, str(Path(words[0]).parent))
         runpy.run_path(words[0], run_name="__main__")
 
 

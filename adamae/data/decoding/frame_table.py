@@ -98,7 +98,7 @@ class FrameTable:
         """The entry nearest before ``frame``, or at it."""
         return self.entries[bisect_right(self.entries, frame, key=lambda entry: entry.frame) - 1]
 
-    def runs(self, wanted: Sequence[int], *, every_packet: bool = False) -> Iterator[Run]:
+    def runs(self, wanted: Sequence[int]) -> Iterator[Run]:
         """What has to be decoded for some frames: from each entry to the last packet that one of them needs.
 
         Left out is what no wanted frame needs: pictures to which nothing refers, and those that are shown before
@@ -107,8 +107,6 @@ class FrameTable:
 
         Args:
             wanted: Frame numbers, rising.
-            every_packet: Leave nothing out between the first packet and the last. For comparison: the frames are the
-                same.
         """
         for entry, frames in groupby(wanted, self.entry_for):
             missing = {self.times[frame] for frame in frames}
@@ -117,7 +115,7 @@ class FrameTable:
             for number in range(entry.packet, len(self.packets)):
                 packet = self.packets[number]
                 is_wanted = packet.shown and packet.time in missing
-                may_be_needed = packet.referred or every_packet or not self.tells_order
+                may_be_needed = packet.referred or not self.tells_order
                 if is_wanted or not packet.shown or (may_be_needed and packet.time >= entry.time):
                     numbers.append(number)
                 if is_wanted:

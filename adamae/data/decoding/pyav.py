@@ -37,18 +37,17 @@ class _UnprovenError(Exception):
     """What the packets promised did not come out of the decoder."""
 
 
-def open_video(source: VideoSource, *, num_frames: int | None = None, every_packet: bool = False) -> PyAVReader:
+def open_video(source: VideoSource, *, num_frames: int | None = None) -> PyAVReader:
     """Open a file, or the bytes of one (see ``protocol.VideoReader``).
 
     Args:
         source: The file.
         num_frames: How many frames can be decoded, if that is known. Where packets prove it, they are believed instead.
-        every_packet: Decode also what no wanted frame needs. For comparison: the frames are the same.
 
     Raises:
         DecodeError: Missing, empty, not a video, or without a frame.
     """
-    reader = PyAVReader(source, num_frames=num_frames, every_packet=every_packet)
+    reader = PyAVReader(source, num_frames=num_frames)
     try:
         if not reader.num_frames:
             raise DecodeError(name_of(source), "no frame could be decoded")
@@ -64,14 +63,12 @@ class PyAVReader:
     Args:
         source: A video file, or the bytes of one.
         num_frames: See :func:`open_video`.
-        every_packet: Likewise.
     """
 
-    def __init__(self, source: VideoSource, *, num_frames: int | None = None, every_packet: bool = False) -> None:
+    def __init__(self, source: VideoSource, *, num_frames: int | None = None) -> None:
         self._source = source
         self._known = num_frames
         self._path = name_of(source)
-        self._every_packet = every_packet
         self._packets: Packets = plain_packets(source) or DemuxedPackets(source)
         self._table = self._packets.table
         self.fps = self._packets.fps
@@ -191,7 +188,7 @@ class PyAVReader:
 
     def _read_proven(self, table: FrameTable, wanted: list[int], pictures: _Pictures) -> None:
         rows = {number: row for row, number in enumerate(wanted)}
-        for run in table.runs(wanted, every_packet=self._every_packet):
+        for run in table.runs(wanted):
             frames = self._frames_of(run)
             for number in run.frames:
                 frame = next(frames, None)

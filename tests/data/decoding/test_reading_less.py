@@ -26,26 +26,27 @@ def open_video(request: pytest.FixtureRequest) -> OpenVideo:
 
 def test_pictures_that_nothing_refers_to_are_left_out(make_video: MakeVideo) -> None:
     """Of 61 frames from the first to the last of a clip, 16 are wanted and one in three is referred to."""
-    path = str(make_video("a.mp4", 72, **PREPARED))
-    for first, most, otherwise in ((0, 17, 36), (1, 38, 55), (3, 33, 60)):
+    path = make_video("a.mp4", 72, **PREPARED)
+    whole = in_sequence(path)
+    for first, most in ((0, 17), (1, 38), (3, 33)):
         wanted = list(range(first, first + 61, 4))
-        with pyav.open_video(path) as less, pyav.open_video(path, every_packet=True) as more:
-            assert np.array_equal(less.read(wanted), more.read(wanted))
+        with pyav.open_video(str(path)) as video:
+            assert np.array_equal(video.read(wanted), [whole[number] for number in wanted])
             # The end of each of six runs counts as one.
-            assert decoded_packets(less, wanted) <= most + 6
-            assert decoded_packets(more, wanted) >= otherwise
+            assert decoded_packets(video, wanted) <= most + 6
 
 
 @pytest.mark.parametrize("name", ["closed.mp4", "pyramid.mp4", "spare.mp4", "xvid.avi", "hidden.webm", "main.mp4"])
 def test_clips_are_those_of_a_decoder_that_leaves_nothing_out(
     name: str, make_video: MakeVideo, rng: np.random.Generator
 ) -> None:
-    path = str(make_video(name, 40, **KINDS[name]))
-    with pyav.open_video(path) as less, pyav.open_video(path, every_packet=True) as more:
+    path = make_video(name, 40, **KINDS[name])
+    whole = in_sequence(path)
+    with pyav.open_video(str(path)) as video:
         for _ in range(4):
             clip = pretrain_dense(40, 8, int(rng.integers(1, 5)), rng)
-            assert np.array_equal(less.read(clip), more.read(clip))
-        assert less._table is not None
+            assert np.array_equal(video.read(clip), [whole[number] for number in clip])
+        assert video._table is not None
 
 
 @pytest.mark.parametrize("bframes", ["1", "3"])

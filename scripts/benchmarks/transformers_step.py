@@ -1,41 +1,34 @@
-"""The peer: the same work made of Transformers' parts."""
+"""The step of Transformers' VideoMAE."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from adamae.benchmark.contenders import Contender, Setting, contender
 from adamae.errors import UserError
 from adamae.layers.block import Block
-from adamae.models import Pretrainer
 from adamae.models.vit_encoder import VitEncoder
 
-PEER_RATIO = 0.9
+MASK_RATIO = 0.9
 
 
-def build_peer(model: Pretrainer, clips: Tensor) -> tuple[nn.Module, Callable[[], Tensor]]:
-    """Transformers' VideoMAE at the same sizes, without a sampler, at its own masking ratio.
-
-    Args:
-        model: Whose sizes it takes, and on whose device it lies.
-        clips: (B, T, H, W, C) uint8.
-
-    Returns:
-        The network, and what computes its loss.
+def build_transformers(setting: Setting) -> Contender:
+    """``VideoMAEForPreTraining`` with the sizes of the setting's model, without a sampler, at its own mask ratio.
 
     Raises:
-        UserError: If the package is not installed.
+        UserError: If Transformers is not installed.
     """
     from adamae import torchvision_import  # noqa: F401
 
     try:
         from transformers import VideoMAEConfig, VideoMAEForPreTraining  # type: ignore[import-not-found, unused-ignore]
     except ImportError as error:
-        raise UserError("the peer's step needs the package transformers: pip install transformers") from error
+        raise UserError("--compare transformers needs that package: pip install transformers") from error
 
+    model, clips = setting.build(), setting.clips
     assert isinstance(model.encoder, VitEncoder)
     grid = model.grid
     frames, height, _ = grid.clip_shape
@@ -49,12 +42,12 @@ def build_peer(model: Pretrainer, clips: Tensor) -> tuple[nn.Module, Callable[[]
         **_stack_sizes(model.encoder.blocks, "{}"),
         **_stack_sizes(model.decoder.blocks, "decoder_{}"),
     )
-    peer = VideoMAEForPreTraining(config).to(clips.device).train()
+    network = VideoMAEForPreTraining(config).to(clips.device).train()
     video = model.pixel_values(clips).permute(0, 1, 4, 2, 3).contiguous()
     area = grid.h * grid.w
-    hidden = torch.rand(len(clips), area, device=clips.device).argsort(dim=1) < int(PEER_RATIO * area)
-    masks = hidden.unsqueeze(1).expand(-1, grid.t, -1).flatten(1)
-    return peer, lambda: peer(video, bool_masked_pos=masks).loss
+    masked = torch.rand(len(clips), area, device=clips.device).argsort(dim=1) < int(MASK_RATIO * area)
+    masks = masked.unsqueeze(1).expand(-1, grid.t, -1).flatten(1)
+    return contender(network, lambda: network(video, bool_masked_pos=masks).loss, setting.precision)
 
 
 def _stack_sizes(blocks: nn.ModuleList, name: str) -> dict[str, int]:

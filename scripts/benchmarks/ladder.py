@@ -1,27 +1,36 @@
-"""From the published way of making clips to ours, one step at a time, on the same videos, frames and crops."""
+"""Making clips, from the reference implementation's way to ours, one change at a time, on the same videos.
+
+    .venv/bin/python scripts/benchmarks/ladder.py train.csv --num_videos 16
+
+Frames and crops are the same in all rows. Options are those of `adamae bench loader`; decord is needed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
+from reference_clips import PlainVideo, crop_with_pillow, standardise
 from torch.utils.data import default_collate
 
+from adamae.benchmark.loader import one_thread
+from adamae.benchmark.loader_parts import some_rows
 from adamae.data.augmentation import Box, CroppingTransform, CropPlan
-from adamae.data.benchmark.parts import some_rows
-from adamae.data.benchmark.reference import crop_with_pillow, standardise
-from adamae.data.benchmark.report import one_thread
 from adamae.data.dataset import ClipDataset
-from adamae.data.decoding import DecodeError, OpenVideo, VideoReader, VideoSource, get_decoder, pyav
+from adamae.data.decoding import DecodeError, VideoSource, get_decoder, pyav
 from adamae.errors import UserError
+from adamae.options.bench import BenchLoaderOptions
+from adamae.options.parser import OptionParser
 from adamae.randomness import sample_generator
 
-# Where a run takes one clip of each video, the last step of the ladder shows what so many would change.
+# Clips of each decode in the last row, where the options ask for one.
 _CLIPS_OF_A_DECODE = 4
-# (dataset, row, clips of the video) -> the clips, each as the data set's batches have them or as floats
+# (dataset, row, clips of the video) -> the clips, each uint8 as in the dataset's batches, or float32
 MakeClips = Callable[[ClipDataset, int, int], list[Any]]
 
 
@@ -30,9 +39,9 @@ class Rung:
     """One way of making clips.
 
     Attributes:
-        name: What it does otherwise than the one before.
+        name: What differs from the row above.
         cpu: Seconds of processor time for one clip.
-        wall: Seconds on the clock for one clip.
+        wall: Seconds of wall time for one clip.
     """
 
     name: str
@@ -45,7 +54,7 @@ class Ladder:
     """What :func:`compare_with_reference` found.
 
     Attributes:
-        rungs: From the published way to ours; the last one takes several clips of each decode.
+        rungs: From the reference implementation's way to ours; the last one takes several clips of each decode.
         videos: How many were measured.
         bad: How many could not be read in one of the ways and were left out.
     """
@@ -56,7 +65,7 @@ class Ladder:
 
     @property
     def ratio(self) -> float:
-        """How many times the clips of the published way ours are, in processor time, one clip for each video."""
+        """Our throughput over the reference implementation's, by processor time, one clip for each video."""
         return self.rungs[0].cpu / self.rungs[-2].cpu
 
     def as_dict(self) -> dict[str, Any]:
@@ -64,7 +73,7 @@ class Ladder:
         return asdict(self) | {"ratio": self.ratio}
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:
-        """Cells of a table: name, milliseconds of processor time and on the clock, gain over the rung above, in all."""
+        """Cells of a table: name, milliseconds of processor and of wall time, gain over the row above, in all."""
         first, above = self.rungs[0], [self.rungs[0], *self.rungs]
         return [
             (
@@ -93,9 +102,9 @@ class Ladder:
 
 
 def compare_with_reference(dataset: ClipDataset, *, num_videos: int = 32, rounds: int = 2) -> Ladder:
-    """Make the clips of some videos in every way, in turns, each in this process on one thread.
+    """Make the clips of some videos in every way, in alternation, each in this process on one thread.
 
-    Ours are decoded by PyAV, whatever the data set's decoder. Every way ends with the clips copied into a batch.
+    Ours are decoded by PyAV, whatever the dataset's decoder. Every way ends with the clips copied into a batch.
 
     Args:
         dataset: Its clips, from a transform that crops.
@@ -128,14 +137,10 @@ def compare_with_reference(dataset: ClipDataset, *, num_videos: int = 32, rounds
 
 def _ways() -> list[tuple[str, MakeClips]]:
     decord = get_decoder("decord")
-
-    def every_packet(source: VideoSource, *, num_frames: int | None = None) -> VideoReader:
-        return pyav.open_video(source, num_frames=num_frames, every_packet=True)
-
     return [
         ("the reference's way: decord, whole frames, Pillow, float32", _whole_frames(decord)),
-        ("PyAV, from the key frame to the last wanted frame", _whole_frames(every_packet)),
-        ("pictures that no wanted frame needs are not decoded", _whole_frames(pyav.open_video)),
+        ("PyAV, from the keyframe to the last wanted frame", _whole_frames(PlainVideo)),
+        ("frames that no wanted frame refers to are not decoded", _whole_frames(pyav.open_video)),
         ("only the crop is kept, and resized by torch", _crops(as_floats=True)),
         ("bytes leave the worker, floats are made on the device", _crops(as_floats=False)),
     ]
@@ -145,7 +150,7 @@ def _several(clips: int) -> tuple[str, MakeClips, int]:
     return f"--num_sample {clips}: so many clips of each decode", _crops(as_floats=False), clips
 
 
-def _whole_frames(open_video: OpenVideo) -> MakeClips:
+def _whole_frames(open_video: Callable[[VideoSource], Any]) -> MakeClips:
     def make(dataset: ClipDataset, row: int, count: int) -> list[Any]:
         rng = sample_generator(dataset.seed, 0, row)
         with open_video(dataset.annotations.video(row)) as reader:
@@ -180,10 +185,40 @@ def _transform(dataset: ClipDataset) -> CroppingTransform:
 
 
 def _can_be_read(dataset: ClipDataset, row: int, ways: list[tuple[str, MakeClips, int]]) -> bool:
-    """Whether all ways can; the first look at a file also pays for what the system then remembers."""
+    """Whether all ways can; the first read of a file also fills the page cache."""
     try:
         for _, make, count in ways:
             make(dataset, row, count)
     except DecodeError:
         return False
     return True
+
+
+def parser() -> OptionParser[BenchLoaderOptions]:
+    """The options of `adamae bench loader`."""
+    return OptionParser(
+        BenchLoaderOptions,
+        prog="scripts/benchmarks/ladder.py",
+        description="Time making clips from the reference implementation's way to ours, one change at a time.",
+    )
+
+
+def main(words: Sequence[str]) -> int:
+    """Measure and print."""
+    # The list may stand first, without its name.
+    named = ["--data_path", *words] if words and not words[0].startswith("-") else words
+    options = parser().parse(named).options
+    from adamae.pretrain import open_clips
+
+    dataset = open_clips(options.data, options.clip)
+    ladder = compare_with_reference(dataset, num_videos=options.measurement.num_videos)
+    print(json.dumps(ladder.as_dict(), indent=2) if options.measurement.json else ladder.render())
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except UserError as error:
+        print(f"ladder.py: error: {error}", file=sys.stderr)
+        sys.exit(2)

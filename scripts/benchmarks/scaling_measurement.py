@@ -1,4 +1,4 @@
-"""How the cost of a pre-train step grows with the clip, the masking and the network: measured against counted."""
+"""How the cost of a pre-training step grows with the clip, the mask ratio and the network: measured and counted."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Point:
         case: Which.
         tokens: N of a clip.
         visible: V of them.
-        linear: Multiply-adds of a clip's forward pass that grow with the number of tokens.
+        linear: MACs of a clip's forward pass that grow with the number of tokens.
         attention: Those that grow with its square.
         seconds: Forward and backward pass of one clip: processor time on a CPU, by the clock on a GPU; None if only
             counted.
@@ -57,7 +57,7 @@ class Point:
 
     @property
     def counted(self) -> int:
-        """All multiply-adds."""
+        """All MACs."""
         return self.linear + self.attention
 
 
@@ -75,7 +75,7 @@ def measure_scaling(
         cases: What to look at; one that appears on several axes is measured once.
         device: Where it runs.
         precision: Autocast to this type; float32 runs without.
-        most: Cases of more multiply-adds in a clip's forward pass are only counted.
+        most: Cases of more MACs in a clip's forward pass are only counted.
         rounds: Counted passes; the median is taken.
 
     Returns:
@@ -119,7 +119,7 @@ def exponents(points: Sequence[Point]) -> dict[str, dict[str, float]]:
     """How fast cost grows on each axis, as the slope of a straight line through the logarithms.
 
     Returns:
-        By axis: "counted" multiply-adds over tokens (where tokens vary), "time" over counted multiply-adds, and "kept"
+        By axis: "counted" MACs over tokens (where tokens vary), "time" over counted MACs, and "kept"
         bytes over tokens, the last two where at least two cases were measured. 1 is in proportion, 2 is quadratic.
     """
     result: dict[str, dict[str, float]] = {}
@@ -147,7 +147,7 @@ def slope(x: Sequence[float], y: Sequence[float]) -> float | None:
 def render(points: Sequence[Point]) -> str:
     """A Markdown table and the exponents."""
     lines = [
-        "| varied | to | tokens | visible | 10^9 multiply-adds | attention | ms | ms per 10^9 | MiB kept |",
+        "| varied | to | tokens | visible | 10^9 MACs | attention | ms | ms per 10^9 | MiB kept |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for point in points:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from adamae.benchmark.loader import LoaderReport, measure_loader
+from adamae.benchmark.loader_parts import PARTS
 from adamae.data.annotations import load_annotations
-from adamae.data.benchmark import LoaderReport, measure_loader
-from adamae.data.benchmark.parts import PARTS
 from adamae.data.dataset import pretrain_dataset
 from adamae.errors import UserError
 

@@ -1,4 +1,4 @@
-"""How fast test views come: all views of a video from one decode, and the published way, a decode for each view."""
+"""How fast one core makes test views."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from time import process_time
 from typing import Any
 
 import numpy as np
-import torch
 
+from adamae.benchmark.loader import one_thread
 from adamae.data.annotations import Annotations
 from adamae.data.decoding import ChooseBoxes, VideoReader
 from adamae.data.views import VideoViews, ViewPlan
@@ -17,59 +17,36 @@ from adamae.errors import UserError
 
 
 @dataclass(frozen=True)
-class WayReport:
-    """One way to the views of a video, in seconds of one core.
-
-    Attributes:
-        decoding: Opening and decoding, for one video.
-        others: Resizing and cutting, for one video.
-        views_per_second: Of one core.
-    """
-
-    decoding: float
-    others: float
-    views_per_second: float
-
-
-@dataclass(frozen=True)
 class ViewReport:
-    """What :func:`measure_views` found.
+    """What :func:`measure_views` found, in processor time of one core.
 
     Attributes:
         videos: How many were measured.
         bad: How many could not be read and were left out.
         views: Of each video.
-        once: All views from one decode.
-        per_view: One whole decode for each view.
-        decoding_ratio: How many times the decoding of ``once`` that of ``per_view`` takes.
-        ratio: The same for all of the work.
+        decoding: Seconds of opening and decoding, for one video.
+        others: Seconds of resizing and cropping, for one video.
+        views_per_second: Of one core.
     """
 
     videos: int
     bad: int
     views: int
-    once: WayReport
-    per_view: WayReport
-    decoding_ratio: float
-    ratio: float
+    decoding: float
+    others: float
+    views_per_second: float
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return asdict(self)
 
     def render(self) -> str:
-        """A table for the terminal."""
-        rows = (("one decode", self.once), ("decode per view", self.per_view))
+        """The report as text."""
         lines = [
             f"{self.views} views of each of {self.videos} videos, one core",
-            "",
-            "way              decode ms/video  resize and cut  views/s",
-            *(
-                f"{name:<16}{way.decoding * 1e3:16.1f}{way.others * 1e3:16.1f}{way.views_per_second:9.1f}"
-                for name, way in rows
-            ),
-            "",
-            f"one decode is {self.decoding_ratio:.1f} times as fast in decoding and {self.ratio:.1f} times in all",
+            f"{self.views_per_second:8.1f} views/s",
+            f"{self.decoding * 1e3:8.1f} ms/video to open and decode",
+            f"{self.others * 1e3:8.1f} ms/video to resize and crop",
         ]
         return "\n".join([*lines, f"{self.bad} videos could not be read and were left out"] if self.bad else lines)
 
@@ -77,7 +54,7 @@ class ViewReport:
 def measure_views(
     annotations: Annotations, plan: ViewPlan, *, num_videos: int = 8, decoder: str = "pyav"
 ) -> ViewReport:
-    """Make the views of some videos in both ways, in turns, on one thread, and compare.
+    """Make the views of some videos on one thread.
 
     Args:
         annotations: The videos; those measured are spread over the list.
@@ -88,49 +65,51 @@ def measure_views(
     Raises:
         UserError: If none of the videos can be read.
     """
-    once = _Timed(annotations, plan, decoder=decoder)
-    per_view = _Timed(annotations, plan, decoder=decoder, decode_per_view=True)
-    rows = np.unique(np.linspace(0, len(annotations) - 1, num_videos).astype(int)).tolist()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    measured = bad = 0
-    try:
+    (report,) = measure_in_turns([TimedViews(annotations, plan, decoder=decoder)], num_videos)
+    return report
+
+
+def measure_in_turns(datasets: Sequence[TimedViews], num_videos: int) -> list[ViewReport]:
+    """Make the views of some videos by each of several data sets of the same list, in alternation, on one thread.
+
+    Args:
+        datasets: What is timed.
+        num_videos: How many videos, spread over the list.
+
+    Raises:
+        UserError: If none of the videos can be read.
+    """
+    first = datasets[0]
+    rows = np.unique(np.linspace(0, len(first) - 1, num_videos).astype(int)).tolist()
+    measured = 0
+    with one_thread():
         for row in rows:
-            # The first look at a file pays for what the system then remembers.
-            if "reason" in once[row]:
-                bad += 1
+            # The first read of a file fills the page cache.
+            if "reason" in first[row]:
                 continue
-            for way in (once, per_view):
-                way.measure(row)
+            for dataset in datasets:
+                dataset.measure(row)
             measured += 1
-    finally:
-        torch.set_num_threads(threads)
     if not measured:
-        raise UserError(f"{annotations.source}: none of {len(rows)} videos can be read")
-    return ViewReport(
-        videos=measured,
-        bad=bad,
-        views=plan.num_views,
-        once=once.report(measured),
-        per_view=per_view.report(measured),
-        decoding_ratio=per_view.decoding / once.decoding,
-        ratio=per_view.whole / once.whole,
-    )
+        raise UserError(f"{first.annotations.source}: none of {len(rows)} videos can be read")
+    return [dataset.report(measured, len(rows) - measured) for dataset in datasets]
 
 
-class _Timed(VideoViews):
-    """Takes the time of its decoder."""
+class TimedViews(VideoViews):
+    """Views that measure how long opening and decoding take, and everything."""
 
     decoding = whole = 0.0
     _running = False
 
     def measure(self, row: int) -> None:
+        """Make the views of a row, and add up the time that it took."""
         self._running, start = True, process_time()
         _ = self[row]
         self.whole += process_time() - start
         self._running = False
 
     def open(self, row: int) -> VideoReader:
+        """See :meth:`VideoViews.open`."""
         start = process_time()
         reader = super().open(row)
         self._add(start)
@@ -140,8 +119,12 @@ class _Timed(VideoViews):
         if self._running:
             self.decoding += process_time() - start
 
-    def report(self, videos: int) -> WayReport:
-        return WayReport(
+    def report(self, videos: int, bad: int) -> ViewReport:
+        """What was measured, over ``videos`` videos; ``bad`` others could not be read."""
+        return ViewReport(
+            videos=videos,
+            bad=bad,
+            views=self.plan.num_views,
             decoding=self.decoding / videos,
             others=(self.whole - self.decoding) / videos,
             views_per_second=videos * self.plan.num_views / self.whole,

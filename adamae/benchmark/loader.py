@@ -11,7 +11,7 @@ from time import perf_counter
 
 import torch
 
-from adamae.data.benchmark.parts import measure_parts, some_rows
+from adamae.benchmark.loader_parts import measure_parts, some_rows
 from adamae.data.dataset import ClipDataset
 from adamae.data.loader import build_loader
 

@@ -1,4 +1,4 @@
-"""The step built as the published code builds it, of the same sizes: what all of this package is measured against.
+"""The step in the style of the reference implementation, of the same sizes.
 
 Written from the method's description: a 3-D convolution over the clip, attention with its matrix spelled out, boolean
 masks as indices, a loop over the clips for the draw, targets made for all tokens, probabilities instead of their
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical
 
+from adamae.benchmark.contenders import Contender, Setting, contender
 from adamae.layers.block import Block
 from adamae.layers.positions import sinusoid_table
 from adamae.models import Pretrainer
@@ -21,7 +22,19 @@ _SAMPLING_WEIGHT = 1e-4
 _SAMPLER_DROP_RATE = 0.1
 
 
-class PublishedStyle(nn.Module):
+def build_reference(setting: Setting) -> Contender:
+    """The step of :class:`ReferenceStyle`, with the sizes of the setting's model."""
+    like = setting.build()
+    network = ReferenceStyle(like).to(setting.clips.device).train()
+    frames = like.grid.clip_shape[0]
+    video = like.pixel_values(setting.clips[:, :frames]).permute(0, 4, 1, 2, 3).contiguous()
+    on_gpu = setting.clips.device.type == "cuda"
+    # The published launch scripts train in fp16 with loss scaling, which a CPU does not support.
+    precision = torch.float16 if on_gpu else setting.precision
+    return contender(network, lambda: network(video), precision, scaled=on_gpu)
+
+
+class ReferenceStyle(nn.Module):
     """The adaptive masked autoencoder as a plain reading of its description.
 
     Args:

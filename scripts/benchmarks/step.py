@@ -1,0 +1,72 @@
+"""A pre-training step beside other implementations of it: `adamae bench step` with more to compare with.
+
+    .venv/bin/python scripts/benchmarks/step.py --compare transformers reference
+
+Options are those of `adamae bench step`. `--compare` also knows
+
+    transformers  Transformers' VideoMAEForPreTraining of the same size: SDPA, tube masks at 90 %, no sampler
+    reference     the adaptive step in the style of the reference implementation, of the same size
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from adamae.errors import UserError
+from adamae.options.bench import BenchStepOptions, StepMeasurement
+from adamae.flags import flag
+from adamae.options.parser import OptionParser
+
+
+@dataclass(frozen=True)
+class Measurement(StepMeasurement):
+    """What is measured of a training step."""
+
+    compare: tuple[str, ...] | None = flag(
+        None,
+        "also time, in alternation: transformers (VideoMAEForPreTraining, tube masks at 90 %), reference (in the style "
+        "of the reference implementation), and what adamae bench step knows",
+        metavar="NAME",
+    )
+
+
+@dataclass(frozen=True)
+class StepOptions(BenchStepOptions):
+    """Everything that decides a step's cost."""
+
+    measurement: Measurement
+
+
+def parser() -> OptionParser[StepOptions]:
+    """The options of `adamae bench step`, with other implementations."""
+    return OptionParser(
+        StepOptions,
+        prog="scripts/benchmarks/step.py",
+        description="Time a pre-training step on made-up clips beside other implementations of it.",
+        examples=("python scripts/benchmarks/step.py --compare transformers reference economy --batch_size 2",),
+    )
+
+
+def main(words: Sequence[str]) -> int:
+    """Measure and print."""
+    options = parser().parse(words).options
+    from reference_step import build_reference
+    from transformers_step import build_transformers
+
+    from adamae.benchmark.contenders import choose, variants
+    from adamae.cli.bench_step import printed, report_step
+
+    known = {"transformers": build_transformers, "reference": build_reference, **variants()}
+    report = report_step(options, choose(options.measurement.compare or (), known))
+    print(printed(report, options.measurement))
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except UserError as error:
+        print(f"step.py: error: {error}", file=sys.stderr)
+        sys.exit(2)
