@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from einops import rearrange
 from torch import Tensor
 
 from adamae.errors import UserError
@@ -72,12 +73,16 @@ class TokenGrid:
         Raises:
             UserError: If the clip's shape is not the grid's.
         """
-        batch, *clip, channels = video.shape
+        _, *clip, _ = video.shape
         if tuple(clip) != self.clip_shape:
             raise UserError(f"got a clip of (T, H, W) = {tuple(clip)}, expected {self.clip_shape}")
-        p = self.patch_size
-        cut = video.reshape(batch, self.t, self.tubelet_size, self.h, p, self.w, p, channels)
-        return cut.permute(0, 1, 3, 5, 2, 4, 6, 7).reshape(batch, self.num_tokens, -1)
+        return rearrange(
+            video,
+            "b (t f) (h p) (w q) c -> b (t h w) (f p q c)",
+            f=self.tubelet_size,
+            p=self.patch_size,
+            q=self.patch_size,
+        )
 
     def unpatchify(self, pixels: Tensor, channels: int = 3) -> Tensor:
         """Put tokens back into a clip: the inverse of :meth:`patchify`.
@@ -89,6 +94,14 @@ class TokenGrid:
         Returns:
             (B, T, H, W, C).
         """
-        p = self.patch_size
-        tokens = pixels.reshape(-1, self.t, self.h, self.w, self.tubelet_size, p, p, channels)
-        return tokens.permute(0, 1, 4, 2, 5, 3, 6, 7).reshape(-1, *self.clip_shape, channels)
+        return rearrange(
+            pixels,
+            "b (t h w) (f p q c) -> b (t f) (h p) (w q) c",
+            t=self.t,
+            h=self.h,
+            w=self.w,
+            f=self.tubelet_size,
+            p=self.patch_size,
+            q=self.patch_size,
+            c=channels,
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from adamae.grid import TokenGrid
@@ -62,4 +63,4 @@ def cut_pixels(video: Tensor, grid: TokenGrid, pixel_values: PixelNormalisation)
     if video.dtype == torch.uint8:
         # Bytes are moved into place first: a quarter of the memory traffic.
         return pixel_values(grid.patchify(video))
-    return grid.patchify(video.permute(0, 2, 3, 4, 1))
+    return grid.patchify(rearrange(video, "b c t h w -> b t h w c"))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 import torch
+from einops import rearrange, repeat
 from torch import Tensor
 
 from adamae.grid import TokenGrid
@@ -119,13 +120,13 @@ def _to_unit_range(
         )
     else:
         mean, deviation = (gather_tokens(values, selection.target) for values in (mean, deviation))
-    colours = prediction.float().unflatten(-1, (-1, mean.shape[-1]))
-    return (colours * (deviation + _EPSILON).unsqueeze(2) + mean.unsqueeze(2)).flatten(2)
+    colours = rearrange(prediction.float(), "b m (k c) -> b m k c", c=mean.shape[-1])
+    return rearrange(colours * (deviation + _EPSILON).unsqueeze(2) + mean.unsqueeze(2), "b m k c -> b m (k c)")
 
 
 def token_statistics(pixels: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and deviation of each token and colour: (B, N, P) uint8 to two (B, N, 3) of pixels between 0 and 1."""
-    deviation, mean = torch.std_mean((pixels.float() / 255).unflatten(-1, (-1, 3)), dim=2)
+    deviation, mean = torch.std_mean(rearrange(pixels.float() / 255, "b n (k c) -> b n k c", c=3), dim=2)
     return mean, deviation
 
 
@@ -152,7 +153,5 @@ def neighbour_average(values: Tensor, visible: Tensor, target: Tensor, grid: Tok
 
 def on_pixels(values: Tensor, grid: TokenGrid) -> Tensor:
     """(B, N) a number for each token to (B, T, H, W), the same at each of its pixels."""
-    cube = values.unflatten(1, (grid.t, grid.h, grid.w))
-    for axis, size in ((1, grid.tubelet_size), (2, grid.patch_size), (3, grid.patch_size)):
-        cube = cube.repeat_interleave(size, dim=axis)
-    return cube
+    sizes = {"t": grid.t, "h": grid.h, "f": grid.tubelet_size, "p": grid.patch_size, "q": grid.patch_size}
+    return repeat(values, "b (t h w) -> b (t f) (h p) (w q)", **sizes)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from einops import repeat
 from torch import Tensor
 
 from adamae.samplers.sampler import Sampler
@@ -153,4 +154,4 @@ def worse_than_trivial(looks: Sequence[Look]) -> list[str]:
 
 def enlarged(frames: np.ndarray, factor: int) -> np.ndarray:
     """(..., S, S, 3) to (..., S * factor, S * factor, 3), pixels as squares."""
-    return frames if factor == 1 else frames.repeat(factor, axis=-3).repeat(factor, axis=-2)
+    return frames if factor == 1 else repeat(frames, "... h w c -> ... (h p) (w q) c", p=factor, q=factor)

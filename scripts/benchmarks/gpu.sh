@@ -3,7 +3,7 @@
 #
 #   bash scripts/benchmarks/gpu.sh
 #
-# PYTHON names the interpreter. It needs torch; a stage that needs another package which is missing is left out with a
+# PYTHON names the interpreter. It needs torch and einops; a stage that needs another package which is missing is left out with a
 # line that names it, and a stage that fails does not keep the next ones from running. The exit code is 1 if one failed.
 # OUT is the folder for the JSON reports and the table, docs/benchmarks's columns for GPUs.
 # DEVICE, MODEL (a name and options), BATCH, BATCHES, ROUNDS and STEPS are for trying the script where there is no GPU.

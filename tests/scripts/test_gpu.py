@@ -20,11 +20,11 @@ TINY = (
     "adamae_tiny --num_frames 4 --input_size 32 --patch_size 8 --encoder_embed_dim 32 --encoder_depth 1 "
     "--encoder_num_heads 2 --decoder_embed_dim 32 --decoder_depth 1 --decoder_num_heads 2 --mask_ratio 0.8"
 )
-# All that the interpreter of a GPU machine may have: what torch needs, torchvision, and pytest without plug-ins.
+# All that the interpreter of a GPU machine may have: what torch needs, torchvision, einops, pytest without plug-ins.
 BARE = (
     "torch torchgen functorch torchvision torchvision.libs numpy numpy.libs PIL pillow.libs sympy mpmath networkx "
     "jinja2 markupsafe fsspec filelock typing_extensions.py setuptools pytest _pytest py.py pluggy iniconfig packaging "
-    "pygments"
+    "pygments einops"
 )
 # An interpreter without packages whose programs all fail, and which writes down what it was to run.
 BROKEN = """#!/usr/bin/env bash
@@ -48,7 +48,9 @@ def bare_interpreter(folder: Path) -> Path:
     """Of an environment with nothing but links to :data:`BARE`."""
     venv.create(folder)
     (site,) = folder.glob("lib/python*/site-packages")
-    homes = {Path(importlib.import_module(name).__file__ or "").parents[1] for name in ("numpy", "pytest", "torch")}
+    homes = {
+        Path(importlib.import_module(name).__file__ or "").parents[1] for name in ("einops", "numpy", "pytest", "torch")
+    }
     for home in homes:
         for name in BARE.split():
             if (home / name).exists():
@@ -106,7 +108,7 @@ def test_a_stage_that_fails_does_not_end_the_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_it_runs_where_there_is_only_torch(tmp_path: Path) -> None:
+def test_it_runs_where_there_is_little_more_than_torch(tmp_path: Path) -> None:
     done = run_script(bare_interpreter(tmp_path / "bare"), tmp_path, BATCHES="")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     left_out = [line for line in done.stdout.splitlines() if line.startswith("gpu.sh: ")]
