@@ -72,12 +72,20 @@ def adamae_words(line: str) -> list[str] | None:
     if program == "deepspeed":
         return words_after(rest, "--module")
     if program in ("bash", "sbatch"):
-        assert (ROOT / rest[0]).is_file(), f"{line}: no such script"
-        recipe = re.search(r"--config \S+", (ROOT / rest[0]).read_text())
-        command = Path(rest[0]).stem
-        return [command, *(recipe[0].split() if recipe else []), *rest[1:]] if command in COMMANDS else None
+        script = ROOT / rest[0]
+        assert script.is_file(), f"{line}: no such script"
+        return [script.stem, *launched(script, rest[1:])] if script.stem in COMMANDS else None
     assert program in OTHERS, f"{line}: a program that no test knows"
     return None
+
+
+def launched(script: Path, words: list[str]) -> list[str]:
+    """What a launch script gives to its command; of training, a recipe's name comes before the options."""
+    if script.stem not in ("pretrain", "finetune"):
+        return words
+    door = re.search(r"\.sh\" (\w+) \"\$@\"", script.read_text())
+    recipe, *options = [door[1], *words] if door else words
+    return ["--config", recipe, *options]
 
 
 def understand(line: str) -> None:
@@ -120,7 +128,12 @@ def test_commands_in_scripts_parse(script: Path, only_parse: None, neighbours: N
             # An example of how to call the script.
             understand(re.split(r"  +", line[4:])[0])
         elif found := re.search(rf"^[^#]*\badamae\"? (?=({'|'.join(COMMANDS)})\b)", line):
-            words = line[found.end() :].replace('"$@"', "").replace('"$recipe"', "quickstart")
+            words = (
+                line[found.end() :]
+                .replace('--config "$@"', "--config quickstart")
+                .replace('"$@"', "")
+                .replace('"$recipe"', "quickstart")
+            )
             words = re.sub(r"\$\w+", "runs/x", words)
             understand(f"adamae {words}")
 
