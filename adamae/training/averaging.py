@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,41 +13,35 @@ from adamae.models.naming import reference_parameters
 
 
 class WeightAverage:
-    """Exponential moving average of a model's parameters; a :class:`~adamae.training.loop.Callback` of a run.
+    """Exponential moving average (EMA) of a model's parameters; a :class:`~adamae.training.loop.Callback` of a run.
 
-    Buffers are constants here and have no average.
+    The average is timm's ``ModelEmaV3``. Buffers are constants here and have no average.
 
     Args:
         model: Whose parameters are averaged; the average begins with them.
-        decay: Share of the old average that each step keeps; None averages nothing.
+        decay: Weight of the old average in each step; None averages nothing.
         on_host: Keep the average in the host's memory, and so off a small GPU, at the price of a copy in each step.
     """
 
     def __init__(self, model: nn.Module, decay: float | None, on_host: bool = False) -> None:
-        self._parameters = dict(reference_parameters(model))
-        self._decay = decay
-        self._on_host = on_host
-        self._average: dict[str, Tensor] = {}
-        self._restart()
+        self._model = model
+        self._ema: Any = None
+        if decay is not None:
+            from adamae import torchvision_import  # noqa: F401
+            from timm.utils import ModelEmaV3  # isort: skip
+
+            place = torch.device("cpu") if on_host else None
+            self._ema = ModelEmaV3(model, decay=decay, device=place, exclude_buffers=True)
 
     @property
     def active(self) -> bool:
         """Whether there is an average."""
-        return self._decay is not None
+        return self._ema is not None
 
-    def _restart(self) -> None:
-        if self.active:
-            self._average = {name: self._place(p.detach().clone()) for name, p in self._parameters.items()}
-
-    def _place(self, value: Tensor) -> Tensor:
-        return value.cpu() if self._on_host else value
-
-    @torch.no_grad()
     def after_step(self, step: int) -> None:
         """Move the average towards the weights."""
-        if self._decay is not None:
-            for name, average in self._average.items():
-                average.lerp_(self._place(self._parameters[name].detach()), 1 - self._decay)
+        if self.active:
+            self._ema.update(self._model)
 
     def after_epoch(self, epoch: int) -> Mapping[str, float]:
         """Nothing for the log."""
@@ -59,27 +53,34 @@ class WeightAverage:
         if not self.active:
             yield
             return
-        with torch.no_grad():
-            kept = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
-            self._write(self._average)
+        kept = [parameter.detach().clone() for parameter in self._model.parameters()]
+        self._write(self._ema.module.parameters())
         try:
             yield
         finally:
-            with torch.no_grad():
-                self._write(kept)
+            self._write(kept)
 
-    def _write(self, values: Mapping[str, Tensor]) -> None:
-        for name, value in values.items():
-            self._parameters[name].copy_(value)
+    @torch.no_grad()
+    def _write(self, values: Iterable[Tensor]) -> None:
+        for parameter, value in zip(self._model.parameters(), values, strict=True):
+            parameter.copy_(value)
 
     def state(self) -> dict[str, Any]:
         """The average by published parameter name, on the CPU."""
-        return {name: value.to("cpu", copy=True) for name, value in self._average.items()}
+        return {name: value.detach().to("cpu", copy=True) for name, value in self._parameters().items()}
 
+    @torch.no_grad()
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on with a saved average; where there is none yet, it begins with the weights as they are now."""
-        if self.active and state:
-            for name, value in self._average.items():
+        if not self.active:
+            return
+        if state:
+            for name, value in self._parameters().items():
                 value.copy_(state[name])
         else:
-            self._restart()
+            self._ema.set(self._model)
+
+    def _parameters(self) -> dict[str, Tensor]:
+        if not self.active:
+            return {}
+        return dict(reference_parameters(self._ema.module))

@@ -32,18 +32,28 @@ def test_the_average_by_hand(on_host: bool) -> None:
     torch.testing.assert_close(average.state()["0.weight"], expected)
 
 
-def test_timm_s_average_is_the_same() -> None:
-    from adamae import torchvision_import  # noqa: F401
-    from timm.utils import ModelEmaV3  # isort: skip
-
+@pytest.mark.parametrize("on_host", [False, True])
+def test_the_average_is_that_of_earlier_versions_bit_for_bit(on_host: bool) -> None:
+    """Those moved each parameter's average by ``lerp_``."""
     network = model()
-    average, reference = WeightAverage(network, 0.99), ModelEmaV3(network, decay=0.99)
+    average = WeightAverage(network, 0.99, on_host)
+    expected = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
     for step in range(1, 10):
         move(network, step)
         average.after_step(step)
-        reference.update(network, step + 1)  # its first step only copies
-    for name, value in reference.module.state_dict().items():
-        torch.testing.assert_close(average.state()[name], value)
+        for name, parameter in network.named_parameters():
+            expected[name].lerp_(parameter.detach(), 1 - 0.99)
+    assert all(torch.equal(average.state()[name], value) for name, value in expected.items())
+
+
+def test_buffers_have_no_average() -> None:
+    network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    average = WeightAverage(network, 0.5)
+    assert average.state().keys() == {name for name, _ in network.named_parameters()}
+    network[1].running_mean.fill_(7.0)
+    average.after_step(1)
+    with average.applied():
+        assert (network[1].running_mean == 7).all()
 
 
 def test_applied_and_taken_back_bit_for_bit() -> None:
