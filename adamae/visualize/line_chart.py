@@ -1,20 +1,48 @@
-"""Curves as inline SVG."""
+"""Curves as inline SVG, drawn by matplotlib in the colours of the page around them."""
 
 from __future__ import annotations
 
-import math
+import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 # Okabe and Ito's colours, told apart by most colour-blind people.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a6d00")
-_WIDTH, _HEIGHT = 480, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 20, 10, 26
+_INCHES = (4.8, 2.6)
 # Positive values that span more than this are drawn on a logarithmic axis.
 _SPAN = 30
-# More points than pixels only make the page large.
-_MOST_POINTS = 600
+# Stand for the page's own colours, which depend on its reader's light or dark mode.
+_LINE, _FAINT = "#010203", "#010204"
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    # Round numbers at both ends of the axes.
+    "axes.autolimit_mode": "round_numbers",
+    "axes.xmargin": 0,
+    "axes.ymargin": 0,
+    "axes.edgecolor": _LINE,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.spines.left": False,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.subplot.left": 0.12,
+    "figure.subplot.right": 0.96,
+    "figure.subplot.bottom": 0.12,
+    "figure.subplot.top": 0.95,
+    # The one that matplotlib measures by; the page has its own.
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "grid.color": _LINE,
+    "lines.linewidth": 1.4,
+    "xtick.color": _LINE,
+    "xtick.labelcolor": _FAINT,
+    "ytick.left": False,
+    "ytick.labelcolor": _FAINT,
+    "ytick.minor.left": False,
+}
 
 
 @dataclass(frozen=True)
@@ -35,53 +63,39 @@ class Curve:
 
 
 def line_chart(curves: Sequence[Curve]) -> str:
-    """An SVG element that takes the width it is given."""
-    all_x, all_y = ([point[axis] for curve in curves for point in curve.points] for axis in (0, 1))
-    xs = ticks(min(all_x), max(all_x))
-    logarithmic = min(all_y) > 0 and max(all_y) > _SPAN * min(all_y)
-    scale = math.log10 if logarithmic else float
-    ys = decades(min(all_y), max(all_y)) if logarithmic else ticks(min(all_y), max(all_y))
-    bottom, top = scale(ys[0]), scale(ys[-1])
-    width, height = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
+    """An SVG element that takes the width it is given.
 
-    def place(x: float, y: float) -> tuple[float, float]:
-        right, up = (x - xs[0]) / (xs[-1] - xs[0]), (scale(y) - bottom) / (top - bottom)
-        return round(_LEFT + width * right, 1), round(_TOP + height * (1 - up), 1)
+    Its lines and letters have the colours ``var(--line)`` and ``var(--faint)`` of the page.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
 
-    parts = [f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">']
-    for y in ys:
-        _, at = place(xs[0], y)
-        parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{at}" y2="{at}"/>')
-        parts.append(f'<text x="{_LEFT - 6}" y="{at + 4}" text-anchor="end">{y:g}</text>')
-    for x in xs:
-        at, _ = place(x, ys[0])
-        parts.append(f'<text x="{at}" y="{_HEIGHT - 8}" text-anchor="middle">{x:g}</text>')
-    for curve in curves:
-        step = -(-len(curve.points) // _MOST_POINTS)
-        # The last point is where the run stands.
-        points = [*curve.points[:-1:step], curve.points[-1]]
-        line = " ".join(f"{x},{y}" for x, y in (place(*point) for point in points))
-        dash = ' stroke-dasharray="5 4"' if curve.dashed else ""
+    values = [y for curve in curves for _, y in curve.points]
+    file = io.StringIO()
+    # What names the chart's parts must differ from what names those of other charts of the page.
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": repr([curve.name for curve in curves])}):
+        figure = Figure(figsize=_INCHES)
+        axes = figure.subplots()
+        for number, curve in enumerate(curves):
+            x, y = zip(*curve.points, strict=True)
+            # A single point is no line.
+            style = "--" if curve.dashed else "-"
+            axes.plot(x, y, style, color=curve.colour, marker="o" if len(x) == 1 else "", ms=4, gid=f"curve-{number}")
+        axes.locator_params(nbins=6)
+        if min(values) > 0 and max(values) > _SPAN * min(values):
+            axes.set_yscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_major_formatter("{x:g}")
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    return _inlined(file.getvalue(), curves)
+
+
+def _inlined(document: str, curves: Sequence[Curve]) -> str:
+    """The SVG element of a file, with the page's colours, a title for each curve, and no names of groups."""
+    svg = document[document.index("<svg") :].replace(_LINE, "var(--line)").replace(_FAINT, "var(--faint)")
+    # What only a file needs: its description, a style that would be the whole page's, names of XML.
+    svg = re.sub(r"<(metadata|style).*?</\1>| xmlns(:\w+)?=\"[^\"]*\"", "", svg, flags=re.DOTALL)
+    for number, curve in enumerate(curves):
         title = f"<title>{escape(curve.name)}, last {curve.points[-1][1]:.5g}</title>"
-        parts.append(f'<polyline points="{line}" stroke="{curve.colour}"{dash}>{title}</polyline>')
-        if len(points) == 1:
-            x, y = place(*points[0])
-            parts.append(f'<circle cx="{x}" cy="{y}" r="3" fill="{curve.colour}"/>')
-    return "".join([*parts, "</svg>"])
-
-
-def decades(low: float, high: float) -> list[float]:
-    """Powers of ten that cover an interval of positive numbers."""
-    return [10.0**power for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]
-
-
-def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round numbers that cover an interval, at least two."""
-    if high <= low:
-        margin = abs(low) / 2 or 1.0
-        low, high = low - margin, high + margin
-    rough = (high - low) / (about - 1)
-    unit = 10.0 ** math.floor(math.log10(rough))
-    step = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if unit * factor >= rough * (1 - 1e-9))
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(number * step, 12) for number in range(first, last + 1)]
+        svg = svg.replace(f'<g id="curve-{number}">', f"<g>{title}", 1)
+    return re.sub(r'<g id="[^"]*"', "<g", svg).replace("<svg ", '<svg role="img" ', 1)
