@@ -116,8 +116,7 @@ def clip_sheets(footage: Footage, look: Look) -> list[np.ndarray]:
             for block in blocks_of(footage, [look], scales)
         ]
         part = replace(footage, frames=footage.frames[some])
-        pages = contact_sheets(part, blocks, scales.shown, _COLUMNS, notes_of([look]))
-        sheets += [np.asarray(page) for page in pages]
+        sheets += contact_sheets(part, blocks, scales.shown, _COLUMNS, notes_of([look]))
     return sheets
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from itertools import pairwise
 
 import av
 import numpy as np
@@ -14,9 +15,9 @@ from PIL import Image
 from adamae.visualize.colours import Scale, colour_table
 from adamae.visualize.film import gif_bytes, mp4_bytes, side_by_side
 from adamae.visualize.footage import Footage
-from adamae.visualize.lettering import PAPER
 from adamae.visualize.looks import Look, Variant, look_at
 from adamae.visualize.panels import HIDDEN
+from adamae.visualize.picture_grid import GAP, HEAD, PAPER, TITLE, PictureGrid, PictureRow, broken, width_of
 from adamae.visualize.rows import Block, Scales, blocks_of, notes_of, shared_scales, title_of, worse_than_trivial
 from adamae.visualize.sheet import contact_sheets
 from tests.visualize.scenes import footage, tiny_model
@@ -31,6 +32,11 @@ def looks() -> list[Look]:
 def drawn(looks: list[Look]) -> tuple[Footage, list[Block], list[Scale]]:
     scales = shared_scales(looks)
     return footage(), blocks_of(footage(), looks, scales), scales.shown
+
+
+def panel_top(block: int) -> int:
+    """Where the panels of a film's block begin: below the names of columns and the block's title."""
+    return HEAD + TITLE + block * (16 + GAP + TITLE)
 
 
 def test_a_scale_covers_all_and_tells_what_it_leaves_out() -> None:
@@ -91,12 +97,12 @@ def test_masks_that_prefer_nothing_have_no_probability(looks: list[Look]) -> Non
     for order in (looks, looks[::-1]):
         film, blocks, shown = drawn(order)
         frames = side_by_side(film, blocks, shown, least_side=16)
-        column, empty = 4 + 4 * 20, order.index(looks[1])
+        column, empty = GAP + 4 * (16 + GAP), order.index(looks[1])
         for number in range(2):
-            y = 22 + number * (16 + 20 + 4)
+            y = panel_top(number)
             place = frames[:, y : y + 16, column : column + 16]
             assert bool((place == PAPER).all()) == (number == empty)
-    assert side_by_side(*drawn(looks[1:]), least_side=16).shape[2] == 4 * 20 + 4
+    assert side_by_side(*drawn(looks[1:]), least_side=16).shape[2] == 4 * (16 + GAP) + 2 * GAP
 
 
 def test_a_network_that_is_worse_than_the_trivial_predictor_is_named(looks: list[Look]) -> None:
@@ -113,22 +119,26 @@ def test_the_film_shows_each_frame_at_its_time(looks: list[Look]) -> None:
     frames = side_by_side(*drawn(looks), least_side=16)
     assert len(frames) == 10
     assert frames.shape[1] % 2 == frames.shape[2] % 2 == 0
-    # The video is the first panel, 16 pixels wide behind a gap of four; visible tokens are the second.
-    assert np.array_equal(frames[:, 22:38, 4:20], film.frames.numpy())
-    seen = film.in_time(looks[0].panels.seen).numpy()
-    assert np.array_equal(frames[:, 22:38, 24:40], seen)
-    second = 22 + 16 + 20 + 4
-    assert np.array_equal(frames[:, second : second + 16, 24:40], film.in_time(looks[1].panels.seen).numpy())
+    # The video is the first panel, 16 pixels wide behind a gap; visible tokens are the second.
+    first, second = panel_top(0), panel_top(1)
+    left = GAP + 16 + GAP
+    assert np.array_equal(frames[:, first : first + 16, GAP : GAP + 16], film.frames.numpy())
+    for look, top in zip(looks, (first, second), strict=True):
+        seen = film.in_time(look.panels.seen).numpy()
+        assert np.array_equal(frames[:, top : top + 16, left : left + 16], seen)
+    # Where the time stands each frame differs from the one before.
+    stamps = frames[:, first - TITLE : first]
+    assert all((before != after).any() for before, after in pairwise(stamps))
 
 
 def test_small_frames_are_enlarged_without_smoothing(looks: list[Look]) -> None:
     frames = side_by_side(*drawn(looks[:1]), least_side=40)
-    corner = frames[0, 22:25, 4:7]
+    corner = frames[0, panel_top(0) : panel_top(0) + 3, GAP : GAP + 3]
     assert (corner == corner[0, 0]).all()
 
 
 def test_the_sheet_shows_the_first_and_the_last_frame(looks: list[Look]) -> None:
-    (image,) = (np.asarray(sheet) for sheet in contact_sheets(*drawn(looks), columns=3))
+    (image,) = contact_sheets(*drawn(looks), columns=3)
     first, last = footage().frames[[0, 9]].numpy().repeat(7, axis=1).repeat(7, axis=2)
     width = image.shape[1]
     assert np.array_equal(image[26 : 26 + 112, width - 118 : width - 6], last)
@@ -139,7 +149,7 @@ def test_the_sheet_shows_the_first_and_the_last_frame(looks: list[Look]) -> None
 def test_large_sheets_are_cut_into_pages(looks: list[Look]) -> None:
     # Each frame is 115 pixels wide with its gap: in 700 there is room for five, and for one variant.
     many = looks * 2
-    pages = [np.asarray(page) for page in contact_sheets(*drawn(many), columns=10, most=700)]
+    pages = contact_sheets(*drawn(many), columns=10, most=700)
     assert len(pages) == 2 * 4
     assert max(max(page.shape[:2]) for page in pages) <= 700
     # Pages of one size: each variant with the first five frames, then with the others, below the video.
@@ -152,6 +162,31 @@ def test_large_sheets_are_cut_into_pages(looks: list[Look]) -> None:
     # However small, a page has a frame and a variant.
     assert len(contact_sheets(*drawn(looks), columns=2, most=10)) == 2 * 2
     assert len(contact_sheets(*drawn(many), columns=10)) == 1
+
+
+def test_a_page_is_as_large_as_its_grid_says_and_nothing_is_resampled() -> None:
+    pixels = torch.randint(256, (3, 48, 48, 3), dtype=torch.uint8).numpy()
+    scales = (Scale("a long name of what the numbers are", 2.0, True, "viridis"), Scale("other", 1.0, False, "magma"))
+    rows = (PictureRow("a title", "one"), PictureRow("", "two"))
+    grid = PictureGrid(("0.0 s", "$1_2$"), rows, 48, 60, scales, ("a note " * 20,))
+    page = grid.draw({(0, 0): pixels[0], (0, 1): pixels[1], (1, 1): pixels[2]})
+    assert page.shape == (grid.height, grid.width, 3)
+    for place, picture in zip(((0, 0), (0, 1), (1, 1)), pixels, strict=True):
+        assert np.array_equal(page[grid.place(*place)], picture)
+    assert (page[grid.place(1, 0)] == PAPER).all()
+    # Both bars are there, one below the other where there is no room beside it.
+    (x, one), (same, other) = grid._bars
+    assert x == same and other > one
+    for scale, y in zip(scales, (one, other), strict=True):
+        bar = page[grid._foot + y + 18 : grid._foot + y + 28, x : x + 120]
+        assert np.abs(bar[5, [2, -3]].astype(int) - colour_table(scale.colours)[[4, 251]]).max() < 12
+
+
+def test_notes_are_broken_into_lines_that_fit() -> None:
+    lines = broken("one two three four five six seven", 80)
+    assert " ".join(lines) == "one two three four five six seven"
+    assert len(lines) > 2 and all(width_of(line) <= 80 for line in lines)
+    assert broken("W" * 50, 80) == ["W" * 50]
 
 
 def test_films_keep_the_number_of_frames_and_the_pace(looks: list[Look]) -> None:

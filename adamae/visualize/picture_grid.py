@@ -1,0 +1,218 @@
+"""Pages of square pictures in rows and columns, with names, colour bars and notes that matplotlib draws around them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from adamae.visualize.colours import Scale
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PAPER = (255, 255, 255)
+INK = (32, 32, 32)
+FAINT = (110, 110, 110)
+GAP = 3
+SIZE = 12
+# Heights of the names of columns, of a title and of a line of notes.
+HEAD, TITLE, LINE = 26, 22, 18
+_MARGIN = 8
+# A colour bar, and the height that it takes with its label and the numbers at its ends.
+_BAR, _BAR_HEIGHT = (120, 10), 46
+# One point is one pixel.
+_DPI = 72
+
+
+@dataclass(frozen=True)
+class PictureRow:
+    """What is written beside a row of pictures.
+
+    Attributes:
+        title: Above it; empty for none.
+        name: To the left of it.
+    """
+
+    title: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class PictureGrid:
+    """Where everything on a page lies, in pixels.
+
+    Attributes:
+        columns: Names above the columns.
+        rows: The rows from top to bottom.
+        side: Height and width of a picture.
+        left: Where the first column begins; names of rows end before.
+        scales: What colours mean.
+        notes: Sentences for the foot.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[PictureRow, ...]
+    side: int
+    left: int
+    scales: tuple[Scale, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """Of the page."""
+        return self.left + len(self.columns) * (self.side + GAP) + GAP
+
+    @property
+    def height(self) -> int:
+        """Of the page."""
+        return self._foot + self.foot_height
+
+    @cached_property
+    def tops(self) -> list[int]:
+        """Where the pictures of each row begin."""
+        heads = np.array([TITLE if row.title else 0 for row in self.rows])
+        tops: list[int] = (HEAD + heads.cumsum() + np.arange(len(heads)) * (self.side + GAP)).tolist()
+        return tops
+
+    def place(self, row: int, column: int) -> tuple[slice, slice]:
+        """Rows and columns of a picture's pixels."""
+        y, x = self.tops[row], self.left + column * (self.side + GAP)
+        return slice(y, y + self.side), slice(x, x + self.side)
+
+    @property
+    def foot_height(self) -> int:
+        """Of colour bars and notes; depends on the width alone."""
+        bars = self._bars
+        return (bars[-1][1] + _BAR_HEIGHT if bars else 0) + len(self._lines) * LINE + _MARGIN
+
+    @property
+    def _foot(self) -> int:
+        return self.tops[-1] + self.side + GAP if self.rows else HEAD
+
+    @cached_property
+    def _bars(self) -> list[tuple[int, int]]:
+        """Where the colour bars' labels begin within the foot: beside each other as far as there is room."""
+        places, x, y = [], _MARGIN, 0
+        for scale in self.scales:
+            needed = max(width_of(scale.what), _BAR[0] + width_of(scale.end)) + 2 * _MARGIN
+            if x > _MARGIN and x + needed > self.width:
+                x, y = _MARGIN, y + _BAR_HEIGHT
+            places.append((x, y))
+            x += needed
+        return places
+
+    @cached_property
+    def _lines(self) -> list[str]:
+        return [line for note in self.notes for line in broken(note, self.width - 2 * _MARGIN)]
+
+    def draw(self, pictures: dict[tuple[int, int], np.ndarray]) -> np.ndarray:
+        """The page.
+
+        Args:
+            pictures: (side, side, 3) uint8 by row and column; the place of what is missing stays paper.
+
+        Returns:
+            (height, width, 3) uint8.
+        """
+        page = np.full((self.height, self.width, 3), PAPER, np.uint8)
+        for (row, column), picture in pictures.items():
+            page[self.place(row, column)] = picture
+        return self._lettered(page)
+
+    def _lettered(self, page: np.ndarray) -> np.ndarray:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        figure = Figure((self.width / _DPI, self.height / _DPI), dpi=_DPI)
+        canvas = FigureCanvasAgg(figure)
+        figure.figimage(page, zorder=-1)
+        for column, name in enumerate(self.columns):
+            middle = self.left + column * (self.side + GAP) + self.side // 2
+            self._write(figure, middle, HEAD // 2, name, ha="center")
+        for row, top in zip(self.rows, self.tops, strict=True):
+            self._write(figure, self.left, top - TITLE // 2, row.title, weight="bold")
+            self._write(figure, self.left - GAP - 4, top + self.side // 2, row.name, ha="right")
+        for scale, (x, y) in zip(self.scales, self._bars, strict=True):
+            self._draw_bar(figure, scale, x, self._foot + y)
+        below = self.height - _MARGIN - len(self._lines) * LINE
+        for number, line in enumerate(self._lines):
+            self._write(figure, _MARGIN, below + number * LINE + LINE // 2, line, FAINT)
+        canvas.draw()
+        return np.array(canvas.buffer_rgba())[..., :3]
+
+    def _write(
+        self,
+        figure: Figure,
+        x: float,
+        y: float,
+        text: str,
+        ink: tuple[int, int, int] = INK,
+        ha: str = "left",
+        weight: str = "normal",
+    ) -> None:
+        """A line of text whose middle is at the height ``y``."""
+        place = x / self.width, 1 - y / self.height
+        words = figure.text(*place, text, color=_shade(ink), size=SIZE, ha=ha, va="center_baseline", weight=weight)
+        # A dollar sign in a file's name begins no formula.
+        words.set_parse_math(False)
+
+    def _draw_bar(self, figure: Figure, scale: Scale, x: int, y: int) -> None:
+        from matplotlib.cm import ScalarMappable
+        from matplotlib.colors import Normalize
+
+        self._write(figure, x, y + LINE // 2, scale.what)
+        bottom = 1 - (y + LINE + _BAR[1]) / self.height
+        axes = figure.add_axes((x / self.width, bottom, _BAR[0] / self.width, _BAR[1] / self.height))
+        colours = ScalarMappable(Normalize(0, scale.high), scale.colours)
+        bar = figure.colorbar(colours, cax=axes, orientation="horizontal", ticks=[0, scale.high])
+        bar.outline.set_visible(False)
+        axes.set_xticks([0, scale.high], ["0", scale.end], color=_shade(FAINT), size=SIZE)
+        axes.tick_params(length=0, pad=2)
+
+
+def letter_lines(texts: Iterable[str], width: int) -> Iterator[np.ndarray]:
+    """Lines of text at the right end of strips (TITLE, width, 3) uint8."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure((width / _DPI, TITLE / _DPI), dpi=_DPI)
+    canvas = FigureCanvasAgg(figure)
+    line = figure.text(1 - 4 / width, 0.5, "", color=_shade(FAINT), size=SIZE, ha="right", va="center_baseline")
+    for text in texts:
+        line.set_text(text)
+        canvas.draw()
+        yield np.array(canvas.buffer_rgba())[..., :3]
+
+
+def _shade(ink: tuple[int, int, int]) -> tuple[float, ...]:
+    """A colour as matplotlib has it."""
+    return tuple(part / 255 for part in ink)
+
+
+def left_of(names: Sequence[str]) -> int:
+    """Where the first column begins, to the right of names."""
+    return 4 * GAP + max(map(width_of, names))
+
+
+def width_of(text: str) -> int:
+    """Pixels that a line takes."""
+    from matplotlib.backends.backend_agg import RendererAgg
+    from matplotlib.font_manager import FontProperties
+
+    width, _, _ = RendererAgg(1, 1, _DPI).get_text_width_height_descent(text, FontProperties(size=SIZE), False)
+    return int(np.ceil(width))
+
+
+def broken(text: str, width: int) -> list[str]:
+    """A text in lines of at most ``width`` pixels."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and width_of(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
