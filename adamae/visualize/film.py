@@ -22,7 +22,7 @@ _PANEL = 160
 _STAMP = 130
 # Frames from which the GIF's 256 colours are chosen.
 _PALETTE_FRAMES = 12
-# Colours of each map that have a place among the GIF's, colours that it keeps as they are, and how far others stay away.
+# Colours of each map that the GIF has, colours that it keeps as they are, and how far others stay away from them.
 _MAP_COLOURS = 40
 _KEPT = (PAPER, INK, FAINT, (HIDDEN, HIDDEN, HIDDEN))
 _APART = 8

@@ -18,7 +18,7 @@ from torch import Tensor
 from adamae.data.augmentation import CropPlan
 from adamae.data.decoding import DecodeError, VideoSource
 from adamae.data.decoding.protocol import EncodedVideo, name_of
-from adamae.layers.pixels import IMAGENET_MEAN, IMAGENET_STD
+from adamae.imagenet import IMAGENET_MEAN, IMAGENET_STD
 
 _MEAN, _STD = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
 

@@ -14,7 +14,7 @@ COMMANDS = (
     "pretrain finetune prepare scan pack synthesize evaluate predict extract visualize saliency timeline report probe "
     "inspect convert estimate bench"
 ).split()
-SUBJECTS = "step memory scaling loader eval".split()
+SUBJECTS = "step memory loader eval".split()
 
 _CLIP = "--input_size 32 --num_frames 4 --sampling_rate 1"
 _SIZES = """--model adamae_tiny --encoder_embed_dim 16 --encoder_num_heads 2 --encoder_depth 1 --decoder_embed_dim 16
@@ -191,8 +191,6 @@ _MEASURING = {
     "bench-step": f"""bench step {_PRETRAIN_SIZES} --rounds 1 --device cpu --json
         bench step {_PRETRAIN_SIZES} --rounds 1 --device cpu --compare tube --plot step.png""",
     "bench-memory": f"bench memory {_PRETRAIN_SIZES}",
-    "bench-scaling": f"bench scaling {_PRETRAIN_SIZES} --input_size 64 --num_frames 8 --most 0.01 --rounds 1 --json "
-    "--device cpu",
     "bench-loader": f"""bench loader ../synthesize/set/train.csv {_CLIP} --num_videos 4 --batch_size 2 --num_workers 0
         bench loader ../synthesize/set/train.csv {_CLIP} --num_videos 4 --batch_size 2 --num_workers 0 --gpu_rate 50
         --json""",

@@ -23,7 +23,7 @@ from tests.behaviour.texts import normal_lines, normal_value, without_measured
 
 ROOT = Path(__file__).resolve().parents[2]
 # Their output is times, mostly.
-_MEASURING = ("bench-step", "bench-scaling", "bench-loader", "bench-eval", "estimate")
+_MEASURING = ("bench-step", "bench-loader", "bench-eval", "estimate")
 _LIMIT = 240.0
 # A library of operators is forgotten with the module that declares it.
 _kept: list[ModuleType] = []

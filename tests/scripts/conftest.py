@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.data.conftest import make_video, rng, videos  # noqa: F401
+from tests.data.conftest import make_video, videos  # noqa: F401
 from tests.launching import ROOT
 
 sys.path.append(str(ROOT / "scripts" / "benchmarks"))

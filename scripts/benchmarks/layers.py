@@ -1,0 +1,188 @@
+"""What this project's own layers give over plain ones: time and memory of a pre-training step, in fp32 and bf16.
+
+    OMP_NUM_THREADS=1 .venv/bin/python scripts/benchmarks/layers.py
+
+One row for each layer and precision: a step as it is beside a step in which plain layers of torch stand in the layer's
+place, in alternation. For figures that decide something, on a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+from unittest.mock import patch
+
+from adamae.errors import UserError
+from adamae.options.flags import OptionGroup, flag
+from adamae.options.groups import ClipOptions, LossOptions, ModelOptions, SamplerOptions
+from adamae.options.parser import OptionParser
+from adamae.options.pretrain import model_arguments
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class LayerMeasurement(OptionGroup):
+    """What is measured."""
+
+    batch_size: int = flag(2, "clips in a step", least=1)
+    rounds: int = flag(7, "timed steps of each; the median is reported", least=1)
+    precisions: tuple[str, ...] = flag(("fp32", "bf16"), "one row for each", metavar="NAME")
+    device: Literal["auto", "cpu", "cuda"] = flag("auto", "auto: cuda where there is one")
+    json: bool = flag(False, "print JSON")
+
+
+@dataclass(frozen=True)
+class LayerOptions:
+    """Everything that decides what is measured."""
+
+    measurement: LayerMeasurement = field(default_factory=LayerMeasurement)
+    clip: ClipOptions = field(default_factory=ClipOptions)
+    model: ModelOptions = field(default_factory=ModelOptions)
+    sampler: SamplerOptions = field(default_factory=SamplerOptions)
+    loss: LossOptions = field(default_factory=LossOptions)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A step with one of our layers, beside a step with plain ones in its place.
+
+    Attributes:
+        layer: Its file.
+        precision: "fp32" or "bf16".
+        seconds: Of our step: processor time on a CPU, wall time on a GPU.
+        plain_seconds: Of the other.
+        kept: Bytes that a further clip keeps for the backward pass in our step.
+        plain_kept: In the other.
+    """
+
+    layer: str
+    precision: str
+    seconds: float
+    plain_seconds: float
+    kept: int
+    plain_kept: int
+
+
+def plain_norm_linear(x: Tensor, norm: nn.LayerNorm, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``norm_linear`` of plain layers."""
+    from torch.nn import functional as F
+
+    return F.linear(norm(x), weight, bias)
+
+
+def plain_gelu_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``gelu_linear`` of plain layers."""
+    from torch.nn import functional as F
+
+    return F.linear(F.gelu(x), weight, bias)
+
+
+def plain_scored_mlp(
+    hidden: Tensor, last: nn.Linear, score: nn.Linear, keep: Tensor | None, drop_rate: float
+) -> Tensor:
+    """``scored_mlp`` of plain layers."""
+    from torch.nn import functional as F
+
+    out: Tensor = last(F.gelu(hidden))
+    return F.linear(out if keep is None else out * keep / (1 - drop_rate), score.weight).squeeze(-1)
+
+
+# The layer's file -> where its functions are called, and what stands in for them.
+LAYERS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
+    "layers/lean_linear.py": {
+        "adamae.layers.attention.norm_linear": plain_norm_linear,
+        "adamae.layers.block.norm_linear": plain_norm_linear,
+        "adamae.layers.block.gelu_linear": plain_gelu_linear,
+        "adamae.models.decoder.norm_linear": plain_norm_linear,
+    },
+    "samplers/scored_mlp.py": {"adamae.samplers.adaptive.scored_mlp": plain_scored_mlp},
+}
+
+
+@contextmanager
+def without(layer: str) -> Iterator[None]:
+    """Plain layers in the place of one of ours."""
+    with ExitStack() as stack:
+        for place, plain in LAYERS[layer].items():
+            stack.enter_context(patch(place, plain))
+        yield
+
+
+def compare(options: LayerOptions) -> Iterator[Comparison]:
+    """Measure all layers in all precisions."""
+    import torch
+
+    from adamae import distributed
+    from adamae.benchmark.contenders import OURS, VARIANTS, Setting
+    from adamae.benchmark.memory_table import kept_per_clip
+    from adamae.benchmark.timing import take_turns
+    from adamae.models.economy import apply_economy
+    from adamae.precision import autocast_dtype
+
+    options, measurement = apply_economy(options), options.measurement
+    name = options.model.model
+    arguments = model_arguments(options.clip, options.model, options.sampler, options.loss)
+    device = distributed.start(measurement.device).device
+    for precision in measurement.precisions:
+        dtype = autocast_dtype(precision) or torch.float32
+        shape = Setting(name, arguments, torch.empty(0), dtype).build().frame_choice.candidates.clip_shape
+        clips = torch.randint(0, 256, (measurement.batch_size, *shape, 3), dtype=torch.uint8, device=device)
+        setting = Setting(name, arguments, clips, dtype)
+        for layer in LAYERS:
+            ours, other = (VARIANTS[OURS](setting).step for _ in range(2))
+
+            def plain(layer: str = layer, step: Callable[[], None] = other) -> None:
+                with without(layer):
+                    step()
+
+            timings = take_turns({"ours": ours, "plain": plain}, measurement.rounds, device)
+            seconds = [timing.process if device.type == "cpu" else timing.wall for timing in timings.values()]
+            kept = kept_per_clip(name, dtype, **arguments)
+            with without(layer):
+                plain_kept = kept_per_clip(name, dtype, **arguments)
+            yield Comparison(layer, precision, *seconds, kept, plain_kept)
+
+
+def render(rows: Sequence[Comparison]) -> str:
+    """A table in Markdown."""
+    lines = [
+        "| layer | precision | ms of a step | with plain layers | ratio | MiB kept for a clip | with plain layers |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| `{row.layer}` | {row.precision} | {row.seconds * 1e3:.1f} | {row.plain_seconds * 1e3:.1f} | "
+        f"{row.seconds / row.plain_seconds:.3f} | {row.kept / 2**20:.1f} | {row.plain_kept / 2**20:.1f} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def parser() -> OptionParser[LayerOptions]:
+    """The command line."""
+    return OptionParser(
+        LayerOptions,
+        prog="scripts/benchmarks/layers.py",
+        description="Compare a pre-training step with one that has plain layers in the place of this project's own.",
+    )
+
+
+def main(words: Sequence[str]) -> int:
+    """Measure and print."""
+    options = parser().parse(words).options
+    rows = list(compare(options))
+    print(json.dumps([asdict(row) for row in rows], indent=2) if options.measurement.json else render(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except UserError as error:
+        print(f"layers.py: error: {error}", file=sys.stderr)
+        sys.exit(2)
