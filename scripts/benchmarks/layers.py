@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from unittest.mock import patch
 
 from adamae.errors import UserError
-from adamae.options.flags import OptionGroup, flag
+from adamae.flags import OptionGroup, flag
 from adamae.options.groups import ClipOptions, LossOptions, ModelOptions, SamplerOptions
 from adamae.options.parser import OptionParser
 from adamae.options.pretrain import model_arguments
@@ -119,7 +119,7 @@ def compare(options: LayerOptions) -> Iterator[Comparison]:
     import torch
 
     from adamae import distributed
-    from adamae.benchmark.contenders import OURS, VARIANTS, Setting
+    from adamae.benchmark.contenders import OURS, Setting, variants
     from adamae.benchmark.memory_table import kept_per_clip
     from adamae.benchmark.timing import take_turns
     from adamae.models.economy import apply_economy
@@ -135,7 +135,7 @@ def compare(options: LayerOptions) -> Iterator[Comparison]:
         clips = torch.randint(0, 256, (measurement.batch_size, *shape, 3), dtype=torch.uint8, device=device)
         setting = Setting(name, arguments, clips, dtype)
         for layer in LAYERS:
-            ours, other = (VARIANTS[OURS](setting).step for _ in range(2))
+            ours, other = (variants()[OURS](setting).step for _ in range(2))
 
             def plain(layer: str = layer, step: Callable[[], None] = other) -> None:
                 with without(layer):

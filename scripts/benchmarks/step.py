@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from adamae.errors import UserError
-from adamae.options.bench import BenchStepOptions, StepMeasurement
 from adamae.flags import flag
+from adamae.options.bench import BenchStepOptions, StepMeasurement
 from adamae.options.parser import OptionParser
 
 

@@ -43,9 +43,7 @@ def test_a_report_holds_step_and_parts(mask_type: str) -> None:
 
 def test_every_contender_takes_its_steps(tmp_path: Path) -> None:
     names = [name for name in (*_VARIANTS, "tube") if name not in (OURS, "compile")]
-    report = benchmark_step(
-        model="adamae_tiny", batch_size=2, rounds=1, compare=choose(names, variants()), **TINY
-    )
+    report = benchmark_step(model="adamae_tiny", batch_size=2, rounds=1, compare=choose(names, variants()), **TINY)
     assert list(report.compared) == names
     assert all(other.over_ours > 0 for other in report.compared.values())
     kept = {name: other.kept_per_clip for name, other in report.compared.items()}
