@@ -21,6 +21,15 @@ def autocast_dtype(precision: str) -> torch.dtype | None:
     return AUTOCAST[precision]
 
 
+def matmul_dtype(precision: str) -> torch.dtype:
+    """The dtype of matrix products.
+
+    Raises:
+        UserError: If the precision is unknown.
+    """
+    return autocast_dtype(precision) or torch.float32
+
+
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """A context in which matrix products have a precision.
 

@@ -35,11 +35,12 @@ class Stages(Protocol):
 
 
 @contextmanager
-def progress_of(what: str) -> Iterator[Stages]:
-    """From now on a bar moves where somebody looks at a terminal, and plain lines come at intervals elsewhere.
+def progress_of(what: str, first: str = _LOOKING) -> Iterator[Stages]:
+    """Show a bar on a terminal, and print a line at intervals elsewhere.
 
     Args:
         what: What the work is called.
+        first: What its first stage is called.
     """
     from rich.console import Console
     from rich.progress import (
@@ -57,17 +58,17 @@ def progress_of(what: str) -> Iterator[Stages]:
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=console, transient=True) as bar:
-        yield _Bars(bar, what)
+        yield _Bars(bar, what, first)
 
 
 class _Bars:
     """A bar for each stage; the next one takes the place of the last."""
 
-    def __init__(self, bar: Bar, what: str) -> None:
+    def __init__(self, bar: Bar, what: str, first: str) -> None:
         self._bar = bar
         self._what = what
-        self._task = bar.add_task(_LOOKING, total=None)
-        self._stage = _LOOKING
+        self._task = bar.add_task(first, total=None)
+        self._stage = first
 
     def work(self, done: int, total: int) -> None:
         """See :class:`Stages`."""
@@ -86,18 +87,12 @@ class _Bars:
 
 @contextmanager
 def progress_bar(what: str, world: World) -> Iterator[Progress | None]:
-    """A bar on the terminal of the main process, and nothing elsewhere."""
+    """Progress of work whose videos are known from the beginning, on the main process; nothing on the others."""
     if not world.is_main:
         yield None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    with progress_of(what, first=what) as stages:
+        yield stages.work
 
 
 class _PlainLines:

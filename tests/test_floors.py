@@ -12,7 +12,7 @@ import pytest
 import tomllib
 
 FLOORS = (
-    {"errors", "plain_text", "imagenet", "json_lines", "ranks", "version"},
+    {"errors", "plain_text", "imagenet", "json_lines", "peak_memory", "ranks", "version"},
     {"files"},
     {"flags", "grid", "selection", "randomness", "distributed", "precision", "torchvision_import"},
     {"data", "layers", "progress"},

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from adamae.benchmark.activation_memory import activation_memory
-from adamae.benchmark.timing import peak_memory, take_turns
+from adamae.benchmark.timing import take_turns
 from adamae.models import Pretrainer
+from adamae.peak_memory import peak_memory
 from adamae.training.engine import build_optimizer
 from adamae.training.parameter_groups import parameter_groups
 

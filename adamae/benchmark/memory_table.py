@@ -11,8 +11,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from adamae.benchmark.activation_memory import activation_memory
 from adamae.layers.recomputation import CheckpointActivations
 from adamae.models import Pretrainer, create_model
+from adamae.precision import matmul_dtype
 
-_PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_PRECISIONS = ("fp32", "bf16")
 Table = dict[str, dict[str, dict[str, int]]]
 
 
@@ -47,9 +48,10 @@ def memory_table(name: str, modes: Mapping[str, Mapping[str, Any]]) -> Table:
     return {
         mode: {
             precision: {
-                parts: kept_per_clip(name, dtype, parts, **arguments) for parts in get_args(CheckpointActivations)
+                parts: kept_per_clip(name, matmul_dtype(precision), parts, **arguments)
+                for parts in get_args(CheckpointActivations)
             }
-            for precision, dtype in _PRECISIONS.items()
+            for precision in _PRECISIONS
         }
         for mode, arguments in modes.items()
     }

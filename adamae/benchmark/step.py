@@ -13,11 +13,11 @@ from adamae.benchmark.activation_memory import activation_memory
 from adamae.benchmark.arithmetic import THIS, compare_multiply_adds
 from adamae.benchmark.contenders import OURS, BuildContender, Contender, Setting, variants
 from adamae.benchmark.step_parts import step_parts
-from adamae.benchmark.timing import Timing, matrix_peak, peak_memory, take_turns
+from adamae.benchmark.timing import Timing, matrix_peak, take_turns
 from adamae.errors import UserError
 from adamae.models import Pretrainer, create_model
-
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+from adamae.peak_memory import peak_memory
+from adamae.precision import matmul_dtype
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def benchmark_step(
     Raises:
         UserError: If the model is not a pre-train model, or a contender cannot be built.
     """
-    others, where, dtype = compare or {}, torch.device(device), PRECISIONS[precision]
+    others, where, dtype = compare or {}, torch.device(device), matmul_dtype(precision)
     with torch.device("meta"):
         built = create_model(model, **options)
     if not isinstance(built, Pretrainer):

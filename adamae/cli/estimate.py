@@ -42,7 +42,7 @@ def _estimate(options: EstimateOptions) -> tuple[Estimate, str]:
     from adamae.benchmark.estimate import Estimate, Run, measure_pass
     from adamae.data.loader import choose_workers
     from adamae.models.economy import apply_economy
-    from adamae.precision import autocast_dtype, choose_precision
+    from adamae.precision import choose_precision, matmul_dtype
     from adamae.pretrain import build_model
     from adamae.training.plan import Plan
 
@@ -57,7 +57,7 @@ def _estimate(options: EstimateOptions) -> tuple[Estimate, str]:
     cost = measure_pass(
         model.to(device).train(),
         clips=clips,
-        precision=autocast_dtype(precision) or next(model.parameters()).dtype,
+        precision=matmul_dtype(precision),
         passes=measurement.passes,
         compiled=options.run.compile,
     )

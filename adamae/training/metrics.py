@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import resource
-import sys
 from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
@@ -13,6 +11,7 @@ import torch
 from torch import Tensor
 
 from adamae.distributed import World
+from adamae.peak_memory import peak_memory
 from adamae.training.engine import Losses
 
 
@@ -136,18 +135,10 @@ class Throughput:
             "seconds": seconds,
             "clips_per_second": self._clips * self._world.size / seconds,
             "data_wait": self._waited / seconds,
-            "peak_memory_gb": _peak_memory(self._device) / 1e9,
+            "peak_memory_gb": peak_memory(self._device) / 1e9,
         }
         self._restart()
         return report
-
-
-def _peak_memory(device: torch.device) -> int:
-    """Bytes at the highest point so far: of the GPU's tensors, or of the whole process on the CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _rows(values: tuple[Losses, ...], flat: Tensor) -> list[dict[str, float]]:

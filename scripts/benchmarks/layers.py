@@ -123,14 +123,14 @@ def compare(options: LayerOptions) -> Iterator[Comparison]:
     from adamae.benchmark.memory_table import kept_per_clip
     from adamae.benchmark.timing import take_turns
     from adamae.models.economy import apply_economy
-    from adamae.precision import autocast_dtype
+    from adamae.precision import matmul_dtype
 
     options, measurement = apply_economy(options), options.measurement
     name = options.model.model
     arguments = model_arguments(options.clip, options.model, options.sampler, options.loss)
     device = distributed.start(measurement.device).device
     for precision in measurement.precisions:
-        dtype = autocast_dtype(precision) or torch.float32
+        dtype = matmul_dtype(precision)
         shape = Setting(name, arguments, torch.empty(0), dtype).build().frame_choice.candidates.clip_shape
         clips = torch.randint(0, 256, (measurement.batch_size, *shape, 3), dtype=torch.uint8, device=device)
         setting = Setting(name, arguments, clips, dtype)

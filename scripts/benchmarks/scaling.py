@@ -69,16 +69,15 @@ def parser() -> OptionParser[ScalingOptions]:
 def main(words: Sequence[str]) -> int:
     """Measure and print."""
     options = parser().parse(words).options
-    import torch
     from scaling_measurement import as_dict, measure_scaling, render
 
     from adamae import distributed
-    from adamae.precision import autocast_dtype, choose_precision
+    from adamae.precision import choose_precision, matmul_dtype
 
     measurement = options.measurement
     cases = list(_cases(options))
     device = distributed.start(measurement.device).device
-    precision = autocast_dtype(choose_precision(measurement.precision, device)) or torch.float32
+    precision = matmul_dtype(choose_precision(measurement.precision, device))
     points = measure_scaling(
         cases, device=device, precision=precision, most=measurement.most * 1e9, rounds=measurement.rounds
     )
