@@ -30,7 +30,7 @@ HEAVY = (
     "yaml",
     "rich",
 )
-SUBJECTS = ("step", "memory", "scaling", "loader", "eval")
+SUBJECTS = ("step", "memory", "loader", "eval")
 # Commands that write where -o says.
 WITH_OUT = ("prepare", "scan", "pack", "extract", "visualize", "saliency", "timeline", "report", "convert")
 

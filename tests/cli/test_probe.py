@@ -96,8 +96,7 @@ def test_bench_eval(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "eval", str(videos / "train.csv"), *SMALL, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["views"] == 15
-    assert report["decoding_ratio"] > 3
-    assert report["once"]["views_per_second"] > report["per_view"]["views_per_second"] > 0
+    assert report["videos"] == 3 and report["views_per_second"] > 0
 
 
 def test_bench_eval_of_nothing_readable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

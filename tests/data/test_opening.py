@@ -71,7 +71,11 @@ def test_a_count_is_not_believed_against_proof(make_video: MakeVideo) -> None:
 
 @pytest.mark.parametrize("name", installed_decoders())
 def test_all_back_ends_may_be_told(name: str, make_video: MakeVideo) -> None:
-    with get_decoder(name)(str(make_video("a.mp4", 12)), num_frames=12) as reader:
+    try:
+        open_video = get_decoder(name)
+    except UserError as error:
+        pytest.skip(str(error))
+    with open_video(str(make_video("a.mp4", 12)), num_frames=12) as reader:
         assert reader.num_frames == 12
 
 

@@ -80,7 +80,7 @@ def expand(source: str | Path) -> list[str]:
     """
     text = str(source)
     if Path(text).is_dir():
-        found = sorted(str(path) for path in Path(text).glob("*.tar"))
+        found = sorted(str(path) for path in Path(text).glob("[!.]*.tar"))
         if not found:
             raise UserError(f"{text}: holds {INDEX_FILE} and no tar file")
         _check_finished(Path(text), len(found))
