@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -141,7 +142,7 @@ def test_help_lists_it(command: str, capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit):
         main([*command.split(), "--help"])
     told = " ".join(capsys.readouterr().out.split())
-    assert "--mask_type {learnable,random,tube,frame,motion,top,weighted}" in told
+    assert re.search(r"--mask_type \{learnable,[a-z,]*,top,weighted\}", told)
     assert "top: the upper rows" in told and "--first_row N top: the row to begin at (default: 0)" in told
 
 
