@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adamae.layers.lean_linear import norm_linear
+from adamae.layers.recomputing_linear import norm_linear
 
 # Below this many keys, and in half precision on a CPU, plain matrix products beat the fused kernel's backward.
 _FEW_KEYS_ON_CPU = 256

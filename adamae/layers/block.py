@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from adamae.errors import UserError
 from adamae.layers.attention import Attention
 from adamae.layers.dropping import drop_path, dropout
-from adamae.layers.lean_linear import gelu_linear, norm_linear
 from adamae.layers.recomputation import recomputed
+from adamae.layers.recomputing_linear import gelu_linear, norm_linear
 from adamae.randomness import SampleNoise
 
 # The published networks use this epsilon everywhere but in the sampler, which keeps PyTorch's.

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from adamae.grid import TokenGrid
 from adamae.layers.block import LayerNorm, check_heads, initialise_xavier, stack
-from adamae.layers.lean_linear import norm_linear
 from adamae.layers.positions import sinusoid_table
+from adamae.layers.recomputing_linear import norm_linear
 from adamae.randomness import SampleNoise
 from adamae.selection import TokenSelection, gather_tokens
 

@@ -95,7 +95,7 @@ def plain_scored_mlp(
 
 # The layer's file -> where its functions are called, and what stands in for them.
 LAYERS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
-    "layers/lean_linear.py": {
+    "layers/recomputing_linear.py": {
         "adamae.layers.attention.norm_linear": plain_norm_linear,
         "adamae.layers.block.norm_linear": plain_norm_linear,
         "adamae.layers.block.gelu_linear": plain_gelu_linear,

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from adamae.layers.lean_linear import gelu_linear, norm_linear
+from adamae.layers.recomputing_linear import gelu_linear, norm_linear
 from adamae.models import Pretrainer, vit_classifier, vit_pretrainer
 from tests.models.test_checkpoint_activations import CLASSIFIER
 from tests.models.test_pretrainer import TINY, clips

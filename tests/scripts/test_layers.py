@@ -39,6 +39,6 @@ def test_a_row_for_each_layer_and_precision(capsys: pytest.CaptureFixture[str]) 
     ]
     assert all(row["seconds"] > 0 and row["plain_seconds"] > 0 for row in rows)
     # Both keep less than plain layers, and nothing else changes.
-    assert all(row["kept"] < row["plain_kept"] for row in rows if row["layer"] == "layers/lean_linear.py")
+    assert all(row["kept"] < row["plain_kept"] for row in rows if row["layer"] == "layers/recomputing_linear.py")
     assert layers.main([*WORDS, "--precisions", "fp32"]) == 0
     assert capsys.readouterr().out.count("| fp32 |") == 2

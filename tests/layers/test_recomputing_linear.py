@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adamae.layers.lean_linear import gelu_linear, norm_linear
+from adamae.layers.recomputing_linear import gelu_linear, norm_linear
 
 
-def lean_norm(x: Tensor, norm: nn.LayerNorm, linear: nn.Linear) -> Tensor:
+def recomputing_norm(x: Tensor, norm: nn.LayerNorm, linear: nn.Linear) -> Tensor:
     return norm_linear(x, norm, linear.weight, linear.bias)
 
 
@@ -20,7 +20,7 @@ def plain_norm(x: Tensor, norm: nn.LayerNorm, linear: nn.Linear) -> Tensor:
     return linear(norm(x))
 
 
-def lean_gelu(x: Tensor, norm: nn.LayerNorm, linear: nn.Linear) -> Tensor:
+def recomputing_gelu(x: Tensor, norm: nn.LayerNorm, linear: nn.Linear) -> Tensor:
     return gelu_linear(x * norm.weight, linear.weight, linear.bias)
 
 
@@ -28,7 +28,7 @@ def plain_gelu(x: Tensor, norm: nn.LayerNorm, linear: nn.Linear) -> Tensor:
     return linear(F.gelu(x * norm.weight))
 
 
-PAIRS = [(lean_norm, plain_norm), (lean_gelu, plain_gelu)]
+PAIRS = [(recomputing_norm, plain_norm), (recomputing_gelu, plain_gelu)]
 Pair = Callable[[Tensor, nn.LayerNorm, nn.Linear], Tensor]
 
 
@@ -49,21 +49,21 @@ def run(pair: Pair, x: Tensor, norm: nn.LayerNorm, linear: nn.Linear, half: bool
     return [out, *(next(gradients) if leaf.requires_grad else None for leaf in leaves)]
 
 
-@pytest.mark.parametrize(("lean", "plain"), PAIRS)
+@pytest.mark.parametrize(("recomputing", "plain"), PAIRS)
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("frozen", [None, "norm", "linear", "input"])
-def test_the_same_results_and_gradients(lean: Pair, plain: Pair, half: bool, frozen: str | None) -> None:
+def test_the_same_results_and_gradients(recomputing: Pair, plain: Pair, half: bool, frozen: str | None) -> None:
     norm, linear = layers(torch.float32 if half else torch.float64)
     x = torch.randn(2, 3, 12, dtype=norm.weight.dtype, requires_grad=frozen != "input")
     norm.requires_grad_(frozen != "norm")
     linear.requires_grad_(frozen != "linear")
     tolerance = {"rtol": 2e-2, "atol": 2e-2} if half else {}
-    for got, expected in zip(*(run(pair, x, norm, linear, half) for pair in (lean, plain)), strict=True):
+    for got, expected in zip(*(run(pair, x, norm, linear, half) for pair in (recomputing, plain)), strict=True):
         torch.testing.assert_close(got, expected, **tolerance)
 
 
-@pytest.mark.parametrize(("lean", "plain"), PAIRS)
-def test_less_is_kept(lean: Pair, plain: Pair) -> None:
+@pytest.mark.parametrize(("recomputing", "plain"), PAIRS)
+def test_less_is_kept(recomputing: Pair, plain: Pair) -> None:
     norm, linear = layers(torch.float32)
     x = torch.randn(2, 300, 12, requires_grad=True)
 
@@ -79,4 +79,4 @@ def test_less_is_kept(lean: Pair, plain: Pair) -> None:
         assert out.requires_grad
         return sum(sizes.values())
 
-    assert kept(lean) < kept(plain)
+    assert kept(recomputing) < kept(plain)
