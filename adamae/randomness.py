@@ -96,7 +96,7 @@ def _wrap(value: int) -> int:
 class SampleNoise:
     """Uniform noise for a batch in which every clip has a seed of its own.
 
-    Values depend on (clip's seed, path of children, position) only: a clip gets the same noise alone, in a
+    Values depend on (clip's seed, path of folded-in numbers, position) only: a clip gets the same noise alone, in a
     larger batch or on another device.
 
     Args:
@@ -111,11 +111,11 @@ class SampleNoise:
         """Noise seeded from torch's global generator, for calls that bring no seeds."""
         return cls(torch.randint(2**31 - 1, (batch,), device=device))
 
-    def child(self, number: int) -> SampleNoise:
+    def fold_in(self, number: int) -> SampleNoise:
         """An independent source, for the ``number``-th consumer: a layer or a purpose."""
-        child = object.__new__(SampleNoise)
-        child._keys = _mix(self._keys + _wrap(_GOLDEN * (number + 1)))
-        return child
+        folded = object.__new__(SampleNoise)
+        folded._keys = _mix(self._keys + _wrap(_GOLDEN * (number + 1)))
+        return folded
 
     def uniform(self, *shape: int) -> Tensor:
         """(B, *shape) float32 strictly between 0 and 1, on the centres of 2^23 equal cells."""

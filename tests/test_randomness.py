@@ -11,13 +11,13 @@ from adamae.randomness import SampleNoise, epoch_permutation, sample_generator, 
 def test_noise_of_a_clip_is_the_same_alone_and_in_a_batch() -> None:
     together = SampleNoise(torch.tensor([7, 8, 9]))
     alone = SampleNoise(torch.tensor([8]))
-    assert torch.equal(together.child(3).uniform(5, 4)[1:2], alone.child(3).uniform(5, 4))
+    assert torch.equal(together.fold_in(3).uniform(5, 4)[1:2], alone.fold_in(3).uniform(5, 4))
     assert torch.equal(together.keep(0.3, 6, 11)[1:2], alone.keep(0.3, 6, 11))
 
 
 def test_children_and_seeds_differ() -> None:
     noise = SampleNoise(torch.arange(4))
-    values = torch.cat([noise.child(number).uniform(8) for number in range(4)])
+    values = torch.cat([noise.fold_in(number).uniform(8) for number in range(4)])
     assert len(values.flatten().unique()) == values.numel()
 
 

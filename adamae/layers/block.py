@@ -103,15 +103,15 @@ class Block(nn.Module):
         """(B, N, D) bool, what the dropout of the second half lets through; None where there is none."""
         if not (self.training and self.drop_rate > 0):
             return None
-        return noise.child(_DROPOUT_OF_MLP).keep(self.drop_rate, *x.shape[1:])
+        return noise.fold_in(_DROPOUT_OF_MLP).keep(self.drop_rate, *x.shape[1:])
 
     def _branch(self, x: Tensor, gamma: Tensor | None, noise: SampleNoise, number: int) -> Tensor:
         if self.training and self.drop_rate > 0:
-            x = dropout(x, self.drop_rate, noise.child(2 * number))
+            x = dropout(x, self.drop_rate, noise.fold_in(2 * number))
         if gamma is not None:
             x = gamma * x
         if self.training and self.drop_path_rate > 0:
-            x = drop_path(x, self.drop_path_rate, noise.child(2 * number + 1))
+            x = drop_path(x, self.drop_path_rate, noise.fold_in(2 * number + 1))
         return x
 
 

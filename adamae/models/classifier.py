@@ -107,7 +107,7 @@ class Classifier(nn.Module):
         """Clips as in :meth:`forward` to encoded tokens (B, N, D), or (B, K, D) of those that were chosen."""
         tokenizer = self.encoder.patch_embed
         # The encoder's layers have the noise's first children.
-        tokens_noise, frames_noise = (noise.child(self.encoder.depth + number) for number in (0, 1))
+        tokens_noise, frames_noise = (noise.fold_in(self.encoder.depth + number) for number in (0, 1))
         pixels = cut_pixels(video, self.frame_choice.grid_of(frames_in(video)), self.pixel_values)
         pixels, _ = self.frame_choice.shorten(pixels, tokenizer.exact, frames_noise, self.training)
         tokens = tokenizer.exact(pixels) if self.token_choice.exact_tokens else tokenizer(pixels)

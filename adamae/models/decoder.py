@@ -86,8 +86,8 @@ class Decoder(nn.Module):
         x = torch.cat((seen, hidden), dim=1)
         *blocks, last = self.blocks
         for number, block in enumerate(blocks):
-            x = block(x, noise.child(number))
-        return last(x, noise.child(len(blocks)), seen.shape[1])
+            x = block(x, noise.fold_in(number))
+        return last(x, noise.fold_in(len(blocks)), seen.shape[1])
 
     def predict(self, x: Tensor) -> Tensor:
         """Norm and head: (B, M, D') to (B, M, P)."""

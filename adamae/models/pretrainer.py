@@ -135,12 +135,12 @@ class Pretrainer(nn.Module):
         """
         noise = SampleNoise.fresh(len(video), video.device) if seeds is None else SampleNoise(seeds)
         exact = self.encoder.patch_embed.exact
-        pixels, frames = self.frame_choice.shorten(self.pixels(video), exact, noise.child(3), self.training)
-        seen, selection = self.select_tokens(pixels, noise.child(0), visible)
+        pixels, frames = self.frame_choice.shorten(self.pixels(video), exact, noise.fold_in(3), self.training)
+        seen, selection = self.select_tokens(pixels, noise.fold_in(0), visible)
         if self.training and self.decoder_budget < 1:
-            selection = draw_part(selection, self.decoder_budget, noise.child(4))
-        latent = self.encoder(seen, noise.child(1), selection)
-        decoded = self.decoder.decode(self.encoder_to_decoder(latent), self.mask_token, selection, noise.child(2))
+            selection = draw_part(selection, self.decoder_budget, noise.fold_in(4))
+        latent = self.encoder(seen, noise.fold_in(1), selection)
+        decoded = self.decoder.decode(self.encoder_to_decoder(latent), self.mask_token, selection, noise.fold_in(2))
         # The bytes of the batch are there anyway, so where little is to be kept they are kept and not their pixels.
         source = video if self._recompute and frames is None else pixels
         prediction, error = recomputed(self._recompute, self.reconstruct, decoded, source, selection)

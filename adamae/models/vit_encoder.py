@@ -112,7 +112,7 @@ class VitEncoder(Encoder):
             first = self.cls_token if self.position_embedding == "fixed" else self.cls_token + self.pos_embed_class
             x = torch.cat((first.to(x.dtype).expand(len(x), -1, -1), x), dim=1)
         for number, block in enumerate(self.blocks):
-            x = block(x, noise.child(number))
+            x = block(x, noise.fold_in(number))
         return self.norm(x if self.cls_token is None else x[:, 1:])
 
     def recompute_blocks(self, active: bool) -> None:

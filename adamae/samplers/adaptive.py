@@ -125,8 +125,8 @@ class AdaptiveSampler(Sampler):
         *layers, score = self.network
         for number, layer in enumerate(layers):
             if self.training and layer is layers[-1] and isinstance(layer, Block):
-                return _scored(layer, score, x, noise.child(number))
-            x = layer(x, noise.child(number)) if isinstance(layer, Block) else layer(x)
+                return _scored(layer, score, x, noise.fold_in(number))
+            x = layer(x, noise.fold_in(number)) if isinstance(layer, Block) else layer(x)
         return score(x).squeeze(-1)
 
     def draw(self, tokens: Tensor, log_probs: Tensor | None, grid: TokenGrid, noise: SampleNoise) -> Tensor:

@@ -78,9 +78,9 @@ class Sampler(nn.Module, ABC):
             noise: What chance there is.
             visible: (B, V) a choice already made, for tests, pictures and comparisons.
         """
-        log_probs = self.log_probs(tokens, noise.child(0))
+        log_probs = self.log_probs(tokens, noise.fold_in(0))
         if visible is None:
-            visible = self.draw(tokens, log_probs, grid, noise.child(1))
+            visible = self.draw(tokens, log_probs, grid, noise.fold_in(1))
         visible = visible.sort(dim=1).values
         return TokenSelection(visible, self.targets(tokens, visible, grid), log_probs)
 

@@ -163,7 +163,7 @@ def _draw(model: Pretrainer, sampler: Sampler, clips: Tensor, seeds: Tensor) -> 
         return None
     pixels = model.pixels(clips)
     tokens = model.tokens_for(sampler, pixels)
-    selection: TokenSelection = sampler(tokens, pixels, model.grid, SampleNoise(seeds).child(0))
+    selection: TokenSelection = sampler(tokens, pixels, model.grid, SampleNoise(seeds).fold_in(0))
     return selection.visible
 
 

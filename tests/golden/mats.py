@@ -20,7 +20,7 @@ class FormulaNoise(SampleNoise):
     def __init__(self, batch: int) -> None:
         self.batch = batch
 
-    def child(self, number: int) -> FormulaNoise:
+    def fold_in(self, number: int) -> FormulaNoise:
         """Itself."""
         return self
 

@@ -56,5 +56,5 @@ def test_noise_is_that_of_the_cpu() -> None:
 
     seeds = torch.arange(5)
     assert torch.equal(
-        SampleNoise(seeds.cuda()).child(2).uniform(7, 9).cpu(), SampleNoise(seeds).child(2).uniform(7, 9)
+        SampleNoise(seeds.cuda()).fold_in(2).uniform(7, 9).cpu(), SampleNoise(seeds).fold_in(2).uniform(7, 9)
     )

@@ -53,5 +53,5 @@ def test_the_dropout_is_that_of_the_block() -> None:
     noise, tokens = SampleNoise(torch.arange(2)), torch.randn(2, 10, 16, dtype=torch.float64)
     block, score = sampler.network
     torch.testing.assert_close(
-        sampler.log_probs(tokens, noise), score(block(tokens, noise.child(0))).squeeze(-1).log_softmax(dim=1)
+        sampler.log_probs(tokens, noise), score(block(tokens, noise.fold_in(0))).squeeze(-1).log_softmax(dim=1)
     )
