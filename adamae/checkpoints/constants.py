@@ -33,9 +33,9 @@ class Constants:
     pixel_std: tuple[float, ...] | None = None
 
     @classmethod
-    def of_card(cls, card: Mapping[str, Any]) -> Constants:
+    def of_config(cls, config: Mapping[str, Any]) -> Constants:
         """What our description of a network says."""
-        given: dict[str, Any] = {**(card.get("constants") or {})}
+        given: dict[str, Any] = {**(config.get("constants") or {})}
         for name in ("pixel_mean", "pixel_std"):
             if name in given:
                 given[name] = tuple(given[name])
@@ -50,8 +50,8 @@ class Constants:
         mean, std = _pixel_statistics(model)
         return cls(eps[False], eps[True], mean, std)
 
-    def as_card(self) -> dict[str, Any]:
-        """JSON for :meth:`of_card`; empty where all is as published."""
+    def as_config(self) -> dict[str, Any]:
+        """JSON for :meth:`of_config`; empty where all is as published."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     def adopt(self, model: nn.Module) -> list[str]:
@@ -111,5 +111,5 @@ def describe_network(model: nn.Module, options: Mapping[str, Any]) -> dict[str, 
     Returns:
         JSON: ``{"options": {...}}``, and ``"constants"`` where the network computes with others than the published.
     """
-    constants = Constants.of_model(model).as_card()
+    constants = Constants.of_model(model).as_config()
     return {"options": dict(options), **({"constants": constants} if constants else {})}

@@ -106,11 +106,11 @@ def open_checkpoint(path: str | Path, key: str | None = None) -> CheckpointFile:
         state = _unwrapped({name: _checked(name, value) for name, value in raw.state.items()})
         layout = _recognise(state)
         reading = _LAYOUTS[layout](state, raw)
-        architecture = infer_architecture(reading.state, card=raw.card, config=raw.config, args=raw.args)
+        architecture = infer_architecture(reading.state, config=raw.config, hf_config=raw.hf_config, args=raw.args)
         _check_finite(reading.state)
         # In the published order, whatever the file's.
         ordered = {name: reading.state[name] for name in expected_shapes(architecture)}
-        constants = Constants.of_card(raw.card) if raw.card else reading.constants
+        constants = Constants.of_config(raw.config) if raw.config else reading.constants
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except (TypeError, ValueError, AttributeError) as error:
@@ -194,7 +194,7 @@ def _read_mae_st(state: dict[str, Tensor], raw: RawCheckpoint) -> _Reading:
 
 
 def _read_transformers(state: dict[str, Tensor], raw: RawCheckpoint) -> _Reading:
-    config = raw.config
+    config = raw.hf_config
     if config.get("hidden_act", "gelu") != "gelu":
         raise UserError(f"its activation is {config['hidden_act']!r}; expected 'gelu'")
     if "embeddings.patch_embeddings.projection.weight" in state:
@@ -219,8 +219,8 @@ _LAYOUTS: dict[str, Callable[[dict[str, Tensor], RawCheckpoint], _Reading]] = {
 
 def _class_names(raw: RawCheckpoint, classes: int) -> tuple[str, ...]:
     """Names from our description or Transformers' ``id2label``; none if they are not as many as the classes."""
-    names = raw.card.get("class_names")
-    labels = raw.config.get("id2label")
+    names = raw.config.get("class_names")
+    labels = raw.hf_config.get("id2label")
     if names is None and isinstance(labels, dict):
         names = [labels.get(str(number)) for number in range(classes)]
         if names == [f"LABEL_{number}" for number in range(classes)]:

@@ -21,16 +21,16 @@ _HEAD_WIDTH = 64
 def infer_architecture(
     state: Mapping[str, Tensor],
     *,
-    card: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | None = None,
+    hf_config: Mapping[str, Any] | None = None,
     args: Mapping[str, Any] | None = None,
 ) -> Architecture:
     """Read a network off a state dict.
 
     Args:
         state: Tensors under the published names, as :func:`~adamae.checkpoints.formats.open_checkpoint` gives them.
-        card: Our description of the network: ``{"options": {...}}``.
-        config: Transformers' ``config.json``.
+        config: Constructor arguments of our model: ``{"options": {...}}``.
+        hf_config: Transformers' ``config.json``.
         args: Options of the program that wrote it.
 
     Raises:
@@ -38,8 +38,8 @@ def infer_architecture(
             the rest of them asks for.
     """
     shapes: Shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    given = _given_options(card or {})
-    known = {**_from_args(args or {}), **_from_config(config or {}), **given}
+    given = _given_options(config or {})
+    known = {**_from_args(args or {}), **_from_transformers(hf_config or {}), **given}
     pretrain = "encoder_to_decoder.weight" in shapes
     prefix = "encoder." if pretrain else ""
     kernel = _shape(shapes, f"{prefix}patch_embed.proj.weight", 5)
@@ -176,14 +176,14 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
-def _given_options(card: Mapping[str, Any]) -> dict[str, Any]:
-    options = card.get("options", {})
+def _given_options(config: Mapping[str, Any]) -> dict[str, Any]:
+    options = config.get("options", {})
     if not isinstance(options, Mapping):
         raise UserError(f"its description gives options = {options!r}; expected an object of constructor arguments")
     return dict(options)
 
 
-def _from_config(config: Mapping[str, Any]) -> dict[str, Any]:
+def _from_transformers(config: Mapping[str, Any]) -> dict[str, Any]:
     names = {
         "num_attention_heads": ("num_heads", "encoder_num_heads"),
         "decoder_num_attention_heads": ("decoder_num_heads",),

@@ -34,8 +34,8 @@ class RawCheckpoint:
         epoch: Epoch just finished, "best", or None where unknown.
         step: Steps done, or None where unknown.
         args: Options of the program that wrote it.
-        card: Our own description of the network.
-        config: Transformers' description of the network.
+        config: Constructor arguments and constants of our model.
+        hf_config: The ``config.json`` of Transformers.
         others: What else the file holds and what is not read.
     """
 
@@ -45,8 +45,8 @@ class RawCheckpoint:
     epoch: int | str | None = None
     step: int | None = None
     args: dict[str, Any] = field(default_factory=dict)
-    card: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
+    hf_config: dict[str, Any] = field(default_factory=dict)
     others: tuple[str, ...] = ()
 
 
@@ -72,7 +72,7 @@ def read_raw(path: str | Path, key: str | None = None) -> RawCheckpoint:
         raw = _read_file(path, key)
         config = path.parent / CONFIG
         if raw.path.name.startswith(("model", "pytorch_model")) and config.is_file():
-            return replace(raw, config=_read_json(config))
+            return replace(raw, hf_config=_read_json(config))
         return raw
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
@@ -82,7 +82,7 @@ def _read_directory(path: Path, key: str | None) -> RawCheckpoint:
     if (path / META).is_file():
         return _read_own(Checkpoint.open(path), path)
     if (path / CONFIG).is_file():
-        return replace(_read_shards(path, key), path=path, config=_read_json(path / CONFIG))
+        return replace(_read_shards(path, key), path=path, hf_config=_read_json(path / CONFIG))
     tag = (path / "latest").read_text(errors="replace").strip() if (path / "latest").is_file() else "."
     for folder in (path, path / tag):
         if (folder / DEEPSPEED_FILE).is_file():
@@ -107,7 +107,7 @@ def _read_own(checkpoint: Checkpoint, asked: Path) -> RawCheckpoint:
         epoch=meta.get("epoch"),
         step=checkpoint.step,
         args=_plain(meta.get("args") or {}),
-        card=meta.get("model") or {},
+        config=meta.get("model") or {},
     )
 
 
@@ -139,7 +139,7 @@ def _read_file(path: Path, key: str | None) -> RawCheckpoint:
     if start[8:] == b"{" or path.suffix == ".safetensors":
         tensors, description = read_tensors(path)
         epoch, step = description.get("epoch"), description.get("step")
-        return RawCheckpoint(path, dict(tensors), "safetensors", epoch, step, card=description.get("model") or {})
+        return RawCheckpoint(path, dict(tensors), "safetensors", epoch, step, config=description.get("model") or {})
     return _from_dict(path, read_pickled(path), key)
 
 
@@ -165,7 +165,7 @@ def _from_dict(path: Path, content: Any, key: str | None) -> RawCheckpoint:
         epoch=epoch if isinstance(epoch, int | str) else None,
         step=step if isinstance(step, int) else None,
         args=_plain(content.get("args") or {}),
-        card=_card(path, content.get("adamae")),
+        config=_read_config(path, content.get("adamae")),
         others=others,
     )
 
@@ -185,17 +185,17 @@ def _check_deepspeed(path: Path, content: Mapping[str, Any], state: Mapping[str,
         raise UserError(f"{path}: {_STAGE_3}")
 
 
-def _card(path: Path, text: Any) -> dict[str, Any]:
+def _read_config(path: Path, text: Any) -> dict[str, Any]:
     """Our description inside a ``.pth``: JSON, so that no reader has to know our classes."""
     if text is None:
         return {}
     try:
-        card = json.loads(text)["model"]
-        if not isinstance(card, dict):
+        config = json.loads(text)["model"]
+        if not isinstance(config, dict):
             raise TypeError
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: damaged: its description cannot be read") from error
-    return card
+    return config
 
 
 def _read_json(path: Path) -> dict[str, Any]:

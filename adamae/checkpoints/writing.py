@@ -75,7 +75,7 @@ def convert(file: CheckpointFile, out: str | Path, target: str) -> WriteReport:
 
 
 def _write_safetensors(file: CheckpointFile, out: Path) -> WriteReport:
-    write_tensors(out, file.state, {"model": _card(file), "epoch": file.epoch, "step": file.step})
+    write_tensors(out, file.state, {"model": _model_config(file), "epoch": file.epoch, "step": file.step})
     return WriteReport(out, "safetensors", len(file.state), file.left_out)
 
 
@@ -89,7 +89,7 @@ def _write_reference(file: CheckpointFile, out: Path) -> WriteReport:
     args = argparse.Namespace(**{**file.args, "num_frames": a.frames, "input_size": a.size[0]})
     content = {"model": dense, "epoch": file.epoch if file.epoch is not None else 0, "args": args}
     # For our own reader; a line of text stands in nobody's way.
-    content["adamae"] = json.dumps({"model": _card(file)})
+    content["adamae"] = json.dumps({"model": _model_config(file)})
     publish(out, lambda temporary: _save(content, temporary))
     notes = _notes_on_selection(file)
     if a.decoder and not a.norm:
@@ -118,7 +118,7 @@ def _save(content: dict[str, Any], path: Path) -> None:
 
 
 def _write_transformers(file: CheckpointFile, out: Path) -> WriteReport:
-    config = _config(file)
+    config = _transformers_config(file)
     a = file.architecture
     state, left, _ = translate(file.state, TRANSFORMERS_FILES[a.kind], "to_theirs")
     left_out = {**file.left_out, **dict.fromkeys(left, "Transformers' VideoMAE has no sampler")}
@@ -143,7 +143,7 @@ WRITERS: dict[str, Callable[[CheckpointFile, Path], WriteReport]] = {
 }
 
 
-def _card(file: CheckpointFile) -> dict[str, Any]:
+def _model_config(file: CheckpointFile) -> dict[str, Any]:
     """Our description of the network, as the file gave it or as it was told from the shapes.
 
     What was only guessed is not passed on as if it were known.
@@ -154,15 +154,15 @@ def _card(file: CheckpointFile) -> dict[str, Any]:
     for fact, name in (("frames", "num_frames"), ("size", "img_size")):
         if fact in file.architecture.guessed:
             options.pop(name, None)
-    card: dict[str, Any] = {"options": options}
-    if file.constants.as_card():
-        card["constants"] = file.constants.as_card()
+    config: dict[str, Any] = {"options": options}
+    if file.constants.as_config():
+        config["constants"] = file.constants.as_config()
     if file.class_names:
-        card["class_names"] = list(file.class_names)
-    return card
+        config["class_names"] = list(file.class_names)
+    return config
 
 
-def _config(file: CheckpointFile) -> dict[str, Any]:
+def _transformers_config(file: CheckpointFile) -> dict[str, Any]:
     """Transformers' ``config.json``.
 
     Raises:

@@ -56,7 +56,7 @@ def initial_classifier(options: FinetuneOptions, classes: tuple[str, ...]) -> In
     constants: dict[str, Any] = {}
     if file is not None:
         origin = [f"weights: {load_weights(model, file)}"]
-        constants = file.constants.as_card()
+        constants = file.constants.as_config()
         origin += _other_clips(file, options)
     if model.token_choice.active:
         kept, total = model.token_choice.num_kept, model.grid.num_tokens

@@ -122,8 +122,8 @@ def test_the_reference_reads_its_layout(tmp_path: Path) -> None:
 def test_facts_go_along(tmp_path: Path) -> None:
     path = tmp_path / "source.safetensors"
     names = ["a", "b", "c", "d", "e"]
-    card = {**describe_network(classifier(), CLASSIFIER), "class_names": names}
-    write_tensors(path, classifier().state_dict(), {"model": card, "epoch": "best", "step": 5})
+    config = {**describe_network(classifier(), CLASSIFIER), "class_names": names}
+    write_tensors(path, classifier().state_dict(), {"model": config, "epoch": "best", "step": 5})
     for target in WRITERS:
         convert(open_checkpoint(path), tmp_path / target, target)
         file = open_checkpoint(tmp_path / target)

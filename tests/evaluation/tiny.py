@@ -41,13 +41,13 @@ def views(source: Path | Annotations, **options: Any) -> VideoViews:
 
 def write_classifier(path: Path, *, names: tuple[str, ...] = NAMES, **options: Any) -> Path:
     model = classifier(**options)
-    card = describe_network(model, {**CLASSIFIER, **options}) | ({"class_names": list(names)} if names else {})
-    write_tensors(path, model.state_dict(), {"model": card, "epoch": 7, "step": 70})
+    config = describe_network(model, {**CLASSIFIER, **options}) | ({"class_names": list(names)} if names else {})
+    write_tensors(path, model.state_dict(), {"model": config, "epoch": 7, "step": 70})
     return path
 
 
 def write_pretrainer(path: Path, **options: Any) -> Path:
     model = pretrainer(**options)
-    card = describe_network(model, {**PRETRAIN, **options})
-    write_tensors(path, model.state_dict(), {"model": card, "epoch": 7, "step": 70})
+    config = describe_network(model, {**PRETRAIN, **options})
+    write_tensors(path, model.state_dict(), {"model": config, "epoch": 7, "step": 70})
     return path
