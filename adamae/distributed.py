@@ -77,7 +77,7 @@ def _number(env: Mapping[str, str], name: str, default: str | None = None) -> in
     try:
         return int(text)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        raise UserError(f"environment variable {name} = {text!r}: expected a whole number") from None
+        raise UserError(f"environment variable {name} = {text!r}: expected an integer") from None
 
 
 def _is_slurm_task(env: Mapping[str, str]) -> bool:

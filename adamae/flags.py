@@ -1,8 +1,8 @@
 """One option as a dataclass field: its default, its help, and the values it takes.
 
-What a value may be follows from the field's annotation: ``bool``, ``int``, ``float``, ``str``, ``Literal`` (choices),
+The type of a value follows from the field's annotation: ``bool``, ``int``, ``float``, ``str``, ``Literal`` (choices),
 ``tuple[float, float]`` (several values), ``tuple[str, ...]`` (at least one value) and any of them ``| None`` (written
-``none``). Bounds are told to :func:`flag`.
+``none``). Bounds are arguments of :func:`flag`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import math
 import types
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 from adamae.errors import UserError
 
 BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
-# The metavar of a boolean. Never shown: its help names both its spellings instead of a value.
+# The metavar of a boolean. It is not shown: the help lists both spellings instead of a value.
 SWITCH = "SWITCH"
 
 
@@ -28,8 +28,8 @@ class Bounds:
     """An interval of numbers; None is no limit.
 
     Attributes:
-        least: Smallest admitted value.
-        most: Largest admitted value.
+        least: Smallest allowed value.
+        most: Largest allowed value.
         above: Values must be larger.
         below: Values must be smaller.
     """
@@ -71,17 +71,17 @@ def flag(
     """A dataclass field that is an option ``--name`` of the command line.
 
     Args:
-        default: Value when nothing is typed; ``MISSING`` for what has to be typed.
-        text: One phrase for ``--help`` and the tables of the guides, or what makes it when it is needed.
-        choices: The words admitted, where only a registry knows them; what an annotation says needs none.
-        least: Smallest admitted number.
-        most: Largest admitted number.
+        default: Default value; ``MISSING`` for a required option.
+        text: Help text for ``--help`` and the tables of the guides, or a function that returns it.
+        choices: Function that returns the allowed values of a registry; a ``Literal`` annotation needs none.
+        least: Smallest allowed number.
+        most: Largest allowed number.
         above: Numbers must be larger than this.
         below: Numbers must be smaller than this.
-        aliases: Other names under which the option is accepted; one with its dash, as ``-o``, is taken as it is.
-        changes_result: Whether another value makes another result; False for what only concerns place and speed.
-        positional: An argument without a name.
-        metavar: What stands for the value in ``--help``.
+        aliases: Other names of the option; a name with its dash, such as ``-o``, is used as it is.
+        changes_result: Whether the value affects the result; False for paths, devices and speed.
+        positional: Whether it is a positional argument.
+        metavar: Placeholder of the value in ``--help``.
     """
     metadata = {
         "text": text,
@@ -101,12 +101,12 @@ class Flag:
 
     Attributes:
         name: Field name; the option is ``--name``.
-        default: Value when nothing is typed.
-        kind: ``bool``, ``int``, ``float`` or ``str``: what one typed word becomes.
-        choices: The words admitted; empty for any.
-        optional: Whether ``none`` is admitted.
-        count: How many words it takes; 0: as many as there are, at least one.
-        metadata: What :func:`flag` was told.
+        default: Default value.
+        kind: Type of one argument: ``bool``, ``int``, ``float`` or ``str``.
+        choices: Allowed values; empty for any.
+        optional: Whether ``none`` is allowed.
+        count: Number of arguments; 0: one or more.
+        metadata: Arguments of :func:`flag`.
     """
 
     name: str
@@ -119,21 +119,21 @@ class Flag:
 
     @property
     def expected(self) -> str:
-        """What a value must be, in words."""
+        """The expected value, as error messages state it."""
         bounds = str(self.metadata["bounds"])
         if self.choices:
             words = f"one of {', '.join(self.choices)}"
         elif self.kind is int:
-            words = f"a whole number {bounds}".strip()
+            words = f"an integer {bounds}".strip()
         elif self.kind is float:
             words = f"a number {bounds}".strip()
         else:
-            words = "true or false" if self.kind is bool else "a text"
+            words = "true or false" if self.kind is bool else "a string"
         return f"{words}, or none" if self.optional and not self.choices else words
 
     @property
     def metavar(self) -> str:
-        """What stands for the value in ``--help``."""
+        """Placeholder of the value in ``--help``."""
         if self.metadata["metavar"]:
             return str(self.metadata["metavar"])
         if self.choices:
@@ -141,10 +141,10 @@ class Flag:
         return {int: "N", float: "X", bool: SWITCH}.get(self.kind, "TEXT")
 
     def parse(self, word: str) -> Any:
-        """One typed word as a value.
+        """Convert one argument to a value.
 
         Raises:
-            ValueError: If it is not a value of this option; the message says what was got and what was expected.
+            ValueError: If it is not a value of this option; the message states the value and what was expected.
         """
         if self.optional and word.lower() in ("none", "null"):
             return None
@@ -165,7 +165,7 @@ class Flag:
             raise ValueError(f"got {value}, expected {self.expected}")
 
     def words(self, value: Any) -> list[str]:
-        """A value as the words one would type: the inverse of :meth:`parse`."""
+        """Convert a value to arguments: the inverse of :meth:`parse`."""
         values = value if isinstance(value, (tuple, list)) else [value]
         return [_word(part) for part in values]
 
@@ -177,7 +177,7 @@ def _word(value: Any) -> str:
 
 
 def flags_of(group: type) -> tuple[Flag, ...]:
-    """The options of a group, in the order in which they are written there."""
+    """The options of a group, in order of definition."""
     whole: Any = group.complete() if issubclass(group, OptionGroup) else group
     hints = get_type_hints(whole)
     return tuple(_read(entry, hints[entry.name]) for entry in fields(whole))
@@ -201,7 +201,18 @@ def _read(entry: Field[Any], hint: Any) -> Flag:
 
 
 class OptionGroup:
-    """A dataclass of options that checks itself when it is built, from the command line or from Python."""
+    """A dataclass of options that checks itself when it is built, from the command line or from Python.
+
+    Attributes:
+        title: Heading of the group in ``--help``; empty: the name of the class without ``Options``.
+    """
+
+    title: ClassVar[str] = ""
+
+    @classmethod
+    def heading(cls) -> str:
+        """Heading of the group in ``--help`` and in a run's ``options.yaml``."""
+        return cls.title or cls.__name__.removesuffix("Options")
 
     @classmethod
     def complete(cls) -> type[OptionGroup]:
@@ -228,6 +239,6 @@ def _complain(name: str, check: Callable[[Any], None], value: Any) -> None:
 
 
 def did_you_mean(word: str, known: Iterable[str], prefix: str = "") -> str:
-    """``; did you mean near?`` where something known is near, else nothing."""
+    """``; did you mean X?`` if ``word`` is close to a known word, otherwise an empty string."""
     near = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {prefix}{near[0]}?" if near else ""

@@ -48,7 +48,7 @@ def test_launchers_are_recognised(environment: dict[str, str], expected: Launch)
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
-        ({"RANK": "one", "WORLD_SIZE": "2"}, "RANK = 'one': expected a whole number"),
+        ({"RANK": "one", "WORLD_SIZE": "2"}, "RANK = 'one': expected an integer"),
         ({"RANK": "2", "WORLD_SIZE": "2"}, "rank 2 of 2"),
     ],
 )

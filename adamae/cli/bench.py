@@ -15,16 +15,16 @@ _USAGE = """usage: adamae bench SUBJECT [--option value ...]
 
 subjects:
   step     time a training step and its parts; no videos are needed
-  memory   count what a further clip keeps for the backward pass; nothing is run
-  loader   time the way of a list's videos to batches
-  eval     time the way of a list's videos to test views
+  memory   count the activation memory per clip; nothing is executed
+  loader   measure the throughput of the data loader on a list
+  eval     measure the throughput of test views of a list
 
 examples:
   adamae bench step --model adamae_base --batch_size 2
   adamae bench loader train.csv --num_workers 2
   adamae bench eval test.csv
 
-adamae bench SUBJECT --help tells every option.
+adamae bench SUBJECT --help lists the options.
 """
 
 

@@ -16,27 +16,30 @@ from adamae.plain_text import one_line
 
 # command: (module whose ``run`` takes the rest of the command line, what it is for)
 COMMANDS = {
-    "pretrain": ("adamae.cli.pretrain", "pre-train on a list or a folder of videos"),
-    "finetune": ("adamae.cli.finetune", "train a classifier from a checkpoint, and score it"),
-    "prepare": ("adamae.cli.prepare", "turn a downloaded data set into lists and videos that training reads fast"),
-    "scan": ("adamae.cli.scan", "find the videos of a list that cannot be decoded, and count frames for training"),
+    "pretrain": ("adamae.cli.pretrain", "pre-train a masked autoencoder on a list or folder of videos"),
+    "finetune": ("adamae.cli.finetune", "fine-tune a classifier from a checkpoint and test it"),
+    "prepare": ("adamae.cli.prepare", "convert a downloaded data set to lists and videos that decode fast"),
+    "scan": ("adamae.cli.scan", "find videos of a list that cannot be decoded, and count frames"),
     "pack": (
         "adamae.cli.pack",
-        "pack a list of videos into WebDataset shards, for file systems that dislike small files",
+        "pack a list of videos into WebDataset shards, for file systems that are slow with small files",
     ),
-    "synthesize": ("adamae.cli.synthesize", "write a small labelled video data set in which only motion tells"),
-    "evaluate": ("adamae.cli.evaluate", "score a fine-tuned checkpoint on a labelled list"),
-    "predict": ("adamae.cli.predict", "tell the likeliest classes of videos"),
-    "extract": ("adamae.cli.extract", "write features of videos, window by window"),
-    "visualize": ("adamae.cli.visualize", "show which tokens a model draws, what it predicts and where it errs"),
-    "saliency": ("adamae.cli.saliency", "lay the sampler's probability over videos as a heat map"),
-    "timeline": ("adamae.cli.timeline", "draw how information is spread over the time of videos"),
-    "report": ("adamae.cli.report", "compare runs on one page: curves, options that differ, last numbers"),
-    "probe": ("adamae.cli.probe", "tell what frozen features are worth"),
-    "inspect": ("adamae.cli.inspect", "tell what a checkpoint is"),
-    "convert": ("adamae.cli.convert", "rewrite a checkpoint in another program's layout"),
-    "estimate": ("adamae.cli.estimate", "tell memory, speed and hours of a pre-training run before it is begun"),
-    "bench": ("adamae.cli.bench", "measure a training step, the loading of a list, or test views"),
+    "synthesize": (
+        "adamae.cli.synthesize",
+        "generate a small labelled video data set whose classes differ only in motion",
+    ),
+    "evaluate": ("adamae.cli.evaluate", "evaluate a fine-tuned checkpoint on a labelled list"),
+    "predict": ("adamae.cli.predict", "predict the most likely classes of videos"),
+    "extract": ("adamae.cli.extract", "extract features of sliding windows over videos"),
+    "visualize": ("adamae.cli.visualize", "visualise sampled tokens, predictions and errors of a pre-trained model"),
+    "saliency": ("adamae.cli.saliency", "overlay the sampling probability on videos as a heat map"),
+    "timeline": ("adamae.cli.timeline", "plot sampling probability and error over time"),
+    "report": ("adamae.cli.report", "compare runs in an HTML report: curves, differing options, final metrics"),
+    "probe": ("adamae.cli.probe", "evaluate frozen features with k-NN, linear and attentive probes"),
+    "inspect": ("adamae.cli.inspect", "print format, method and architecture of a checkpoint"),
+    "convert": ("adamae.cli.convert", "convert a checkpoint to the layout of another program"),
+    "estimate": ("adamae.cli.estimate", "estimate memory, throughput and hours of a pre-training run"),
+    "bench": ("adamae.cli.bench", "benchmark a training step, the data loader or test views"),
 }
 
 
@@ -54,7 +57,7 @@ Video masked autoencoders that learn which tokens to look at.
 commands:
 {commands}
 
-adamae COMMAND --help tells every option of a command.
+adamae COMMAND --help lists the options of a command.
 """
 
 

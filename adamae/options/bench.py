@@ -14,22 +14,25 @@ from adamae.samplers import mask_types
 
 @dataclass(frozen=True)
 class StepMeasurement(OptionGroup):
-    """What is measured of a training step."""
+    """Batch, device and contenders of the measured step."""
+
+    title = "Measurement"
 
     batch_size: int = flag(2, "clips in a step", least=1)
-    rounds: int = flag(5, "timed steps; the median is reported", least=1)
+    rounds: int = flag(5, "number of timed steps; the median is reported", least=1)
     compare: tuple[str, ...] | None = flag(
         None,
         lambda: (
-            "also time, in alternation: compile, checkpoint_decoder, checkpoint_all, decoder_budget, sampler_half, "
+            "also time, in alternation: compile, checkpoint_decoder, checkpoint_all, decoder_budget, "
+            "sampler_half, "
             f"no_sampler_dropout, economy, or, at its published mask ratio, {' or '.join(mask_types())}"
         ),
         metavar="NAME",
     )
     compile: bool = flag(False, "compile our step with torch.compile")
-    device: str = flag("auto", "cpu, cuda or auto: cuda where there is one", metavar="DEVICE")
+    device: str = flag("auto", "cpu, cuda or auto; auto: cuda if available", metavar="DEVICE")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = flag(
-        "auto", "auto: bf16 where the GPU has it, else fp16; fp32 on the CPU"
+        "auto", "auto: bf16 if the GPU supports it, else fp16; fp32 on the CPU"
     )
     json: bool = flag(False, "print JSON")
     plot: str | None = flag(None, "write a chart of the times to this PNG file", metavar="FILE")
@@ -37,42 +40,52 @@ class StepMeasurement(OptionGroup):
 
 @dataclass(frozen=True)
 class MemoryMeasurement(OptionGroup):
-    """How the counts are printed."""
+    """Output format."""
+
+    title = "Output"
 
     json: bool = flag(False, "print JSON")
 
 
 @dataclass(frozen=True)
 class LoaderMeasurement(OptionGroup):
-    """What is measured of a list."""
+    """How many videos are read, and how the result is printed."""
+
+    title = "Measurement"
 
     num_videos: int = flag(64, "videos to read", least=1)
     gpu_rate: float = flag(
-        1000.0, "clips per second that the GPU takes; the report says how many cores that needs", above=0
+        1000.0, "clips per second that the GPU consumes; the report gives the number of cores needed for it", above=0
     )
     json: bool = flag(False, "print JSON")
 
 
 @dataclass(frozen=True)
 class BenchViewOptions(OptionGroup):
-    """The views."""
+    """Clips and crops of each video."""
+
+    title = "Views"
 
     num_frames: int = flag(16, "frames in a clip", least=1)
-    sampling_rate: int = flag(4, "take every n-th frame", least=1)
+    sampling_rate: int = flag(4, "use every n-th frame", least=1)
     input_size: int = flag(224, "height and width of a view in pixels", least=1)
     frame_sampling: Literal["dense", "segment"] = flag(
         "dense", "dense: clips at --sampling_rate; segment: clips that span the video"
     )
-    test_num_segment: int | None = flag(None, "clips of each video; none: 5 dense ones, or 2 that span it", least=1)
-    test_num_crop: int = flag(3, "squares along the longer side of each clip", least=1)
+    test_num_segment: int | None = flag(
+        None, "clips per video; none: 5 with dense sampling, 2 with segment sampling", least=1
+    )
+    test_num_crop: int = flag(3, "square crops along the longer side of each clip", least=1)
 
 
 @dataclass(frozen=True)
 class BenchRunOptions(OptionGroup):
-    """How it is measured."""
+    """How many videos are read, and how the result is printed."""
+
+    title = "Measurement"
 
     num_videos: int = flag(8, "videos to read, spread over the list", least=1)
-    decoder: Literal["pyav", "decord", "torchcodec"] = flag("pyav", "library that decodes")
+    decoder: Literal["pyav", "decord", "torchcodec"] = flag("pyav", "decoding library")
     json: bool = flag(False, "print JSON")
 
 
@@ -121,7 +134,7 @@ def bench_step_parser() -> OptionParser[BenchStepOptions]:
     return OptionParser(
         BenchStepOptions,
         prog="adamae bench step",
-        description="Time a pre-training step and its parts on made-up clips; no videos are needed.",
+        description="Time a pre-training step and its parts on random clips; no videos are needed.",
         examples=(
             "adamae bench step --model adamae_base --batch_size 2",
             "adamae bench step --compare economy compile tube --batch_size 16 --device cuda --plot step.png",
@@ -134,8 +147,9 @@ def bench_memory_parser() -> OptionParser[BenchMemoryOptions]:
     return OptionParser(
         BenchMemoryOptions,
         prog="adamae bench memory",
-        description="Count what a further clip keeps for the backward pass, with and without --economy and each "
-        "--checkpoint_activations. Nothing is run, so that any size can be asked about on any machine.",
+        description="Count the activation memory per clip, with and without --economy and for each "
+        "--checkpoint_activations. "
+        "Nothing is executed, so any model size can be counted on any machine.",
         examples=("adamae bench memory", "adamae bench memory --model adamae_huge --num_frames 64"),
     )
 
@@ -145,8 +159,9 @@ def bench_loader_parser() -> OptionParser[BenchLoaderOptions]:
     return OptionParser(
         BenchLoaderOptions,
         prog="adamae bench loader",
-        description="Time the way of a list's videos to batches, and tell what to change first. The list may stand "
-        "first, without --data_path.",
+        description="Measure the throughput of the data loader on a list of videos, and report its bottleneck. The "
+        "list "
+        "may be given as the first argument, without --data_path.",
         examples=(
             "adamae bench loader train.csv",
             "adamae bench loader ssv2/train.csv --sampling_rate 2 --num_workers 8 --gpu_rate 1500",
@@ -159,6 +174,7 @@ def bench_eval_parser() -> OptionParser[BenchEvalOptions]:
     return OptionParser(
         BenchEvalOptions,
         prog="adamae bench eval",
-        description="Time the way of a list's videos to test views, all views of a video from one decode.",
+        description="Measure the throughput of test views of a list of videos; all views of a video come from one "
+        "decode.",
         examples=("adamae bench eval videos/", "adamae bench eval test.csv --test_num_segment 2 --num_videos 4 --json"),
     )

@@ -9,7 +9,8 @@ from adamae.flags import OptionGroup, flag
 from adamae.options.parser import OptionParser
 
 _KINDS = (
-    "a .pth, .pt, .bin or .safetensors file, a directory of Transformers or DeepSpeed, a checkpoint or a run of ours"
+    "a .pth, .pt, .bin or .safetensors file, a Transformers or DeepSpeed directory, or a checkpoint or output "
+    "folder of adamae"
 )
 
 
@@ -20,14 +21,16 @@ class SourceOptions(OptionGroup):
     file: str = flag(MISSING, _KINDS, positional=True, metavar="FILE")
     model_key: str | None = flag(
         None,
-        "where in the file the weights are, alternatives with | between them; none: the usual places",
+        "key of the weights in the file, alternatives separated by |; none: the usual keys",
         metavar="KEY",
     )
 
 
 @dataclass(frozen=True)
 class ReportOptions(OptionGroup):
-    """How it is told."""
+    """Output format."""
+
+    title = "Output"
 
     json: bool = flag(False, "print JSON")
 
@@ -39,7 +42,7 @@ class TargetOptions(OptionGroup):
     out: str = flag(MISSING, "file to write, or directory for transformers", aliases=("-o",), metavar="OUT")
     to: Literal["reference", "safetensors", "transformers"] = flag(
         "safetensors",
-        "reference: a .pth for the published code; safetensors: our own; transformers: for from_pretrained",
+        "reference: a .pth for the official code; safetensors: for adamae; transformers: for from_pretrained",
     )
 
 
@@ -64,7 +67,7 @@ def inspect_parser() -> OptionParser[InspectOptions]:
     return OptionParser(
         InspectOptions,
         prog="adamae inspect",
-        description="Tell what a checkpoint is: format, method, architecture, clip, classes. Nothing in it is run.",
+        description="Print format, method, architecture, clip and classes of a checkpoint. No code in it is executed.",
         examples=(
             "adamae inspect checkpoint-799.pth",
             "adamae inspect runs/ssv2 --json",
@@ -78,7 +81,7 @@ def convert_parser() -> OptionParser[ConvertOptions]:
     return OptionParser(
         ConvertOptions,
         prog="adamae convert",
-        description="Rewrite a checkpoint's weights, every bit as it is, in the layout of another program.",
+        description="Convert a checkpoint to the layout of another program; the weights are bit-identical.",
         examples=(
             "adamae convert runs/ssv2 -o checkpoint-799.pth --to reference",
             "adamae convert checkpoint-799.pth -o checkpoint.safetensors",

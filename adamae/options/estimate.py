@@ -12,21 +12,21 @@ from adamae.options.published import PRETRAIN_ANSWERS
 
 @dataclass(frozen=True)
 class Measurement(OptionGroup):
-    """What is estimated, and from what."""
+    """What is measured for the estimate."""
 
     gpus: int = flag(
-        1, "processes that train, each on a GPU like this machine's; without one, on a CPU like it", least=1
+        1, "number of training processes, each on a GPU (or, without one, a CPU) like that of this machine", least=1
     )
-    num_videos: int | None = flag(None, "videos of an epoch; none: those of --data_path", least=1)
+    num_videos: int | None = flag(None, "videos per epoch; none: those of --data_path", least=1)
     loader_rate: float | None = flag(
-        None, "clips that one core of the loader makes in a second; none: measured on --data_path", above=0
+        None, "clips per second and core of the loader; none: measured on --data_path", above=0
     )
-    loader_videos: int = flag(32, "videos to measure it on", least=1)
-    passes: int = flag(3, "measured passes after one to warm up; the median is taken", least=1)
+    loader_videos: int = flag(32, "number of videos to measure --loader_rate on", least=1)
+    passes: int = flag(3, "measured forward and backward passes after one warm-up pass; the median is used", least=1)
     clips_per_pass: int | None = flag(
-        None, "clips in a measured pass; none: those of the run, but at most 2 on a CPU", least=1
+        None, "clips in a measured pass; none: the micro-batch of the run, but at most 2 on a CPU", least=1
     )
-    hours_per_epoch: bool = flag(False, "print only the hours of one epoch")
+    hours_per_epoch: bool = flag(False, "print only the hours per epoch")
     json: bool = flag(False, "print JSON")
 
 
@@ -42,7 +42,8 @@ def estimate_parser() -> OptionParser[EstimateOptions]:
     return OptionParser(
         EstimateOptions,
         prog="adamae estimate",
-        description="Tell memory, speed and hours of a pre-training run from a few measured passes on this machine.",
+        description="Estimate memory, throughput and hours of a pre-training run from a few measured passes on "
+        "this machine.",
         examples=(
             "adamae estimate --config adamae_ssv2_base --data_path ssv2/train.csv --gpus 8",
             "adamae estimate --config adamae_ssv2_base --num_videos 168913 --loader_rate 25 --gpus 8 --economy",

@@ -22,13 +22,15 @@ from adamae.options.viewing import (
 
 @dataclass(frozen=True)
 class LabelledListOptions(OptionGroup):
-    """The videos with their labels."""
+    """The labelled videos."""
+
+    title = "Data"
 
     data_path: str | None = flag(
         None, "list (path and label on each line), folder with test.csv, or shards", metavar="PATH"
     )
     data_root: str | None = flag(
-        None, "folder that relative paths of the list start from; none: the list's own", metavar="DIR"
+        None, "folder that relative paths of the list are resolved against; none: the folder of the list", metavar="DIR"
     )
     classes: str | None = flag(
         None,
@@ -39,60 +41,68 @@ class LabelledListOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class PredictedVideosOptions(NamedVideosOptions):
-    """The videos, and what is told of them."""
+    """The videos, and how many classes are printed for each."""
+
+    title = "Videos"
 
     classes: str | None = flag(
         None, "text file with one class name on each line; none: the checkpoint's names", metavar="FILE"
     )
-    top: int = flag(5, "classes to tell of each video", least=1)
+    top: int = flag(5, "number of most likely classes to print for each video", least=1)
 
 
 @dataclass(frozen=True)
 class ProbeDataOptions(OptionGroup):
-    """The videos to learn from, and those to be tested on."""
+    """Training and test videos of the probes."""
+
+    title = "Data"
 
     data_path: str | None = flag(
         None, "folder with train.csv and test.csv, folder with one folder per class, list, or shards", metavar="DIR"
     )
-    eval_data_path: str | None = flag(None, "list to test on, where it does not lie in --data_path", metavar="PATH")
+    eval_data_path: str | None = flag(None, "test list, if it is not in --data_path", metavar="PATH")
     data_root: str | None = flag(
-        None, "folder that relative paths of the lists start from; none: the lists' own", metavar="DIR"
+        None,
+        "folder that relative paths of the lists are resolved against; none: the folder of each list",
+        metavar="DIR",
     )
 
 
 @dataclass(frozen=True)
 class ScoreOutputOptions(OptionGroup):
-    """What is left behind."""
+    """What is printed and written."""
+
+    title = "Output"
 
     output_dir: str | None = flag(
         None, "folder for scores.json, scores.csv, per_class.csv, confusion.csv and confusion.png", metavar="DIR"
     )
-    softmax: bool = flag(False, "average probabilities over the views; the published code averages logits")
+    softmax: bool = flag(False, "average probabilities over the views; the official code averages logits")
     json: bool = flag(False, "print the summary as JSON")
 
 
 @dataclass(frozen=True)
 class FeatureOptions(OptionGroup):
-    """What is written."""
+    """Level and spacing of the features, and the file to write."""
 
     out: str = flag(MISSING, "file to write: .npz or .parquet", aliases=("-o",), metavar="OUT")
     level: Literal["window", "time", "tubelet"] = flag(
         "window",
-        "one feature for each window; or for each time in it, the mean over its places; or for every single tubelet",
+        "one feature per window, per time step of it (averaged over space), or per tubelet",
     )
     window_step: int | None = flag(
-        None, "frames from one window to the next; none: as long as a window, so that none overlap", least=1
+        None, "stride of the windows in frames; none: the length of a window (no overlap)", least=1
     )
 
 
 @dataclass(frozen=True)
 class ProbingOptions(OptionGroup):
-    """What is probed."""
+    """Settings of the probes."""
 
-    k: int = flag(20, "neighbours that vote in the k-NN probe", least=1)
-    probe_tokens: int = flag(196, "tokens of each view that the attentive probe keeps; 0: no attentive probe", least=0)
-    random_weights: bool = flag(False, "probe the same network with random weights, to see what training is worth")
-    seed: int = flag(0, "everything random follows from it", least=0)
+    k: int = flag(20, "number of neighbours of the k-NN probe", least=1)
+    probe_tokens: int = flag(196, "tokens per view for the attentive probe; 0: no attentive probe", least=0)
+    random_weights: bool = flag(False, "probe the same network with random weights, as a baseline")
+    seed: int = flag(0, "random seed", least=0)
     json: bool = flag(False, "print JSON")
 
 
@@ -178,7 +188,8 @@ def evaluate_parser() -> OptionParser[EvaluateOptions]:
     return OptionParser(
         EvaluateOptions,
         prog="adamae evaluate",
-        description="Score a fine-tuned checkpoint on a labelled list, every video once, by the mean over its views.",
+        description="Evaluate a fine-tuned checkpoint on a labelled list, averaging the scores of all views of a "
+        "video.",
         examples=(
             "adamae evaluate runs/finetune --data_path ssv2/test.csv --output_dir runs/finetune/test",
             "adamae evaluate checkpoint-best.pth --data_path k400 --classes k400/classes.txt --sampling_rate 4",
@@ -192,7 +203,7 @@ def predict_parser() -> OptionParser[PredictOptions]:
     return OptionParser(
         PredictOptions,
         prog="adamae predict",
-        description="Tell the likeliest classes of videos, as JSON on the standard output.",
+        description="Print the most likely classes of videos as JSON.",
         examples=(
             "adamae predict runs/finetune holiday.mp4",
             "adamae predict runs/finetune videos/ list.csv",
@@ -221,7 +232,7 @@ def probe_parser() -> OptionParser[ProbeOptions]:
     return OptionParser(
         ProbeOptions,
         prog="adamae probe",
-        description="Tell what frozen features are worth: k-NN, linear and attentive probes, in minutes.",
+        description="Evaluate frozen features with k-NN, linear and attentive probes.",
         examples=(
             "adamae probe runs/pretrain --data_path motion/",
             "adamae probe runs/pretrain --data_path motion/ --random_weights",

@@ -19,7 +19,9 @@ from adamae.samplers import DEFAULT, SAMPLERS, mask_types
 
 @dataclass(frozen=True)
 class DataOptions(OptionGroup):
-    """Where clips come from and how they get here."""
+    """Where clips are read from and how they are loaded."""
+
+    title = "Data"
 
     # No recipe can know it, so it is no difference from one.
     data_path: str | None = flag(
@@ -30,27 +32,29 @@ class DataOptions(OptionGroup):
     )
     data_root: str | None = flag(
         None,
-        "folder that relative paths of a list start from; none: the list's own",
+        "folder that relative paths of a list are resolved against; none: the folder of the list",
         metavar="DIR",
         changes_result=False,
     )
     shard_window: int = flag(
-        16, "shards whose videos are shuffled together, so that an epoch reads from a few shards at a time", least=1
+        16,
+        "number of shards whose videos are shuffled together; an epoch reads from this many shards at a time",
+        least=1,
     )
     decoder: Literal["pyav", "decord", "torchcodec"] = flag(
-        "pyav", "library that decodes; PyAV is the one that gives the right frames on odd files"
+        "pyav", "decoding library; only pyav returns the right frames for unusual files"
     )
     batch_size: int = flag(8, "clips per process and forward pass", least=1, changes_result=False)
     num_workers: int | None = flag(
-        None, "processes that decode, for each training process; none: by the cores", least=0, changes_result=False
+        None, "loader workers per training process; none: chosen by the number of cores", least=0, changes_result=False
     )
-    pin_mem: bool = flag(True, "keep batches in memory that the GPU reads directly", changes_result=False)
+    pin_mem: bool = flag(True, "use pinned (page-locked) memory for batches", changes_result=False)
     max_bad_fraction: float = flag(
-        0.05, "stop when more than this share of the videos cannot be read", least=0, most=1, changes_result=False
+        0.05, "stop when more than this fraction of the videos cannot be read", least=0, most=1, changes_result=False
     )
     video_timeout: float = flag(
         60.0,
-        "seconds after which a video counts as one that cannot be read, and is not opened again; 0: no limit",
+        "seconds after which a video counts as unreadable and is not opened again; 0: no limit",
         least=0,
         changes_result=False,
     )
@@ -69,11 +73,11 @@ class DataOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class PretrainDataOptions(DataOptions):
-    """Where the clips of pre-training come from."""
+    """Where clips are read from and how they are loaded."""
 
     num_sample: int = flag(
         1,
-        "clips from each video that is decoded (repeated augmentation); a pass has so many times --batch_size",
+        "clips per decoded video (repeated augmentation); a micro-batch has --batch_size times this many clips",
         least=1,
     )
 
@@ -85,24 +89,32 @@ def oversampled(num_frames: int, ratio: float) -> int:
 
 @dataclass(frozen=True)
 class ClipOptions(OptionGroup):
-    """What is cut from a video."""
+    """Frames, stride and size of a clip."""
+
+    title = "Clip"
 
     num_frames: int = flag(16, "frames in a clip", least=1)
-    sampling_rate: int = flag(4, "take every n-th frame; published: 4 for Kinetics, 2 for Something-Something", least=1)
+    sampling_rate: int = flag(
+        4, "use every n-th frame; official code: 4 for Kinetics, 2 for Something-Something", least=1
+    )
     frame_sampling: Literal["dense", "segment"] = flag(
-        "dense", "dense: frames at --sampling_rate from a random start; segment: one frame from each equal part"
+        "dense",
+        "dense: frames at --sampling_rate from a random start; segment: one frame from each of --num_frames equal "
+        "segments",
     )
     input_size: int = flag(224, "height and width of a clip in pixels", least=1)
-    flip: bool = flag(False, "mirror half of the clips (paper: Kinetics; its code: never)")
+    flip: bool = flag(False, "flip half of the clips horizontally (paper: on Kinetics; official code: never)")
     frame_selection: Literal["none", "motion"] = flag(
-        "none", "motion: read more frames than a clip has and look at those on which most moves, for uncurated video"
+        "none", "motion: decode more frames than a clip has and keep those with the most motion, for uncurated video"
     )
-    frame_oversample: float = flag(1.5, "motion: frames that are read, in multiples of --num_frames", least=1)
+    frame_oversample: float = flag(1.5, "motion: number of decoded frames, as a multiple of --num_frames", least=1)
     frame_keep_ratio: float = flag(
-        0.3, "motion: share of the tokens that is counted, those that move most", above=0, most=1
+        0.3, "motion: fraction of tokens, those with the most motion, that are counted per tubelet", above=0, most=1
     )
     frame_choice: Literal["auto", "draw", "top"] = flag(
-        "auto", "motion: draw tubelets by their counts, or take the top; auto: draw in training, top in evaluation"
+        "auto",
+        "motion: sample tubelets in proportion to their counts, or take the top; auto: draw in training, top in "
+        "evaluation",
     )
 
     @property
@@ -115,48 +127,49 @@ class ClipOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class ModelOptions(OptionGroup):
-    """The autoencoder."""
+    """The masked autoencoder."""
 
     model: str = flag(
         "adamae_base",
-        "adamae_{tiny,small,base,large,huge}, or a published name such as pretrain_videomae_base_patch16_224",
+        "adamae_{tiny,small,base,large,huge}, or a name of the official code such as "
+        "pretrain_videomae_base_patch16_224",
         metavar="NAME",
     )
     patch_size: int = flag(16, "height and width of a token in pixels", least=1)
     tubelet_size: int = flag(2, "frames in a token", least=1)
-    encoder_embed_dim: int | None = flag(None, "width of the encoder; none: as --model has it", least=1)
-    encoder_depth: int | None = flag(None, "blocks of the encoder; none: as --model has it", least=1)
-    encoder_num_heads: int | None = flag(None, "attention heads of the encoder; none: as --model has it", least=1)
-    decoder_embed_dim: int | None = flag(None, "width of the decoder; none: as --model has it", least=1)
-    decoder_depth: int = flag(4, "blocks of the decoder", least=1)
-    decoder_num_heads: int | None = flag(None, "attention heads of the decoder; none: as --model has it", least=1)
+    encoder_embed_dim: int | None = flag(None, "embedding dimension of the encoder; none: that of --model", least=1)
+    encoder_depth: int | None = flag(None, "number of encoder blocks; none: that of --model", least=1)
+    encoder_num_heads: int | None = flag(None, "attention heads of the encoder; none: that of --model", least=1)
+    decoder_embed_dim: int | None = flag(None, "embedding dimension of the decoder; none: that of --model", least=1)
+    decoder_depth: int = flag(4, "number of decoder blocks", least=1)
+    decoder_num_heads: int | None = flag(None, "attention heads of the decoder; none: that of --model", least=1)
     economy: bool = flag(
         False,
-        "steps at half the cost: --decoder_budget 0.5, --sampler_dim half of the encoder's and --sampler_drop_rate 0, "
-        "where not typed",
+        "cheaper steps (about half the cost): --decoder_budget 0.5, --sampler_dim half of the encoder's and "
+        "--sampler_drop_rate 0, unless given",
     )
     decoder_budget: float | None = flag(
         None,
-        "share of the hidden tokens, drawn anew at each step, that the decoder reconstructs in training; none: all, "
+        "fraction of the masked tokens, resampled at each step, that the decoder reconstructs in training; none: all, "
         "or 0.5 with --economy",
         above=0,
         most=1,
     )
-    drop_path: float = flag(0.0, "stochastic depth of the last block", least=0, below=1)
-    init_values: float = flag(0.0, "start value of LayerScale; 0: no LayerScale", least=0)
+    drop_path: float = flag(0.0, "stochastic depth rate of the last block; grows linearly from 0", least=0, below=1)
+    init_values: float = flag(0.0, "initial value of LayerScale; 0: no LayerScale", least=0)
     imagenet_default_mean_and_std: bool = flag(
-        True, "standardise colours by ImageNet's statistics; else by 0.5 and 0.5"
+        True, "normalise pixels with the ImageNet mean and std; otherwise with 0.5 and 0.5"
     )
 
 
 @dataclass(frozen=True)
 class SamplerOptions(OptionGroup):
-    """Which tokens the encoder sees."""
+    """How the visible tokens are chosen."""
 
     mask_type: str = flag(
         DEFAULT, lambda: "; ".join(f"{name}: {each.summary}" for name, each in SAMPLERS.items()), choices=mask_types
     )
-    mask_ratio: float = flag(0.95, "share of the tokens that is hidden", above=0, below=1)
+    mask_ratio: float = flag(0.95, "fraction of tokens to mask", above=0, below=1)
 
     def __new__(cls, **_: Any) -> SamplerOptions:
         """One with the options of all samplers, as ``pathlib.Path()`` is a path of the system's kind."""
@@ -183,96 +196,106 @@ def _with_options(groups: tuple[type[OptionGroup], ...]) -> type[SamplerOptions]
 
 @dataclass(frozen=True)
 class LossOptions(OptionGroup):
-    """What is minimised."""
+    """Reconstruction loss and sampling loss."""
 
     normlize_target: bool = flag(
-        True, "predict each token normalised by its own mean and deviation", aliases=("normalize_target",)
+        True, "normalise the target pixels of each token by their mean and std", aliases=("normalize_target",)
     )
-    reconstruction_loss: Literal["mse", "l1"] = flag("mse", "squared or absolute error of the predicted pixels")
+    reconstruction_loss: Literal["mse", "l1"] = flag(
+        "mse", "squared (mse) or absolute (l1) error of the predicted pixels"
+    )
     sampling_weight: float = flag(1e-4, "weight of the sampling loss", least=0)
     sampling_reduction: Literal["mean", "sum"] = flag(
-        "mean", "sampling loss over the target tokens: mean (published code) or sum (paper)"
+        "mean", "reduction of the sampling loss over the target tokens: mean (official code) or sum (paper)"
     )
     detach_sampler_input: bool = flag(
-        True, "keep the sampling loss out of the tokenizer (paper); the published code lets it in"
+        True, "do not backpropagate the sampling loss into the tokenizer (paper); the official code does"
     )
-    sampling_advantage: bool = flag(False, "reward a token by its error over the clip's mean (not in the paper)")
-    sampling_entropy_weight: float = flag(0.0, "reward for an even distribution (not in the paper)", least=0)
+    sampling_advantage: bool = flag(
+        False, "subtract the mean error of the clip from the reward of each token (not in the paper)"
+    )
+    sampling_entropy_weight: float = flag(
+        0.0, "weight of an entropy bonus on the sampling distribution (not in the paper)", least=0
+    )
 
 
 @dataclass(frozen=True)
 class OptimizerOptions(OptionGroup):
-    """How weights move."""
+    """Optimiser, learning rate, weight decay and their schedules."""
 
-    epochs: int = flag(100, "passes over the data", least=1)
+    title = "Optimizer"
+
+    epochs: int = flag(100, "number of epochs", least=1)
     max_steps: int | None = flag(
-        None, "end after this many steps, as whole as at the end; the schedule stays that of --epochs", least=1
+        None, "stop after this many steps and save a final checkpoint; the schedule stays that of --epochs", least=1
     )
     update_freq: int | None = flag(
         None,
-        "forward passes that make one step (gradient accumulation); none: 1, or as many as --total_batch_size takes",
+        "micro-batches per step (gradient accumulation); none: 1, or what --total_batch_size requires",
         least=1,
         changes_result=False,
     )
     total_batch_size: int | None = flag(
         None,
-        "clips per step over all processes; sets --update_freq, so the result does not depend on the machine",
+        "global batch size: clips per step over all processes; sets --update_freq accordingly",
         least=1,
     )
     opt: Literal["adamw"] = flag("adamw", "the optimiser")
-    opt_betas: tuple[float, float] = flag((0.9, 0.95), "AdamW's two decay rates", least=0, below=1)
-    opt_eps: float = flag(1e-8, "AdamW's epsilon", above=0)
+    opt_betas: tuple[float, float] = flag((0.9, 0.95), "betas of AdamW", least=0, below=1)
+    opt_eps: float = flag(1e-8, "epsilon of AdamW", above=0)
     clip_grad: float | None = flag(None, "clip the gradient to this norm; none: no clipping", above=0)
     weight_decay: float = flag(0.05, "weight decay", least=0)
-    weight_decay_end: float | None = flag(None, "weight decay at the end (cosine between); none: constant", least=0)
-    lr: float = flag(1.5e-4, "learning rate for 256 clips per step, scaled linearly to the clips there are", above=0)
-    min_lr: float = flag(1e-5, "learning rate at the end of the cosine, scaled likewise", least=0)
-    warmup_epochs: float | None = flag(None, "epochs of linear warm-up; none: a twentieth of --epochs", least=0)
-    warmup_steps: int = flag(-1, "steps of linear warm-up; above 0 it replaces --warmup_epochs", least=-1)
+    weight_decay_end: float | None = flag(None, "final weight decay (cosine schedule); none: constant", least=0)
+    lr: float = flag(
+        1.5e-4, "learning rate for a global batch of 256 clips; scaled linearly with the global batch", above=0
+    )
+    min_lr: float = flag(1e-5, "final learning rate of the cosine schedule; scaled like --lr", least=0)
+    warmup_epochs: float | None = flag(None, "epochs of linear warm-up; none: --epochs / 20", least=0)
+    warmup_steps: int = flag(-1, "steps of linear warm-up; if positive, overrides --warmup_epochs", least=-1)
 
 
 @dataclass(frozen=True)
 class RunOptions(OptionGroup):
-    """Where it runs and what it leaves behind."""
+    """Output folder, device, engine, precision and checkpoints."""
 
     output_dir: str | None = flag(
         None, "folder for checkpoints, logs and the options", metavar="DIR", changes_result=False
     )
-    device: str = flag("auto", "cpu, cuda or auto: cuda where there is one", metavar="DEVICE", changes_result=False)
+    device: str = flag("auto", "cpu, cuda or auto; auto: cuda if available", metavar="DEVICE", changes_result=False)
     rendezvous_timeout: float = flag(
         120.0,
-        "seconds to wait for the other processes at the start",
+        "seconds to wait for the other processes at start-up",
         above=0,
         most=86400,
         metavar="SECONDS",
         changes_result=False,
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = flag(
-        "auto", "auto: bf16 where the GPU has it, else fp16; fp32 on the CPU"
+        "auto", "auto: bf16 if the GPU supports it, else fp16; fp32 on the CPU"
     )
     engine: Literal["auto", "plain", "deepspeed"] = flag(
-        "auto", "auto: plain torch for one process, DeepSpeed for several", changes_result=False
+        "auto", "auto: plain PyTorch for one process, DeepSpeed for several", changes_result=False
     )
     deepspeed_config: str = flag(
-        "zero1", "a name in configs/deepspeed or a JSON file", metavar="NAME", changes_result=False
+        "zero1", "name of a config in configs/deepspeed, or a JSON file", metavar="NAME", changes_result=False
     )
     compile: bool = flag(False, "compile the model with torch.compile", changes_result=False)
     checkpoint_activations: Literal["none", "decoder", "all"] = flag(
         "none",
-        "compute again in the backward pass instead of keeping in memory; decoder: sampler, decoder and reconstruction "
-        "loss; all: the encoder too. Results are equal to the last bit",
+        "activation checkpointing (recompute in the backward pass to save memory); decoder: sampler, decoder and "
+        "reconstruction loss; all: also the encoder. Results are bit-identical",
         changes_result=False,
     )
-    seed: int = flag(0, "everything random follows from it", least=0)
+    seed: int = flag(0, "random seed", least=0)
     resume: str = flag(
         "auto",
-        "auto: go on from the newest whole checkpoint of --output_dir; none: start anew; or a checkpoint's folder",
+        "auto: resume from the newest valid checkpoint in --output_dir; none: start a new run; or a checkpoint folder",
         metavar="{auto,none,PATH}",
         changes_result=False,
     )
-    save_ckpt_freq: int = flag(20, "epochs from one checkpoint to the next; 0: none", least=0, changes_result=False)
-    save_ckpt_steps: int = flag(0, "steps from one checkpoint to the next; 0: none", least=0, changes_result=False)
-    keep_last: int = flag(2, "newest checkpoints that are kept", least=1, changes_result=False)
+    save_ckpt_freq: int = flag(20, "save a checkpoint every n epochs; 0: never", least=0, changes_result=False)
+    save_ckpt_steps: int = flag(0, "save a checkpoint every n steps; 0: never", least=0, changes_result=False)
+    keep_last: int = flag(2, "number of newest checkpoints to keep", least=1, changes_result=False)
 
     @property
     def output(self) -> Path:
@@ -302,17 +325,19 @@ class RunOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class PanelOptions(OptionGroup):
-    """Pictures in TensorBoard while it trains."""
+    """Images in TensorBoard during training."""
+
+    title = "Images"
 
     log_images_every: int = flag(
         0,
-        "steps from one set of panels of fixed clips to the next, beginning with the first; 0: none",
+        "log reconstructions of fixed clips every n steps, starting at the first; 0: never",
         least=0,
         changes_result=False,
     )
     log_images_path: str | None = flag(
         None,
-        "list or folder whose first four videos are shown; none: val.csv beside --data_path, else --data_path itself",
+        "list or folder whose first four videos are logged; none: val.csv beside --data_path, else --data_path itself",
         metavar="PATH",
         changes_result=False,
     )
@@ -320,12 +345,15 @@ class PanelOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class LogOptions(OptionGroup):
-    """What is told while it runs."""
+    """Logging, and the limit of skipped steps."""
 
     max_skipped: int = flag(
-        50, "stop when more steps in a row than this have a loss that is not finite", least=0, changes_result=False
+        50, "stop when more than this many consecutive steps have a non-finite loss", least=0, changes_result=False
     )
-    log_every: int = flag(10, "steps from one line of the log to the next", least=1, changes_result=False)
+    log_every: int = flag(10, "log every n steps", least=1, changes_result=False)
     log_dir: str | None = flag(
-        None, "folder for TensorBoard; none: tensorboard/ in --output_dir", metavar="DIR", changes_result=False
+        None,
+        "folder for TensorBoard event files; none: tensorboard/ in --output_dir",
+        metavar="DIR",
+        changes_result=False,
     )

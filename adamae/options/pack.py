@@ -15,30 +15,32 @@ _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 @dataclass(frozen=True)
 class PackedOptions(OptionGroup):
-    """What is packed, and how."""
+    """The videos to pack, and the shards."""
 
     data_path: str = flag(
         MISSING,
-        "list or folder of videos, or folder with train.csv, val.csv and test.csv, each of which gets a sub-folder",
+        "list or folder of videos, or folder with train.csv, val.csv and test.csv, each packed into its own sub-folder",
         positional=True,
         metavar="LIST",
     )
     out: str = flag(
-        MISSING, "folder to write to: new, empty, or begun by the same call", aliases=("-o",), metavar="SHARDS"
+        MISSING, "output folder: new, empty, or started with the same options", aliases=("-o",), metavar="SHARDS"
     )
     data_root: str | None = flag(
-        None, "folder that relative paths of the list start from; none: the list's own", metavar="DIR"
+        None, "folder that relative paths of the list are resolved against; none: the folder of the list", metavar="DIR"
     )
     shard_size: str = flag(
-        "1GB", "largest size of a shard: a number of bytes, or with a unit such as MB or GiB", metavar="SIZE"
+        "1GB", "maximum size of a shard: bytes, or a number with a unit such as MB or GiB", metavar="SIZE"
     )
-    videos_per_shard: int | None = flag(None, "videos in a shard, in place of its size", least=1)
-    shuffle: bool = flag(True, "mix the videos, so that every shard holds a bit of every class")
-    seed: int = flag(0, "what the mixture follows from", least=0)
+    videos_per_shard: int | None = flag(None, "videos per shard, instead of --shard_size", least=1)
+    shuffle: bool = flag(True, "shuffle the videos before packing, so that every shard contains all classes")
+    seed: int = flag(0, "random seed of the shuffle", least=0)
     max_bad_fraction: float = flag(
-        0.05, "give up when more than this share of the files is missing or empty", least=0, most=1
+        0.05, "stop when more than this fraction of the files is missing or empty", least=0, most=1
     )
-    workers: int | None = flag(None, "threads that write, each a shard at a time; none: one for each core", least=1)
+    workers: int | None = flag(
+        None, "number of writer threads, each writing one shard at a time; none: one per core", least=1
+    )
 
     @property
     def shard_bytes(self) -> int:
@@ -66,7 +68,7 @@ def pack_parser() -> OptionParser[PackOptions]:
     return OptionParser(
         PackOptions,
         prog="adamae pack",
-        description="Pack a list of videos into WebDataset shards, which every command takes in place of a list.",
+        description="Pack a list of videos into WebDataset shards, which every command accepts instead of a list.",
         examples=(
             "adamae pack train.csv -o shards",
             "adamae pack DIR -o shards --shard_size 500MB",

@@ -79,7 +79,7 @@ class OptionParser(Generic[Options]):
                 "--config",
                 action="append",
                 metavar="NAME",
-                help=f"a preset of configs/{preset_folder} or a YAML file; what is typed wins over it",
+                help=f"a preset of configs/{preset_folder} or a YAML file; options on the command line override it",
             )
         for group in self._groups.values():
             section = self._parser.add_argument_group(*_title(group))
@@ -177,9 +177,9 @@ def groups_of(options: type) -> dict[str, type[OptionGroup]]:
     return {entry.name: hints[entry.name] for entry in fields(options)}
 
 
-def _title(group: type) -> tuple[str, str]:
+def _title(group: type[OptionGroup]) -> tuple[str, str]:
     sentence = (group.__doc__ or "").strip().splitlines()[0].rstrip(".")
-    return group.__name__.removesuffix("Options"), sentence
+    return group.heading(), sentence
 
 
 def _add(section: argparse._ArgumentGroup, option: Flag) -> None:

@@ -12,33 +12,34 @@ from adamae.options.parser import OptionParser
 
 @dataclass(frozen=True)
 class DownloadOptions(OptionGroup):
-    """The data set as it was downloaded."""
+    """The downloaded data set."""
 
     layout: Literal["ssv2", "k400", "ucf101", "hmdb51", "folder"] = flag(
         MISSING,
-        "ssv2, k400 (600 and 700 as well), ucf101, hmdb51: the official label files; folder: lists, or a folder for "
-        "each class, or just videos",
+        "ssv2, k400 (also 600 and 700), ucf101, hmdb51: read the official label files; folder: read lists, a "
+        "folder per "
+        "class, or unlabelled videos",
         positional=True,
         metavar="LAYOUT",
     )
     source: str = flag(MISSING, "folder of the videos, at any depth", positional=True, metavar="SRC")
     annotations: str | None = flag(None, "folder of the label files; none: SRC", metavar="DIR")
-    split: int = flag(1, "number of the official split, of UCF101 and HMDB51", least=1, most=3)
+    split: int = flag(1, "number of the official split (UCF101 and HMDB51)", least=1, most=3)
 
 
 @dataclass(frozen=True)
 class PreparedOptions(OptionGroup):
-    """What is made of it."""
+    """The prepared data set."""
 
     out: str = flag(
-        MISSING, "folder to write to: new, empty, or begun with the same options", metavar="DST", aliases=("-o",)
+        MISSING, "output folder: new, empty, or started with the same options", metavar="DST", aliases=("-o",)
     )
     transcode: bool = flag(True, "re-encode the videos; without it only the lists are written")
-    short_side: int = flag(256, "pixels of the shorter side; smaller videos keep their size", least=16)
-    gop: int = flag(16, "frames from one key frame to the next", least=1)
-    crf: int = flag(20, "H.264 quality: 0 is best, and largest", least=0, most=51)
+    short_side: int = flag(256, "short side in pixels; smaller videos keep their size", least=16)
+    gop: int = flag(16, "keyframe interval in frames", least=1)
+    crf: int = flag(20, "H.264 constant rate factor: lower is better quality and larger files", least=0, most=51)
     paths: Literal["relative", "absolute"] = flag(
-        "relative", "how lists name the videos: from their own folder, or from /"
+        "relative", "paths in the lists: relative to the folder of the list, or absolute"
     )
 
     def __post_init__(self) -> None:
@@ -54,21 +55,21 @@ class PreparedOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class WorkOptions(OptionGroup):
-    """How the work is done."""
+    """Processes, parts and retries."""
 
     part: str = flag(
         "1/1",
-        "share of the videos that this call re-encodes: with one DST, 2/8 on the second of eight machines",
+        "part of the videos to re-encode, for several machines with one DST: 2/8 on the second of eight",
         metavar="I/N",
         changes_result=False,
     )
     workers: int | None = flag(
-        None, "processes that re-encode, each with one thread; none: one for each core", least=0, changes_result=False
+        None, "number of encoding processes, one thread each; none: one per core", least=0, changes_result=False
     )
     video_timeout: float = flag(
-        1800.0, "seconds after which a video counts as broken; 0: no limit", least=0, changes_result=False
+        1800.0, "seconds after which a video counts as corrupt; 0: no limit", least=0, changes_result=False
     )
-    retry: bool = flag(False, "try again the videos that an earlier call could not read", changes_result=False)
+    retry: bool = flag(False, "retry videos that an earlier call could not read", changes_result=False)
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,9 @@ def prepare_parser() -> OptionParser[PrepareOptions]:
         PrepareOptions,
         prog="adamae prepare",
         description=(
-            "Turn a downloaded data set into lists and small, fast videos, with a report of what is missing or\n"
-            "broken. A call that was stopped goes on when it is given again. Exit code 0 when something was prepared,\n"
-            "whatever the report says, and 2 when nothing could be."
+            "Convert a downloaded data set to lists and small videos that decode fast, with a report of missing and\n"
+            "corrupt files. An interrupted call resumes when it is repeated. The exit code is 0 if anything was\n"
+            "prepared, whatever the report says, and 2 otherwise."
         ),
         examples=(
             "adamae prepare ssv2 downloads/ssv2 -o ssv2",

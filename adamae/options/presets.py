@@ -48,7 +48,7 @@ class Preset:
     def expand(self, seen: tuple[Path, ...] = ()) -> list[Preset]:
         """The preset with those that it is built on, in the order in which they are read."""
         if self.path in seen:
-            raise UserError(f"{self.path}: config = {self.values['config']!r} leads back to this file")
+            raise UserError(f"{self.path}: config = {self.values['config']!r} is circular")
         if "config" not in self.values:
             return [self]
         base = find_preset(str(self.values["config"]), self.path.parent.name, beside=self.path.parent)
@@ -84,7 +84,7 @@ def find_preset(name: str, folder: str, beside: Path | None = None) -> Preset:
     if name.endswith((".yaml", ".yml")):
         raise UserError(f"--config {name}: no such file")
     known = sorted(path.stem for path in home.glob("*.yaml"))
-    hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
+    hint = did_you_mean(name, known) or f"; expected one of {', '.join(known)}"
     raise UserError(f"--config {name}: no such file and no preset of that name{hint}")
 
 

@@ -1,4 +1,4 @@
-"""The options of ``adamae pretrain``, and what several of them say together."""
+"""The options of ``adamae pretrain``, and what follows from several of them."""
 
 from __future__ import annotations
 
@@ -90,27 +90,27 @@ def pretrain_parser() -> OptionParser[PretrainOptions]:
     )
 
 
-def reading(options: PretrainOptions) -> str:
-    """In which way the run reads the method, where the paper and its published code differ."""
+def method_variant(options: PretrainOptions) -> str:
+    """The variant of the method that the run uses, where the paper and the official code differ."""
     sampler = declared(options.sampler.mask_type)
     if not sampler.sampler_class.learns:
-        return f"masks: {sampler.label}, nothing is learned about them"
+        return f"masks: {sampler.label}, no learned sampler"
     averaged = options.loss.sampling_reduction == "mean"
     reaches = not options.loss.detach_sampler_input
-    throughout = {(True, True): "the published code's reading throughout: ", (False, False): "the paper's reading: "}
+    throughout = {(True, True): "as in the official code: ", (False, False): "as in the paper: "}
     return (
         f"{throughout.get((averaged, reaches), '')}sampling loss {'averaged' if averaged else 'summed'} over the "
-        f"target tokens ({_side(averaged)}), its gradient {'reaches' if reaches else 'stays out of'} the tokenizer "
+        f"target tokens ({_side(averaged)}), its gradient {'reaches' if reaches else 'does not reach'} the tokenizer "
         f"({_side(reaches)})"
     )
 
 
 def _side(code: bool) -> str:
-    return "as the code does" if code else "as the paper says"
+    return "as in the official code" if code else "as in the paper"
 
 
 def recipe_lines(parsed: Parsed[PretrainOptions], world_size: int) -> Sequence[str]:
-    """What a run says about its recipe: its name, its reading, and where the run departs from it."""
+    """Log lines about the recipe: its name, the variant of the method, and differing options."""
     if parsed.recipe is None:
-        return [f"reading: {reading(parsed.options)}"]
-    return [f"recipe {parsed.presets[-1].name}: {reading(parsed.options)}", departures(parsed, world_size)]
+        return [f"variant: {method_variant(parsed.options)}"]
+    return [f"recipe {parsed.presets[-1].name}: {method_variant(parsed.options)}", departures(parsed, world_size)]

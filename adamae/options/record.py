@@ -48,7 +48,7 @@ def as_yaml(options: Any, comment: str) -> str:
     lines = [f"# {line}".rstrip() for line in comment.splitlines()]
     for entry in fields(options):
         group = getattr(options, entry.name)
-        lines += ["", f"# {type(group).__name__.removesuffix('Options')}"]
+        lines += ["", f"# {group.heading()}"]
         lines += [f"{option.name}: {_yaml(getattr(group, option.name))}" for option in flags_of(type(group))]
     return "\n".join(lines) + "\n"
 

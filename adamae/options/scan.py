@@ -15,23 +15,23 @@ class ScannedListOptions(OptionGroup):
 
     data_path: str = flag(MISSING, "list, folder of videos, or shards", positional=True, metavar="LIST")
     data_root: str | None = flag(
-        None, "folder that relative paths of the list start from; none: the list's own", metavar="DIR"
+        None, "folder that relative paths of the list are resolved against; none: the folder of the list", metavar="DIR"
     )
 
 
 @dataclass(frozen=True)
 class ScanWorkOptions(OptionGroup):
-    """How they are looked at, and where the results go."""
+    """How videos are checked, and where results are written."""
 
     out: str | None = flag(
         None,
-        "folder of the results; none: beside the list, where training looks for them",
+        "output folder; none: the folder of the list, where training finds them",
         aliases=("-o",),
         metavar="DIR",
     )
-    full: bool = flag(False, "decode every frame; else the first, the last and one between")
-    decoder: Literal["pyav", "decord", "torchcodec"] = flag("pyav", "library that decodes")
-    workers: int | None = flag(None, "processes that decode; none: one for each core", least=0)
+    full: bool = flag(False, "decode every frame; otherwise only the first, middle and last")
+    decoder: Literal["pyav", "decord", "torchcodec"] = flag("pyav", "decoding library")
+    workers: int | None = flag(None, "number of decoding processes; none: one per core", least=0)
     video_timeout: float = flag(60.0, "seconds after which a video counts as bad; 0: no limit", least=0)
     json: bool = flag(False, "print the report as JSON")
 
@@ -49,7 +49,8 @@ def scan_parser() -> OptionParser[ScanOptions]:
     return OptionParser(
         ScanOptions,
         prog="adamae scan",
-        description="Decode every video of a list; write the good list, the bad one with reasons, and frame counts.",
+        description="Decode every video of a list; write a list of good videos, a list of bad ones with reasons, "
+        "and frame counts.",
         examples=(
             "adamae scan k400/train.csv",
             "adamae scan ssv2/train.csv --data_root /data/ssv2 --workers 32 --full",

@@ -11,33 +11,35 @@ from adamae.options.parser import OptionParser
 
 @dataclass(frozen=True)
 class SynthesisOptions(OptionGroup):
-    """What the videos are like."""
+    """Number, size and content of the videos."""
 
     out: str = flag(
-        MISSING, "folder to write to: new, empty, or begun with the same options", positional=True, metavar="OUT"
+        MISSING, "output folder: new, empty, or started with the same options", positional=True, metavar="OUT"
     )
     videos_per_class: int = flag(32, "training videos of each class", least=1)
     val_per_class: int = flag(8, "validation videos of each class", least=0)
     test_per_class: int = flag(8, "test videos of each class", least=0)
-    classes: str = flag("all", "names out of the twelve motions, with commas between them", metavar="NAMES")
-    frames: int = flag(16, "frames of a video", least=2)
+    classes: str = flag("all", "comma-separated names of motions (of twelve)", metavar="NAMES")
+    frames: int = flag(16, "frames per video", least=2)
     size: int = flag(64, "height and width in pixels", least=16)
     fps: int = flag(10, "frames per second", least=1)
-    background: Literal["smooth", "textured", "mixed"] = flag("smooth", "what the objects move before")
-    camera_noise: float = flag(0.0, "deviation of the noise in every pixel, where 1 is white", least=0, most=1)
+    background: Literal["smooth", "textured", "mixed"] = flag("smooth", "background of the moving objects")
+    camera_noise: float = flag(0.0, "std of the noise in every pixel (1 is white)", least=0, most=1)
     contrast: float = flag(
         0.6,
-        "share of the brightness kept between background and objects; 0: any colours; 1: white before black",
+        "brightness contrast between background and objects; 0: any colours; 1: white on black",
         least=0,
         most=1,
     )
-    objects: int = flag(1, "moving objects in a video", least=1)
-    object_size: float = flag(0.5, "largest diameter of an object over the frame's side", above=0, most=1)
-    speed: float = flag(0.03, "cycles (a crossing, a turn, a growth) in a frame", above=0, most=0.25)
-    gop: int = flag(16, "frames from one key frame to the next", least=1)
-    crf: int = flag(12, "H.264 quality: 0 is best", least=0, most=51)
-    seed: int = flag(0, "everything random follows from it", least=0)
-    workers: int | None = flag(None, "processes that write; none: one for each core", least=0)
+    objects: int = flag(1, "moving objects per video", least=1)
+    object_size: float = flag(0.5, "maximum diameter of an object relative to the side of the frame", above=0, most=1)
+    speed: float = flag(
+        0.03, "speed of the motion in cycles (one crossing, rotation or scaling) per frame", above=0, most=0.25
+    )
+    gop: int = flag(16, "keyframe interval in frames", least=1)
+    crf: int = flag(12, "H.264 constant rate factor: lower is better quality", least=0, most=51)
+    seed: int = flag(0, "random seed", least=0)
+    workers: int | None = flag(None, "number of writer processes; none: one per core", least=0)
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def synthesize_parser() -> OptionParser[SynthesizeOptions]:
     return OptionParser(
         SynthesizeOptions,
         prog="adamae synthesize",
-        description="Write short labelled H.264 videos, made on the spot, whose classes only motion tells apart.",
+        description="Generate short labelled H.264 videos whose classes differ only in motion.",
         examples=(
             "adamae synthesize runs/motion",
             "adamae synthesize runs/hard --background textured --camera_noise 0.02 --videos_per_class 200",

@@ -10,16 +10,16 @@ from adamae.flags import OptionGroup, flag
 
 @dataclass(frozen=True)
 class NetworkOptions(OptionGroup):
-    """The network."""
+    """The checkpoint."""
 
     checkpoint: str = flag(
         MISSING,
-        "a run of ours, or a checkpoint of any format that `adamae inspect` knows",
+        "output folder of a run, or a checkpoint in any format that `adamae inspect` supports",
         positional=True,
         metavar="CHECKPOINT",
     )
     model_key: str | None = flag(
-        None, "where in the file the weights are, for example model_ema; none: the usual places", metavar="KEY"
+        None, "key of the weights in the file, for example model_ema; none: the usual keys", metavar="KEY"
     )
 
 
@@ -28,10 +28,10 @@ class PlainListOptions(OptionGroup):
     """The videos."""
 
     data_path: str = flag(
-        MISSING, "list or folder of videos, or shards; labels may be missing", positional=True, metavar="LIST"
+        MISSING, "list or folder of videos, or shards; labels are optional", positional=True, metavar="LIST"
     )
     data_root: str | None = flag(
-        None, "folder that relative paths of the list start from; none: the list's own", metavar="DIR"
+        None, "folder that relative paths of the list are resolved against; none: the folder of the list", metavar="DIR"
     )
 
 
@@ -43,99 +43,106 @@ class NamedVideosOptions(OptionGroup):
         MISSING, "video files, folders of videos or lists; or one set of shards", positional=True, metavar="VIDEO..."
     )
     data_root: str | None = flag(
-        None, "folder that relative paths of lists start from; none: the lists' own", metavar="DIR"
+        None, "folder that relative paths of lists are resolved against; none: the folder of each list", metavar="DIR"
     )
 
 
 @dataclass(frozen=True)
 class FrameOptions(OptionGroup):
-    """What the network sees of a video; none: as the checkpoint was trained."""
+    """Frames and size of a clip; none: as in training of the checkpoint."""
 
     num_frames: int | None = flag(None, "frames in a clip", least=1)
-    sampling_rate: int | None = flag(None, "take every n-th frame", least=1)
+    sampling_rate: int | None = flag(None, "use every n-th frame", least=1)
     input_size: int | None = flag(None, "height and width of a view in pixels", least=1)
     short_side_size: int | None = flag(
-        None, "resize the short side to this before views are cut; none: --input_size", least=1
+        None, "resize the short side to this before views are cropped; none: --input_size", least=1
     )
 
 
 @dataclass(frozen=True)
 class SelectionOptions(OptionGroup):
-    """Which tokens and frames the network looks at; auto: as a fine-tuned checkpoint was trained, else at all."""
+    """Selection of tokens and frames; auto: as in fine-tuning of the checkpoint, otherwise none."""
 
     token_selection: Literal["auto", "none", "motion", "adaptive", "random"] = flag(
         "auto",
-        "motion: tokens that move most; adaptive: those that the checkpoint's learned sampler prefers; random: any",
+        "motion: tokens with the most motion; adaptive: the most probable tokens of the learned sampler; random: "
+        "random tokens",
     )
     keep_ratio: float | None = flag(
-        None, "share of the tokens that is encoded; none: as the checkpoint was trained, else 0.6", above=0, most=1
+        None, "fraction of tokens to encode; none: as in training of the checkpoint, else 0.6", above=0, most=1
     )
     frame_selection: Literal["auto", "none", "motion"] = flag(
-        "auto", "motion: read more frames than the network sees and choose those on which most moves"
+        "auto", "motion: decode more frames than the network takes and keep those with the most motion"
     )
     frame_oversample: float | None = flag(
         None,
-        "frames that are read, in multiples of --num_frames; none: as the checkpoint was trained, else 1.5",
+        "number of decoded frames, as a multiple of --num_frames; none: as in training of the checkpoint, else 1.5",
         least=1,
     )
     frame_keep_ratio: float | None = flag(
-        None, "share of the tokens that is counted for that; none: as the checkpoint was trained", above=0, most=1
+        None, "fraction of tokens counted per tubelet; none: as in training of the checkpoint", above=0, most=1
     )
     frame_choice: Literal["auto", "draw", "top"] = flag(
-        "auto", "take the tubelets with the highest counts, as auto does too, or draw them by their counts"
+        "auto", "top: tubelets with the highest counts (auto does the same); draw: sample in proportion to their counts"
     )
 
 
 @dataclass(frozen=True)
 class ViewOptions(OptionGroup):
-    """Clips in time by squares in space, whose scores are averaged."""
+    """Temporal clips and spatial crops whose scores are averaged."""
+
+    title = "Views"
 
     frame_sampling: Literal["dense", "segment"] | None = flag(
-        None, "dense: clips at --sampling_rate; segment: clips that span the video; none: as the checkpoint was trained"
+        None,
+        "dense: clips at --sampling_rate; segment: clips that span the video; none: as in training of the checkpoint",
     )
     test_num_segment: int | None = flag(
-        None, "clips of each video, spread evenly; none: 5 dense ones, or 2 that span the video", least=1
+        None, "evenly spaced clips per video; none: 5 with dense sampling, 2 with segment sampling", least=1
     )
-    test_num_crop: int = flag(3, "squares along the longer side of each clip", least=1)
+    test_num_crop: int = flag(3, "square crops along the longer side of each clip", least=1)
 
 
 @dataclass(frozen=True)
 class FewViewOptions(OptionGroup):
-    """Clips in time by squares in space, whose features are averaged."""
+    """Temporal clips and spatial crops whose features are averaged."""
+
+    title = "Views"
 
     frame_sampling: Literal["dense", "segment"] | None = flag(
-        None, "dense: clips at --sampling_rate; segment: clips that span the video; none: as the checkpoint was trained"
+        None,
+        "dense: clips at --sampling_rate; segment: clips that span the video; none: as in training of the checkpoint",
     )
-    test_num_segment: int = flag(1, "clips of each video, spread evenly; one is the middle one", least=1)
-    test_num_crop: int = flag(1, "squares along the longer side of each clip; one is the middle one", least=1)
+    test_num_segment: int = flag(1, "evenly spaced clips per video; 1: the middle clip", least=1)
+    test_num_crop: int = flag(1, "square crops along the longer side of each clip; 1: the centre crop", least=1)
 
 
 @dataclass(frozen=True)
 class ComputeOptions(OptionGroup):
-    """Where and how it is computed."""
+    """Batch size, decoder, device and precision."""
 
-    batch_size: int = flag(16, "views that go through the network at once", least=1)
+    title = "Inference"
+
+    batch_size: int = flag(16, "views per forward pass", least=1)
     decoder: Literal["pyav", "decord", "torchcodec"] = flag(
-        "pyav", "library that decodes; PyAV is the one that gives the right frames on odd files"
+        "pyav", "decoding library; only pyav returns the right frames for unusual files"
     )
-    num_workers: int | None = flag(None, "processes that decode, for each process; none: by the cores", least=0)
-    device: str = flag("auto", "cpu, cuda or auto: cuda where there is one", metavar="DEVICE")
+    num_workers: int | None = flag(None, "loader workers per process; none: chosen by the number of cores", least=0)
+    device: str = flag("auto", "cpu, cuda or auto; auto: cuda if available", metavar="DEVICE")
     rendezvous_timeout: float = flag(
         120.0,
-        "seconds to wait for the other processes at the start",
+        "seconds to wait for the other processes at start-up",
         above=0,
         most=86400,
         metavar="SECONDS",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = flag(
-        "auto", "auto: bf16 where the GPU has it, else fp16; fp32 on the CPU"
+        "auto", "auto: bf16 if the GPU supports it, else fp16; fp32 on the CPU"
     )
 
 
 @dataclass(frozen=True)
 class ViewComputeOptions(ComputeOptions):
-    """Where and how views of videos are computed."""
+    """Batch size, decoder, device and precision."""
 
-    video_timeout: float = flag(
-        60.0, "seconds after which a video counts as one that cannot be read; 0: no limit", least=0
-    )
+    video_timeout: float = flag(60.0, "seconds after which a video counts as unreadable; 0: no limit", least=0)

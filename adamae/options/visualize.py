@@ -13,50 +13,56 @@ from adamae.samplers import mask_types
 
 @dataclass(frozen=True)
 class FootageOptions(NamedVideosOptions):
-    """What is looked at."""
+    """The videos, and which part of them is shown."""
 
-    start: float = flag(0.0, "seconds into each video", least=0)
-    seconds: float = flag(30.0, "look at no more than so many seconds of each", above=0)
+    title = "Videos"
+
+    start: float = flag(0.0, "start time in each video in seconds", least=0)
+    seconds: float = flag(30.0, "maximum duration to show of each video in seconds", above=0)
 
 
 @dataclass(frozen=True)
 class MaskOptions(OptionGroup):
-    """How tokens are hidden; several values are shown side by side."""
+    """Masking; several values are shown side by side."""
 
     mask_type: tuple[str, ...] | None = flag(
         None,
-        lambda: f"any of {', '.join(mask_types())}; none: the checkpoint's own",
+        lambda: f"any of {', '.join(mask_types())}; none: that of the checkpoint",
         choices=mask_types,
         metavar="NAME...",
     )
     mask_ratio: tuple[float, ...] | None = flag(
-        None, "shares of hidden tokens; none: the checkpoint's own", above=0, below=1, metavar="X..."
+        None, "mask ratios; none: that of the checkpoint", above=0, below=1, metavar="X..."
     )
-    draws: int = flag(1, "how many times tokens are drawn", least=1)
-    seed: int = flag(0, "what the first draw follows from; the next one takes the next number", least=0)
+    draws: int = flag(1, "number of samples of the mask", least=1)
+    seed: int = flag(0, "random seed of the first sample; further samples use the following seeds", least=0)
 
 
 @dataclass(frozen=True)
 class PictureOptions(OptionGroup):
-    """What is made."""
+    """Output."""
 
-    out: str = flag(MISSING, "folder to write to", aliases=("-o",), metavar="OUT")
+    title = "Output"
+
+    out: str = flag(MISSING, "output folder", aliases=("-o",), metavar="OUT")
     own_statistics: bool = flag(
-        False, "show predictions with mean and deviation of visible neighbours, borrowing nothing from the target"
+        False, "denormalise predictions with the mean and std of visible neighbours instead of those of the target"
     )
-    columns: int = flag(8, "frames on the contact sheet", least=1)
-    html: bool = flag(False, "make a page to look around in, in one file, with several mask ratios")
+    columns: int = flag(8, "number of frames on the contact sheet", least=1)
+    html: bool = flag(False, "also write an interactive HTML page with several mask ratios")
 
 
 @dataclass(frozen=True)
 class LookComputeOptions(OptionGroup):
-    """Where and how it is computed."""
+    """Batch size, decoder, device and precision."""
 
-    batch_size: int = flag(8, "clips that go through the network at once", least=1)
+    title = "Inference"
+
+    batch_size: int = flag(8, "clips per forward pass", least=1)
     decoder: Literal["pyav", "decord", "torchcodec"] = flag(
-        "pyav", "library that decodes; PyAV is the one that gives the right frames on odd files"
+        "pyav", "decoding library; only pyav returns the right frames for unusual files"
     )
-    device: str = flag("auto", "cpu, cuda or auto: cuda where there is one", metavar="DEVICE")
+    device: str = flag("auto", "cpu, cuda or auto; auto: cuda if available", metavar="DEVICE")
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,8 @@ def visualize_parser() -> OptionParser[VisualizeOptions]:
     return OptionParser(
         VisualizeOptions,
         prog="adamae visualize",
-        description="Show what a pre-trained model draws, predicts and errs on: a film, a contact sheet, raw arrays.",
+        description="Visualise sampled tokens, predictions and errors of a pre-trained model: video, contact "
+        "sheet, raw arrays.",
         examples=(
             "adamae visualize runs/pretrain holiday.mp4 -o pictures",
             "adamae visualize runs/pretrain videos/ -o pictures --seconds 4",
@@ -88,10 +95,12 @@ def visualize_parser() -> OptionParser[VisualizeOptions]:
 
 @dataclass(frozen=True)
 class HeatMapOptions(OptionGroup):
-    """What is made."""
+    """Output."""
 
-    out: str = flag(MISSING, "folder to write to", aliases=("-o",), metavar="OUT")
-    opacity: float = flag(0.6, "of the colours over the video", least=0, most=1)
+    title = "Output"
+
+    out: str = flag(MISSING, "output folder", aliases=("-o",), metavar="OUT")
+    opacity: float = flag(0.6, "opacity of the heat map", least=0, most=1)
 
 
 @dataclass(frozen=True)
@@ -107,11 +116,13 @@ class SaliencyOptions:
 
 @dataclass(frozen=True)
 class CurveOptions(OptionGroup):
-    """What is made."""
+    """Output."""
 
-    out: str = flag(MISSING, "folder to write to", aliases=("-o",), metavar="OUT")
-    top: int = flag(6, "most informative frames to show", least=1)
-    seed: int = flag(0, "what the draw of tokens follows from, on whose prediction the error is", least=0)
+    title = "Output"
+
+    out: str = flag(MISSING, "output folder", aliases=("-o",), metavar="OUT")
+    top: int = flag(6, "number of most informative frames to show", least=1)
+    seed: int = flag(0, "random seed of the mask for which the error is computed", least=0)
 
 
 @dataclass(frozen=True)
@@ -127,9 +138,11 @@ class TimelineOptions:
 
 @dataclass(frozen=True)
 class RunsOptions(OptionGroup):
-    """What is compared."""
+    """The runs, and the file to write."""
 
-    runs: tuple[str, ...] = flag(MISSING, "output folders of runs", positional=True, metavar="RUN_DIR...")
+    runs: tuple[str, ...] = flag(
+        MISSING, "output folders of the runs to compare", positional=True, metavar="RUN_DIR..."
+    )
     out: str = flag("report.html", "file to write", aliases=("-o",), metavar="OUT")
 
 
@@ -145,7 +158,7 @@ def saliency_parser() -> OptionParser[SaliencyOptions]:
     return OptionParser(
         SaliencyOptions,
         prog="adamae saliency",
-        description="Write the sampler's probability as a heat map over videos.",
+        description="Overlay the sampling probability on videos as a heat map.",
         examples=(
             "adamae saliency runs/pretrain holiday.mp4 -o pictures",
             "adamae saliency checkpoint-799.pth a.mp4 b.mp4 -o pictures --opacity 0.4 --sampling_rate 2",
@@ -158,7 +171,7 @@ def timeline_parser() -> OptionParser[TimelineOptions]:
     return OptionParser(
         TimelineOptions,
         prog="adamae timeline",
-        description="Write how information is spread over the time of videos, with their most informative frames.",
+        description="Plot sampling probability and reconstruction error over time, with the most informative frames.",
         examples=("adamae timeline runs/pretrain holiday.mp4 -o pictures --top 8",),
     )
 
@@ -168,6 +181,6 @@ def report_parser() -> OptionParser[ReportOptions]:
     return OptionParser(
         ReportOptions,
         prog="adamae report",
-        description="Write one page with the curves, the differing options and the last numbers of runs.",
+        description="Write an HTML report with curves, differing options and final metrics of runs.",
         examples=("adamae report runs/adaptive runs/random -o comparison.html", "adamae report runs/mine"),
     )

@@ -15,15 +15,15 @@ _VIDEOMAE = "VideoMAE: masked autoencoder without a learned sampler"
 class AdaptiveOptions(OptionGroup):
     """The network of the adaptive sampler."""
 
-    sampler_network: Literal["mha", "mlp"] = flag("mha", "transformer blocks (the paper's choice) or token-wise layers")
-    sampler_depth: int = flag(1, "blocks of the sampler", least=1)
+    sampler_network: Literal["mha", "mlp"] = flag("mha", "mha: transformer blocks (paper); mlp: token-wise layers")
+    sampler_depth: int = flag(1, "number of sampler blocks", least=1)
     sampler_dim: int | None = flag(
-        None, "width of the sampler; none: the encoder's, or half of it with --economy", least=1
+        None, "embedding dimension of the sampler; none: that of the encoder, or half of it with --economy", least=1
     )
     sampler_drop_rate: float | None = flag(
-        None, "dropout inside the sampler; none: 0.1, or 0 with --economy", least=0, below=1
+        None, "dropout of the sampler; none: 0.1, or 0 with --economy", least=0, below=1
     )
-    sampler_temperature: float = flag(1.0, "divides the logits when drawing (not in the paper)", above=0)
+    sampler_temperature: float = flag(1.0, "temperature of the logits when sampling (not in the paper)", above=0)
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ class MotionOptions(OptionGroup):
     """What the motion-aware sampler keeps."""
 
     keep_ratio: float = flag(
-        0.3, "motion: share of the tokens that is seen or predicted; the rest is dropped", above=0, most=1
+        0.3, "motion: fraction of tokens that are visible or predicted; the rest is dropped", above=0, most=1
     )
 
 
 ADAPTIVE = Declaration(
     "learnable",
     "adamae.samplers.adaptive:AdaptiveSampler",
-    "the adaptive sampler",
+    "adaptive sampling (AdaMAE)",
     options=AdaptiveOptions,
     label="adaptive",
     method="AdaMAE: masked autoencoder with an adaptive sampler",
@@ -49,14 +49,14 @@ ADAPTIVE = Declaration(
 RANDOM = Declaration(
     "random",
     "adamae.samplers.random:RandomSampler",
-    "any tokens",
+    "random tokens",
     method=_VIDEOMAE,
     published_ratio=0.9,
 )
 TUBE = Declaration(
     "tube",
     "adamae.samplers.tube:TubeSampler",
-    "the same places at all times",
+    "the same spatial positions in all frames",
     method=_VIDEOMAE,
     published_ratio=0.9,
 )
@@ -70,7 +70,7 @@ FRAME = Declaration(
 MOTION = Declaration(
     "motion",
     "adamae.samplers.motion:MotionSampler",
-    "among the tokens that move most",
+    "random tokens among those with the most motion",
     options=MotionOptions,
     method="MATS: masked autoencoder with motion-aware masks",
     published_ratio=0.9,

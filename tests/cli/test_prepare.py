@@ -72,7 +72,7 @@ def test_lists_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         ("folder {root} -o {out} --part 3/2", "--part: got '3/2', expected I/N with 1 <= I <= N, for example 2/8"),
         ("folder {root} -o {out} --part two", "--part: got 'two', expected I/N"),
         ("folder {root} -o {out} --short_side 255", "--short_side: got 255, expected an even number"),
-        ("ucf101 {root} -o {out} --split 4", "got 4, expected a whole number at least 1 and at most 3"),
+        ("ucf101 {root} -o {out} --split 4", "got 4, expected an integer at least 1 and at most 3"),
         ("ucf101 {root} -o {out}", "no file classInd.txt below"),
         ("folder {root} -o {root}", "expected a new or empty folder"),
         ("folder {root} -o {root}/1.mp4", "expected a new or empty folder"),

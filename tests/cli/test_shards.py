@@ -72,7 +72,7 @@ def test_packing_that_is_stopped_says_how_to_go_on(
         ("", "the following arguments are required: LIST, --out/-o"),
         ("{list} -o {out} --shard_size 1XB", "--shard_size: got '1XB', expected a size such as 1GB, 500MB or 10737"),
         ("{list} -o {out} --shard_size 0", "--shard_size: got '0', expected a size"),
-        ("{list} -o {out} --videos_per_shard 0", "got 0, expected a whole number at least 1"),
+        ("{list} -o {out} --videos_per_shard 0", "got 0, expected an integer at least 1"),
         ("{out}/none.csv -o {out}", "none.csv: no such list or folder"),
         ("{list} -o {videos}", "expected a new or empty folder"),
     ],

@@ -37,7 +37,7 @@ def test_every_flag_of_the_fine_tuning_scripts_is_accepted(name: str) -> None:
 
 @pytest.mark.parametrize("name", OF_PRETRAINING)
 def test_flags_of_pretraining_are_answered(name: str) -> None:
-    with pytest.raises(UserError, match=f"^--{name}: belongs to pre-training; leave it out"):
+    with pytest.raises(UserError, match=f"^--{name}: belongs to pre-training; remove it"):
         parse(f"--{name}", "1")
 
 

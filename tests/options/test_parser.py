@@ -67,9 +67,9 @@ def test_both_spellings_of_the_target_option() -> None:
         ("--mask_ratio 1", "--mask_ratio: got 1.0, expected a number above 0 and below 1"),
         ("--mask_ratio nan", "--mask_ratio: got nan, expected a number above 0 and below 1"),
         ("--mask_ratio much", "--mask_ratio: got 'much', expected a number above 0 and below 1"),
-        ("--batch_size 0", "--batch_size: got 0, expected a whole number at least 1"),
-        ("--batch_size 1.5", "--batch_size: got '1.5', expected a whole number at least 1"),
-        ("--sampler_dim wide", "--sampler_dim: got 'wide', expected a whole number at least 1, or none"),
+        ("--batch_size 0", "--batch_size: got 0, expected an integer at least 1"),
+        ("--batch_size 1.5", "--batch_size: got '1.5', expected an integer at least 1"),
+        ("--sampler_dim wide", "--sampler_dim: got 'wide', expected an integer at least 1, or none"),
         (
             "--mask_type tubes",
             "--mask_type: got 'tubes', expected one of learnable, random, tube, frame, motion; did you mean tube?",
@@ -99,5 +99,5 @@ def test_help_tells_every_option_with_its_default(capsys: pytest.CaptureFixture[
     text = " ".join(capsys.readouterr().out.split())
     for name in flatten(PretrainOptions()):
         assert f"--{name}" in text
-    assert "share of the tokens that is hidden (default: 0.95)" in text
+    assert "fraction of tokens to mask (default: 0.95)" in text
     assert "--flip, --no_flip" in text

@@ -9,7 +9,7 @@ import pytest
 from adamae.errors import UserError
 from adamae.options.parser import Parsed
 from adamae.options.presets import configs_folder
-from adamae.options.pretrain import PretrainOptions, pretrain_parser, reading, recipe_lines
+from adamae.options.pretrain import PretrainOptions, method_variant, pretrain_parser, recipe_lines
 
 PRESETS = sorted((configs_folder() / "pretrain").glob("*.yaml"))
 PUBLISHED = [path for path in PRESETS if "_ssv2_" in path.name or "_k400_" in path.name]
@@ -55,11 +55,11 @@ def test_later_presets_win_and_presets_build_on_others(tmp_path: Path) -> None:
         ("mask_ration: 0.9\n", "unknown option mask_ration; did you mean mask_ratio?"),
         ("mask_ratio: 2\n", "mask_ratio: got 2.0, expected a number above 0 and below 1"),
         ("mask_ratio: [0.1, 0.2]\n", "unexpected argument '0.2'"),
-        ("batch_size: many\n", "batch_size: got 'many', expected a whole number at least 1"),
-        ("nb_classes: 174\n", "nb_classes: belongs to fine-tuning; pre-training has no classes; leave it out"),
+        ("batch_size: many\n", "batch_size: got 'many', expected an integer at least 1"),
+        ("nb_classes: 174\n", "nb_classes: belongs to fine-tuning; pre-training has no classes; remove it"),
         ("just a text\n", "expected lines of the form 'option: value'"),
         ("a: b: c\n", "is not YAML: mapping values are not allowed here"),
-        ("config: mine.yaml\n", "config = 'mine.yaml' leads back to this file"),
+        ("config: mine.yaml\n", "config = 'mine.yaml' is circular"),
     ],
 )
 def test_mistakes_in_a_preset_name_the_file(tmp_path: Path, text: str, message: str) -> None:
@@ -78,7 +78,7 @@ def test_a_preset_that_does_not_exist() -> None:
 
 
 @pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
-def test_recipes_of_published_tables_take_the_code_s_reading_and_say_so(path: Path) -> None:
+def test_recipes_of_published_tables_use_the_variant_of_the_official_code_and_print_it(path: Path) -> None:
     parsed = parse("--config", path.stem)
     assert parsed.options.loss.sampling_reduction == "mean"
     assert parsed.options.loss.detach_sampler_input is False
@@ -88,7 +88,7 @@ def test_recipes_of_published_tables_take_the_code_s_reading_and_say_so(path: Pa
     assert path.stem in first
     assert second == "follows its recipe"
     if parsed.options.sampler.mask_type == "learnable":
-        assert "the published code's reading throughout" in first
+        assert "as in the official code: " in first
 
 
 def test_a_run_tells_how_it_differs_from_its_recipe() -> None:
@@ -96,13 +96,13 @@ def test_a_run_tells_how_it_differs_from_its_recipe() -> None:
     assert recipe_lines(parsed, world_size=1)[1] == "differs from its recipe in epochs: 800 -> 200"
     parsed = parse("--config", "adamae_ssv2_base", "--detach_sampler_input", "--total_batch_size", "128")
     lines = recipe_lines(parsed, world_size=1)
-    assert "reading" not in lines[0]
+    assert "official code: " not in lines[0]
     assert "detach_sampler_input: false -> true" in lines[1]
     assert "total_batch_size: 256 -> 128" in lines[1]
 
 
-def test_the_default_reading_is_mean_and_detached() -> None:
-    assert reading(PretrainOptions()) == (
-        "sampling loss averaged over the target tokens (as the code does), "
-        "its gradient stays out of the tokenizer (as the paper says)"
+def test_the_default_variant_is_mean_and_detached() -> None:
+    assert method_variant(PretrainOptions()) == (
+        "sampling loss averaged over the target tokens (as in the official code), "
+        "its gradient does not reach the tokenizer (as in the paper)"
     )

@@ -100,7 +100,7 @@ def test_every_command_knows_it(
     run, words = tmp_path / "run", ("--mask_type", "top", "--first_row", "1", "--mask_ratio", "0.5")
     assert pretrain(videos, run, *words, "--max_steps", "1") == 0
     told = capsys.readouterr().err
-    assert "masks: upper rows, nothing is learned about them" in told
+    assert "masks: upper rows, no learned sampler" in told
     assert "16 of 32 tokens visible" in told
     assert "first_row: 1" in (run / "options.yaml").read_text()
     assert pretrain(videos, run, *words, "--max_steps", "2") == 0
@@ -161,7 +161,7 @@ assert "torch" not in sys.modules, "torch was imported"
 def test_its_options_are_checked() -> None:
     options = SamplerOptions(mask_type="top", first_row=2)
     assert vars(options)["first_row"] == 2
-    with pytest.raises(UserError, match="first_row: got -1, expected a whole number at least 0"):
+    with pytest.raises(UserError, match="first_row: got -1, expected an integer at least 0"):
         SamplerOptions(first_row=-1)
     with pytest.raises(
         UserError, match="no sampler has an option last_row: expected some of detach_sampler_input, first"
