@@ -18,7 +18,7 @@ from torch import Tensor
 
 from adamae.checkpoints.constants import describe_network
 from adamae.data.annotations import load_annotations
-from adamae.data.dataset import ClipDataset, pretrain_dataset
+from adamae.data.dataset import PretrainDataset, pretrain_dataset
 from adamae.distributed import World
 from adamae.errors import UserError
 from adamae.models import MODELS, Pretrainer, create_model
@@ -85,7 +85,7 @@ def pretrain(
     return outcome
 
 
-def open_clips(data: PretrainDataOptions, clip: ClipOptions, seed: int = 0) -> ClipDataset:
+def open_clips(data: PretrainDataOptions, clip: ClipOptions, seed: int = 0) -> PretrainDataset:
     """The clips of ``--data_path``.
 
     Raises:
@@ -139,7 +139,7 @@ def _panel_clips(options: PretrainOptions) -> tuple[Tensor | None, Tensor | None
     return fixed_clips([dataset[0, row] for row in range(min(_PANEL_CLIPS, len(dataset)))])
 
 
-def _describe(options: PretrainOptions, dataset: ClipDataset, model: Pretrainer, run: Run) -> list[str]:
+def _describe(options: PretrainOptions, dataset: PretrainDataset, model: Pretrainer, run: Run) -> list[str]:
     """What is trained on what."""
     world = run.world
     millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6

@@ -12,7 +12,7 @@ from time import perf_counter
 import torch
 
 from adamae.benchmark.loader_parts import measure_parts, some_rows
-from adamae.data.dataset import ClipDataset
+from adamae.data.dataset import PretrainDataset
 from adamae.data.loader import build_loader
 
 # Parts of the work that the same remedy helps -> that remedy.
@@ -87,7 +87,12 @@ class LoaderReport:
 
 
 def measure_loader(
-    dataset: ClipDataset, *, num_videos: int = 64, batch_size: int = 8, num_workers: int = 0, gpu_rate: float = 1000.0
+    dataset: PretrainDataset,
+    *,
+    num_videos: int = 64,
+    batch_size: int = 8,
+    num_workers: int = 0,
+    gpu_rate: float = 1000.0,
 ) -> LoaderReport:
     """Measure the parts of the work in this process on one thread, then the loader as a whole.
 
@@ -119,7 +124,7 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _measure_whole(dataset: ClipDataset, num_videos: int, batch_size: int, num_workers: int) -> float:
+def _measure_whole(dataset: PretrainDataset, num_videos: int, batch_size: int, num_workers: int) -> float:
     """Clips per second out of the loader, from its first batch on."""
     with closing(iter(build_loader(dataset, batch_size=batch_size, num_workers=num_workers))) as batches:
         next(batches)

@@ -10,8 +10,8 @@ from time import process_time
 import numpy as np
 import torch
 
-from adamae.data.augmentation import Box, CroppingTransform, CropPlan, mirror
-from adamae.data.dataset import ClipDataset, Sample
+from adamae.data.augmentation import Box, CropPlan, mirror
+from adamae.data.dataset import PretrainDataset, Sample
 from adamae.data.decoding import DecodeError, VideoReader
 from adamae.data.loader import collate
 from adamae.errors import UserError
@@ -42,7 +42,7 @@ class Parts:
         self.seconds[part] += process_time() - start
 
 
-def measure_parts(dataset: ClipDataset, rows: np.ndarray, batch_size: int) -> Parts:
+def measure_parts(dataset: PretrainDataset, rows: np.ndarray, batch_size: int) -> Parts:
     """Make the clips of some rows in this process, part by part.
 
     Opening includes reading the packets. Seeking is what comes before the first wanted frame; decoding goes on to the
@@ -76,7 +76,7 @@ def measure_parts(dataset: ClipDataset, rows: np.ndarray, batch_size: int) -> Pa
     return parts
 
 
-def _make(dataset: ClipDataset, row: int, parts: Parts) -> list[np.ndarray]:
+def _make(dataset: PretrainDataset, row: int, parts: Parts) -> list[np.ndarray]:
     rng = sample_generator(dataset.seed, 0, row)
     # The first look at a file pays for what the system then remembers.
     dataset.open(row).close()
@@ -88,7 +88,6 @@ def _make(dataset: ClipDataset, row: int, parts: Parts) -> list[np.ndarray]:
         seeking = _seconds_to_read(reader, [np.concatenate(chosen).min(keepdims=True)])
         decoding = _seconds_to_read(reader, chosen)
         transform = dataset.transform
-        assert isinstance(transform, CroppingTransform)
         plans: list[CropPlan] = []
 
         def choose(height: int, width: int) -> list[Box]:
@@ -119,6 +118,6 @@ def _finish(plan: CropPlan, box: np.ndarray, parts: Parts) -> np.ndarray:
         return mirror(clip) if plan.mirrored else clip
 
 
-def some_rows(dataset: ClipDataset, count: int) -> np.ndarray:
+def some_rows(dataset: PretrainDataset, count: int) -> np.ndarray:
     """(count,) rows in the order of the first epoch, over again where there are fewer."""
     return np.resize(epoch_permutation(dataset.seed, 0, len(dataset)), count)

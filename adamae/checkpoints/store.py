@@ -98,18 +98,16 @@ class CheckpointStore:
     Args:
         directory: Where the checkpoints lie; made when the first one is written.
         keep_last: How many of the newest to keep, at least 1.
-        keep_every: Keep also those whose step is a multiple of this; 0 for none.
 
     Raises:
         UserError: If ``keep_last`` is below 1.
     """
 
-    def __init__(self, directory: str | Path, *, keep_last: int = 2, keep_every: int = 0) -> None:
+    def __init__(self, directory: str | Path, *, keep_last: int = 2) -> None:
         if keep_last < 1:
             raise UserError(f"keep_last = {keep_last}: expected at least 1 checkpoint to keep")
         self.directory = Path(directory)
         self._keep_last = keep_last
-        self._keep_every = keep_every
 
     def clean(self) -> None:
         """Remove what a killed process left unfinished. For the start of a run, on one process."""
@@ -238,12 +236,11 @@ class CheckpointStore:
         steps = self._steps()
         dated = sorted(step for step in steps if step <= newest)
         for step in dated[: -self._keep_last]:
-            if not (self._keep_every and step % self._keep_every == 0):
-                # Renamed first: a checkpoint is never seen half removed.
-                doomed = self.directory / f"{_TEMPORARY}removed-{steps[step].name}"
-                with suppress(OSError):
-                    steps[step].rename(doomed)
-                shutil.rmtree(doomed, ignore_errors=True)
+            # Renamed first: a checkpoint is never seen half removed.
+            doomed = self.directory / f"{_TEMPORARY}removed-{steps[step].name}"
+            with suppress(OSError):
+                steps[step].rename(doomed)
+            shutil.rmtree(doomed, ignore_errors=True)
 
 
 def _read_pointer(path: Path) -> str:

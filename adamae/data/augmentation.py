@@ -1,13 +1,12 @@
 """What happens to the pixels of a training clip: one crop, one size and one flip for all its frames.
 
-Clips stay uint8. A transform is any callable with the face of :class:`Transform`. One that also has the face of
-:class:`CroppingTransform` says beforehand which part of the frames it needs, and the rest is never made.
+Clips stay uint8. A :class:`Transform` says beforehand which part of the frames it needs, and the rest is never made.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,15 +16,6 @@ from torch.nn import functional as F
 _SNAP_PIXELS = 3
 # Top left corners in quarters of the free room (down, right): corners, centre, middles of the edges, quarter points.
 _PLACES = ((0, 0), (0, 4), (4, 0), (4, 4), (2, 2), (2, 0), (2, 4), (4, 2), (0, 2), (1, 1), (1, 3), (3, 1), (3, 3))
-
-
-class Transform(Protocol):
-    """Makes a clip (T, H, W, 3) uint8 ready, and what moves in it (T, H, W) bool, where that is known, alike."""
-
-    def __call__(
-        self, clip: np.ndarray, moving: np.ndarray | None, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """The clip and the mask at the size of the model, by random numbers from ``rng`` alone."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +55,8 @@ class CropPlan:
         return mirror(mask) if self.mirrored else mask
 
 
-@runtime_checkable
-class CroppingTransform(Transform, Protocol):
-    """A transform that draws everything before it sees a pixel."""
+class Transform(Protocol):
+    """Draws everything that happens to a clip before it sees a pixel, by random numbers from ``rng`` alone."""
 
     def plan(self, height: int, width: int, rng: np.random.Generator) -> CropPlan:
         """Draw what becomes of a clip whose frames have ``height`` by ``width`` pixels."""
@@ -92,15 +81,8 @@ class MultiScaleCrop:
     scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66)
     flip: bool = False
 
-    def __call__(
-        self, clip: np.ndarray, moving: np.ndarray | None, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """See :class:`Transform`. Returns (T, height, width, 3) uint8 and (T, height, width) bool."""
-        plan = self.plan(clip.shape[1], clip.shape[2], rng)
-        return plan.finish(crop(clip, plan.box)), None if moving is None else plan.cut_mask(moving)
-
     def plan(self, height: int, width: int, rng: np.random.Generator) -> CropPlan:
-        """See :class:`CroppingTransform`."""
+        """See :class:`Transform`."""
         box = self.choose(height, width, rng)
         return CropPlan(box, self.height, self.width, mirrored=self.flip and bool(rng.integers(2)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from torch.utils.data import Dataset
 
 from adamae.data.annotations import Annotations
-from adamae.data.augmentation import Box, CroppingTransform, CropPlan, MultiScaleCrop, Transform
+from adamae.data.augmentation import Box, CropPlan, MultiScaleCrop, Transform
 from adamae.data.decoding import DecodeError, VideoReader
 from adamae.data.frame_indices import pretrain_dense, train_segments
 from adamae.data.opening import VideoOpener
@@ -35,15 +36,13 @@ class ChooseFrames(Protocol):
 
 
 class ClipDataset(Dataset[Sample]):
-    """A map from (epoch, row) to clips.
+    """A map from (epoch, row) to clips; a subclass says how clips are made from one video.
 
     Args:
         annotations: The videos.
         choose_frames: Which frames make a clip.
-        transform: What happens to their pixels.
         seed: The run's seed.
         num_sample: Clips from each video that is opened, as in repeated augmentation.
-        moving: Bring the ground truth of what moves along, from ``<stem>.moving.npz`` beside each video.
         decoder: A name from ``decoding.DECODERS``.
         video_timeout: Seconds that one video may take; 0 for any.
     """
@@ -53,19 +52,15 @@ class ClipDataset(Dataset[Sample]):
         annotations: Annotations,
         *,
         choose_frames: ChooseFrames,
-        transform: Transform,
         seed: int = 0,
         num_sample: int = 1,
-        moving: bool = False,
         decoder: str = "pyav",
         video_timeout: float = 60.0,
     ) -> None:
         self.annotations = annotations
         self.choose_frames = choose_frames
-        self.transform = transform
         self.seed = seed
         self.num_sample = num_sample
-        self.moving = moving
         self.watch = Watch(len(annotations), video_timeout)
         self._open_row = VideoOpener(annotations, decoder)
 
@@ -83,7 +78,7 @@ class ClipDataset(Dataset[Sample]):
 
         Returns:
             ``clip`` (R, T, H, W, 3) uint8, ``index`` (R,) the row that was read, ``seed`` (R,), ``label`` (R,)
-            int64, ``moving`` (R, T, H, W) bool if asked for, and ``bad``, one dict for each replaced video.
+            int64, ``moving`` (R, T, H, W) bool where it is known, and ``bad``, one dict for each replaced video.
 
         Raises:
             UserError: Sixteen videos in a row cannot be read.
@@ -114,24 +109,66 @@ class ClipDataset(Dataset[Sample]):
         """
         return self._open_row(row)
 
+    @abstractmethod
+    def _clips(self, row: int, rng: np.random.Generator) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """The R clips of a row (T, H, W, 3) uint8, and what moves in each (T, H, W) bool where that is known."""
+
+    def _sample(self, epoch: int, index: int, row: int, clips: list[np.ndarray], moving: list[np.ndarray]) -> Sample:
+        count = len(clips)
+        seeds = [sample_seed(self.seed, epoch, index, repeat) for repeat in range(count)]
+        sample = {
+            "clip": _stack(clips),
+            "index": torch.full((count,), row),
+            "seed": torch.tensor(seeds),
+            "label": torch.full((count,), int(self.annotations.labels[row])),
+        }
+        return sample | {"moving": _stack(moving)} if moving else sample
+
+
+class PretrainDataset(ClipDataset):
+    """Clips that are cropped while they are read; see :class:`ClipDataset`.
+
+    Args:
+        annotations: The videos.
+        choose_frames: Which frames make a clip.
+        transform: What happens to their pixels.
+        seed: The run's seed.
+        num_sample: Clips from each video that is opened.
+        moving: Bring the ground truth of what moves along, from ``<stem>.moving.npz`` beside each video.
+        decoder: A name from ``decoding.DECODERS``.
+        video_timeout: Seconds that one video may take; 0 for any.
+    """
+
+    def __init__(
+        self,
+        annotations: Annotations,
+        *,
+        choose_frames: ChooseFrames,
+        transform: Transform,
+        seed: int = 0,
+        num_sample: int = 1,
+        moving: bool = False,
+        decoder: str = "pyav",
+        video_timeout: float = 60.0,
+    ) -> None:
+        super().__init__(
+            annotations,
+            choose_frames=choose_frames,
+            seed=seed,
+            num_sample=num_sample,
+            decoder=decoder,
+            video_timeout=video_timeout,
+        )
+        self.transform = transform
+        self.moving = moving
+
     def _clips(self, row: int, rng: np.random.Generator) -> tuple[list[np.ndarray], list[np.ndarray]]:
         with self.open(row) as reader:
             chosen = [self.choose_frames(reader.num_frames, rng=rng) for _ in range(self.num_sample)]
-            if isinstance(self.transform, CroppingTransform):
-                return self._read_crops(reader, self.transform, chosen, row, rng)
-            frames = reader.read(np.concatenate(chosen))
-        masks = self._moving(row, chosen, frames.shape[1:3])
-        parts = np.split(frames, len(chosen))
-        both = [self.transform(part, mask, rng) for part, mask in zip(parts, masks, strict=True)]
-        return [clip for clip, _ in both], [mask for _, mask in both if mask is not None]
+            return self._read_crops(reader, chosen, row, rng)
 
     def _read_crops(
-        self,
-        reader: VideoReader,
-        transform: CroppingTransform,
-        chosen: list[np.ndarray],
-        row: int,
-        rng: np.random.Generator,
+        self, reader: VideoReader, chosen: list[np.ndarray], row: int, rng: np.random.Generator
     ) -> tuple[list[np.ndarray], list[np.ndarray]]:
         plans: list[CropPlan] = []
         size = (0, 0)
@@ -139,7 +176,7 @@ class ClipDataset(Dataset[Sample]):
         def choose(height: int, width: int) -> list[Box]:
             nonlocal size
             size = height, width
-            plans.extend(transform.plan(height, width, rng) for _ in chosen)
+            plans.extend(self.transform.plan(height, width, rng) for _ in chosen)
             return [plan.box for plan in plans]
 
         parts = reader.read_boxes(chosen, choose)
@@ -157,17 +194,6 @@ class ClipDataset(Dataset[Sample]):
             raise UserError(f"{moving_path(path)}: shape {masks.shape}, expected {(len(indices), *size)}")
         return np.split(masks, len(chosen))
 
-    def _sample(self, epoch: int, index: int, row: int, clips: list[np.ndarray], moving: list[np.ndarray]) -> Sample:
-        count = len(clips)
-        seeds = [sample_seed(self.seed, epoch, index, repeat) for repeat in range(count)]
-        sample = {
-            "clip": _stack(clips),
-            "index": torch.full((count,), row),
-            "seed": torch.tensor(seeds),
-            "label": torch.full((count,), int(self.annotations.labels[row])),
-        }
-        return sample | {"moving": _stack(moving)} if moving else sample
-
 
 def pretrain_dataset(
     annotations: Annotations,
@@ -182,7 +208,7 @@ def pretrain_dataset(
     moving: bool | None = None,
     decoder: str = "pyav",
     video_timeout: float = 60.0,
-) -> ClipDataset:
+) -> PretrainDataset:
     """Clips for pre-training.
 
     Args:
@@ -201,7 +227,7 @@ def pretrain_dataset(
     Raises:
         UserError: An unknown ``frame_sampling`` or decoder.
     """
-    return ClipDataset(
+    return PretrainDataset(
         annotations,
         choose_frames=frame_chooser(frame_sampling, pretrain_dense, length=num_frames, stride=sampling_rate),
         transform=MultiScaleCrop(size, size, flip=flip),

@@ -123,7 +123,7 @@ class RandomErasing:
 
 @dataclass(frozen=True)
 class FinetuneAugmentation:
-    """The published augmentation of fine-tuning clips; a :class:`~adamae.data.augmentation.Transform`.
+    """The published augmentation of fine-tuning clips.
 
     Args:
         size: Height and width of the result.
@@ -151,10 +151,8 @@ class FinetuneAugmentation:
                 f"--crop_scale {least:g} {largest:g}: expected the least share first, above 0 and at most 1"
             )
 
-    def __call__(
-        self, clip: np.ndarray, moving: np.ndarray | None, rng: np.random.Generator
-    ) -> tuple[np.ndarray, None]:
-        """Frames (T, H, W, 3) uint8 to a clip (T, size, size, 3). What moves is not followed through the colours."""
+    def __call__(self, clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Frames (T, H, W, 3) uint8 to a clip (T, size, size, 3) uint8."""
         if self.randaugment is not None:
             clip = self.randaugment(clip, rng)
         height, width = clip.shape[1:3]
@@ -164,7 +162,7 @@ class FinetuneAugmentation:
         # Drawn also where it has no consequence, so that a class that is never mirrored is cropped and erased alike.
         if rng.random() < self.flip:
             clip = mirror(clip)
-        return (clip if self.erasing is None else self.erasing(clip, rng)), None
+        return clip if self.erasing is None else self.erasing(clip, rng)
 
     def without_flip(self) -> FinetuneAugmentation:
         """The same for classes whose meaning a mirror changes."""

@@ -60,12 +60,12 @@ class FinetuneDataset(ClipDataset):
         super().__init__(
             annotations,
             choose_frames=choose_frames,
-            transform=augmentation,
             seed=seed,
             num_sample=num_sample,
             decoder=decoder,
             video_timeout=video_timeout,
         )
+        self._augmentation = augmentation
         self._unflipped = augmentation.without_flip()
         self._never_flipped = frozenset(never_flipped)
 
@@ -73,8 +73,8 @@ class FinetuneDataset(ClipDataset):
         with self.open(row) as reader:
             frames = reader.read(self.choose_frames(reader.num_frames, rng=rng))
         sided = int(self.annotations.labels[row]) in self._never_flipped
-        augment = self._unflipped if sided else self.transform
-        return [augment(frames, None, rng)[0] for _ in range(self.num_sample)], []
+        augment = self._unflipped if sided else self._augmentation
+        return [augment(frames, rng) for _ in range(self.num_sample)], []
 
 
 def finetune_dataset(

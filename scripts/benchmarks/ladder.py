@@ -20,8 +20,8 @@ from torch.utils.data import default_collate
 
 from adamae.benchmark.loader import one_thread
 from adamae.benchmark.loader_parts import some_rows
-from adamae.data.augmentation import Box, CroppingTransform, CropPlan
-from adamae.data.dataset import ClipDataset
+from adamae.data.augmentation import Box, CropPlan
+from adamae.data.dataset import PretrainDataset
 from adamae.data.decoding import DecodeError, VideoSource, get_decoder, pyav
 from adamae.errors import UserError
 from adamae.options.bench import BenchLoaderOptions
@@ -31,7 +31,7 @@ from adamae.randomness import sample_generator
 # Clips of each decode in the last row, where the options ask for one.
 _CLIPS_OF_A_DECODE = 4
 # (dataset, row, clips of the video) -> the clips, each uint8 as in the dataset's batches, or float32
-MakeClips = Callable[[ClipDataset, int, int], list[Any]]
+MakeClips = Callable[[PretrainDataset, int, int], list[Any]]
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Ladder:
         return "\n".join([*lines, "", told, *left_out])
 
 
-def compare_with_reference(dataset: ClipDataset, *, num_videos: int = 32, rounds: int = 2) -> Ladder:
+def compare_with_reference(dataset: PretrainDataset, *, num_videos: int = 32, rounds: int = 2) -> Ladder:
     """Make the clips of some videos in every way, in alternation, each in this process on one thread.
 
     Ours are decoded by PyAV, whatever the dataset's decoder. Every way ends with the clips copied into a batch.
@@ -151,23 +151,23 @@ def _several(clips: int) -> tuple[str, MakeClips, int]:
 
 
 def _whole_frames(open_video: Callable[[VideoSource], Any]) -> MakeClips:
-    def make(dataset: ClipDataset, row: int, count: int) -> list[Any]:
+    def make(dataset: PretrainDataset, row: int, count: int) -> list[Any]:
         rng = sample_generator(dataset.seed, 0, row)
         with open_video(dataset.annotations.video(row)) as reader:
             frames = reader.read(dataset.choose_frames(reader.num_frames, rng=rng))
         _, height, width, _ = frames.shape
-        return [standardise(crop_with_pillow(frames, _transform(dataset).plan(height, width, rng)))]
+        return [standardise(crop_with_pillow(frames, dataset.transform.plan(height, width, rng)))]
 
     return make
 
 
 def _crops(*, as_floats: bool) -> MakeClips:
-    def make(dataset: ClipDataset, row: int, count: int) -> list[Any]:
+    def make(dataset: PretrainDataset, row: int, count: int) -> list[Any]:
         rng = sample_generator(dataset.seed, 0, row)
         plans: list[CropPlan] = []
 
         def choose(height: int, width: int) -> list[Box]:
-            plans.extend(_transform(dataset).plan(height, width, rng) for _ in range(count))
+            plans.extend(dataset.transform.plan(height, width, rng) for _ in range(count))
             return [plan.box for plan in plans]
 
         with pyav.open_video(dataset.annotations.video(row)) as reader:
@@ -179,12 +179,7 @@ def _crops(*, as_floats: bool) -> MakeClips:
     return make
 
 
-def _transform(dataset: ClipDataset) -> CroppingTransform:
-    assert isinstance(dataset.transform, CroppingTransform)
-    return dataset.transform
-
-
-def _can_be_read(dataset: ClipDataset, row: int, ways: list[tuple[str, MakeClips, int]]) -> bool:
+def _can_be_read(dataset: PretrainDataset, row: int, ways: list[tuple[str, MakeClips, int]]) -> bool:
     """Whether all ways can; the first read of a file also fills the page cache."""
     try:
         for _, make, count in ways:

@@ -30,7 +30,7 @@ from adamae.benchmark.loader import LoaderReport, measure_loader
 from adamae.benchmark.loader_parts import PARTS
 from adamae.data.annotations import load_annotations
 from adamae.data.augmentation import Box, crop, resize
-from adamae.data.dataset import ClipDataset, pretrain_dataset
+from adamae.data.dataset import PretrainDataset, pretrain_dataset
 from adamae.data.h264_encoder import encoder_options
 from adamae.data.preparation.transcoding import Encoding, transcode
 
@@ -129,7 +129,7 @@ def prepare(source: Path, folder: Path) -> Path:
     return folder
 
 
-def clips_of(folder: Path, kind: Kind) -> ClipDataset:
+def clips_of(folder: Path, kind: Kind) -> PretrainDataset:
     """Pre-training clips as published for the data set."""
     return pretrain_dataset(load_annotations(folder), num_frames=16, sampling_rate=kind.stride, size=SIZE)
 

@@ -58,11 +58,9 @@ def test_checksums_are_those_of_sha256sum(store: CheckpointStore) -> None:
     assert told.split()[0] == promised["training.pt"]["sha256"]
 
 
-@pytest.mark.parametrize(
-    ("keep_last", "keep_every", "kept"), [(1, 0, [6]), (2, 0, [5, 6]), (2, 2, [2, 4, 5, 6]), (9, 0, [1, 2, 3, 4, 5, 6])]
-)
-def test_keeping(tmp_path: Path, keep_last: int, keep_every: int, kept: list[int]) -> None:
-    store = CheckpointStore(tmp_path, keep_last=keep_last, keep_every=keep_every)
+@pytest.mark.parametrize(("keep_last", "kept"), [(1, [6]), (2, [5, 6]), (9, [1, 2, 3, 4, 5, 6])])
+def test_keeping(tmp_path: Path, keep_last: int, kept: list[int]) -> None:
+    store = CheckpointStore(tmp_path, keep_last=keep_last)
     fill(store, *range(1, 7))
     assert sorted(path.name for path in tmp_path.glob("*")) == ["latest", *(f"step-{step:08d}" for step in kept)]
 

@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from adamae.data.annotations import Annotations, load_annotations
-from adamae.data.augmentation import MultiScaleCrop
-from adamae.data.dataset import ClipDataset, Sample, moving_path, pretrain_dataset
+from adamae.data.augmentation import MultiScaleCrop, crop
+from adamae.data.dataset import PretrainDataset, Sample, moving_path, pretrain_dataset, read_moving
 from adamae.data.decoding import DECODERS, get_decoder
 from adamae.errors import UserError
-from adamae.randomness import sample_seed
+from adamae.randomness import sample_generator, sample_seed
 from tests.data.conftest import MakeVideo
 
 
-def build(source: Path | Annotations, **options: object) -> ClipDataset:
+def build(source: Path | Annotations, **options: object) -> PretrainDataset:
     annotations = source if isinstance(source, Annotations) else load_annotations(source)
     settings = {"num_frames": 8, "sampling_rate": 2, "size": 32, "seed": 3} | options
     return pretrain_dataset(annotations, **settings)  # type: ignore[arg-type]
@@ -124,7 +124,7 @@ def test_ground_truth_that_does_not_fit(make_video: MakeVideo) -> None:
 
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_what_is_cropped_while_reading_is_what_is_cropped_afterwards(make_video: MakeVideo, decoder: str) -> None:
-    """A transform that only wants whole frames gets the same random numbers and gives the same pixels."""
+    """By the same random numbers."""
     path = make_video("a.mp4", 20, size=(48, 68))
     with get_decoder("pyav")(str(path)) as video:
         write_moving(path, video.read(range(20)).mean(axis=-1) > 128)
@@ -132,11 +132,17 @@ def test_what_is_cropped_while_reading_is_what_is_cropped_afterwards(make_video:
         cropped = build(Annotations.of([str(path)]), num_sample=3, size=40, flip=True, decoder=decoder)
     except UserError as error:
         pytest.skip(str(error))
-    whole = build(Annotations.of([str(path)]), num_sample=3, size=40, flip=True, decoder=decoder)
-    crop = MultiScaleCrop(40, 40, flip=True)
-    whole.transform = lambda clip, moving, rng: crop(clip, moving, rng)
     for epoch in range(4):
-        assert equal(cropped[epoch, 0], whole[epoch, 0])
+        rng = sample_generator(cropped.seed, epoch, 0, 0)
+        with cropped.open(0) as reader:
+            chosen = [cropped.choose_frames(reader.num_frames, rng=rng) for _ in range(3)]
+            whole = [reader.read(frames) for frames in chosen]
+        plans = [MultiScaleCrop(40, 40, flip=True).plan(48, 68, rng) for _ in chosen]
+        clips = [plan.finish(crop(frames, plan.box)) for plan, frames in zip(plans, whole, strict=True)]
+        masks = [plan.cut_mask(read_moving(str(path), frames)) for plan, frames in zip(plans, chosen, strict=True)]
+        sample = cropped[epoch, 0]
+        assert np.array_equal(sample["clip"], clips)
+        assert np.array_equal(sample["moving"], masks)
 
 
 def test_options_that_do_not_exist(videos: Path) -> None:

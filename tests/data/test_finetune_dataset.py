@@ -22,9 +22,9 @@ class Whole:
     def __init__(self, flip: bool = True) -> None:
         self.flip = flip
 
-    def __call__(self, clip: np.ndarray, moving: None, rng: np.random.Generator) -> tuple[np.ndarray, None]:
+    def __call__(self, clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         rng.random()
-        return (np.ascontiguousarray(clip[:, :, ::-1]) if self.flip else clip), None
+        return np.ascontiguousarray(clip[:, :, ::-1]) if self.flip else clip
 
     def without_flip(self) -> Whole:
         return Whole(flip=False)

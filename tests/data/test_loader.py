@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from adamae.data.annotations import load_annotations
-from adamae.data.dataset import ClipDataset, pretrain_dataset
+from adamae.data.dataset import PretrainDataset, pretrain_dataset
 from adamae.data.loader import Batch, BatchKeys, build_loader
 from adamae.errors import UserError
 from adamae.randomness import epoch_permutation
@@ -77,7 +77,7 @@ def test_sizes_that_make_no_batch() -> None:
         BatchKeys(8, 0)
 
 
-def dataset(videos: Path, **options: object) -> ClipDataset:
+def dataset(videos: Path, **options: object) -> PretrainDataset:
     settings = {"num_frames": 4, "sampling_rate": 2, "size": 32, "seed": 3} | options
     return pretrain_dataset(load_annotations(videos), **settings)  # type: ignore[arg-type]
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from adamae.data.annotations import load_annotations
-from adamae.data.dataset import ClipDataset, pretrain_dataset
+from adamae.data.dataset import PretrainDataset, pretrain_dataset
 from adamae.data.decoding import get_decoder, installed_decoders, pyav
 from adamae.data.scanning.scan import scan
 from adamae.data.views import VideoViews, plan_test
@@ -39,7 +39,7 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return begun
 
 
-def clips(listed: Path) -> ClipDataset:
+def clips(listed: Path) -> PretrainDataset:
     return pretrain_dataset(load_annotations(listed), num_frames=4, sampling_rate=3, size=32)
 
 

@@ -17,8 +17,10 @@ import torch
 
 from adamae.data import killed_workers, watched_loader
 from adamae.data.annotations import Annotations, load_annotations
-from adamae.data.dataset import ClipDataset
-from adamae.data.decoding import DecodeError, VideoReader
+from adamae.data.augmentation import Box, CropPlan
+from adamae.data.dataset import PretrainDataset
+from adamae.data.decoding import ChooseBoxes, DecodeError, VideoReader
+from adamae.data.decoding.protocol import boxes_of_whole_frames
 from adamae.data.frame_indices import train_segments
 from adamae.data.loader import Batch, build_loader
 from adamae.data.views import VideoViews, plan_test
@@ -68,6 +70,9 @@ class NumberedFrames:
     def read(self, indices: Any) -> np.ndarray:
         return self._frames[indices]
 
+    def read_boxes(self, clips: Any, choose: ChooseBoxes) -> list[np.ndarray]:
+        return boxes_of_whole_frames(self, clips, choose)
+
     def close(self) -> None:
         pass
 
@@ -87,9 +92,14 @@ def open_row(row: int, fault: Fault) -> VideoReader:
 LIST = Annotations.of([f"{row}.mp4" for row in range(9)], np.arange(9), source="list")
 
 
-class Clips(ClipDataset):
+class WholeFrames:
+    def plan(self, height: int, width: int, rng: np.random.Generator) -> CropPlan:
+        return CropPlan(Box(0, 0, height, width), height, width)
+
+
+class Clips(PretrainDataset):
     def __init__(self, fault: Fault, **options: Any) -> None:
-        super().__init__(LIST, choose_frames=self._choose, transform=lambda clip, mask, rng: (clip, mask), **options)
+        super().__init__(LIST, choose_frames=self._choose, transform=WholeFrames(), **options)
         self.fault = fault
 
     @staticmethod

@@ -16,7 +16,7 @@ from av.video.reformatter import ColorRange, Interpolation
 
 from adamae.data.decoding.damage import check_file, check_loss
 from adamae.data.decoding.frame_times import Clock
-from adamae.data.decoding.protocol import DecodeError, one_line
+from adamae.data.decoding.protocol import DecodeError
 from adamae.data.h264_encoder import CODEC, encoder_options
 
 _TAGS = ("color_primaries", "color_trc", "colorspace")
@@ -108,17 +108,16 @@ def transcode(source: str, target: str, temporary: str, encoding: Encoding) -> E
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     try:
         with Path(temporary).open("wb") as file, _Source(source) as video:
-            written = _encode(video, file, encoding.short_side, options)
-            check_loss(source, written.frames, video.damaged)
+            encoded = _encode(video, file, encoding.short_side, options)
+            check_loss(source, encoded.frames, encoded.damaged)
             file.flush()
             os.fsync(file.fileno())
-            size = file.tell()
         os.replace(temporary, target)  # noqa: PTH105 (the paths are texts)
     except BaseException:
         with suppress(OSError):
             os.unlink(temporary)  # noqa: PTH108
         raise
-    return Encoded(written.frames, written.seconds, written.width, written.height, size, video.damaged)
+    return encoded
 
 
 class _Source:
@@ -181,15 +180,7 @@ class _Source:
                 return
 
 
-@dataclass(frozen=True)
-class _Written:
-    frames: int
-    seconds: float
-    width: int
-    height: int
-
-
-def _encode(video: _Source, file: BinaryIO, short_side: int, options: dict[str, str]) -> _Written:
+def _encode(video: _Source, file: BinaryIO, short_side: int, options: dict[str, str]) -> Encoded:
     frames = video.frames()
     first = next(frames, None)
     if first is None:
@@ -220,7 +211,8 @@ def _encode(video: _Source, file: BinaryIO, short_side: int, options: dict[str, 
         packets += _write(container, stream.encode(None))
     if packets != count:
         raise DecodeError(video.path, f"{count} frames gave {packets} encoded ones")
-    return _Written(count, float((clock.last + clock.step) * clock.base), *shape.size)
+    seconds = float((clock.last + clock.step) * clock.base)
+    return Encoded(count, seconds, *shape.size, bytes=file.tell(), damaged=video.damaged)
 
 
 def _write(container: av.container.OutputContainer, packets: list[av.Packet]) -> int:
@@ -289,8 +281,3 @@ class _Shape:
 
 def _even(side: Fraction) -> int:
     return max(2 * round(side / 2), 2)
-
-
-def describe(error: Exception) -> str:
-    """An unexpected error of the libraries in one line."""
-    return f"{type(error).__name__}: {one_line(error)}"

@@ -18,8 +18,8 @@ from adamae.errors import UserError
 BLOCK = tarfile.BLOCKSIZE
 # Members of one sample share the name up to the first dot after the last slash, as in the webdataset library.
 _KEY = re.compile(r"((?:.*/)?[^/.]+)\.([^/]+)")
-# Suffixes of members that may hold the label, by falling trust: a text may be a caption.
-_LABEL_SUFFIXES = (".cls", ".json", ".txt")
+# Suffixes of members that may hold the label. By the same convention ".txt" holds a caption.
+_LABEL_SUFFIXES = (".cls", ".json")
 _LONGEST_LABEL = 2**16
 # Where our own shards keep a video's name in its list.
 ORIGINAL_NAME = "file"
@@ -34,14 +34,12 @@ class ShardContent:
         sizes: (n,) int64 bytes.
         names: What each is called: in the list that was packed, else in the tar.
         labels: As they are written; empty for none.
-        doubtful: (n,) bool: the label comes from a text that may be a caption.
     """
 
     offsets: np.ndarray
     sizes: np.ndarray
     names: PackedText
     labels: list[str]
-    doubtful: np.ndarray
 
 
 def read_headers(path: str) -> ShardContent:
@@ -80,8 +78,7 @@ def read_headers(path: str) -> ShardContent:
         offsets=np.array([member.offset_data for _, member in videos], np.int64),
         sizes=np.array([member.size for _, member in videos], np.int64),
         names=PackedText.of(told[0] or member.name for told, (_, member) in zip(described, videos, strict=True)),
-        labels=[label for _, label, _ in described],
-        doubtful=np.array([doubtful for _, _, doubtful in described], bool),
+        labels=[label for _, label in described],
     )
 
 
@@ -95,17 +92,14 @@ def _check_end(path: str, tar: tarfile.TarFile) -> None:
         raise UserError(f"{path}: damaged at byte {tar.offset}: {what}")
 
 
-def _describe(facts: dict[str, bytes]) -> tuple[str, str, bool]:
-    """The original name, the label as text, and whether that may be a caption."""
+def _describe(facts: dict[str, bytes]) -> tuple[str, str]:
+    """The original name, and the label as text."""
     written = _parse(facts[".json"]) if ".json" in facts else None
     name = written.get(ORIGINAL_NAME) if isinstance(written, dict) else None
     name = name if isinstance(name, str) else ""
     if ".cls" in facts:
-        return name, _one_line(facts[".cls"]), False
-    label = _label_of(written)
-    if label or ".txt" not in facts:
-        return name, label, False
-    return name, _one_line(facts[".txt"]), True
+        return name, _one_line(facts[".cls"])
+    return name, _label_of(written)
 
 
 def _parse(raw: bytes) -> Any:

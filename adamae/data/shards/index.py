@@ -132,8 +132,7 @@ def index_of(
 ) -> ShardIndex:
     """The index of shards whose headers were read.
 
-    Labels are numbers in all shards, or names in all; names are numbered in alphabetical order. Texts that differ
-    from video to video are captions and no labels.
+    Labels are numbers in all shards, or names in all; names are numbered in alphabetical order.
 
     Args:
         shards: (S,) names without folders.
@@ -145,13 +144,8 @@ def index_of(
         UserError: Some labels are numbers and others names, or a number is no label.
     """
     labels = [label for content in contents for label in content.labels]
-    doubtful = np.concatenate([content.doubtful for content in contents]) if contents else np.empty(0, bool)
     names = PackedText.joined([content.names for content in contents])
     shard = np.repeat(np.arange(len(contents), dtype=np.int32), [len(content.labels) for content in contents])
-    if doubtful.any():
-        texts = [label for label, doubt in zip(labels, doubtful, strict=True) if doubt]
-        if not all(map(is_number, texts)) and len(set(texts)) > len(texts) / 2:
-            labels = ["" if doubt else label for label, doubt in zip(labels, doubtful, strict=True)]
     numbers, classes = _number(labels, lambda row: f"{shards[shard[row]]}/{names[row]}")
     return ShardIndex(
         shards=tuple(shards),

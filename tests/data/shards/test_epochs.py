@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from adamae.data.annotations import load_annotations
-from adamae.data.dataset import ClipDataset, pretrain_dataset
+from adamae.data.dataset import PretrainDataset, pretrain_dataset
 from adamae.data.loader import build_loader
 from adamae.randomness import windowed_permutation
 
@@ -18,7 +18,7 @@ from adamae.randomness import windowed_permutation
 _STEP, _STEPS = 6, 2
 
 
-def dataset(packed: Path, window: int = 2) -> ClipDataset:
+def dataset(packed: Path, window: int = 2) -> PretrainDataset:
     videos = load_annotations(packed, shard_window=window)
     return pretrain_dataset(videos, num_frames=2, sampling_rate=1, size=32, seed=5)
 

@@ -139,15 +139,15 @@ def test_shards_of_others(tmp_path: Path) -> None:
         ("d/0.mp4", 7, b"0"),
         ("d.e/1.webm", 3, b"1"),
         ("2.video.AVI", -1, b"2"),
-        ("3.mkv", 4, b"3"),
+        ("3.mkv", -1, b"3"),
         ("4.mov", -1, b"4"),
         ("0.mp4", 0, b"6"),
     ]  # fmt: skip
 
 
-def test_names_as_labels_and_captions(tmp_path: Path) -> None:
+def test_names_as_labels(tmp_path: Path) -> None:
     names = ["riding a bike", "archery", "archery", "riding a bike", "archery"]
-    write_shard(tmp_path / "t.tar", {str(i): {"mp4": b"v", "txt": name.encode()} for i, name in enumerate(names)})
+    write_shard(tmp_path / "t.tar", {str(i): {"mp4": b"v", "cls": name.encode()} for i, name in enumerate(names)})
     videos = load_annotations(tmp_path / "t.tar")
     assert videos.classes == ("archery", "riding a bike")
     assert videos.labels.tolist() == [1, 0, 0, 1, 0]
@@ -155,7 +155,8 @@ def test_names_as_labels_and_captions(tmp_path: Path) -> None:
     assert load_annotations(tmp_path / "t.tar", classes=known).labels.tolist() == [1, 2, 2, 1, 2]
     with pytest.raises(UserError, match=r"t\.tar/0\.mp4: the class 'riding a bike' is not among the 1 known ones"):
         load_annotations(tmp_path / "t.tar", classes=["archery"])
-    write_shard(tmp_path / "c.tar", {str(i): {"mp4": b"v", "txt": f"a man does {i}".encode()} for i in range(5)})
+    captioned = {str(i): {"mp4": b"v", "txt": name.encode()} for i, name in enumerate(names)}
+    write_shard(tmp_path / "c.tar", captioned)
     assert load_annotations(tmp_path / "c.tar").labels.tolist() == [-1] * 5
     write_shard(tmp_path / "j.tar", {"a": {"mp4": b"v", "json": b'{"class": "archery"}'}, "b": {"mp4": b"v"}})
     videos = load_annotations(tmp_path / "j.tar")
