@@ -31,12 +31,12 @@ def test_a_data_set_is_prepared_and_reported(tmp_path: Path, capsys: pytest.Capt
     assert f"{out}: 7 of 7 videos ready" in told
     assert "train.csv      3 videos" in told
     assert "1 x missing: a listed video that is not there" in told
-    assert "something-something-v2-train.json:3: no video 12 below" in told
+    assert "something-something-v2-train.json:entry 2: no video 12 below" in told
     assert told.rstrip().endswith(f"all 1 of them: {out / 'report.json'}")
     assert told.splitlines()[:6] == (out / "report.txt").read_text().splitlines()[:6]
     report = json.loads((out / "report.json").read_text())
     assert report["classes"]["videos"]["Pushing something"] == {"train": 2, "val": 1, "test": 0}
-    assert report["problems"][0]["place"].endswith("something-something-v2-train.json:3")
+    assert report["problems"][0]["place"].endswith("something-something-v2-train.json:entry 2")
     assert main([*command, "--crf", "30"]) == 2
     assert capsys.readouterr().err.endswith(
         "was begun with crf = 20, got crf = 30: delete it, or choose another folder\n"

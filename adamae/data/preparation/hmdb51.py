@@ -18,7 +18,7 @@ def plan_hmdb51(tree: SourceTree, split: int, problems: Problems) -> Plan:
     """See ``layouts``. Classes are in alphabetical order; there is no official validation.
 
     Raises:
-        UserError: The lists of the split are missing.
+        UserError: The lists of the split are missing, or a line is malformed.
     """
     end = f"_test_split{split}.txt"
     files = {path.name.removesuffix(end): path for path in tree.label_files if path.name.endswith(end)}
@@ -28,19 +28,16 @@ def plan_hmdb51(tree: SourceTree, split: int, problems: Problems) -> Plan:
     seen: dict[tuple[int, str], str] = {}
     for label, name in enumerate(listing.classes):
         path = files[name]
-        for line, text in read_lines(path, problems):
+        for line, text in read_lines(path):
             place = f"{path}:{line}"
             found = _ROW.fullmatch(text)
             if found is None:
-                problems.add("malformed", place, f"got {text!r}, expected VIDEO.avi NUMBER; passed over")
-                continue
+                raise UserError(f"{place}: got {text!r}, expected VIDEO.avi NUMBER")
             video, number = stem(found[1]), found[2]
             if number is None:
                 problems.add("no_label", place, f"no number after {video}, expected 0, 1 or 2; passed over")
             elif number not in ("0", *_PARTS):
-                problems.add(
-                    "malformed", place, f"the number is {number!r}, expected 0, 1 or 2; {video} is passed over"
-                )
+                raise UserError(f"{place}: the number of {video} is {number!r}, expected 0, 1 or 2")
             elif (label, video) in seen:
                 problems.add("duplicate", place, f"{video} stands in {seen[label, video]} already; passed over")
                 continue

@@ -33,7 +33,7 @@ def plan_kinetics(tree: SourceTree, split: int, problems: Problems) -> Plan:
     """See ``layouts``. Classes are those of the training rows, in alphabetical order.
 
     Raises:
-        UserError: There is no such CSV file.
+        UserError: There is no such CSV file, or a row is malformed.
     """
     files = [path for path in tree.label_files if path.suffix.lower() == ".csv"]
     tables = [table for path in files if (table := _open(path, problems))]
@@ -74,7 +74,7 @@ def _one_spelling(name: str) -> str:
 
 def _open(path: Path, problems: Problems) -> _Table | None:
     """A CSV file of Kinetics; None for any other."""
-    lines = read_lines(path, problems)
+    lines = read_lines(path)
     _, header = next(lines, (1, ""))
     columns = {name.strip().lower(): at for at, name in enumerate(next(csv.reader([header]), []))}
     return _Table(path, columns, lines, problems) if "youtube_id" in columns else None
@@ -88,40 +88,38 @@ class _Table:
     problems: Problems
 
     def read(self, others: set[str]) -> Iterator[_Row]:
-        """The rows in which nothing is wrong; names of the others go to ``others``."""
+        """The rows that have a label, where there are labels; names of the others go to ``others``.
+
+        Raises:
+            UserError: A row is malformed.
+        """
         words = re.split(r"[^a-z]+", self.path.stem.lower())
         split = next((SPLIT_OF[word] for word in words if word in SPLIT_OF), None)
         for line, text in self.lines:
             fields = [field.strip() for field in next(csv.reader([text]))]
             place = f"{self.path}:{line}"
             if len(fields) != len(self.columns):
-                reason = f"{len(fields)} columns, expected {len(self.columns)} as in the header; passed over"
-                self.problems.add("malformed", place, reason)
-                continue
+                raise UserError(f"{place}: {len(fields)} columns, expected {len(self.columns)} as in the header")
             names = self._names(fields, place)
             part = split if "split" not in self.columns else SPLIT_OF.get(self._field(fields, "split").lower())
-            if names is None:
-                continue
             if part is None:
                 got = repr(self._field(fields, "split")) if "split" in self.columns else "none in the file's name"
-                self.problems.add("malformed", place, f"the split is {got}, expected train, val or test; passed over")
-            elif "label" in self.columns and not self._field(fields, "label"):
+                raise UserError(f"{place}: the split is {got}, expected train, val or test")
+            if "label" in self.columns and not self._field(fields, "label"):
                 self.problems.add("no_label", place, f"the label of {names[0]} is empty; passed over")
-            else:
-                label = intern(self._field(fields, "label")) if "label" in self.columns else None
-                yield _Row(part, names, label, str(self.path), line)
+                others.update(names)
                 continue
-            others.update(names)
+            label = intern(self._field(fields, "label")) if "label" in self.columns else None
+            yield _Row(part, names, label, str(self.path), line)
 
     def _field(self, fields: list[str], name: str) -> str:
         return fields[self.columns[name]]
 
-    def _names(self, fields: list[str], place: str) -> tuple[str, ...] | None:
+    def _names(self, fields: list[str], place: str) -> tuple[str, ...]:
         """Names of the video's file, with and without the time."""
         video = self._field(fields, "youtube_id")
         if not video:
-            self.problems.add("malformed", place, "the youtube_id is empty; passed over")
-            return None
+            raise UserError(f"{place}: the youtube_id is empty, expected a video's")
         bare = _one_spelling(video)
         if not {"time_start", "time_end"} <= self.columns.keys():
             return (bare,)
@@ -129,7 +127,7 @@ class _Table:
         try:
             start, end = (int(float(time)) for time in times)
         except (ValueError, OverflowError):
-            reason = f"time_start and time_end are {times[0]!r} and {times[1]!r}, expected seconds; passed over"
-            self.problems.add("malformed", place, reason)
-            return None
+            raise UserError(
+                f"{place}: time_start and time_end are {times[0]!r} and {times[1]!r}, expected seconds"
+            ) from None
         return f"{video}_{start:06d}_{end:06d}", bare

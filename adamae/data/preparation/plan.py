@@ -23,14 +23,14 @@ class ListedVideo(NamedTuple):
         names: Under which its file may be found, the likeliest first; see :func:`match`.
         label: Its class's number, or UNLABELLED.
         file: The label file.
-        line: Where in it.
+        line: Where in it: a line's number, or in words.
     """
 
     split: str
     names: tuple[str, ...]
     label: int
     file: str
-    line: int
+    line: int | str
 
     @property
     def place(self) -> str:
@@ -150,7 +150,7 @@ def number_classes(numbered: Sequence[tuple[int, str, str]], problems: Problems)
     gap = next((before + 1 for (before, _), (after, _) in pairwise(kept) if after > before + 1), None)
     if gap is not None:
         place = names[kept[-1][1]]
-        problems.add("malformed", place, f"no class has the number {gap}, so the labels above it are not official")
+        problems.add("class_gap", place, f"no class has the number {gap}, so the labels above it are not official")
     return {name: label for label, (_, name) in enumerate(kept)}
 
 

@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 # Kind -> what it means; the order is that of the report.
 KINDS = {
-    "encoding": "text that is not UTF-8",
-    "malformed": "a label file's line or entry that is not as expected",
+    "class_gap": "a number that no class has, below those of others",
     "no_label": "a listed video without a label",
     "unknown_class": "a listed video of a class that is not among the known ones",
     "duplicate": "a video listed twice, or present twice",

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from adamae.data.annotations import UNLABELLED
-from adamae.data.preparation.json_entries import read_entries
-from adamae.data.preparation.label_text import is_decoded, read_lines, read_text
+from adamae.data.preparation.json_entries import read_entries, read_pairs
+from adamae.data.preparation.label_text import read_lines
 from adamae.data.preparation.plan import ListedVideo, Listing, Plan, match, number_classes
 from adamae.data.preparation.problems import Problems
 from adamae.data.preparation.source_tree import SourceTree
@@ -27,7 +26,7 @@ def plan_ssv2(tree: SourceTree, split: int, problems: Problems) -> Plan:
     """See ``layouts``. Test videos have labels only where the answers are there (``test-answers.csv``).
 
     Raises:
-        UserError: The labels or all lists are missing, or the labels cannot be read.
+        UserError: The labels or all lists are missing, or a label file is malformed.
     """
     labels_file = _only(tree, (_LABELS,))
     if labels_file is None:
@@ -38,17 +37,17 @@ def plan_ssv2(tree: SourceTree, split: int, problems: Problems) -> Plan:
     labels = _read_labels(labels_file, problems)
     listing = Listing(tuple(labels))
     answers_file = _only(tree, (_ANSWERS,))
-    answers = {} if answers_file is None else dict(_read_answers(answers_file, problems))
+    answers = {} if answers_file is None else dict(_read_answers(answers_file))
     seen: dict[str, str] = {}
     for part, path in files.items():
-        for line, entry in read_entries(path, problems):
-            video = _read_video(entry, part, path, line, labels, answers, problems)
+        for place, entry in read_entries(path):
+            video = _read_video(entry, part, path, place, labels, answers, problems)
             if isinstance(video, str):
                 listing.others.add(video)
-            elif video is not None and video.names[0] in seen:
+            elif video.names[0] in seen:
                 reason = f"the id {video.names[0]} stands in {seen[video.names[0]]} already; passed over"
                 problems.add("duplicate", video.place, reason)
-            elif video is not None:
+            else:
                 seen[video.names[0]] = video.place
                 listing.videos.append(video)
     return match(listing, tree, problems)
@@ -63,60 +62,40 @@ def _only(tree: SourceTree, ends: tuple[str, ...]) -> Path | None:
 
 def _read_labels(path: Path, problems: Problems) -> dict[str, int]:
     """{template: "id"} as {template: label}."""
-
-    def pairs(items: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
-        return items
-
-    text = read_text(path, problems)
-    try:
-        items = json.loads(text, object_pairs_hook=pairs)
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{path}:{error.lineno}: no JSON: {error.msg}; without classes nothing can be prepared"
-        ) from None
-    if not isinstance(items, list) or not all(isinstance(item, tuple) for item in items) or not items:
-        raise UserError(f'{path}:1: expected a JSON object that gives every template its number: {{"...": "0", ...}}')
-    lines = text.split("\n")
     numbered = []
-    line = 1
-    for template, number in items:
-        quoted = json.dumps(template)[1:-1]
-        line = next((at for at in range(line, len(lines) + 1) if quoted in lines[at - 1]), line)
-        if not str(number).isdecimal() or not template.strip() or not is_decoded(template):
-            reason = f"the class {template!r} has the number {number!r}, expected UTF-8 and 0 or more; passed over"
-            problems.add("malformed", f"{path}:{line}", reason)
-        else:
-            numbered.append((int(number), template.strip(), f"{path}:{line}"))
+    for entry, (template, number) in enumerate(read_pairs(path), 1):
+        place = f"{path}:entry {entry}"
+        if not str(number).isdecimal() or not template.strip():
+            raise UserError(f"{place}: the class {template!r} has the number {number!r}, expected 0 or more")
+        numbered.append((int(number), template.strip(), place))
     return number_classes(numbered, problems)
 
 
-def _read_answers(path: Path, problems: Problems) -> Iterator[tuple[str, str]]:
-    for line, text in read_lines(path, problems):
+def _read_answers(path: Path) -> Iterator[tuple[str, str]]:
+    for line, text in read_lines(path):
         found = _ANSWER.fullmatch(text)
         if found is None:
-            problems.add("malformed", f"{path}:{line}", f"got {text!r}, expected ID;TEMPLATE; passed over")
-        else:
-            yield found[1], found[2]
+            raise UserError(f"{path}:{line}: got {text!r}, expected ID;TEMPLATE")
+        yield found[1], found[2]
 
 
 def _read_video(
     entry: dict[str, Any],
     part: str,
     path: Path,
-    line: int,
+    at: str,
     labels: dict[str, int],
     answers: dict[str, str],
     problems: Problems,
-) -> ListedVideo | str | None:
-    """The row of an entry; its bare id where its label is at fault; None where there is no id."""
-    place = f"{path}:{line}"
+) -> ListedVideo | str:
+    """The row of an entry; its bare id where its label is at fault."""
+    place = f"{path}:{at}"
     name = str(entry.get("id") or "").strip()
     if not name:
-        problems.add("malformed", place, f"an entry without id (it has {', '.join(entry) or 'nothing'}); passed over")
-        return None
+        raise UserError(f"{place}: has {', '.join(entry) or 'nothing'}, expected an id")
     template = entry.get("template") or (answers.get(name) if part == "test" else None)
     if template is None and part == "test":
-        return ListedVideo(part, (name,), UNLABELLED, str(path), line)
+        return ListedVideo(part, (name,), UNLABELLED, str(path), at)
     if not isinstance(template, str) or not template.strip():
         problems.add("no_label", place, f"the video {name} has no template; passed over")
         return name
@@ -124,4 +103,4 @@ def _read_video(
     if plain not in labels:
         problems.add("unknown_class", place, f"{plain!r} is not among the {len(labels)} classes; {name} is passed over")
         return name
-    return ListedVideo(part, (name,), labels[plain], str(path), line)
+    return ListedVideo(part, (name,), labels[plain], str(path), at)

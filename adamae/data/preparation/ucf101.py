@@ -20,7 +20,7 @@ def plan_ucf101(tree: SourceTree, split: int, problems: Problems) -> Plan:
     """See ``layouts``. There is no official validation.
 
     Raises:
-        UserError: The classes or the lists of the split are missing.
+        UserError: The classes or the lists of the split are missing, or a line is malformed.
     """
     named = {path.name: path for path in tree.label_files}
     lists = {"train": f"trainlist{split:02d}.txt", "test": f"testlist{split:02d}.txt"}
@@ -29,7 +29,7 @@ def plan_ucf101(tree: SourceTree, split: int, problems: Problems) -> Plan:
         raise UserError(
             f"no file {lacking[0]} below {tree.root} (or --annotations), expected UCF101's train/test splits"
         )
-    numbered = _read_classes(named[_CLASSES], problems)
+    numbered = _read_classes(named[_CLASSES])
     listing = Listing(tuple(number_classes(numbered, problems)))
     # Of a class that stands twice, the first line counts.
     reader = _ListReader(listing, {name: number for number, name, _ in reversed(numbered)}, problems)
@@ -38,14 +38,13 @@ def plan_ucf101(tree: SourceTree, split: int, problems: Problems) -> Plan:
     return match(listing, tree, problems)
 
 
-def _read_classes(path: Path, problems: Problems) -> list[tuple[int, str, str]]:
+def _read_classes(path: Path) -> list[tuple[int, str, str]]:
     numbered = []
-    for line, text in read_lines(path, problems):
+    for line, text in read_lines(path):
         found = _CLASS.fullmatch(text)
         if found is None:
-            problems.add("malformed", f"{path}:{line}", f"got {text!r}, expected NUMBER CLASS; passed over")
-        else:
-            numbered.append((int(found[1]), found[2], f"{path}:{line}"))
+            raise UserError(f"{path}:{line}: got {text!r}, expected NUMBER CLASS")
+        numbered.append((int(found[1]), found[2], f"{path}:{line}"))
     if not numbered:
         raise UserError(f"{path}: holds no class, expected lines such as: 1 ApplyEyeMakeup")
     return numbered
@@ -60,22 +59,28 @@ class _ListReader:
         self._seen: dict[str, str] = {}
 
     def read(self, part: str, path: Path) -> None:
-        """Add the rows of a list to the listing."""
-        for line, text in read_lines(path, self._problems):
+        """Add the rows of a list to the listing.
+
+        Raises:
+            UserError: A line is malformed.
+        """
+        for line, text in read_lines(path):
             place = f"{path}:{line}"
             found = _VIDEO.fullmatch(text)
             if found is None:
-                self._problems.add("malformed", place, f"got {text!r}, expected CLASS/VIDEO.avi; passed over")
-                continue
-            name = stem(found[1])
-            fault = self._fault(part, found[1].rpartition("/")[0], found[2], name)
+                raise UserError(f"{place}: got {text!r}, expected CLASS/VIDEO.avi")
+            name, folder, number = stem(found[1]), found[1].rpartition("/")[0], found[2]
+            if folder in self._official and number not in (None, str(self._official[folder])):
+                raise UserError(
+                    f"{place}: the number is {number!r}, expected {self._official[folder]}, that of {folder}"
+                )
+            fault = self._fault(part, folder, number, name)
             if fault is not None:
                 self._problems.add(fault[0], place, f"{fault[1]}; {name} is passed over")
                 self._listing.others.add(name)
                 continue
             self._seen[name] = place
-            label = self._labels[found[1].rpartition("/")[0]]
-            self._listing.videos.append(ListedVideo(part, (name,), label, str(path), line))
+            self._listing.videos.append(ListedVideo(part, (name,), self._labels[folder], str(path), line))
 
     def _fault(self, part: str, name: str, number: str | None, video: str) -> tuple[str, str] | None:
         """What is wrong with a row: its kind and a sentence; None if nothing."""
@@ -83,8 +88,6 @@ class _ListReader:
             return "unknown_class", f"{name!r} is not among the {len(self._labels)} classes of {_CLASSES}"
         if part == "train" and number is None:
             return "no_label", f"expected the number {self._official[name]} of {name} after the path"
-        if number not in (None, str(self._official[name])):
-            return "malformed", f"the number is {number!r}, expected {self._official[name]}, that of {name}"
         if video in self._seen:
             return "duplicate", f"it stands in {self._seen[video]} already"
         return None

@@ -159,32 +159,11 @@ def added(name: str) -> Mutation:
 
 TRAIN = "something-something-v2-train.json"
 CASES = {
-    "ssv2 no template": (SSV2, replaced(TRAIN, '"template"', '"tmplate"'), "no_label", f"{TRAIN}:2", 3),
-    "ssv2 unknown class": (SSV2, replaced(TRAIN, "Dropping [", "Droping ["), "unknown_class", f"{TRAIN}:4", 3),
+    "ssv2 no template": (SSV2, replaced(TRAIN, '"template"', '"tmplate"'), "no_label", f"{TRAIN}:entry 1", 3),
+    "ssv2 unknown class": (SSV2, replaced(TRAIN, "Dropping [", "Droping ["), "unknown_class", f"{TRAIN}:entry 3", 3),
     "ssv2 no annotation": (SSV2, added("20bn-something-something-v2/99.webm"), "unlisted", "99.webm", 4),
-    "ssv2 no video": (SSV2, removed("20bn-something-something-v2/13.webm"), "missing", f"{TRAIN}:4", 3),
-    "ssv2 wrong entry": (SSV2, replaced(TRAIN, '"id": "12"', '"id" "12"'), "malformed", f"{TRAIN}:3", 3),
-    "ssv2 no id": (SSV2, replaced(TRAIN, '"id": "12"', '"name": "12"'), "malformed", f"{TRAIN}:3", 3),
-    "ssv2 no comma": (SSV2, replaced(TRAIN, "},\n", "}\n"), "malformed", f"{TRAIN}:3", 4),
-    "ssv2 cut off": (SSV2, replaced(TRAIN, "\n]\n", ""), "malformed", f"{TRAIN}:5", 4),
-    "ssv2 cut within": (
-        SSV2,
-        replaced(TRAIN, '"placeholders": ["a cup"]}\n]\n', '"placeho'),
-        "malformed",
-        f"{TRAIN}:5",
-        3,
-    ),
-    "ssv2 latin-1": (SSV2, recoded(TRAIN, "latin-1", "a cup", "café"), "encoding", f"{TRAIN}:2", 3),
-    "ssv2 utf-16": (SSV2, recoded(TRAIN, "utf-16"), "encoding", f"{TRAIN}:1", 4),
-    "ssv2 utf-16 without mark": (SSV2, recoded(TRAIN, "utf-16-le"), "encoding", f"{TRAIN}:1", 0),
-    "ssv2 duplicate": (SSV2, replaced(TRAIN, '"14"', '"12"'), "duplicate", f"{TRAIN}:5", 3),
-    "ssv2 number of a class": (
-        SSV2,
-        replaced("something-something-v2-labels.json", '"2"', '"two"'),
-        "malformed",
-        "something-something-v2-labels.json:4",
-        3,
-    ),
+    "ssv2 no video": (SSV2, removed("20bn-something-something-v2/13.webm"), "missing", f"{TRAIN}:entry 3", 3),
+    "ssv2 duplicate": (SSV2, replaced(TRAIN, '"14"', '"12"'), "duplicate", f"{TRAIN}:entry 4", 3),
     "k400 no label": (K400, replaced("train.csv", "riding a bike", ""), "no_label", "train.csv:2", 3),
     "k400 unknown class": (
         K400,
@@ -195,18 +174,6 @@ CASES = {
     ),
     "k400 no annotation": (K400, added("train/air drumming/zzzzzzzzzzz.mp4"), "unlisted", "zzzzzzzzzzz.mp4", 4),
     "k400 no video": (K400, removed("train/air drumming/b_1_2222222.mp4"), "missing", "train.csv:3", 3),
-    "k400 columns": (K400, replaced("train.csv", "drumming,110,100", "drumming,110"), "malformed", "train.csv:3", 3),
-    "k400 time": (K400, replaced("train.csv", "110,100", "110,soon"), "malformed", "train.csv:3", 3),
-    "k400 split": (K400, replaced("train.csv", "train,b_", "trian,b_"), "malformed", "train.csv:3", 3),
-    "k400 no id": (K400, replaced("train.csv", "aaaaaaaaaaa", ""), "malformed", "train.csv:2", 3),
-    "k400 latin-1": (
-        K400,
-        recoded("train.csv", "latin-1", "ddddddddddd,air", "ddddddddddd,á"),
-        "encoding",
-        "train.csv:5",
-        3,
-    ),
-    "k400 utf-16": (K400, recoded("train.csv", "utf-16"), "encoding", "train.csv:1", 4),
     "k400 duplicate": (K400, replaced("train.csv", "ddddddddddd", "b_1_2222222"), "duplicate", "train.csv:5", 3),
     "k400 other folder": (
         K400,
@@ -222,7 +189,6 @@ CASES = {
         "trainlist01.txt:1",
         3,
     ),
-    "ucf101 wrong label": (UCF101, replaced("trainlist01.txt", "avi 2", "avi 3"), "malformed", "trainlist01.txt:2", 3),
     "ucf101 unknown class": (
         UCF101,
         replaced("trainlist01.txt", "Biking/", "Byking/"),
@@ -231,7 +197,6 @@ CASES = {
         3,
     ),
     "ucf101 class twice": (UCF101, replaced("classInd.txt", "3 Biking", "3 Archery"), "duplicate", "classInd.txt:3", 3),
-    "ucf101 no class": (UCF101, replaced("classInd.txt", "3 Biking", "Biking"), "malformed", "classInd.txt:3", 3),
     "ucf101 no annotation": (UCF101, added("UCF-101/Biking/v_new.avi"), "unlisted", "v_new.avi", 4),
     "ucf101 no video": (
         UCF101,
@@ -240,10 +205,7 @@ CASES = {
         "trainlist01.txt:4",
         3,
     ),
-    "ucf101 no name": (UCF101, replaced("trainlist01.txt", "Biking/v_Biking_g08_c01.avi 3", "?"), "malformed", ":3", 3),
     "ucf101 duplicate": (UCF101, replaced("trainlist01.txt", "g08_c02", "g08_c01"), "duplicate", "list01.txt:4", 3),
-    "ucf101 latin-1": (UCF101, recoded("trainlist01.txt", "latin-1", "Baby", "Bäby"), "encoding", "list01.txt:2", 3),
-    "ucf101 utf-16": (UCF101, recoded("trainlist01.txt", "utf-16"), "encoding", "trainlist01.txt:1", 4),
     "hmdb51 no label": (
         HMDB51,
         replaced("wave_test_split1.txt", "B_wave_u.avi 1", "B_wave_u.avi"),
@@ -251,23 +213,143 @@ CASES = {
         ":2",
         2,
     ),
-    "hmdb51 wrong label": (
-        HMDB51,
-        replaced("wave_test_split1.txt", "avi 1", "avi 3"),
-        "malformed",
-        "wave_test_split1.txt:2",
-        2,
-    ),
-    "hmdb51 no name": (HMDB51, replaced("wave_test_split1.txt", "A_wave_u.avi 2", "2"), "malformed", "split1.txt:1", 3),
     "hmdb51 no annotation": (HMDB51, added("wave/E.avi"), "unlisted", "wave/E.avi", 3),
     "hmdb51 no video": (HMDB51, removed("wave/B_wave_u.avi"), "missing", "wave_test_split1.txt:2", 2),
     "hmdb51 duplicate": (HMDB51, replaced("wave_test_split1.txt", "A_wave", "B_wave"), "duplicate", "split1.txt:2", 2),
-    "hmdb51 latin-1": (HMDB51, recoded("wave_test_split1.txt", "latin-1", "B_", "ß_"), "encoding", "split1.txt:2", 2),
+}
+
+
+# What is done to a label file -> the one error.
+MALFORMED = {
+    "ssv2 wrong entry": (
+        SSV2,
+        replaced(TRAIN, '"id": "12"', '"id" "12"'),
+        r"train\.json:3: not valid JSON at column 7 \(Expecting ':' delimiter\), expected a list of objects",
+    ),
+    "ssv2 no id": (
+        SSV2,
+        replaced(TRAIN, '"id": "12"', '"name": "12"'),
+        r"train\.json:entry 2: has name, label, template, placeholders, expected an id",
+    ),
+    "ssv2 no comma": (
+        SSV2,
+        replaced(TRAIN, "},\n", "}\n"),
+        r"train\.json:3: not valid JSON at column 1 \(Expecting ',' delimiter\)",
+    ),
+    "ssv2 cut off": (SSV2, replaced(TRAIN, "\n]\n", ""), r"train\.json:5: not valid JSON"),
+    "ssv2 cut within": (
+        SSV2,
+        replaced(TRAIN, '"placeholders": ["a cup"]}\n]\n', '"placeho'),
+        r"train\.json:5: not valid JSON",
+    ),
+    "ssv2 latin-1": (
+        SSV2,
+        recoded(TRAIN, "latin-1", "a cup", "café"),
+        r"train\.json:2: not UTF-8 text: byte 0xe9 at column \d+, expected UTF-8",
+    ),
+    "ssv2 utf-16": (
+        SSV2,
+        recoded(TRAIN, "utf-16"),
+        r"train\.json:1: not UTF-8 text: byte 0xff at column 1, expected UTF-8",
+    ),
+    "ssv2 utf-16 without mark": (
+        SSV2,
+        recoded(TRAIN, "utf-16-le"),
+        r"train\.json:1: not UTF-8 text: byte 0x00 at column 2, expected UTF-8",
+    ),
+    "ssv2 number of a class": (
+        SSV2,
+        replaced("something-something-v2-labels.json", '"2"', '"two"'),
+        r"labels\.json:entry 3: the class 'Dropping something' has the number 'two', expected 0",
+    ),
+    "k400 columns": (
+        K400,
+        replaced("train.csv", "drumming,110,100", "drumming,110"),
+        r"train\.csv:3: 4 columns, expected 5 as in the header",
+    ),
+    "k400 time": (
+        K400,
+        replaced("train.csv", "110,100", "110,soon"),
+        r"train\.csv:3: time_start and time_end are 'soon' and '110', expected seconds",
+    ),
+    "k400 split": (
+        K400,
+        replaced("train.csv", "train,b_", "trian,b_"),
+        r"train\.csv:3: the split is 'trian', expected train, val or test",
+    ),
+    "k400 no id": (K400, replaced("train.csv", "aaaaaaaaaaa", ""), r"train\.csv:2: the youtube_id is empty"),
+    "k400 latin-1": (
+        K400,
+        recoded("train.csv", "latin-1", "ddddddddddd,air", "ddddddddddd,á"),
+        r"train\.csv:5: not UTF-8 text: byte 0xe1",
+    ),
+    "k400 utf-16": (K400, recoded("train.csv", "utf-16"), r"train\.csv:1: not UTF-8 text: byte 0xff at column 1"),
+    "ucf101 wrong label": (
+        UCF101,
+        replaced("trainlist01.txt", "avi 2", "avi 3"),
+        r"trainlist01\.txt:2: the number is '3', expected 2, that of BabyCrawling",
+    ),
+    "ucf101 no class": (
+        UCF101,
+        replaced("classInd.txt", "3 Biking", "Biking"),
+        r"classInd\.txt:3: got 'Biking', expected NUMBER CLASS",
+    ),
+    "ucf101 no name": (
+        UCF101,
+        replaced("trainlist01.txt", "Biking/v_Biking_g08_c01.avi 3", "?"),
+        r"trainlist01\.txt:3: got '\?', expected CLASS/VIDEO\.avi",
+    ),
+    "ucf101 latin-1": (
+        UCF101,
+        recoded("trainlist01.txt", "latin-1", "Baby", "Bäby"),
+        r"trainlist01\.txt:2: not UTF-8 text: byte 0xe4",
+    ),
+    "ucf101 utf-16": (UCF101, recoded("trainlist01.txt", "utf-16"), r"trainlist01\.txt:1: not UTF-8 text: byte 0xff"),
+    "hmdb51 wrong label": (
+        HMDB51,
+        replaced("wave_test_split1.txt", "avi 1", "avi 3"),
+        r"wave_test_split1\.txt:2: the number of B_wave_u is '3', expected 0, 1 or 2",
+    ),
+    "hmdb51 no name": (
+        HMDB51,
+        replaced("wave_test_split1.txt", "A_wave_u.avi 2", "2"),
+        r"wave_test_split1\.txt:1: got '2', expected VIDEO\.avi NUMBER",
+    ),
+    "hmdb51 latin-1": (
+        HMDB51,
+        recoded("wave_test_split1.txt", "latin-1", "B_", "ß_"),
+        r"wave_test_split1\.txt:2: not UTF-8 text: byte 0xdf",
+    ),
+    "ssv2 no list": (
+        SSV2,
+        lambda root: (root / "labels" / TRAIN).write_text("{}"),
+        r"train\.json:1: got an object that is",
+    ),
+    "ssv2 no object": (
+        SSV2,
+        replaced(TRAIN, "[\n", "[3,\n"),
+        r"train\.json:entry 1: got a number, expected a JSON object",
+    ),
+    "ssv2 answers": (
+        SSV2,
+        lambda root: (root / "labels" / "test-answers.csv").write_text("31;Dropping something\n32\n"),
+        r"test-answers\.csv:2: got '32', expected ID;TEMPLATE",
+    ),
+    "ssv2 labels": (
+        SSV2,
+        replaced("something-something-v2-labels.json", ":", ""),
+        r"labels\.json:2: not valid JSON at",
+    ),
+    "ssv2 labels in a list": (
+        SSV2,
+        lambda root: (root / "labels" / "something-something-v2-labels.json").write_text('["Dropping something"]'),
+        r"labels\.json:1: got a list, expected a JSON object",
+    ),
 }
 
 
 @pytest.mark.parametrize(("mini", "change", "kind", "place", "left"), CASES.values(), ids=CASES)
-def test_what_is_malformed_is_reported_and_the_rest_is_prepared(
+def test_what_does_not_fit_is_reported_and_the_rest_is_prepared(
     mini: Miniature, change: Mutation, kind: str, place: str, left: int, tmp_path: Path
 ) -> None:
     source = mini.write(tmp_path / "download", empty)
@@ -280,12 +362,20 @@ def test_what_is_malformed_is_reported_and_the_rest_is_prepared(
     assert place in (tmp_path / "out" / "report.txt").read_text()
 
 
+@pytest.mark.parametrize(("mini", "change", "message"), MALFORMED.values(), ids=MALFORMED)
+def test_a_malformed_label_file_is_one_line(mini: Miniature, change: Mutation, message: str, tmp_path: Path) -> None:
+    source = mini.write(tmp_path / "download", empty)
+    change(source)
+    with pytest.raises(UserError, match=message) as raised:
+        prepare(mini.layout, source, tmp_path / "out", encoding=None)
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("mini", "change", "message"),
     [
         (SSV2, removed("labels/something-something-v2-labels.json"), r"no file \*labels\.json below"),
-        (SSV2, replaced("something-something-v2-labels.json", ":", ""), r"labels\.json:2: no JSON"),
-        (SSV2, recoded("something-something-v2-labels.json", "utf-16-le"), r"holds zero bytes, expected UTF-8"),
         (K400, lambda root: [path.unlink() for path in root.rglob("*.csv")], "no CSV file with a column youtube_id"),
         (K400, lambda root: [path.unlink() for path in root.rglob("*.m??")], "no video in this folder"),
         (UCF101, removed("labels/testlist01.txt"), r"no file testlist01\.txt"),
