@@ -16,6 +16,7 @@ from adamae.data.list_rows import is_video
 from adamae.data.split_names import SPLIT_FILES
 from adamae.data.walking import look_into
 from adamae.errors import UserError
+from adamae.files import is_temporary
 
 INDEX_FILE = "adamae-index.npz"
 # Written before the first shard by what packs them.
@@ -80,7 +81,7 @@ def expand(source: str | Path) -> list[str]:
     """
     text = str(source)
     if Path(text).is_dir():
-        found = sorted(str(path) for path in Path(text).glob("[!.]*.tar"))
+        found = sorted(str(path) for path in Path(text).glob("*.tar") if not is_temporary(path))
         if not found:
             raise UserError(f"{text}: holds {INDEX_FILE} and no tar file")
         _check_finished(Path(text), len(found))
