@@ -1,7 +1,7 @@
-"""Which video goes into which shard and at what place: worked out before anything is written.
+"""Which video goes into which shard: worked out before anything is written.
 
 Every byte of the shards follows from the list, the sizes of the files and the options. So what an interrupted call
-left can be told from what is missing, and the index needs no second reading.
+left can be told from what is missing.
 """
 
 from __future__ import annotations
@@ -30,14 +30,12 @@ class Layout:
         rows: (n,) int64 rows of the list.
         sizes: (n,) int64 bytes of each video.
         shard: (n,) int32 in which shard it lies.
-        offsets: (n,) int64 where it begins.
         tar_sizes: (S,) int64 bytes of each shard.
     """
 
     rows: np.ndarray
     sizes: np.ndarray
     shard: np.ndarray
-    offsets: np.ndarray
     tar_sizes: np.ndarray
 
     def places(self, shard: int) -> range:
@@ -78,7 +76,7 @@ def lay_out(
     last = np.flatnonzero(np.diff(shard, append=shard[-1:] + 1))
     before = np.concatenate([[0], ends[last[:-1]]])
     tar_sizes = _rounded(ends[last] - before + 2 * BLOCK, tarfile.RECORDSIZE)
-    return Layout(rows, sizes, shard, ends - stored - before[shard] + BLOCK, tar_sizes)
+    return Layout(rows, sizes, shard, tar_sizes)
 
 
 def notes_of(videos: Annotations, row: int) -> list[tuple[str, bytes]]:

@@ -201,17 +201,18 @@ def _write_shards(
 
 
 def _write_shard(folder: Path, videos: Annotations, layout: Layout, number: int, count: Callable[[], None]) -> None:
-    with replacing(folder / shard_name(number)) as temporary:
-        with tarfile.open(temporary, mode="w", format=tarfile.GNU_FORMAT) as tar:
-            for place in layout.places(number):
-                row, key = int(layout.rows[place]), key_of(place)
-                with _Source(videos, row, int(layout.sizes[place])) as source:
-                    tar.addfile(header(key, video_suffix(videos.name(row)), source.size), source)
-                    source.check_end()
-                for suffix, content in notes_of(videos, row):
-                    tar.addfile(header(key, suffix, len(content)), io.BytesIO(content))
-                count()
-        assert temporary.stat().st_size == layout.tar_sizes[number], "the layout does not foretell the shard"
+    with (
+        replacing(folder / shard_name(number)) as temporary,
+        tarfile.open(temporary, mode="w", format=tarfile.GNU_FORMAT) as tar,
+    ):
+        for place in layout.places(number):
+            row, key = int(layout.rows[place]), key_of(place)
+            with _Source(videos, row, int(layout.sizes[place])) as source:
+                tar.addfile(header(key, video_suffix(videos.name(row)), source.size), source)
+                source.check_end()
+            for suffix, content in notes_of(videos, row):
+                tar.addfile(header(key, suffix, len(content)), io.BytesIO(content))
+            count()
 
 
 class _Source:
@@ -263,6 +264,28 @@ class _Source:
             ) from None
 
 
+def _offsets_of(folder: Path, layout: Layout, number: int) -> np.ndarray:
+    """(k,) int64 where the videos of a shard begin, as its headers say.
+
+    Raises:
+        UserError: It is not the shard that was laid out.
+    """
+    shard = folder / shard_name(number)
+    videos: dict[str, tarfile.TarInfo] = {}
+    try:
+        with tarfile.open(shard, mode="r:") as tar:
+            for member in tar:
+                # The first of the members that share a key; see ``_write_shard``.
+                videos.setdefault(member.name.partition(".")[0], member)
+    except tarfile.TarError:
+        videos.clear()
+    places = layout.places(number)
+    held = [(key, member.size) for key, member in videos.items()]
+    if held != [(key_of(place), size) for place, size in zip(places, layout.sizes[places].tolist(), strict=True)]:
+        raise UserError(f"{shard}: holds other videos than the list; delete it, and the same command writes it anew")
+    return np.array([member.offset_data for member in videos.values()], np.int64)
+
+
 def _write_rest(folder: Path, videos: Annotations, layout: Layout, left_out: list[dict[str, Any]]) -> None:
     """What lies beside the shards; the index last, as it says that all is there."""
     if videos.classes is not None:
@@ -271,12 +294,13 @@ def _write_rest(folder: Path, videos: Annotations, layout: Layout, left_out: lis
         lines = [json.dumps(record, sort_keys=True) + "\n" for record in left_out]
         write_whole(folder / BAD_VIDEOS, "".join(lines).encode())
     chosen = videos.select(layout.rows)
+    offsets = in_threads(lambda number: _offsets_of(folder, layout, number), range(len(layout.tar_sizes)))
     index = ShardIndex(
         shards=tuple(shard_name(number) for number in range(len(layout.tar_sizes))),
         tar_sizes=layout.tar_sizes,
         tar_times=np.zeros(len(layout.tar_sizes), np.int64),
         shard=layout.shard,
-        offsets=layout.offsets,
+        offsets=np.concatenate(offsets),
         sizes=layout.sizes,
         labels=chosen.labels,
         names=PackedText.of(chosen.name(row) for row in range(len(chosen))),

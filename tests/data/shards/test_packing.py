@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +127,20 @@ def test_stopped_by_hand_no_half_shard_is_left(source: Annotations, packed: Path
     assert all(files_of(packed)[name] == content for name, content in left.items())
     pack(source, tmp_path / "out", videos_per_shard=3)
     assert files_of(tmp_path / "out") == files_of(packed)
+
+
+@pytest.mark.parametrize("content", [bytes, lambda size: b"x" * size])
+def test_a_shard_of_the_same_size_that_is_another_one(
+    content: Callable[[int], bytes], source: Annotations, packed: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(packed, out := tmp_path / "out")
+    shard = out / "000002.tar"
+    shard.write_bytes(content(shard.stat().st_size))
+    with pytest.raises(UserError, match=r"000002\.tar: holds other videos than the list; delete it, and the same"):
+        pack(source, out, videos_per_shard=3)
+    shard.unlink()
+    pack(source, out, videos_per_shard=3)
+    assert files_of(out) == files_of(packed)
 
 
 def test_an_unfinished_folder_is_told(source: Annotations, tmp_path: Path) -> None:
