@@ -14,6 +14,7 @@ from adamae.errors import UserError
 from adamae.models import Pretrainer, create_model
 from adamae.models.economy import economy_arguments
 from adamae.samplers import SAMPLERS, Declaration, declaration_of, declared
+from adamae.training.compilation import check_compiler
 
 OURS = "ours"
 # Adam's two moments and the weights. Gradients live only while a step runs and are part of its peak anyway.
@@ -69,6 +70,7 @@ def _ours(setting: Setting, *, compiled: bool | None = None, recompute: Any = No
         network.checkpoint_activations(recompute)
     forward: Callable[[Tensor], Any] = network
     if setting.compiled if compiled is None else compiled:
+        check_compiler()
         forward = torch.compile(network)
     return contender(network, lambda: forward(setting.clips).losses["loss"], setting.precision)
 

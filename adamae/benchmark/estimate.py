@@ -12,6 +12,7 @@ from adamae.benchmark.activation_memory import activation_memory
 from adamae.benchmark.timing import take_turns
 from adamae.models import Pretrainer
 from adamae.peak_memory import peak_memory
+from adamae.training.compilation import compile_in_place
 from adamae.training.engine import build_optimizer
 from adamae.training.parameter_groups import parameter_groups
 
@@ -199,7 +200,7 @@ def measure_pass(model: Pretrainer, *, clips: int, precision: torch.dtype, passe
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     if compiled:
-        model.compile()
+        compile_in_place(model)
 
     def forward_backward() -> None:
         optimizer.zero_grad(set_to_none=True)

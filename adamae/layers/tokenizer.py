@@ -27,7 +27,8 @@ class Tokenizer(nn.Module, ABC):
     def exact(self, pixels: Tensor) -> Tensor:
         """The same in the weights' own precision, also where autocast would compute in half."""
         device = pixels.device.type
-        if not torch.amp.is_autocast_available(device):
+        # The compiler of torch 2.6 does not know the question, and compiles for no device without autocast.
+        if not (torch.compiler.is_compiling() or torch.amp.is_autocast_available(device)):
             return self(pixels)
         with torch.autocast(device, enabled=False):
             return self(pixels)

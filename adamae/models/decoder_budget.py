@@ -20,8 +20,6 @@ depends on S. In evaluation, and so in every picture and score, all hidden token
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from adamae.errors import UserError
 from adamae.randomness import SampleNoise
 from adamae.selection import TokenSelection
@@ -60,4 +58,5 @@ def draw_part(selection: TokenSelection, budget: float, noise: SampleNoise) -> T
     num_hidden = selection.target.shape[1]
     order = noise.uniform(num_hidden).topk(count_decoded(num_hidden, budget), dim=1, sorted=False).indices
     part = selection.target.gather(1, order.sort(dim=1).values)
-    return replace(selection, target=part, num_hidden=num_hidden)
+    # Not dataclasses.replace, which the compiler of torch 2.6 cannot follow.
+    return TokenSelection(selection.visible, part, selection.log_probs, num_hidden)

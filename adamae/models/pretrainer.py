@@ -150,7 +150,8 @@ class Pretrainer(nn.Module):
             losses["loss"] = losses["loss"] + self.sampling_weight * sampling
             losses["sampling"] = sampling.detach()
         if diagnose:
-            losses |= self.diagnosis(pixels, selection)
+            # Not |=, which the compiler of torch 2.6 cannot follow.
+            losses.update(self.diagnosis(pixels, selection))
         return PretrainOutput(prediction, selection, error, losses, frames)
 
     def pixels(self, video: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ class StepMeasurement(OptionGroup):
         ),
         metavar="NAME",
     )
-    compile: bool = flag(False, "compile our step with torch.compile")
+    compile: bool = flag(False, "compile our step with torch.compile (torch 2.6 or newer)")
     device: str = flag("auto", "cpu, cuda or auto; auto: cuda if available", metavar="DEVICE")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = flag(
         "auto", "auto: bf16 if the GPU supports it, else fp16; fp32 on the CPU"

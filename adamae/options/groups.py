@@ -279,7 +279,7 @@ class RunOptions(OptionGroup):
     deepspeed_config: str = flag(
         "zero1", "name of a config in configs/deepspeed, or a JSON file", metavar="NAME", changes_result=False
     )
-    compile: bool = flag(False, "compile the model with torch.compile", changes_result=False)
+    compile: bool = flag(False, "compile the model with torch.compile (torch 2.6 or newer)", changes_result=False)
     checkpoint_activations: Literal["none", "decoder", "all"] = flag(
         "none",
         "activation checkpointing (recompute in the backward pass to save memory); decoder: sampler, decoder and "

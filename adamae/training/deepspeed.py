@@ -27,6 +27,7 @@ from torch.torch_version import TorchVersion
 
 from adamae.distributed import World
 from adamae.errors import UserError
+from adamae.training.compilation import compile_in_place
 from adamae.training.engine import (
     AdamState,
     Batch,
@@ -132,7 +133,7 @@ class DeepSpeedEngine:
         resolved_config: What DeepSpeed was given.
 
     Raises:
-        UserError: If DeepSpeed is not installed, too old, or refuses its settings.
+        UserError: If DeepSpeed is not installed, too old, or refuses its settings, or torch is too old to compile.
     """
 
     def __init__(
@@ -159,7 +160,7 @@ class DeepSpeedEngine:
         self._optimizer = optimizer
         self._guard = StepGuard(optimizer, world.device, clip_grad, loss_scaling=precision == "fp16")
         if compile_model:
-            model.compile()
+            compile_in_place(model)
         deepspeed = _import_deepspeed(world.device)
         try:
             self._engine, *_ = deepspeed.initialize(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from adamae.distributed import World
+from adamae.training.compilation import compile_in_place
 from adamae.training.engine import (
     Batch,
     ForwardPass,
@@ -39,6 +40,9 @@ class TorchEngine:
         clip_grad: Clip the gradient to this norm; 0 for no clipping.
         accumulation: Micro-batches that make one step.
         compile_model: Compile the model with ``torch.compile``.
+
+    Raises:
+        UserError: If the precision is unknown, or torch is too old to compile.
     """
 
     def __init__(
@@ -60,8 +64,7 @@ class TorchEngine:
         self._optimizer = optimizer
         self._guard = StepGuard(optimizer, world.device, clip_grad, loss_scaling=precision == "fp16")
         if compile_model:
-            # In place, so that parameters keep their names.
-            model.compile()
+            compile_in_place(model)
         self._forward: nn.Module = ForwardPass(model, objective, precision)
         if world.size > 1:
             self._forward = _replicate(self._forward)
