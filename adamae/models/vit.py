@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
 from torch import nn
 
 from adamae.grid import TokenGrid
-from adamae.losses.reconstruction import Metric
-from adamae.losses.sampling import Reduction
 from adamae.models.classifier import Classifier
 from adamae.models.decoder import Decoder
 from adamae.models.pretrainer import Pretrainer, new_mask_token
@@ -33,24 +32,17 @@ def vit_pretrainer(
     decoder_embed_dim: int = 384,
     decoder_depth: int = 4,
     decoder_num_heads: int = 6,
-    decoder_budget: float = 1.0,
     mlp_ratio: float = 4.0,
     qkv_bias: bool = True,
     init_values: float | None = 0.0,
     drop_path_rate: float = 0.0,
     mask_type: str = DEFAULT,
     mask_ratio: float = 0.95,
-    normalize_target: bool = True,
-    reconstruction_loss: Metric = "mse",
-    sampling_weight: float = 1e-4,
-    sampling_reduction: Reduction = "mean",
-    sampling_advantage: bool = False,
-    sampling_entropy_weight: float = 0.0,
     imagenet_default_mean_and_std: bool = True,
     candidate_frames: int | None = None,
     frame_keep_ratio: float = 0.3,
     frame_choice: str = "auto",
-    **sampler_options: Any,
+    **others: Any,
 ) -> Pretrainer:
     """A masked autoencoder with a plain ViT encoder.
 
@@ -66,36 +58,30 @@ def vit_pretrainer(
         decoder_embed_dim: Width of the decoder.
         decoder_depth: Blocks of the decoder; 4 is the paper's best.
         decoder_num_heads: Heads of the decoder.
-        decoder_budget: Share of the hidden tokens that the decoder reconstructs at each step of training, a new random
-            part each time; see :mod:`adamae.models.decoder_budget`.
         mlp_ratio: Hidden width of the MLPs of encoder and decoder over their width.
         qkv_bias: Whether queries and values have a bias (the sampler's never do).
         init_values: Start value of LayerScale, 0 for none.
         drop_path_rate: Stochastic depth of encoder and decoder.
         mask_type: The sampler, a key of :data:`adamae.samplers.SAMPLERS`.
         mask_ratio: Share of hidden tokens.
-        normalize_target: Normalise each target token by its own mean and deviation.
-        reconstruction_loss: "mse" or "l1".
-        sampling_weight: Weight of the sampling loss.
-        sampling_reduction: "mean" (published code) or "sum" (paper) over the target tokens.
-        sampling_advantage: Reward by the error over the clip's mean (not in the paper).
-        sampling_entropy_weight: Reward for entropy (not in the paper).
         candidate_frames: Take clips of so many frames and look at those ``num_frames`` on which most happens; None
             looks at all. Clips of ``num_frames`` are taken as they are.
         frame_keep_ratio: Share of the candidates' tokens that is counted for that.
         frame_choice: "draw" by the counts, take the "top", or "auto": the one in training, the other in evaluation.
         imagenet_default_mean_and_std: Standardise pixels by ImageNet's statistics; else by 0.5 and 0.5.
-        **sampler_options: Keywords of samplers; those of other samplers than ``mask_type`` are ignored. The adaptive
-            one (learnable) has sampler_network (mha or mlp), sampler_depth (blocks), sampler_dim (width; None is the
-            encoder's), sampler_drop_rate, sampler_mlp_ratio (4, whatever ``mlp_ratio`` is), sampler_temperature
-            (divides the logits for drawing; not in the paper) and detach_sampler_input (keep the sampling loss out of
-            the tokenizer, as the paper has it and the published code does not). The motion-aware one has keep_ratio
-            (share of the tokens that are visible or targets; the others are dropped).
+        **others: Keywords of :class:`~adamae.models.pretrainer.Pretrainer` (losses, decoder_budget), and of samplers;
+            those of other samplers than ``mask_type`` are ignored. The adaptive one (learnable) has sampler_network
+            (mha or mlp), sampler_depth (blocks), sampler_dim (width; None is the encoder's), sampler_drop_rate,
+            sampler_mlp_ratio (4, whatever ``mlp_ratio`` is), sampler_temperature (divides the logits for drawing; not
+            in the paper) and detach_sampler_input (keep the sampling loss out of the tokenizer, as the paper has it and
+            the published code does not). The motion-aware one has keep_ratio (share of the tokens that are visible or
+            targets; the others are dropped).
 
     Raises:
-        UserError: If a keyword of samplers is unknown, sizes do not divide, or the ratio leaves nothing to see or to
+        UserError: If a keyword is unknown, sizes do not divide, or the ratio leaves nothing to see or to
             predict.
     """
+    own = {name: others.pop(name) for name in inspect.signature(Pretrainer).parameters if name in others}
     grid = _grid_of(img_size, patch_size, tubelet_size, num_frames)
     frames = FrameChoice(grid, candidate_frames, frame_keep_ratio, frame_choice)
     # Parts are made in this order, so that a seed gives the weights that it has always given.
@@ -114,7 +100,7 @@ def vit_pretrainer(
         num_heads=encoder_num_heads,
         **blocks,
     )
-    sampler = build_sampler(mask_type, mask_ratio, grid, encoder.patch_embed.embed_dim, **sampler_options)
+    sampler = build_sampler(mask_type, mask_ratio, grid, encoder.patch_embed.embed_dim, **others)
     decoder = Decoder(
         grid,
         in_chans * tubelet_size * patch_size**2,
@@ -129,14 +115,8 @@ def vit_pretrainer(
         decoder,
         mask_token=mask_token,
         frame_choice=frames,
-        decoder_budget=decoder_budget,
-        normalize_target=normalize_target,
-        reconstruction_loss=reconstruction_loss,
-        sampling_weight=sampling_weight,
-        sampling_reduction=sampling_reduction,
-        sampling_advantage=sampling_advantage,
-        sampling_entropy_weight=sampling_entropy_weight,
         imagenet_default_mean_and_std=imagenet_default_mean_and_std,
+        **own,
     )
 
 

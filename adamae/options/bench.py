@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from adamae.data.decoders import decoder_names
 from adamae.flags import OptionGroup, flag
 from adamae.options.groups import ClipOptions, LossOptions, ModelOptions, PretrainDataOptions, SamplerOptions
 from adamae.options.parser import OptionParser
@@ -85,7 +86,7 @@ class BenchRunOptions(OptionGroup):
     title = "Measurement"
 
     num_videos: int = flag(8, "videos to read, spread over the list", least=1)
-    decoder: Literal["pyav", "decord", "torchcodec"] = flag("pyav", "decoding library")
+    decoder: str = flag("pyav", "decoding library", choices=decoder_names)
     json: bool = flag(False, "print JSON")
 
 

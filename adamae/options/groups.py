@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from adamae.data.decoders import decoder_names
 from adamae.errors import UserError
 from adamae.flags import OptionGroup, flag
 from adamae.options.presets import configs_folder
@@ -41,8 +42,8 @@ class DataOptions(OptionGroup):
         "number of shards whose videos are shuffled together; an epoch reads from this many shards at a time",
         least=1,
     )
-    decoder: Literal["pyav", "decord", "torchcodec"] = flag(
-        "pyav", "decoding library; only pyav returns the right frames for unusual files"
+    decoder: str = flag(
+        "pyav", "decoding library; only pyav returns the right frames for unusual files", choices=decoder_names
     )
     batch_size: int = flag(8, "clips per process and forward pass", least=1, changes_result=False)
     num_workers: int | None = flag(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass
-from typing import Literal
 
+from adamae.data.decoders import decoder_names
 from adamae.flags import OptionGroup, flag
 from adamae.options.parser import OptionParser
 
@@ -30,7 +30,7 @@ class ScanWorkOptions(OptionGroup):
         metavar="DIR",
     )
     full: bool = flag(False, "decode every frame; otherwise only the first, middle and last")
-    decoder: Literal["pyav", "decord", "torchcodec"] = flag("pyav", "decoding library")
+    decoder: str = flag("pyav", "decoding library", choices=decoder_names)
     workers: int | None = flag(None, "number of decoding processes; none: one per core", least=0)
     video_timeout: float = flag(60.0, "seconds after which a video counts as bad; 0: no limit", least=0)
     json: bool = flag(False, "print the report as JSON")

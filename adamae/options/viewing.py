@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass
 from typing import Literal
 
+from adamae.data.decoders import decoder_names
 from adamae.flags import OptionGroup, flag
 
 
@@ -124,8 +125,8 @@ class ComputeOptions(OptionGroup):
     title = "Inference"
 
     batch_size: int = flag(16, "views per forward pass", least=1)
-    decoder: Literal["pyav", "decord", "torchcodec"] = flag(
-        "pyav", "decoding library; only pyav returns the right frames for unusual files"
+    decoder: str = flag(
+        "pyav", "decoding library; only pyav returns the right frames for unusual files", choices=decoder_names
     )
     num_workers: int | None = flag(None, "loader workers per process; none: chosen by the number of cores", least=0)
     device: str = flag("auto", "cpu, cuda or auto; auto: cuda if available", metavar="DEVICE")

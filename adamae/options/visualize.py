@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass
-from typing import Literal
 
+from adamae.data.decoders import decoder_names
 from adamae.flags import OptionGroup, flag
 from adamae.options.parser import OptionParser
 from adamae.options.viewing import FrameOptions, NamedVideosOptions, NetworkOptions
@@ -59,8 +59,8 @@ class LookComputeOptions(OptionGroup):
     title = "Inference"
 
     batch_size: int = flag(8, "clips per forward pass", least=1)
-    decoder: Literal["pyav", "decord", "torchcodec"] = flag(
-        "pyav", "decoding library; only pyav returns the right frames for unusual files"
+    decoder: str = flag(
+        "pyav", "decoding library; only pyav returns the right frames for unusual files", choices=decoder_names
     )
     device: str = flag("auto", "cpu, cuda or auto; auto: cuda if available", metavar="DEVICE")
 

@@ -7,6 +7,7 @@ from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 
+from adamae.data.decoders import DECODERS
 from adamae.data.decoding.protocol import (
     ChooseBoxes,
     DecodeError,
@@ -30,13 +31,6 @@ __all__ = [
     "get_decoder",
     "installed_decoders",
 ]
-
-# Name on the command line -> (package that must be installed, module that wraps it).
-DECODERS = {
-    "pyav": ("av", "adamae.data.decoding.pyav"),
-    "decord": ("decord", "adamae.data.decoding.decord"),
-    "torchcodec": ("torchcodec", "adamae.data.decoding.torchcodec"),
-}
 
 
 def installed_decoders() -> list[str]:
