@@ -17,7 +17,8 @@ from tests.cli.test_pretrain import TINY
 from tests.launching import ROOT, free_port, ranks_environment
 
 # From the moment at which something fails until the last process is gone.
-LIMIT = 10.0
+# Seconds within which everything is gone; where others want the cores too, leaving takes as much longer.
+LIMIT = 10.0 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1) - 1)
 # Fails in the way of a card without memory: an error that is none of ours, in the middle of the work. What it keeps
 # is what a traceback keeps, and a process that was stopped here has read batches ahead.
 SCRIPT = """
@@ -213,7 +214,7 @@ def test_an_error_ends_looking(
 @pytest.mark.slow
 def test_an_error_ends_the_measuring_of_a_loader(failing: type[Failing], videos: Path) -> None:
     words = "--num_videos 8 --batch_size 1 --num_frames 4 --sampling_rate 1 --input_size 32".split()
-    run = failing(["bench", "loader", videos / "train.csv", *words, *WORKER], "adamae.data.benchmark.report/islice", 0)
+    run = failing(["bench", "loader", videos / "train.csv", *words, *WORKER], "adamae.benchmark.loader/islice", 0)
     assert run.codes() == [1]
     assert "RuntimeError: out of memory, as a card says it" in run.errors()
 
