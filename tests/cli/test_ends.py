@@ -17,7 +17,7 @@ from tests.cli.test_pretrain import TINY
 from tests.launching import ROOT, free_port, ranks_environment
 
 # From the moment at which something fails until the last process is gone.
-# Seconds within which everything is gone; where others want the cores too, leaving takes as much longer.
+# Where others want the cores too, leaving takes longer.
 LIMIT = 10.0 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1) - 1)
 # Fails in the way of a card without memory: an error that is none of ours, in the middle of the work. What it keeps
 # is what a traceback keeps, and a process that was stopped here has read batches ahead.
