@@ -236,7 +236,7 @@ def start(device: str = "auto", *, timeout_seconds: float = 120.0, group_of_one:
     except (RuntimeError, ValueError) as error:
         address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         raise UserError(
-            f"rank {launch.rank} of {launch.size} found no others at {address} within {limit} "
+            f"rank {launch.rank} of {launch.size} could not reach the other ranks at {address} within {limit} "
             f"(--rendezvous_timeout): {_first_line(error)}"
         ) from error
     # None stands for the default group: to refer to it would keep it alive beyond its end.
@@ -260,8 +260,9 @@ def _choose_device(name: str, local_rank: int) -> torch.device:
     index = int(kind.partition(":")[2] or (0 if count == 1 else local_rank))
     if index >= count:
         raise UserError(
-            f"--device {name}: this process wants GPU {index}, but {count} can be seen: expected one for each process "
-            "of the machine, or one alone for each process (srun --gpus-per-task=1)"
+            f"--device {name}: this process needs GPU {index}, but only {count} are visible: expected one GPU per "
+            f"process "
+            "of the machine, or a single visible GPU per process (srun --gpus-per-task=1)"
         )
     torch.cuda.set_device(index)
     return torch.device("cuda", index)
@@ -297,7 +298,7 @@ def _preflight(world: World, limit: timedelta) -> None:
         dist.monitored_barrier(group=world._hosts, timeout=limit, wait_all_ranks=True)
     except RuntimeError as error:
         raise UserError(
-            f"rank {world.rank}: not every process answered within {limit} (--rendezvous_timeout): {_first_line(error)}"
+            f"rank {world.rank}: not every rank responded within {limit} (--rendezvous_timeout): {_first_line(error)}"
         ) from error
     if world.device.type == "cuda":
         _check_owners(world)
@@ -310,8 +311,7 @@ def _check_owners(world: World) -> None:
     owners = [str(rank) for rank, other in enumerate(world.gather(gpu)) if other == gpu]
     if len(owners) > 1:
         raise UserError(
-            f"ranks {', '.join(owners)} have the same GPU, {gpu} of {socket.gethostname()}: "
-            "expected one for each process"
+            f"ranks {', '.join(owners)} share the GPU {gpu} of {socket.gethostname()}: expected one GPU per process"
         )
 
 
@@ -329,8 +329,8 @@ def _check_gpus(world: World, limit: timedelta) -> None:
     thread.join(limit.total_seconds())
     if thread.is_alive() or total.item() != world.size:
         raise UserError(
-            f"rank {world.rank}: the GPUs did not reach each other within {limit} (NCCL); "
-            "NCCL_DEBUG=INFO tells more, NCCL_SOCKET_IFNAME names the network to use"
+            f"rank {world.rank}: the GPUs could not communicate within {limit} (NCCL); "
+            "set NCCL_DEBUG=INFO for details, NCCL_SOCKET_IFNAME to choose the network interface"
         )
 
 

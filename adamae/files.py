@@ -123,7 +123,7 @@ def is_begun(folder: Path, name: str, options: Mapping[str, Any]) -> bool:
     path, wanted = folder / name, json.loads(json.dumps(options))
     if not path.exists():
         if folder.exists() and (not folder.is_dir() or any(not is_temporary(entry) for entry in folder.iterdir())):
-            raise UserError(f"{folder} exists and holds no {name}: expected a new or empty folder")
+            raise UserError(f"{folder} exists and contains no {name}: expected a new or empty folder")
         return False
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -133,7 +133,7 @@ def is_begun(folder: Path, name: str, options: Mapping[str, Any]) -> bool:
     if differing:
         option = differing[0]
         raise UserError(
-            f"{folder} was begun with {option} = {found.get(option)}, got {option} = {wanted[option]}: "
+            f"{folder} was started with {option} = {found.get(option)}, got {option} = {wanted[option]}: "
             "delete it, or choose another folder"
         )
     return True

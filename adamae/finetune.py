@@ -95,7 +95,7 @@ def finetune(
             _test(evaluator, options, best.take())
         else:
             with average.applied():
-                _test(evaluator, options, f"the last weights, of step {outcome.step}")
+                _test(evaluator, options, f"the last weights, step {outcome.step}")
     engine.close()
     return outcome
 
@@ -114,7 +114,7 @@ def test_only(options: FinetuneOptions, world: World) -> None:
     file = open_checkpoint(given, None if best.is_dir() else options.model.model_key)
     if file.architecture.classes not in (0, splits.num_classes):
         raise UserError(
-            f"{given}: a network of {file.architecture.classes} classes, expected {splits.num_classes}, "
+            f"{given}: has {file.architecture.classes} classes, expected {splits.num_classes}, "
             f"as {splits.train.source} has"
         )
     model, changes = build_classifier(file, num_frames=options.clip.num_frames, size=options.clip.input_size)
@@ -260,7 +260,7 @@ def _test(evaluator: Evaluator, options: FinetuneOptions, which: str) -> None:
     notes = world.on_main(lambda: evaluation.write(folder))
     if world.is_main:
         say(*(f"note: {note}" for note in notes), *describe_unread("score", evaluation.scores.unscored))
-        say(f"tested {which}; {evaluation.scores.num_views} views of each video; tables in {folder}")
+        say(f"tested {which}; {evaluation.scores.num_views} views per video; results in {folder}")
         print(evaluation.accuracy.render())
 
 
@@ -269,12 +269,13 @@ def _describe(options: FinetuneOptions, splits: Splits, initial: InitialClassifi
     world = run.world
     millions = sum(parameter.numel() for parameter in initial.model.parameters()) / 1e6
     return [
-        f"data: {len(splits.train)} videos to train, {len(splits.val)} to validate, {len(splits.test)} to test, "
+        f"data: {len(splits.train)} training, {len(splits.val)} validation and {len(splits.test)} test videos, "
         f"{splits.num_classes} classes, of {options.data.source}",
         f"model: {millions:.1f} M parameters, {initial.model.grid.num_tokens} tokens",
         *initial.origin,
         run.schedule.describe(),
-        f"videos to a step: {options.clips_per_step(world.size)} ({options.data.batch_size} a pass, {options.passes} "
-        f"passes, {world.size} processes), {options.augmentation.num_sample} clips of each",
+        f"videos per step: {options.clips_per_step(world.size)} ({options.data.batch_size} per micro-batch, "
+        f"{options.passes} "
+        f"micro-batches, {world.size} processes), {options.augmentation.num_sample} clips per video",
         describe_machine(options, world),
     ]

@@ -114,7 +114,7 @@ def build_model(options: PretrainOptions) -> tuple[Pretrainer, dict[str, Any]]:
     name = options.model.model
     arguments = model_arguments(options.clip, options.model, options.sampler, options.loss)
     if name in MODELS and MODELS[name].kind is not Pretrainer:
-        raise UserError(f"--model {name} is a classifier: expected a pre-train model such as adamae_base")
+        raise UserError(f"--model {name} is a classifier: expected a pre-training model such as adamae_base")
     torch.manual_seed(options.run.seed)
     model = create_model(name, **arguments)
     assert isinstance(model, Pretrainer)
@@ -145,12 +145,13 @@ def _describe(options: PretrainOptions, dataset: PretrainDataset, model: Pretrai
     millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     visible = f"{model.sampler.num_visible(model.grid)} of {model.grid.num_tokens} tokens visible"
     if model.decoder_budget < 1:
-        visible += f", {model.decoder_budget:.0%} of the hidden ones reconstructed at each step"
+        visible += f", {model.decoder_budget:.0%} of the masked ones reconstructed in each step"
     return [
         f"data: {len(dataset)} videos of {options.data.source}",
         f"model: {options.model.model}, {millions:.1f} M parameters, {visible}",
         run.schedule.describe(),
-        f"clips to a step: {options.clips_per_step(world.size)} ({options.clips_per_pass} a pass, {options.passes} "
-        f"passes, {world.size} processes)",
+        f"clips per step: {options.clips_per_step(world.size)} ({options.clips_per_pass} per micro-batch, "
+        f"{options.passes} "
+        f"micro-batches, {world.size} processes)",
         describe_machine(options, world),
     ]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 _PLAIN_SECONDS = 30.0
-_LOOKING = "looking at files"
+_LOOKING = "scanning files"
 
 
 def say(*lines: str) -> None:

@@ -56,7 +56,7 @@ class RankWatch:
             who = self._ended()
             if who is not None:
                 if not self._over.wait(_GRACE):
-                    print(f"adamae: rank {self._rank} leaves because {who} has ended", file=sys.stderr, flush=True)
+                    print(f"adamae: rank {self._rank} exits because {who} has ended", file=sys.stderr, flush=True)
                     os._exit(1)
                 return
 

@@ -94,7 +94,7 @@ def test_unknown_device(device: str) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_missing_gpu() -> None:
-    with pytest.raises(UserError, match="wants GPU 0, but 0 can be seen"):
+    with pytest.raises(UserError, match="needs GPU 0, but only 0 are visible"):
         distributed.start("cuda")
 
 
@@ -133,7 +133,9 @@ def test_a_gpu_that_cannot_be_seen(
     monkeypatch: pytest.MonkeyPatch, device: str, count: int, local_rank: int, index: int
 ) -> None:
     taken = see_gpus(monkeypatch, count)
-    with pytest.raises(UserError, match=rf"--device {device}: this process wants GPU {index}, but {count} can be seen"):
+    with pytest.raises(
+        UserError, match=rf"--device {device}: this process needs GPU {index}, but only {count} are visible"
+    ):
         distributed._choose_device(device, local_rank)
     assert taken == []
 
@@ -157,7 +159,7 @@ def test_two_processes_with_one_gpu_are_a_message(monkeypatch: pytest.MonkeyPatc
         if shared is None:
             distributed._check_owners(world)
             continue
-        with pytest.raises(UserError, match=f"ranks {shared} have the same GPU, b of .*: expected one for each"):
+        with pytest.raises(UserError, match=f"ranks {shared} share the GPU b of .*: expected one GPU per process"):
             distributed._check_owners(world)
 
 
@@ -246,6 +248,6 @@ def test_a_missing_process_is_a_message_and_not_silence() -> None:
     ended = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False)
     assert time.monotonic() - began < 60
     assert (
-        "UserError: rank 0 of 2 found no others at 127.0.0.1:29654 within 0:00:02 (--rendezvous_timeout)"
+        "UserError: rank 0 of 2 could not reach the other ranks at 127.0.0.1:29654 within 0:00:02 (--rendezvous_timeout)"
         in ended.stderr
     )

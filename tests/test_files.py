@@ -90,7 +90,7 @@ def test_a_folder_goes_on_with_the_options_it_was_begun_with(tmp_path: Path) -> 
     begin(tmp_path / "out", "work.json", {"size": 3})
     (tmp_path / "out" / "result").touch()
     begin(tmp_path / "out", "work.json", {"size": 3})
-    with pytest.raises(UserError, match=r"was begun with size = 3, got size = 4"):
+    with pytest.raises(UserError, match=r"was started with size = 3, got size = 4"):
         begin(tmp_path / "out", "work.json", {"size": 4})
-    with pytest.raises(UserError, match=r"holds no other.json: expected a new or empty folder"):
+    with pytest.raises(UserError, match=r"contains no other.json: expected a new or empty folder"):
         is_begun(tmp_path / "out", "other.json", {})

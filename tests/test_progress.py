@@ -17,7 +17,7 @@ def test_a_bar_from_the_beginning_and_one_for_each_stage(
     monkeypatch.setenv("COLUMNS", "100")
     with progress_of("scanning") as progress:
         begin = time.monotonic()
-        while "looking at files" not in capsys.readouterr().err and time.monotonic() - begin < 10:
+        while "scanning files" not in capsys.readouterr().err and time.monotonic() - begin < 10:
             time.sleep(0.05)
         assert time.monotonic() - begin < 10, "no bar before anything is done"
         progress.looking(700, None)
@@ -35,7 +35,7 @@ def test_plain_lines_where_nobody_looks(monkeypatch: pytest.MonkeyPatch, capsys:
         progress.looking(40, 900)
         progress.work(3, 901)
     assert capsys.readouterr().err.splitlines() == [
-        "looking at files: 700",
-        "looking at files: 40 of 900",
+        "scanning files: 700",
+        "scanning files: 40 of 900",
         "3 of 901 videos",
     ]

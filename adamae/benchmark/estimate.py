@@ -140,45 +140,45 @@ class Estimate:
         """The estimate as a table, and what it leaves out."""
         rows = [
             ("memory", self._memory()),
-            ("model", f"{self.model_rate:.2f} clips/s a process, {self._all(self.model_rate)}"),
+            ("model", f"{self.model_rate:.2f} clips/s per process, {self._all(self.model_rate)}"),
         ]
         rows += [("loader", self._loader()), ("limit", self._limit())]
         if self.hours_per_epoch is not None and self.hours is not None:
             rows.append(("epoch", f"{self.hours_per_epoch:.2f} h, {self.run.steps_per_epoch} steps"))
             rows.append(("run", f"{self.hours:.1f} h, {self.run.epochs} epochs"))
         else:
-            rows.append(("epoch", "not known: give --data_path or --num_videos"))
+            rows.append(("epoch", "unknown: give --data_path or --num_videos"))
         return "\n".join([*(f"  {name:<8}{text}" for name, text in rows), *self._notes()])
 
     def _all(self, rate: float) -> str:
         return f"{rate * self.run.gpus:.1f} over {self.run.gpus}"
 
     def _memory(self) -> str:
-        text = f"{self.memory / 2**30:.1f} GiB at {self.run.clips_per_pass} clips a pass"
-        text += f"; {self.cost.kept_per_clip / 2**20:.0f} MiB kept for each further clip"
-        return text if self.largest_pass is None else f"{text}; {self.largest_pass} clips would fill this GPU to 90%"
+        text = f"{self.memory / 2**30:.1f} GiB at {self.run.clips_per_pass} clips per pass"
+        text += f"; {self.cost.kept_per_clip / 2**20:.0f} MiB of activations per additional clip"
+        return text if self.largest_pass is None else f"{text}; {self.largest_pass} clips would use 90% of this GPU"
 
     def _loader(self) -> str:
         if self.loader_rate is None or self.loaded_rate is None:
-            return "not known: give --data_path or --loader_rate"
+            return "unknown: give --data_path or --loader_rate"
         workers = f"{self.run.workers} workers" if self.run.workers else "no workers"
-        return f"{self.loader_rate:.1f} clips/s a core; with {workers} a process {self._all(self.loaded_rate)}"
+        return f"{self.loader_rate:.1f} clips/s per core; with {workers} per process {self._all(self.loaded_rate)}"
 
     def _limit(self) -> str:
         if self.cores_per_gpu is None:
-            return "the model, as far as is known"
-        return f"the {self.limit}; a loader of {self.cores_per_gpu} cores a process keeps up with the model"
+            return "the model (loader rate unknown)"
+        return f"the {self.limit}; a loader of {self.cores_per_gpu} cores per process keeps up with the model"
 
     def _notes(self) -> list[str]:
         notes = []
         if self.cost.clips < self.run.clips_per_pass:
-            notes.append(f"measured with {self.cost.clips} clips a pass and counted in proportion")
+            notes.append(f"measured with {self.cost.clips} clips per pass and scaled in proportion")
         if self.run.gpus > 1:
             notes.append(
-                f"{self.run.gpus} processes are counted as so many times one, without the exchange of gradients"
+                f"{self.run.gpus} processes are counted as that many times one, without gradient communication"
             )
         if not self.cost.total_memory:
-            notes.append("on a CPU the loader takes its cores from the model: both rates are those of each alone")
+            notes.append("on a CPU the loader and the model compete for cores: each rate was measured alone")
         return [f"  note: {note}" for note in notes]
 
 

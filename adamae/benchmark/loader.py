@@ -17,12 +17,12 @@ from adamae.data.loader import build_loader
 
 # Parts of the work that the same remedy helps -> that remedy.
 _ADVICE = {
-    ("opening",): "keep the videos on a local disk or in shards, or take several clips of each: --num_sample",
+    ("opening",): "store the videos on a local disk or in shards, or use several clips per video: --num_sample",
     ("seeking", "decoding"): "re-encode the videos with adamae prepare, so that less is decoded for each clip, "
     "or take several clips of one decode: --num_sample",
     ("resizing",): "re-encode the videos with adamae prepare to a short side near the size of the clips",
-    ("augmenting",): "leave out --flip, or the ground truth of what moves",
-    ("collating",): "make batches smaller: --batch_size",
+    ("augmenting",): "disable --flip, or remove the motion masks",
+    ("collating",): "use smaller batches: --batch_size",
 }
 
 
@@ -36,7 +36,7 @@ class LoaderReport:
         num_workers: Workers of the loader; 0 for none.
         seconds: Of one core for one clip, by part of the work.
         clips: How many were measured.
-        bad: How many videos could not be read and were left out.
+        bad: How many videos could not be read and were skipped.
         gpu_rate: Clips per second that are wanted.
     """
 
@@ -82,7 +82,7 @@ class LoaderReport:
             f"{self.gpu_rate:g} clips/s for a GPU take {self.cores} such cores",
         ]
         if self.bad:
-            lines.append(f"{self.bad} videos could not be read and were left out")
+            lines.append(f"{self.bad} videos could not be read and were skipped")
         return "\n".join(lines)
 
 

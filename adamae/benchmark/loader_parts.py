@@ -27,7 +27,7 @@ class Parts:
     Attributes:
         seconds: By the names of ``PARTS``.
         clips: How many were made.
-        bad: How many videos could not be read and were left out.
+        bad: How many videos could not be read and were skipped.
     """
 
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PARTS, 0.0))

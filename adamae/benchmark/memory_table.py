@@ -60,7 +60,7 @@ def memory_table(name: str, modes: Mapping[str, Mapping[str, Any]]) -> Table:
 def render(table: Table) -> str:
     """The table as Markdown, in MiB."""
     parts = get_args(CheckpointActivations)
-    lines = [f"| MiB kept for a further clip | {' | '.join(parts)} |", "|---" * (len(parts) + 1) + "|"]
+    lines = [f"| MiB of activations per additional clip | {' | '.join(parts)} |", "|---" * (len(parts) + 1) + "|"]
     for mode, rows in table.items():
         for precision, kept in rows.items():
             numbers = " | ".join(f"{kept[name] / 2**20:.1f}" for name in parts)

@@ -92,8 +92,9 @@ class StepReport:
             f"{self.model} on {self.device}, {self.precision}, batch {self.batch_size}",
             f"  step            {self.step.wall * 1e3:10.1f} ms   {self.clips_per_second:.2f} clips/s   "
             f"peak memory {self.peak_memory / 2**30:.2f} GiB",
-            f"  a further clip keeps {self.kept_per_clip / 2**20:.0f} MiB for the backward pass",
-            f"  {self.share_of_peak:.0%} of a large matrix product's {self.matrix_peak / 1e9:.0f} GFLOP/s",
+            f"  activations per additional clip: {self.kept_per_clip / 2**20:.0f} MiB",
+            f"  {self.share_of_peak:.0%} of the throughput of a large matrix product, {self.matrix_peak / 1e9:.0f} "
+            f"GFLOP/s",
         ]
         total = sum(part.wall for part in self.parts.values())
         lines += [
@@ -111,7 +112,7 @@ def _line(name: str, other: Compared) -> str:
     if other.peak_memory is not None:
         line += f"   peak {other.peak_memory / 2**30:.2f} GiB"
     if other.kept_per_clip is not None:
-        line += f"   {other.kept_per_clip / 2**20:.0f} MiB for a further clip"
+        line += f"   {other.kept_per_clip / 2**20:.0f} MiB per additional clip"
     return line
 
 
@@ -145,7 +146,7 @@ def benchmark_step(
     with torch.device("meta"):
         built = create_model(model, **options)
     if not isinstance(built, Pretrainer):
-        raise UserError(f"{model} is no pre-train model: expected one of those that `adamae pretrain` takes")
+        raise UserError(f"{model} is not supported: expected a pre-training model, as for `adamae pretrain`")
     shape = (batch_size, *built.frame_choice.candidates.clip_shape, built.pixel_values.mean.numel())
     clips = torch.randint(0, 256, shape, dtype=torch.uint8, device=where)
     setting = Setting(model, options, clips, dtype, compile_model)

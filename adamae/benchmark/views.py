@@ -22,7 +22,7 @@ class ViewReport:
 
     Attributes:
         videos: How many were measured.
-        bad: How many could not be read and were left out.
+        bad: How many could not be read and were skipped.
         views: Of each video.
         decoding: Seconds of opening and decoding, for one video.
         others: Seconds of resizing and cropping, for one video.
@@ -45,10 +45,10 @@ class ViewReport:
         lines = [
             f"{self.views} views of each of {self.videos} videos, one core",
             f"{self.views_per_second:8.1f} views/s",
-            f"{self.decoding * 1e3:8.1f} ms/video to open and decode",
-            f"{self.others * 1e3:8.1f} ms/video to resize and crop",
+            f"{self.decoding * 1e3:8.1f} ms/video for opening and decoding",
+            f"{self.others * 1e3:8.1f} ms/video for resizing and cropping",
         ]
-        return "\n".join([*lines, f"{self.bad} videos could not be read and were left out"] if self.bad else lines)
+        return "\n".join([*lines, f"{self.bad} videos could not be read and were skipped"] if self.bad else lines)
 
 
 def measure_views(

@@ -64,9 +64,7 @@ class Constants:
         for last, norm in _norms(model):
             eps = self.last_norm_eps if last else self.norm_eps
             if eps is not None and norm.eps != eps:
-                changed.append(
-                    f"LayerNorms{' before a head' if last else ''} compute with the file's epsilon of {eps:g}"
-                )
+                changed.append(f"LayerNorms{' before a head' if last else ''} use epsilon = {eps:g}")
                 norm.eps = eps
         pixels = getattr(model, "pixel_values", None)
         if self.pixel_mean and self.pixel_std and pixels is not None and pixels.mean.numel() == len(self.pixel_mean):
@@ -75,7 +73,8 @@ class Constants:
                 pixels.mean.copy_(mean)
                 pixels.std.copy_(std)
                 changed.append(
-                    f"pixels are standardised by {self.pixel_mean[0]} and {self.pixel_std[0]}, as the file's were"
+                    f"pixels are normalised with mean and std {self.pixel_mean[0]} and {self.pixel_std[0]}, as in "
+                    f"the checkpoint"
                 )
         return list(dict.fromkeys(changed))
 

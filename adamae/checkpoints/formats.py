@@ -114,7 +114,7 @@ def open_checkpoint(path: str | Path, key: str | None = None) -> CheckpointFile:
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except (TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{path}: damaged: what stands beside the weights cannot be read") from error
+        raise UserError(f"{path}: damaged: the metadata cannot be read") from error
     return CheckpointFile(
         raw.path,
         layout,
@@ -139,14 +139,14 @@ def _checked(name: str, value: Any) -> Tensor:
         found = f"{value.dtype} ({value.layout}, {value.device})"
         raise UserError(f"{name} holds {found}; expected dense floating-point numbers")
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
-        raise UserError(f"{name} has the shape {tuple(value.shape)} but not so many numbers")
+        raise UserError(f"{name} has shape {tuple(value.shape)} but a different number of elements")
     return value.detach()
 
 
 def _check_finite(state: dict[str, Tensor]) -> None:
     for name, value in state.items():
         if not value.isfinite().all():
-            raise UserError(f"{name} holds values that are not finite")
+            raise UserError(f"{name} contains non-finite values")
 
 
 def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -156,7 +156,7 @@ def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
         while wrapper := next((wrapper for wrapper in _WRAPPERS if short.startswith(wrapper)), None):
             short = short[len(wrapper) :]
         if short in result:
-            raise UserError(f"{short} is there twice, once as {name}")
+            raise UserError(f"{short} is contained twice, once as {name}")
         result[short] = value
     return result
 

@@ -166,10 +166,10 @@ def _compare(got: Shapes, expected: Shapes) -> None:
             for what, names in (("missing", missing), ("unknown", extra))
             if names
         ]
-        raise UserError(f"entries do not make up a network ({'; '.join(parts)})")
+        raise UserError(f"entries do not form a supported model ({'; '.join(parts)})")
     for name, shape in expected.items():
         if got[name] != shape:
-            raise UserError(f"{name} has the shape {got[name]}; the other entries ask for {shape}")
+            raise UserError(f"{name} has the shape {got[name]}; expected, from the other entries, {shape}")
 
 
 def _some(names: list[str]) -> str:
@@ -179,7 +179,7 @@ def _some(names: list[str]) -> str:
 def _given_options(config: Mapping[str, Any]) -> dict[str, Any]:
     options = config.get("options", {})
     if not isinstance(options, Mapping):
-        raise UserError(f"its description gives options = {options!r}; expected an object of constructor arguments")
+        raise UserError(f"its config has options = {options!r}; expected an object of constructor arguments")
     return dict(options)
 
 

@@ -70,7 +70,7 @@ def describe(file: CheckpointFile) -> dict[str, Any]:
 def as_text(file: CheckpointFile) -> str:
     """The same for a person: a line for each fact that there is."""
     a = file.architecture
-    guessed = dict.fromkeys(a.guessed, " (not in the file, usual value)")
+    guessed = dict.fromkeys(a.guessed, " (not stored in the file, default)")
     rows = {
         "path": str(file.path),
         "format": f"{_LAYOUTS[file.layout]} layout, written by {_CONTAINERS[file.container]}",

@@ -46,7 +46,7 @@ SAME = Change(_same, _same)
 # Three matrices on their side are one on ours: rows of queries, keys, values.
 JOIN = Change(lambda parts: (torch.cat(parts),), lambda whole: whole[0].chunk(3))
 # A key bias adds q.b to every score of a query alike, and softmax does not see what all scores have in common.
-_KEY_BIAS = "the bias of the keys was left out: softmax does not see it"
+_KEY_BIAS = "the key bias was dropped: softmax is invariant to it"
 DROP_KEY_BIAS = Change(_without_key_bias, _with_key_bias, _KEY_BIAS)
 SPLIT_BIAS = Change(
     lambda whole: _without_key_bias(whole[0].chunk(3)), lambda parts: (torch.cat(_with_key_bias(parts)),), _KEY_BIAS
@@ -200,7 +200,7 @@ def translate(
                 result |= {name.replace("*", number): tensor for name, tensor in pairs}
             except (RuntimeError, ValueError, IndexError) as error:
                 shapes = ", ".join(f"{name} {tuple(left[name].shape)}" for name in names)
-                raise UserError(f"shapes that do not fit together: {shapes}") from error
+                raise UserError(f"incompatible shapes: {shapes}") from error
             for name in names:
                 del left[name]
             if row.change.note and direction == "to_ours":

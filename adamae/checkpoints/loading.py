@@ -20,7 +20,7 @@ _MAY_BE_NEW = re.compile(r"(head|fc_norm)\..*")
 # What a classifier has no use for in a pre-trained file, and why.
 _IGNORED = (
     (re.compile(r"mask_token|decoder\..*|encoder_to_decoder\..*"), "a classifier has no decoder"),
-    (re.compile(r"norm\..*"), "the mean over the tokens gets a norm of its own, fc_norm"),
+    (re.compile(r"norm\..*"), "mean pooling uses its own norm, fc_norm"),
 )
 _SAMPLER = re.compile(r"encoder\.(pos_embed_probs|(get|reduce)_token_probs\..*)")
 # Of learned samplers that no published checkpoint has.
@@ -63,11 +63,11 @@ class LoadReport:
         """One line for the log."""
         parts = [f"{self.path} ({self.layout} layout): {len(self.loaded)} tensors loaded"]
         if self.resized:
-            parts.append(f"{len(self.resized)} of them resized ({_some(self.resized)})")
+            parts.append(f"{len(self.resized)} resized ({_some(self.resized)})")
         if self.new:
-            parts.append(f"{len(self.new)} start anew ({_some(self.new)})")
+            parts.append(f"{len(self.new)} randomly initialised ({_some(self.new)})")
         if self.ignored:
-            parts.append(f"{len(self.ignored)} of the file ignored ({'; '.join(dict.fromkeys(self.ignored.values()))})")
+            parts.append(f"{len(self.ignored)} ignored ({'; '.join(dict.fromkeys(self.ignored.values()))})")
         return "; ".join([*parts, *self.notes])
 
 
@@ -112,11 +112,11 @@ def _load(model: nn.Module, file: CheckpointFile, complete: bool, constants: boo
     notes = [*file.notes]
     if resized and file.architecture.guessed:
         frames, (height, width) = file.architecture.frames, file.architecture.size
-        notes.append(f"the file's clips were taken to be {frames} frames of {height}x{width}")
+        notes.append(f"the clips of the checkpoint are assumed to be {frames} frames of {height}x{width}")
     drops_norm = "encoder.norm.weight" in missing and not file.architecture.norm
     if drops_norm:
         missing = [name for name in missing if not name.startswith("encoder.norm.")]
-        notes.append("the file's encoder has no last norm: the model's was taken out")
+        notes.append("the encoder of the checkpoint has no final norm: that of the model was removed")
     _check_match(wanted, offered, missing, complete)
     if drops_norm:
         model.get_submodule("encoder").norm = nn.Identity()
@@ -136,7 +136,7 @@ def _offer(wanted: Mapping[str, Tensor], file: CheckpointFile) -> tuple[dict[str
         # A sampler of another shape has to show as a mismatch.
         absent = (pattern for pattern in (_SAMPLER, _OTHER_SAMPLER) if not any(map(pattern.fullmatch, wanted)))
         return offered, _take_out(
-            wanted, offered, [(pattern, "the model's sampler learns nothing") for pattern in absent]
+            wanted, offered, [(pattern, "the sampler of the model has no parameters") for pattern in absent]
         )
     prefix = "encoder." if file.architecture.decoder else ""
     offered = {name.removeprefix(prefix): tensor for name, tensor in file.state.items()}
@@ -147,7 +147,7 @@ def _offer(wanted: Mapping[str, Tensor], file: CheckpointFile) -> tuple[dict[str
         )
     ignored = dict(file.left_out)
     ignored |= _take_out(
-        wanted, offered, [(names, "a classifier samples nothing") for names in (_CHOOSER, _OTHER_SAMPLER)]
+        wanted, offered, [(names, "a classifier has no sampler") for names in (_CHOOSER, _OTHER_SAMPLER)]
     )
     if "head.weight" not in wanted:
         ignored |= _take_out(wanted, offered, ((_HEAD, "the model has no head"),))

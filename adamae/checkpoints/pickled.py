@@ -46,7 +46,7 @@ def read_pickled(path: Path) -> Any:
         strangers = {*_strangers(path, zipped), *_REFUSED.findall(str(error))}
         if strangers:
             raise UserError(
-                f"{path}: refused, it would run code when unpickled: it names {', '.join(sorted(strangers)[:5])}; "
+                f"{path}: refused, unpickling would execute code: it references {', '.join(sorted(strangers)[:5])}; "
                 "expected tensors, numbers, text and an argparse.Namespace"
             ) from error
         raise UserError(f"{path}: damaged, or not a file of torch.save") from error

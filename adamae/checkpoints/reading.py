@@ -18,7 +18,7 @@ from adamae.errors import UserError
 
 DEEPSPEED_FILE = "mp_rank_00_model_states.pt"
 CONFIG = "config.json"
-_STAGE_3 = "ZeRO stage 3 keeps the weights in parts; gather them with DeepSpeed's zero_to_fp32.py first"
+_STAGE_3 = "ZeRO stage 3 partitions the weights; gather them with DeepSpeed's zero_to_fp32.py first"
 # Where programs keep the state dict inside their dict, in the order in which they are tried.
 STATE_KEYS = ("model", "module", "model_state", "state_dict")
 
@@ -93,7 +93,7 @@ def _read_directory(path: Path, key: str | None) -> RawCheckpoint:
     if newest is not None:
         return _read_own(newest, path)
     raise UserError(
-        f"{path}: no whole checkpoint there; expected a run's output, one of its checkpoints, or a directory of "
+        f"{path}: no valid checkpoint found; expected a run's output, one of its checkpoints, or a directory of "
         f"Transformers ({CONFIG} and weights) or DeepSpeed ({DEEPSPEED_FILE})"
     )
 
@@ -194,7 +194,7 @@ def _read_config(path: Path, text: Any) -> dict[str, Any]:
         if not isinstance(config, dict):
             raise TypeError
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: damaged: its description cannot be read") from error
+        raise UserError(f"{path}: damaged: the config cannot be read") from error
     return config
 
 

@@ -169,7 +169,7 @@ class CheckpointStore:
             try:
                 return self.newest()
             except DamagedError as error:
-                raise DamagedError(f"{error}; --resume none begins anew, and writes over this run's log") from error
+                raise DamagedError(f"{error}; --resume none starts a new run and overwrites the log") from error
         path = Path(resume)
         # Not with exists(), for which a folder that may not be entered is a traceback.
         if os.path.exists(path / META):  # noqa: PTH110
@@ -177,7 +177,7 @@ class CheckpointStore:
         found = CheckpointStore(path / "checkpoints").newest() or CheckpointStore(path).newest()
         if found is None:
             raise UserError(
-                f"--resume {resume}: no whole checkpoint there; expected auto, none, a checkpoint or a run's output"
+                f"--resume {resume}: no valid checkpoint found; expected auto, none, a checkpoint or a run's output"
             )
         return found
 
@@ -196,10 +196,10 @@ class CheckpointStore:
                 damages.append(error)
                 continue
             for damage in damages:
-                warnings.warn(f"checkpoint passed over: {damage}", stacklevel=2)
+                warnings.warn(f"skipping corrupt checkpoint: {damage}", stacklevel=2)
             return found
         if damages:
-            raise DamagedError(f"{self.directory}: none of its {len(damages)} checkpoints is whole: {damages[0]}")
+            raise DamagedError(f"{self.directory}: none of its {len(damages)} checkpoints is valid: {damages[0]}")
         return None
 
     def _candidates(self) -> list[Path]:
@@ -291,7 +291,7 @@ def _read_meta(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise _unreadable(path, error) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise DamagedError(f"{path}: is cut or is not a checkpoint's description") from error
+        raise DamagedError(f"{path}: is truncated or not the metadata of a checkpoint") from error
     if hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest() != seal:
         raise DamagedError(f"{path}: does not match its own checksum")
     return content

@@ -46,7 +46,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         description = json.loads(metadata[OURS])
         promised = description.pop(_CHECKSUM)
     except (ValueError, AttributeError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: damaged: its description cannot be read") from error
+        raise UserError(f"{path}: damaged: the config cannot be read") from error
     if _checksum(tensors, description) != promised:
         raise UserError(f"{path}: damaged: it differs from its checksum")
     return tensors, description

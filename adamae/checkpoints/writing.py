@@ -93,7 +93,7 @@ def _write_reference(file: CheckpointFile, out: Path) -> WriteReport:
     publish(out, lambda temporary: _save(content, temporary))
     notes = _notes_on_selection(file)
     if a.decoder and not a.norm:
-        notes.append("the published network has a norm after its encoder, this one has none")
+        notes.append("the official model has a norm after its encoder, this one does not")
     return WriteReport(out, "reference", len(dense), file.left_out, tuple(notes))
 
 
@@ -108,7 +108,9 @@ def _notes_on_selection(file: CheckpointFile) -> list[str]:
         )
         if how != "none"
     ]
-    return [f"other programs look at everything, this network at selected {' and '.join(chosen)}"] if chosen else []
+    if not chosen:
+        return []
+    return [f"other programs use all tokens and frames, this model uses selected {' and '.join(chosen)}"]
 
 
 def _save(content: dict[str, Any], path: Path) -> None:
@@ -127,9 +129,11 @@ def _write_transformers(file: CheckpointFile, out: Path) -> WriteReport:
         notes.append("Transformers computes the norm before the head with an epsilon of 1e-05, here it is 1e-06")
     if "heads" in a.guessed:
         heads = " and ".join(str(stack.heads) for stack in (a.encoder, a.decoder) if stack)
-        notes.append(f"the file does not tell its attention heads: {heads} were taken, as usual for its width")
+        notes.append(
+            f"the file does not store the number of attention heads: {heads} are assumed, the default for its width"
+        )
     if {"frames", "size"} & set(a.guessed):
-        notes.append(f"the file does not tell its clips: {a.frames} frames of {a.size[0]}x{a.size[1]} were taken")
+        notes.append(f"the file does not store the clip size: {a.frames} frames of {a.size[0]}x{a.size[1]} are assumed")
     write_tensors(out / WEIGHTS, state, {"epoch": file.epoch, "step": file.step})
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
     publish(out / CONFIG, lambda temporary: temporary.write_text(text, encoding="utf-8"))
@@ -176,7 +180,7 @@ def _transformers_config(file: CheckpointFile) -> dict[str, Any]:
     }
     found = [name for name, there in obstacles.items() if there]
     if found:
-        raise UserError(f"{file.path}: has {' and '.join(found)}; Transformers' VideoMAE has no place for that")
+        raise UserError(f"{file.path}: has {' and '.join(found)}; not supported by the VideoMAE of Transformers")
     config: dict[str, Any] = {
         "model_type": "videomae",
         "architectures": [_class(file)],

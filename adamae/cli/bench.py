@@ -45,6 +45,6 @@ def run(words: Sequence[str]) -> int:
         return 0
     if words[0] not in subjects:
         hint = did_you_mean(words[0], subjects) or f": expected one of {', '.join(subjects)}"
-        raise UserError(f"adamae bench cannot measure {words[0]!r}{hint}")
+        raise UserError(f"adamae bench: unknown subject {words[0]!r}{hint}")
     print(subjects[words[0]](words[1:]))
     return 0

@@ -29,5 +29,5 @@ def run(words: Sequence[str]) -> int:
         if output is not None:
             notes = world.on_main(lambda: evaluation.write(output))
             if world.is_main:
-                say(*(f"note: {note}" for note in notes), f"everything lies in {output}")
+                say(*(f"note: {note}" for note in notes), f"results written to {output}")
     return 0

@@ -41,9 +41,9 @@ def _extract(options: ExtractOptions) -> None:
     world = distributed.start(options.compute.device, timeout_seconds=options.compute.rendezvous_timeout)
     clip = viewing.clip
     say(
-        f"{options.network.checkpoint}: {viewing.file.method}, features of {encoder.width} numbers",
+        f"{options.network.checkpoint}: {viewing.file.method}, feature dimension {encoder.width}",
         *(f"note: {note}" for note in changes),
-        f"{len(annotations)} videos, windows of {clip.num_frames} frames at every {clip.sampling_rate}. frame",
+        f"{len(annotations)} videos, windows of {clip.num_frames} frames with stride {clip.sampling_rate}",
         *viewing.selection.describe(viewing.seen),
     )
     found = _extract_windows(encoder, annotations, viewing, options, world)

@@ -28,7 +28,7 @@ def run(words: Sequence[str]) -> int:
         with stopped_by_sigterm(), progress_of("packing") as progress:
             lines = list(_pack(options, progress))
     except KeyboardInterrupt:
-        print("adamae pack: stopped; whole shards are kept, the same command goes on", file=sys.stderr)
+        print("adamae pack: interrupted; finished shards are kept, run the same command to resume", file=sys.stderr)
         return 130
     print("\n".join(lines))
     return 0
@@ -53,12 +53,12 @@ def _pack(options: PackedOptions, progress: Stages) -> Iterator[str]:
         progress=progress.work,
     )
     for report in reports.values():
-        known = "" if report.written else ", all of which were there"
-        shards = f"{report.shards} shard{'s' * (report.shards != 1)} of {report.num_bytes / 1e6:.1f} MB in all"
+        known = "" if report.written else ", all of them already complete"
+        shards = f"{report.shards} shard{'s' * (report.shards != 1)} of {report.num_bytes / 1e6:.1f} MB in total"
         yield f"{report.folder}: {report.videos} videos in {shards}{known}"
         if report.left_out:
             first = report.left_out[0]
             yield (
-                f"  {len(report.left_out)} left out, see {report.folder / BAD_VIDEOS}; the first is "
+                f"  {len(report.left_out)} skipped, see {report.folder / BAD_VIDEOS}; the first is "
                 f"{first['path']}: {first['reason']}"
             )

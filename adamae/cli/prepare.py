@@ -28,7 +28,7 @@ def run(words: Sequence[str]) -> int:
             print(_prepare(options, progress))
     except KeyboardInterrupt:
         print(
-            f"adamae prepare: stopped; what is done in {options.prepared.out} is kept, the same command goes on",
+            f"adamae prepare: stopped; what is done in {options.prepared.out} is kept, run the same command to resume",
             file=sys.stderr,
         )
         return 130

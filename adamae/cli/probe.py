@@ -76,7 +76,7 @@ def _extract(
     asked, videos_held = options.probing.probe_tokens, len(splits.train) + len(splits.test)
     tokens = affordable_tokens(asked, videos_held, viewing.plan.num_views, encoder.width)
     if tokens < asked:
-        say(f"note: of each view {tokens} tokens fit into memory for the attentive probe, not {asked}")
+        say(f"note: the attentive probe uses {tokens} tokens per view instead of {asked}, as memory allows")
     encoder, settings = encoder.to(world.device), compute_settings(options.compute, world)
     found = []
     for name, videos in (("training videos", splits.train), ("test videos", splits.test)):

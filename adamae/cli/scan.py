@@ -28,7 +28,7 @@ def run(words: Sequence[str]) -> int:
         with stopped_by_sigterm(), progress_of("scanning") as progress:
             print(_scan(options, progress))
     except KeyboardInterrupt:
-        print("adamae scan: stopped; what is done is kept, the same command goes on", file=sys.stderr)
+        print("adamae scan: stopped; what is done is kept, run the same command to resume", file=sys.stderr)
         return 130
     return 0
 

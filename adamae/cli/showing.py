@@ -62,7 +62,7 @@ class Show:
         with get_decoder(self.decoder)(self.videos.video(row)) as reader:
             shown = choose_range(path, reader, self.footage.start, self.footage.seconds, self.model.grid.tubelet_size)
             if shown.stop < reader.num_frames:
-                say(f"{one_line(path)}: {len(shown)} of {reader.num_frames} frames are shown (--start, --seconds)")
+                say(f"{one_line(path)}: {len(shown)} of {reader.num_frames} frames shown (--start, --seconds)")
             windows = Windows(self.clip.num_frames, self.clip.sampling_rate)
             starts = windows.starts(len(shown))
             cut = cut_into_clips(starts, len(shown), self.clip.num_frames, self.clip.sampling_rate)
@@ -73,7 +73,7 @@ class Show:
 
     def caption(self, path: str) -> str:
         """Which video, and whose pictures of it."""
-        return f"{one_line(Path(path).name)}, seen by {Path(self.checkpoint).name} ({describe_training(self.file)})"
+        return f"{one_line(Path(path).name)}, checkpoint {Path(self.checkpoint).name} ({describe_training(self.file)})"
 
 
 def open_show(
@@ -97,7 +97,7 @@ def open_show(
     say(
         f"{network.checkpoint}: {file.method}, {describe_training(file)}",
         *(f"note: {note}" for note in notes),
-        *([f"note: the checkpoint does not tell {flags}: the usual value is taken"] if flags else []),
+        *([f"note: the checkpoint does not store {flags}: using the default"] if flags else []),
     )
     model = model.to(world.device)
     world.close()

@@ -30,7 +30,7 @@ def run(words: Sequence[str]) -> int:
             workers=(os.cpu_count() or 1) if workers is None else workers,
             progress=lambda made, total: bar.update(task, completed=made, total=total),
         )
-    known = "" if report.written else ", all of which were there"
+    known = "" if report.written else ", all of them already complete"
     print(f"{report.root}: {sum(report.videos.values())} videos of {len(report.classes)} classes{known}")
     for split, path in report.lists.items():
         print(f"  {path}: {report.videos[split]} videos")

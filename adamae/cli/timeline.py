@@ -37,8 +37,8 @@ def _timeline(options: TimelineOptions) -> None:
         timeline = timeline_of(footage, panels.probability, panels.error, show.model, options.pictures.top)
         notes = [
             show.caption(footage.path),
-            f"Probabilities add up to one in each window of {show.clip.num_frames * show.clip.sampling_rate} frames: "
-            "compare them within a window, and errors everywhere.",
+            f"Probabilities sum to 1 within each window of {show.clip.num_frames * show.clip.sampling_rate} frames: "
+            "compare them only within a window; errors are comparable everywhere.",
         ]
         return {
             "-timeline.png": timeline_png(footage, timeline, notes),

@@ -36,7 +36,7 @@ def read_class_names(path: str | Path) -> tuple[str, ...]:
         if not name:
             raise UserError(f"{place}:{line}: the name is empty, expected one class name on each line")
         if name in seen:
-            raise UserError(f"{place}:{line}: the class {name!r} stands on line {seen[name]} already")
+            raise UserError(f"{place}:{line}: the class {name!r} is already on line {seen[name]}")
         seen[name] = line
     return tuple(names)
 

@@ -148,7 +148,7 @@ class FinetuneAugmentation:
         least, largest = self.scale
         if not 0 < least <= largest <= 1:
             raise UserError(
-                f"--crop_scale {least:g} {largest:g}: expected the least share first, above 0 and at most 1"
+                f"--crop_scale {least:g} {largest:g}: expected two fractions in ascending order, above 0 and at most 1"
             )
 
     def __call__(self, clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:

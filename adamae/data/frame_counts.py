@@ -74,7 +74,7 @@ class FrameCounts:
             return None
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"{path}: no frame counts as adamae scan writes them ({error}); delete it, or scan anew"
+                f"{path}: not a frame count file of adamae scan ({error}); delete it, or repeat the scan"
             ) from None
 
     def packed(self) -> bytes:

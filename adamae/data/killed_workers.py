@@ -54,11 +54,11 @@ class KilledWorkers:
         self._results = 0
         if len(self._times) > _MOST_KILLS:
             raise UserError(
-                f"{sum(map(len, self._times))} {self._workers} were killed by the system in short order, "
+                f"{sum(map(len, self._times))} {self._workers} were killed by the system in short succession, "
                 f"probably because memory ran out; {self._remedy}"
             )
         warnings.warn(
-            f"{self._workers} were killed by the system, probably because memory ran out; what they were at is read "
+            f"{self._workers} were killed by the system, probably because memory ran out; their videos are read "
             f"again. If it happens often, {self._remedy}",
             stacklevel=2,
         )

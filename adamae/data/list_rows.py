@@ -24,7 +24,7 @@ _FRAMES_HEADERS = ("total_frames", "num_frames")
 _QUOTED_OR_PLAIN = re.compile(r'"([^"]*)"|(\S+)')
 _VIDEO_NAME = re.compile(rf"({'|'.join(map(re.escape, VIDEO_SUFFIXES))})\b", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}")  # what fits 64 bits
-_QUOTE = 'what has spaces must stand in quotes: "my video.mp4" 3'
+_QUOTE = 'paths with spaces must be quoted: "my video.mp4" 3'
 
 
 class Row(NamedTuple):
@@ -49,7 +49,7 @@ def read_rows(place: Path) -> Iterator[Row]:
     """Every row of a list.
 
     Args:
-        place: A text file with one video per line, columns parted by spaces, commas or tabs, quoted where needed,
+        place: A text file with one video per line, columns separated by spaces, commas or tabs, quoted where needed,
             with or without a header. Three columns that spaces part are path, number of frames, and label.
 
     Raises:
@@ -157,7 +157,7 @@ def _delimited(lines: list[str], delimiter: str, place: Path) -> Iterator[tuple[
                 yield line, rows.line_num, fields
             line = rows.line_num + 1
     except csv.Error as error:
-        raise UserError(f"{place}:{line}: {error}, expected fields parted by {delimiter!r}") from None
+        raise UserError(f"{place}:{line}: {error}, expected fields separated by {delimiter!r}") from None
 
 
 def _spaced(lines: list[str], place: Path) -> Iterator[tuple[int, int, list[str]]]:
@@ -166,7 +166,7 @@ def _spaced(lines: list[str], place: Path) -> Iterator[tuple[int, int, list[str]
         fields = [inner or plain for inner, plain in _QUOTED_OR_PLAIN.findall(text)] if quoted else text.split()
         if len(fields) > 3:
             raise UserError(
-                f"{place}:{line}: {len(fields)} columns parted by spaces, expected PATH LABEL or PATH FRAMES LABEL; "
+                f"{place}:{line}: {len(fields)} columns separated by spaces, expected PATH LABEL or PATH FRAMES LABEL; "
                 f"{_QUOTE}"
             )
         if fields:

@@ -37,7 +37,7 @@ def load_named(given: Sequence[str], *, data_root: str | None = None, split: str
     parts = []
     for place in given:
         if names_shards(place) and len(given) > 1:
-            raise UserError(f"{place}: shards stand alone, expected nothing beside them")
+            raise UserError(f"{place}: shards cannot be combined with other inputs")
         is_one = not names_shards(place) and _is_one_video(Path(place))
         parts.append(Annotations.of([place], source=place) if is_one else _load(place, data_root, split))
     return parts[0] if len(parts) == 1 else _join(parts)

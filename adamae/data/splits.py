@@ -104,7 +104,7 @@ def find_splits(folder: Path) -> dict[str, Path]:
             return found
         if found:
             there = ", ".join(path.name for path in found.values())
-            raise UserError(f"{folder}: has {there} and nothing to train on; expected train.csv or a folder train")
+            raise UserError(f"{folder}: has {there} but no training data; expected train.csv or a folder named train")
     return {"train": folder}
 
 
@@ -190,9 +190,10 @@ def _complete(
     if others:
         ((there, videos),) = others.items()
         missing = "test" if there == "val" else "val"
-        return train, {there: videos, missing: videos}, (f"no list for {missing}: that of {there} serves for both",)
+        return train, {there: videos, missing: videos}, (f"no list for {missing}: that of {there} is used for both",)
     parts = automatic_split(train)
-    note = "no lists for validation and test: every tenth video of each class, by a hash of its path, goes to each"
+    note = "no lists for validation and test: a tenth of the videos of each class, chosen by a hash of the path, "
+    "is used for each"
     return parts["train"], {"val": parts["val"], "test": parts["test"]}, (note,)
 
 

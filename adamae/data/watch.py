@@ -75,7 +75,7 @@ class Watch:
 
     def __init__(self, num_rows: int, limit: float = 60.0) -> None:
         if limit < 0:
-            raise UserError(f"the time limit of a video is {limit} seconds, expected 0 or more")
+            raise UserError(f"the time limit per video is {limit} seconds, expected 0 or more")
         self.limit = limit
         self._marks = torch.zeros(num_rows, dtype=torch.int16).share_memory_()
 
@@ -117,7 +117,7 @@ class Watch:
 
     def _reason(self, mark: int) -> str:
         if mark == _TOO_LONG:
-            return f"takes longer than {self.limit:g} seconds, the limit that --video_timeout sets"
+            return f"took longer than {self.limit:g} seconds (--video_timeout)"
         if mark == _EARLIER:
             return "quarantined earlier in this run"
         return f"ended the process that read it ({describe_exit(mark - _EXIT)})"
@@ -131,7 +131,7 @@ def describe_exit(code: int) -> str:
         name = signal.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
-    return f"{name}, as the system sends when memory runs out" if name == "SIGKILL" else name
+    return f"{name}, as sent by the system when memory runs out" if name == "SIGKILL" else name
 
 
 @contextmanager

@@ -92,7 +92,7 @@ def watched_batches(
         restarts += not crew.found_fault
         if restarts > _MOST_RESTARTS:
             raise UserError(
-                f"loader workers ended {restarts} times in a row though none was at a video ({crew.lost}); "
+                f"loader workers ended {restarts} times in a row although none was reading a video ({crew.lost}); "
                 f"if memory is short, {_REMEDY}"
             )
 
@@ -155,7 +155,7 @@ class _Crew:
             at_work = self._desks.at_work()
             idle = 0 if at_work else idle + 1
             if idle > _MOST_IDLE_GLANCES:
-                self.lost = "they delivered nothing"
+                self.lost = "no batch was delivered"
             slow = self._stop_those_still(slow, at_work)
         return end
 

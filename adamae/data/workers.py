@@ -24,7 +24,7 @@ Job = TypeVar("Job")
 _UP = "up"
 # Seconds that a process may take to be gone once its end of the line is closed.
 _GRACE = 5.0
-_REMEDY = "fewer --workers need less. What is done is kept: the same command goes on"
+_REMEDY = "use fewer --workers. Finished work is kept: run the same command to resume"
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ class _Worker(Generic[Job]):
             code = self._process.exitcode
             assert code is not None
             self.was_killed = code == SYSTEM_KILL
-            return job, Failure(f"reading it ended the process ({describe_exit(code)})")
+            return job, Failure(f"the process that read it ended ({describe_exit(code)})")
 
     def stop(self) -> None:
         """End the process, whatever it does."""

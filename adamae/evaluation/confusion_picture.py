@@ -53,10 +53,10 @@ def draw_confusion(path: Path, confusion: np.ndarray, names: Sequence[str]) -> N
         _write_numbers(axes, confusion, shares)
     right, total = int(np.trace(confusion)), int(confusion.sum())
     axes.set_title(f"{right} of {total} right", fontsize=11)
-    axes.set_xlabel("taken for", fontsize=10)
+    axes.set_xlabel("predicted class", fontsize=10)
     axes.set_ylabel("true class", fontsize=10)
     bar = figure.add_axes(((margin + side + 0.15) / width, margin / height, 0.18 / width, side / height))
-    figure.colorbar(image, cax=bar, label="share of the true class")
+    figure.colorbar(image, cax=bar, label="fraction of the true class")
     if many:
         text = "\n".join(_worst(confusion, short))
         figure.text((margin + side + 1.2) / width, (margin + side) / height, text, fontsize=8, va="top")

@@ -91,7 +91,7 @@ def extract_windows(
     if level not in LEVELS:
         raise UserError(f"level is {level!r}, expected one of {', '.join(LEVELS)}")
     if level != "window" and encoder.selects_tokens:
-        raise UserError(f"level is {level!r}, which needs every token; expected window, or token_selection none")
+        raise UserError(f"level is {level!r}, which needs all tokens; expected window, or token_selection none")
     encode, open_video = LEVELS[level](encoder), get_decoder(decoder)
     parts, unread, damaged = [], [], []
     for row in range(len(annotations)):

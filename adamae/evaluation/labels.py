@@ -38,7 +38,9 @@ def find_class_names(
     if given is not None:
         names = read_class_names(given)
         if len(names) != num_classes:
-            raise UserError(f"{given}: {len(names)} class names, expected {num_classes}, as the network has")
+            raise UserError(
+                f"{given}: {len(names)} class names, expected {num_classes}, the number of classes of the model"
+            )
         return names
     if len(stored) == num_classes:
         return tuple(stored)
@@ -81,12 +83,12 @@ def load_labelled(
         if len(listed) != num_classes:
             raise UserError(
                 f"{annotations.source}: its labels are {len(listed)} names and the network has {num_classes} classes "
-                "without names: say with --classes FILE which is which"
+                "without names: give the class names with --classes FILE"
             )
     elif listed is not None and names is not None and not set(listed) & set(names):
         raise UserError(
             f"{annotations.source}: none of its {len(listed)} classes ({_some(listed)}) "
-            f"is among the {num_classes} of the network ({_some(names)})"
+            f"is among the {num_classes} of the model ({_some(names)})"
         )
     elif listed is not None or annotations.labels.max(initial=UNLABELLED) >= num_classes:
         # Read again with what is known, so that a wrong label is told with its line.
@@ -114,7 +116,7 @@ def find_test_list(source: str | Path) -> tuple[str | Path, list[str]]:
     inside = place / "test"
     if inside.is_dir() and folders_in(inside):
         return inside, []
-    return place, [f"{place} has no test.csv: all its videos are scored, also those that a network was trained on"]
+    return place, [f"{place} has no test.csv: all videos are scored, including training videos"]
 
 
 def notes_on_labels(annotations: Annotations, names: Sequence[str]) -> list[str]:
@@ -127,13 +129,13 @@ def notes_on_labels(annotations: Annotations, names: Sequence[str]) -> list[str]
     labels, notes = annotations.labels, []
     unlabelled = int((labels == UNLABELLED).sum())
     if unlabelled:
-        notes.append(f"{unlabelled} of {len(labels)} videos have no label and do not count")
+        notes.append(f"{unlabelled} of {len(labels)} videos have no label and are ignored")
     there = np.bincount(labels[labels != UNLABELLED], minlength=len(names)) > 0
     absent = [names[number] for number in np.flatnonzero(~there).tolist()]
     if absent:
         notes.append(
             f"{len(absent)} of {len(names)} classes have no video in {annotations.source}: {_some(absent)}; "
-            "the mean over the classes leaves them out"
+            "they are excluded from the mean over classes"
         )
     return notes
 

@@ -68,7 +68,7 @@ class Accuracy:
 
     @property
     def top1_of_all(self) -> float:
-        """Percent right of all labelled videos, those without a score taken for wrong."""
+        """Percent correct of all labelled videos; videos without a score count as wrong."""
         return _percent(self.top1_correct, self.labelled)
 
     @property
@@ -127,7 +127,7 @@ class Accuracy:
         if self.labelled > self.scored:
             line += (
                 f"; {self.labelled - self.scored} videos have no score: "
-                f"{self.top1_of_all:.2f} % and {self.top5_of_all:.2f} % if they count as wrong"
+                f"{self.top1_of_all:.2f} % and {self.top5_of_all:.2f} % if counted as wrong"
             )
         return line
 

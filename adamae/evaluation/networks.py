@@ -88,7 +88,7 @@ def build_classifier(
     if a.decoder is not None or not a.classes:
         raise UserError(
             f"{file.path}: is a pre-trained {file.method}, which has no classes; expected a fine-tuned checkpoint "
-            "(`adamae finetune` makes one, `adamae probe` tells what the features are worth)"
+            "(`adamae finetune` makes one, `adamae probe` evaluates its features)"
         )
     model = vit_classifier(**{**a.options(), **_clip_options(num_frames, size), **(selection or {})})
     report = load_weights(model, file, complete=True)
@@ -162,7 +162,7 @@ def build_encoder(
     arguments = {**_encoder_options(file.architecture), **_clip_options(num_frames, size), **(selection or {})}
     model = vit_classifier(**arguments)
     if random_weights:
-        return FrozenEncoder(model), ["the weights are random, as asked"]
+        return FrozenEncoder(model), ["random weights (--random_weights)"]
     report = load_weights(model, file)
     return FrozenEncoder(model), _changes(report.resized, report.notes)
 
@@ -179,4 +179,4 @@ def _clip_options(num_frames: int | None, size: int | None) -> dict[str, Any]:
 
 
 def _changes(resized: tuple[str, ...], notes: tuple[str, ...]) -> list[str]:
-    return [*notes, *([f"resized to the clips asked for: {', '.join(resized)}"] if resized else [])]
+    return [*notes, *([f"resized to the requested clip size: {', '.join(resized)}"] if resized else [])]

@@ -86,7 +86,7 @@ def write_results(
         publish(place / "confusion.png", lambda path: draw_confusion(path, accuracy.confusion, names))
     except UserError as error:
         if isinstance(error.__cause__, ImportError):
-            return ["no confusion.png: it needs the package matplotlib"]
+            return ["confusion.png was not written: it needs the package matplotlib"]
         raise
     return []
 

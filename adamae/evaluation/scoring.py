@@ -21,7 +21,7 @@ from adamae.errors import UserError
 from adamae.evaluation.view_loader import groups_of_rows, load_groups
 from adamae.precision import autocast
 
-_NOT_FINITE = "the network's scores are not finite"
+_NOT_FINITE = "the scores are not finite"
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class Selection:
         strategy, ratio = self.arguments["token_selection"], self.arguments["keep_ratio"]
         lines = [] if strategy == "none" else [f"encodes {ratio:.0%} of the tokens, selection: {strategy}"]
         if self.frames_read != num_frames:
-            lines.append(f"looks at {num_frames} of {self.frames_read} frames of a clip, those on which most moves")
+            lines.append(f"selects {num_frames} of {self.frames_read} frames of a clip, those with the most motion")
         return lines
 
 
@@ -115,14 +115,14 @@ def choose_views(clip: ClipFacts, frames: FrameOptions, views: ViewOptions | Few
 
 def describe_views(clip: ClipFacts, plan: ViewPlan) -> str:
     """The views in words, and what of them is only the usual value."""
-    rate = f" at every {clip.sampling_rate}. frame" if clip.frame_sampling == "dense" else " that span the video"
+    rate = f" with stride {clip.sampling_rate}" if clip.frame_sampling == "dense" else " that span the video"
     text = (
-        f"{plan.num_clips} clips by {plan.num_crops} crops of each video, {clip.num_frames} frames{rate}, "
+        f"{plan.num_clips} clips x {plan.num_crops} crops per video, {clip.num_frames} frames{rate}, "
         f"{clip.size}x{clip.size} pixels"
     )
     options = {"size": "input_size"}
     flags = ", ".join(f"--{options.get(name, name)}" for name in clip.guessed)
-    return f"{text}; the checkpoint does not tell {flags}: the usual value is taken" if flags else text
+    return f"{text}; the checkpoint does not store {flags}: using the default" if flags else text
 
 
 @dataclass(frozen=True)

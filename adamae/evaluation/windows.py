@@ -41,7 +41,7 @@ class Windows:
         """
         step = self.length if self.step is None else self.step
         if step < 1:
-            raise UserError(f"the step between windows is {step}, expected at least 1 frame")
+            raise UserError(f"the stride of the windows is {step}, expected at least 1 frame")
         last = max(video_frames - self.length, 0)
         return np.union1d(np.arange(0, last + 1, step), [last])
 

@@ -45,7 +45,7 @@ def sampling_loss(
     Returns:
         0-dim mean over the batch.
     """
-    assert selection.log_probs is not None, "the sampler learns nothing, so it has no sampling loss"
+    assert selection.log_probs is not None, "the sampler has no parameters and so no sampling loss"
     eps = torch.finfo(selection.log_probs.dtype).eps
     log_probs = selection.log_probs.clamp(math.log(eps), math.log1p(-eps))
     reward = token_error.detach()

@@ -90,7 +90,7 @@ class Classifier(nn.Module):
             UserError: If the decoder is named.
         """
         if parts == "decoder":
-            raise UserError("checkpoint_activations = 'decoder': a classifier has none; expected none or all")
+            raise UserError("checkpoint_activations = 'decoder': a classifier has no decoder; expected none or all")
         self.encoder.recompute_blocks(parts == "all")
 
     def noise(self, video: Tensor, seeds: Tensor | None = None) -> SampleNoise:

@@ -107,6 +107,6 @@ def check_time(grid: TokenGrid) -> None:
     """
     if grid.t < 2:
         raise UserError(
-            f"motion cannot be told within {grid.t * grid.tubelet_size} frames in tubelets of {grid.tubelet_size}: "
+            f"motion cannot be measured within {grid.t * grid.tubelet_size} frames in tubelets of {grid.tubelet_size}: "
             f"expected at least {2 * grid.tubelet_size} frames"
         )

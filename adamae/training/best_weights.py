@@ -47,6 +47,6 @@ class BestWeights:
         """
         found = self._world.on_main(self._store.newest)
         if found is None:
-            raise UserError(f"{self._store.directory}: the best checkpoint is gone; --resume none trains it anew")
+            raise UserError(f"{self._store.directory}: the best checkpoint is missing; --resume none starts a new run")
         self._model.load_state_dict(found.weights())
         return f"{found.directory}, best in validation with {found.meta['validation']['val_top1']:.2f} %"

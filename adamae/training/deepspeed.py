@@ -45,7 +45,7 @@ from adamae.training.engine import (
     to_device,
 )
 
-# Of pyproject.toml. Older releases take a gradient that is not finite for a good one.
+# Of pyproject.toml. Older releases accept non-finite gradients.
 OLDEST = "0.19.8"
 
 # What the options of the run decide; a configuration file that says otherwise would be overruled in silence.
@@ -93,7 +93,7 @@ def resolve_config(config: Mapping[str, Any], *, batch_size: int, accumulation: 
     """
     for key, option in _DECIDED_BY_THE_RUN.items():
         if config.get(key, "auto") != "auto":
-            raise UserError(f"DeepSpeed setting {key!r} = {config[key]!r}: this is decided by {option}; remove it")
+            raise UserError(f"DeepSpeed setting {key!r} = {config[key]!r}: is set by {option}; remove it")
     zero = dict(config.get("zero_optimization", {}))
     stage = zero.setdefault("stage", 0)
     if stage not in (0, 1, 2):
@@ -168,7 +168,7 @@ class DeepSpeedEngine:
             )
         except ValueError as error:
             # pydantic's errors are ValueErrors whose lines name the setting.
-            raise UserError(f"DeepSpeed refuses its settings: {' '.join(str(error).split())}") from error
+            raise UserError(f"DeepSpeed rejects its settings: {' '.join(str(error).split())}") from error
         self._zero: Any = self._engine.optimizer if self._engine.zero_optimization_stage() else None
         if self._zero is not None:
             self._link_shards()
@@ -273,13 +273,11 @@ def _import_deepspeed(device: torch.device) -> Any:
     try:
         import deepspeed
     except ImportError as error:
-        raise UserError(
-            f"--engine deepspeed: DeepSpeed cannot be imported ({error}); --engine plain does without"
-        ) from error
+        raise UserError(f"--engine deepspeed: DeepSpeed cannot be imported ({error}); use --engine plain") from error
     if TorchVersion(deepspeed.__version__) < OLDEST:
         raise UserError(
             f"--engine deepspeed: DeepSpeed {deepspeed.__version__} is installed, expected {OLDEST} or newer: older "
-            "ones take a gradient that is not finite for a good one; --engine plain does without"
+            "versions accept non-finite gradients; use --engine plain"
         )
     # Its shared-memory exchange for the CPU must be compiled on first use, which takes a compiler and half a minute;
     # gloo needs neither.

@@ -69,7 +69,7 @@ class FaultLog:
         """Write down what happened since the last call. All ranks call.
 
         Args:
-            left_out: Values of the steps that were left out, see :meth:`MetricAverager.read`.
+            left_out: Values of the steps that were skipped, see :meth:`MetricAverager.read`.
             skipped_in_a_row: How many were, up to now.
 
         Raises:
@@ -83,8 +83,8 @@ class FaultLog:
         self._inputs.clear()
         if skipped_in_a_row > self._max_skipped:
             raise UserError(
-                f"{skipped_in_a_row} steps in a row had a loss or gradient that is not finite and were skipped; "
-                f"what they were made of lies in {self._logger.directory / 'nonfinite'}"
+                f"{skipped_in_a_row} consecutive steps had a non-finite loss or gradient and were skipped; "
+                f"their batches are described in {self._logger.directory / 'nonfinite'}"
             )
 
     def _settle_bad_videos(self) -> None:
@@ -100,7 +100,7 @@ class FaultLog:
         if len(self._known) > self._max_bad_fraction * self._num_videos:
             last = next(reversed(found.values()))
             raise UserError(
-                f"{len(self._known)} of {self._num_videos} videos could not be used, more than --max_bad_fraction "
+                f"{len(self._known)} of {self._num_videos} videos could not be read, more than --max_bad_fraction "
                 f"{self._max_bad_fraction} allows (see {self._logger.bad_videos.path}); "
                 f"the last was {last['path']}: {last['reason']}"
             )

@@ -60,7 +60,7 @@ def initial_classifier(options: FinetuneOptions, classes: tuple[str, ...]) -> In
         origin += _other_clips(file, options)
     if model.token_choice.active:
         kept, total = model.token_choice.num_kept, model.grid.num_tokens
-        origin.append(f"tokens: {kept} of {total} are encoded, selection: {options.model.token_selection}")
+        origin.append(f"tokens: {kept} of {total} encoded, selection: {options.model.token_selection}")
     config = describe_network(model, arguments) | {"class_names": list(classes)}
     if constants:
         config["constants"] = {**constants, **config.get("constants", {})}
@@ -74,7 +74,7 @@ def _sizes(options: FinetuneOptions, file: CheckpointFile | None) -> tuple[str, 
     if name is not None and name in MODELS:
         kind, arguments = MODELS[name].kind, dict(MODELS[name].arguments)
         if kind is not Classifier:
-            raise UserError(f"--model {name} is a pre-train model: expected a classifier such as {_DEFAULT_MODEL}")
+            raise UserError(f"--model {name} is a pre-training model: expected a classifier such as {_DEFAULT_MODEL}")
     elif name is None and file is None:
         arguments = dict(MODELS[_DEFAULT_MODEL].arguments)
     if file is not None:
@@ -126,6 +126,6 @@ def _other_clips(file: CheckpointFile, options: FinetuneOptions) -> list[str]:
     if a.guessed or (a.frames, *a.size) == (clip.num_frames, clip.input_size, clip.input_size):
         return []
     return [
-        f"note: the checkpoint was trained on {a.frames} frames of {a.size[0]}x{a.size[1]} pixels, this run takes "
+        f"note: the checkpoint was trained on {a.frames} frames of {a.size[0]}x{a.size[1]} pixels, this run uses "
         f"{clip.num_frames} of {clip.input_size}x{clip.input_size}; see --num_frames and --input_size"
     ]

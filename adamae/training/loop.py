@@ -75,7 +75,7 @@ class Outcome:
     def describe(self, run: Run) -> str:
         """How the run ended, in one line."""
         if self.signal is not None:
-            return f"left at step {self.step} for {self.signal}; the same command goes on from there"
+            return f"stopped at step {self.step} by {self.signal}; run the same command to resume"
         return f"done: step {self.step}, in {run.store.directory}"
 
 
@@ -173,7 +173,7 @@ class _Loop:
         micro_batches = list(islice(stream, self._engine.accumulation))
         waited = perf_counter() - asked
         if len(micro_batches) < self._engine.accumulation:
-            raise RuntimeError(f"the stream of batches ended at step {self.step} of {self._plan.last_step}")
+            raise RuntimeError(f"no more batches at step {self.step} of {self._plan.last_step}")
         epoch = self._plan.place(self.step) // self._plan.steps_per_epoch
         torch.manual_seed(_step_seed(self._plan.seed, self.step, self._world.rank))
         values = self._engine.step(micro_batches, lr, weight_decay, diagnose=self._plan.logs(self.step + 1))

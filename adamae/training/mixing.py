@@ -49,7 +49,10 @@ class Mixing:
     def __post_init__(self) -> None:
         least, largest = self.cutmix_minmax
         if (least, largest) != (0.0, 0.0) and not 0 < least < largest <= 1:
-            raise UserError(f"--cutmix_minmax {least:g} {largest:g}: expected two rising shares above 0, at most 1")
+            raise UserError(
+                f"--cutmix_minmax {least:g} {largest:g}: expected two fractions in ascending order, "
+                f"above 0 and at most 1"
+            )
 
     @property
     def active(self) -> bool:

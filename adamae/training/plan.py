@@ -52,9 +52,7 @@ class Plan:
         taken = options.clips_per_step(world_size) // options.clips_per_video
         if taken > num_videos:
             parts = f"{world_size} processes, --batch_size {options.data.batch_size}, {options.passes} passes"
-            raise UserError(
-                f"a step takes {taken} videos ({parts}) and there are {num_videos}: expected a smaller step"
-            )
+            raise UserError(f"a step needs {taken} videos ({parts}), got {num_videos}: expected a smaller global batch")
         keys = BatchKeys(num_videos, options.data.batch_size, world_size=world_size, accumulation=options.passes)
         return cls(
             epochs=options.optimizer.epochs,

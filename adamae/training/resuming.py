@@ -20,7 +20,7 @@ from adamae.samplers import DEFAULT, SAMPLERS
 from adamae.training.plan import Place, Plan
 from adamae.training.schedules import Schedule
 
-_HINT = "choose another --output_dir, or --resume none to begin anew"
+_HINT = "choose another --output_dir, or --resume none to start a new run"
 # Of a pre-train model, what its weights are made for, beside the sampler's. All else only acts while training, and may
 # change.
 _PRETRAIN_SIZES = (
@@ -78,12 +78,12 @@ def check_same_run(checkpoint: Checkpoint, model: nn.Module, config: Mapping[str
     """
     where, found = checkpoint.directory, _as_mapping(checkpoint.meta.get("model"))
     if "validation" in checkpoint.meta:
-        raise UserError(f"{where}: is the best of a validation and holds its weights alone; {_HINT}")
+        raise UserError(f"{where}: is the best checkpoint of validation, which contains only weights; {_HINT}")
     names, own_names = found.get("class_names"), config.get("class_names")
     if own_names is None and names is not None:
-        raise UserError(f"{where}: is a checkpoint of fine-tuning, and this is pre-training; {_HINT}")
+        raise UserError(f"{where}: is a fine-tuning checkpoint, expected a pre-training checkpoint; {_HINT}")
     if own_names is not None and names is None:
-        raise UserError(f"{where}: is no checkpoint of fine-tuning; --finetune starts from it; {_HINT}")
+        raise UserError(f"{where}: is not a fine-tuning checkpoint; start from it with --finetune; {_HINT}")
     if names is not None and names != own_names:
         raise UserError(f"{where}: was trained on other classes ({', '.join(names[:4])}, ...); {_HINT}")
     given = [_as_mapping(each.get("options")) for each in (found, config)]
@@ -93,7 +93,7 @@ def check_same_run(checkpoint: Checkpoint, model: nn.Module, config: Mapping[str
     changed = differences(before, now) if found.get("options") else []
     changed = changed or _other_shapes(checkpoint, model)
     if changed:
-        raise UserError(f"{where}: is of another network ({', '.join(changed)}); {_HINT}")
+        raise UserError(f"{where}: is of a different model ({', '.join(changed)}); {_HINT}")
 
 
 def _as_mapping(value: Any) -> Mapping[str, Any]:
@@ -153,8 +153,9 @@ def _plan_from(checkpoint: Checkpoint, options: TrainingOptions, plan: Plan, wor
     if found is None:
         ends = place.step + place.steps_to_epochs_end
         raise UserError(
-            f"{checkpoint.directory}: has seen {place.videos_of_epoch} videos of its epoch {place.whole_epochs}, which "
-            f"make no whole steps of {videos}: first go on to the end of the epoch with --total_batch_size {clips} "
-            f"--max_steps {ends}, or --resume none to begin anew"
+            f"{checkpoint.directory}: stopped after {place.videos_of_epoch} videos of epoch {place.whole_epochs}, "
+            f"which is not a multiple of the {videos} videos of a step: first train to the end of the epoch with "
+            f"--total_batch_size {clips} "
+            f"--max_steps {ends}, or --resume none to start a new run"
         )
     return found

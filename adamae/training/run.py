@@ -62,15 +62,15 @@ class Run:
             return
         say(*lines)
         if self.resume is None:
-            say(f"begins anew in {self.directory}")
+            say(f"starting a new run in {self.directory}")
             return
         plan = self.schedule.plan
         done = f"{plan.epochs_at(self.resume.step):.4g} of {plan.epochs} epochs done"
-        say(f"goes on from step {self.resume.step}, {done}, {self.resume.directory}")
+        say(f"resuming from step {self.resume.step}, {done}, {self.resume.directory}")
         if (self.directory / FILE_NAME).exists():
             changed = differences(read_options(self.directory / FILE_NAME), flatten(options.for_any_processes()))
             if changed:
-                say(f"with other options than before: {', '.join(changed)}")
+                say(f"changed options: {', '.join(changed)}")
 
     def record(self, options: TrainingOptions, engine: Engine, command: str) -> None:
         """Write ``options.yaml``, a preset that repeats the run, and the settings that DeepSpeed got.

@@ -32,5 +32,5 @@ def lock_directory(directory: str | Path) -> None:
         # Any other error comes from a file system without locks, where people have to look out for themselves.
         if error.errno in (errno.EACCES, errno.EAGAIN):
             raise UserError(
-                f"--output_dir {directory}: another run is writing there; wait for its end, or choose another directory"
+                f"--output_dir {directory}: in use by another run; wait until it ends, or choose another directory"
             ) from error

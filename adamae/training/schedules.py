@@ -96,4 +96,4 @@ class Schedule:
     def describe(self) -> str:
         """Its length and peak in one line."""
         plan = self.plan
-        return f"steps: {plan.last_step}, {plan.steps_per_epoch} to an epoch; learning rate up to {self.lr.base:.3g}"
+        return f"steps: {plan.last_step}, {plan.steps_per_epoch} per epoch; peak learning rate {self.lr.base:.3g}"

@@ -36,9 +36,9 @@ def timeline_png(footage: Footage, timeline: Timeline, notes: Sequence[str]) -> 
     axes.axhline(1, color="0.7", linewidth=0.8)
     axes.step(seconds, timeline.information, where="post", color="#3b528b", label="information (probability)")
     axes.plot(seconds[peaks], timeline.information[peaks], "o", color="#3b528b")
-    axes.set(xlabel="seconds", ylabel="probability over an even draw's", xlim=(seconds[0], seconds[-1]))
+    axes.set(xlabel="seconds", ylabel="probability relative to uniform", xlim=(seconds[0], seconds[-1]))
     other = axes.twinx()
-    other.step(seconds, timeline.error, where="post", color="#b5367a", linewidth=0.9, label="error of hidden tokens")
+    other.step(seconds, timeline.error, where="post", color="#b5367a", linewidth=0.9, label="error of masked tokens")
     other.set_ylabel("error (the loss of a token)")
     lines = [*axes.get_legend_handles_labels()[0], *other.get_legend_handles_labels()[0]]
     axes.legend(handles=lines, loc="lower center", bbox_to_anchor=(0.5, 1), ncol=2, frameon=False, fontsize=8)

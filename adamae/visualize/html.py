@@ -77,9 +77,9 @@ def page_bytes(footage: Footage, looks: Sequence[Look], scales: Scales, notes: S
         "title": footage.name,
         "notes": [
             *notes,
-            "Error, visible if hidden: of the visible tokens, in a second draw that hides them. "
+            "Error, visible if masked: error of the visible tokens in a second sample that masks them. "
             "Trivial predictor: a prediction that needs no network, on the masked tokens.",
-            f"Pictures are compressed ({packing}); the .npz file beside this page has every number.",
+            f"Images are compressed ({packing}); the .npz file next to this page contains the exact values.",
         ],
         "size": footage.frames.shape[2],
         "grid": [grid.t, grid.h, grid.w],

@@ -34,10 +34,7 @@ def build_pretrainer(
     """
     a = file.architecture
     if a.decoder is None:
-        raise UserError(
-            f"{file.path}: is a {file.method} and has no decoder, so it predicts no pixels; expected a pre-trained "
-            "checkpoint"
-        )
+        raise UserError(f"{file.path}: is a {file.method} without a decoder; expected a pre-trained checkpoint")
     if a.channels != 3:
         raise UserError(f"{file.path}: its clips have {a.channels} channels, expected the 3 of a video")
     asked = {"num_frames": num_frames, "img_size": size}
@@ -47,12 +44,12 @@ def build_pretrainer(
     if "mask_ratio" not in options:
         told = isinstance(ratio, float) and 0 < ratio < 1
         options["mask_ratio"] = ratio if told else USUAL_RATIO
-        notes += [] if told else [f"the checkpoint does not tell its mask ratio: {USUAL_RATIO} is taken"]
+        notes += [] if told else [f"the checkpoint does not store its mask ratio: using {USUAL_RATIO}"]
     if "normalize_target" not in options and isinstance(file.args.get("normlize_target"), bool):
         options["normalize_target"] = file.args["normlize_target"]
     model = vit_pretrainer(**options)
     report = load_weights(model, file, complete=True)
-    resized = [f"resized to the clips asked for: {', '.join(report.resized)}"] if report.resized else []
+    resized = [f"resized to the requested clip size: {', '.join(report.resized)}"] if report.resized else []
     return model.eval().requires_grad_(False), [*notes, *report.notes, *resized]
 
 

@@ -28,9 +28,9 @@ _EPSILON = 1e-6
 class Statistics(Enum):
     """Where a predicted token's mean and deviation come from; the value is what the panel says."""
 
-    TARGET = "mean and deviation taken from the target"
-    NEIGHBOURS = "mean and deviation of visible neighbours"
-    PREDICTED = "pixels as predicted, nothing borrowed"
+    TARGET = "mean and std of the target"
+    NEIGHBOURS = "mean and std of visible neighbours"
+    PREDICTED = "predicted pixels"
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,14 @@ CHARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "Loss": ("step", ("loss",)),
     "Reconstruction, and the trivial predictor (dashed)": ("step", ("reconstruction", "trivial")),
     "Sampling loss": ("step", ("sampling",)),
-    "Entropy of the sampler (1 is even)": ("step", ("entropy",)),
-    "Visible tokens on the likeliest tenth (0.1 is even)": ("step", ("top_tenth",)),
-    "Hit rate (1 is blind)": ("step", ("hit_rate",)),
-    "Top-1 on the validation list": ("epoch", ("val_top1",)),
-    "Norm of the gradient": ("step", ("grad_norm",)),
+    "Entropy of the sampler (1: uniform)": ("step", ("entropy",)),
+    "Fraction of visible tokens in the most probable tenth (0.1: uniform)": ("step", ("top_tenth",)),
+    "Hit rate (1: uniform sampling)": ("step", ("hit_rate",)),
+    "Top-1 accuracy on the validation list": ("epoch", ("val_top1",)),
+    "Gradient norm": ("step", ("grad_norm",)),
     "Learning rate": ("step", ("lr",)),
     "Clips per second": ("step", ("clips_per_second",)),
-    "Share of the time spent waiting for clips": ("step", ("data_wait",)),
+    "Fraction of time spent waiting for data": ("step", ("data_wait",)),
 }
 # Numbers of the last whole epoch that stand in the table, and those of a scoring.
 LAST = (
@@ -71,7 +71,7 @@ def read_run(folder: str | Path) -> RunLog:
         raise UserError(f"{folder}: has no log.jsonl ({error.strerror}); expected the output folder of a run") from None
     records = [record for record in map(_parsed, lines) if record is not None]
     if not records:
-        raise UserError(f"{path}: not one whole line, expected a log as runs write it")
+        raise UserError(f"{path}: contains no complete line, expected the log of a run")
     options = read_options(place / FILE_NAME) if (place / FILE_NAME).is_file() else {}
     scores = {}
     for found in sorted(place.glob("**/scores.json")):
@@ -103,10 +103,10 @@ def report_page(runs: Sequence[RunLog]) -> str:
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">',
             f"<title>Runs</title>\n<style>{style}</style>\n</head>\n<body>\n<h1>Runs</h1>",
             f'<ul class="legend">{legend}</ul>',
-            "<h2>Last numbers</h2>",
+            "<h2>Final metrics</h2>",
             _table("", runs, _last_rows(runs)),
             *(["<h2>Test scores</h2>", _table("", runs, _score_rows(runs))] if any(run.scores for run in runs) else []),
-            "<h2>Options that differ</h2>" if len(runs) > 1 else "<h2>Options</h2>",
+            "<h2>Differing options</h2>" if len(runs) > 1 else "<h2>Options</h2>",
             _table("option", runs, _option_rows(runs)),
             "<h2>Curves</h2>",
             f'<div class="charts">{"".join(filter(None, charts))}</div>',

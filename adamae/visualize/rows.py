@@ -17,7 +17,7 @@ from adamae.visualize.panels import on_pixels
 
 # An even draw has probability 1; a scale that ends nearer would show its round-off.
 _LEAST_PROBABILITY = 2.0
-PROBABILITY = "probability over an even draw's"
+PROBABILITY = "probability relative to uniform"
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def title_of(look: Look, among: Sequence[Look] = ()) -> Title:
     """A look in words, with the ratio that it really masks; the seed only where it tells looks apart."""
     variant = look.variant
     several = len({other.variant.seed for other in among}) > 1
-    return Title(look.sampler.label, _ratio_of(look), f"draw {variant.seed}" if several else "")
+    return Title(look.sampler.label, _ratio_of(look), f"seed {variant.seed}" if several else "")
 
 
 def _ratio_of(look: Look) -> str:
@@ -104,7 +104,7 @@ def _ratio_of(look: Look) -> str:
     # Samplers truncate to whole tokens; more than one token off are tubes and frames.
     if abs(look.mask_ratio - look.variant.mask_ratio) * look.panels.grid.num_tokens < 1:
         return f"{asked} masked"
-    return f"{100 * look.mask_ratio:.3g} % masked ({asked} asked for)"
+    return f"{100 * look.mask_ratio:.3g} % masked ({asked} requested)"
 
 
 def blocks_of(footage: Footage, looks: Sequence[Look], scales: Scales) -> list[Block]:
@@ -131,13 +131,16 @@ def _rows(footage: Footage, look: Look, scales: Scales) -> tuple[Row, ...]:
 def notes_of(looks: Sequence[Look]) -> list[str]:
     """What a reader of the pictures has to know."""
     statistics = looks[0].panels.statistics.value
-    ending = "One colour scale for the whole picture." if len(looks) > 1 else ""
+    ending = "All panels share one colour scale." if len(looks) > 1 else ""
     names = dict.fromkeys(look.sampler.sampler_class.score_name for look in looks if look.panels.prefers)
     scores = [name for name in names if name != Sampler.score_name]
     return [
-        f"Visible tokens are pixels, also within the prediction. Predicted tokens: {statistics}. "
+        f"Visible tokens are shown as pixels, also in the prediction. Predicted tokens: {statistics}. "
         f"Grey: masked, or in the error not predicted. {ending}".strip(),
-        *(f"{name.capitalize()}s are over the clip's mean, on the scale of the probabilities." for name in scores),
+        *(
+            f"{name.capitalize()}s are relative to the mean of the clip, on the colour scale of the probabilities."
+            for name in scores
+        ),
         *worse_than_trivial(looks),
     ]
 
@@ -145,8 +148,8 @@ def notes_of(looks: Sequence[Look]) -> list[str]:
 def worse_than_trivial(looks: Sequence[Look]) -> list[str]:
     """A sentence for each look in which the trivial predictor is as good as the network, or better."""
     return [
-        f"{title_of(look, looks)}: the network's error, {look.statistics['target_error']:.4g}, is not below that of "
-        f"the trivial predictor, {look.statistics['trivial_error']:.4g}, which needs no network."
+        f"{title_of(look, looks)}: the error of the model, {look.statistics['target_error']:.4g}, is not below that of "
+        f"the trivial predictor, {look.statistics['trivial_error']:.4g}."
         for look in looks
         if not look.beats_trivial
     ]

@@ -247,7 +247,7 @@ def exit_code(work: Callable[[], None]) -> int:
     try:
         work()
     except OutOfTimeError as piece:
-        print(f"out of time before {piece}; the same command goes on from there", file=sys.stderr)
+        print(f"out of time before {piece}; run the same command to resume", file=sys.stderr)
         return 3
     return 0
 

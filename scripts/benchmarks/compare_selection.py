@@ -162,7 +162,7 @@ def main() -> int:
     try:
         comparison.compare_selections(kinds, given.seeds, given.rounds)
     except OutOfTimeError as piece:
-        print(f"out of time before {piece}; the same command goes on from there", file=sys.stderr)
+        print(f"out of time before {piece}; run the same command to resume", file=sys.stderr)
         code = 3
     print(comparison.selection_table(kinds, given.seeds))
     print(

@@ -250,7 +250,7 @@ def main() -> int:
     try:
         comparison.compare_weights(given.seeds)
     except OutOfTimeError as piece:
-        print(f"out of time before {piece}; the same command goes on from there", file=sys.stderr)
+        print(f"out of time before {piece}; run the same command to resume", file=sys.stderr)
         code = 3
     except UserError as error:
         print(error, file=sys.stderr)

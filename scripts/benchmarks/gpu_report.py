@@ -45,7 +45,7 @@ def curves(fp32: Path, bf16: Path) -> tuple[str, bool]:
 def table(reports: Sequence[Path]) -> str:
     """Markdown: a row for every step that was timed, ours and those beside it."""
     lines = [
-        "| run | step | batch | clips/s | of our clips/s | peak GiB | of the matrix peak | MiB for a further clip |",
+        "| run | step | batch | clips/s | of our clips/s | peak GiB | of the matrix peak | MiB per additional clip |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for path in reports:

@@ -43,10 +43,10 @@ def test_the_table_says_what_to_change_first_and_how_many_cores_it_takes() -> No
 @pytest.mark.parametrize(
     ("part", "remedy"),
     [
-        ("opening", "opening takes 44% of the time: keep the videos on a local disk"),
+        ("opening", "opening takes 44% of the time: store the videos on a local disk"),
         ("resizing", "resizing takes 44% of the time: re-encode the videos with adamae prepare to a short side"),
-        ("augmenting", "augmenting takes 44% of the time: leave out --flip"),
-        ("collating", "collating takes 44% of the time: make batches smaller"),
+        ("augmenting", "augmenting takes 44% of the time: disable --flip"),
+        ("collating", "collating takes 44% of the time: use smaller batches"),
     ],
 )
 def test_every_part_has_a_remedy(part: str, remedy: str) -> None:

@@ -63,5 +63,5 @@ def test_an_unknown_contender_is_one_line() -> None:
 
 
 def test_classifiers_have_no_pretrain_step() -> None:
-    with pytest.raises(UserError, match="vit_tiny_patch16_224 is no pre-train model"):
+    with pytest.raises(UserError, match="vit_tiny_patch16_224 is not supported: expected a pre-training model"):
         benchmark_step(model="vit_tiny_patch16_224")

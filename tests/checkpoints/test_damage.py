@@ -136,7 +136,7 @@ def targets() -> dict[str, nn.Module]:
     return {"pretrain": pretrainer(seed=1), "classifier": classifier(seed=1)}
 
 
-@pytest.mark.filterwarnings("ignore:checkpoint passed over")
+@pytest.mark.filterwarnings("ignore:skipping corrupt checkpoint")
 @pytest.mark.parametrize("number", range(COUNT))
 def test_damage_is_told_in_one_line(number: int, targets: dict[str, nn.Module], tmp_path: Path) -> None:
     dice = random.Random(SEED + number)

@@ -90,7 +90,7 @@ def test_text_has_a_line_for_each_fact(tmp_path: Path) -> None:
     text = as_text(open_checkpoint(reference_file(tmp_path / "checkpoint-799.pth")))
     for line in (
         "format     AdaMAE / VideoMAE / VideoMAEv2 layout, written by torch.save",
-        "encoder    width 32, depth 2, 1 heads, MLP 64 (not in the file, usual value)",
+        "encoder    width 32, depth 2, 1 heads, MLP 64 (not stored in the file, default)",
         "sampler    mha, 1 layers, width 32, 8 tokens",
         "frames     4",
         "size       16x16",
@@ -116,7 +116,7 @@ def test_convert_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert main(["convert", str(source), "-o", str(out), "--to", "transformers"]) == 0
     told = capsys.readouterr().out
     assert "14 left out (Transformers' VideoMAE has no sampler)" in told
-    assert "does not tell its attention heads: 1 and 1 were taken" in told
+    assert "does not store the number of attention heads: 1 and 1 are assumed" in told
     assert {path.name for path in out.iterdir()} == {"config.json", "model.safetensors"}
     kept = {
         name: value

@@ -92,7 +92,7 @@ def test_a_file_without_a_sampler_starts_one(tmp_path: Path) -> None:
 def test_a_sampler_is_left_where_nothing_is_learned(tmp_path: Path) -> None:
     model = pretrainer(seed=1, mask_type="tube")
     report = load_weights(model, saved(pretrainer(), tmp_path / "checkpoint.pth"), complete=True)
-    assert set(report.ignored.values()) == {"the model's sampler learns nothing"}
+    assert set(report.ignored.values()) == {"the sampler of the model has no parameters"}
     assert len(report.ignored) == 14
 
 
@@ -131,7 +131,7 @@ def test_guesses_are_told(tmp_path: Path) -> None:
     """Eight tokens could be anything; options beside the weights would have told."""
     model = pretrainer(seed=1, num_frames=8)
     report = load_weights(model, saved(pretrainer(), tmp_path / "checkpoint.pth"))
-    assert "the file's clips were taken to be 16 frames of 8x8" in report.notes
+    assert "the clips of the checkpoint are assumed to be 16 frames of 8x8" in report.notes
 
 
 @pytest.mark.parametrize("channels", [1, 4, 6])
@@ -208,7 +208,7 @@ def test_joined_biases_lose_the_keys_part_and_nothing_else(tmp_path: Path) -> No
     torch.save(state, tmp_path / "checkpoint.pth")
     model = classifier(seed=1)
     report = load_weights(model, tmp_path / "checkpoint.pth", complete=True)
-    assert "softmax does not see it" in report.notes[0]
+    assert "softmax is invariant to it" in report.notes[0]
     assert bits(model.state_dict()) == bits(source.state_dict())
 
 
@@ -216,8 +216,8 @@ def test_the_report_reads_as_a_line(tmp_path: Path) -> None:
     report = load_weights(classifier(), saved(pretrainer(), tmp_path / "checkpoint.pth"))
     text = str(report)
     assert "28 tensors loaded" in text
-    assert "4 start anew (fc_norm.weight, fc_norm.bias, head.weight, head.bias)" in text
-    assert "a classifier samples nothing" in text
+    assert "4 randomly initialised (fc_norm.weight, fc_norm.bias, head.weight, head.bias)" in text
+    assert "a classifier has no sampler" in text
     assert "\n" not in text
 
 

@@ -93,16 +93,16 @@ def saved(state: dict[str, Tensor], path: Path) -> Path:
 @pytest.mark.parametrize("attention", ["separate", "joined"])
 @pytest.mark.parametrize("separable", [True, False])
 def test_a_fine_tuned_file_computes_the_same_here(attention: str, separable: bool, tmp_path: Path) -> None:
-    """The keys' bias is not zero, and still nothing is lost: softmax does not see it."""
+    """The keys' bias is not zero, and still nothing is lost: softmax is invariant to it."""
     state = weights(f"finetune {attention}", separable)
     path = saved(state, tmp_path / "checkpoint.pth")
     file = open_checkpoint(path)
     assert file.layout == "mae_st"
-    assert "softmax does not see it" in file.notes[0]
+    assert "softmax is invariant to it" in file.notes[0]
     options = {**CLASSIFIER, **file.architecture.options(), "num_heads": HEADS, "num_frames": 4, "img_size": 16}
     model = classifier(**options)
     report = load_weights(model, file, complete=True)
-    assert any("standardised by 0.45 and 0.225" in note for note in report.notes)
+    assert any("normalised with mean and std 0.45 and 0.225" in note for note in report.notes)
     got = model(clip())
     assert got.std(dim=0).max() > 0.05
     torch.testing.assert_close(got, logits(state, clip()), atol=1e-5, rtol=1e-5)

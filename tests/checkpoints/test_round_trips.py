@@ -152,7 +152,8 @@ def test_what_a_network_selects_is_kept_by_us_and_told_to_others(tmp_path: Path)
     source = open_checkpoint(write(model, options, tmp_path / "source.safetensors"))
     for target, suffix in SUFFIX.items():
         report = convert(source, tmp_path / f"to{suffix}", target)
-        told = "other programs look at everything, this network at selected tokens (by motion) and frames (by motion)"
+        selects = "this model uses selected tokens (by motion) and frames (by motion)"
+        told = f"other programs use all tokens and frames, {selects}"
         assert (told in report.notes) == (target != "safetensors")
     for kept in ("to.pth", "to.safetensors"):
         found = open_checkpoint(tmp_path / kept).architecture.options()

@@ -86,7 +86,7 @@ def test_cut_anywhere_or_with_a_flipped_byte_it_is_passed_over(store: Checkpoint
             if found.step == 2:  # a space of the description became another: it says the same
                 assert name == "meta.json" and json.loads(damaged) == json.loads(whole)
             else:
-                assert "passed over" in str(told[0].message) and name in str(told[0].message)
+                assert "skipping corrupt checkpoint" in str(told[0].message) and name in str(told[0].message)
     path.unlink()
     with pytest.warns(UserWarning, match=name):
         assert newest(store).step == 1
@@ -118,10 +118,10 @@ def test_where_none_is_whole_the_person_is_asked(store: CheckpointStore, harm: s
         else:
             shutil.rmtree(directory)
     about = r"step-00000002/(training\.pt: has 2 bytes|meta\.json: cannot be read: No such file)"
-    with pytest.raises(DamagedError, match=rf"checkpoints: none of its \d checkpoints is whole: .*{about}") as told:
+    with pytest.raises(DamagedError, match=rf"checkpoints: none of its \d checkpoints is valid: .*{about}") as told:
         store.newest()
     assert "--resume" not in str(told.value)
-    with pytest.raises(UserError, match=r"--resume none begins anew, and writes over this run's log$"):
+    with pytest.raises(UserError, match=r"--resume none starts a new run and overwrites the log$"):
         store.find("auto")
     assert store.find("none") is None
 
@@ -188,7 +188,7 @@ def test_find(store: CheckpointStore, tmp_path: Path) -> None:
         found = CheckpointStore(tmp_path / "other").find(str(path))
         assert found is not None
         assert found.step == (1 if path.name == "step-00000001" else 2)
-    with pytest.raises(UserError, match=r"--resume /nowhere: no whole checkpoint there"):
+    with pytest.raises(UserError, match=r"--resume /nowhere: no valid checkpoint found"):
         store.find("/nowhere")
     (store.directory / "step-00000001" / "training.pt").unlink()
     with pytest.raises(DamagedError, match=r"training\.pt: cannot be read"):

@@ -101,5 +101,5 @@ def test_a_classifier_has_no_decoder_to_spare(videos: Path, tmp_path: Path, caps
     clip = "--input_size 32 --num_frames 4 --patch_size 8 --num_workers 0 --device cpu --model vit_tiny_patch16_224"
     words = ["--data_path", str(videos), "--output_dir", str(tmp_path / "x"), *clip.split()]
     assert main(["finetune", *words, "--checkpoint_activations", "decoder"]) == 2
-    assert "'decoder': a classifier has none; expected none or all" in capsys.readouterr().err
+    assert "'decoder': a classifier has no decoder; expected none or all" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()

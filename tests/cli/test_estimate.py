@@ -39,7 +39,7 @@ def test_the_arithmetic_of_a_run_that_the_loader_limits() -> None:
     told = estimate(loader_rate=0.5)
     assert (told.limit, told.cores_per_gpu) == ("loader", 16)
     assert told.hours_per_epoch == pytest.approx(100 * 64 / (2 * 3 * 0.5) / 3600)
-    assert "the loader; a loader of 16 cores a process keeps up with the model" in told.render()
+    assert "the loader; a loader of 16 cores per process keeps up with the model" in told.render()
 
 
 def test_fewer_clips_than_the_run_has_are_counted_in_proportion_and_it_says_so() -> None:
@@ -50,16 +50,16 @@ def test_fewer_clips_than_the_run_has_are_counted_in_proportion_and_it_says_so()
     assert told.seconds_per_step == pytest.approx(4 * 4 * 0.9 + 0.4)
     assert told.memory == 1060
     assert told.largest_pass == 2 + 80
-    assert "measured with 2 clips a pass and counted in proportion" in told.render()
-    assert "2 processes are counted as so many times one, without the exchange of gradients" in told.render()
+    assert "measured with 2 clips per pass and scaled in proportion" in told.render()
+    assert "2 processes are counted as that many times one, without gradient communication" in told.render()
 
 
 def test_what_is_not_known_is_not_made_up() -> None:
     run = Run(gpus=1, clips_per_pass=8, passes_per_step=1, epochs=10, steps_per_epoch=None, workers=0)
     told = estimate(run=run, loader_rate=None)
     assert (told.hours, told.cores_per_gpu, told.loaded_rate, told.limit) == (None, None, None, "model")
-    assert "not known: give --data_path or --loader_rate" in told.render()
-    assert "not known: give --data_path or --num_videos" in told.render()
+    assert "unknown: give --data_path or --loader_rate" in told.render()
+    assert "unknown: give --data_path or --num_videos" in told.render()
 
 
 def test_model_and_loader_are_measured(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:

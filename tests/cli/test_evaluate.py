@@ -40,7 +40,7 @@ def test_scores_are_told_and_written(place: Path, tmp_path: Path, capsys: pytest
     assert summary["epoch"] == 7
     assert summary["clip"] == {"num_frames": 4, "size": 16, "sampling_rate": 2, "frame_sampling": "dense"}
     assert len(list(out.iterdir())) == 5
-    assert "the checkpoint does not tell --frame_sampling: the usual value is taken" in told.err
+    assert "the checkpoint does not store --frame_sampling: the usual value is taken" in told.err
     assert "bad.mp4: not a readable video" in told.err
 
 
@@ -65,7 +65,7 @@ def test_other_clips_than_the_checkpoint_s(place: Path, capsys: pytest.CaptureFi
         ("named", "0 1", [], None),
         ("named", "left sideways", [], "list.csv:2: the class 'sideways' is not among the 5 known ones"),
         ("named", "0 9", [], "list.csv:2: the label is 9, expected less than 5"),
-        ("named", "cat dog", [], "none of its 2 classes (cat, dog) is among the 5 of the network"),
+        ("named", "cat dog", [], "none of its 2 classes (cat, dog) is among the 5 of the model"),
         ("unnamed", "cat dog", [], "its labels are 2 names and the network has 5 classes without names"),
         ("named", "-1 -1", [], "no video has a label"),
         ("named", "0 1", ["--classes", "two.txt"], "two.txt: 2 class names, expected 5"),

@@ -216,7 +216,7 @@ def test_from_a_pretrained_checkpoint_of_any_name(
     capsys.readouterr()
     assert finetune(motion, tmp_path / "one", "--finetune", str(pretrained), "--max_steps", "1") == 0
     told = capsys.readouterr().err
-    assert "28 tensors loaded; 4 start anew (fc_norm.weight, fc_norm.bias, head.weight, head.bias)" in told
+    assert "28 tensors loaded; 4 randomly initialised (fc_norm.weight, fc_norm.bias, head.weight, head.bias)" in told
     assert finetune(motion, tmp_path / "two", "--finetune", str(file), "--max_steps", "1") == 0
     assert log(tmp_path / "one") == log(tmp_path / "two")
 
@@ -226,7 +226,7 @@ def test_without_validation_the_last_weights_are_tested(
 ) -> None:
     assert finetune(motion, tmp_path, *SIZES, "--disable_eval_during_finetuning", "--epochs", "1", "--aa", "none") == 0
     assert not (tmp_path / "best").exists()
-    assert "tested the last weights, of step 4" in capsys.readouterr().err
+    assert "tested the last weights, step 4" in capsys.readouterr().err
     assert "val_top1" not in log(tmp_path)[-1]
 
 
@@ -240,10 +240,10 @@ def test_validation_and_average_may_be_switched_between_pauses(motion: Path, tmp
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--encoder_depth 1", "is of another network (depth: 2 -> 1)"),
-        ("--num_frames 8", "is of another network (num_frames: 4 -> 8)"),
+        ("--encoder_depth 1", "is of a different model (depth: 2 -> 1)"),
+        ("--num_frames 8", "is of a different model (num_frames: 4 -> 8)"),
         ("--data_path {other}", "was trained on other classes (left, right, up, ...)"),
-        ("--resume {pretrained}", "is no checkpoint of fine-tuning; --finetune starts from it"),
+        ("--resume {pretrained}", "is not a fine-tuning checkpoint; --finetune starts from it"),
     ],
 )
 def test_what_a_run_cannot_go_on_with(

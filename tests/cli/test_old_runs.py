@@ -41,7 +41,7 @@ def test_an_old_run_goes_on_where_it_stood(
     data = videos / "train.csv" if command == "pretrain" else videos
     saved = go_on(command, options, data, tmp_path / "run")
     told = capsys.readouterr().err
-    assert "goes on from step 4" in told
+    assert "resuming from step 4" in told
     lines, before = log(tmp_path / "run"), log(OLD / command)
     assert [line["step"] for line in lines if line["kind"] == "step"] == list(range(1, last + 1))
     # The line of the step at which it paused stood at the end of the interval: all of them stay as they were.

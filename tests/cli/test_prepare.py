@@ -39,7 +39,7 @@ def test_a_data_set_is_prepared_and_reported(tmp_path: Path, capsys: pytest.Capt
     assert report["problems"][0]["place"].endswith("something-something-v2-train.json:entry 2")
     assert main([*command, "--crf", "30"]) == 2
     assert capsys.readouterr().err.endswith(
-        "was begun with crf = 20, got crf = 30: delete it, or choose another folder\n"
+        "was started with crf = 20, got crf = 30: delete it, or choose another folder\n"
     )
 
 
@@ -109,7 +109,7 @@ def test_stopped_it_leaves_cleanly_and_goes_on(number: int, root: Path, tmp_path
     _, told = process.communicate(timeout=120)
     assert process.returncode == 130
     *_, last = told.splitlines()
-    assert last == f"adamae prepare: stopped; what is done in {out} is kept, the same command goes on"
+    assert last == f"adamae prepare: stopped; what is done in {out} is kept, run the same command to resume"
     assert "Traceback" not in told
     assert not (out / "train.csv").exists()
     assert main([*words[3:-1], "0"]) == 0

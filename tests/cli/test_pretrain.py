@@ -79,7 +79,7 @@ def test_the_record_repeats_the_run_on_another_number_of_processes(
     total: tuple[str, str], videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert pretrain(videos, tmp_path / "one", *total) == 0
-    assert "clips to a step: 8 (4 a pass, 2 passes, 1 processes)" in capsys.readouterr().err
+    assert "clips per step: 8 (4 a pass, 2 passes, 1 processes)" in capsys.readouterr().err
     record = tmp_path / "one" / "options.yaml"
     words = ["pretrain", "--config", record, "--output_dir", tmp_path / "two", "--engine", "plain"]
     processes.launch(["-m", "adamae", *words], size=2)
@@ -93,12 +93,12 @@ def test_going_on_tells_which_options_changed(videos: Path, tmp_path: Path, caps
     assert "begins anew" in capsys.readouterr().err
     pretrain(videos, tmp_path, "--max_steps", "4", "--clip_grad", "1")
     told = capsys.readouterr().err
-    assert "goes on from step 2" in told
-    assert "with other options than before: max_steps: 2 -> 4, clip_grad: none -> 1.0" in told
+    assert "resuming from step 2" in told
+    assert "changed options: max_steps: 2 -> 4, clip_grad: none -> 1.0" in told
     assert sorted(losses(tmp_path)) == [1, 2, 3, 4]
     pretrain(videos, tmp_path, "--max_steps", "4", "--clip_grad", "1")
     told = capsys.readouterr().err
-    assert "goes on from step 4" in told
+    assert "resuming from step 4" in told
     assert "other options" not in told
 
 
@@ -107,7 +107,7 @@ def test_several_clips_of_one_decode(videos: Path, tmp_path: Path, capsys: pytes
     words = ["--batch_size", "2", "--num_sample", "3", "--max_steps", "3"]
     assert pretrain(videos, tmp_path / "alone", *words) == 0
     told = capsys.readouterr().err
-    assert "clips to a step: 6 (6 a pass, 1 passes, 1 processes)" in told
+    assert "clips per step: 6 (6 a pass, 1 passes, 1 processes)" in told
     assert "6 to an epoch; learning rate up to 3.52e-06" in told
     assert pretrain(videos, tmp_path / "worker", *words, "--num_workers", "1") == 0
     assert losses(tmp_path / "worker") == losses(tmp_path / "alone")
@@ -146,7 +146,7 @@ def test_accumulation_follows_from_the_total_batch(videos: Path, tmp_path: Path)
         ),
         ("--total_batch_size 16", "a step takes 16 videos (1 processes, --batch_size 4, 4 passes) and there are 12"),
         ("--deepspeed_config zero9", "--deepspeed_config zero9: expected a JSON file, or one of zero0, zero1, zero2"),
-        ("--resume nowhere", "--resume nowhere: no whole checkpoint there"),
+        ("--resume nowhere", "--resume nowhere: no valid checkpoint found"),
     ],
 )
 def test_what_makes_no_run_is_one_line_and_leaves_nothing(
@@ -218,7 +218,7 @@ def test_a_signal_saves_and_the_exit_code_tells(videos: Path, tmp_path: Path, ro
     process.send_signal(signal.SIGTERM)
     told = process.stderr.read()
     assert process.wait(60) == 128 + signal.SIGTERM
-    assert "for SIGTERM; the same command goes on from there" in told
+    assert "for SIGTERM; run the same command to resume" in told
     assert (tmp_path / "checkpoints" / "latest").exists()
 
 

@@ -60,7 +60,7 @@ def test_another_batch_goes_on_after_as_many_videos(
     first = log(run)
     capsys.readouterr()
     assert pretrain(videos, run, "--epochs", "4", "--batch_size", "2", "--max_steps", str(pause + 3)) == 0
-    assert f"goes on from step {pause}, {before} of 4 epochs done" in capsys.readouterr().err
+    assert f"resuming from step {pause}, {before} of 4 epochs done" in capsys.readouterr().err
     # And once more, from a checkpoint whose steps and epochs do not go together.
     assert pretrain(videos, run, "--epochs", "4", "--batch_size", "2") == 0
     assert log(run)[: len(first)] == first
@@ -82,7 +82,7 @@ def test_clips_of_one_decode_are_counted_as_one_video(
     assert pretrain(videos, tmp_path, "--batch_size", "2", "--num_sample", "2", "--max_steps", "8") == 0
     capsys.readouterr()
     assert pretrain(videos, tmp_path) == 0
-    assert "goes on from step 8, 1.333 of 2 epochs done" in capsys.readouterr().err
+    assert "resuming from step 8, 1.333 of 2 epochs done" in capsys.readouterr().err
     assert steps(tmp_path, "epoch") == [(0, 6), (1, 10)]
 
 
@@ -93,7 +93,7 @@ def test_fine_tuning_goes_on_with_another_batch(
     assert finetune(videos, tmp_path, "--epochs", "3", "--max_steps", "6", "--num_sample", "2") == 0
     capsys.readouterr()
     assert finetune(videos, tmp_path, "--epochs", "3", "--num_sample", "1", "--batch_size", "2") == 0
-    assert "goes on from step 6, 2 of 3 epochs done" in capsys.readouterr().err
+    assert "resuming from step 6, 2 of 3 epochs done" in capsys.readouterr().err
     assert steps(tmp_path, "epoch") == [(0, 3), (1, 6), (2, 12)]
     best = CheckpointStore(tmp_path / "best").newest()
     assert best is not None
@@ -142,12 +142,12 @@ def classifier(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--encoder_depth 6", "is of another network (encoder_depth: 1 -> 6)"),
-        ("--patch_size 16", "is of another network (patch_size: 8 -> 16)"),
-        ("--mask_type tube", "is of another network (mask_type: learnable -> tube)"),
+        ("--encoder_depth 6", "is of a different model (encoder_depth: 1 -> 6)"),
+        ("--patch_size 16", "is of a different model (patch_size: 8 -> 16)"),
+        ("--mask_type tube", "is of a different model (mask_type: learnable -> tube)"),
         ("--sampler_network mlp --init_values 0.1", "(init_values: false -> true, sampler_network: mha -> mlp)"),
-        ("--input_size 64 --num_frames 8", "is of another network (img_size: 32 -> 64, num_frames: 4 -> 8)"),
-        ("--resume {classifier}", "is a checkpoint of fine-tuning, and this is pre-training"),
+        ("--input_size 64 --num_frames 8", "is of a different model (img_size: 32 -> 64, num_frames: 4 -> 8)"),
+        ("--resume {classifier}", "is a fine-tuning checkpoint, and this is pre-training"),
         ("--resume {classifier}/best", "is the best of a validation and holds its weights alone"),
     ],
 )
@@ -183,7 +183,7 @@ def test_weights_that_no_description_tells_apart_are_refused_too(
     capsys.readouterr()
     assert pretrain(videos, tmp_path) == 2
     told = capsys.readouterr().err
-    assert f"is of another network ({name}: 32x16 -> 64x16)" in told
+    assert f"is of a different model ({name}: 32x16 -> 64x16)" in told
     assert told.count("\n") == 1
 
 

@@ -42,10 +42,10 @@ def evaluated(place: Path, capsys: pytest.CaptureFixture[str], name: str, *words
 def test_a_checkpoint_is_scored_as_it_was_trained(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     summary, told = evaluated(place, capsys, "motion")
     assert "encodes 50% of the tokens, selection: motion" in told
-    assert "looks at 4 of 6 frames of a clip, those on which most moves" in told
+    assert "selects 4 of 6 frames of a clip, those with the most motion" in told
     assert summary["clip"] == {"num_frames": 6, "size": 16, "sampling_rate": 2, "frame_sampling": "dense"}
     summary, told = evaluated(place, capsys, "motion", "--token_selection", "none", "--frame_selection", "none")
-    assert "encodes" not in told and "looks at" not in told
+    assert "encodes" not in told and "selects" not in told
     summary, told = evaluated(place, capsys, "adaptive")
     assert "encodes 50% of the tokens, selection: adaptive" in told
 
@@ -78,7 +78,7 @@ def test_features(place: Path, tmp_path: Path, name: str, strategy: str, capsys:
     capsys.readouterr()
     assert main(["extract", *line, "--token_selection", strategy, "--level", "time"]) == 2
     told = capsys.readouterr().err
-    assert "level is 'time', which needs every token; expected window, or token_selection none" in told
+    assert "level is 'time', which needs all tokens; expected window, or token_selection none" in told
 
 
 def test_probes(place: Path, videos: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,14 +46,14 @@ def test_pack_tells_what_it_wrote(videos: Path, tmp_path: Path, capsys: pytest.C
     told = capsys.readouterr().out
     assert told.startswith(f"{tmp_path}/out: 12 videos in ")
     assert main(words) == 0
-    assert capsys.readouterr().out == told.rstrip() + ", all of which were there\n"
+    assert capsys.readouterr().out == told.rstrip() + ", all of them already complete\n"
     (tmp_path / "list.csv").write_text(f"{videos}/train/left/00000.mp4 0\ngone.mp4 1\n")
     words = ["pack", str(tmp_path / "list.csv"), "-o", str(tmp_path / "two")]
     assert main(words) == 2
     told = capsys.readouterr().err
     assert "1 of 2 videos cannot be packed" in told and told.count("\n") == 1
     assert main([*words, "--max_bad_fraction", "0.5"]) == 0
-    assert f"1 left out, see {tmp_path}/two/bad_videos.jsonl; the first is {tmp_path}/gone.mp4: no such file" in (
+    assert f"1 skipped, see {tmp_path}/two/bad_videos.jsonl; the first is {tmp_path}/gone.mp4: no such file" in (
         capsys.readouterr().out
     )
 
@@ -63,7 +63,8 @@ def test_packing_that_is_stopped_says_how_to_go_on(
 ) -> None:
     monkeypatch.setattr("adamae.data.shards.data_set.pack", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
     assert main(["pack", str(videos), "-o", str(tmp_path / "out")]) == 130
-    assert capsys.readouterr().err == "adamae pack: stopped; whole shards are kept, the same command goes on\n"
+    assert capsys.readouterr().err == "adamae pack: interrupted; finished shards are kept, run the same command to "
+    "resume\n"
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def test_it_writes_lists_and_videos_and_says_so_once_more(videos: Path, capsys: 
     assert len(list(videos.rglob("*.mp4"))) == 14
     options = "--videos_per_class 6 --val_per_class 1 --test_per_class 0 --classes left,right --size 32 --frames 8"
     assert main(["synthesize", str(videos), *options.split()]) == 0
-    assert "14 videos of 2 classes, all of which were there" in capsys.readouterr().out
+    assert "14 videos of 2 classes, all of them already complete" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

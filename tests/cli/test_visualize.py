@@ -143,7 +143,7 @@ def test_a_network_worse_than_the_trivial_predictor_is_warned_of(
     error = np.nanmean(np.load(next(tmp_path.glob("*.npz")))["error"][0])
     assert len(warnings) == 2
     assert warnings[0].startswith(
-        f"warning: {video}: adaptive, 75 % masked: the network's error, {error:.4g}, is not below"
+        f"warning: {video}: adaptive, 75 % masked: the error of the model, {error:.4g}, is not below"
     )
 
 

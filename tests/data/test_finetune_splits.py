@@ -230,7 +230,7 @@ def test_nothing_to_validate_with(tmp_path: Path) -> None:
 def test_a_name_that_stands_twice(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", "1.mp4 0", "2.mp4 1")
     (tmp_path / "classes.txt").write_text("walk\nwalk\n")
-    assert "classes.txt:2: the class 'walk' stands on line 1 already" in complaint(tmp_path)
+    assert "classes.txt:2: the class 'walk' is already on line 1" in complaint(tmp_path)
 
 
 def test_names_beside_numbers_are_not_guessed(tmp_path: Path) -> None:

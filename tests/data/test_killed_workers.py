@@ -41,7 +41,7 @@ def test_at_one_place_after_another_it_is_memory() -> None:
         assert not tally.add([place, None])
     with pytest.raises(
         UserError,
-        match=r"^13 workers were killed by the system in short order, probably because memory ran out; buy some$",
+        match=r"^13 workers were killed by the system in short succession, probably because memory ran out; buy some$",
     ):
         tally.add([6])
 

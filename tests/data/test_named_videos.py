@@ -60,7 +60,7 @@ def test_a_root_for_lists(folder: Path) -> None:
     ("given", "message"),
     [
         (("none.csv",), "none.csv: no such list or folder"),
-        (("frames", "x/{0..1}.tar"), "{0..1}.tar: shards stand alone, expected nothing beside them"),
+        (("frames", "x/{0..1}.tar"), "{0..1}.tar: shards cannot be combined with other inputs"),
         (("empty",), "empty: no video in this folder or below it"),
     ],
 )

@@ -81,5 +81,5 @@ def test_all_back_ends_may_be_told(name: str, make_video: MakeVideo) -> None:
 
 def test_damaged_counts_are_told_in_one_line(listed: Path) -> None:
     listed.with_name("list.frames.npz").write_bytes(b"PK nothing")
-    with pytest.raises(UserError, match=r"list\.frames\.npz: no frame counts as adamae scan writes them"):
+    with pytest.raises(UserError, match=r"list\.frames\.npz: not a frame count file of adamae scan"):
         clips(listed)

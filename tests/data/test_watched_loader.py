@@ -121,9 +121,9 @@ class Views(VideoViews):
 
 REASONS = {
     "exit": r"ended the process that read it (exit code 1)",
-    "kill": r"ended the process that read it (SIGKILL, as the system sends when memory runs out)",
-    "sleep": "takes longer than 0.5 seconds, the limit that --video_timeout sets",
-    "deaf": "takes longer than 0.5 seconds, the limit that --video_timeout sets",
+    "kill": r"ended the process that read it (SIGKILL, as sent by the system when memory runs out)",
+    "sleep": "took longer than 0.5 seconds (--video_timeout)",
+    "deaf": "took longer than 0.5 seconds (--video_timeout)",
 }
 # How often each is opened before it is put in quarantine: what the system kills is tried again.
 TRIES = {"exit": 1, "kill": 3, "sleep": 1, "deaf": 1}
@@ -291,7 +291,7 @@ def test_where_memory_is_short_the_run_ends_and_says_so(kind: str, workers: int,
         else load_groups(ShortViews(memory), [[0, 1, 2], [3, 4, 5]], num_workers=workers)
     )
     expected = (
-        r"^\d+ loader workers were killed by the system in short order, probably because memory ran out; "
+        r"^\d+ loader workers were killed by the system in short succession, probably because memory ran out; "
         r"a smaller --num_workers or --batch_size helps, or more memory: RAM, and /dev/shm .*$"
     )
     with pytest.raises(UserError, match=expected) as raised:
@@ -314,7 +314,11 @@ class EndsBeforeAnyVideo(Clips):
 
 def test_workers_that_always_end_end_the_run_in_one_line(tmp_path: Path) -> None:
     dataset = EndsBeforeAnyVideo(Fault("unreadable", tmp_path / "diary"))
-    with pytest.raises(UserError, match=r"ended 4 times in a row though none was at a video \(exit code 3\)") as raised:
+    with pytest.raises(
+        UserError,
+        match=r"ended 4 times in a row although none was reading a video \(exit code "
+        r"3\)",
+    ) as raised:
         next(iter(build_loader(dataset, batch_size=2, num_workers=1)))
     assert "\n" not in str(raised.value)
 
@@ -354,7 +358,7 @@ def test_marks_that_came_from_elsewhere() -> None:
     watch.quarantine([1, 2])
     with watch.over(0, "0.mp4"):
         pass
-    for row, reason in ((1, "takes longer than 2 seconds"), (2, "quarantined earlier in this run")):
+    for row, reason in ((1, "took longer than 2 seconds"), (2, "quarantined earlier in this run")):
         with pytest.raises(QuarantineError, match=reason), watch.over(row, f"{row}.mp4"):
             raise AssertionError("opened")
 

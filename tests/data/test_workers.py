@@ -35,8 +35,8 @@ def test_every_job_has_a_result(root: Path) -> None:
     assert results.keys() == set(jobs)
     for job in ("one", "two", "three"):
         assert results[job] == job.upper()
-    assert results["crash"] == Failure("reading it ended the process (SIGSEGV)")
-    assert results["leave"] == Failure("reading it ended the process (exit code 7)")
+    assert results["crash"] == Failure("the process that read it ended (SIGSEGV)")
+    assert results["leave"] == Failure("the process that read it ended (exit code 7)")
     assert results["hang"] == Failure("took longer than 8 seconds")
     assert results["fail"].reason == "ValueError: a value"
     assert isinstance(results["fail"].error, ValueError)
@@ -89,7 +89,7 @@ def test_a_job_whose_process_the_system_killed_is_done_again(workers: int, tmp_p
     jobs = [str(tmp_path / name) for name in ("once", "fine1", "always", *(f"fine{n}" for n in range(2, 14)))]
     results = dict(run_jobs(die, jobs, workers=workers))
     assert results.keys() == set(jobs)
-    lost = Failure("reading it ended the process (SIGKILL, as the system sends when memory runs out)")
+    lost = Failure("the process that read it ended (SIGKILL, as sent by the system when memory runs out)")
     assert results.pop(str(tmp_path / "always")) == lost
     assert all(result == Path(job).name for job, result in results.items())
 
@@ -101,8 +101,8 @@ def test_where_memory_is_short_the_work_ends_and_says_so(workers: int, tmp_path:
     results = run_jobs(die, jobs, workers=workers)
     assert next(results) == (jobs[0], "fine")
     expected = (
-        r"^7 worker processes were killed by the system in short order, probably because memory ran out; "
-        r"fewer --workers need less\. What is done is kept: the same command goes on$"
+        r"^7 worker processes were killed by the system in short succession, probably because memory ran out; "
+        r"fewer --workers need less\. What is done is kept: run the same command to resume$"
     )
     with pytest.raises(UserError, match=expected):
         list(results)

@@ -76,7 +76,7 @@ def test_a_whole_set_is_left_alone_and_a_broken_off_one_completed(tmp_path):
 
 def test_options_are_not_part_of_a_video_that_was_made_with_others(tmp_path):
     synthesize(tmp_path, **SMALL)
-    with pytest.raises(UserError, match=r"was begun with frames = 6, got frames = 8"):
+    with pytest.raises(UserError, match=r"was started with frames = 6, got frames = 8"):
         synthesize(tmp_path, **{**SMALL, "frames": 8})
 
 

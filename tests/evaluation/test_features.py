@@ -67,7 +67,7 @@ def test_random_weights_are_not_the_checkpoint_s(pretrained: Path) -> None:
     trained, _ = build_encoder(open_checkpoint(pretrained))
     random, notes = build_encoder(open_checkpoint(pretrained), random_weights=True)
     assert not torch.allclose(trained(CLIPS), random(CLIPS), atol=1e-2)
-    assert notes == ["the weights are random, as asked"]
+    assert notes == ["random weights (--random_weights)"]
 
 
 def test_a_pretrained_checkpoint_is_no_classifier(pretrained: Path) -> None:

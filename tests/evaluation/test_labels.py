@@ -36,8 +36,8 @@ def test_where_names_come_from(tmp_path: Path) -> None:
     [
         ("", "mine.txt: is empty, expected one class name on each line"),
         ("a\n\nb\n", "mine.txt:2: the name is empty"),
-        ("a\nb\na\n", "mine.txt:3: the class 'a' stands on line 1 already"),
-        ("a\nb\nc\n", "mine.txt: 3 class names, expected 2, as the network has"),
+        ("a\nb\na\n", "mine.txt:3: the class 'a' is already on line 1"),
+        ("a\nb\nc\n", "mine.txt: 3 class names, expected 2, the number of classes of the model"),
     ],
 )
 def test_files_of_names_that_do_not_fit(tmp_path: Path, text: str, message: str) -> None:
@@ -56,7 +56,7 @@ def test_a_missing_file_of_names(tmp_path: Path) -> None:
     [
         (("0", "5", "7"), r"test.csv:3: the label is 7, expected less than 5"),
         (("left", "sideways"), r"test.csv:2: the class 'sideways' is not among the 5 known ones"),
-        (("cat", "dog"), r"none of its 2 classes \(cat, dog\) is among the 5 of the network \(left, right, up, down"),
+        (("cat", "dog"), r"none of its 2 classes \(cat, dog\) is among the 5 of the model \(left, right, up, down"),
         (("-1", "-1"), r"test.csv: no video has a label"),
     ],
 )
@@ -79,7 +79,7 @@ def test_names_get_the_network_s_numbers(tmp_path: Path) -> None:
 def test_names_without_numbers(tmp_path: Path) -> None:
     place = listed(tmp_path, "b", "a", "b")
     assert load_labelled(place, 2, None).labels.tolist() == [1, 0, 1]
-    with pytest.raises(UserError, match="its labels are 2 names and the network has 5 classes without names: say"):
+    with pytest.raises(UserError, match="its labels are 2 names and the network has 5 classes without names: give"):
         load_labelled(place, 5, None)
 
 
@@ -91,14 +91,14 @@ def test_what_of_a_data_set_is_scored(tmp_path: Path) -> None:
     assert find_test_list(place) == (place, [])
     chosen, (note,) = find_test_list(tmp_path / "test")
     assert chosen == tmp_path / "test"
-    assert note.endswith("has no test.csv: all its videos are scored, also those that a network was trained on")
+    assert note.endswith("has no test.csv: all videos are scored, including training videos")
 
 
 def test_notes(tmp_path: Path) -> None:
     found = load_labelled(listed(tmp_path, "0", "-1", "1"), 5, NAMES)
     unlabelled, absent = notes_on_labels(found, NAMES)
-    assert unlabelled == "1 of 3 videos have no label and do not count"
+    assert unlabelled == "1 of 3 videos have no label and are ignored"
     assert absent.startswith("3 of 5 classes have no video in ")
-    assert absent.endswith(": up, down, still; the mean over the classes leaves them out")
+    assert absent.endswith(": up, down, still; they are excluded from the mean over classes")
     everything = load_labelled(listed(tmp_path, "0", "1", "2", "3", "4"), 5, NAMES)
     assert notes_on_labels(everything, NAMES) == []

@@ -80,7 +80,7 @@ def test_without_matplotlib_there_is_no_picture(
         return original(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    assert write(tmp_path, test_list, scored) == ["no confusion.png: it needs the package matplotlib"]
+    assert write(tmp_path, test_list, scored) == ["confusion.png was not written: it needs the package matplotlib"]
     assert not (tmp_path / "confusion.png").exists()
 
 

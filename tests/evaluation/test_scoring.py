@@ -96,7 +96,7 @@ def test_scores_that_are_not_finite_are_no_scores(test_list: Path) -> None:
     scores = score_readable(model, views(test_list, num_clips=1, num_crops=1))
     assert not len(scores.rows)
     assert [bad.row for bad in scores.unscored] == list(range(7))
-    assert scores.unscored[0].reason == "the network's scores are not finite"
+    assert scores.unscored[0].reason == "the scores are not finite"
 
 
 def test_nothing_readable_is_an_error(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_a_classifier_with_dropout_of_torchs_generator_does_the_same() -> None:
 
 
 def test_a_classifier_has_no_decoder_to_spare() -> None:
-    with pytest.raises(UserError, match="checkpoint_activations = 'decoder': a classifier has none"):
+    with pytest.raises(UserError, match="checkpoint_activations = 'decoder': a classifier has no decoder"):
         vit_classifier(**CLASSIFIER).checkpoint_activations("decoder")
 
 

@@ -105,7 +105,7 @@ def test_what_was_fine_tuned_is_read_again(tmp_path: Path) -> None:
     assert again.state_dict().keys() == vit_classifier(**found).state_dict().keys() == file.state.keys()
     other = classifier(seed=1)
     report = load_weights(other, file, complete=True)
-    assert set(report.ignored.values()) == {"a classifier samples nothing"}
+    assert set(report.ignored.values()) == {"a classifier has no sampler"}
 
 
 @pytest.mark.parametrize("kind", ["pretrained", "tuned"])

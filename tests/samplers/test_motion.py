@@ -201,7 +201,12 @@ def test_any_frames_tubelets_sizes_and_channels(frames: int, size: int, tubelet:
         (0.9, 0.0, TokenGrid(8, 4, 4, 2, 16), "keep_ratio = 0.0: expected a number above 0 and at most 1"),
         (0.9, 1.5, TokenGrid(8, 4, 4, 2, 16), "keep_ratio = 1.5: expected"),
         (0.9, 0.05, TokenGrid(8, 4, 4, 2, 16), "mask_ratio = 0.9 with keep_ratio = 0.05 leaves 12 of 6 kept tokens"),
-        (0.9, 0.3, TokenGrid(1, 8, 8, 2, 16), "motion cannot be told within 2 frames in tubelets of 2: expected at"),
+        (
+            0.9,
+            0.3,
+            TokenGrid(1, 8, 8, 2, 16),
+            "motion cannot be measured within 2 frames in tubelets of 2: expected at",
+        ),
     ],
 )
 def test_what_cannot_be_selected_is_refused(

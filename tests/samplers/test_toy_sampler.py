@@ -128,7 +128,7 @@ def test_every_command_knows_it(
     # Rows 1 and 2 of 4, as the run was told.
     assert arrays["visible"][0, 0].reshape(2, 4, 4)[:, 1:3].all() and arrays["visible"][0, 0].sum() == 16
     page = next(tmp_path.glob("*.html")).read_text()
-    assert "upper rows, 50 % masked" in page and "Heights are over the clip's mean" in page
+    assert "upper rows, 50 % masked" in page and "Heights are relative to the mean of the clip" in page
 
     capsys.readouterr()
     timed = """--model adamae_tiny --encoder_depth 1 --decoder_depth 1 --input_size 32 --patch_size 8 --num_frames 4
@@ -178,9 +178,9 @@ def test_learned_weights_are_saved_and_loaded(tmp_path: Path) -> None:
     assert torch.equal(again.sampler.weight, model.sampler.weight) and again.learns_to_sample
     # Others take what they have a use for, and say what not.
     ignored = load_weights(pretrainer(mask_type="tube"), file).ignored
-    assert ignored == {"sampler.weight": "the model's sampler learns nothing"}
+    assert ignored == {"sampler.weight": "the sampler of the model has no parameters"}
     classifier = create_model("vit_tiny_patch16_224", **CLASSIFIER)
-    assert load_weights(classifier, file).ignored["sampler.weight"] == "a classifier samples nothing"
+    assert load_weights(classifier, file).ignored["sampler.weight"] == "a classifier has no sampler"
     # Where it is not registered, the file still tells what it is.
     del samplers.SAMPLERS["weighted"]
     assert open_checkpoint(path).method == "masked autoencoder with weighted masks"

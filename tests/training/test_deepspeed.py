@@ -216,9 +216,9 @@ def test_presets(stage: int) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"bf16": {"enabled": True}}, "decided by --precision"),
-        ({"train_batch_size": 7}, "decided by --batch_size"),
-        ({"optimizer": {"type": "Lamb"}}, "decided by --opt"),
+        ({"bf16": {"enabled": True}}, "set by --precision"),
+        ({"train_batch_size": 7}, "set by --batch_size"),
+        ({"optimizer": {"type": "Lamb"}}, "set by --opt"),
         ({"zero_optimization": {"stage": 3}}, r"stage = 3: expected 0, 1 or 2"),
     ],
 )

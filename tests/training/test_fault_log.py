@@ -11,7 +11,7 @@ from adamae.distributed import World
 from adamae.training.fault_log import FaultLog
 from adamae.training.run_logger import RunLogger
 
-HUNG = {"path": "5.mp4", "reason": "takes longer than 60 seconds", "index": 5, "quarantined": True}
+HUNG = {"path": "5.mp4", "reason": "took longer than 60 seconds", "index": 5, "quarantined": True}
 EMPTY = {"path": "7.mp4", "reason": "the file is empty", "index": 7}
 
 

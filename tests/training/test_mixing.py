@@ -159,5 +159,9 @@ def test_the_stream_carries_the_draw() -> None:
 
 @pytest.mark.parametrize("minmax", [(0.5, 0.2), (0.0, 0.5), (0.5, 1.5), (0.3, 0.3)])
 def test_a_range_that_is_none(minmax: tuple[float, float]) -> None:
-    with pytest.raises(UserError, match=r"--cutmix_minmax .*: expected two rising shares above 0, at most 1"):
+    with pytest.raises(
+        UserError,
+        match=r"--cutmix_minmax .*: expected two fractions in ascending order, above 0 "
+        "and at most 1",
+    ):
         Mixing(cutmix_minmax=minmax)

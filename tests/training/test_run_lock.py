@@ -23,7 +23,7 @@ def test_a_directory_belongs_to_one_process_at_a_time_and_is_free_after_it_was_k
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "in\n"
-        with pytest.raises(UserError, match="another run is writing there"):
+        with pytest.raises(UserError, match="in use by another run"):
             lock_directory(tmp_path)
         other.kill()
         other.wait()

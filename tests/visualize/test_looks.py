@@ -68,7 +68,7 @@ def test_a_look_by_motion_shows_its_scores() -> None:
     dropped = ~(predicted | look.panels.visible)
     assert (scores.masked_fill(~dropped, 0).amax(dim=1) <= scores.masked_fill(dropped, torch.inf).amin(dim=1)).all()
     assert "entropy" not in look.statistics
-    assert "Motion scores are over the clip's mean" in notes_of([look])[1]
+    assert "Motion scores are relative to the mean of the clip" in notes_of([look])[1]
     # Another network's weights can be looked at so too.
     other = look_at(tiny_model(), film, Variant("motion", 0.8))
     assert (other.panels.probability != 1).any()

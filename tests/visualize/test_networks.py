@@ -41,7 +41,7 @@ def test_what_is_not_told_is_said(tmp_path: Path) -> None:
     file = open_checkpoint(tmp_path / "bare.pth")
     model, notes = build_pretrainer(file, num_frames=4, size=128)
     assert model.sampler.mask_ratio == USUAL_RATIO
-    assert "does not tell its mask ratio" in notes[0]
+    assert "does not store its mask ratio" in notes[0]
     assert model.grid.clip_shape == (4, 128, 128)
 
 
@@ -49,11 +49,11 @@ def test_other_clips_resize_what_is_learned(tmp_path: Path) -> None:
     path = write_pretrainer(tmp_path / "a.safetensors")
     model, notes = build_pretrainer(open_checkpoint(path), num_frames=8, size=24)
     assert model.grid.clip_shape == (8, 24, 24)
-    assert "resized to the clips asked for: encoder.pos_embed_probs" in notes[-1]
+    assert "resized to the requested clip size: encoder.pos_embed_probs" in notes[-1]
 
 
 def test_without_a_decoder_there_is_nothing_to_show(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="has no decoder, so it predicts no pixels; expected a pre-trained checkpoint"):
+    with pytest.raises(UserError, match="without a decoder; expected a pre-trained checkpoint"):
         build_pretrainer(open_checkpoint(write_classifier(tmp_path / "a.safetensors")))
     grey = write_pretrainer(tmp_path / "grey.safetensors", in_chans=1)
     with pytest.raises(UserError, match="its clips have 1 channels, expected the 3 of a video"):

@@ -201,7 +201,7 @@ def check_click(browser: Driver, look: Look, prefers: bool) -> None:
     told = text_of(browser, "numbers").replace("\n", " ")
     token = 4 + 2
     assert "time 1, row 1, column 0" in told
-    assert (f"probability over an even draw's {float(look.panels.probability[2, token]):.3f}" in told) == prefers
+    assert (f"probability relative to uniform {float(look.panels.probability[2, token]):.3f}" in told) == prefers
     assert bool(re.search(r"rank in its clip \d of 8", told)) == prefers
     state = "visible" if look.panels.visible[2, token] else "masked"
     assert f"state {state}" in told

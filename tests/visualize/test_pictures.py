@@ -62,15 +62,15 @@ def test_titles_tell_draws_apart_only_where_there_are_several() -> None:
     model = tiny_model()
     one, two = (look_at(model, footage(), Variant("learnable", 0.75, seed)) for seed in range(2))
     assert str(title_of(one, [one])) == "adaptive, 75 % masked"
-    assert str(title_of(two, [one, two])) == "adaptive, 75 % masked, draw 1"
+    assert str(title_of(two, [one, two])) == "adaptive, 75 % masked, seed 1"
 
 
 @pytest.mark.parametrize(
     ("mask_type", "mask_ratio", "told"),
     [
-        ("frame", 0.9, "frame, 75 % masked (90 % asked for)"),
+        ("frame", 0.9, "frame, 75 % masked (90 % requested)"),
         ("frame", 0.75, "frame, 75 % masked"),
-        ("tube", 0.9, "tube, 75 % masked (90 % asked for)"),
+        ("tube", 0.9, "tube, 75 % masked (90 % requested)"),
         # Sixteen tokens: 14 of them are 87.5 %, as near as whole tokens come.
         ("random", 0.9, "random, 90 % masked"),
         ("learnable", 0.9, "adaptive, 90 % masked"),
@@ -110,7 +110,7 @@ def test_a_network_that_is_worse_than_the_trivial_predictor_is_named(looks: list
     bad = replace(looks[1], statistics={**looks[1].statistics, "target_error": 0.0057, "trivial_error": 0.0056})
     assert worse_than_trivial([good]) == []
     (sentence,) = worse_than_trivial([good, bad])
-    assert sentence.startswith("random, 50 % masked: the network's error, 0.0057, is not below that of the trivial")
+    assert sentence.startswith("random, 50 % masked: the error of the model, 0.0057, is not below that of the trivial")
     assert sentence in notes_of([good, bad])
 
 

@@ -51,7 +51,9 @@ def test_a_single_run_shows_all_its_options(tmp_path: Path) -> None:
     assert "last 1</title>" in page
 
 
-@pytest.mark.parametrize(("content", "message"), [(None, "has no log.jsonl"), ("nothing\n", "not one whole line")])
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "has no log.jsonl"), ("nothing\n", "contains no complete line")]
+)
 def test_what_is_no_run_is_one_line(content: str | None, message: str, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / "log.jsonl").write_text(content)

@@ -102,7 +102,7 @@ class ScanReport:
     def render(self) -> str:
         """A few lines for the terminal."""
         good = self.videos - len(self.bad)
-        known = "" if self.decoded == self.videos else f"; {self.videos - self.decoded} were known from before"
+        known = "" if self.decoded == self.videos else f"; {self.videos - self.decoded} were already known"
         cut_off = f", of which {self.cut_off} cut off" if self.cut_off else ""
         lines = [
             f"{self.videos} videos: {good} good with {self.frames} frames, {len(self.bad)} bad{cut_off}",
@@ -114,7 +114,7 @@ class ScanReport:
         if self.damaged:
             first = self.damaged[0]
             told = f"{first.path}: {describe_loss(first.packets)}"
-            lines.append(f"  {len(self.damaged):6d}  of the good ones are read past damage, for example {told}")
+            lines.append(f"  {len(self.damaged):6d}  good videos are damaged but readable, for example {told}")
         return "\n".join([*lines, *(f"wrote {path}" for path in self.written)])
 
 

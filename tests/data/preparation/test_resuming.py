@@ -247,7 +247,7 @@ def test_a_lost_process_is_not_the_video_s_fault_for_ever(
 ) -> None:
     def lose_first(function: Callable[[object], object], jobs: Iterable[object], **_: object) -> Iterator[object]:
         for number, job in enumerate(jobs):
-            yield job, function(job) if number else Failure("reading it ended the process (SIGKILL)")
+            yield job, function(job) if number else Failure("the process that read it ended (SIGKILL)")
 
     with monkeypatch.context() as patched:
         patched.setattr("adamae.data.preparation.reencoding.run_jobs", lose_first)

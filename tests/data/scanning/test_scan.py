@@ -249,7 +249,7 @@ def test_damage_between_is_found_by_looking_at_every_frame(folder: Path) -> None
         (5, str(path), 1),
     ]
     assert (
-        f"2  of the good ones are read past damage, for example {path}: 1 damaged packet passed over" in report.render()
+        f"2  good videos are damaged but readable, for example {path}: 1 damaged packet passed over" in report.render()
     )
     # What is known from before is told again.
     again = scan(folder / "list.csv", full=True)
@@ -290,12 +290,12 @@ def test_a_video_whose_process_the_system_kills_each_time_is_bad(folder: Path) -
     with killed_at(folder / "a" / "two words.mp4", 3):
         report = scan(folder / "list.csv", workers=1)
     assert [video.row for video in report.bad] == [1, 3, 4]
-    assert report.bad[0].reason.startswith("reading it ended the process (SIGKILL")
+    assert report.bad[0].reason.startswith("the process that read it ended (SIGKILL")
 
 
 def test_counts_that_are_none(folder: Path) -> None:
     (folder / "list.frames.npz").write_bytes(b"nothing")
-    with pytest.raises(UserError, match=r"list\.frames\.npz: no frame counts as adamae scan writes them"):
+    with pytest.raises(UserError, match=r"list\.frames\.npz: not a frame count file of adamae scan"):
         scan(folder / "list.csv")
 
 

@@ -248,9 +248,9 @@ def test_places_that_cannot_be_written(source: Annotations, packed: Path, tmp_pa
         pack(source, tmp_path / "full")
     with pytest.raises(UserError, match=r"cannot write shards to .*file"):
         pack(source, tmp_path / "file" / "below")
-    with pytest.raises(UserError, match=r"was begun with shards = 4, got shards = 3: delete it, or choose another"):
+    with pytest.raises(UserError, match=r"was started with shards = 4, got shards = 3: delete it, or choose another"):
         pack(source, packed, videos_per_shard=4)
-    with pytest.raises(UserError, match="was begun with videos = 12, got videos = 11"):
+    with pytest.raises(UserError, match="was started with videos = 12, got videos = 11"):
         pack(source.select(range(11)), packed, videos_per_shard=3)
 
 
