@@ -82,7 +82,7 @@ def test_options_are_not_part_of_a_video_that_was_made_with_others(tmp_path):
 
 def test_another_folder_is_not_written_into(tmp_path):
     (tmp_path / "thesis.tex").write_text("")
-    with pytest.raises(UserError, match=r"holds no synthetic\.json"):
+    with pytest.raises(UserError, match=r"contains no synthetic\.json"):
         synthesize(tmp_path, **SMALL)
     with pytest.raises(UserError, match="expected a new or empty folder"):
         synthesize(tmp_path / "thesis.tex", **SMALL)

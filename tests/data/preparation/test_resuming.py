@@ -163,7 +163,7 @@ def test_other_options_are_refused(source: Path, tmp_path: Path) -> None:
         run(source, out, split=2)
     with pytest.raises(UserError, match="was begun with transcode = None, got transcode = False"):
         prepare("ucf101", source, out, encoding=None)
-    with pytest.raises(UserError, match=r"holds no prepare\.json: expected a new or empty folder"):
+    with pytest.raises(UserError, match=r"contains no prepare\.json: expected a new or empty folder"):
         run(source, source)
 
 

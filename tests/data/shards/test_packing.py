@@ -244,7 +244,7 @@ def test_places_that_cannot_be_written(source: Annotations, packed: Path, tmp_pa
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").touch()
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"full exists and holds no pack.json: expected a new or empty folder"):
+    with pytest.raises(UserError, match=r"full exists and contains no pack.json: expected a new or empty folder"):
         pack(source, tmp_path / "full")
     with pytest.raises(UserError, match=r"cannot write shards to .*file"):
         pack(source, tmp_path / "file" / "below")
