@@ -248,6 +248,6 @@ def test_a_missing_process_is_a_message_and_not_silence() -> None:
     ended = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False)
     assert time.monotonic() - began < 60
     assert (
-        "UserError: rank 0 of 2 could not reach the other ranks at 127.0.0.1:29654 within 0:00:02 (--rendezvous_timeout)"
-        in ended.stderr
+        "UserError: rank 0 of 2 could not reach the other ranks at 127.0.0.1:29654 within 0:00:02 "
+        "(--rendezvous_timeout)" in ended.stderr
     )

@@ -20,7 +20,8 @@ FLOORS = (
     # A sampler brings its own options.
     {"options"},
     {"models", "checkpoints"},
-    {"training", "evaluation", "visualize"},
+    {"training", "evaluation"},
+    {"visualize"},
     # Whole runs, each from top to bottom.
     {"pretrain", "finetune", "evaluate"},
     # Measures the steps that training takes.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from adamae.options.visualize import SaliencyOptions, saliency_parser
 
 if TYPE_CHECKING:
-    from adamae.visualize.footage import Footage
+    from adamae.visualize.video_clips import VideoClips
 
 
 def run(words: Sequence[str]) -> int:
@@ -22,22 +22,23 @@ def run(words: Sequence[str]) -> int:
 
 
 def _saliency(options: SaliencyOptions) -> None:
-    from adamae.cli.showing import open_show, show_videos
     from adamae.visualize.film import gif_bytes, mp4_bytes, side_by_side
     from adamae.visualize.probability import check_sampler, heat_map, probability_of
     from adamae.visualize.rows import Block
+    from adamae.visualize.visualizer import open_visualizer
 
-    show = open_show(options.network, options.frames, options.footage, options.compute, options.pictures.out)
-    check_sampler(show.model)
+    visualizer = open_visualizer(options.network, options.frames, options.videos, options.compute, options.pictures.out)
+    check_sampler(visualizer.model)
 
-    def draw(footage: Footage) -> dict[str, bytes]:
-        probability = probability_of(show.model, footage, options.compute.batch_size)
-        row, scale = heat_map(footage, show.model, probability, options.pictures.opacity)
-        notes = [show.caption(footage.path)]
-        frames = side_by_side(footage, [Block("", (row,))], [scale], notes, least_side=256)
+    def draw(video: VideoClips) -> dict[str, bytes]:
+        probability = probability_of(visualizer.model, video, options.compute.batch_size)
+        row, scale = heat_map(video, visualizer.model, probability, options.pictures.opacity)
+        notes = [visualizer.caption(video.path)]
+        frames = side_by_side(video, [Block("", (row,))], [scale], notes, least_side=256)
         return {
-            "-saliency.mp4": mp4_bytes(frames, footage.times),
-            "-saliency.gif": gif_bytes(frames, footage.times),
+            "-saliency.mp4": mp4_bytes(frames, video.times),
+            "-saliency.gif": gif_bytes(frames, video.times),
         }
 
-    show_videos(show, draw)
+    for path in visualizer.write(draw):
+        print(path)

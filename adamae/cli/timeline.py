@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from adamae.options.visualize import TimelineOptions, timeline_parser
 
 if TYPE_CHECKING:
-    from adamae.visualize.footage import Footage
+    from adamae.visualize.video_clips import VideoClips
 
 
 def run(words: Sequence[str]) -> int:
@@ -22,27 +22,30 @@ def run(words: Sequence[str]) -> int:
 
 
 def _timeline(options: TimelineOptions) -> None:
-    from adamae.cli.showing import open_show, show_videos
     from adamae.visualize.curves import timeline_csv, timeline_png
-    from adamae.visualize.looks import Variant, look_at
     from adamae.visualize.networks import own_mask_type
     from adamae.visualize.probability import check_sampler, timeline_of
+    from adamae.visualize.reconstruction import Variant, reconstruct
+    from adamae.visualize.visualizer import open_visualizer
 
-    show = open_show(options.network, options.frames, options.footage, options.compute, options.pictures.out)
-    check_sampler(show.model)
-    variant = Variant(own_mask_type(show.model), show.model.sampler.mask_ratio, options.pictures.seed)
+    visualizer = open_visualizer(options.network, options.frames, options.videos, options.compute, options.pictures.out)
+    check_sampler(visualizer.model)
+    variant = Variant(own_mask_type(visualizer.model), visualizer.model.sampler.mask_ratio, options.pictures.seed)
 
-    def draw(footage: Footage) -> dict[str, bytes]:
-        panels = look_at(show.model, footage, variant, batch_size=options.compute.batch_size).panels
-        timeline = timeline_of(footage, panels.probability, panels.error, show.model, options.pictures.top)
+    window = visualizer.clip.num_frames * visualizer.clip.sampling_rate
+
+    def draw(video: VideoClips) -> dict[str, bytes]:
+        panels = reconstruct(visualizer.model, video, variant, batch_size=options.compute.batch_size).panels
+        timeline = timeline_of(video, panels.probability, panels.error, visualizer.model, options.pictures.top)
         notes = [
-            show.caption(footage.path),
-            f"Probabilities sum to 1 within each window of {show.clip.num_frames * show.clip.sampling_rate} frames: "
+            visualizer.caption(video.path),
+            f"Probabilities sum to 1 within each window of {window} frames: "
             "compare them only within a window; errors are comparable everywhere.",
         ]
         return {
-            "-timeline.png": timeline_png(footage, timeline, notes),
-            "-timeline.csv": timeline_csv(footage, timeline),
+            "-timeline.png": timeline_png(video, timeline, notes),
+            "-timeline.csv": timeline_csv(video, timeline),
         }
 
-    show_videos(show, draw)
+    for path in visualizer.write(draw):
+        print(path)

@@ -1,4 +1,4 @@
-"""``adamae visualize``: films, contact sheets, pages and arrays of what a model draws and predicts."""
+"""``adamae visualize``: films, contact sheets, pages and arrays of sampled tokens, predictions and errors."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from adamae.errors import UserError
 from adamae.options.visualize import VisualizeOptions, visualize_parser
 
 if TYPE_CHECKING:
-    from adamae.cli.showing import Show
-    from adamae.visualize.footage import Footage
-    from adamae.visualize.looks import Look, Variant
+    from adamae.visualize.reconstruction import Reconstruction, Variant
+    from adamae.visualize.video_clips import VideoClips
+    from adamae.visualize.visualizer import Visualizer
 
-# Ratios that a page offers besides the one asked for.
+# Mask ratios on the HTML page besides the requested one.
 PAGE_RATIOS = (0.75, 0.9, 0.95)
 
 
@@ -24,27 +24,28 @@ def run(words: Sequence[str]) -> int:
     """Run the command.
 
     Raises:
-        UserError: If the checkpoint has nothing to show, a video cannot be read, or nothing can be written; whatever
-            has been written before is whole.
+        UserError: If the checkpoint is not a pre-trained one, a video cannot be read, or a file cannot be written;
+            files written before are complete.
     """
     _visualize(visualize_parser().parse(words).options)
     return 0
 
 
 def _visualize(options: VisualizeOptions) -> None:
-    from adamae.cli.showing import open_show, show_videos
+    from adamae.visualize.visualizer import open_visualizer
 
-    show = open_show(options.network, options.frames, options.footage, options.compute, options.pictures.out)
-    variants = _variants(options, show)
-    show_videos(show, lambda footage: _pictures(footage, options, show, variants))
+    visualizer = open_visualizer(options.network, options.frames, options.videos, options.compute, options.pictures.out)
+    variants = _variants(options, visualizer)
+    for path in visualizer.write(lambda video: _pictures(video, options, visualizer, variants)):
+        print(path)
 
 
-def _variants(options: VisualizeOptions, show: Show) -> list[Variant]:
-    """What is shown side by side, checked."""
-    from adamae.visualize.looks import Variant
+def _variants(options: VisualizeOptions, visualizer: Visualizer) -> list[Variant]:
+    """The masking variants to show side by side, validated."""
     from adamae.visualize.networks import own_mask_type, sampler_of
+    from adamae.visualize.reconstruction import Variant
 
-    masks, model = options.masks, show.model
+    masks, model = options.masks, visualizer.model
     variants = [
         Variant(mask_type, ratio, masks.seed + draw)
         for mask_type in masks.mask_type or (own_mask_type(model),)
@@ -56,64 +57,68 @@ def _variants(options: VisualizeOptions, show: Show) -> list[Variant]:
     return variants
 
 
-def _pictures(footage: Footage, options: VisualizeOptions, show: Show, variants: Sequence[Variant]) -> dict[str, bytes]:
-    """Contents of all files of one video, by what their names end in."""
+def _pictures(
+    video: VideoClips, options: VisualizeOptions, visualizer: Visualizer, variants: Sequence[Variant]
+) -> dict[str, bytes]:
+    """Contents of all files of one video, keyed by suffix."""
     from adamae.progress import say
     from adamae.visualize.html import page_bytes
-    from adamae.visualize.looks import look_at
+    from adamae.visualize.reconstruction import reconstruct
     from adamae.visualize.rows import notes_of, shared_scales, worse_than_trivial
 
-    def look(variant: Variant) -> Look:
-        return look_at(
-            show.model,
-            footage,
+    def result(variant: Variant) -> Reconstruction:
+        return reconstruct(
+            visualizer.model,
+            video,
             variant,
             own_statistics=options.pictures.own_statistics,
             batch_size=options.compute.batch_size,
         )
 
-    looks = [look(variant) for variant in variants]
-    say(*(f"warning: {footage.path}: {sentence}" for sentence in worse_than_trivial(looks)))
-    notes = [show.caption(footage.path), *notes_of(looks)]
-    contents = _stills_and_films(footage, looks, options.pictures.columns, notes)
+    results = [result(variant) for variant in variants]
+    say(*(f"warning: {video.path}: {sentence}" for sentence in worse_than_trivial(results)))
+    notes = [visualizer.caption(video.path), *notes_of(results)]
+    contents = _stills_and_films(video, results, options.pictures.columns, notes)
     if options.pictures.html:
-        looks += [look(variant) for variant in _other_ratios(variants, show)]
-        contents[".html"] = page_bytes(footage, looks, shared_scales(looks), notes)
+        results += [result(variant) for variant in _other_ratios(variants, visualizer)]
+        contents[".html"] = page_bytes(video, results, shared_scales(results), notes)
     return contents
 
 
-def _stills_and_films(footage: Footage, looks: Sequence[Look], columns: int, notes: Sequence[str]) -> dict[str, bytes]:
-    """Contents of files by what follows the video's name in theirs."""
+def _stills_and_films(
+    video: VideoClips, results: Sequence[Reconstruction], columns: int, notes: Sequence[str]
+) -> dict[str, bytes]:
+    """Contents of images, videos and arrays, keyed by suffix."""
     from adamae.visualize.arrays import npz_bytes
     from adamae.visualize.film import gif_bytes, mp4_bytes, side_by_side
     from adamae.visualize.rows import blocks_of, shared_scales
     from adamae.visualize.sheet import contact_sheets, png_bytes
 
-    scales = shared_scales(looks)
-    blocks = blocks_of(footage, looks, scales)
-    film = side_by_side(footage, blocks, scales.shown, notes)
-    sheets = contact_sheets(footage, blocks, scales.shown, columns, notes)
+    scales = shared_scales(results)
+    blocks = blocks_of(video, results, scales)
+    film = side_by_side(video, blocks, scales.shown, notes)
+    sheets = contact_sheets(video, blocks, scales.shown, columns, notes)
     endings = [".png"] if len(sheets) == 1 else [f"-sheet-{number}.png" for number in range(1, len(sheets) + 1)]
-    # Each of them leaves Python for most of its time.
+    # Encoding releases the GIL.
     with ThreadPoolExecutor(2) as pool:
         making = {
             **{ending: pool.submit(png_bytes, sheet) for ending, sheet in zip(endings, sheets, strict=True)},
-            ".gif": pool.submit(gif_bytes, film, footage.times),
-            ".mp4": pool.submit(mp4_bytes, film, footage.times),
-            ".npz": pool.submit(npz_bytes, footage, looks),
+            ".gif": pool.submit(gif_bytes, film, video.times),
+            ".mp4": pool.submit(mp4_bytes, film, video.times),
+            ".npz": pool.submit(npz_bytes, video, results),
         }
         return {ending: made.result() for ending, made in making.items()}
 
 
-def _other_ratios(variants: Sequence[Variant], show: Show) -> list[Variant]:
-    """More ratios for a page's control, where only one was asked for and the sampler can draw them.
+def _other_ratios(variants: Sequence[Variant], visualizer: Visualizer) -> list[Variant]:
+    """Additional mask ratios for the HTML page, if only one was requested and the sampler supports them.
 
-    Ratios at which as many tokens stay visible are one: a sampler of whole frames has only so many.
+    Ratios with the same number of visible tokens count as one: a frame sampler supports only a few.
     """
     from adamae.visualize.networks import sampler_of
 
     def visible(variant: Variant) -> int:
-        return sampler_of(show.model, variant.mask_type, variant.mask_ratio).num_visible(show.model.grid)
+        return sampler_of(visualizer.model, variant.mask_type, variant.mask_ratio).num_visible(visualizer.model.grid)
 
     more: list[Variant] = []
     for variant in variants if len({variant.mask_ratio for variant in variants}) == 1 else ():

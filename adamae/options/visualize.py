@@ -12,7 +12,7 @@ from adamae.samplers import mask_types
 
 
 @dataclass(frozen=True)
-class FootageOptions(NamedVideosOptions):
+class ShownVideosOptions(NamedVideosOptions):
     """The videos, and which part of them is shown."""
 
     title = "Videos"
@@ -53,7 +53,7 @@ class PictureOptions(OptionGroup):
 
 
 @dataclass(frozen=True)
-class LookComputeOptions(OptionGroup):
+class VisualizeComputeOptions(OptionGroup):
     """Batch size, decoder, device and precision."""
 
     title = "Inference"
@@ -70,11 +70,11 @@ class VisualizeOptions:
     """Everything that decides the pictures of videos."""
 
     network: NetworkOptions
-    footage: FootageOptions
+    videos: ShownVideosOptions
     masks: MaskOptions
     pictures: PictureOptions
     frames: FrameOptions
-    compute: LookComputeOptions
+    compute: VisualizeComputeOptions
 
 
 def visualize_parser() -> OptionParser[VisualizeOptions]:
@@ -108,10 +108,10 @@ class SaliencyOptions:
     """Everything that decides a heat map."""
 
     network: NetworkOptions
-    footage: FootageOptions
+    videos: ShownVideosOptions
     pictures: HeatMapOptions
     frames: FrameOptions
-    compute: LookComputeOptions
+    compute: VisualizeComputeOptions
 
 
 @dataclass(frozen=True)
@@ -130,10 +130,10 @@ class TimelineOptions:
     """Everything that decides a curve over time."""
 
     network: NetworkOptions
-    footage: FootageOptions
+    videos: ShownVideosOptions
     pictures: CurveOptions
     frames: FrameOptions
-    compute: LookComputeOptions
+    compute: VisualizeComputeOptions
 
 
 @dataclass(frozen=True)

@@ -8,37 +8,37 @@ from typing import Any
 
 import numpy as np
 
-from adamae.visualize.footage import Footage
-from adamae.visualize.looks import Look
+from adamae.visualize.reconstruction import Reconstruction
+from adamae.visualize.video_clips import VideoClips
 
 
-def npz_bytes(footage: Footage, looks: Sequence[Look]) -> bytes:
+def npz_bytes(video: VideoClips, results: Sequence[Reconstruction]) -> bytes:
     """Everything that is drawn, uncoloured.
 
     Returns:
         A ``.npz`` with the arrays that the table in PRETRAIN.md, "Reading the panels", names with shapes and types.
     """
-    grid = looks[0].panels.grid
+    grid = results[0].panels.grid
     arrays: dict[str, Any] = {
-        "video": footage.frames.numpy(),
-        "clip": footage.cut.clip,
-        "position": footage.cut.position,
-        "frame": footage.first + np.arange(len(footage.frames)),
-        "numbers": footage.first + footage.cut.numbers,
+        "video": video.frames.numpy(),
+        "clip": video.cut.clip,
+        "position": video.cut.position,
+        "frame": video.first + np.arange(len(video.frames)),
+        "numbers": video.first + video.cut.frames,
         "grid": np.array([grid.t, grid.h, grid.w]),
-        "visible": np.stack([look.panels.visible.numpy() for look in looks]),
-        "error": np.stack([look.panels.error.numpy() for look in looks]),
-        "error_if_hidden": np.stack([look.error_if_hidden.numpy() for look in looks]),
-        "probability": np.stack([look.panels.probability.numpy() for look in looks]),
-        "prediction": np.stack([footage.in_time(look.panels.prediction).numpy() for look in looks]),
-        "mask_type": np.array([look.variant.mask_type for look in looks]),
-        "mask_ratio": np.array([look.variant.mask_ratio for look in looks]),
-        "masked": np.array([look.mask_ratio for look in looks]),
-        "seed": np.array([look.variant.seed for look in looks]),
-        "prediction_statistics": np.array(looks[0].panels.statistics.value),
+        "visible": np.stack([result.panels.visible.numpy() for result in results]),
+        "error": np.stack([result.panels.error.numpy() for result in results]),
+        "error_if_hidden": np.stack([result.error_if_hidden.numpy() for result in results]),
+        "probability": np.stack([result.panels.probability.numpy() for result in results]),
+        "prediction": np.stack([video.in_time(result.panels.prediction).numpy() for result in results]),
+        "mask_type": np.array([result.variant.mask_type for result in results]),
+        "mask_ratio": np.array([result.variant.mask_ratio for result in results]),
+        "masked": np.array([result.mask_ratio for result in results]),
+        "seed": np.array([result.variant.seed for result in results]),
+        "prediction_statistics": np.array(results[0].panels.statistics.value),
     }
-    if footage.moving is not None:
-        arrays["moving"] = footage.moving.numpy()
+    if video.motion_mask is not None:
+        arrays["moving"] = video.motion_mask.numpy()
     file = io.BytesIO()
     np.savez(file, **arrays)
     return file.getvalue()

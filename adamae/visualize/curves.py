@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adamae.visualize.footage import Footage
 from adamae.visualize.probability import Timeline
+from adamae.visualize.video_clips import VideoClips
 
 
-def timeline_png(footage: Footage, timeline: Timeline, notes: Sequence[str]) -> bytes:
+def timeline_png(video: VideoClips, timeline: Timeline, notes: Sequence[str]) -> bytes:
     """Curves over time, and the most telling frames above them in the order of time.
 
     Args:
-        footage: The video.
+        video: The video.
         timeline: Its curves.
         notes: What a reader has to know.
     """
@@ -23,14 +23,14 @@ def timeline_png(footage: Footage, timeline: Timeline, notes: Sequence[str]) -> 
     from matplotlib.figure import Figure
 
     peaks = np.sort(timeline.peaks)
-    seconds = np.array([footage.seconds(frame) for frame in range(len(footage.frames))])
+    seconds = np.array([video.seconds(frame) for frame in range(len(video.frames))])
     figure = Figure(figsize=(10, 5.2), layout="constrained")
     FigureCanvasAgg(figure)
     rows = figure.add_gridspec(2, len(peaks), height_ratios=(1, 1.5))
     for column, frame in enumerate(peaks.tolist()):
         axes = figure.add_subplot(rows[0, column])
-        axes.imshow(footage.frames[frame].numpy())
-        axes.set_title(footage.stamp(frame), fontsize=9)
+        axes.imshow(video.frames[frame].numpy())
+        axes.set_title(video.stamp(frame), fontsize=9)
         axes.set_axis_off()
     axes = figure.add_subplot(rows[1, :])
     axes.axhline(1, color="0.7", linewidth=0.8)
@@ -48,11 +48,11 @@ def timeline_png(footage: Footage, timeline: Timeline, notes: Sequence[str]) -> 
     return file.getvalue()
 
 
-def timeline_csv(footage: Footage, timeline: Timeline) -> bytes:
+def timeline_csv(video: VideoClips, timeline: Timeline) -> bytes:
     """One line for each frame: number, seconds, information, error, rank among the peaks."""
     ranks = {int(frame): rank for rank, frame in enumerate(timeline.peaks, start=1)}
     lines = ["frame,seconds,information,error,peak"]
     for number, (information, error) in enumerate(zip(timeline.information, timeline.error, strict=True)):
-        told = f"{footage.seconds(number):.4f},{information:.6g},{error:.6g},{ranks.get(number, '')}"
-        lines.append(f"{footage.first + number},{told}")
+        told = f"{video.seconds(number):.4f},{information:.6g},{error:.6g},{ranks.get(number, '')}"
+        lines.append(f"{video.first + number},{told}")
     return ("\n".join(lines) + "\n").encode()

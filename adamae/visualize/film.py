@@ -11,10 +11,10 @@ from PIL import Image
 
 from adamae.data.synthetic.encoding import encode_h264
 from adamae.visualize.colours import ERROR_MAP, PROBABILITY_MAP, Scale, colour_table
-from adamae.visualize.footage import Footage
 from adamae.visualize.panels import HIDDEN
 from adamae.visualize.picture_grid import FAINT, GAP, INK, PAPER, TITLE, PictureGrid, PictureRow, letter_lines
 from adamae.visualize.rows import Block, enlarged
+from adamae.visualize.video_clips import VideoClips
 
 # Least side of a panel in pixels; smaller frames are enlarged by a whole number.
 _PANEL = 160
@@ -29,7 +29,7 @@ _APART = 8
 
 
 def side_by_side(
-    footage: Footage,
+    video: VideoClips,
     blocks: Sequence[Block],
     scales: Sequence[Scale],
     notes: Sequence[str] = (),
@@ -38,7 +38,7 @@ def side_by_side(
     """The frames of the film.
 
     Args:
-        footage: The video.
+        video: The video.
         blocks: What the model made of it; each is a row of panels.
         scales: What their colours mean.
         notes: More lines for its foot.
@@ -47,8 +47,8 @@ def side_by_side(
     Returns:
         (F, H, W, 3) uint8 of even height and width.
     """
-    factor = max(1, -(-least_side // footage.frames.shape[2]))
-    side = footage.frames.shape[2] * factor
+    factor = max(1, -(-least_side // video.frames.shape[2]))
+    side = video.frames.shape[2] * factor
     # Masks that prefer nothing have no probability; their rows end before it.
     longest = max((block.rows for block in blocks), key=len)
     names = ("video", *(row.name for row in longest))
@@ -57,12 +57,12 @@ def side_by_side(
     grid = PictureGrid(names, rows, side, GAP, tuple(scales), tuple(notes))
     page = grid.draw({})
     even = np.pad(page, ((0, len(page) % 2), (0, page.shape[1] % 2), (0, 0)), constant_values=PAPER[0])
-    frames = np.repeat(even[None], len(footage.frames), axis=0)
+    frames = np.repeat(even[None], len(video.frames), axis=0)
     for number, block in enumerate(blocks):
-        for column, panel in enumerate([footage.frames.numpy(), *(row.frames for row in block.rows)]):
+        for column, panel in enumerate([video.frames.numpy(), *(row.frames for row in block.rows)]):
             frames[(slice(None), *grid.place(number, column))] = enlarged(panel, factor)
     width, top = min(_STAMP, grid.width), grid.tops[0]
-    times = letter_lines(map(footage.stamp, range(len(frames))), width)
+    times = letter_lines(map(video.stamp, range(len(frames))), width)
     for frame, time in zip(frames, times, strict=True):
         frame[top - TITLE : top, grid.width - width : grid.width] = time
     return frames

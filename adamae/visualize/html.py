@@ -1,4 +1,4 @@
-"""The page: one file in which a person can look around, without a server or a network."""
+"""The interactive HTML page: a single file without external resources."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from PIL import Image
 from torch import Tensor
 
 from adamae.visualize.colours import Scale, colour_table
-from adamae.visualize.footage import Footage
-from adamae.visualize.looks import Look
 from adamae.visualize.panels import HIDDEN
+from adamae.visualize.reconstruction import Reconstruction
 from adamae.visualize.rows import Scales, title_of
+from adamae.visualize.video_clips import VideoClips
 
 # What pictures may take of a page, so that it stays below ten megabytes with everything else.
 PICTURE_BYTES = 6_000_000
@@ -55,56 +55,58 @@ _PACKINGS = (
 )
 
 
-def page_bytes(footage: Footage, looks: Sequence[Look], scales: Scales, notes: Sequence[str]) -> bytes:
-    """The page of a video.
+def page_bytes(video: VideoClips, results: Sequence[Reconstruction], scales: Scales, notes: Sequence[str]) -> bytes:
+    """The HTML page of a video.
 
     Args:
-        footage: The video.
-        looks: What the model made of it, the one that is shown first in front; those of one draw and several ratios are
-            behind one control.
+        video: The video.
+        results: Its reconstructions, the one shown first in front; those of one seed and several mask ratios share a
+            control.
         scales: Of error and of probability.
         notes: What a reader has to know.
 
     Returns:
         HTML in UTF-8.
     """
-    first, looks = looks[0], _in_order(looks)
-    films = [footage.frames, *(footage.in_time(look.panels.prediction) for look in looks)]
+    first, results = results[0], _in_order(results)
+    films = [video.frames, *(video.in_time(result.panels.prediction) for result in results)]
     packing = choose_packing(films)
-    grid = looks[0].panels.grid
-    video, *predictions = ([_webp(frame, packing) for frame in film.numpy()] for film in films)
+    grid = results[0].panels.grid
+    frames, *predictions = ([_webp(frame, packing) for frame in film.numpy()] for film in films)
     data = {
-        "title": footage.name,
+        "title": video.name,
         "notes": [
             *notes,
             "Error, visible if masked: error of the visible tokens in a second sample that masks them. "
             "Trivial predictor: a prediction that needs no network, on the masked tokens.",
             f"Images are compressed ({packing}); the .npz file next to this page contains the exact values.",
         ],
-        "size": footage.frames.shape[2],
+        "size": video.frames.shape[2],
         "grid": [grid.t, grid.h, grid.w],
         "patch": grid.patch_size,
         "hidden": HIDDEN,
-        "plane": (footage.cut.clip * grid.t + footage.cut.position // grid.tubelet_size).tolist(),
-        "numbers": [footage.first + frame for frame in range(len(footage.frames))],
-        "seconds": [round(footage.seconds(frame), 4) for frame in range(len(footage.frames))],
-        "end": round(footage.seconds(len(footage.frames)), 4),
+        "plane": (video.cut.clip * grid.t + video.cut.position // grid.tubelet_size).tolist(),
+        "numbers": [video.first + frame for frame in range(len(video.frames))],
+        "seconds": [round(video.seconds(frame), 4) for frame in range(len(video.frames))],
+        "end": round(video.seconds(len(video.frames)), 4),
         "scales": {
             name: _scale(scale)
             for name, scale in (("probability", scales.probability), ("error", scales.error))
             if scale is not None
         },
-        "video": video,
-        "variants": [_variant(look, looks, prediction) for look, prediction in zip(looks, predictions, strict=True)],
-        # By identity: looks hold tensors, which do not compare to one truth.
-        "first": next(number for number, look in enumerate(looks) if look is first),
+        "video": frames,
+        "variants": [
+            _variant(result, results, prediction) for result, prediction in zip(results, predictions, strict=True)
+        ],
+        # By identity: results hold tensors, which do not compare to one truth.
+        "first": next(number for number, result in enumerate(results) if result is first),
     }
     folder = files("adamae.visualize") / "page"
     page = (folder / "page.html").read_text(encoding="utf-8")
     # No text of the data may end the element that it stands in.
     text = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     contents = {
-        "@TITLE@": escape(footage.name),
+        "@TITLE@": escape(video.name),
         "@STYLE@": (folder / "page.css").read_text(encoding="utf-8"),
         "@SCRIPT@": (folder / "page.js").read_text(encoding="utf-8"),
         "@DATA@": text,
@@ -125,27 +127,28 @@ def choose_packing(films: Iterable[Tensor]) -> Packing:
     return _PACKINGS[-1]
 
 
-def _in_order(looks: Sequence[Look]) -> list[Look]:
+def _in_order(results: Sequence[Reconstruction]) -> list[Reconstruction]:
     """Ratios ascending, within samplers and draws in the order in which they were asked for."""
-    groups = list(dict.fromkeys((look.variant.mask_type, look.variant.seed) for look in looks))
+    groups = list(dict.fromkeys((result.variant.mask_type, result.variant.seed) for result in results))
     return sorted(
-        looks, key=lambda look: (groups.index((look.variant.mask_type, look.variant.seed)), look.variant.mask_ratio)
+        results,
+        key=lambda result: (groups.index((result.variant.mask_type, result.variant.seed)), result.variant.mask_ratio),
     )
 
 
-def _variant(look: Look, among: Sequence[Look], prediction: list[str]) -> dict[str, Any]:
-    panels, title = look.panels, title_of(look, among)
+def _variant(result: Reconstruction, among: Sequence[Reconstruction], prediction: list[str]) -> dict[str, Any]:
+    panels, title = result.panels, title_of(result, among)
     return {
         "label": str(title),
         "group": ", ".join(filter(None, (title.method, title.draw))),
         "ratio": title.ratio.replace(" masked", ""),
-        "mask_ratio": look.variant.mask_ratio,
+        "mask_ratio": result.variant.mask_ratio,
         "prediction": prediction,
         "visible": _text(panels.visible.numpy().astype(np.uint8)),
         "error": _text(panels.error.numpy()),
-        "if_hidden": _text(look.error_if_hidden.numpy()),
+        "if_hidden": _text(result.error_if_hidden.numpy()),
         "probability": _text(panels.probability.numpy()) if panels.prefers else None,
-        "statistics": {name: value for name, value in look.statistics.items() if math.isfinite(value)},
+        "statistics": {name: value for name, value in result.statistics.items() if math.isfinite(value)},
     }
 
 

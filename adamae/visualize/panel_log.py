@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from adamae.models import Pretrainer
-from adamae.visualize.footage import Cut, Footage
-from adamae.visualize.looks import Look, Variant, look_at
 from adamae.visualize.networks import own_mask_type
+from adamae.visualize.reconstruction import Reconstruction, Variant, reconstruct
 from adamae.visualize.rows import Block, blocks_of, notes_of, shared_scales
 from adamae.visualize.sheet import contact_sheets
+from adamae.visualize.video_clips import ClipIndices, VideoClips
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -33,7 +33,7 @@ class PanelLog:
     Args:
         model: What is trained.
         clips: (B, T, H, W, 3) uint8.
-        moving: (B, T, H, W) bool where it is known what moves.
+        motion_mask: (B, T, H, W) bool ground truth, or None.
         every: Steps from one set of panels to the next; the first step has one as well, 0 for none at all.
         writer: Gives TensorBoard's writer; None where nothing is to be written.
     """
@@ -42,23 +42,23 @@ class PanelLog:
         self,
         model: Pretrainer,
         clips: Tensor | None,
-        moving: Tensor | None,
+        motion_mask: Tensor | None,
         *,
         every: int,
         writer: Callable[[], SummaryWriter | None],
     ) -> None:
         self._model = model
-        self._footage = None if clips is None else as_footage(clips, moving)
+        self._clips = None if clips is None else as_video_clips(clips, motion_mask)
         self._every = every
         self._writer = writer
 
     def after_step(self, step: int) -> None:
         """Draw, if it is time."""
-        if not self._every or self._footage is None or (step != 1 and step % self._every):
+        if not self._every or self._clips is None or (step != 1 and step % self._every):
             return
         writer = self._writer()
         if writer is not None:
-            self._write(writer, self._footage, step)
+            self._write(writer, self._clips, step)
 
     def after_epoch(self, epoch: int) -> Mapping[str, float]:
         """Nothing for the log."""
@@ -71,57 +71,57 @@ class PanelLog:
     def load(self, state: Mapping[str, Any]) -> None:
         """Nothing was remembered."""
 
-    def _write(self, writer: SummaryWriter, footage: Footage, step: int) -> None:
+    def _write(self, writer: SummaryWriter, video: VideoClips, step: int) -> None:
         model, training = self._model, self._model.training
         model.eval()
         try:
             variant = Variant(own_mask_type(model), model.sampler.mask_ratio)
-            look = look_at(model, footage, variant)
+            result = reconstruct(model, video, variant)
         finally:
             model.train(training)
-        for number, picture in enumerate(clip_sheets(footage, look)):
+        for number, picture in enumerate(clip_sheets(video, result)):
             writer.add_image(f"panels/clip_{number}", picture, step, dataformats="HWC")
-        for name, value in look.statistics.items():
+        for name, value in result.statistics.items():
             if name not in ("visible", "tokens") and math.isfinite(value):
                 writer.add_scalar(f"panels/{name}", value, step)
         if model.learns_to_sample:
-            writer.add_histogram("panels/probability", look.panels.probability, step)
-        writer.add_histogram("panels/error", look.panels.error[look.panels.error.isfinite()], step)
+            writer.add_histogram("panels/probability", result.panels.probability, step)
+        writer.add_histogram("panels/error", result.panels.error[result.panels.error.isfinite()], step)
 
 
-def as_footage(clips: Tensor, moving: Tensor | None) -> Footage:
+def as_video_clips(clips: Tensor, motion_mask: Tensor | None) -> VideoClips:
     """(B, T, H, W, 3) clips one after the other, each a stretch of its own."""
     count, length = clips.shape[:2]
     number = np.arange(count * length)
-    return Footage(
+    return VideoClips(
         path="clips",
         frames=clips.flatten(0, 1).cpu(),
-        moving=None if moving is None else moving.flatten(0, 1).cpu(),
+        motion_mask=None if motion_mask is None else motion_mask.flatten(0, 1).cpu(),
         times=np.empty(0),
         first=0,
         total=count * length,
-        cut=Cut(number.reshape(count, length), np.arange(count), number // length, number % length),
+        cut=ClipIndices(number.reshape(count, length), np.arange(count), number // length, number % length),
     )
 
 
-def clip_sheets(footage: Footage, look: Look) -> list[np.ndarray]:
+def clip_sheets(video: VideoClips, result: Reconstruction) -> list[np.ndarray]:
     """Contact sheets (H, W, 3), one for each clip of a usual size, all of them in the same colours."""
-    scales = shared_scales([look])
-    length = footage.cut.numbers.shape[1]
+    scales = shared_scales([result])
+    length = video.cut.frames.shape[1]
     sheets = []
-    for begin in range(0, len(footage.frames), length):
+    for begin in range(0, len(video.frames), length):
         some = slice(begin, begin + length)
         blocks = [
             Block(block.title, tuple(replace(row, frames=row.frames[some]) for row in block.rows))
-            for block in blocks_of(footage, [look], scales)
+            for block in blocks_of(video, [result], scales)
         ]
-        part = replace(footage, frames=footage.frames[some])
-        sheets += contact_sheets(part, blocks, scales.shown, _COLUMNS, notes_of([look]))
+        part = replace(video, frames=video.frames[some])
+        sheets += contact_sheets(part, blocks, scales.shown, _COLUMNS, notes_of([result]))
     return sheets
 
 
 def fixed_clips(samples: list[dict[str, Any]]) -> tuple[Tensor, Tensor | None]:
-    """The clips of a data set's samples, and what moves in them where all of them know."""
+    """The clips of samples, and their motion masks if all samples have one."""
     clips = torch.cat([sample["clip"][:1] for sample in samples])
     known = all("moving" in sample for sample in samples)
     return clips, torch.cat([sample["moving"][:1] for sample in samples]) if known else None

@@ -13,9 +13,9 @@ from adamae.models import Pretrainer
 from adamae.randomness import SampleNoise
 from adamae.samplers import SAMPLERS
 from adamae.visualize.colours import PROBABILITY_MAP, Scale
-from adamae.visualize.footage import Footage
 from adamae.visualize.panels import on_pixels
 from adamae.visualize.rows import PROBABILITY, Row
+from adamae.visualize.video_clips import VideoClips
 
 
 def check_sampler(model: Pretrainer) -> None:
@@ -26,12 +26,12 @@ def check_sampler(model: Pretrainer) -> None:
 
 
 @torch.no_grad()
-def probability_of(model: Pretrainer, footage: Footage, batch_size: int = 8) -> Tensor:
+def probability_of(model: Pretrainer, video: VideoClips, batch_size: int = 8) -> Tensor:
     """Probability of each token over that of an even draw.
 
     Args:
         model: With a learned sampler, in evaluation mode.
-        footage: The video.
+        video: The video.
         batch_size: Clips at once.
 
     Returns:
@@ -42,8 +42,8 @@ def probability_of(model: Pretrainer, footage: Footage, batch_size: int = 8) -> 
     """
     check_sampler(model)
     parts = []
-    for begin in range(0, len(footage.cut.numbers), batch_size):
-        pixels = model.pixels(footage.clips(slice(begin, begin + batch_size)).to(model.mask_token.device))
+    for begin in range(0, len(video.cut.frames), batch_size):
+        pixels = model.pixels(video.clips(slice(begin, begin + batch_size)).to(model.mask_token.device))
         # In evaluation nothing of it is left to chance but the draw, which is not used.
         noise = SampleNoise(torch.zeros(len(pixels), device=pixels.device))
         log_probs = model.sampler(model.tokens_for(model.sampler, pixels), pixels, model.grid, noise).log_probs
@@ -51,18 +51,18 @@ def probability_of(model: Pretrainer, footage: Footage, batch_size: int = 8) -> 
     return torch.cat(parts)
 
 
-def heat_map(footage: Footage, model: Pretrainer, probability: Tensor, opacity: float) -> tuple[Row, Scale]:
+def heat_map(video: VideoClips, model: Pretrainer, probability: Tensor, opacity: float) -> tuple[Row, Scale]:
     """The probability's colours over the video.
 
     Args:
-        footage: The video.
+        video: The video.
         model: For its grid.
         probability: (C, N) from :func:`probability_of`.
         opacity: 0 shows the video alone, 1 the colours alone.
     """
     scale = Scale.over(f"{PROBABILITY}, {100 * opacity:g} % over the video", PROBABILITY_MAP, [probability], 2.0)
-    colours = scale.paint(footage.in_time(on_pixels(probability, model.grid)).numpy())
-    mixed = opacity * colours.astype(np.float32) + (1 - opacity) * footage.frames.numpy()
+    colours = scale.paint(video.in_time(on_pixels(probability, model.grid)).numpy())
+    mixed = opacity * colours.astype(np.float32) + (1 - opacity) * video.frames.numpy()
     return Row("probability over the video", np.round(mixed).astype(np.uint8)), scale
 
 
@@ -82,20 +82,20 @@ class Timeline:
     peaks: np.ndarray
 
 
-def timeline_of(footage: Footage, probability: Tensor, error: Tensor, model: Pretrainer, top: int) -> Timeline:
+def timeline_of(video: VideoClips, probability: Tensor, error: Tensor, model: Pretrainer, top: int) -> Timeline:
     """The curves of a video.
 
     Args:
-        footage: The video.
+        video: The video.
         probability: (C, N) over an even draw's.
         error: (C, N) with NaN where nothing was predicted.
         model: For its grid.
         top: Most peaks.
     """
     grid = model.grid
-    planes = footage.cut.position // grid.tubelet_size
+    planes = video.cut.position // grid.tubelet_size
     means = [values.unflatten(1, (grid.t, -1)).nanmean(dim=2).numpy() for values in (probability, error)]
-    information, errors = (mean[footage.cut.clip, planes] for mean in means)
+    information, errors = (mean[video.cut.clip, planes] for mean in means)
     return Timeline(information, errors, find_peaks(information, top, apart=grid.tubelet_size * 2))
 
 

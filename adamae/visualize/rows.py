@@ -11,9 +11,9 @@ from torch import Tensor
 
 from adamae.samplers.sampler import Sampler
 from adamae.visualize.colours import ERROR_MAP, PROBABILITY_MAP, Scale
-from adamae.visualize.footage import Footage
-from adamae.visualize.looks import Look
 from adamae.visualize.panels import on_pixels
+from adamae.visualize.reconstruction import Reconstruction
+from adamae.visualize.video_clips import VideoClips
 
 # An even draw has probability 1; a scale that ends nearer would show its round-off.
 _LEAST_PROBABILITY = 2.0
@@ -35,7 +35,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Block:
-    """The rows of one look.
+    """The rows of one reconstruction.
 
     Attributes:
         title: How tokens were hidden.
@@ -64,11 +64,11 @@ class Scales:
         return [self.error] if self.probability is None else [self.probability, self.error]
 
 
-def shared_scales(looks: Sequence[Look]) -> Scales:
+def shared_scales(results: Sequence[Reconstruction]) -> Scales:
     """The scales of error and of probability, over everything that is shown side by side."""
-    preferences = [look.panels.probability for look in looks if look.panels.prefers]
+    preferences = [result.panels.probability for result in results if result.panels.prefers]
     probability = Scale.over(PROBABILITY, PROBABILITY_MAP, preferences, _LEAST_PROBABILITY) if preferences else None
-    error = Scale.over("error (the loss of a token)", ERROR_MAP, (look.panels.error for look in looks))
+    error = Scale.over("error (the loss of a token)", ERROR_MAP, (result.panels.error for result in results))
     return Scales(error, probability)
 
 
@@ -91,48 +91,48 @@ class Title:
         return ", ".join(filter(None, (self.method, self.ratio, self.draw)))
 
 
-def title_of(look: Look, among: Sequence[Look] = ()) -> Title:
-    """A look in words, with the ratio that it really masks; the seed only where it tells looks apart."""
-    variant = look.variant
+def title_of(result: Reconstruction, among: Sequence[Reconstruction] = ()) -> Title:
+    """Title of a reconstruction: sampler, actual mask ratio, and the seed where several are shown."""
+    variant = result.variant
     several = len({other.variant.seed for other in among}) > 1
-    return Title(look.sampler.label, _ratio_of(look), f"seed {variant.seed}" if several else "")
+    return Title(result.sampler.label, _ratio_of(result), f"seed {variant.seed}" if several else "")
 
 
-def _ratio_of(look: Look) -> str:
+def _ratio_of(result: Reconstruction) -> str:
     """What was asked for if the clip's whole tokens allow no better, else what came of it and what was asked for."""
-    asked = f"{100 * look.variant.mask_ratio:g} %"
+    asked = f"{100 * result.variant.mask_ratio:g} %"
     # Samplers truncate to whole tokens; more than one token off are tubes and frames.
-    if abs(look.mask_ratio - look.variant.mask_ratio) * look.panels.grid.num_tokens < 1:
+    if abs(result.mask_ratio - result.variant.mask_ratio) * result.panels.grid.num_tokens < 1:
         return f"{asked} masked"
-    return f"{100 * look.mask_ratio:.3g} % masked ({asked} requested)"
+    return f"{100 * result.mask_ratio:.3g} % masked ({asked} requested)"
 
 
-def blocks_of(footage: Footage, looks: Sequence[Look], scales: Scales) -> list[Block]:
-    """All pictures of a video: for each look, without the video itself."""
-    return [Block(str(title_of(look, looks)), _rows(footage, look, scales)) for look in looks]
+def blocks_of(video: VideoClips, results: Sequence[Reconstruction], scales: Scales) -> list[Block]:
+    """All panels of a video, one block per reconstruction, without the video itself."""
+    return [Block(str(title_of(result, results)), _rows(video, result, scales)) for result in results]
 
 
-def _rows(footage: Footage, look: Look, scales: Scales) -> tuple[Row, ...]:
-    panels = look.panels
+def _rows(video: VideoClips, result: Reconstruction, scales: Scales) -> tuple[Row, ...]:
+    panels = result.panels
 
     def painted(scale: Scale, values: Tensor) -> np.ndarray:
-        return scale.paint(footage.in_time(on_pixels(values, panels.grid)).numpy())
+        return scale.paint(video.in_time(on_pixels(values, panels.grid)).numpy())
 
     rows = (
-        Row("visible tokens", footage.in_time(panels.seen).numpy()),
-        Row("prediction", footage.in_time(panels.prediction).numpy()),
+        Row("visible tokens", video.in_time(panels.seen).numpy()),
+        Row("prediction", video.in_time(panels.prediction).numpy()),
         Row("error", painted(scales.error, panels.error)),
     )
     if not panels.prefers or scales.probability is None:
         return rows
-    return (*rows, Row(look.sampler.sampler_class.score_name, painted(scales.probability, panels.probability)))
+    return (*rows, Row(result.sampler.sampler_class.score_name, painted(scales.probability, panels.probability)))
 
 
-def notes_of(looks: Sequence[Look]) -> list[str]:
+def notes_of(results: Sequence[Reconstruction]) -> list[str]:
     """What a reader of the pictures has to know."""
-    statistics = looks[0].panels.statistics.value
-    ending = "All panels share one colour scale." if len(looks) > 1 else ""
-    names = dict.fromkeys(look.sampler.sampler_class.score_name for look in looks if look.panels.prefers)
+    statistics = results[0].panels.statistics.value
+    ending = "All panels share one colour scale." if len(results) > 1 else ""
+    names = dict.fromkeys(result.sampler.sampler_class.score_name for result in results if result.panels.prefers)
     scores = [name for name in names if name != Sampler.score_name]
     return [
         f"Visible tokens are shown as pixels, also in the prediction. Predicted tokens: {statistics}. "
@@ -141,17 +141,18 @@ def notes_of(looks: Sequence[Look]) -> list[str]:
             f"{name.capitalize()}s are relative to the mean of the clip, on the colour scale of the probabilities."
             for name in scores
         ),
-        *worse_than_trivial(looks),
+        *worse_than_trivial(results),
     ]
 
 
-def worse_than_trivial(looks: Sequence[Look]) -> list[str]:
-    """A sentence for each look in which the trivial predictor is as good as the network, or better."""
+def worse_than_trivial(results: Sequence[Reconstruction]) -> list[str]:
+    """One sentence for each reconstruction whose error is not below that of the trivial predictor."""
     return [
-        f"{title_of(look, looks)}: the error of the model, {look.statistics['target_error']:.4g}, is not below that of "
-        f"the trivial predictor, {look.statistics['trivial_error']:.4g}."
-        for look in looks
-        if not look.beats_trivial
+        f"{title_of(result, results)}: the error of the model, {result.statistics['target_error']:.4g}, is not "
+        f"below that of "
+        f"the trivial predictor, {result.statistics['trivial_error']:.4g}."
+        for result in results
+        if not result.beats_trivial
     ]
 
 

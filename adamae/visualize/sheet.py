@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 
 from adamae.visualize.colours import Scale
-from adamae.visualize.footage import Footage
 from adamae.visualize.picture_grid import GAP, HEAD, TITLE, PictureGrid, PictureRow, left_of
 from adamae.visualize.rows import Block, Row, enlarged
+from adamae.visualize.video_clips import VideoClips
 
 # Least side of a picture in pixels; smaller frames are enlarged by a whole number.
 _SIDE = 112
@@ -20,7 +20,7 @@ _MOST = 4000
 
 
 def contact_sheets(
-    footage: Footage,
+    video: VideoClips,
     blocks: Sequence[Block],
     scales: Sequence[Scale],
     columns: int,
@@ -30,7 +30,7 @@ def contact_sheets(
     """Draw them: one sheet, or pages where one would be too large to open or to print.
 
     Args:
-        footage: The video.
+        video: The video.
         blocks: What the model made of it, in each variant.
         scales: What their colours mean.
         columns: How many frames, spread evenly from the first to the last.
@@ -41,18 +41,18 @@ def contact_sheets(
         Pages (H, W, 3) uint8: the frames of all variants from the first to the last page, then the next frames. Each
         has the video above its variants, and the legend.
     """
-    count = len(footage.frames)
+    count = len(video.frames)
     chosen = np.unique(np.linspace(0, count - 1, min(columns, count)).round().astype(int))
-    factor = max(1, -(-_SIDE // footage.frames.shape[2]))
-    side = footage.frames.shape[2] * factor
+    factor = max(1, -(-_SIDE // video.frames.shape[2]))
+    side = video.frames.shape[2] * factor
     left = left_of(["video", *(row.name for block in blocks for row in block.rows)])
     across = max((most - left - GAP) // (side + GAP), 1)
     pages = []
     for some in np.array_split(chosen, -(-len(chosen) // across)):
-        times = tuple(footage.stamp(frame) for frame in some)
+        times = tuple(video.stamp(frame) for frame in some)
         foot = PictureGrid(times, (), side, left, tuple(scales), tuple(notes)).foot_height
         for part in _divided(blocks, side + GAP, most - HEAD - foot - (side + GAP)):
-            shown = [Block("", (Row("video", footage.frames.numpy()),)), *part]
+            shown = [Block("", (Row("video", video.frames.numpy()),)), *part]
             rows = [row for block in shown for row in block.rows]
             names = [
                 PictureRow("" if number else block.title, row.name)

@@ -78,7 +78,7 @@ def one_frame(folder: Path) -> str:
     [
         ("{run} {text} -o {out}", "{text}: not a readable video"),
         ("{run} {one} -o {out}", "{one}: 1 frame, expected at least 2"),
-        ("{classifier} {good} -o {out}", "has no decoder, so it predicts no pixels"),
+        ("{classifier} {good} -o {out}", "without a decoder; expected a pre-trained checkpoint"),
         ("nowhere {good} -o {out}", "nowhere"),
         ("{run} {good} -o {text}", "{text}: cannot be written (Not a directory)"),
         ("{run} {good} -o {out} --mask_type tubes", "expected one of learnable, random"),

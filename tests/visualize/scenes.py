@@ -1,4 +1,4 @@
-"""Footage and models small enough for tests."""
+"""VideoClips and models small enough for tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from adamae.models import Pretrainer, vit_pretrainer
-from adamae.visualize.footage import Footage, cut_into_clips
+from adamae.visualize.video_clips import VideoClips, split_into_clips
 
 
 def tiny_model(**options: Any) -> Pretrainer:
@@ -19,7 +19,7 @@ def tiny_model(**options: Any) -> Pretrainer:
     return vit_pretrainer(**{**sizes, **options}).eval()
 
 
-def footage(frames: int = 10, size: int = 16, moving: bool = True) -> Footage:
+def video_clips(frames: int = 10, size: int = 16, moving: bool = True) -> VideoClips:
     rng = np.random.default_rng(0)
     # Squares of four pixels, so that compression leaves them as they are.
     squares = rng.integers(0, 256, (frames, size // 4, size // 4, 3), dtype=np.uint8)
@@ -27,5 +27,5 @@ def footage(frames: int = 10, size: int = 16, moving: bool = True) -> Footage:
     mask = torch.zeros(frames, size, size, dtype=torch.bool)
     mask[:, : size // 2, : size // 2] = True
     starts = np.union1d(np.arange(0, frames - 3, 4), [frames - 4])
-    cut = cut_into_clips(starts, frames, 4, 1)
-    return Footage("scene.mp4", pixels, mask if moving else None, np.arange(frames + 1) / 10, 0, frames, cut)
+    cut = split_into_clips(starts, frames, 4, 1)
+    return VideoClips("scene.mp4", pixels, mask if moving else None, np.arange(frames + 1) / 10, 0, frames, cut)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from adamae.visualize.arrays import npz_bytes
-from adamae.visualize.looks import Variant, look_at
-from tests.visualize.scenes import footage, tiny_model
+from adamae.visualize.reconstruction import Variant, reconstruct
+from tests.visualize.scenes import tiny_model, video_clips
 
 
 def documented(root: Path) -> dict[str, tuple[list[str], str]]:
@@ -29,11 +29,11 @@ def documented(root: Path) -> dict[str, tuple[list[str], str]]:
 
 @pytest.mark.parametrize("moving", [True, False])
 def test_the_guide_names_every_key_with_its_shape_and_type(moving: bool, root: Path) -> None:
-    model, film = tiny_model(), footage(moving=moving)
-    looks = [look_at(model, film, Variant(*variant)) for variant in (("learnable", 0.5), ("frame", 0.7))]
-    sizes = {"K": 2, "F": 10, "S": 16, "C": len(film.cut.numbers), "T": 4, "N": 8}
+    model, film = tiny_model(), video_clips(moving=moving)
+    results = [reconstruct(model, film, Variant(*variant)) for variant in (("learnable", 0.5), ("frame", 0.7))]
+    sizes = {"K": 2, "F": 10, "S": 16, "C": len(film.cut.frames), "T": 4, "N": 8}
     expected = documented(root)
-    with np.load(io.BytesIO(npz_bytes(film, looks)), allow_pickle=False) as arrays:
+    with np.load(io.BytesIO(npz_bytes(film, results)), allow_pickle=False) as arrays:
         assert set(arrays) == set(expected) - (set() if moving else {"moving"})
         for name, array in arrays.items():
             shape, kind = expected[name]

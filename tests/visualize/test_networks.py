@@ -10,11 +10,11 @@ import torch
 
 from adamae.checkpoints.formats import open_checkpoint
 from adamae.errors import UserError
-from adamae.visualize.looks import Variant, look_at
 from adamae.visualize.networks import USUAL_RATIO, build_pretrainer
+from adamae.visualize.reconstruction import Variant, reconstruct
 from tests.checkpoints.networks import pretrainer
 from tests.evaluation.tiny import write_classifier, write_pretrainer
-from tests.visualize.scenes import footage
+from tests.visualize.scenes import video_clips
 
 
 def test_our_own_description_tells_everything(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_a_published_file_tells_by_its_launch_options(tmp_path: Path) -> None:
     model, notes = build_pretrainer(open_checkpoint(tmp_path / "checkpoint-3.pth"))
     assert (model.sampler.mask_ratio, model.normalize_target) == (0.75, False)
     assert notes == []
-    assert look_at(model, footage(), Variant("learnable", 0.5)).statistics["visible"] == 4
+    assert reconstruct(model, video_clips(), Variant("learnable", 0.5)).statistics["visible"] == 4
 
 
 def test_what_is_not_told_is_said(tmp_path: Path) -> None:

@@ -18,23 +18,27 @@ import torch
 from adamae.grid import TokenGrid
 from adamae.samplers.builtin import ADAPTIVE
 from adamae.visualize.colours import Scale
-from adamae.visualize.footage import Footage, cut_into_clips
 from adamae.visualize.html import choose_packing, page_bytes
-from adamae.visualize.looks import Look, Variant, look_at
 from adamae.visualize.panels import Panels, Statistics, on_pixels
+from adamae.visualize.reconstruction import Reconstruction, Variant, reconstruct
 from adamae.visualize.rows import notes_of, shared_scales
-from tests.visualize.scenes import footage, tiny_model
+from adamae.visualize.video_clips import VideoClips, split_into_clips
+from tests.visualize.scenes import tiny_model, video_clips
 
 Driver = Any
 # Where screenshots stay to be looked at: a folder, or the test's own temporary one.
 ARTEFACTS = "ADAMAE_ARTEFACTS"
 
 
-def small_page() -> tuple[Footage, list[Look], bytes]:
-    model, film = tiny_model(), footage()
+def small_page() -> tuple[VideoClips, list[Reconstruction], bytes]:
+    model, film = tiny_model(), video_clips()
     variants = [Variant(kind, ratio) for kind in ("learnable", "random") for ratio in (0.5, 0.75)]
-    looks = [look_at(model, film, variant) for variant in variants]
-    return film, looks, page_bytes(film, looks, shared_scales(looks), [*notes_of(looks), "<b>not bold</b> </script>"])
+    results = [reconstruct(model, film, variant) for variant in variants]
+    return (
+        film,
+        results,
+        page_bytes(film, results, shared_scales(results), [*notes_of(results), "<b>not bold</b> </script>"]),
+    )
 
 
 def test_the_page_needs_nothing_from_elsewhere() -> None:
@@ -52,15 +56,15 @@ def data_of(page: bytes) -> Any:
 
 
 def test_ratios_stand_in_order_and_what_was_asked_for_is_shown_first() -> None:
-    model, film = tiny_model(), footage()
+    model, film = tiny_model(), video_clips()
     variants = [Variant("random", 0.75), Variant("learnable", 0.75), Variant("random", 0.5), Variant("learnable", 0.25)]
-    looks = [look_at(model, film, variant) for variant in variants]
-    data = data_of(page_bytes(film, looks, shared_scales(looks), []))
+    results = [reconstruct(model, film, variant) for variant in variants]
+    data = data_of(page_bytes(film, results, shared_scales(results), []))
     told = [(variant["group"], variant["ratio"]) for variant in data["variants"]]
     assert told == [("random", "50 %"), ("random", "75 %"), ("adaptive", "25 %"), ("adaptive", "75 %")]
     assert data["first"] == 1
     assert [variant["probability"] is None for variant in data["variants"]] == [True, True, False, False]
-    assert "probability" not in data_of(page_bytes(film, looks[:1], shared_scales(looks[:1]), []))["scales"]
+    assert "probability" not in data_of(page_bytes(film, results[:1], shared_scales(results[:1]), []))["scales"]
 
 
 def test_pictures_get_coarser_with_what_there_is_to_show() -> None:
@@ -78,13 +82,13 @@ def test_the_page_of_ten_seconds_stays_below_ten_megabytes() -> None:
     texture = rng.integers(0, 256, (224 // 4, 224 // 4, 3)).repeat(4, axis=0).repeat(4, axis=1)
     frames = np.stack([np.roll(texture, 3 * number, axis=1) for number in range(250)]).astype(np.uint8)
     frames[:, :112] = texture[:112]
-    cut = cut_into_clips(np.union1d(np.arange(0, 235, 16), [234]), 250, 16, 1)
-    film = Footage("long.mp4", torch.from_numpy(frames), None, np.arange(251) / 25, 0, 250, cut)
+    cut = split_into_clips(np.union1d(np.arange(0, 235, 16), [234]), 250, 16, 1)
+    film = VideoClips("long.mp4", torch.from_numpy(frames), None, np.arange(251) / 25, 0, 250, cut)
     grid = TokenGrid(8, 14, 14, 2, 16)
-    clips, values = film.clips(slice(None)), torch.rand(len(cut.numbers), 1568)
+    clips, values = film.clips(slice(None)), torch.rand(len(cut.frames), 1568)
     panels = Panels(grid, clips, clips, clips, values > 0.9, values, values, Statistics.TARGET, True)
-    looks = [Look(Variant("learnable", ratio), ADAPTIVE, panels, values, {}) for ratio in (0.75, 0.9, 0.95)]
-    assert len(page_bytes(film, looks, shared_scales(looks), [])) < 10e6
+    results = [Reconstruction(Variant("learnable", ratio), ADAPTIVE, panels, values, {}) for ratio in (0.75, 0.9, 0.95)]
+    assert len(page_bytes(film, results, shared_scales(results), [])) < 10e6
 
 
 @pytest.fixture(scope="module")
@@ -134,37 +138,37 @@ def text_of(browser: Driver, id_: str) -> str:
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_in_a_browser(browser: Driver, width: int, scheme: str, tmp_path: Path) -> None:
-    film, looks, page = small_page()
+    film, results, page = small_page()
     (tmp_path / "page.html").write_bytes(page)
-    scale = shared_scales(looks).error
+    scale = shared_scales(results).error
     media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
     screen = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
     browser.get((tmp_path / "page.html").as_uri())
-    check_pixels(pixels(browser), film, looks[0], scale, frame=0)
+    check_pixels(pixels(browser), film, results[0], scale, frame=0)
 
     # The slider moves all panels.
     before = pixels(browser)
     browser.execute_script(SET, "time", "9", "input")
     after = pixels(browser)
     assert [name for name in PANELS if torch.equal(before[name], after[name])] == []
-    check_pixels(after, film, looks[0], scale, frame=9)
+    check_pixels(after, film, results[0], scale, frame=9)
     assert text_of(browser, "clock") == "0.90 s, frame 9"
 
     # The ratio's control changes the mask, the other one the sampler.
     browser.execute_script(SET, "ratio", "75 %", "change")
-    check_pixels(pixels(browser), film, looks[1], scale, frame=9)
+    check_pixels(pixels(browser), film, results[1], scale, frame=9)
     browser.execute_script(SET, "method", "random", "change")
-    check_pixels(pixels(browser), film, looks[3], scale, frame=9)
+    check_pixels(pixels(browser), film, results[3], scale, frame=9)
     assert "random, 75 % masked" in browser.find_element("css selector", "tr.current").text
     press(browser, "[")
-    check_pixels(pixels(browser), film, looks[2], scale, frame=9)
+    check_pixels(pixels(browser), film, results[2], scale, frame=9)
 
     # Random masks have no probability: neither its panel nor its scale is there. Adaptive ones have.
     for method, there in (("random", False), ("adaptive", True)):
         browser.execute_script(SET, "method", method, "change")
-        check_click(browser, looks[0] if there else looks[2], there)
+        check_click(browser, results[0] if there else results[2], there)
         parts = browser.find_elements("css selector", "canvas[data-name=probability], .of-probability")
         assert {part.is_displayed() for part in parts} == {there}
         assert len(parts) == 4
@@ -177,9 +181,11 @@ def test_the_page_in_a_browser(browser: Driver, width: int, scheme: str, tmp_pat
     keep_screenshot(browser, screen, tmp_path / f"page-{width}-{scheme}.png")
 
 
-def check_pixels(found: dict[str, torch.Tensor], film: Footage, look: Look, scale: Scale, frame: int) -> None:
+def check_pixels(
+    found: dict[str, torch.Tensor], film: VideoClips, result: Reconstruction, scale: Scale, frame: int
+) -> None:
     clip, position = int(film.cut.clip[frame]), int(film.cut.position[frame])
-    panels = look.panels
+    panels = result.panels
     # So short a film is compressed without loss.
     assert torch.equal(found["video"], film.frames[frame].long())
     assert torch.equal(found["prediction"], film.in_time(panels.prediction)[frame].long())
@@ -192,7 +198,7 @@ def check_pixels(found: dict[str, torch.Tensor], film: Footage, look: Look, scal
     assert (found["error"] - torch.from_numpy(scale.paint(error)).long()).abs().max() <= 8
 
 
-def check_click(browser: Driver, look: Look, prefers: bool) -> None:
+def check_click(browser: Driver, result: Reconstruction, prefers: bool) -> None:
     canvas = browser.find_element("css selector", "canvas[data-name=error]")
     size = canvas.size["width"]
     actions = pytest.importorskip("selenium.webdriver").ActionChains(browser)
@@ -201,12 +207,12 @@ def check_click(browser: Driver, look: Look, prefers: bool) -> None:
     told = text_of(browser, "numbers").replace("\n", " ")
     token = 4 + 2
     assert "time 1, row 1, column 0" in told
-    assert (f"probability relative to uniform {float(look.panels.probability[2, token]):.3f}" in told) == prefers
+    assert (f"probability relative to uniform {float(result.panels.probability[2, token]):.3f}" in told) == prefers
     assert bool(re.search(r"rank in its clip \d of 8", told)) == prefers
-    state = "visible" if look.panels.visible[2, token] else "masked"
+    state = "visible" if result.panels.visible[2, token] else "masked"
     assert f"state {state}" in told
     if state == "masked":
-        assert f"error {float(look.panels.error[2, token]):.3f}" in told
+        assert f"error {float(result.panels.error[2, token]):.3f}" in told
     captions = [element.text for element in browser.find_elements("css selector", "#patches figcaption")]
     assert captions == ["video 8", "prediction 8", "video 9", "prediction 9"]
 

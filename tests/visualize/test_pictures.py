@@ -14,24 +14,24 @@ from PIL import Image
 
 from adamae.visualize.colours import Scale, colour_table
 from adamae.visualize.film import gif_bytes, mp4_bytes, side_by_side
-from adamae.visualize.footage import Footage
-from adamae.visualize.looks import Look, Variant, look_at
 from adamae.visualize.panels import HIDDEN
 from adamae.visualize.picture_grid import GAP, HEAD, PAPER, TITLE, PictureGrid, PictureRow, broken, width_of
+from adamae.visualize.reconstruction import Reconstruction, Variant, reconstruct
 from adamae.visualize.rows import Block, Scales, blocks_of, notes_of, shared_scales, title_of, worse_than_trivial
 from adamae.visualize.sheet import contact_sheets
-from tests.visualize.scenes import footage, tiny_model
+from adamae.visualize.video_clips import VideoClips
+from tests.visualize.scenes import tiny_model, video_clips
 
 
 @pytest.fixture(scope="module")
-def looks() -> list[Look]:
+def results() -> list[Reconstruction]:
     model = tiny_model()
-    return [look_at(model, footage(), Variant(mask_type, 0.5)) for mask_type in ("learnable", "random")]
+    return [reconstruct(model, video_clips(), Variant(mask_type, 0.5)) for mask_type in ("learnable", "random")]
 
 
-def drawn(looks: list[Look]) -> tuple[Footage, list[Block], list[Scale]]:
-    scales = shared_scales(looks)
-    return footage(), blocks_of(footage(), looks, scales), scales.shown
+def drawn(results: list[Reconstruction]) -> tuple[VideoClips, list[Block], list[Scale]]:
+    scales = shared_scales(results)
+    return video_clips(), blocks_of(video_clips(), results, scales), scales.shown
 
 
 def panel_top(block: int) -> int:
@@ -51,16 +51,16 @@ def test_a_scale_covers_all_and_tells_what_it_leaves_out() -> None:
     assert painted.tolist() == [*table[[0, 128, 255, 255]].tolist(), [HIDDEN] * 3]
 
 
-def test_what_is_compared_has_one_scale(looks: list[Look]) -> None:
-    scales = shared_scales(looks)
+def test_what_is_compared_has_one_scale(results: list[Reconstruction]) -> None:
+    scales = shared_scales(results)
     assert scales.probability.high >= 2
-    highest = max(float(look.panels.error.nan_to_num(0).max()) for look in looks)
+    highest = max(float(result.panels.error.nan_to_num(0).max()) for result in results)
     assert scales.error.high == pytest.approx(highest, rel=0.1)
 
 
 def test_titles_tell_draws_apart_only_where_there_are_several() -> None:
     model = tiny_model()
-    one, two = (look_at(model, footage(), Variant("learnable", 0.75, seed)) for seed in range(2))
+    one, two = (reconstruct(model, video_clips(), Variant("learnable", 0.75, seed)) for seed in range(2))
     assert str(title_of(one, [one])) == "adaptive, 75 % masked"
     assert str(title_of(two, [one, two])) == "adaptive, 75 % masked, seed 1"
 
@@ -77,90 +77,90 @@ def test_titles_tell_draws_apart_only_where_there_are_several() -> None:
     ],
 )
 def test_titles_tell_what_is_really_masked(mask_type: str, mask_ratio: float, told: str) -> None:
-    model, film = tiny_model(num_frames=8), footage(frames=20)
+    model, film = tiny_model(num_frames=8), video_clips(frames=20)
     numbers = np.arange(8)[None]
-    film = replace(film, cut=replace(film.cut, numbers=numbers, stretch=np.zeros(1, dtype=int)))
-    look = look_at(model, film, Variant(mask_type, mask_ratio))
-    assert str(title_of(look, [look])) == told
+    film = replace(film, cut=replace(film.cut, frames=numbers, window=np.zeros(1, dtype=int)))
+    result = reconstruct(model, film, Variant(mask_type, mask_ratio))
+    assert str(title_of(result, [result])) == told
 
 
-def test_masks_that_prefer_nothing_have_no_probability(looks: list[Look]) -> None:
-    scales = shared_scales(looks)
-    adaptive, random = blocks_of(footage(), looks, scales)
+def test_masks_that_prefer_nothing_have_no_probability(results: list[Reconstruction]) -> None:
+    scales = shared_scales(results)
+    adaptive, random = blocks_of(video_clips(), results, scales)
     names = ["visible tokens", "prediction", "error", "probability"]
     assert [row.name for row in adaptive.rows] == names
     assert [row.name for row in random.rows] == names[:-1]
-    alone = shared_scales(looks[1:])
+    alone = shared_scales(results[1:])
     assert alone == Scales(alone.error, None)
     assert alone.shown == [alone.error]
     # In a film, whichever comes first, the column is named and the place of what does not exist stays paper.
-    for order in (looks, looks[::-1]):
+    for order in (results, results[::-1]):
         film, blocks, shown = drawn(order)
         frames = side_by_side(film, blocks, shown, least_side=16)
-        column, empty = GAP + 4 * (16 + GAP), order.index(looks[1])
+        column, empty = GAP + 4 * (16 + GAP), order.index(results[1])
         for number in range(2):
             y = panel_top(number)
             place = frames[:, y : y + 16, column : column + 16]
             assert bool((place == PAPER).all()) == (number == empty)
-    assert side_by_side(*drawn(looks[1:]), least_side=16).shape[2] == 4 * (16 + GAP) + 2 * GAP
+    assert side_by_side(*drawn(results[1:]), least_side=16).shape[2] == 4 * (16 + GAP) + 2 * GAP
 
 
-def test_a_network_that_is_worse_than_the_trivial_predictor_is_named(looks: list[Look]) -> None:
-    good = replace(looks[0], statistics={**looks[0].statistics, "target_error": 0.0055, "trivial_error": 0.0056})
-    bad = replace(looks[1], statistics={**looks[1].statistics, "target_error": 0.0057, "trivial_error": 0.0056})
+def test_a_network_that_is_worse_than_the_trivial_predictor_is_named(results: list[Reconstruction]) -> None:
+    good = replace(results[0], statistics={**results[0].statistics, "target_error": 0.0055, "trivial_error": 0.0056})
+    bad = replace(results[1], statistics={**results[1].statistics, "target_error": 0.0057, "trivial_error": 0.0056})
     assert worse_than_trivial([good]) == []
     (sentence,) = worse_than_trivial([good, bad])
     assert sentence.startswith("random, 50 % masked: the error of the model, 0.0057, is not below that of the trivial")
     assert sentence in notes_of([good, bad])
 
 
-def test_the_film_shows_each_frame_at_its_time(looks: list[Look]) -> None:
-    film = footage()
-    frames = side_by_side(*drawn(looks), least_side=16)
+def test_the_film_shows_each_frame_at_its_time(results: list[Reconstruction]) -> None:
+    film = video_clips()
+    frames = side_by_side(*drawn(results), least_side=16)
     assert len(frames) == 10
     assert frames.shape[1] % 2 == frames.shape[2] % 2 == 0
     # The video is the first panel, 16 pixels wide behind a gap; visible tokens are the second.
     first, second = panel_top(0), panel_top(1)
     left = GAP + 16 + GAP
     assert np.array_equal(frames[:, first : first + 16, GAP : GAP + 16], film.frames.numpy())
-    for look, top in zip(looks, (first, second), strict=True):
-        seen = film.in_time(look.panels.seen).numpy()
+    for result, top in zip(results, (first, second), strict=True):
+        seen = film.in_time(result.panels.seen).numpy()
         assert np.array_equal(frames[:, top : top + 16, left : left + 16], seen)
     # Where the time stands each frame differs from the one before.
     stamps = frames[:, first - TITLE : first]
     assert all((before != after).any() for before, after in pairwise(stamps))
 
 
-def test_small_frames_are_enlarged_without_smoothing(looks: list[Look]) -> None:
-    frames = side_by_side(*drawn(looks[:1]), least_side=40)
+def test_small_frames_are_enlarged_without_smoothing(results: list[Reconstruction]) -> None:
+    frames = side_by_side(*drawn(results[:1]), least_side=40)
     corner = frames[0, panel_top(0) : panel_top(0) + 3, GAP : GAP + 3]
     assert (corner == corner[0, 0]).all()
 
 
-def test_the_sheet_shows_the_first_and_the_last_frame(looks: list[Look]) -> None:
-    (image,) = contact_sheets(*drawn(looks), columns=3)
-    first, last = footage().frames[[0, 9]].numpy().repeat(7, axis=1).repeat(7, axis=2)
+def test_the_sheet_shows_the_first_and_the_last_frame(results: list[Reconstruction]) -> None:
+    (image,) = contact_sheets(*drawn(results), columns=3)
+    first, last = video_clips().frames[[0, 9]].numpy().repeat(7, axis=1).repeat(7, axis=2)
     width = image.shape[1]
     assert np.array_equal(image[26 : 26 + 112, width - 118 : width - 6], last)
     start = width - 3 - 3 * 115
     assert np.array_equal(image[26 : 26 + 112, start : start + 112], first)
 
 
-def test_large_sheets_are_cut_into_pages(looks: list[Look]) -> None:
+def test_large_sheets_are_cut_into_pages(results: list[Reconstruction]) -> None:
     # Each frame is 115 pixels wide with its gap: in 700 there is room for five, and for one variant.
-    many = looks * 2
+    many = results * 2
     pages = contact_sheets(*drawn(many), columns=10, most=700)
     assert len(pages) == 2 * 4
     assert max(max(page.shape[:2]) for page in pages) <= 700
     # Pages of one size: each variant with the first five frames, then with the others, below the video.
-    shown = footage().frames.numpy().repeat(7, axis=1).repeat(7, axis=2)
+    shown = video_clips().frames.numpy().repeat(7, axis=1).repeat(7, axis=2)
     for page, numbers in zip(pages[::4], (range(5), range(5, 10)), strict=True):
         left = page.shape[1] - 3 - 115 * len(numbers)
         for column, number in enumerate(numbers):
             x = left + 115 * column
             assert np.array_equal(page[26 : 26 + 112, x : x + 112], shown[number])
     # However small, a page has a frame and a variant.
-    assert len(contact_sheets(*drawn(looks), columns=2, most=10)) == 2 * 2
+    assert len(contact_sheets(*drawn(results), columns=2, most=10)) == 2 * 2
     assert len(contact_sheets(*drawn(many), columns=10)) == 1
 
 
@@ -189,8 +189,8 @@ def test_notes_are_broken_into_lines_that_fit() -> None:
     assert broken("W" * 50, 80) == ["W" * 50]
 
 
-def test_films_keep_the_number_of_frames_and_the_pace(looks: list[Look]) -> None:
-    frames = side_by_side(*drawn(looks), least_side=16)
+def test_films_keep_the_number_of_frames_and_the_pace(results: list[Reconstruction]) -> None:
+    frames = side_by_side(*drawn(results), least_side=16)
     with Image.open(io.BytesIO(gif_bytes(frames, np.arange(len(frames) + 1) / 30))) as gif:
         durations = []
         for number in range(gif.n_frames):

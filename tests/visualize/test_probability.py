@@ -8,22 +8,22 @@ import torch
 
 from adamae.errors import UserError
 from adamae.visualize.curves import timeline_csv, timeline_png
-from adamae.visualize.looks import Variant, look_at
 from adamae.visualize.probability import find_peaks, heat_map, probability_of, timeline_of
-from tests.visualize.scenes import footage, tiny_model
+from adamae.visualize.reconstruction import Variant, reconstruct
+from tests.visualize.scenes import tiny_model, video_clips
 
 
 def test_the_sampler_alone_says_what_the_whole_model_says() -> None:
-    model, film = tiny_model(), footage()
+    model, film = tiny_model(), video_clips()
     alone = probability_of(model, film, batch_size=2)
-    assert torch.allclose(alone, look_at(model, film, Variant("learnable", 0.5)).panels.probability)
+    assert torch.allclose(alone, reconstruct(model, film, Variant("learnable", 0.5)).panels.probability)
     assert alone.mean(dim=1).tolist() == pytest.approx([1, 1, 1])
     with pytest.raises(UserError, match="no learned sampler"):
         probability_of(tiny_model(mask_type="random"), film)
 
 
 def test_a_heat_map_mixes_colours_and_video() -> None:
-    model, film = tiny_model(), footage()
+    model, film = tiny_model(), video_clips()
     probability = torch.ones(3, 8)
     assert np.array_equal(heat_map(film, model, probability, 0)[0].frames, film.frames.numpy())
     row, scale = heat_map(film, model, probability, 1)
@@ -33,7 +33,7 @@ def test_a_heat_map_mixes_colours_and_video() -> None:
 
 
 def test_information_lies_at_its_time() -> None:
-    model, film = tiny_model(), footage()
+    model, film = tiny_model(), video_clips()
     probability = torch.ones(3, 8)
     # The second clip's second time: frames 6 and 7.
     probability[1, 4:] = torch.tensor([1.0, 2, 3, 6])

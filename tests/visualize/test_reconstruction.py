@@ -1,4 +1,4 @@
-"""A look is what the model itself would do."""
+"""A reconstruction equals the forward pass of the model itself."""
 
 from __future__ import annotations
 
@@ -9,74 +9,74 @@ from adamae.errors import UserError
 from adamae.randomness import sample_seed
 from adamae.samplers.hit_rate import count_hits
 from adamae.samplers.motion import motion_scores
-from adamae.visualize.looks import Variant, look_at
 from adamae.visualize.networks import own_mask_type, sampler_of
+from adamae.visualize.reconstruction import Variant, reconstruct
 from adamae.visualize.rows import notes_of
-from tests.visualize.scenes import footage, tiny_model
+from tests.visualize.scenes import tiny_model, video_clips
 
 
 @pytest.mark.parametrize("batch_size", [1, 8])
 def test_a_look_is_the_models_own_forward_pass(batch_size: int) -> None:
-    model, film = tiny_model(), footage()
-    look = look_at(model, film, Variant("learnable", 0.5, seed=3), batch_size=batch_size)
+    model, film = tiny_model(), video_clips()
+    result = reconstruct(model, film, Variant("learnable", 0.5, seed=3), batch_size=batch_size)
     seeds = torch.tensor([sample_seed(3, 0, stretch) for stretch in range(3)])
     with torch.no_grad():
         out = model(film.clips(slice(None)), seeds=seeds, diagnose=True)
     visible = torch.zeros(3, 8, dtype=torch.bool).scatter(1, out.selection.visible, True)
-    assert torch.equal(look.panels.visible, visible)
-    assert look.panels.error[~visible].tolist() == pytest.approx(out.token_error.flatten().tolist(), rel=1e-5)
-    assert torch.allclose(look.panels.probability, out.selection.log_probs.exp() * 8)
-    found = look.statistics
+    assert torch.equal(result.panels.visible, visible)
+    assert result.panels.error[~visible].tolist() == pytest.approx(out.token_error.flatten().tolist(), rel=1e-5)
+    assert torch.allclose(result.panels.probability, out.selection.log_probs.exp() * 8)
+    found = result.statistics
     assert found["target_error"] == pytest.approx(out.losses["reconstruction"].item(), rel=1e-5)
     assert found["trivial_error"] == pytest.approx(out.losses["trivial"].item(), rel=1e-5)
     assert found["entropy"] == pytest.approx(out.losses["entropy"].item(), rel=1e-5)
-    hits, expected = count_hits(out.selection, film.moving_clips(slice(None)), model.grid)
+    hits, expected = count_hits(out.selection, film.motion_mask_clips(slice(None)), model.grid)
     assert found["hit_rate"] == pytest.approx((hits.sum() / expected.sum()).item())
     assert found["on_moving"] == pytest.approx(hits.sum().item() / 12)
     assert (found["visible"], found["tokens"]) == (4, 8)
 
 
 def test_visible_tokens_have_an_error_where_a_second_draw_hides_them() -> None:
-    look = look_at(tiny_model(), footage(), Variant("random", 0.75))
-    known = look.error_if_hidden.isfinite()
+    result = reconstruct(tiny_model(), video_clips(), Variant("random", 0.75))
+    known = result.error_if_hidden.isfinite()
     assert known.any()
-    assert not (known & ~look.panels.visible).any()
-    assert look.statistics["visible_error"] == pytest.approx(look.error_if_hidden[known].mean().item())
+    assert not (known & ~result.panels.visible).any()
+    assert result.statistics["visible_error"] == pytest.approx(result.error_if_hidden[known].mean().item())
 
 
 def test_other_masks_over_the_same_weights() -> None:
-    model, film = tiny_model(), footage(moving=False)
+    model, film = tiny_model(), video_clips(moving=False)
     for mask_type in ("random", "tube"):
-        look = look_at(model, film, Variant(mask_type, 0.5))
-        assert (look.panels.visible.sum(dim=1) == 4).all()
-        assert (look.panels.probability == 1).all()
-        assert not {"entropy", "hit_rate"} & look.statistics.keys()
-    tube = look.panels.visible.unflatten(1, (2, 4))
+        result = reconstruct(model, film, Variant(mask_type, 0.5))
+        assert (result.panels.visible.sum(dim=1) == 4).all()
+        assert (result.panels.probability == 1).all()
+        assert not {"entropy", "hit_rate"} & result.statistics.keys()
+    tube = result.panels.visible.unflatten(1, (2, 4))
     assert torch.equal(tube[:, 0], tube[:, 1])
 
 
 def test_a_look_by_motion_shows_its_scores() -> None:
-    model, film = tiny_model(mask_type="motion", keep_ratio=0.75, mask_ratio=0.6), footage()
-    look = look_at(model, film, Variant("motion", 0.6))
+    model, film = tiny_model(mask_type="motion", keep_ratio=0.75, mask_ratio=0.6), video_clips()
+    result = reconstruct(model, film, Variant("motion", 0.6))
     with torch.no_grad():
         scores = motion_scores(model.encoder.patch_embed(model.pixels(film.clips(slice(None)))), model.grid)
-    torch.testing.assert_close(look.panels.probability, scores / scores.mean(dim=1, keepdim=True))
+    torch.testing.assert_close(result.panels.probability, scores / scores.mean(dim=1, keepdim=True))
     # 3 of 8 tokens are seen and 3 are predicted; those that move least are neither.
-    assert look.panels.visible.sum(dim=1).tolist() == [3, 3, 3]
-    predicted = look.panels.error.isfinite()
+    assert result.panels.visible.sum(dim=1).tolist() == [3, 3, 3]
+    predicted = result.panels.error.isfinite()
     assert predicted.sum(dim=1).tolist() == [3, 3, 3]
-    dropped = ~(predicted | look.panels.visible)
+    dropped = ~(predicted | result.panels.visible)
     assert (scores.masked_fill(~dropped, 0).amax(dim=1) <= scores.masked_fill(dropped, torch.inf).amin(dim=1)).all()
-    assert "entropy" not in look.statistics
-    assert "Motion scores are relative to the mean of the clip" in notes_of([look])[1]
+    assert "entropy" not in result.statistics
+    assert "Motion scores are relative to the mean of the clip" in notes_of([result])[1]
     # Another network's weights can be looked at so too.
-    other = look_at(tiny_model(), film, Variant("motion", 0.8))
+    other = reconstruct(tiny_model(), film, Variant("motion", 0.8))
     assert (other.panels.probability != 1).any()
 
 
 def test_a_ratio_is_changed_for_the_look_alone() -> None:
     model = tiny_model()
-    assert look_at(model, footage(), Variant("learnable", 0.75)).panels.visible.sum(dim=1).tolist() == [2, 2, 2]
+    assert reconstruct(model, video_clips(), Variant("learnable", 0.75)).panels.visible.sum(dim=1).tolist() == [2, 2, 2]
     assert model.sampler.mask_ratio == 0.5
 
 

@@ -1,4 +1,4 @@
-"""Footage seen through a model: which tokens it draws, what it predicts, where it errs."""
+"""Reconstruction of a video by a model: sampled tokens, predictions and errors."""
 
 from __future__ import annotations
 
@@ -15,21 +15,19 @@ from adamae.samplers import Declaration, declaration_of
 from adamae.samplers.hit_rate import count_hits
 from adamae.samplers.sampler import Sampler
 from adamae.selection import TokenSelection
-from adamae.visualize.footage import Footage
 from adamae.visualize.networks import sampler_of
 from adamae.visualize.panels import Panels, draw_panels
-
-# (selection, moving (B, T, H, W), grid) -> (B,) visible tokens on what moves, and (B,) how many a blind draw would have
+from adamae.visualize.video_clips import VideoClips
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to hide tokens.
+    """A masking strategy.
 
     Attributes:
         mask_type: A key of ``adamae.samplers.SAMPLERS``.
-        mask_ratio: Share of hidden tokens that is asked for; whole frames and tubes may mask another one.
-        seed: What the draw follows from, with the window.
+        mask_ratio: Requested mask ratio; frame and tube masks may use the nearest possible one.
+        seed: Random seed of the sampled mask, combined with the window.
     """
 
     mask_type: str
@@ -38,15 +36,15 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Look:
-    """Footage seen in one way.
+class Reconstruction:
+    """VideoClips seen in one way.
 
     Attributes:
-        variant: Which.
-        sampler: What drew the tokens.
-        panels: Of all C clips.
-        error_if_hidden: (C, N) error of the visible tokens in a second draw that hides them; NaN elsewhere.
-        statistics: Numbers about all clips together, see :func:`look_at`.
+        variant: The masking strategy.
+        sampler: Declaration of the sampler.
+        panels: Panels of all C clips.
+        error_if_hidden: (C, N) error of the visible tokens in a second sample that masks them; NaN elsewhere.
+        statistics: Numbers about all clips together, see :func:`reconstruct`.
     """
 
     variant: Variant
@@ -57,52 +55,52 @@ class Look:
 
     @property
     def mask_ratio(self) -> float:
-        """Fraction of a clip's tokens that is masked: what came of the ratio that was asked for."""
+        """Actual fraction of masked tokens, which may differ from the requested one."""
         return 1 - float(self.panels.visible[0].float().mean())
 
     @property
     def beats_trivial(self) -> bool:
-        """Whether the network predicts better than the prediction that needs none."""
+        """Whether the error is below that of the trivial predictor."""
         return self.statistics["target_error"] < self.statistics["trivial_error"]
 
 
 @torch.no_grad()
-def look_at(
+def reconstruct(
     model: Pretrainer,
-    footage: Footage,
+    video: VideoClips,
     variant: Variant,
     *,
     own_statistics: bool = False,
     batch_size: int = 8,
-) -> Look:
+) -> Reconstruction:
     """Run all clips of a video through a model.
 
     Args:
         model: In evaluation mode.
-        footage: The video.
-        variant: How tokens are hidden.
-        own_statistics: Show predictions with the statistics of visible neighbours, not of the target.
-        batch_size: Clips at once.
+        video: The video.
+        variant: The masking strategy.
+        own_statistics: Denormalise predictions with the statistics of visible neighbours instead of the target.
+        batch_size: Clips per forward pass.
 
     Returns:
         Panels on the CPU, and the statistics "visible" (tokens of a clip), "tokens" (N), "target_error",
-        "trivial_error" (of the prediction that needs no network, on the same tokens), "visible_error" (of the visible
-        tokens in a second draw that hides them); for a learned sampler "entropy" (1 is even) and "top_tenth" (0.1 is
-        even); where it is known what moves "hit_rate" (1 is blind) and "on_moving" (share of the visible tokens).
+        "trivial_error" (of the trivial predictor on the same tokens), "visible_error" (of the visible tokens in a
+        second sample that masks them); for a learned sampler "entropy" (1: uniform) and "top_tenth" (0.1: uniform);
+        with a motion mask "hit_rate" (1: uniform sampling) and "on_moving" (fraction of the visible tokens).
 
     Raises:
-        UserError: If the model cannot draw so.
+        UserError: If the model does not support the masking strategy.
     """
     sampler = sampler_of(model, variant.mask_type, variant.mask_ratio)
     device = model.mask_token.device
     learned = sampler.learns
     parts, sums = [], _Sums()
-    for begin in range(0, len(footage.cut.numbers), batch_size):
+    for begin in range(0, len(video.cut.frames), batch_size):
         some = slice(begin, begin + batch_size)
-        clips = footage.clips(some).to(device)
-        seeds = _seeds(footage.cut.stretch[some], variant.seed).to(device)
+        clips = video.clips(some).to(device)
+        seeds = _seeds(video.cut.window[some], variant.seed).to(device)
         out = model(clips, visible=_draw(model, sampler, clips, seeds), seeds=seeds, diagnose=True)
-        # What the model's sampler thinks is no property of a draw that does not ask it.
+        # The probabilities of the model's sampler do not apply to masks of another one.
         log_probs = out.selection.log_probs if learned else None
         preference = sampler.preference(model.tokens_for(sampler, model.pixels(clips)), log_probs, model.grid)
         selection = TokenSelection(out.selection.visible, out.selection.target, preference)
@@ -121,13 +119,13 @@ def look_at(
         sums.add("trivial_error", out.losses["trivial"] * len(clips), len(clips))
         for name in ("entropy", "top_tenth") if learned else ():
             sums.add(name, out.losses[name] * len(clips), len(clips))
-        moving = footage.moving_clips(some)
-        if moving is not None:
-            hits, expected = count_hits(_on_cpu(selection), moving, model.grid)
+        motion_mask = video.motion_mask_clips(some)
+        if motion_mask is not None:
+            hits, expected = count_hits(_on_cpu(selection), motion_mask, model.grid)
             sums.add("hit_rate", hits.sum(), float(expected.sum()))
             sums.add("on_moving", hits.sum(), selection.visible.numel())
     panels = _joined(parts)
-    unseen = _errors_if_hidden(model, sampler, footage, variant.seed, panels.visible, batch_size)
+    unseen = _errors_if_hidden(model, sampler, video, variant.seed, panels.visible, batch_size)
     statistics = {
         "visible": float(panels.visible[0].sum()),
         "tokens": float(model.grid.num_tokens),
@@ -135,22 +133,22 @@ def look_at(
         "visible_error": float(unseen.nanmean()),
         **sums.means(),
     }
-    return Look(variant, declaration_of(sampler), panels, unseen, statistics)
+    return Reconstruction(variant, declaration_of(sampler), panels, unseen, statistics)
 
 
 def _errors_if_hidden(
-    model: Pretrainer, sampler: Sampler, footage: Footage, seed: int, visible: Tensor, batch_size: int
+    model: Pretrainer, sampler: Sampler, video: VideoClips, seed: int, visible: Tensor, batch_size: int
 ) -> Tensor:
-    """(C, N) errors of visible tokens in another draw, where that hides them; NaN elsewhere.
+    """(C, N) errors of visible tokens in another sample, where they are masked; NaN elsewhere.
 
-    One clip of each stretch is enough: the others show the same a frame later.
+    One clip per window is enough: the others show the same content a frame later.
     """
     errors = torch.full(visible.shape, torch.nan)
-    _, first = np.unique(footage.cut.stretch, return_index=True)
+    _, first = np.unique(video.cut.window, return_index=True)
     for begin in range(0, len(first), batch_size):
         some = first[begin : begin + batch_size]
-        clips = footage.frames[footage.cut.numbers[some]].to(model.mask_token.device)
-        seeds = _seeds(footage.cut.stretch[some], seed, repeat=1).to(clips.device)
+        clips = video.frames[video.cut.frames[some]].to(model.mask_token.device)
+        seeds = _seeds(video.cut.window[some], seed, repeat=1).to(clips.device)
         out = model(clips, visible=_draw(model, sampler, clips, seeds), seeds=seeds)
         found = torch.full((len(some), visible.shape[1]), torch.nan)
         errors[some] = found.scatter(1, out.selection.target.cpu(), out.token_error.float().cpu())
@@ -158,7 +156,7 @@ def _errors_if_hidden(
 
 
 def _draw(model: Pretrainer, sampler: Sampler, clips: Tensor, seeds: Tensor) -> Tensor | None:
-    """(B, V) what the model's forward pass would draw with these seeds, if this were its sampler; None if it is."""
+    """(B, V) visible tokens that the forward pass would sample with ``sampler``; None for the model's own sampler."""
     if type(sampler) is type(model.sampler) and sampler.mask_ratio == model.sampler.mask_ratio:
         return None
     pixels = model.pixels(clips)
@@ -168,7 +166,7 @@ def _draw(model: Pretrainer, sampler: Sampler, clips: Tensor, seeds: Tensor) -> 
 
 
 def _seeds(stretches: np.ndarray, seed: int, repeat: int = 0) -> Tensor:
-    # Clips of one stretch share their noise, so that a film of them does not flicker.
+    # Clips of one window share their noise, so that a film of them does not flicker.
     return torch.tensor([sample_seed(seed, 0, int(stretch), repeat) for stretch in stretches])
 
 
@@ -188,7 +186,7 @@ def _joined(parts: Sequence[Panels]) -> Panels:
 
 
 class _Sums:
-    """Means whose parts come batch by batch."""
+    """Weighted means accumulated over batches."""
 
     def __init__(self) -> None:
         self._sums: dict[str, list[float]] = {}
@@ -199,5 +197,5 @@ class _Sums:
         both[1] += weight
 
     def means(self) -> dict[str, float]:
-        """What has any weight."""
+        """Means of all values with a positive weight."""
         return {name: value / weight for name, (value, weight) in self._sums.items() if weight}

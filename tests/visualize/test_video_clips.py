@@ -16,8 +16,8 @@ from adamae.data.views import plan_test
 from adamae.errors import UserError
 from adamae.visualize.curves import timeline_csv
 from adamae.visualize.film import gif_bytes, mp4_bytes
-from adamae.visualize.footage import choose_range, cut_into_clips, read_footage
 from adamae.visualize.probability import Timeline
+from adamae.visualize.video_clips import choose_range, read_video_clips, split_into_clips
 
 
 @pytest.mark.parametrize(
@@ -27,21 +27,21 @@ from adamae.visualize.probability import Timeline
 def test_every_frame_is_shown_once_and_is_itself(
     starts: tuple[int, ...], frames: int, length: int, stride: int
 ) -> None:
-    cut = cut_into_clips(np.array(starts), frames, length, stride)
-    assert cut.numbers[cut.clip, cut.position].tolist() == list(range(frames))
-    assert cut.numbers.shape == (len(cut.stretch), length)
+    cut = split_into_clips(np.array(starts), frames, length, stride)
+    assert cut.frames[cut.clip, cut.position].tolist() == list(range(frames))
+    assert cut.frames.shape == (len(cut.window), length)
 
 
 def test_a_network_of_every_second_frame_sees_two_clips_a_frame_apart() -> None:
-    cut = cut_into_clips(np.array([0]), 8, 4, 2)
-    assert cut.numbers.tolist() == [[0, 2, 4, 6], [1, 3, 5, 7]]
+    cut = split_into_clips(np.array([0]), 8, 4, 2)
+    assert cut.frames.tolist() == [[0, 2, 4, 6], [1, 3, 5, 7]]
     assert cut.clip.tolist() == [0, 1] * 4
     assert cut.position.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
-    assert cut.stretch.tolist() == [0, 0]
+    assert cut.window.tolist() == [0, 0]
 
 
 def test_beyond_the_end_the_last_frame_stands_in() -> None:
-    assert cut_into_clips(np.array([0]), 3, 6, 1).numbers.tolist() == [[0, 1, 2, 2, 2, 2]]
+    assert split_into_clips(np.array([0]), 3, 6, 1).frames.tolist() == [[0, 1, 2, 2, 2, 2]]
 
 
 def write_video(path: Path) -> Path:
@@ -61,16 +61,16 @@ def test_time_runs_forwards_and_the_square_is_the_middle(tmp_path: Path) -> None
         shown = choose_range(str(video), reader, 0.2, 0.8, 2)
         assert shown == range(2, 10)
         plan = plan_test(num_frames=4, sampling_rate=1, size=16, num_crops=1)
-        cut = cut_into_clips(np.array([0, 4]), len(shown), 4, 1)
-        footage = read_footage(str(video), reader, shown, plan, cut)
-    assert footage.frames.shape == (8, 16, 16, 3)
+        cut = split_into_clips(np.array([0, 4]), len(shown), 4, 1)
+        video_clips = read_video_clips(str(video), reader, shown, plan, cut)
+    assert video_clips.frames.shape == (8, 16, 16, 3)
     # The bar lies outside the middle square.
-    assert np.abs(footage.frames.numpy().astype(int) - 20 * np.arange(2, 10)[:, None, None, None]).max() <= 3
-    assert footage.moving is not None
-    assert footage.moving.any(dim=(1, 2)).tolist() == [False, True] + [False] * 6
-    assert footage.moving[1].any(dim=0).tolist() == [True] * 4 + [False] * 12
-    assert footage.seconds(1) == pytest.approx(0.3)
-    assert footage.clips(slice(1, 2))[0, 0, 0, 0, 0].item() == pytest.approx(120, abs=3)
+    assert np.abs(video_clips.frames.numpy().astype(int) - 20 * np.arange(2, 10)[:, None, None, None]).max() <= 3
+    assert video_clips.motion_mask is not None
+    assert video_clips.motion_mask.any(dim=(1, 2)).tolist() == [False, True] + [False] * 6
+    assert video_clips.motion_mask[1].any(dim=0).tolist() == [True] * 4 + [False] * 12
+    assert video_clips.seconds(1) == pytest.approx(0.3)
+    assert video_clips.clips(slice(1, 2))[0, 0, 0, 0, 0].item() == pytest.approx(120, abs=3)
 
 
 def test_uneven_times_are_told_and_kept(tmp_path: Path) -> None:
@@ -87,18 +87,18 @@ def test_uneven_times_are_told_and_kept(tmp_path: Path) -> None:
         assert choose_range("a", reader, 1.2, 0.2, 1) == range(5, 10)
         shown = range(3, 13)
         plan = plan_test(num_frames=5, sampling_rate=1, size=16, num_crops=1)
-        footage = read_footage(str(path), reader, shown, plan, cut_into_clips(np.array([0, 5]), 10, 5, 1))
-    assert [footage.stamp(frame) for frame in range(4)] == ["0.72 s", "0.96 s", "1.20 s", "1.24 s"]
-    table = timeline_csv(footage, Timeline(np.ones(10), np.ones(10), np.array([0]))).decode().splitlines()
+        video_clips = read_video_clips(str(path), reader, shown, plan, split_into_clips(np.array([0, 5]), 10, 5, 1))
+    assert [video_clips.stamp(frame) for frame in range(4)] == ["0.72 s", "0.96 s", "1.20 s", "1.24 s"]
+    table = timeline_csv(video_clips, Timeline(np.ones(10), np.ones(10), np.array([0]))).decode().splitlines()
     assert [line.split(",")[:2] for line in table[1:4]] == [["3", "0.7200"], ["4", "0.9600"], ["5", "1.2000"]]
-    film = footage.frames.numpy()
-    with Image.open(io.BytesIO(gif_bytes(film, footage.times))) as gif:
+    film = video_clips.frames.numpy()
+    with Image.open(io.BytesIO(gif_bytes(film, video_clips.times))) as gif:
         durations = []
         for number in range(gif.n_frames):
             gif.seek(number)
             durations.append(gif.info["duration"])
     assert durations == [240, 240] + [40] * 8
-    with av.open(io.BytesIO(mp4_bytes(film, footage.times))) as file:
+    with av.open(io.BytesIO(mp4_bytes(film, video_clips.times))) as file:
         stream = file.streams.video[0]
         assert float(stream.duration * stream.time_base) == pytest.approx(0.8, abs=1e-3)
         pace = [float(frame.pts * frame.time_base) for frame in file.decode(stream)]

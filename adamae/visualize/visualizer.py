@@ -1,0 +1,176 @@
+"""Runs a pre-trained checkpoint on videos and writes files for each: shared by visualize, saliency and timeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from adamae.checkpoints.formats import CheckpointFile, open_checkpoint
+from adamae.data.annotations import Annotations
+from adamae.data.decoding import DecodeError, get_decoder
+from adamae.data.named_videos import load_named
+from adamae.data.views import ViewPlan
+from adamae.distributed import start as start_device
+from adamae.evaluation.networks import ClipFacts
+from adamae.evaluation.scoring import Damaged, Unscored
+from adamae.evaluation.viewing import MIDDLE, choose_frames, choose_views, describe_damaged, describe_unread, without
+from adamae.evaluation.windows import Windows
+from adamae.files import check_writable, publish
+from adamae.models import Pretrainer
+from adamae.options.viewing import FrameOptions, NetworkOptions
+from adamae.options.visualize import ShownVideosOptions, VisualizeComputeOptions
+from adamae.plain_text import one_line
+from adamae.progress import say
+from adamae.visualize.networks import build_pretrainer
+from adamae.visualize.video_clips import VideoClips, choose_range, read_video_clips, split_into_clips
+
+
+@dataclass(frozen=True)
+class Visualizer:
+    """A pre-trained model, the videos to run it on, and the output folder.
+
+    Attributes:
+        checkpoint: Path of the checkpoint as given.
+        file: The opened checkpoint.
+        model: The autoencoder, on the device.
+        clip: Frames, stride and size of a clip.
+        plan: Resize and crop of a frame.
+        annotations: The videos.
+        start: First second of each video to show.
+        seconds: Maximum duration to show.
+        decoder: Name of the decoding library.
+        out: Output folder; created when the first file is written.
+    """
+
+    checkpoint: str
+    file: CheckpointFile
+    model: Pretrainer
+    clip: ClipFacts
+    plan: ViewPlan
+    annotations: Annotations
+    start: float
+    seconds: float
+    decoder: str
+    out: Path
+
+    def read(self, row: int) -> VideoClips:
+        """Decode the shown part of a video.
+
+        Raises:
+            DecodeError: If the video cannot be read or is too short.
+        """
+        path = self.annotations.path(row)
+        with get_decoder(self.decoder)(self.annotations.video(row)) as reader:
+            shown = choose_range(path, reader, self.start, self.seconds, self.model.grid.tubelet_size)
+            if shown.stop < reader.num_frames:
+                say(f"{one_line(path)}: {len(shown)} of {reader.num_frames} frames shown (--start, --seconds)")
+            windows = Windows(self.clip.num_frames, self.clip.sampling_rate)
+            starts = windows.starts(len(shown))
+            cut = split_into_clips(starts, len(shown), self.clip.num_frames, self.clip.sampling_rate)
+            video = read_video_clips(path, reader, shown, self.plan, cut)
+            if reader.damaged:
+                say(*describe_damaged([Damaged(row, path, reader.damaged)]))
+            return video
+
+    def caption(self, path: str) -> str:
+        """Names of the video and of the checkpoint."""
+        return f"{one_line(Path(path).name)}, checkpoint {Path(self.checkpoint).name} ({describe_training(self.file)})"
+
+    def write(self, draw: Callable[[VideoClips], Mapping[str, bytes]]) -> Iterator[Path]:
+        """Write the files of each video, and yield their paths. Unreadable videos are logged and skipped.
+
+        Args:
+            draw: Returns the contents of the files of a video, keyed by the suffix that follows the name of the video.
+
+        Raises:
+            UserError: If a file cannot be written; or, after all other videos, if a video could not be read.
+        """
+        unread: list[Unscored] = []
+        names = output_names([self.annotations.path(row) for row in range(len(self.annotations))])
+        for row, name in enumerate(names):
+            try:
+                video = self.read(row)
+            except DecodeError as error:
+                unread.append(Unscored(row, error.path, error.reason))
+                say(*describe_unread("pictures", unread[-1:]))
+                continue
+            yield from _write_files(self.out, {name + suffix: content for suffix, content in draw(video).items()})
+        if unread:
+            raise without("pictures", unread)
+
+
+def open_visualizer(
+    network: NetworkOptions,
+    frames: FrameOptions,
+    videos: ShownVideosOptions,
+    compute: VisualizeComputeOptions,
+    out: str,
+) -> Visualizer:
+    """Open a pre-trained checkpoint and a list of videos.
+
+    Raises:
+        UserError: If the folder ``out`` is not writable, a folder or list of videos does not exist, the checkpoint is
+            not a pre-trained one, or the options do not make a clip.
+    """
+    check_writable(Path(out), folder=True)
+    annotations = load_named(videos.videos, data_root=videos.data_root)
+    file = open_checkpoint(network.checkpoint, network.model_key)
+    clip = choose_frames(file, frames, MIDDLE.frame_sampling)
+    model, notes = build_pretrainer(file, num_frames=clip.num_frames, size=clip.size)
+    world = start_device(compute.device)
+    plan = choose_views(clip, frames, MIDDLE)
+    guessed = [name for name in clip.guessed if name != "frame_sampling"]
+    flags = ", ".join("--input_size" if name == "size" else f"--{name}" for name in guessed)
+    say(
+        f"{network.checkpoint}: {file.method}, {describe_training(file)}",
+        *(f"note: {note}" for note in notes),
+        *([f"note: the checkpoint does not store {flags}: using the default"] if flags else []),
+    )
+    model = model.to(world.device)
+    world.close()
+    return Visualizer(
+        checkpoint=network.checkpoint,
+        file=file,
+        model=model,
+        clip=clip,
+        plan=plan,
+        annotations=annotations,
+        start=videos.start,
+        seconds=videos.seconds,
+        decoder=compute.decoder,
+        out=Path(out),
+    )
+
+
+def describe_training(file: CheckpointFile) -> str:
+    """Number of steps or epochs of training, if the checkpoint stores it."""
+    if file.step is not None:
+        return f"{file.step} steps"
+    return "training time unknown" if file.epoch is None else f"epoch {file.epoch}"
+
+
+def output_names(videos: Sequence[str]) -> list[str]:
+    """A unique file name without suffix for each video; duplicates are numbered."""
+    # The last number of each stem, as a list may contain many videos of the same name.
+    numbers: dict[str, int] = {}
+    names: dict[str, None] = {}
+    for path in videos:
+        stem = name = Path(path).stem
+        while name in names:
+            numbers[stem] = numbers.get(stem, 1) + 1
+            name = f"{stem}-{numbers[stem]}"
+        names[name] = None
+    return list(names)
+
+
+def _write_files(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:
+    """Write files atomically and return their paths.
+
+    Raises:
+        UserError: If one cannot be written.
+    """
+    for name, content in contents.items():
+        # Bound as a default argument, since the loop variable changes.
+        publish(folder / name, lambda path, content=content: path.write_bytes(content))  # type: ignore[misc]
+    return [folder / name for name in contents]
