@@ -17,7 +17,7 @@ from adamae.data.annotations import Annotations
 from adamae.distributed import World
 from adamae.evaluation.evaluator import Evaluation, Evaluator
 from adamae.evaluation.labels import find_class_names, find_test_list, load_labelled, notes_on_labels, numbered
-from adamae.evaluation.viewing import compute_settings, describe_damaged, describe_unread, open_viewing
+from adamae.evaluation.setup import compute_settings, describe_damaged, describe_unread, open_setup
 from adamae.files import check_writable
 from adamae.options.evaluation import EvaluateOptions
 from adamae.progress import progress_bar, say
@@ -41,32 +41,32 @@ def evaluate(options: EvaluateOptions, world: World | None = None) -> Evaluation
     if output is not None:
         world.on_main(lambda: check_writable(Path(output), folder=True))
 
-    viewing = open_viewing(options.network, options.frames, options.selection, options.views)
-    model, changes = viewing.classifier()
-    annotations, classes, notes = _open_list(options, viewing.file)
+    setup = open_setup(options.network, options.frames, options.selection, options.views)
+    model, changes = setup.classifier()
+    annotations, classes, notes = _open_list(options, setup.file)
     evaluator = Evaluator(
         model.to(world.device),
-        viewing.views_of(annotations, options.compute),
+        setup.views_of(annotations, options.compute),
         classes,
         world,
         softmax=options.output.softmax,
         **compute_settings(options.compute, world),
     )
 
-    views, *selected = viewing.describe()
+    views, *selected = setup.describe()
     if world.is_main:
         say(
-            f"{options.network.checkpoint}: {viewing.file.method}",
+            f"{options.network.checkpoint}: {setup.file.method}",
             *(f"note: {note}" for note in (*changes, *notes)),
             f"{len(annotations)} videos of {annotations.source}: {views}",
             *selected,
         )
     measured = {
-        "checkpoint": str(viewing.file.path),
-        "epoch": viewing.file.epoch,
-        "step": viewing.file.step,
-        "clip": {name: value for name, value in vars(viewing.clip).items() if name != "guessed"},
-        "selection": viewing.selection.arguments,
+        "checkpoint": str(setup.file.path),
+        "epoch": setup.file.epoch,
+        "step": setup.file.step,
+        "clip": {name: value for name, value in vars(setup.clip).items() if name != "guessed"},
+        "selection": setup.selection.arguments,
         "precision": evaluator.precision,
     }
     with progress_bar("scoring", world) as progress:

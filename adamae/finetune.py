@@ -23,7 +23,7 @@ from adamae.distributed import World
 from adamae.errors import UserError
 from adamae.evaluation.evaluator import Evaluator
 from adamae.evaluation.networks import build_classifier
-from adamae.evaluation.viewing import describe_unread
+from adamae.evaluation.setup import describe_unread
 from adamae.models import Classifier
 from adamae.options.finetune import FinetuneOptions
 from adamae.precision import choose_precision

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from adamae.distributed import World
     from adamae.evaluation.features import WindowFeatures
     from adamae.evaluation.networks import FrozenEncoder
-    from adamae.evaluation.viewing import Viewing
+    from adamae.evaluation.setup import EvaluationSetup
 
 
 def run(words: Sequence[str]) -> int:
@@ -32,29 +32,29 @@ def _extract(options: ExtractOptions) -> None:
     check_feature_file(out)
     from adamae import distributed
     from adamae.data.named_videos import load_named
-    from adamae.evaluation.viewing import MIDDLE, describe_damaged, describe_unread, open_viewing
+    from adamae.evaluation.setup import MIDDLE, describe_damaged, describe_unread, open_setup
     from adamae.progress import say
 
     annotations = load_named(options.data.videos, data_root=options.data.data_root, split="train")
-    viewing = open_viewing(options.network, options.frames, options.selection, MIDDLE)
-    encoder, changes = viewing.encoder()
+    setup = open_setup(options.network, options.frames, options.selection, MIDDLE)
+    encoder, changes = setup.encoder()
     world = distributed.start(options.compute.device, timeout_seconds=options.compute.rendezvous_timeout)
-    clip = viewing.clip
+    clip = setup.clip
     say(
-        f"{options.network.checkpoint}: {viewing.file.method}, feature dimension {encoder.width}",
+        f"{options.network.checkpoint}: {setup.file.method}, feature dimension {encoder.width}",
         *(f"note: {note}" for note in changes),
         f"{len(annotations)} videos, windows of {clip.num_frames} frames with stride {clip.sampling_rate}",
-        *viewing.selection.describe(viewing.seen),
+        *setup.selection.describe(setup.seen),
     )
-    found = _extract_windows(encoder, annotations, viewing, options, world)
+    found = _extract_windows(encoder, annotations, setup, options, world)
     about = {
-        "checkpoint": str(viewing.file.path),
+        "checkpoint": str(setup.file.path),
         "list": annotations.source,
         "level": options.features.level,
         "num_frames": clip.num_frames,
         "sampling_rate": clip.sampling_rate,
         "size": clip.size,
-        "selection": viewing.selection.arguments,
+        "selection": setup.selection.arguments,
     }
     write_features(out, found, about)
     say(*describe_unread("features", found.unread), *describe_damaged(found.damaged))
@@ -64,20 +64,20 @@ def _extract(options: ExtractOptions) -> None:
 
 
 def _extract_windows(
-    encoder: FrozenEncoder, annotations: Annotations, viewing: Viewing, options: ExtractOptions, world: World
+    encoder: FrozenEncoder, annotations: Annotations, setup: EvaluationSetup, options: ExtractOptions, world: World
 ) -> WindowFeatures:
     from adamae.evaluation.features import extract_windows
     from adamae.evaluation.windows import Windows
     from adamae.precision import choose_precision
     from adamae.progress import progress_bar
 
-    clip = viewing.clip
+    clip = setup.clip
     with progress_bar("extracting", world) as progress:
         return extract_windows(
             encoder.to(world.device),
             annotations,
             windows=Windows(clip.num_frames, clip.sampling_rate, options.features.window_step),
-            plan=viewing.plan,
+            plan=setup.plan,
             level=options.features.level,
             decoder=options.compute.decoder,
             batch_size=options.compute.batch_size,

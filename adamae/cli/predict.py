@@ -22,7 +22,7 @@ def run(words: Sequence[str]) -> int:
     if predictions:
         print(as_json(predictions))
     if problems:
-        from adamae.evaluation.viewing import without
+        from adamae.evaluation.setup import without
 
         raise without("a prediction", problems)
     return 0
@@ -34,20 +34,20 @@ def _predict(options: PredictOptions) -> tuple[list[dict[str, Any]], Sequence[Un
     from adamae.data.named_videos import load_named
     from adamae.evaluation.labels import find_class_names, numbered
     from adamae.evaluation.scoring import score_readable
-    from adamae.evaluation.viewing import compute_settings, describe_damaged, open_viewing
+    from adamae.evaluation.setup import compute_settings, describe_damaged, open_setup
     from adamae.progress import say
 
     videos = load_named(options.data.videos, data_root=options.data.data_root)
-    viewing = open_viewing(options.network, options.frames, options.selection, options.views)
-    model, changes = viewing.classifier()
-    count, stored = viewing.file.architecture.classes, viewing.file.class_names
+    setup = open_setup(options.network, options.frames, options.selection, options.views)
+    model, changes = setup.classifier()
+    count, stored = setup.file.architecture.classes, setup.file.class_names
     names = find_class_names(count, given=options.data.classes, stored=stored) or numbered(count)
     world = distributed.start(options.compute.device, timeout_seconds=options.compute.rendezvous_timeout)
     if world.is_main:
-        say(*(f"note: {note}" for note in changes), *viewing.describe())
+        say(*(f"note: {note}" for note in changes), *setup.describe())
     # A few videos are not worth the start of a process.
     settings = compute_settings(options.compute, world) | {"num_workers": options.compute.num_workers or 0}
-    scores = score_readable(model.to(world.device), viewing.views_of(videos, options.compute), world=world, **settings)
+    scores = score_readable(model.to(world.device), setup.views_of(videos, options.compute), world=world, **settings)
     if world.is_main:
         say(*describe_damaged(scores.damaged))
     world.close()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from adamae.distributed import World
     from adamae.evaluation.features import VideoFeatures
     from adamae.evaluation.networks import FrozenEncoder
-    from adamae.evaluation.viewing import Viewing
+    from adamae.evaluation.setup import EvaluationSetup
 
 
 def run(words: Sequence[str]) -> int:
@@ -36,26 +36,26 @@ def _probe(options: ProbeOptions) -> dict[str, Any]:
     from adamae import distributed
     from adamae.data.splits import load_splits
     from adamae.evaluation.probes import probe_features
-    from adamae.evaluation.viewing import open_viewing
+    from adamae.evaluation.setup import open_setup
     from adamae.progress import say
 
-    viewing = open_viewing(options.network, options.frames, options.selection, options.views)
+    setup = open_setup(options.network, options.frames, options.selection, options.views)
     splits = load_splits(options.source, eval_data_path=options.data.eval_data_path, data_root=options.data.data_root)
     probing = options.probing
     torch.manual_seed(probing.seed)
-    encoder, changes = viewing.encoder(probing.random_weights)
+    encoder, changes = setup.encoder(probing.random_weights)
     world = distributed.start(options.compute.device, timeout_seconds=options.compute.rendezvous_timeout)
-    views, *selected = viewing.describe()
+    views, *selected = setup.describe()
     say(
-        f"{options.network.checkpoint}: {viewing.file.method}",
+        f"{options.network.checkpoint}: {setup.file.method}",
         *(f"note: {note}" for note in (*changes, *splits.notes)),
         f"{len(splits.train)} training and {len(splits.test)} test videos of {splits.num_classes} classes: {views}",
         *selected,
     )
-    train, test = _extract(encoder, splits, viewing, options, world)
+    train, test = _extract(encoder, splits, setup, options, world)
     results = probe_features(train, test, splits.num_classes, k=probing.k, seed=probing.seed)
     return {
-        "checkpoint": str(viewing.file.path),
+        "checkpoint": str(setup.file.path),
         "weights": "random" if probing.random_weights else "checkpoint",
         "classes": splits.num_classes,
         "training_videos": len(train.labels),
@@ -66,21 +66,21 @@ def _probe(options: ProbeOptions) -> dict[str, Any]:
 
 
 def _extract(
-    encoder: FrozenEncoder, splits: Splits, viewing: Viewing, options: ProbeOptions, world: World
+    encoder: FrozenEncoder, splits: Splits, setup: EvaluationSetup, options: ProbeOptions, world: World
 ) -> tuple[VideoFeatures, VideoFeatures]:
     """Features of the training and of the test videos."""
     from adamae.evaluation.features import affordable_tokens, extract_videos
-    from adamae.evaluation.viewing import compute_settings, describe_unread
+    from adamae.evaluation.setup import compute_settings, describe_unread
     from adamae.progress import progress_bar, say
 
     asked, videos_held = options.probing.probe_tokens, len(splits.train) + len(splits.test)
-    tokens = affordable_tokens(asked, videos_held, viewing.plan.num_views, encoder.width)
+    tokens = affordable_tokens(asked, videos_held, setup.plan.num_views, encoder.width)
     if tokens < asked:
         say(f"note: the attentive probe uses {tokens} tokens per view instead of {asked}, as memory allows")
     encoder, settings = encoder.to(world.device), compute_settings(options.compute, world)
     found = []
     for name, videos in (("training videos", splits.train), ("test videos", splits.test)):
-        dataset = viewing.views_of(videos, options.compute)
+        dataset = setup.views_of(videos, options.compute)
         with progress_bar(name, world) as progress:
             features = extract_videos(encoder, dataset, most_tokens=tokens, progress=progress, **settings)
         say(*describe_unread("features", features.unread))

@@ -8,8 +8,8 @@ from typing import Literal
 from adamae.data.decoders import decoder_names
 from adamae.flags import OptionGroup, flag
 from adamae.options.groups import ClipOptions, LossOptions, ModelOptions, PretrainDataOptions, SamplerOptions
+from adamae.options.inference import PlainListOptions
 from adamae.options.parser import OptionParser
-from adamae.options.viewing import PlainListOptions
 from adamae.samplers import mask_types
 
 

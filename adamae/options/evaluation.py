@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 from adamae.errors import UserError
 from adamae.flags import OptionGroup, flag
-from adamae.options.parser import OptionParser
-from adamae.options.viewing import (
+from adamae.options.inference import (
     ComputeOptions,
     FewViewOptions,
     FrameOptions,
@@ -18,6 +17,7 @@ from adamae.options.viewing import (
     ViewComputeOptions,
     ViewOptions,
 )
+from adamae.options.parser import OptionParser
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from dataclasses import MISSING, dataclass
 
 from adamae.data.decoders import decoder_names
 from adamae.flags import OptionGroup, flag
+from adamae.options.inference import FrameOptions, NamedVideosOptions, NetworkOptions
 from adamae.options.parser import OptionParser
-from adamae.options.viewing import FrameOptions, NamedVideosOptions, NetworkOptions
 from adamae.samplers import mask_types
 
 

@@ -14,11 +14,11 @@ from adamae.data.views import ViewPlan
 from adamae.distributed import start as start_device
 from adamae.evaluation.networks import ClipFacts
 from adamae.evaluation.scoring import Damaged, Unscored
-from adamae.evaluation.viewing import MIDDLE, choose_frames, choose_views, describe_damaged, describe_unread, without
+from adamae.evaluation.setup import MIDDLE, choose_frames, choose_views, describe_damaged, describe_unread, without
 from adamae.evaluation.windows import Windows
 from adamae.files import check_writable, publish
 from adamae.models import Pretrainer
-from adamae.options.viewing import FrameOptions, NetworkOptions
+from adamae.options.inference import FrameOptions, NetworkOptions
 from adamae.options.visualize import ShownVideosOptions, VisualizeComputeOptions
 from adamae.plain_text import one_line
 from adamae.progress import say

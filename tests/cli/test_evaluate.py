@@ -40,7 +40,7 @@ def test_scores_are_told_and_written(place: Path, tmp_path: Path, capsys: pytest
     assert summary["epoch"] == 7
     assert summary["clip"] == {"num_frames": 4, "size": 16, "sampling_rate": 2, "frame_sampling": "dense"}
     assert len(list(out.iterdir())) == 5
-    assert "the checkpoint does not store --frame_sampling: the usual value is taken" in told.err
+    assert "the checkpoint does not store --frame_sampling: using the default" in told.err
     assert "bad.mp4: not a readable video" in told.err
 
 
@@ -50,13 +50,13 @@ def test_one_line_without_json(place: Path, capsys: pytest.CaptureFixture[str]) 
     told = capsys.readouterr()
     assert told.out.startswith("top-1 ")
     assert "1 videos have no score" in told.out
-    assert "2 clips by 1 crops of each video, 4 frames that span the video, 16x16 pixels" in told.err
+    assert "2 clips x 1 crops per video, 4 frames that span the video, 16x16 pixels" in told.err
 
 
 def test_other_clips_than_the_checkpoint_s(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = "--num_frames 8 --input_size 24 --short_side_size 28 --test_num_segment 1 --test_num_crop 1".split()
     assert evaluate(place, "named", "--data_path", str(place / "test.csv"), *words) == 0
-    assert "1 clips by 1 crops of each video, 8 frames at every 2. frame, 24x24 pixels" in capsys.readouterr().err
+    assert "1 clips x 1 crops per video, 8 frames with stride 2, 24x24 pixels" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

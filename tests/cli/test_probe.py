@@ -51,7 +51,7 @@ def test_a_run_of_ours_tells_its_clips(tmp_path: Path, videos: Path, capsys: pyt
     words = ["--data_path", str(videos), "--num_workers", "0", "--device", "cpu", "--probe_tokens", "0"]
     assert main(["probe", run, *words]) == 0
     told = capsys.readouterr().err.splitlines()[-1]
-    assert told.endswith("1 clips by 1 crops of each video, 4 frames at every 2. frame, 32x32 pixels")
+    assert told.endswith("1 clips x 1 crops per video, 4 frames with stride 2, 32x32 pixels")
 
 
 def test_a_list_to_test_on(network: str, videos: Path, capsys: pytest.CaptureFixture[str]) -> None:

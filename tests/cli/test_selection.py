@@ -124,7 +124,7 @@ def test_from_pretraining_to_a_test(
     words = [*CLIP, *FEW, "--epochs", "1", "--token_selection", strategy, "--keep_ratio", "0.5", *MORE_FRAMES]
     words += [*"--num_sample 1 --mixup 0 --cutmix 0 --eval_data_path".split(), str(videos / "val.csv")]
     assert main(["finetune", "--finetune", str(pretrained), *data, "--output_dir", str(tuned), *words]) == 0
-    assert f"tokens: 16 of 32 are encoded, selection: {strategy}" in capsys.readouterr().err
+    assert f"tokens: 16 of 32 encoded, selection: {strategy}" in capsys.readouterr().err
     file = open_checkpoint(tuned / "best")
     assert file.architecture.given["token_selection"] == strategy
     assert file.architecture.given["candidate_frames"] == 6

@@ -1,4 +1,4 @@
-"""How a checkpoint's network looks at videos: what the commands that score and probe have in common."""
+"""A checkpoint with its clips, views and token selection: shared by the commands that evaluate."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from adamae.evaluation.networks import ClipFacts, FrozenEncoder, build_classifie
 from adamae.evaluation.scoring import Damaged, Unscored
 from adamae.models import Classifier
 from adamae.options.groups import oversampled
-from adamae.options.viewing import (
+from adamae.options.inference import (
     ComputeOptions,
     FewViewOptions,
     FrameOptions,
@@ -29,18 +29,18 @@ from adamae.options.viewing import (
 from adamae.plain_text import one_line
 from adamae.precision import choose_precision
 
-# Where windows are cut from the video's own time, whatever a classifier was trained on: the middle of each frame.
+# A centre crop with dense frames, independent of how a classifier was trained.
 MIDDLE = FewViewOptions(frame_sampling="dense")
-# Videos that are named when they cannot be read; their number stands in the result.
+# Number of unreadable videos that are logged; the result has the total.
 _MOST_NAMED = 10
-# Arguments of a classifier's constructor that say what it looks at.
+# Arguments of a classifier's constructor that select tokens and frames.
 _SELECTION = ("token_selection", "keep_ratio", "candidate_frames", "frame_keep_ratio", "frame_choice")
 _USUAL = {"token_selection": "none", "keep_ratio": 0.6}
 _FRAME_OVERSAMPLE = 1.5
 
 
 def choose_frames(file: CheckpointFile, frames: FrameOptions, frame_sampling: str | None = None) -> ClipFacts:
-    """What the network is to see: what was asked for, else what it was trained on."""
+    """Frames, stride and size of a clip: the given options, otherwise those of training."""
     trained = clip_facts(file)
     asked = {
         "num_frames": frames.num_frames,
@@ -55,18 +55,18 @@ def choose_frames(file: CheckpointFile, frames: FrameOptions, frame_sampling: st
 
 @dataclass(frozen=True)
 class Selection:
-    """Which tokens and frames of a clip are looked at.
+    """Selection of tokens and frames of a clip.
 
     Attributes:
-        arguments: Those of the network's constructor that say so.
-        frames_read: Frames of a clip as it leaves the video.
+        arguments: Arguments of the model's constructor for the selection.
+        frames_read: Frames of a clip that are decoded.
     """
 
     arguments: dict[str, Any]
     frames_read: int
 
     def describe(self, num_frames: int) -> list[str]:
-        """In words; no line where all is looked at."""
+        """Log lines; none if all tokens and frames are used."""
         strategy, ratio = self.arguments["token_selection"], self.arguments["keep_ratio"]
         lines = [] if strategy == "none" else [f"encodes {ratio:.0%} of the tokens, selection: {strategy}"]
         if self.frames_read != num_frames:
@@ -75,12 +75,12 @@ class Selection:
 
 
 def choose_selection(file: CheckpointFile, num_frames: int, asked: SelectionOptions) -> Selection:
-    """What was asked for, else what a fine-tuned checkpoint was trained with, else all tokens of all frames.
+    """The given selection, otherwise that of a fine-tuned checkpoint, otherwise all tokens and frames.
 
     Args:
         file: The checkpoint.
-        num_frames: Frames that the network is to see.
-        asked: By the person.
+        num_frames: Frames of the model's input.
+        asked: Options of the command line.
     """
     a = file.architecture
     trained = {name: a.given[name] for name in _SELECTION if name in a.given} if a.decoder is None else {}
@@ -97,10 +97,10 @@ def choose_selection(file: CheckpointFile, num_frames: int, asked: SelectionOpti
 
 
 def choose_views(clip: ClipFacts, frames: FrameOptions, views: ViewOptions | FewViewOptions) -> ViewPlan:
-    """The views of a video.
+    """Plan the views of a video.
 
     Raises:
-        UserError: If there are no such views.
+        UserError: If the views are not supported.
     """
     return plan_test(
         num_frames=clip.num_frames,
@@ -114,7 +114,7 @@ def choose_views(clip: ClipFacts, frames: FrameOptions, views: ViewOptions | Few
 
 
 def describe_views(clip: ClipFacts, plan: ViewPlan) -> str:
-    """The views in words, and what of them is only the usual value."""
+    """One line about the views, and which of their settings are defaults."""
     rate = f" with stride {clip.sampling_rate}" if clip.frame_sampling == "dense" else " that span the video"
     text = (
         f"{plan.num_clips} clips x {plan.num_crops} crops per video, {clip.num_frames} frames{rate}, "
@@ -126,14 +126,14 @@ def describe_views(clip: ClipFacts, plan: ViewPlan) -> str:
 
 
 @dataclass(frozen=True)
-class Viewing:
-    """A checkpoint, and how its network is to look at videos.
+class EvaluationSetup:
+    """A checkpoint with its clips, views and selection; the model is built on request.
 
     Attributes:
         file: The checkpoint.
-        clip: A clip as it leaves the video.
-        seen: Frames of it that the network sees: all of them, or those on which most moves.
-        selection: Which tokens and frames.
+        clip: Frames, stride and size of a decoded clip.
+        seen: Frames of the model's input: all decoded ones, or those with the most motion.
+        selection: Selection of tokens and frames.
         plan: The views of a video.
     """
 
@@ -144,17 +144,17 @@ class Viewing:
     plan: ViewPlan
 
     def classifier(self) -> tuple[Classifier, list[str]]:
-        """The network with its head, and what was changed on loading.
+        """The classifier, and notes on what was changed on loading.
 
         Raises:
-            UserError: If the checkpoint has no head, or its weights do not fill the network.
+            UserError: If the checkpoint has no head, or its weights do not match the model.
         """
         return build_classifier(
             self.file, num_frames=self.seen, size=self.clip.size, selection=self.selection.arguments
         )
 
     def encoder(self, random_weights: bool = False) -> tuple[FrozenEncoder, list[str]]:
-        """The network without a head, and what was changed on loading.
+        """The encoder without a head, and notes on what was changed on loading.
 
         Raises:
             UserError: If the checkpoint's weights do not fit.
@@ -172,27 +172,27 @@ class Viewing:
         return VideoViews(videos, self.plan, decoder=compute.decoder, video_timeout=compute.video_timeout)
 
     def describe(self) -> list[str]:
-        """The views in words, and then what of them the network looks at, one line each."""
+        """Log lines about the views and the selection."""
         return [describe_views(self.clip, self.plan), *self.selection.describe(self.seen)]
 
 
-def open_viewing(
+def open_setup(
     network: NetworkOptions, frames: FrameOptions, selection: SelectionOptions, views: ViewOptions | FewViewOptions
-) -> Viewing:
-    """Open a checkpoint to look at videos with it; the network is not built yet.
+) -> EvaluationSetup:
+    """Open a checkpoint for evaluation; the model is not built yet.
 
     Raises:
-        UserError: If it is none, or there are no such views.
+        UserError: If it is not a checkpoint, or the views are not supported.
     """
     file = open_checkpoint(network.checkpoint, network.model_key)
     clip = choose_frames(file, frames, views.frame_sampling)
     chosen = choose_selection(file, clip.num_frames, selection)
     seen, clip = clip.num_frames, replace(clip, num_frames=chosen.frames_read)
-    return Viewing(file, clip, seen, chosen, choose_views(clip, frames, views))
+    return EvaluationSetup(file, clip, seen, chosen, choose_views(clip, frames, views))
 
 
 def compute_settings(compute: ComputeOptions, world: World) -> dict[str, Any]:
-    """Batch size, workers and precision as the functions that compute take them."""
+    """Batch size, workers and precision as keyword arguments of the functions that compute."""
     return {
         "batch_size": compute.batch_size,
         "num_workers": choose_workers(compute.num_workers),
@@ -201,25 +201,25 @@ def compute_settings(compute: ComputeOptions, world: World) -> dict[str, Any]:
 
 
 def describe_unread(missing: str, videos: Sequence[Unscored]) -> list[str]:
-    """The first videos that could not be read and why, a line each.
+    """One line for each of the first unreadable videos, with the reason.
 
     Args:
-        missing: What they have none of.
-        videos: All of them.
+        missing: The missing result, such as "features".
+        videos: The unreadable videos.
     """
     return [one_line(f"no {missing}: {video.path}: {video.reason}") for video in videos[:_MOST_NAMED]]
 
 
 def describe_damaged(videos: Sequence[Damaged]) -> list[str]:
-    """The first videos that were read past damage, a line each."""
+    """The first videos that are damaged but readable, one line each."""
     return [one_line(f"note: {video.path}: {describe_loss(video.packets)}") for video in videos[:_MOST_NAMED]]
 
 
 def without(missing: str, videos: Sequence[Unscored]) -> UserError:
-    """What ends a command that has done all it could, though some videos could not be read.
+    """The final error of a command for which some videos could not be read.
 
     Args:
-        missing: What they have none of.
+        missing: The missing result, such as "features".
         videos: All of them, at least one.
     """
     more = f", and {len(videos) - 1} more videos without {missing}" if len(videos) > 1 else ""

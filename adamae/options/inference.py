@@ -1,4 +1,4 @@
-"""Groups of options that say how a checkpoint's network looks at videos, shared by the commands that let it."""
+"""Groups of options shared by the commands that run a checkpoint on videos."""
 
 from __future__ import annotations
 
