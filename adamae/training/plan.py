@@ -51,7 +51,7 @@ class Plan:
         """
         taken = options.clips_per_step(world_size) // options.clips_per_video
         if taken > num_videos:
-            parts = f"{world_size} processes, --batch_size {options.data.batch_size}, {options.passes} passes"
+            parts = f"{world_size} processes, --batch_size {options.data.batch_size}, {options.passes} micro-batches"
             raise UserError(f"a step needs {taken} videos ({parts}), got {num_videos}: expected a smaller global batch")
         keys = BatchKeys(num_videos, options.data.batch_size, world_size=world_size, accumulation=options.passes)
         return cls(

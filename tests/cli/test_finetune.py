@@ -243,7 +243,7 @@ def test_validation_and_average_may_be_switched_between_pauses(motion: Path, tmp
         ("--encoder_depth 1", "is of a different model (depth: 2 -> 1)"),
         ("--num_frames 8", "is of a different model (num_frames: 4 -> 8)"),
         ("--data_path {other}", "was trained on other classes (left, right, up, ...)"),
-        ("--resume {pretrained}", "is not a fine-tuning checkpoint; --finetune starts from it"),
+        ("--resume {pretrained}", "is not a fine-tuning checkpoint; start from it with --finetune"),
     ],
 )
 def test_what_a_run_cannot_go_on_with(
@@ -264,7 +264,7 @@ def test_what_a_run_cannot_go_on_with(
     assert finetune(motion, whole, *SIZES, *WHOLE, *line) == 2
     told = capsys.readouterr().err
     assert message in told
-    assert "--resume none to begin anew" in told
+    assert "--resume none to start a new run" in told
     assert told.count("\n") == 1
 
 
@@ -273,7 +273,7 @@ def test_a_clip_unlike_the_checkpoint_s_is_said(
 ) -> None:
     words = ["--finetune", str(pretrained), "--num_frames", "8", "--max_steps", "1", "--aa", "none"]
     assert finetune(motion, tmp_path, *words) == 0
-    assert "was trained on 4 frames of 32x32 pixels, this run takes 8 of 32x32" in capsys.readouterr().err
+    assert "was trained on 4 frames of 32x32 pixels, this run uses 8 of 32x32" in capsys.readouterr().err
 
 
 def test_fine_tuning_a_fine_tuned_checkpoint_keeps_its_head(
@@ -290,13 +290,13 @@ def test_fine_tuning_a_fine_tuned_checkpoint_keeps_its_head(
         ("--finetune {root}/no.pth", "no such file or directory; expected a checkpoint"),
         ("--finetune {pretrained} --encoder_embed_dim 24", "does not match the model"),
         ("--finetune {pretrained} --model vit_small_patch16_224", "does not match the model"),
-        ("--model adamae_tiny", "--model adamae_tiny is a pre-train model: expected a classifier"),
+        ("--model adamae_tiny", "--model adamae_tiny is a pre-training model: expected a classifier"),
         ("--model vit_giant", "unknown model 'vit_giant'"),
         ("--aa randaug", "--aa randaug: expected none or a RandAugment of timm"),
-        ("--crop_scale 1 0.08", "--crop_scale 1 0.08: expected the least share first"),
-        ("--batch_size 19", "a step takes 19 videos (1 processes, --batch_size 19, 1 passes) and there are 18"),
+        ("--crop_scale 1 0.08", "--crop_scale 1 0.08: expected two fractions in ascending order"),
+        ("--batch_size 19", "a step needs 19 videos (1 processes, --batch_size 19, 1 micro-batches), got 18"),
         ("--deepspeed_config zero9", "--deepspeed_config zero9: expected a JSON file, or one of zero0, zero1, zero2"),
-        ("--cutmix_minmax 0.5 0.1", "--cutmix_minmax 0.5 0.1: expected two rising shares"),
+        ("--cutmix_minmax 0.5 0.1", "--cutmix_minmax 0.5 0.1: expected two fractions in ascending order"),
         ("--frame_sampling segment --test_num_segment 5", "number of temporal test views is 5"),
         ("--short_side_size 16", "short side 16: expected at least the size of the views"),
         ("--eval", "--eval: no checkpoint in"),

@@ -28,8 +28,8 @@ def test_every_checkpoint_damaged_ends_the_run_and_changes_nothing(
     capsys.readouterr()
     assert pretrain(videos, run, "--epochs", "3") == 2
     told = capsys.readouterr().err
-    assert "none of its 2 checkpoints is whole" in told
-    assert "--resume none begins anew" in told
+    assert "none of its 2 checkpoints is valid" in told
+    assert "--resume none starts a new run" in told
     assert told.count("\n") == 1
     assert snapshot(run) == before
     assert pretrain(videos, run, "--epochs", "1", "--resume", "none") == 0
@@ -109,7 +109,7 @@ def test_another_batch_inside_an_epoch_says_what_to_do(
     capsys.readouterr()
     assert pretrain(videos, run, *words, "--total_batch_size", "12") == 2
     told = capsys.readouterr().err
-    assert "has seen 4 videos of its epoch 1, which make no whole steps of 12" in told
+    assert "stopped after 4 videos of epoch 1, which is not a multiple of the 12 videos of a step" in told
     assert "--total_batch_size 4 --max_steps 6" in told
     assert told.count("\n") == 1
     assert snapshot(run) == before
@@ -147,8 +147,8 @@ def classifier(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("--mask_type tube", "is of a different model (mask_type: learnable -> tube)"),
         ("--sampler_network mlp --init_values 0.1", "(init_values: false -> true, sampler_network: mha -> mlp)"),
         ("--input_size 64 --num_frames 8", "is of a different model (img_size: 32 -> 64, num_frames: 4 -> 8)"),
-        ("--resume {classifier}", "is a fine-tuning checkpoint, and this is pre-training"),
-        ("--resume {classifier}/best", "is the best of a validation and holds its weights alone"),
+        ("--resume {classifier}", "is a fine-tuning checkpoint, expected a pre-training checkpoint"),
+        ("--resume {classifier}/best", "is the best checkpoint of validation, which contains only weights"),
     ],
 )
 def test_a_run_of_another_kind_or_network_is_refused_and_changes_nothing(
@@ -164,7 +164,7 @@ def test_a_run_of_another_kind_or_network_is_refused_and_changes_nothing(
     assert pretrain(videos, learnable, *words.format(classifier=classifier).split()) == 2
     told = capsys.readouterr().err
     assert message in told
-    assert "--resume none to begin anew" in told
+    assert "--resume none to start a new run" in told
     assert told.count("\n") == 1
     assert snapshot(learnable) == before
 

@@ -63,8 +63,8 @@ def test_packing_that_is_stopped_says_how_to_go_on(
 ) -> None:
     monkeypatch.setattr("adamae.data.shards.data_set.pack", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
     assert main(["pack", str(videos), "-o", str(tmp_path / "out")]) == 130
-    assert capsys.readouterr().err == "adamae pack: interrupted; finished shards are kept, run the same command to "
-    "resume\n"
+    told = "adamae pack: interrupted; finished shards are kept, run the same command to resume\n"
+    assert capsys.readouterr().err == told
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_fine_tuning_finds_the_splits(parted: Path, tmp_path: Path, capsys: pyte
     words = ["--input_size", "32", "--num_frames", "4", "--sampling_rate", "1", *SIZES, *RUN, "--epochs", "1"]
     assert main(["finetune", "--data_path", str(parted), "--output_dir", str(tmp_path), *words]) == 0
     told = capsys.readouterr().err
-    assert "12 videos to train, 2 to validate, 2 to test, 2 classes" in told
+    assert "12 training, 2 validation and 2 test videos, 2 classes" in told
     assert "no list for test: that of val serves for both" in told
     assert json.loads((tmp_path / "test" / "scores.json").read_text())["scored"] == 2
 
