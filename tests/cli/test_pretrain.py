@@ -108,7 +108,7 @@ def test_several_clips_of_one_decode(videos: Path, tmp_path: Path, capsys: pytes
     assert pretrain(videos, tmp_path / "alone", *words) == 0
     told = capsys.readouterr().err
     assert "clips per step: 6 (6 per micro-batch, 1 micro-batches, 1 processes)" in told
-    assert "6 to an epoch; learning rate up to 3.52e-06" in told
+    assert "6 per epoch; peak learning rate 3.52e-06" in told
     assert pretrain(videos, tmp_path / "worker", *words, "--num_workers", "1") == 0
     assert losses(tmp_path / "worker") == losses(tmp_path / "alone")
 

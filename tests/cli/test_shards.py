@@ -105,7 +105,7 @@ def test_fine_tuning_finds_the_splits(parted: Path, tmp_path: Path, capsys: pyte
     assert main(["finetune", "--data_path", str(parted), "--output_dir", str(tmp_path), *words]) == 0
     told = capsys.readouterr().err
     assert "12 training, 2 validation and 2 test videos, 2 classes" in told
-    assert "no list for test: that of val serves for both" in told
+    assert "no list for test: that of val is used for both" in told
     assert json.loads((tmp_path / "test" / "scores.json").read_text())["scored"] == 2
 
 

@@ -75,7 +75,7 @@ def test_a_missing_list_is_stood_in_for_and_said(tmp_path: Path) -> None:
     write(tmp_path / "val.csv", "3.mp4 0", "4.mp4 1")
     splits = load_splits(tmp_path)
     assert splits.test is splits.val
-    assert splits.notes == ("no list for test: that of val serves for both",)
+    assert splits.notes == ("no list for test: that of val is used for both",)
 
 
 def test_lists_for_evaluation_elsewhere(tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_videos_without_labels(tmp_path: Path) -> None:
 
 def test_nothing_to_train_on(tmp_path: Path) -> None:
     write(tmp_path / "val.csv", "1.mp4 0")
-    assert complaint(tmp_path).startswith(f"{tmp_path}: has val.csv and nothing to train on")
+    assert complaint(tmp_path).startswith(f"{tmp_path}: has val.csv but no training data")
 
 
 def test_nothing_to_validate_with(tmp_path: Path) -> None:

@@ -375,7 +375,7 @@ def test_the_alarm_leaves_no_trace() -> None:
 
 
 def test_a_limit_that_is_none() -> None:
-    with pytest.raises(UserError, match="the time limit of a video is -1 seconds, expected 0 or more"):
+    with pytest.raises(UserError, match="the time limit per video is -1 seconds, expected 0 or more"):
         Watch(1, limit=-1)
 
 

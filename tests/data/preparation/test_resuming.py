@@ -157,7 +157,7 @@ def test_parts_make_what_one_call_makes(source: Path, whole: dict[str, bytes], t
 def test_other_options_are_refused(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(source, out, split=1)
-    with pytest.raises(UserError, match=r"was begun with short_side = 32, got short_side = 48: delete it, or choose"):
+    with pytest.raises(UserError, match=r"was started with short_side = 32, got short_side = 48: delete it, or choose"):
         prepare("ucf101", source, out, encoding=Encoding(short_side=48, gop=4))
     with pytest.raises(UserError, match="was begun with split = 1, got split = 2"):
         run(source, out, split=2)
