@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 _PLAIN_SECONDS = 30.0
-_LOOKING = "scanning files"
+_SCANNING = "scanning files"
 
 
 def say(*lines: str) -> None:
@@ -30,12 +30,12 @@ class Stages(Protocol):
     def work(self, done: int, total: int) -> None:
         """So many videos are done, of so many."""
 
-    def looking(self, seen: int, total: int | None) -> None:
+    def scanning(self, seen: int, total: int | None) -> None:
         """So many files were looked at, of so many; None while nobody knows."""
 
 
 @contextmanager
-def progress_of(what: str, first: str = _LOOKING) -> Iterator[Stages]:
+def progress_of(what: str, first: str = _SCANNING) -> Iterator[Stages]:
     """Show a bar on a terminal, and print a line at intervals elsewhere.
 
     Args:
@@ -74,9 +74,9 @@ class _Bars:
         """See :class:`Stages`."""
         self._update(self._what, done, total)
 
-    def looking(self, seen: int, total: int | None) -> None:
+    def scanning(self, seen: int, total: int | None) -> None:
         """See :class:`Stages`."""
-        self._update(_LOOKING, seen, total)
+        self._update(_SCANNING, seen, total)
 
     def _update(self, stage: str, done: int, total: int | None) -> None:
         if stage != self._stage:
@@ -105,9 +105,9 @@ class _PlainLines:
         """See :class:`Stages`."""
         self._say(f"{done} of {total} videos")
 
-    def looking(self, seen: int, total: int | None) -> None:
+    def scanning(self, seen: int, total: int | None) -> None:
         """See :class:`Stages`."""
-        self._say(f"{_LOOKING}: {seen}" + ("" if total is None else f" of {total}"))
+        self._say(f"{_SCANNING}: {seen}" + ("" if total is None else f" of {total}"))
 
     def _say(self, line: str) -> None:
         if time.monotonic() - self._said >= _PLAIN_SECONDS:

@@ -14,7 +14,7 @@ from typing import Any
 import torch.distributed as dist
 
 # Seconds between two looks at whether another rank is gone.
-_GLANCE = 1.0
+_POLL_SECONDS = 1.0
 # What another rank's end breaks tells more than we do, and so does an error that all ranks have: time for either.
 _GRACE = 5.0
 # How long a process that ends by an error may take to be gone; a group that waits for others is not waited for.
@@ -52,7 +52,7 @@ class RankWatch:
             self._store.set(_ENDED, f"rank {self._rank}")
 
     def _look(self) -> None:
-        while not self._over.wait(_GLANCE):
+        while not self._over.wait(_POLL_SECONDS):
             who = self._ended()
             if who is not None:
                 if not self._over.wait(_GRACE):

@@ -20,8 +20,8 @@ def test_a_bar_from_the_beginning_and_one_for_each_stage(
         while "scanning files" not in capsys.readouterr().err and time.monotonic() - begin < 10:
             time.sleep(0.05)
         assert time.monotonic() - begin < 10, "no bar before anything is done"
-        progress.looking(700, None)
-        progress.looking(40, 900)
+        progress.scanning(700, None)
+        progress.scanning(40, 900)
         progress.work(3, 901)
     told = capsys.readouterr().err
     assert "scanning" in told
@@ -31,8 +31,8 @@ def test_a_bar_from_the_beginning_and_one_for_each_stage(
 def test_plain_lines_where_nobody_looks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(progress_module, "_PLAIN_SECONDS", 0.0)
     with progress_of("scanning") as progress:
-        progress.looking(700, None)
-        progress.looking(40, 900)
+        progress.scanning(700, None)
+        progress.scanning(40, 900)
         progress.work(3, 901)
     assert capsys.readouterr().err.splitlines() == [
         "scanning files: 700",

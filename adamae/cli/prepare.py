@@ -54,6 +54,6 @@ def _prepare(options: PrepareOptions, progress: Stages) -> str:
         time_limit=work.video_timeout or None,
         retry=work.retry,
         progress=progress.work,
-        looking=progress.looking,
+        scanning=progress.scanning,
     )
     return report.render(examples=3)

@@ -46,6 +46,6 @@ def _scan(options: ScanOptions, progress: Stages) -> str:
         workers=(os.cpu_count() or 1) if work.workers is None else work.workers,
         video_timeout=work.video_timeout,
         progress=progress.work,
-        looking=progress.looking,
+        scanning=progress.scanning,
     )
     return as_json(report.as_dict()) if work.json else report.render()

@@ -22,7 +22,7 @@ from adamae.data.packed_text import PackedText
 from adamae.data.shards.archive import OpenShards, ShardMembers
 from adamae.data.shards.names import names_shards, shard_folder_of
 from adamae.data.shards.opening import find_shards
-from adamae.data.threads import Looking
+from adamae.data.threads import ScanProgress
 from adamae.data.walking import walk
 from adamae.errors import UserError
 from adamae.randomness import epoch_permutation
@@ -123,7 +123,7 @@ def load_annotations(
     classes: Sequence[str] | None = None,
     split: str = "train",
     shard_window: int = SHARD_WINDOW,
-    looking: Looking | None = None,
+    scanning: ScanProgress | None = None,
 ) -> Annotations:
     """Read a list file, look through a folder, or open shards.
 
@@ -134,7 +134,7 @@ def load_annotations(
         classes: Known class names, which fix the order of labels; without them a list's names are sorted.
         split: Which list of a folder.
         shard_window: Shards whose videos are shuffled together in training.
-        looking: Called while a folder is looked through, with how many files were found so far, and None.
+        scanning: Called while a folder is looked through, with how many files were found so far, and None.
 
     Raises:
         UserError: Missing, empty, malformed, a folder that cannot be read, or none of the first videos exists.
@@ -147,7 +147,7 @@ def load_annotations(
         if not listed.is_file() and shards is not None:
             return open_shards(shards, classes=classes, window=shard_window)
         if not listed.is_file():
-            return scan_folder(place, classes=classes, looking=looking)
+            return scan_folder(place, classes=classes, scanning=scanning)
         place = listed
     annotations = read_list(place, data_root=data_root, classes=classes)
     first = [annotations.path(row) for row in range(min(len(annotations), 20))]
@@ -192,7 +192,7 @@ def open_shards(source: str | Path, *, classes: Sequence[str] | None = None, win
 
 
 def scan_folder(
-    folder: str | Path, *, classes: Sequence[str] | None = None, looking: Looking | None = None
+    folder: str | Path, *, classes: Sequence[str] | None = None, scanning: ScanProgress | None = None
 ) -> Annotations:
     """All videos in and below a folder, sorted by path: files or, where there are none, folders of numbered pictures.
 
@@ -201,7 +201,7 @@ def scan_folder(
     Args:
         folder: See :func:`~adamae.data.walking.walk` for what counts.
         classes: Known class names, which fix the order of labels.
-        looking: Called with how many files were found so far, and None.
+        scanning: Called with how many files were found so far, and None.
 
     Raises:
         UserError: No such folder, one that cannot be read, or no video in it.
@@ -209,7 +209,7 @@ def scan_folder(
     root = Path(folder)
     if not root.is_dir():
         raise UserError(f"{root}: no such folder")
-    found = _videos_below(root, looking)
+    found = _videos_below(root, scanning)
     if not found:
         raise UserError(
             f"{root}: no video in this folder or below it, expected files that end in {' '.join(VIDEO_SUFFIXES)}, "
@@ -222,11 +222,11 @@ def scan_folder(
     return Annotations.of(found, labels, root=str(root), classes=known, source=str(root))
 
 
-def _videos_below(root: Path, looking: Looking | None) -> list[str]:
+def _videos_below(root: Path, scanning: ScanProgress | None) -> list[str]:
     """Files, or folders that hold numbered pictures; what lies below those is not looked at."""
     files: list[str] = []
     pictured: set[str] = set()
-    for folder, names in walk(root, progress=None if looking is None else lambda found: looking(found, None)):
+    for folder, names in walk(root, progress=None if scanning is None else lambda found: scanning(found, None)):
         files += [os.path.join(folder, name) for name in names if is_video(name)]  # noqa: PTH118 (speed)
         if folder and not files and any(is_picture(name) for name in names):
             pictured.add(folder)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 # Called with how many files were looked at, and how many there are, or None while nobody knows.
-Looking = Callable[[int, int | None], None]
+ScanProgress = Callable[[int, int | None], None]
 # Waiting for a file system, not for a core.
 THREADS = 16
 # Of half a million single tasks a pool would remember more than fits the memory.
@@ -19,7 +19,7 @@ _Result = TypeVar("_Result")
 def in_threads(
     function: Callable[[_Item], _Result],
     items: Sequence[_Item],
-    progress: Looking | None = None,
+    progress: ScanProgress | None = None,
 ) -> list[_Result]:
     """What a function gives for each of n items, in their order, by several threads.
 

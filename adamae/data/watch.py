@@ -1,8 +1,8 @@
-"""Which video each loader worker is at, since when, and which videos are never opened again.
+"""Status of the loader workers (current video and start time), and the quarantine of videos that are not opened again.
 
-A video can do worse than be unreadable: it can hang its decoder, crash it, or eat so much memory that the system ends
-the process. The process that is at it then cannot report it. So every process writes down the row before it opens it,
-in memory that it shares with its parent, and rows that were at fault are marked there for all of them.
+A video can hang its decoder, crash it, or use so much memory that the system kills the process, which then cannot
+report the video. Every worker therefore writes the row to shared memory before it opens the video, and rows at fault
+are marked there for all workers.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import torch
 from adamae.data.decoding import DecodeError
 from adamae.errors import UserError
 
-# What a row may be marked with: 0 for nothing, one of these, or _EXIT plus the exit code of the worker that it ended.
+# Marks of a row: 0 for none, one of these, or _EXIT plus the exit code of the worker that it ended.
 _TOO_LONG, _EARLIER, _EXIT = 1, 2, 1000
-# An alarm in so many parts: a process that slept with its machine wakes to one of them, not to the end of its time.
+# The alarm fires in this many parts: after the machine was suspended, only one part has passed, not the whole limit.
 _PARTS = 4
 _NOBODY = -1.0
 _ROW, _SINCE = 0, 1
@@ -32,34 +32,34 @@ class QuarantineError(DecodeError):
 
 
 class _TimeIsUpError(BaseException):
-    """Passes through whatever a library catches."""
+    """A BaseException, so that no library catches it."""
 
 
-class Desks:
-    """Where the workers of one loader write down which row they are at. Made by the parent, before they start.
+class WorkerStatus:
+    """Current row and start time of each worker, in shared memory. Created by the parent before the workers start.
 
     Args:
-        workers: How many there are.
+        workers: Number of workers.
     """
 
     def __init__(self, workers: int) -> None:
         self._board = torch.full((workers, 2), _NOBODY, dtype=torch.float64).share_memory_()
         self._pids = torch.zeros(workers, dtype=torch.int64).share_memory_()
 
-    def sit_down(self, worker: int, pid: int) -> None:
-        """From now on this process writes to the desk of ``worker``."""
-        global _own_desk
+    def register(self, worker: int, pid: int) -> None:
+        """Register this process as ``worker``."""
+        global _own_status
         self._pids[worker] = pid
-        _own_desk = self._board.numpy()[worker]
+        _own_status = self._board.numpy()[worker]
 
-    def at_work(self) -> dict[int, tuple[int, float]]:
-        """The row that each busy process is at, and since when by the monotonic clock, by process id."""
+    def busy(self) -> dict[int, tuple[int, float]]:
+        """Current row and start time (monotonic clock) of each busy process, by process id."""
         busy = zip(self._pids.tolist(), self._board.tolist(), strict=True)
         return {pid: (int(row), since) for pid, (row, since) in busy if row != _NOBODY}
 
 
-# The desk of this process, if it is a worker.
-_own_desk: np.ndarray | None = None
+# The entry of this process, if it is a worker.
+_own_status: np.ndarray | None = None
 
 
 class Watch:
@@ -88,9 +88,9 @@ class Watch:
         """
         if mark := int(self._marks[row]):
             raise QuarantineError(path, self._reason(mark))
-        desk = _own_desk
-        if desk is not None:
-            desk[:] = row, time.monotonic()
+        status = _own_status
+        if status is not None:
+            status[:] = row, time.monotonic()
         try:
             with _alarm(self.limit):
                 yield
@@ -98,8 +98,8 @@ class Watch:
             self.too_long(row)
             raise QuarantineError(path, self._reason(_TOO_LONG)) from None
         finally:
-            if desk is not None:
-                desk[_ROW] = _NOBODY
+            if status is not None:
+                status[_ROW] = _NOBODY
 
     def too_long(self, row: int) -> None:
         """Mark a row whose video took too long."""

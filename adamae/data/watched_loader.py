@@ -1,8 +1,8 @@
-"""torch's DataLoader for videos that hang or crash their workers: it goes on at the very batch that was lost.
+"""A DataLoader that recovers from videos that hang or crash its workers, without losing a batch.
 
-Keys of batches follow from their number alone, and samples from their keys. So when a worker is gone, the row that it
-was at is marked, all workers are replaced, and what was not yet handed out is made again: the same, but for that row.
-A worker that the system killed says nothing against its row, which is not marked but tried again, see
+The keys of a batch depend only on its number, and samples only on their keys. When a worker ends, its row is marked,
+all workers are restarted, and the batches that were not yet delivered are loaded again: identical except for that row.
+If the system killed the worker, the row is not marked but retried, see
 :mod:`~adamae.data.killed_workers`.
 """
 
@@ -23,20 +23,20 @@ from torch.utils.data import DataLoader, Dataset
 
 from adamae.data.children import end_with_this_process, leave_with_parent
 from adamae.data.killed_workers import SYSTEM_KILL, KilledWorkers
-from adamae.data.watch import Desks, Watch, describe_exit
+from adamae.data.watch import Watch, WorkerStatus, describe_exit
 from adamae.errors import UserError
 
 # The number of a batch -> keys of that one and of all after it.
 BatchKeysFrom = Callable[[int], Iterable[list[Any]]]
-# A signal that asks a run to save and leave is often sent to every process of a job. Workers leave with the run.
+# A preemption signal is often sent to every process of a job. Workers ignore it and end with the run.
 _SIGNALS_OF_THE_RUN = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-# Seconds between two looks at workers that keep one waiting.
-_GLANCE = 1.0
-# A worker stops a slow video itself; so much later, at most, it is taken to be beyond that.
+# Seconds between two checks of the workers while waiting for a batch.
+_POLL_SECONDS = 1.0
+# A worker interrupts a slow video itself; if it has not done so after this many further seconds, it is killed.
 _GRACE = 5.0
-# Glances at workers none of which is at a video and none of which delivers.
-_MOST_IDLE_GLANCES = 120
-# Times in a row that workers are replaced though no video is at fault and nobody killed them.
+# Number of checks without a busy worker or a batch after which the workers are restarted.
+_MOST_IDLE_POLLS = 120
+# Number of consecutive restarts without a video at fault or a kill by the system.
 _MOST_RESTARTS = 3
 _REMEDY = "a smaller --num_workers or --batch_size helps, or more memory: RAM, and /dev/shm (docker run --shm-size 16g)"
 
@@ -51,19 +51,19 @@ def watched_batches(
     pin_memory: bool = False,
     prefetch: int = 2,
 ) -> Generator[Any, None, None]:
-    """Batches in order, each once, whatever becomes of the workers. Closing the generator ends them.
+    """Yield batches in order, each once, restarting workers if needed. Closing the generator ends the workers.
 
     Args:
-        dataset: Opens videos under ``watch``, and does without a video for which that raises.
-        keys_from: The keys of the batches from any one on.
-        watch: Shared with the data set.
+        dataset: Opens videos under ``watch``, and replaces a video for which it raises.
+        keys_from: Returns the keys of the batches from a given number on.
+        watch: Marks of the rows, shared with the data set.
         collate: Joins the samples of a batch.
         num_workers: Processes that decode, one thread each; 0 decodes in this one.
-        pin_memory: Keep batches in memory that a GPU reads directly.
-        prefetch: Batches that each worker makes ahead.
+        pin_memory: Use pinned memory for batches.
+        prefetch: Number of batches that each worker prefetches.
 
     Raises:
-        UserError: If workers keep ending while they are at no video, or the system kills them one after another.
+        UserError: If workers repeatedly end without reading a video, or the system kills them repeatedly.
     """
     settings: dict[str, Any] = {"collate_fn": collate, "pin_memory": pin_memory}
     # The loader draws a seed for its workers, which use none: not from the generator that others rely on.
@@ -75,39 +75,39 @@ def watched_batches(
     delivered = restarts = 0
     killed = KilledWorkers("loader workers", _REMEDY)
     while True:
-        crew = _Crew(partial(DataLoader, dataset, batch_sampler=keys_from(delivered), **settings), watch)
+        pool = _WorkerPool(partial(DataLoader, dataset, batch_sampler=keys_from(delivered), **settings), watch)
         try:
-            for batch in crew:
+            for batch in pool:
                 delivered, restarts = delivered + 1, 0
                 killed.pass_one()
                 yield batch
         finally:
-            crew.dismiss()
-        if crew.lost is None:
+            pool.terminate()
+        if pool.lost is None:
             return
-        if crew.killed_at:
-            for row in killed.add(crew.killed_at):
+        if pool.killed_at:
+            for row in killed.add(pool.killed_at):
                 watch.ended_worker(row, SYSTEM_KILL)
             continue
-        restarts += not crew.found_fault
+        restarts += not pool.found_fault
         if restarts > _MOST_RESTARTS:
             raise UserError(
-                f"loader workers ended {restarts} times in a row although none was reading a video ({crew.lost}); "
+                f"loader workers ended {restarts} times in a row although none was reading a video ({pool.lost}); "
                 f"if memory is short, {_REMEDY}"
             )
 
 
-class _Crew:
-    """The workers of one DataLoader, from their start to their end.
+class _WorkerPool:
+    """The worker processes of one DataLoader.
 
     Args:
-        make_loader: Takes what a DataLoader takes besides.
-        watch: Gets the rows that are at fault.
+        make_loader: Creates the DataLoader from its remaining keyword arguments.
+        watch: Receives the rows at fault.
 
     Attributes:
-        lost: Why they could not go on, in words; None as long as they could.
-        found_fault: Whether a row was found to be the cause.
-        killed_at: The row that each worker was at that the system killed, None for one that was at none.
+        lost: Reason why the workers ended early; None while they run.
+        found_fault: Whether a row was identified as the cause.
+        killed_at: Row of each worker that the system killed; None for an idle worker.
     """
 
     def __init__(self, make_loader: Callable[..., DataLoader[Any]], watch: Watch) -> None:
@@ -116,9 +116,9 @@ class _Crew:
         self.killed_at: list[int | None] = []
         self._watch = watch
         workers = make_loader.keywords["num_workers"]  # type: ignore[attr-defined]
-        self._desks = Desks(workers)
+        self._status = WorkerStatus(workers)
         others = multiprocessing.active_children()
-        loader = make_loader(timeout=_GLANCE, worker_init_fn=partial(_begin_work, self._desks))
+        loader = make_loader(timeout=_POLL_SECONDS, worker_init_fn=partial(_begin_work, self._status))
         self._batches: Iterator[Any] | None = iter(loader)
         self._processes = [process for process in multiprocessing.active_children() if process not in others]
         end_with_this_process(self._processes)
@@ -142,7 +142,7 @@ class _Crew:
             except (RuntimeError, OSError, EOFError) as error:
                 waited_in_vain = "DataLoader timed out" in str(error)
                 if not isinstance(error, RuntimeError):
-                    # What a worker had to hand over went with it; its end may come a moment later.
+                    # The result of the worker is lost; its exit may be visible only a moment later.
                     leaving = wait([process.sentinel for process in self._processes], timeout=_GRACE)
                     for process in self._processes:
                         if process.sentinel in leaving:
@@ -152,21 +152,21 @@ class _Crew:
                     continue
                 if not waited_in_vain:
                     raise
-            at_work = self._desks.at_work()
-            idle = 0 if at_work else idle + 1
-            if idle > _MOST_IDLE_GLANCES:
+            busy = self._status.busy()
+            idle = 0 if busy else idle + 1
+            if idle > _MOST_IDLE_POLLS:
                 self.lost = "no batch was delivered"
-            slow = self._stop_those_still(slow, at_work)
+            slow = self._stop_those_still(slow, busy)
         return end
 
     def _some_ended(self) -> bool:
-        """Whether workers are gone; marks the rows that they were at, unless the system killed them."""
+        """Whether workers have ended; marks their rows unless the system killed them."""
         ended = [process for process in self._processes if process.exitcode is not None]
-        at_work = self._desks.at_work()
+        busy = self._status.busy()
         for process in ended:
             assert process.exitcode is not None
             self.lost = describe_exit(process.exitcode)
-            row, _ = at_work.get(process.pid, (None, 0.0))  # type: ignore[arg-type]
+            row, _ = busy.get(process.pid, (None, 0.0))  # type: ignore[arg-type]
             if process.exitcode == SYSTEM_KILL:
                 self.killed_at.append(row)
             elif row is not None:
@@ -175,26 +175,26 @@ class _Crew:
         return bool(ended)
 
     def _stop_those_still(
-        self, slow: set[tuple[int, float]], at_work: dict[int, tuple[int, float]]
+        self, slow: set[tuple[int, float]], busy: dict[int, tuple[int, float]]
     ) -> set[tuple[int, float]]:
-        """End workers that were beyond the limit a glance ago and are at the same video now; returns those beyond it.
+        """Kill workers that exceeded the limit in two consecutive checks on the same video; returns those beyond it.
 
-        Two glances, because after the whole machine has slept, everybody seems to have been at a video for long.
+        Two checks, because after the machine was suspended all workers seem to exceed the limit.
         """
         limit = self._watch.limit
         if not limit:
             return set()
         latest = time.monotonic() - limit - min(_GRACE, limit)
-        beyond = {(pid, since) for pid, (_, since) in at_work.items() if since < latest}
+        beyond = {(pid, since) for pid, (_, since) in busy.items() if since < latest}
         for process in self._processes:
             if any(pid == process.pid for pid, _ in beyond & slow):
                 self.lost, self.found_fault = "too slow", True
-                self._watch.too_long(at_work[process.pid][0])  # type: ignore[index]
+                self._watch.too_long(busy[process.pid][0])  # type: ignore[index]
                 process.kill()
         return beyond
 
-    def dismiss(self) -> None:
-        """End the workers; those that are at a video may finish it, for some seconds."""
+    def terminate(self) -> None:
+        """Kill the workers that are still alive."""
         self._batches = None
         for process in self._processes:
             if process.is_alive():
@@ -211,9 +211,9 @@ def _start_method() -> str | None:
     return None if chosen or platform.system() != "Linux" else "fork"
 
 
-def _begin_work(desks: Desks, worker: int) -> None:
+def _begin_work(status: WorkerStatus, worker: int) -> None:
     leave_with_parent()
-    desks.sit_down(worker, os.getpid())
+    status.register(worker, os.getpid())
     for number in _SIGNALS_OF_THE_RUN:
         signal.signal(number, signal.SIG_IGN)
 

@@ -60,23 +60,23 @@ def run_jobs(
         for job in jobs:
             yield job, _attempt(function, job)
         return
-    crew = _Crew(function, workers, time_limit)
+    pool = _WorkerPool(function, workers, time_limit)
     waiting = enumerate(jobs)
     try:
         while True:
             # A job is taken before a process is started for it: there may be none.
-            next_one = crew.again.pop() if crew.again else next(waiting, None)
+            next_one = pool.again.pop() if pool.again else next(waiting, None)
             if next_one is not None:
-                crew.begin(*next_one)
-            elif not crew.busy:
+                pool.begin(*next_one)
+            elif not pool.busy:
                 return
-            while crew.is_full or (crew.busy and next_one is None and not crew.again):
-                yield from crew.finished()
+            while pool.is_full or (pool.busy and next_one is None and not pool.again):
+                yield from pool.finished()
     finally:
-        crew.stop()
+        pool.stop()
 
 
-class _Crew(Generic[Job]):
+class _WorkerPool(Generic[Job]):
     """The worker processes.
 
     Args:

@@ -218,7 +218,7 @@ def test_scan_looks_at_files_by_threads_and_tells_how_far_it_is(
     told: list[tuple[int, int | None]] = []
     monkeypatch.setattr("adamae.data.scanning.scan.run_jobs", lambda *args, **kwargs: iter(()))
     begin = time.perf_counter()
-    scan(tmp_path, looking=lambda seen, total: told.append((seen, total)))
+    scan(tmp_path, scanning=lambda seen, total: told.append((seen, total)))
     seconds = time.perf_counter() - begin
     assert slow.calls == count
     assert FEW < slow.most <= threads.THREADS
@@ -248,7 +248,7 @@ def test_prepare_looks_at_sources_and_results_by_threads(tmp_path: Path, monkeyp
             tmp_path / "in",
             tmp_path / "out",
             encoding=Encoding(short_side=16),
-            looking=lambda seen, total: told.append((seen, total)),
+            scanning=lambda seen, total: told.append((seen, total)),
         )
     for is_source in (True, False):
         assert len([1 for _, source in callers if source == is_source]) > FEW

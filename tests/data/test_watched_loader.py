@@ -252,7 +252,7 @@ class ShortViews(Views):
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers that are gone are missed at once."""
-    monkeypatch.setattr(watched_loader, "_GLANCE", 0.05)
+    monkeypatch.setattr(watched_loader, "_POLL_SECONDS", 0.05)
 
 
 @KILLED

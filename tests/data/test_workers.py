@@ -102,7 +102,7 @@ def test_where_memory_is_short_the_work_ends_and_says_so(workers: int, tmp_path:
     assert next(results) == (jobs[0], "fine")
     expected = (
         r"^7 worker processes were killed by the system in short succession, probably because memory ran out; "
-        r"fewer --workers need less\. What is done is kept: run the same command to resume$"
+        r"use fewer --workers\. Finished work is kept: run the same command to resume$"
     )
     with pytest.raises(UserError, match=expected):
         list(results)

@@ -18,7 +18,7 @@ from adamae.data.preparation.reencoding import Reencoding
 from adamae.data.preparation.report import Report
 from adamae.data.preparation.source_tree import SourceTree, look_through
 from adamae.data.preparation.transcoding import Encoding
-from adamae.data.threads import Looking, in_threads
+from adamae.data.threads import ScanProgress, in_threads
 from adamae.errors import UserError
 from adamae.files import begin, is_begun, remove_temporaries
 
@@ -42,7 +42,7 @@ def prepare(
     time_limit: float | None = None,
     retry: bool = False,
     progress: Callable[[int, int], None] | None = None,
-    looking: Looking | None = None,
+    scanning: ScanProgress | None = None,
 ) -> Report:
     """Prepare a data set for training.
 
@@ -63,7 +63,7 @@ def prepare(
         time_limit: Seconds for one video.
         retry: Try videos again that could not be read.
         progress: Called with (videos done, videos in all) of this part.
-        looking: Before that called with how many files were looked at, and how many there are, if that is known.
+        scanning: Before that called with how many files were looked at, and how many there are, if that is known.
 
     Raises:
         UserError: Label files or videos are missing, no video could be prepared, the folder holds something else, or it
@@ -82,13 +82,13 @@ def prepare(
     }
     is_begun(folder, MANIFEST, options)
     problems = Problems()
-    tree = look_through(root, annotations=where, skip=folder, looking=looking)
+    tree = look_through(root, annotations=where, skip=folder, scanning=scanning)
     plan = _plan(layout, tree, split, problems)
     try:
         begin(folder, MANIFEST, options)
         if encoding is None:
-            return _list_as_they_are(layout, tree, plan, folder, paths, problems, looking)
-        work = Reencoding(root, folder, sorted({video.source for video in plan.videos}), encoding, looking)
+            return _list_as_they_are(layout, tree, plan, folder, paths, problems, scanning)
+        work = Reencoding(root, folder, sorted({video.source for video in plan.videos}), encoding, scanning)
         work.run(part, workers=workers, time_limit=time_limit, retry=retry, progress=progress)
         return _finish(layout, tree, plan, folder, paths, part, work, problems)
     except OSError as error:
@@ -116,14 +116,14 @@ def _list_as_they_are(
     folder: Path,
     paths: str,
     problems: Problems,
-    looking: Looking | None,
+    scanning: ScanProgress | None,
 ) -> Report:
     """Lists of the sources themselves."""
     root = os.path.realpath(tree.root)
     start = root if paths == "absolute" else os.path.relpath(root, os.path.realpath(folder))
     lists = write_lists(folder, plan, problems, lambda source: os.path.join(start, source))  # noqa: PTH118
     sources = sorted({video.source for video in plan.videos})
-    size = sum(in_threads(lambda source: os.path.getsize(tree.root / source), sources, looking))  # noqa: PTH202
+    size = sum(in_threads(lambda source: os.path.getsize(tree.root / source), sources, scanning))  # noqa: PTH202
     report = Report(
         **_facts(layout, tree, plan, folder, problems),
         part=Part(),

@@ -17,7 +17,7 @@ from adamae.data.decoding.protocol import DecodeError
 from adamae.data.preparation.journal import Journal, Outcome, Part, read_journals
 from adamae.data.preparation.output_names import OutputNames
 from adamae.data.preparation.transcoding import Encoded, Encoding, transcode
-from adamae.data.threads import Looking, in_threads
+from adamae.data.threads import ScanProgress, in_threads
 from adamae.data.workers import Failure, run_jobs
 from adamae.errors import UserError
 
@@ -41,7 +41,7 @@ class Reencoding:
         out: The folder of the results.
         sources: Paths below ``root``, each once.
         encoding: How.
-        looking: Called with how many sources were looked at, and how many there are.
+        scanning: Called with how many sources were looked at, and how many there are.
 
     Attributes:
         known: (n,) whether it is done, or known to be broken.
@@ -60,13 +60,13 @@ class Reencoding:
         out: Path,
         sources: Sequence[str],
         encoding: Encoding,
-        looking: Looking | None = None,
+        scanning: ScanProgress | None = None,
     ) -> None:
         self.sources = sources
         self._root, self._out, self._encoding = root, out, encoding
         self._names = OutputNames(sources)
         self._rows = {source: row for row, source in enumerate(sources)}
-        facts = np.array(in_threads(lambda source: _stat(root / source), sources, looking), np.int64).reshape(-1, 2)
+        facts = np.array(in_threads(lambda source: _stat(root / source), sources, scanning), np.int64).reshape(-1, 2)
         self.before, self._changed = facts[:, 0].copy(), facts[:, 1].copy()
         self.known = np.zeros(len(sources), bool)
         self.after = np.zeros(len(sources), np.int64)

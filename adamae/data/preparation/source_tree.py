@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adamae.data.list_rows import VIDEO_SUFFIXES
-from adamae.data.threads import Looking
+from adamae.data.threads import ScanProgress
 from adamae.data.walking import walk
 from adamae.errors import UserError
 
@@ -32,14 +32,16 @@ class SourceTree:
     left_out: Path
 
 
-def look_through(root: Path, *, annotations: Path | None, skip: Path, looking: Looking | None = None) -> SourceTree:
+def look_through(
+    root: Path, *, annotations: Path | None, skip: Path, scanning: ScanProgress | None = None
+) -> SourceTree:
     """Walk through a folder once.
 
     Args:
         root: Where the videos are.
         annotations: Where the label files are; None: in ``root``.
         skip: The folder of the results, which may lie inside.
-        looking: Called with how many files were found so far, and None.
+        scanning: Called with how many files were found so far, and None.
 
     Raises:
         UserError: A folder is missing or cannot be read, or there is no video.
@@ -49,14 +51,14 @@ def look_through(root: Path, *, annotations: Path | None, skip: Path, looking: L
             raise UserError(f"{place}: no such folder")
     videos: list[str] = []
     label_files: list[Path] = []
-    for path in _files_below(root, skip, looking):
+    for path in _files_below(root, skip, scanning):
         suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 (speed)
         if suffix in VIDEO_SUFFIXES:
             videos.append(path)
         elif suffix in _LABEL_SUFFIXES and annotations is None:
             label_files.append(root / path)
     if annotations is not None:
-        found = _files_below(annotations, skip, looking)
+        found = _files_below(annotations, skip, scanning)
         label_files = [annotations / path for path in found if path.lower().endswith(_LABEL_SUFFIXES)]
     if not videos:
         raise UserError(
@@ -65,8 +67,8 @@ def look_through(root: Path, *, annotations: Path | None, skip: Path, looking: L
     return SourceTree(root, sorted(videos), sorted(label_files), skip)
 
 
-def _files_below(root: Path, skip: Path, looking: Looking | None) -> Iterator[str]:
+def _files_below(root: Path, skip: Path, scanning: ScanProgress | None) -> Iterator[str]:
     """Paths below ``root``."""
-    progress = None if looking is None else lambda found: looking(found, None)
+    progress = None if scanning is None else lambda found: scanning(found, None)
     for folder, names in walk(root, skip=skip, progress=progress):
         yield from (os.path.join(folder, name) for name in names)  # noqa: PTH118 (speed)

@@ -13,7 +13,7 @@ from adamae.data.scanning.inspection import Inspection
 from adamae.data.scanning.journal import Finding, ScanJournal
 from adamae.data.scanning.lists import bad_list, good_list
 from adamae.data.scanning.report import BadVideo, DamagedVideo, ScanReport
-from adamae.data.threads import Looking, in_threads
+from adamae.data.threads import ScanProgress, in_threads
 from adamae.data.workers import Failure, run_jobs
 from adamae.errors import UserError
 from adamae.files import write_whole
@@ -32,7 +32,7 @@ def scan(
     workers: int = 0,
     video_timeout: float = 60.0,
     progress: Callable[[int, int], None] | None = None,
-    looking: Looking | None = None,
+    scanning: ScanProgress | None = None,
 ) -> ScanReport:
     """Scan a list, a folder of videos or shards.
 
@@ -48,14 +48,14 @@ def scan(
         workers: Processes; 0 works in this one, where a video that hangs or crashes ends the scan.
         video_timeout: Seconds that one video may take; 0 for any.
         progress: Called with how many videos are done, and how many there are.
-        looking: Before that called with how many files were looked at, and how many there are, if that is known.
+        scanning: Before that called with how many files were looked at, and how many there are, if that is known.
 
     Raises:
         UserError: There is no such list, or results cannot be written.
     """
     began = time.perf_counter()
     get_decoder(decoder)  # says what is missing before anything is done
-    annotations = load_annotations(source, data_root=data_root, looking=looking)
+    annotations = load_annotations(source, data_root=data_root, scanning=scanning)
     stem = stem_of(annotations.source)
     folder = stem.parent if out is None else Path(out)
     try:
@@ -63,7 +63,7 @@ def scan(
         earlier = counts_of_list(annotations.source, decoder, folder)
         if earlier is not None and (not earlier.cut_off_known or (full and not earlier.full)):
             earlier = None
-        keys = _keys(annotations, looking)
+        keys = _keys(annotations, scanning)
         settings: dict[str, str | bool] = {"decoder": decoder, "full": full, "cut_off_known": True}
         journal = ScanJournal(folder / f"{stem.name}{_JOURNAL}", settings)
         findings = {row: found for row, key in enumerate(keys) if (found := _recall(key, journal, earlier)) is not None}
@@ -101,10 +101,10 @@ def scan(
     )
 
 
-def _keys(annotations: Annotations, looking: Looking | None) -> list[int]:
+def _keys(annotations: Annotations, scanning: ScanProgress | None) -> list[int]:
     """The key of each row's video; see :func:`~adamae.data.frame_counts.video_key`."""
     if annotations.members is None:
-        return in_threads(lambda row: video_key(annotations.video(row)), range(len(annotations)), looking)
+        return in_threads(lambda row: video_key(annotations.video(row)), range(len(annotations)), scanning)
     sizes = annotations.members.sizes.tolist()
     return [file_key(annotations.path(row), size, 0) for row, size in enumerate(sizes)]
 

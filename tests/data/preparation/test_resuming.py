@@ -159,9 +159,9 @@ def test_other_options_are_refused(source: Path, tmp_path: Path) -> None:
     run(source, out, split=1)
     with pytest.raises(UserError, match=r"was started with short_side = 32, got short_side = 48: delete it, or choose"):
         prepare("ucf101", source, out, encoding=Encoding(short_side=48, gop=4))
-    with pytest.raises(UserError, match="was begun with split = 1, got split = 2"):
+    with pytest.raises(UserError, match="was started with split = 1, got split = 2"):
         run(source, out, split=2)
-    with pytest.raises(UserError, match="was begun with transcode = None, got transcode = False"):
+    with pytest.raises(UserError, match="was started with transcode = None, got transcode = False"):
         prepare("ucf101", source, out, encoding=None)
     with pytest.raises(UserError, match=r"contains no prepare\.json: expected a new or empty folder"):
         run(source, source)
