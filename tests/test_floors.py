@@ -110,3 +110,10 @@ def test_what_is_imported_is_declared() -> None:
     assert used - set(sys.stdlib_module_names) - {"adamae"} <= declared
     through_others = {"tensorboard", "torchvision"}
     assert declared - through_others <= used
+
+
+@pytest.mark.parametrize("module", sorted((PACKAGE / "data" / "decoding").glob("*.py")), ids=place)
+def test_decoding_knows_nothing_of_what_becomes_of_frames(module: Path) -> None:
+    ours = {name for name in imports(module) if name.startswith("adamae.")}
+    below = ("adamae.data.decoding", "adamae.data.decoders", "adamae.errors")
+    assert {name for name in ours if not name.startswith(below)} == set()

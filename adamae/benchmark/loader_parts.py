@@ -10,7 +10,8 @@ from time import process_time
 import numpy as np
 import torch
 
-from adamae.data.augmentation import Box, CropPlan, mirror
+from adamae.data.augmentation import CropPlan, Transform, mirror
+from adamae.data.cutting import read_crops
 from adamae.data.dataset import PretrainDataset, Sample
 from adamae.data.decoding import DecodeError, VideoReader
 from adamae.data.loader import collate
@@ -87,16 +88,8 @@ def _make(dataset: PretrainDataset, row: int, parts: Parts) -> list[np.ndarray]:
             chosen = [dataset.choose_frames(reader.num_frames, rng=rng) for _ in range(dataset.num_sample)]
         seeking = _seconds_to_read(reader, [np.concatenate(chosen).min(keepdims=True)])
         decoding = _seconds_to_read(reader, chosen)
-        transform = dataset.transform
-        plans: list[CropPlan] = []
-
-        def choose(height: int, width: int) -> list[Box]:
-            with parts.timed("augmenting"):
-                plans.extend(transform.plan(height, width, rng) for _ in chosen)
-            return [plan.box for plan in plans]
-
         start = process_time()
-        boxes = reader.read_boxes(chosen, choose)
+        plans, boxes, _ = read_crops(reader, chosen, _TimedTransform(dataset.transform, parts), rng)
         reading = process_time() - start
     parts.seconds["seeking"] += seeking
     parts.seconds["decoding"] += max(decoding - seeking, 0.0)
@@ -104,10 +97,22 @@ def _make(dataset: PretrainDataset, row: int, parts: Parts) -> list[np.ndarray]:
     return [_finish(plan, box, parts) for plan, box in zip(plans, boxes, strict=True)]
 
 
+@dataclass(frozen=True)
+class _TimedTransform:
+    transform: Transform
+    parts: Parts
+
+    def plan(self, height: int, width: int, rng: np.random.Generator) -> CropPlan:
+        with self.parts.timed("augmenting"):
+            return self.transform.plan(height, width, rng)
+
+
 def _seconds_to_read(reader: VideoReader, clips: list[np.ndarray]) -> float:
-    """Decoding alone: boxes without a pixel."""
+    """Decoding alone: no frame's pixels are asked for."""
+    wanted = np.unique(np.concatenate(clips)).tolist()
     start = process_time()
-    reader.read_boxes(clips, lambda height, width: [Box(0, 0, 0, 0)] * len(clips))
+    for _ in reader.frames(wanted):
+        pass
     return process_time() - start
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from time import process_time
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from adamae.benchmark.loader import one_thread
 from adamae.data.annotations import Annotations
-from adamae.data.decoding import ChooseBoxes, VideoReader
+from adamae.data.decoding import DecodedFrame, VideoReader
 from adamae.data.views import VideoViews, ViewPlan
 from adamae.errors import UserError
 
@@ -152,11 +152,8 @@ class _TimedReader:
         self._add(start)
         return frames
 
-    def read_boxes(self, clips: Sequence[Sequence[int] | np.ndarray], choose: ChooseBoxes) -> list[np.ndarray]:
-        start = process_time()
-        boxes = self._reader.read_boxes(clips, choose)
-        self._add(start)
-        return boxes
+    def frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, DecodedFrame]]:
+        return self._reader.frames(wanted)
 
     def close(self) -> None:
         self._reader.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +13,8 @@ import torch
 from torch.utils.data import Dataset
 
 from adamae.data.annotations import Annotations
-from adamae.data.augmentation import Box, CropPlan, MultiScaleCrop, Transform
+from adamae.data.augmentation import MultiScaleCrop, Transform
+from adamae.data.cutting import read_crops
 from adamae.data.decoding import DecodeError, VideoReader
 from adamae.data.frame_indices import pretrain_dense, train_segments
 from adamae.data.opening import VideoOpener
@@ -165,29 +166,13 @@ class PretrainDataset(ClipDataset):
     def _clips(self, row: int, rng: np.random.Generator) -> tuple[list[np.ndarray], list[np.ndarray]]:
         with self.open(row) as reader:
             chosen = [self.choose_frames(reader.num_frames, rng=rng) for _ in range(self.num_sample)]
-            return self._read_crops(reader, chosen, row, rng)
-
-    def _read_crops(
-        self, reader: VideoReader, chosen: list[np.ndarray], row: int, rng: np.random.Generator
-    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        plans: list[CropPlan] = []
-        size = (0, 0)
-
-        def choose(height: int, width: int) -> list[Box]:
-            nonlocal size
-            size = height, width
-            plans.extend(self.transform.plan(height, width, rng) for _ in chosen)
-            return [plan.box for plan in plans]
-
-        parts = reader.read_boxes(chosen, choose)
+            plans, parts, size = read_crops(reader, chosen, self.transform, rng)
         clips = [plan.finish(part) for plan, part in zip(plans, parts, strict=True)]
-        masks = zip(plans, self._moving(row, chosen, size), strict=True)
-        return clips, [plan.cut_mask(mask) for plan, mask in masks if mask is not None]
+        masks = self._moving(row, chosen, size) if self.moving else []
+        return clips, [plan.cut_mask(mask) for plan, mask in zip(plans, masks, strict=bool(masks))]
 
-    def _moving(self, row: int, chosen: list[np.ndarray], size: tuple[int, ...]) -> Sequence[np.ndarray | None]:
-        """What moves in each clip's frames (T, H, W), where it was asked for."""
-        if not self.moving:
-            return [None] * len(chosen)
+    def _moving(self, row: int, chosen: list[np.ndarray], size: tuple[int, int]) -> list[np.ndarray]:
+        """What moves in each clip's frames (T, H, W) bool."""
         path, indices = self.annotations.path(row), np.concatenate(chosen)
         masks = read_moving(path, indices)
         if masks.shape != (len(indices), *size):

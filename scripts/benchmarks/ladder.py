@@ -20,7 +20,7 @@ from torch.utils.data import default_collate
 
 from adamae.benchmark.loader import one_thread
 from adamae.benchmark.loader_parts import some_rows
-from adamae.data.augmentation import Box, CropPlan
+from adamae.data.cutting import read_crops
 from adamae.data.dataset import PretrainDataset
 from adamae.data.decoding import DecodeError, VideoSource, get_decoder, pyav
 from adamae.errors import UserError
@@ -164,15 +164,9 @@ def _whole_frames(open_video: Callable[[VideoSource], Any]) -> MakeClips:
 def _crops(*, as_floats: bool) -> MakeClips:
     def make(dataset: PretrainDataset, row: int, count: int) -> list[Any]:
         rng = sample_generator(dataset.seed, 0, row)
-        plans: list[CropPlan] = []
-
-        def choose(height: int, width: int) -> list[Box]:
-            plans.extend(dataset.transform.plan(height, width, rng) for _ in range(count))
-            return [plan.box for plan in plans]
-
         with pyav.open_video(dataset.annotations.video(row)) as reader:
             chosen = [dataset.choose_frames(reader.num_frames, rng=rng) for _ in range(count)]
-            boxes = reader.read_boxes(chosen, choose)
+            plans, boxes, _ = read_crops(reader, chosen, dataset.transform, rng)
         clips = [plan.finish(box) for plan, box in zip(plans, boxes, strict=True)]
         return [standardise(clip) for clip in clips] if as_floats else clips
 

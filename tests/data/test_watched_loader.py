@@ -19,8 +19,8 @@ from adamae.data import killed_workers, watched_loader
 from adamae.data.annotations import Annotations, load_annotations
 from adamae.data.augmentation import Box, CropPlan
 from adamae.data.dataset import PretrainDataset
-from adamae.data.decoding import ChooseBoxes, DecodeError, VideoReader
-from adamae.data.decoding.protocol import boxes_of_whole_frames
+from adamae.data.decoding import DecodedFrame, DecodeError, VideoReader
+from adamae.data.decoding.protocol import ConvertedFrame
 from adamae.data.frame_indices import train_segments
 from adamae.data.loader import Batch, build_loader
 from adamae.data.views import VideoViews, plan_test
@@ -70,8 +70,8 @@ class NumberedFrames:
     def read(self, indices: Any) -> np.ndarray:
         return self._frames[indices]
 
-    def read_boxes(self, clips: Any, choose: ChooseBoxes) -> list[np.ndarray]:
-        return boxes_of_whole_frames(self, clips, choose)
+    def frames(self, wanted: Any) -> Iterator[tuple[int, DecodedFrame]]:
+        return enumerate(map(ConvertedFrame, self.read(wanted)))
 
     def close(self) -> None:
         pass

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 from adamae.data.decoders import DECODERS
 from adamae.data.decoding.protocol import (
-    ChooseBoxes,
+    DecodedFrame,
     DecodeError,
     EncodedVideo,
     FrameFolder,
@@ -21,8 +21,8 @@ from adamae.errors import UserError
 
 __all__ = [
     "DECODERS",
-    "ChooseBoxes",
     "DecodeError",
+    "DecodedFrame",
     "EncodedVideo",
     "FrameFolder",
     "OpenVideo",

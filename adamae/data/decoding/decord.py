@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import decord
@@ -12,10 +12,9 @@ import numpy as np
 from adamae.data.decoding.damage import check_file
 from adamae.data.decoding.frame_times import frame_times
 from adamae.data.decoding.protocol import (
-    ChooseBoxes,
+    ConvertedFrame,
     DecodeError,
     VideoSource,
-    boxes_of_whole_frames,
     name_of,
     one_line,
     spread,
@@ -80,9 +79,9 @@ class DecordReader:
             raise DecodeError(self._path, f"damaged: {one_line(error)}") from None
         return spread(frames, rows)
 
-    def read_boxes(self, clips: Sequence[Sequence[int] | np.ndarray], choose: ChooseBoxes) -> list[np.ndarray]:
-        """See ``protocol.VideoReader.read_boxes``."""
-        return boxes_of_whole_frames(self, clips, choose)
+    def frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, ConvertedFrame]]:
+        """See ``protocol.VideoReader.frames``; they are decoded together."""
+        return enumerate(map(ConvertedFrame, self.read(wanted)))
 
     def close(self) -> None:
         """Give the file back."""

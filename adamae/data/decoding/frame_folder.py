@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from adamae.data.augmentation import Box
-from adamae.data.decoding.cutting import Cutter
-from adamae.data.decoding.protocol import ChooseBoxes, DecodeError, FrameFolder, one_line
+from adamae.data.decoding.protocol import (
+    ConvertedFrame,
+    DecodeError,
+    FrameFolder,
+    one_line,
+    read_frames,
+    unique_sorted,
+)
 
 _SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 _NUMBERED = re.compile(r"(.*?)(\d+)(\.[^.]+)")
@@ -68,25 +73,22 @@ class FrameFolderReader:
 
     def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """See ``protocol.VideoReader.read``."""
-        return self.read_boxes([indices], lambda height, width: [Box(0, 0, height, width)])[0]
+        return read_frames(self, indices)
 
-    def read_boxes(self, clips: Sequence[Sequence[int] | np.ndarray], choose: ChooseBoxes) -> list[np.ndarray]:
-        """See ``protocol.VideoReader.read_boxes``."""
-        cutter = Cutter(clips, self.num_frames, choose)
+    def frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, ConvertedFrame]]:
+        """See ``protocol.VideoReader.frames``."""
+        numbers, _ = unique_sorted(wanted, self.num_frames)
         size: tuple[int, int] | None = None
-        for row, number in enumerate(cutter.wanted):
+        for row, number in enumerate(numbers):
             picture = self._open(self._names[number])
-            if size is None:
-                size = picture.size
-                cutter.begin(picture.height, picture.width)
+            size = size or picture.size
             if picture.size != size:
                 raise DecodeError(
                     self._path,
                     f"{self._names[number]} has {picture.width}x{picture.height} pixels, expected {size[0]}x{size[1]} "
-                    f"as {self._names[cutter.wanted[0]]}",
+                    f"as {self._names[numbers[0]]}",
                 )
-            cutter.add(row, np.asarray(picture))
-        return cutter.clips
+            yield row, ConvertedFrame(np.asarray(picture))
 
     def close(self) -> None:
         """Nothing is kept open."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from adamae.data.augmentation import Box, crop
 from adamae.errors import UserError
 
 
@@ -70,8 +69,23 @@ def name_of(source: VideoSource) -> str:
     return source if isinstance(source, str) else source.name
 
 
-# Height and width of upright frames -> the box of each clip.
-ChooseBoxes = Callable[[int, int], Sequence[Box]]
+class DecodedFrame(Protocol):
+    """A decoded frame, valid until the next one; its colours are converted only when they are asked for."""
+
+    @property
+    def height(self) -> int:
+        """Of the upright frame, in pixels; that of the first frame for all of a video."""
+
+    @property
+    def width(self) -> int:
+        """Likewise."""
+
+    def pixels(self) -> np.ndarray:
+        """(H, W, 3) uint8 RGB, upright, to be read before the next frame.
+
+        Raises:
+            DecodeError: The colours cannot be converted.
+        """
 
 
 class VideoReader(Protocol):
@@ -107,15 +121,15 @@ class VideoReader(Protocol):
             IndexError: A frame number lies outside the video.
         """
 
-    def read_boxes(self, clips: Sequence[Sequence[int] | np.ndarray], choose: ChooseBoxes) -> list[np.ndarray]:
-        """A part of the picture from each of several clips, without keeping whole frames where that can be.
+    def frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, DecodedFrame]]:
+        """Frames one at a time, without keeping them where that can be.
 
         Args:
-            clips: For each clip its (T,) frame numbers, as for :meth:`read`; they may share frames.
-            choose: Called once, when the size is known.
+            wanted: Distinct frame numbers, rising, each within 0 .. num_frames - 1.
 
-        Returns:
-            For each clip what :func:`~adamae.data.augmentation.crop` cuts from its frames: (T, h, w, 3) uint8.
+        Yields:
+            (row, frame): the frame ``wanted[row]``. Where a file turns out not to hold what it promised, rows come
+            again, and the last frame of a row is the right one.
 
         Raises:
             DecodeError: As :meth:`read`.
@@ -161,13 +175,40 @@ def unique_sorted(indices: Sequence[int] | np.ndarray, num_frames: int) -> tuple
     return distinct.tolist(), rows
 
 
-def boxes_of_whole_frames(
-    reader: VideoReader, clips: Sequence[Sequence[int] | np.ndarray], choose: ChooseBoxes
-) -> list[np.ndarray]:
-    """:meth:`VideoReader.read_boxes` for back ends that decode whole frames only."""
-    frames = reader.read(np.concatenate(clips))
-    parts = np.split(frames, np.cumsum([len(clip) for clip in clips])[:-1])
-    return [crop(part, box) for part, box in zip(parts, choose(*frames.shape[1:3]), strict=True)]
+@dataclass(frozen=True)
+class ConvertedFrame:
+    """A :class:`DecodedFrame` of back ends that only give converted ones.
+
+    Attributes:
+        rgb: (H, W, 3) uint8, upright.
+    """
+
+    rgb: np.ndarray
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        return len(self.rgb)
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+        return self.rgb.shape[1]
+
+    def pixels(self) -> np.ndarray:
+        """See :meth:`DecodedFrame.pixels`."""
+        return self.rgb
+
+
+def read_frames(reader: VideoReader, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+    """:meth:`VideoReader.read` by :meth:`VideoReader.frames`."""
+    wanted, rows = unique_sorted(indices, reader.num_frames)
+    frames = np.empty((0, 0, 0, 3), np.uint8)
+    for row, frame in reader.frames(wanted):
+        if not len(frames):
+            frames = np.empty((len(rows), frame.height, frame.width, 3), np.uint8)
+        frames[rows == row] = frame.pixels()
+    return frames
 
 
 def spread(frames: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -16,17 +16,16 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from adamae.data.augmentation import Box
-from adamae.data.decoding.cutting import Cutter
 from adamae.data.decoding.damage import check_loss
 from adamae.data.decoding.frame_table import FrameTable, Run
 from adamae.data.decoding.frame_times import Clock, frame_times
 from adamae.data.decoding.packets import DemuxedPackets, Packets, plain_packets
 from adamae.data.decoding.protocol import (
-    ChooseBoxes,
     DecodeError,
     VideoSource,
     name_of,
+    read_frames,
+    unique_sorted,
 )
 
 # Left to itself the conversion of colours starts a thread for each core, in every worker. Older PyAV never does.
@@ -113,23 +112,25 @@ class PyAVReader:
 
     def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """See ``protocol.VideoReader.read``."""
-        return self.read_boxes([indices], lambda height, width: [Box(0, 0, height, width)])[0]
+        return read_frames(self, indices)
 
-    def read_boxes(self, clips: Sequence[Sequence[int] | np.ndarray], choose: ChooseBoxes) -> list[np.ndarray]:
-        """See ``protocol.VideoReader.read_boxes``."""
-        cutter = Cutter(clips, self.num_frames, choose)
-        pictures = _Pictures(cutter)
-        try:
-            if self._table:
-                self._read_proven(self._table, cutter.wanted, pictures)
+    def frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, _UprightFrame]]:
+        """See ``protocol.VideoReader.frames``."""
+        numbers, _ = unique_sorted(wanted, self.num_frames)
+        upright = _UprightFrame(self._path)
+        for row, frame in self._wanted(numbers):
+            upright.hold(frame)
+            yield row, upright
+
+    def _wanted(self, numbers: list[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+        if self._table:
+            try:
+                yield from self._proven(self._table, numbers)
+            except _UnprovenError:
+                self._doubt()
             else:
-                self._read_in_sequence(cutter.wanted, pictures)
-        except _UnprovenError:
-            self._doubt()
-            self._read_in_sequence(cutter.wanted, pictures)
-        except av.FFmpegError as error:
-            raise DecodeError(self._path, f"frames cannot be converted to RGB ({error.strerror})") from None
-        return cutter.clips
+                return
+        yield from self._from_the_start(numbers)
 
     def close(self) -> None:
         """Give the file back."""
@@ -171,7 +172,7 @@ class PyAVReader:
                 self.damaged = max(self.damaged, damaged)
             yield from frames or ()
 
-    def _read_in_sequence(self, wanted: list[int], pictures: _Pictures) -> None:
+    def _from_the_start(self, wanted: list[int]) -> Iterator[tuple[int, av.VideoFrame]]:
         """The last frame stands in for those that were promised and are not there."""
         frames = self._in_sequence()
         coming = 0
@@ -184,9 +185,9 @@ class PyAVReader:
                 check_loss(self._path, coming, lost)
                 self.damaged = max(self.damaged, lost)
             assert latest is not None
-            pictures.add(row, latest)
+            yield row, latest
 
-    def _read_proven(self, table: FrameTable, wanted: list[int], pictures: _Pictures) -> None:
+    def _proven(self, table: FrameTable, wanted: list[int]) -> Iterator[tuple[int, av.VideoFrame]]:
         rows = {number: row for row, number in enumerate(wanted)}
         for run in table.runs(wanted):
             frames = self._frames_of(run)
@@ -195,7 +196,7 @@ class PyAVReader:
                 if frame is None or frame.is_corrupt or frame.pts != table.times[number]:
                     raise _UnprovenError
                 if number in rows:
-                    pictures.add(rows[number], frame)
+                    yield rows[number], frame
 
     def _frames_of(self, run: Run) -> Iterator[av.VideoFrame]:
         for frames in self._decoded(run.packets):
@@ -204,34 +205,43 @@ class PyAVReader:
             yield from frames
 
 
-class _Pictures:
-    """Turns decoded frames into upright pixels and hands them to a cutter, all at the size of the first.
+class _UprightFrame:
+    """A ``protocol.DecodedFrame``; all frames of a video are shown at the size and the rotation of the first.
 
-    Frames are converted one at a time into the same few kilobytes.
+    They are converted one at a time into the same few kilobytes.
 
     Args:
-        cutter: Takes them.
+        path: Of the video, for messages.
+
+    Attributes:
+        height: In pixels.
+        width: In pixels.
     """
 
-    def __init__(self, cutter: Cutter) -> None:
-        self._cutter = cutter
+    def __init__(self, path: str) -> None:
+        self.height = self.width = 0
+        self._path = path
         self._reformatter = VideoReformatter()
-        self._size = (0, 0)
         self._quarter_turns = 0
+        self._frame: av.VideoFrame | None = None
 
-    def add(self, row: int, frame: av.VideoFrame) -> None:
-        """Take the ``row``-th of the wanted frames."""
-        if self._size == (0, 0):
-            self._size = frame.height, frame.width
+    def hold(self, frame: av.VideoFrame) -> None:
+        """Be this frame from now on."""
+        if self._frame is None:
             self._quarter_turns = round(frame.rotation / 90) % 4
-            self._cutter.begin(*(self._size[::-1] if self._quarter_turns % 2 else self._size))
-        if not self._cutter.is_blind:
-            self._cutter.add(row, np.rot90(self._rgb(frame), self._quarter_turns))
+            turned = self._quarter_turns % 2
+            self.height, self.width = (frame.width, frame.height) if turned else (frame.height, frame.width)
+        self._frame = frame
 
-    def _rgb(self, frame: av.VideoFrame) -> np.ndarray:
-        """(H, W, 3) as it lies in the file; valid until the next call."""
-        height, width = self._size
-        converted = self._reformatter.reformat(frame, width, height, "rgb24", **_ONE_THREAD)
+    def pixels(self) -> np.ndarray:
+        """See ``protocol.DecodedFrame.pixels``."""
+        assert self._frame is not None
+        # As it lies in the file.
+        height, width = (self.width, self.height) if self._quarter_turns % 2 else (self.height, self.width)
+        try:
+            converted = self._reformatter.reformat(self._frame, width, height, "rgb24", **_ONE_THREAD)
+        except av.FFmpegError as error:
+            raise DecodeError(self._path, f"frames cannot be converted to RGB ({error.strerror})") from None
         plane = converted.planes[0]
         lines = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)
-        return lines[:, : 3 * width].reshape(height, width, 3)
+        return np.rot90(lines[:, : 3 * width].reshape(height, width, 3), self._quarter_turns)

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from adamae.data.annotations import Annotations
-from adamae.data.augmentation import Box
 from adamae.data.decoding import DecodeError, get_decoder
 from adamae.data.scanning.journal import Finding
 from adamae.randomness import sample_generator
 
 # Frames at a time, for back ends that hold whole ones.
 _AT_ONCE = 64
-# Of each frame only a corner is kept.
-_CORNER = 8
 
 
 @dataclass(frozen=True)
@@ -45,22 +40,19 @@ class Inspection:
         try:
             with get_decoder(self.decoder)(self.annotations.video(row)) as reader:
                 total = reader.num_frames
-                for frames in self._frames(row, total):
-                    reader.read_boxes([frames], _corner)
+                for wanted in self._frames(row, total):
+                    for _, frame in reader.frames(wanted):
+                        frame.pixels()
                 damaged = reader.damaged
         except DecodeError as error:
             return error.reason
         return (total, damaged) if damaged else total
 
-    def _frames(self, row: int, total: int) -> list[np.ndarray]:
+    def _frames(self, row: int, total: int) -> list[list[int]]:
         """Frame numbers, in portions."""
         if self.full:
             # The others hold whole frames; PyAV would decode a damaged video from its beginning for each portion.
             portion = total if self.decoder == "pyav" else _AT_ONCE
-            return np.split(np.arange(total), range(portion, total, portion))
+            return [list(range(total))[start : start + portion] for start in range(0, total, portion)]
         between = int(sample_generator(0, 0, row).integers(total))
-        return [np.unique([0, between, total - 1])]
-
-
-def _corner(height: int, width: int) -> list[Box]:
-    return [Box(0, 0, min(height, _CORNER), min(width, _CORNER))]
+        return [sorted({0, between, total - 1})]

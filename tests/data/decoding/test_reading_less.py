@@ -1,12 +1,12 @@
 """Less is decoded and kept than whole videos hold, and the pixels are those of whole frames."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from adamae.data.augmentation import Box, crop
+from adamae.data.augmentation import Box, CropPlan, crop
+from adamae.data.cutting import read_crops
 from adamae.data.decoding import DECODERS, OpenVideo, get_decoder, pyav
 from adamae.data.frame_indices import pretrain_dense
 from adamae.errors import UserError
@@ -59,21 +59,28 @@ def test_times_of_decoding_are_not_taken_for_times_of_showing(make_video: MakeVi
             assert np.array_equal(video.read([number])[0], expected[number]), number
 
 
+class FixedBoxes:
+    """Takes the given boxes, one for each clip."""
+
+    def __init__(self, boxes: list[Box]) -> None:
+        self.boxes = iter(boxes)
+        self.asked: list[tuple[int, int]] = []
+
+    def plan(self, height: int, width: int, rng: np.random.Generator) -> CropPlan:
+        self.asked.append((height, width))
+        return CropPlan(next(self.boxes), height, width)
+
+
 @pytest.mark.parametrize("rotation", [0, 90])
 def test_boxes_are_cut_from_whole_frames(open_video: OpenVideo, make_video: MakeVideo, rotation: int) -> None:
     path = str(make_video("a.mp4", 24, (64, 128), rotation=rotation, g="6"))
     clips = [np.array([3, 9, 9, 20]), np.array([20, 3])]
     boxes = [Box(5, 3, 31, 17), Box(0, 8, 64, 41)]
-    asked = []
-
-    def choose(height: int, width: int) -> Sequence[Box]:
-        asked.append((height, width))
-        return boxes
-
+    transform = FixedBoxes(boxes)
     with open_video(path) as video:
-        got = video.read_boxes(clips, choose)
+        _, got, size = read_crops(video, clips, transform, np.random.default_rng())
         expected = [crop(video.read(clip), box) for clip, box in zip(clips, boxes, strict=True)]
-    assert asked == [(128, 64) if rotation else (64, 128)]
+    assert transform.asked == [size] * 2 == [(128, 64) if rotation else (64, 128)] * 2
     assert all(np.array_equal(one, other) for one, other in zip(got, expected, strict=True))
 
 
@@ -98,7 +105,7 @@ def test_pixels_of_a_part_are_those_of_whole_frames(
                 (top, bottom), (left, right) = (np.sort(rng.choice(side + 1, 2, replace=False)) for side in size)
                 boxes.append(Box(int(top), int(left), int(bottom - top), int(right - left)))
                 clips.append(rng.integers(0, 12, 3))
-            got = video.read_boxes(clips, lambda height, width, boxes=boxes: boxes)  # type: ignore[misc]
+            _, got, _ = read_crops(video, clips, FixedBoxes(boxes), rng)
             whole = [in_whole(video, clip) for clip in clips]
             for part, frames, box in zip(got, whole, boxes, strict=True):
                 assert np.array_equal(part, crop(frames, box)), box
@@ -115,7 +122,7 @@ def in_whole(video: pyav.PyAVReader, clip: np.ndarray) -> np.ndarray:
 
 def test_frames_outside_the_video_are_refused(open_video: OpenVideo, make_video: MakeVideo) -> None:
     with open_video(str(make_video("a.mp4", 5))) as video, pytest.raises(IndexError, match="a video of 5 frames"):
-        video.read_boxes([[0, 1], [5]], lambda height, width: [Box(0, 0, 1, 1)] * 2)
+        list(video.frames([0, 5]))
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc to count threads")
