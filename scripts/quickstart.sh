@@ -20,14 +20,16 @@ if [ $# -gt 0 ] && [ "${1#-}" = "$1" ]; then
 else
     videos="$out/videos"
     labelled=yes
-    "$adamae" synthesize "$videos" --test_per_class 20
+    "$adamae" synthesize "$videos" --object_size 0.25 --videos_per_class 64 --test_per_class 20
 fi
 "$adamae" pretrain --config quickstart --data_path "$videos" --output_dir "$out/pretrain" --log_images_every 100 "$@"
 
-# A video that the model has not seen where there is one, else the first of its own.
+# A video that the model has not seen where there is one, else the first of its own. Of the built-in ones a square that
+# moves across the frame.
 if [ -d "$videos" ]; then
     places=("$videos")
     [ -d "$videos/val" ] && places=("$videos/val")
+    [ -n "$labelled" ] && places=("$videos/val/right/00061.mp4")
     shown=$(find -L "${places[@]}" -type f | grep -iE '\.(mp4|mkv|webm|avi|mov)$' | LC_ALL=C sort | sed -n 1p)
 else
     shown=$(sed -n '1{s/[ ,\t].*//;p}' "$videos")

@@ -2,8 +2,8 @@
 # Fine-tuning on a part of the tokens, by motion, by the learned sampler and by chance, on the built-in motion data: the
 # second table of FINETUNE.md. Finished pieces are skipped when it is started again.
 #
-#   bash scripts/benchmarks/compare_selection.sh --output_dir runs/selection
-#   bash scripts/benchmarks/compare_selection.sh --output_dir runs/selection --minutes 30
+#   bash scripts/benchmarks/compare_selection.sh --output_dir runs/selection --pretraining "--mask_ratio 0.75"
+#   bash scripts/benchmarks/compare_selection.sh --output_dir runs/selection --pretraining "--mask_ratio 0.75" --minutes 30
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 exec "$here/.venv/bin/python" "$here/scripts/benchmarks/compare_selection.py" "$@"

@@ -23,6 +23,7 @@ from adamae.data.annotations import load_annotations
 from adamae.data.dataset import read_moving
 from adamae.data.decoding import get_decoder
 from adamae.errors import UserError
+from adamae.evaluation.networks import clip_facts
 from adamae.models import vit_pretrainer
 from adamae.randomness import sample_seed
 from adamae.samplers.hit_rate import count_hits
@@ -32,18 +33,19 @@ RESAMPLES = 10_000
 
 
 @torch.no_grad()
-def measure(run: str, data: str, sampling_rate: int) -> dict[str, float]:
-    """The hit rate with its interval, and the losses beside it."""
+def measure(run: str, data: str, sampling_rate: int | None) -> dict[str, float]:
+    """The hit rate with its interval, and the losses beside it; None: every n-th frame as in training."""
     file = open_checkpoint(run)
     if file.architecture.kind != "pretrain":
         raise UserError(f"{run} is no pre-training checkpoint: expected one with a sampler")
     model = vit_pretrainer(**file.architecture.options())
     load_weights(model, file)
     model.eval()
+    rate = clip_facts(file).sampling_rate if sampling_rate is None else sampling_rate
     annotations = load_annotations(data, split="test")
     hits, expected, losses = [], [], []
     for row in range(len(annotations)):
-        clip, moving = read_middle(annotations.path(row), model.grid.clip_shape[0], sampling_rate)
+        clip, moving = read_middle(annotations.path(row), model.grid.clip_shape[0], rate)
         seeds = torch.tensor([sample_seed(0, 0, row, draw) for draw in range(DRAWS)])
         out = model(clip.expand(DRAWS, -1, -1, -1, -1), seeds=seeds, diagnose=True)
         for total, each in zip((hits, expected), count_hits(out.selection, moving, model.grid), strict=True):
@@ -78,7 +80,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="folder or checkpoint of a pre-training run")
     parser.add_argument("data", help="list of videos with ground truth beside them")
-    parser.add_argument("--sampling_rate", type=int, default=1, help="take every n-th frame (default: 1)")
+    parser.add_argument("--sampling_rate", type=int, help="take every n-th frame (default: as in training)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args()
     try:

@@ -2,7 +2,7 @@
 # How much more often the sampler looks at what moves than chance would: makes videos, trains by a recipe and prints the
 # row of PRETRAIN.md's table. What is there already is kept, and an unfinished run goes on.
 #
-#   bash scripts/benchmarks/hit_rate.sh quickstart      as scripts/quickstart.sh does, about three minutes of one core
+#   bash scripts/benchmarks/hit_rate.sh quickstart      as scripts/quickstart.sh does, about five minutes of one core
 #   bash scripts/benchmarks/hit_rate.sh motion          about a quarter of an hour of one core
 #
 # OUT names another folder than runs/hit_rate.
@@ -14,7 +14,7 @@ out=${OUT:-runs/hit_rate}/$recipe
 if [ "$recipe" = motion ]; then
     "$here/.venv/bin/adamae" synthesize "$out/videos" --contrast 0 --videos_per_class 60 --test_per_class 16
 else
-    "$here/.venv/bin/adamae" synthesize "$out/videos"
+    "$here/.venv/bin/adamae" synthesize "$out/videos" --object_size 0.25 --videos_per_class 64 --test_per_class 20
 fi
 "$here/.venv/bin/adamae" pretrain --config "$recipe" --data_path "$out/videos" --output_dir "$out/$recipe"
 echo "| recipe | hit rate [95 % interval] | reconstruction | trivial | entropy | top tenth | videos |"
