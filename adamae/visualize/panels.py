@@ -44,7 +44,7 @@ class Panels:
         prediction: (B, T, H, W, 3) uint8 predictions of the target tokens among the visible ones' pixels.
         visible: (B, N) bool, for colouring.
         error: (B, N) float32 loss of each target token; NaN where nothing was predicted.
-        probability: (B, N) float32 of being drawn first, over that of an even draw, so that 1 is no preference.
+        probability: (B, N) float32 of being drawn first, relative to uniform sampling, so that 1 is no preference.
         statistics: Where mean and deviation of predicted tokens come from.
         prefers: Whether the draw prefers some tokens; if not, the probability is 1 everywhere and worth no picture.
     """

@@ -150,7 +150,7 @@ function describe() {
     const first = Math.floor(token.plane / times) * tokens;
     const clip = variant.probability.subarray(first, first + tokens);
     const rank = 1 + clip.reduce((count, value) => count + (value > variant.probability[place] ? 1 : 0), 0);
-    row(table, ["probability over an even draw's", shown(variant.probability[place])]);
+    row(table, ["probability relative to uniform", shown(variant.probability[place])]);
     row(table, ["rank in its clip", `${rank} of ${tokens}`]);
   }
   row(table, ["error", shown(variant.error[place])]);
