@@ -1,8 +1,8 @@
 """A video's packets and what is known of them, with the decoder that they are for.
 
 Two ways lead to them. A plain MP4 file with H.264 says itself where they lie and when they are shown (``mp4``), and
-their first bytes say what they hold (``h264``). All other files are read by FFmpeg, once and to the end. Of a large
-file nothing is kept: packets are read again when they are wanted, where they lie or where FFmpeg seeks to.
+their first bytes say what they hold (``nal_units``). All other files are read by FFmpeg, once and to the end. Of a
+large file nothing is kept: packets are read again when they are wanted, where they lie or where FFmpeg seeks to.
 """
 
 from __future__ import annotations
@@ -25,12 +25,15 @@ from adamae.data.decoding.bitstream import Inspector, inspector
 from adamae.data.decoding.byte_ranges import ByteRanges, LoadedFile, OpenFile
 from adamae.data.decoding.damage import check_file
 from adamae.data.decoding.frame_table import FrameTable, TimedPacket
-from adamae.data.decoding.h264 import read_pictures, reorders
+from adamae.data.decoding.h264 import UNIT_WIDTH, reorders
 from adamae.data.decoding.mp4 import Mp4Video, begins_mp4, read_plain_mp4
+from adamae.data.decoding.nal_units import BROKEN, FRESH, NAL_CODECS, OTHER, PICTURE, REFERRED, sized_units
 from adamae.data.decoding.protocol import DecodeError, VideoSource, name_of
 
 # Of larger files nothing is kept.
 KEPT_BYTES = 128 * 2**20
+# So many are inspected at a time.
+_INSPECTED_BYTES = 4 * 2**20
 # Of these the container alone says when a picture is shown; FFmpeg works it out where others have no times.
 _REORDERED = ("h264", "hevc")
 _PROGRESSIVE = (0, 1)  # unknown and progressive, of FFmpeg's AVFieldOrder: one packet may not be half a frame
@@ -94,12 +97,11 @@ def _plain_packets(file: ByteRanges) -> PlainPackets | None:
     promised = video and reorders(video.header)
     if video is None or promised is None:
         return None
-    pictures = read_pictures(file, video.starts, video.sizes)
-    if pictures is None:
+    units = sized_units(file, video.starts, video.sizes, NAL_CODECS["h264"], UNIT_WIDTH)
+    if (units & (PICTURE | OTHER | BROKEN) != PICTURE).any():
         return None
-    table = FrameTable.of(
-        list(map(TimedPacket, video.times.tolist(), repeat(True), pictures.fresh.tolist(), pictures.referred.tolist()))
-    )
+    fresh, referred = (units & FRESH > 0).tolist(), (units & REFERRED > 0).tolist()
+    table = FrameTable.of(list(map(TimedPacket, video.times.tolist(), repeat(True), fresh, referred)))
     # Times of another order than the header promises may be those of decoding: FFmpeg has to look at the pictures.
     if table is None or promised != bool((np.diff(video.times) < 0).any()):
         return None
@@ -268,18 +270,18 @@ class DemuxedPackets:
         progressive = self.decoder.field_order in _PROGRESSIVE
         codec = self.decoder.codec.canonical_name
         inspect = inspector(codec, self.decoder.extradata) if progressive else None
-        facts = []
+        facts: list[TimedPacket | None] = []
         kept_bytes = 0
-        for packet in _demuxed(self._container, self._stream):
-            facts.append(_facts(packet, inspect))
-            kept_bytes += packet.size
+        for packets in _in_batches(_demuxed(self._container, self._stream)):
+            facts += _facts(packets, inspect)
+            kept_bytes += sum(packet.size for packet in packets)
             if self._kept is not None:
-                self._kept.append(packet)
+                self._kept += packets
                 if kept_bytes <= KEPT_BYTES:
                     continue
-            for one in self._kept or (packet,):
-                self._marks.append(_mark(one))
-                self._times.append(tuple(time for time in (one.pts, one.dts) if time is not None))
+            for packet in self._kept or packets:
+                self._marks.append(_mark(packet))
+                self._times.append(tuple(time for time in (packet.pts, packet.dts) if time is not None))
             self._kept = None
         return FrameTable.of(facts, reorders=codec in _REORDERED and bool(self.decoder.has_b_frames))
 
@@ -321,10 +323,25 @@ def _demuxed(container: InputContainer, stream: VideoStream) -> Iterator[av.Pack
             yield packet
 
 
-def _facts(packet: av.Packet, inspect: Inspector | None) -> TimedPacket | None:
-    if inspect is None or packet.pts is None or packet.is_corrupt:
-        return None
-    content = inspect(memoryview(packet), packet.is_keyframe)
-    if content is None:
-        return None
-    return TimedPacket(packet.pts, content.shown and not packet.is_discard, content.fresh, content.referred)
+def _in_batches(packets: Iterator[av.Packet]) -> Iterator[list[av.Packet]]:
+    batch: list[av.Packet] = []
+    size = 0
+    for packet in packets:
+        batch.append(packet)
+        size += packet.size
+        if size > _INSPECTED_BYTES:
+            yield batch
+            batch, size = [], 0
+    yield batch
+
+
+def _facts(packets: list[av.Packet], inspect: Inspector | None) -> list[TimedPacket | None]:
+    if inspect is None:
+        return [None] * len(packets)
+    contents = inspect([memoryview(packet) for packet in packets], [packet.is_keyframe for packet in packets])
+    return [
+        None
+        if content is None or packet.pts is None or packet.is_corrupt
+        else TimedPacket(packet.pts, content.shown and not packet.is_discard, content.fresh, content.referred)
+        for packet, content in zip(packets, contents, strict=True)
+    ]
