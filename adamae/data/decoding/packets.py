@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from fractions import Fraction
 from itertools import repeat
 from typing import NamedTuple, Protocol
@@ -175,9 +175,8 @@ class DemuxedPackets:
         self._marks: list[_Mark] = []
         self._times: list[tuple[int, ...]] = []
         self._seeks = True
-        self._container, self._stream = self._open()
+        self._container, self._stream = open_stream(source)
         self.decoder = self._stream.codec_context
-        self.decoder.thread_count = 1
         try:
             self.fps = float(self._stream.average_rate or self._stream.guessed_rate or 0)
             self.base = Fraction(self._stream.time_base or Fraction(1, 90_000))
@@ -237,13 +236,13 @@ class DemuxedPackets:
             self._container.seek(time, stream=self._stream)
         except (av.FFmpegError, OSError):
             return
-        yield from _demuxed(self._container, self._stream)
+        yield from demuxed(self._container, self._stream)
 
     def _again(self) -> Iterator[av.Packet]:
         """All packets from the first on, read anew; the decoder stays the same."""
-        container, stream = self._open()
+        container, stream = open_stream(self._source)
         try:
-            yield from _demuxed(container, stream)
+            yield from demuxed(container, stream)
         finally:
             container.close()
 
@@ -252,19 +251,6 @@ class DemuxedPackets:
         self._kept = None
         self._container.close()
 
-    def _open(self) -> tuple[InputContainer, VideoStream]:
-        path = name_of(self._source)
-        try:
-            file = self._source if isinstance(self._source, str) else io.BytesIO(self._source.data)
-            container = av.open(file, metadata_errors="ignore")
-        except (av.FFmpegError, OSError, ValueError) as error:
-            raise DecodeError(path, f"not a readable video ({getattr(error, 'strerror', error)})") from None
-        stream = container.streams.best("video")
-        if stream is None or stream.codec_context is None:
-            container.close()
-            raise DecodeError(path, "holds no video that can be decoded")
-        return container, stream
-
     def _survey(self) -> FrameTable | None:
         """Read all packets; the table of frames, or None where only decoding can tell."""
         progressive = self.decoder.field_order in _PROGRESSIVE
@@ -272,7 +258,7 @@ class DemuxedPackets:
         inspect = inspector(codec, self.decoder.extradata) if progressive else None
         facts: list[TimedPacket | None] = []
         kept_bytes = 0
-        for packets in _in_batches(_demuxed(self._container, self._stream)):
+        for packets in _in_batches(demuxed(self._container, self._stream)):
             facts += _facts(packets, inspect)
             kept_bytes += sum(packet.size for packet in packets)
             if self._kept is not None:
@@ -309,16 +295,40 @@ def _mark(packet: av.Packet) -> _Mark:
     return _Mark(packet.pts, packet.size, checksum, packet.is_keyframe, packet.is_discard)
 
 
-def _demuxed(container: InputContainer, stream: VideoStream) -> Iterator[av.Packet]:
-    """All packets that hold data from where the container stands. A file that breaks off ends where it breaks."""
+def open_stream(source: VideoSource) -> tuple[InputContainer, VideoStream]:
+    """A file that FFmpeg reads, and its video, to be decoded by one thread.
+
+    Raises:
+        DecodeError: It is not a video.
+    """
+    path = name_of(source)
+    try:
+        file = source if isinstance(source, str) else io.BytesIO(source.data)
+        container = av.open(file, metadata_errors="ignore")
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise DecodeError(path, f"not a readable video ({getattr(error, 'strerror', error)})") from None
+    stream = container.streams.best("video")
+    if stream is None or stream.codec_context is None:
+        container.close()
+        raise DecodeError(path, "holds no video that can be decoded")
+    stream.codec_context.thread_count = 1
+    return container, stream
+
+
+def demuxed(container: InputContainer, stream: VideoStream) -> Generator[av.Packet, None, bool]:
+    """All packets that hold data from where the container stands. A file that breaks off ends where it breaks.
+
+    Returns:
+        Whether it breaks off.
+    """
     packets = container.demux(stream)
     while True:
         try:
             packet = next(packets, None)
         except (av.FFmpegError, OSError):
-            return
+            return True
         if packet is None:
-            return
+            return False
         if packet.size:
             yield packet
 
