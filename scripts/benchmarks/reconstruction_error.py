@@ -59,7 +59,7 @@ def measure(run: str, data: str, device: str) -> dict[str, float]:
         hits, expected = count_hits(model(clips, seeds=seeds).selection, moving, model.grid)
         _add(sums, {"hits": hits.sum(), "expected": expected.sum()})
         for ratio in RATIOS:
-            _add(sums, _errors(model, ratio, clips, moving, seeds))
+            _add(sums, region_errors(model, ratio, clips, moving, seeds))
     result = {"hit_rate": float(sums["hits"] / sums["expected"]), "videos": len(annotations)}
     for ratio in RATIOS:
         for region in ("moving", "still"):
@@ -67,7 +67,7 @@ def measure(run: str, data: str, device: str) -> dict[str, float]:
     return result
 
 
-def _errors(model: Pretrainer, ratio: float, clips: Tensor, moving: Tensor, seeds: Tensor) -> dict[str, Tensor]:
+def region_errors(model: Pretrainer, ratio: float, clips: Tensor, moving: Tensor, seeds: Tensor) -> dict[str, Tensor]:
     """Sums over the targets of B clips, and how many there are, on moving and on still tokens.
 
     Args:

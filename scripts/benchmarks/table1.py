@@ -27,7 +27,7 @@ from typing import Any
 
 from pieces import PieceError, Pieces, StoppedError
 from table1_report import Results, renew_document, report
-from table1_rows import GROUPS, ROWS, SCALES, Row, Scale, plan
+from table1_rows import DATA_SETS, GROUPS, ROWS, SCALES, Row, Scale, plan
 
 from adamae.errors import UserError
 from adamae.training.run_lock import lock_directory
@@ -46,12 +46,15 @@ class Table1:
     def __init__(self, scale: Scale, pieces: Pieces) -> None:
         self.scale = scale
         self.pieces = pieces
-        self.videos = str(pieces.folder / "videos")
 
-    def prepare(self) -> None:
-        """Make the videos."""
-        words = ["adamae", "synthesize", self.videos, *shlex.split(self.scale.videos)]
-        self.pieces.make("videos", words, lambda _: {})
+    def prepare(self, data_set: str) -> None:
+        """Make the videos of a data set."""
+        words = ["adamae", "synthesize", self.videos(data_set), *shlex.split(self.scale.videos)]
+        self.pieces.make(data_set, [*words, *shlex.split(DATA_SETS[data_set])], lambda _: {})
+
+    def videos(self, data_set: str) -> str:
+        """Folder of a data set."""
+        return str(self.pieces.folder / data_set)
 
     def run(self, row: Row, seed: int) -> None:
         """All pieces of one row and seed.
@@ -64,19 +67,41 @@ class Table1:
         self._finetune(row, seed, trained)
         if trained is not None:
             self._probe(row, seed, trained)
-            words = ["reconstruction_error.py", trained, f"{self.videos}/test.csv", "--device", self.scale.device]
+            words = [
+                "reconstruction_error.py",
+                trained,
+                f"{self.videos(row.videos)}/test.csv",
+                "--device",
+                self.scale.device,
+            ]
             self.pieces.make(f"reconstruction-{row.name}-{seed}", words, json.loads)
 
     def _pretrain(self, row: Row, seed: int) -> str:
         output = self.pieces.folder / f"pretrain-{row.name}-{seed}"
-        words = ["adamae", "pretrain", "--data_path", f"{self.videos}/train.csv", "--output_dir", str(output)]
+        words = [
+            "adamae",
+            "pretrain",
+            "--data_path",
+            f"{self.videos(row.videos)}/train.csv",
+            "--output_dir",
+            str(output),
+        ]
         words += ["--seed", str(seed), *row.words(self.scale)]
         self.pieces.make(output.name, words, lambda _: {"reconstruction": last_epoch(output)["reconstruction"]})
         return str(output)
 
     def _finetune(self, row: Row, seed: int, trained: str | None) -> None:
         output = self.pieces.folder / f"finetune-{row.name}-{seed}"
-        words = ["adamae", "finetune", "--data_path", self.videos, "--output_dir", str(output), "--seed", str(seed)]
+        words = [
+            "adamae",
+            "finetune",
+            "--data_path",
+            self.videos(row.videos),
+            "--output_dir",
+            str(output),
+            "--seed",
+            str(seed),
+        ]
         words += shlex.split(self.scale.finetune)
         words += [] if trained is None else ["--finetune", trained]
 
@@ -87,7 +112,7 @@ class Table1:
         self.pieces.make(output.name, words, read)
 
     def _probe(self, row: Row, seed: int, trained: str) -> None:
-        words = ["adamae", "probe", trained, "--data_path", self.videos, "--seed", str(seed), "--json"]
+        words = ["adamae", "probe", trained, "--data_path", self.videos(row.videos), "--seed", str(seed), "--json"]
         words += ["--num_workers", "0", "--video_timeout", "0", "--device", self.scale.device]
 
         def read(output: str) -> dict[str, Any]:
@@ -151,7 +176,8 @@ def make_all(table: Table1, todo: Sequence[tuple[Row, int]], workers: int) -> in
         return 0
 
     try:
-        table.prepare()
+        for data_set in dict.fromkeys(row.videos for row, _ in todo):
+            table.prepare(data_set)
     except StoppedError:
         return 3
     with ThreadPoolExecutor(workers) as pool:
