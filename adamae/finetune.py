@@ -16,6 +16,7 @@ from adamae.checkpoints.formats import open_checkpoint
 from adamae.data.annotations import Annotations
 from adamae.data.finetune_augmentation import FinetuneAugmentation, RandAugment, RandomErasing
 from adamae.data.finetune_dataset import FinetuneDataset, finetune_dataset, sided_classes
+from adamae.data.image_files import image_files_for
 from adamae.data.loader import choose_workers
 from adamae.data.splits import Splits, load_splits
 from adamae.data.views import VideoViews, ViewPlan, plan_test, plan_validation
@@ -137,6 +138,7 @@ def open_splits(options: FinetuneOptions) -> Splits:
         data_root=options.data.data_root,
         num_classes=options.model.nb_classes,
         shard_window=options.data.shard_window,
+        image_files=image_files_for(options.clip.num_frames),
     )
 
 
@@ -170,6 +172,7 @@ def _training_clips(options: FinetuneOptions, splits: Splits) -> FinetuneDataset
         randaugment=RandAugment(given.aa, clip.input_size, given.train_interpolation) if given.aa else None,
         erasing=RandomErasing(given.reprob, given.remode, given.recount) if given.reprob else None,
         scale=given.crop_scale,
+        mode=given.crop_interpolation,
         flip=options.flip,
     )
     return finetune_dataset(

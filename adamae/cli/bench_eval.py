@@ -17,6 +17,7 @@ def measure_eval(words: Sequence[str]) -> str:
     options = bench_eval_parser().parse(words).options
     from adamae.benchmark.views import measure_views
     from adamae.data.annotations import load_annotations
+    from adamae.data.image_files import image_files_for
     from adamae.data.views import plan_test
 
     views = options.views
@@ -28,7 +29,12 @@ def measure_eval(words: Sequence[str]) -> str:
         num_clips=views.test_num_segment,
         num_crops=views.test_num_crop,
     )
-    annotations = load_annotations(options.data.data_path, data_root=options.data.data_root, split="test")
+    annotations = load_annotations(
+        options.data.data_path,
+        data_root=options.data.data_root,
+        split="test",
+        image_files=image_files_for(views.num_frames),
+    )
     measurement = options.measurement
     report = measure_views(annotations, plan, num_videos=measurement.num_videos, decoder=measurement.decoder)
     return json.dumps(report.as_dict(), indent=2) if measurement.json else report.render()

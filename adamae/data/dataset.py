@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import Dataset
 
 from adamae.data.annotations import Annotations
-from adamae.data.augmentation import MultiScaleCrop, Transform
+from adamae.data.augmentation import MultiScaleCrop, RandomResizedCrop, ResizeMode, Transform
 from adamae.data.cutting import read_crops
 from adamae.data.decoding import DecodeError, VideoReader
 from adamae.data.frame_indices import pretrain_dense, train_segments
@@ -188,6 +188,9 @@ def pretrain_dataset(
     size: int,
     frame_sampling: str = "dense",
     flip: bool = False,
+    crop: str = "multi_scale",
+    crop_scale: tuple[float, float] = (0.2, 1.0),
+    crop_interpolation: ResizeMode = "bilinear",
     seed: int = 0,
     num_sample: int = 1,
     moving: bool | None = None,
@@ -203,6 +206,9 @@ def pretrain_dataset(
         size: Height and width of a clip in pixels.
         frame_sampling: "dense" or "segment".
         flip: Mirror half of the clips.
+        crop: "multi_scale" or "random_resized".
+        crop_scale: Least and largest share of the frame in the crop ("random_resized" only).
+        crop_interpolation: Of resizing the crop.
         seed: The run's seed.
         num_sample: Clips from each video that is opened.
         moving: Whether to bring the ground truth of what moves; by default where the first video has one.
@@ -210,12 +216,18 @@ def pretrain_dataset(
         video_timeout: Seconds that one video may take; 0 for any.
 
     Raises:
-        UserError: An unknown ``frame_sampling`` or decoder.
+        UserError: An unknown ``frame_sampling``, ``crop`` or decoder, or ``crop_scale`` is no range of shares.
     """
+    crops: dict[str, Transform] = {
+        "multi_scale": MultiScaleCrop(size, size, flip=flip, mode=crop_interpolation),
+        "random_resized": RandomResizedCrop(size, crop_scale, flip=flip, mode=crop_interpolation),
+    }
+    if crop not in crops:
+        raise UserError(f"crop is {crop!r}, expected one of {', '.join(crops)}")
     return PretrainDataset(
         annotations,
         choose_frames=frame_chooser(frame_sampling, pretrain_dense, length=num_frames, stride=sampling_rate),
-        transform=MultiScaleCrop(size, size, flip=flip),
+        transform=crops[crop],
         seed=seed,
         num_sample=num_sample,
         moving=moving_path(annotations.path(0)).is_file() if moving is None else moving,

@@ -27,7 +27,8 @@ class DataOptions(OptionGroup):
     # No recipe can know it, so it is no difference from one.
     data_path: str | None = flag(
         None,
-        "list file (path and label on each line), folder of videos, or shards such as DIR/{000000..000999}.tar",
+        "list file (path and label on each line), folder of videos or images, or shards such as "
+        "DIR/{000000..000999}.tar",
         metavar="PATH",
         changes_result=False,
     )
@@ -124,6 +125,23 @@ class ClipOptions(OptionGroup):
         return (
             self.num_frames if self.frame_selection == "none" else oversampled(self.num_frames, self.frame_oversample)
         )
+
+
+@dataclass(frozen=True)
+class PretrainClipOptions(ClipOptions):
+    """Frames, stride, size and crop of a clip."""
+
+    crop: Literal["multi_scale", "random_resized"] = flag(
+        "multi_scale",
+        "multi_scale: as in the official code for video; random_resized: as usual for images (torchvision's "
+        "RandomResizedCrop)",
+    )
+    crop_scale: tuple[float, float] = flag(
+        (0.2, 1.0), "random_resized: smallest and largest fraction of the frame area", above=0, most=1
+    )
+    crop_interpolation: Literal["bilinear", "bicubic"] = flag(
+        "bilinear", "interpolation of the resized crop; bicubic is usual for images"
+    )
 
 
 @dataclass(frozen=True)
