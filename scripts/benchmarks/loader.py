@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from av.video.reformatter import VideoReformatter
 from ladder import Ladder, compare_with_reference
+from machine import machine
 from torch.nn import functional as F
 
 from adamae.benchmark.loader import LoaderReport, measure_loader
@@ -278,10 +279,9 @@ def print_report(
     print(
         "# What a clip costs on its way from a file to a batch\n\n"
         f"Printed by `bash scripts/benchmarks/loader.sh --videos {options.videos} --rounds {options.rounds}`: so many "
-        "made-up videos of each kind, and clips of each. On two cores of an AMD EPYC-class machine that other work "
-        f"shared, {DATE}. "
+        f"made-up videos of each kind, and clips of each. {DATE}, {machine()}. "
         f"Clips of 16 frames at {SIZE} x {SIZE}, 4 apart in Kinetics, 2 in Something-Something. Milliseconds are of "
-        "one core's processor time, one thread; wall time is that of the shared machine.\n\n"
+        "one core's processor time, one thread; wall time grows with what else the machine does.\n\n"
         "## Where the time goes\n\n" + shares(reports) + "\n"
     )
     print(
