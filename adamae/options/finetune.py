@@ -211,7 +211,7 @@ def finetune_parser() -> OptionParser[FinetuneOptions]:
     return OptionParser(
         FinetuneOptions,
         prog="adamae finetune",
-        description="Train a classifier of videos or images from a pre-trained checkpoint or from scratch, and test it.",
+        description="Train a classifier of videos or images from a checkpoint or from scratch, and test it.",
         examples=EXAMPLES,
         foreign=FINETUNE_ANSWERS,
         preset_folder="finetune",
