@@ -32,9 +32,15 @@ class Encoder(nn.Module, ABC):
         depth: Layers of blocks: that of a parameter in ``blocks.i`` is i + 1 for layer decay.
 
     Attributes:
+        family: Its kind of networks, see :mod:`adamae.models.families`; empty: networks with it cannot be built from
+            a checkpoint alone.
+        first_layer: Published names of its parameters that belong to the first layer, beside those of ``patch_embed``,
+            for layer decay.
         takes: What it can be given: "all" tokens of a clip, the "visible" ones alone, or either.
     """
 
+    family: ClassVar[str] = ""
+    first_layer: ClassVar[tuple[str, ...]] = ()
     takes: ClassVar[frozenset[Tokens]] = frozenset({"all", "visible"})
 
     def __init__(self, grid: TokenGrid, patch_embed: Tokenizer, *, in_chans: int, embed_dim: int, depth: int) -> None:
@@ -62,6 +68,11 @@ class Encoder(nn.Module, ABC):
     @abstractmethod
     def recompute_blocks(self, active: bool) -> None:
         """Whether blocks keep nothing but their input for the backward pass, and compute the rest again."""
+
+    @property
+    def position_grid(self) -> tuple[int, int, int]:
+        """Entries of a learned table of positions along time, height and width."""
+        return self.grid.t, self.grid.h, self.grid.w
 
     def check_sampler(self, sampler: Sampler) -> None:
         """Raise a UserError unless it can be given the tokens that ``sampler`` chooses."""

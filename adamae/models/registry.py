@@ -112,12 +112,21 @@ def create_model(name: str, **options: Any) -> nn.Module:
     Raises:
         UserError: If the name is unknown or sizes do not divide.
     """
+    model = named_model(name)
+    return model.build(**{**model.arguments, **options})
+
+
+def named_model(name: str) -> NamedModel:
+    """What a name stands for.
+
+    Raises:
+        UserError: If it is unknown.
+    """
     if name not in MODELS:
         near = difflib.get_close_matches(name, MODELS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else f": expected one of {', '.join(sorted(MODELS))}"
         raise UserError(f"unknown model {name!r}{hint}")
-    model = MODELS[name]
-    return model.build(**{**model.arguments, **options})
+    return MODELS[name]
 
 
 def register_with_timm() -> None:

@@ -43,6 +43,8 @@ class VitEncoder(Encoder):
         UserError: If the width does not divide into the heads, or ``position_embedding`` is unknown.
     """
 
+    family = "vit"
+    first_layer = ("cls_token", "pos_embed", "pos_embed_spatial", "pos_embed_temporal", "pos_embed_class")
     positions: Tensor
 
     def __init__(

@@ -75,6 +75,11 @@ class PyramidEncoder(Encoder):
         self.norm = LayerNorm(dims[-1]) if final_norm else nn.Identity()
 
     @property
+    def position_grid(self) -> tuple[int, int, int]:
+        """One for each patch of a frame."""
+        return 1, self.grid.h * self.patches, self.grid.w * self.patches
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """Patches of the first stage along time, height and width."""
         t, h, w = (self.grid.t, self.grid.h, self.grid.w) if self.pattern is None else self.pattern.cells(self.grid)

@@ -277,11 +277,15 @@ def pyramid_classifier(
     in_chans: int = 3,
     num_classes: int = 1000,
     init_values: float | None = 0.0,
+    drop_rate: float = 0.0,
+    attn_drop_rate: float = 0.0,
     drop_path_rate: float = 0.0,
     fc_drop_rate: float = 0.0,
     init_scale: float = 1.0,
     use_mean_pooling: bool = True,
     imagenet_default_mean_and_std: bool = True,
+    token_selection: str = "none",
+    keep_ratio: float = 1.0,
     candidate_frames: int | None = None,
     frame_keep_ratio: float = 0.3,
     frame_choice: str = "auto",
@@ -297,12 +301,15 @@ def pyramid_classifier(
         in_chans: Colour channels.
         num_classes: Outputs of the head; 0 means no head, so the model gives features.
         init_values: There is no LayerScale: 0 or None.
+        drop_rate: There is no dropout: 0.
+        attn_drop_rate: Likewise.
         drop_path_rate: Stochastic depth of the last block.
         fc_drop_rate: Dropout before the head.
         init_scale: Factor on the head's start values.
-        use_mean_pooling: Mean over the features and then a norm; False: the norm first, and then the mean, which has
-            sense without a head only.
+        use_mean_pooling: Mean over the features and then a norm; False, without a head only: the norm first.
         imagenet_default_mean_and_std: Standardise pixels by ImageNet's statistics; else by 0.5 and 0.5.
+        token_selection: All tokens are encoded: "none".
+        keep_ratio: Of no effect.
         candidate_frames: As for :func:`~adamae.models.vit.vit_classifier`, like the next two.
         frame_keep_ratio: Share of the candidates' tokens that is counted.
         frame_choice: "draw", "top" or "auto".
@@ -311,6 +318,15 @@ def pyramid_classifier(
         UserError: If sizes do not fit.
     """
     _check_layer_scale(init_values)
+    for name, rate in (("drop_rate", drop_rate), ("attn_drop_rate", attn_drop_rate)):
+        if rate:
+            raise UserError(f"{name} = {rate}: expected 0, because the pyramid encoders have no dropout")
+    if num_classes and not use_mean_pooling:
+        raise UserError("use_mean_pooling = False: expected True, because the pyramid encoders have no class token")
+    if token_selection != "none":
+        raise UserError(
+            f"token_selection = {token_selection!r}: expected none, because a pyramid encoder takes all tokens"
+        )
     grid = grid_of(img_size, patch_size, tubelet_size, num_frames)
     encoder = make_encoder(
         grid, pattern=None, in_chans=in_chans, drop_path_rate=drop_path_rate, final_norm=not use_mean_pooling

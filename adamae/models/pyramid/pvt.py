@@ -73,6 +73,7 @@ class PvtEncoder(PyramidEncoder):
         UserError: If sizes do not fit.
     """
 
+    family = "pvt"
     times: Tensor
 
     def __init__(

@@ -86,6 +86,8 @@ class SwinEncoder(PyramidEncoder):
         UserError: If sizes do not fit.
     """
 
+    family = "swin"
+
     def __init__(
         self,
         grid: TokenGrid,
