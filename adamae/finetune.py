@@ -74,7 +74,8 @@ def finetune(
     model = initial.model.to(world.device)
     schedule = Schedule.of(options, batches.num_videos, world.size)
     decay, layer_decay = options.optimizer.weight_decay, options.optimizer.layer_decay
-    groups = parameter_groups(model, decay, layer_decay=layer_decay, depth=model.encoder.depth)
+    encoder = model.encoder
+    groups = parameter_groups(model, decay, layer_decay=layer_decay, depth=encoder.depth, first=encoder.first_layer)
     engine = build_engine(options, model, FinetuneObjective(options.augmentation.smoothing), groups, world)
     run = open_run(options, model, initial.config, schedule, world)
 

@@ -150,8 +150,8 @@ class ModelOptions(OptionGroup):
 
     model: str = flag(
         "adamae_base",
-        "adamae_{tiny,small,base,large,huge}, or a name of the official code such as "
-        "pretrain_videomae_base_patch16_224",
+        "adamae_{tiny,small,base,large,huge}, um_swin_{micro,tiny,large}, um_pvt_small, or a name of the official code "
+        "such as pretrain_videomae_base_patch16_224",
         metavar="NAME",
     )
     patch_size: int = flag(16, "height and width of a token in pixels", least=1)
@@ -160,7 +160,7 @@ class ModelOptions(OptionGroup):
     encoder_depth: int | None = flag(None, "number of encoder blocks; none: that of --model", least=1)
     encoder_num_heads: int | None = flag(None, "attention heads of the encoder; none: that of --model", least=1)
     decoder_embed_dim: int | None = flag(None, "embedding dimension of the decoder; none: that of --model", least=1)
-    decoder_depth: int = flag(4, "number of decoder blocks", least=1)
+    decoder_depth: int | None = flag(None, "number of decoder blocks; none: that of --model (adamae: 4)", least=1)
     decoder_num_heads: int | None = flag(None, "attention heads of the decoder; none: that of --model", least=1)
     economy: bool = flag(
         False,
@@ -188,7 +188,12 @@ class SamplerOptions(OptionGroup):
     mask_type: str = flag(
         DEFAULT, lambda: "; ".join(f"{name}: {each.summary}" for name, each in SAMPLERS.items()), choices=mask_types
     )
-    mask_ratio: float = flag(0.95, "fraction of tokens to mask", above=0, below=1)
+    mask_ratio: float | None = flag(
+        None,
+        "fraction of tokens to mask; none: 0.95, or that of the cells with uniform masks (0.75, octet 0.875)",
+        above=0,
+        below=1,
+    )
 
     def __new__(cls, **_: Any) -> SamplerOptions:
         """One with the options of all samplers, as ``pathlib.Path()`` is a path of the system's kind."""
