@@ -61,7 +61,7 @@ class CropPlan:
         return mirror(clip) if self.mirrored else clip
 
     def cut_mask(self, moving: np.ndarray) -> np.ndarray:
-        """What moves in whole frames (T, H, W) bool to what moves in the clip (T, height, width) bool."""
+        """Motion masks of whole frames (T, H, W) bool to those of the clip (T, height, width) bool."""
         mask = resize_mask(crop(moving, self.box), self.height, self.width)
         return mirror(mask) if self.mirrored else mask
 

@@ -112,7 +112,7 @@ class ClipDataset(Dataset[Sample]):
 
     @abstractmethod
     def _clips(self, row: int, rng: np.random.Generator) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """The R clips of a row (T, H, W, 3) uint8, and what moves in each (T, H, W) bool where that is known."""
+        """The R clips of a row (T, H, W, 3) uint8, and their motion masks (T, H, W) bool where those are known."""
 
     def _sample(self, epoch: int, index: int, row: int, clips: list[np.ndarray], moving: list[np.ndarray]) -> Sample:
         count = len(clips)
@@ -135,7 +135,7 @@ class PretrainDataset(ClipDataset):
         transform: What happens to their pixels.
         seed: The run's seed.
         num_sample: Clips from each video that is opened.
-        moving: Bring the ground truth of what moves along, from ``<stem>.moving.npz`` beside each video.
+        moving: Load the motion masks, from ``<stem>.moving.npz`` beside each video.
         decoder: A name from ``decoding.DECODERS``.
         video_timeout: Seconds that one video may take; 0 for any.
     """
@@ -211,7 +211,7 @@ def pretrain_dataset(
         crop_interpolation: Of resizing the crop.
         seed: The run's seed.
         num_sample: Clips from each video that is opened.
-        moving: Whether to bring the ground truth of what moves; by default where the first video has one.
+        moving: Whether to load motion masks; by default where the first video has one.
         decoder: A name from ``decoding.DECODERS``.
         video_timeout: Seconds that one video may take; 0 for any.
 
@@ -258,7 +258,7 @@ def frame_chooser(name: str, dense: Callable[..., np.ndarray], *, length: int, s
 
 
 def moving_path(video: str) -> Path:
-    """Where the ground truth of what moves in ``video`` lies."""
+    """The file of the motion masks of ``video``."""
     return Path(video).with_suffix(".moving.npz")
 
 
@@ -283,9 +283,9 @@ def read_moving(video: str, indices: np.ndarray) -> np.ndarray:
         packed, width = file["moving"], int(file["shape"][-1])
         return np.unpackbits(packed[indices], axis=-1, count=width).astype(bool)
     except FileNotFoundError:
-        raise UserError(f"{place}: no such file, expected the ground truth of what moves in {video}") from None
+        raise UserError(f"{place}: no such file, expected the motion masks of {video}") from None
     except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise UserError(f"{place}: not the ground truth of what moves in {video} ({error})") from None
+        raise UserError(f"{place}: not the motion masks of {video} ({error})") from None
 
 
 def _stack(arrays: list[np.ndarray]) -> torch.Tensor:
