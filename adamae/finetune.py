@@ -69,7 +69,15 @@ def finetune(
 
     splits = open_splits(options)
     validation_views, test_views = plan_views(options)
-    batches = Batches(options, _training_clips(options, splits), world, _mixing(options))
+    batches = Batches(
+        _training_clips(options, splits),
+        world,
+        batch_size=options.data.batch_size,
+        accumulation=options.passes,
+        num_workers=options.data.num_workers,
+        pin_memory=options.data.pin_mem,
+        mixing=_mixing(options),
+    )
     initial = initial_classifier(options, splits.classes)
     model = initial.model.to(world.device)
     schedule = Schedule.of(options, batches.num_videos, world.size)

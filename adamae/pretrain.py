@@ -62,6 +62,14 @@ def pretrain(
     options = apply_economy(options.for_processes(world.size))
 
     dataset = open_clips(options.data, options.clip, options.run.seed)
+    batches = Batches(
+        dataset,
+        world,
+        batch_size=options.data.batch_size,
+        accumulation=options.passes,
+        num_workers=options.data.num_workers,
+        pin_memory=options.data.pin_mem,
+    )
     model, config = build_model(options)
     schedule = Schedule.of(options, len(dataset), world.size)
     groups = parameter_groups(model.to(world.device), options.optimizer.weight_decay)
@@ -78,7 +86,7 @@ def pretrain(
         writer=lambda: run.logger.tensorboard if world.is_main else None,
     )
     # Part of every run, so that panels can be switched on and off when it is resumed.
-    outcome = train(engine, Batches(options, dataset, world), run, {"panels": panels})
+    outcome = train(engine, batches, run, {"panels": panels})
     run.logger.close()
     engine.close()
     if world.is_main:

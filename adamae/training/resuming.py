@@ -13,9 +13,7 @@ from adamae.distributed import World
 from adamae.errors import UserError
 from adamae.models import Pretrainer
 from adamae.models.families import family_named
-from adamae.options.pretrain import PretrainOptions
 from adamae.options.record import differences
-from adamae.options.training import TrainingOptions
 from adamae.samplers import DEFAULT, SAMPLERS
 from adamae.training.plan import Place, Plan
 from adamae.training.schedules import Schedule
@@ -25,7 +23,7 @@ _HINT = "choose another --output_dir, or --resume none to start a new run"
 
 def find_checkpoint(
     store: CheckpointStore,
-    options: TrainingOptions,
+    resume: str,
     model: nn.Module,
     config: Mapping[str, Any],
     schedule: Schedule,
@@ -35,7 +33,7 @@ def find_checkpoint(
 
     Args:
         store: The run's checkpoints.
-        options: Of the run.
+        resume: What is asked for: "auto", "none", a step or a directory.
         model: What is trained.
         config: Its description in checkpoints, see :func:`~adamae.checkpoints.constants.describe_network`.
         schedule: Of the run.
@@ -50,11 +48,11 @@ def find_checkpoint(
     """
 
     def find() -> tuple[Checkpoint | None, Plan]:
-        checkpoint = store.find(options.run.resume or "auto")
+        checkpoint = store.find(resume)
         if checkpoint is None:
             return None, schedule.plan
         check_same_run(checkpoint, model, config)
-        return checkpoint, _plan_from(checkpoint, options, schedule.plan, world.size)
+        return checkpoint, _plan_from(checkpoint, model, schedule.plan)
 
     checkpoint, plan = world.on_main(find)
     return checkpoint, replace(schedule, plan=plan)
@@ -115,28 +113,25 @@ def _other_shapes(checkpoint: Checkpoint, model: nn.Module) -> list[str]:
     return changed if len(changed) < 4 else [*changed[:2], f"and {len(changed) - 2} more weights"]
 
 
-def _plan_from(checkpoint: Checkpoint, options: TrainingOptions, plan: Plan, world_size: int) -> Plan:
+def _plan_from(checkpoint: Checkpoint, model: nn.Module, plan: Plan) -> Plan:
     """The plan with the checkpoint's place in it."""
-    now = options.clips_per_step(world_size)
     meta, args = checkpoint.meta, _as_mapping(checkpoint.meta.get("args"))
     epochs = float(meta.get("epoch") or checkpoint.step / plan.steps_per_epoch)
-    clips = int(args.get("total_batch_size") or now)
-    repeats = int(args.get("num_sample", 1)) if isinstance(options, PretrainOptions) else 1
+    clips = int(args.get("total_batch_size") or 0)
+    repeats = int(args.get("num_sample", 1)) if isinstance(model, Pretrainer) else 1
     place = Place(
         step=checkpoint.step,
         epochs=epochs,
         # Before it was written down, step and epoch had always gone together.
         steps_per_epoch=int(meta.get("steps_per_epoch") or round(checkpoint.step / epochs)),
-        videos_per_step=clips // repeats,
+        videos_per_step=clips // repeats or plan.videos_per_step,
     )
-    videos = now // options.clips_per_video
-    found = place.found_in(plan, videos)
+    found = place.found_in(plan)
     if found is None:
         ends = place.step + place.steps_to_epochs_end
         raise UserError(
             f"{checkpoint.directory}: stopped after {place.videos_of_epoch} videos of epoch {place.whole_epochs}, "
-            f"which is not a multiple of the {videos} videos of a step: first train to the end of the epoch with "
-            f"--total_batch_size {clips} "
-            f"--max_steps {ends}, or --resume none to start a new run"
+            f"which is not a multiple of the {plan.videos_per_step} videos of a step: first train to the end of the "
+            f"epoch with --total_batch_size {clips} --max_steps {ends}, or --resume none to start a new run"
         )
     return found
