@@ -31,6 +31,8 @@ _WRAPPERS = ("module.", "_orig_mod.", "backbone.")
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _TRANSFORMERS_EPS = 1e-12
 _PYTORCH_EPS = 1e-5
+# Of adamae.models.past_network; only a run that goes on needs it.
+_PAST = "the average of past weights that rewarded the sampler"
 _MAE_ST_DECODER = "mae_st's decoder has a class token, learned positions and another target"
 
 
@@ -174,6 +176,8 @@ def _recognise(state: dict[str, Tensor]) -> str:
 
 
 def _read_published(state: dict[str, Tensor], raw: RawCheckpoint) -> _Reading:
+    left_out = {name: _PAST for name in state if name.startswith("past.")}
+    state = {name: value for name, value in state.items() if name not in left_out}
     prefix = "encoder."
     if "encoder_to_decoder.weight" not in state:
         state = {name.removeprefix(prefix): value for name, value in state.items()}
@@ -183,7 +187,7 @@ def _read_published(state: dict[str, Tensor], raw: RawCheckpoint) -> _Reading:
         if blocks.replace("*", "0.attn.qkv.bias") in state:
             changed, left, more = translate(state, joined_attention(blocks), "to_ours")
             state, notes = {**left, **changed}, [*notes, *more]
-    return _Reading(state, tuple(dict.fromkeys(notes)))
+    return _Reading(state, tuple(dict.fromkeys(notes)), left_out)
 
 
 def _read_mae_st(state: dict[str, Tensor], raw: RawCheckpoint) -> _Reading:

@@ -141,6 +141,9 @@ def _offer(
         if not file.architecture.decoder:
             raise UserError(f"holds a {file.method}; expected a pre-trained network with its decoder")
         offered = dict(file.state)
+        # An average of past weights (models/past_network) is not read from files; a new one begins with the weights.
+        past = "past."
+        offered |= {name: offered[name[len(past) :]] for name in wanted if name.startswith(past)}
         # A sampler of another shape has to show as a mismatch.
         absent = (pattern for pattern in (_SAMPLER, _OTHER_SAMPLER) if not any(map(pattern.fullmatch, wanted)))
         return offered, _take_out(

@@ -12,12 +12,21 @@ from adamae.errors import UserError
 from adamae.layers.block import recompute_blocks
 from adamae.layers.pixels import PixelNormalisation, cut_pixels, frames_in
 from adamae.layers.recomputation import CheckpointActivations, recomputed
-from adamae.losses.reconstruction import Metric, Statistics, reconstruction_target, token_error, trivial_error
-from adamae.losses.sampling import Reduction, entropy, sampling_loss
+from adamae.losses.neighbour_gain import neighbour_gain_loss
+from adamae.losses.reconstruction import (
+    Metric,
+    Statistics,
+    reconstruction_target,
+    token_error,
+    trivial_error,
+    trivial_token_error,
+)
+from adamae.losses.sampling import Reduction, Reward, entropy, sampling_loss
 from adamae.models.decoder import Decoder
 from adamae.models.decoder_budget import checked_budget, draw_part
 from adamae.models.encoder import Encoder
 from adamae.models.naming import Prefixes, adopt_reference_names
+from adamae.models.past_network import PastNetwork
 from adamae.randomness import SampleNoise
 from adamae.samplers.frame_choice import FrameChoice
 from adamae.samplers.sampler import Sampler
@@ -64,7 +73,10 @@ class Pretrainer(nn.Module):
         target_statistics: Take them per "colour" or over all values of the "token".
         reconstruction_loss: "mse" or "l1".
         sampling_weight: Weight of the sampling loss.
-        sampling_reduction: "mean" (published code) or "sum" (paper) over the target tokens.
+        sampling_reward: What the sampler is rewarded by: the "error" of a target token (paper); its learning
+            "progress", the error of an average of past weights less the error (:mod:`adamae.models.past_network`); or
+            what visible tokens were worth to their "neighbours" (:mod:`adamae.losses.neighbour_gain`).
+        sampling_reduction: "mean" (published code) or "sum" (paper) over the target tokens; "neighbours": always mean.
         sampling_advantage: Reward by the error over the clip's mean (not in the paper).
         sampling_entropy_weight: Reward for entropy (not in the paper).
         imagenet_default_mean_and_std: Standardise pixels by ImageNet's statistics; else by 0.5 and 0.5.
@@ -89,6 +101,7 @@ class Pretrainer(nn.Module):
         target_statistics: Statistics = "colour",
         reconstruction_loss: Metric = "mse",
         sampling_weight: float = 1e-4,
+        sampling_reward: Reward = "error",
         sampling_reduction: Reduction = "mean",
         sampling_advantage: bool = False,
         sampling_entropy_weight: float = 0.0,
@@ -112,11 +125,14 @@ class Pretrainer(nn.Module):
         if encoder_to_decoder is None:
             encoder_to_decoder = Projection(encoder.embed_dim, decoder.embed_dim, bias=False)
         self.encoder_to_decoder = encoder_to_decoder
+        with_past = sampling_reward == "progress" and sampler.learns
+        self.past = PastNetwork(encoder, encoder_to_decoder, decoder, self.mask_token) if with_past else None
         self.decoder_budget = checked_budget(decoder_budget)
         self.normalize_target = normalize_target
         self.target_statistics: Statistics = target_statistics
         self.reconstruction_loss: Metric = reconstruction_loss
         self.sampling_weight = sampling_weight
+        self.sampling_reward: Reward = sampling_reward
         self.sampling_options: dict[str, Any] = {
             "reduction": sampling_reduction,
             "advantage": sampling_advantage,
@@ -158,7 +174,7 @@ class Pretrainer(nn.Module):
         prediction, error = recomputed(self._recompute, self.reconstruct, decoded, source, selection)
         losses = {"loss": error.mean(), "reconstruction": error.mean().detach()}
         if selection.log_probs is not None:
-            sampling = sampling_loss(selection, error, **self.sampling_options)
+            sampling = self.sampling_loss(pixels, selection, error, noise)
             losses["loss"] = losses["loss"] + self.sampling_weight * sampling
             losses["sampling"] = sampling.detach()
         if diagnose:
@@ -218,6 +234,28 @@ class Pretrainer(nn.Module):
         pixels = source if source.dim() == 3 else self.pixels(source)
         prediction = self.decoder.predict(decoded)
         return prediction, token_error(prediction, self.target(pixels, selection), self.reconstruction_loss)
+
+    def sampling_loss(self, pixels: Tensor, selection: TokenSelection, error: Tensor, noise: SampleNoise) -> Tensor:
+        """What teaches the sampler: 0-dim.
+
+        Args:
+            pixels: (B, N, P) of all tokens.
+            selection: With the sampler's distribution.
+            error: (B, M) of the target tokens.
+            noise: Of this forward pass.
+        """
+        if self.sampling_reward == "error":
+            return sampling_loss(selection, error, **self.sampling_options)
+        visible, target = gather_tokens(pixels, selection.visible), self.target(pixels, selection)
+        if self.past is not None:
+            if self.training and torch.is_grad_enabled():
+                self.past.follow(self)
+            past = token_error(self.past(visible, selection, noise), target, self.reconstruction_loss)
+            return sampling_loss(selection, past - error, **self.sampling_options)
+        trivial = trivial_token_error(
+            target, visible, self.pixel_values, self.normalize_target, self.reconstruction_loss
+        )
+        return neighbour_gain_loss(selection, trivial - error, self.grid)
 
     def checkpoint_activations(self, parts: CheckpointActivations) -> None:
         """Choose what is computed again in the backward pass instead of being kept; losses and gradients stay.

@@ -73,9 +73,9 @@ def vit_pretrainer(
             those of other samplers than ``mask_type`` are ignored. The adaptive one (learnable) has sampler_network
             (mha or mlp), sampler_depth (blocks), sampler_dim (width; None is the encoder's), sampler_drop_rate,
             sampler_mlp_ratio (4, whatever ``mlp_ratio`` is), sampler_temperature (divides the logits for drawing; not
-            in the paper) and detach_sampler_input (keep the sampling loss out of the tokenizer, as the paper has it and
-            the published code does not). The motion-aware one has keep_ratio (share of the tokens that are visible or
-            targets; the others are dropped).
+            in the paper), sampler_uniform_fraction (of the visible tokens; not in the paper) and detach_sampler_input
+            (keep the sampling loss out of the tokenizer, as the paper has it and the published code does not). The
+            motion-aware one has keep_ratio (share of the tokens that are visible or targets; the others are dropped).
 
     Raises:
         UserError: If a keyword is unknown, sizes do not divide, or the ratio leaves nothing to see or to

@@ -171,6 +171,9 @@ _EQUAL_COST = (
 _BEYOND = (
     ("advantage", "reward by the error over the clip's mean", "--sampling_advantage"),
     ("temperature", "temperature 0.5", "--sampler_temperature 0.5"),
+    ("progress", "reward by learning progress", "--sampling_reward progress"),
+    ("neighbours", "reward by what visible tokens are worth to their neighbours", "--sampling_reward neighbours"),
+    ("half-uniform", "half of the visible tokens uniformly", "--sampler_uniform_fraction 0.5"),
 )
 _BEYOND_ROWS = tuple(Row(f"beyond-{name}", title, f"{_ADAPTIVE} {options}") for name, title, options in _BEYOND)
 _NOISY_ROWS = tuple(
