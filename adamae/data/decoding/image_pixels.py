@@ -33,6 +33,9 @@ _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 # Modes in which Pillow opens 16-bit grey; in these formats also "I", which holds 32 bits elsewhere.
 _SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
 _SIXTEEN_BIT_FORMATS = ("PNG", "PPM")
+# MPO is several of them in one file, as some cameras write.
+_JPEG = ("JPEG", "MPO")
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, b"\xff\xd9"
 
 
 def read_image(name: str, file: BinaryIO) -> np.ndarray:
@@ -57,6 +60,8 @@ def read_image(name: str, file: BinaryIO) -> np.ndarray:
             warnings.simplefilter("ignore")
             with Image.open(file) as image:
                 image.load()
+                if image.format in _JPEG and not _has_end_marker(file):
+                    raise OSError("truncated")
                 # Pillow rotates TIFF files itself while they are loaded, and removes the tag.
                 return _UPRIGHT[_orientation(image)](_rgb(image))
     except Image.DecompressionBombError:
@@ -69,6 +74,20 @@ def read_image(name: str, file: BinaryIO) -> np.ndarray:
         cut_off = "truncated" in str(error).lower()
         reason = f"{CUT_OFF}the file ends before the image does" if cut_off else f"damaged: {one_line(error)}"
     raise DecodeError(name, reason)
+
+
+def _has_end_marker(file: BinaryIO) -> bool:
+    """Whether a JPEG image ends with its marker: without it Pillow refuses most images, and decodes some."""
+    file.seek(0)
+    data = file.read()
+    at = 2
+    # Segments, of which one may hold a smaller image with a marker of its own.
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        if data[at + 1] == _START_OF_SCAN:
+            return data.find(_END_OF_IMAGE, at) >= 0
+        # Between segments 0xFF is filling.
+        at += 1 if data[at + 1] == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return True
 
 
 def _rgb(image: Image.Image) -> np.ndarray:
