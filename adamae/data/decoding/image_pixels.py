@@ -38,6 +38,10 @@ _JPEG = ("JPEG", "MPO")
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, b"\xff\xd9"
 
 
+class _UnsupportedError(Exception):
+    """Pixels that are not converted."""
+
+
 def read_image(name: str, file: BinaryIO) -> np.ndarray:
     """Decode an image file; of several images or frames in it the first.
 
@@ -67,6 +71,8 @@ def read_image(name: str, file: BinaryIO) -> np.ndarray:
     except Image.DecompressionBombError:
         # Pillow warns above its limit, and raises above twice that.
         reason = f"too large: more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels"
+    except _UnsupportedError as error:
+        reason = f"not supported: {error}"
     except UnidentifiedImageError:
         reason = "not a readable image"
     except _ERRORS as error:
@@ -94,14 +100,14 @@ def _rgb(image: Image.Image) -> np.ndarray:
     """(H, W, 3) uint8.
 
     Raises:
-        ValueError: The conversion is not known.
+        _UnsupportedError: The conversion is not known.
     """
     sixteen = image.mode == "I" and image.format in _SIXTEEN_BIT_FORMATS
     if sixteen or image.mode in _SIXTEEN_BITS:
         grey = (np.asarray(image).astype(np.int32) >> 8).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=-1)
-    if image.mode in ("I", "F"):
-        raise ValueError("32 bits per pixel, expected 8 or 16")
+    if image.mode in ("I", "F", "LAB"):
+        raise _UnsupportedError(f"Pillow's mode {image.mode}, expected grey, RGB or CMYK of 8 or 16 bits")
     if image.mode in ("La", "RGBa"):
         # Premultiplied alpha.
         image = image.convert("RGBA" if image.mode == "RGBa" else "LA")

@@ -235,13 +235,15 @@ def test_what_is_no_image(tmp_path: Path, rng: np.random.Generator) -> None:
     whole = encoded(Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)), "PNG")
     middle = bytearray(whole)
     middle[len(whole) // 2] ^= 255
+    lab = encoded(Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8), "LAB"), "TIFF")
     wide = encoded(Image.fromarray(rng.random((8, 8), np.float32)), "TIFF")
     for name, content, reason in (
         ("gone.jpg", None, "no such file"),
         ("empty.jpg", b"", "the file is empty"),
         ("text.png", b"<html>404</html>" * 20, "not a readable image"),
         ("middle.png", bytes(middle), "damaged: broken"),
-        ("float.tif", wide, "damaged: 32 bits per pixel, expected 8 or 16"),
+        ("float.tif", wide, "not supported: Pillow's mode F, expected grey, RGB or CMYK of 8 or 16 bits"),
+        ("lab.tif", lab, "not supported: Pillow's mode LAB, expected"),
     ):
         path = tmp_path / name
         if content is not None:
