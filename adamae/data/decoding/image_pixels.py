@@ -13,6 +13,8 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from adamae.data.decoding.damage import CUT_OFF
 from adamae.data.decoding.protocol import DecodeError, one_line
 
+# Those of the suffixes, and GIF, which has others in the wild. Pillow knows more, some of which start programs (EPS).
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 # What Pillow's plugins raise for damaged files.
 _ERRORS = (
     *(OSError, SyntaxError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, EOFError),
@@ -62,7 +64,7 @@ def read_image(name: str, file: BinaryIO) -> np.ndarray:
         with warnings.catch_warnings():
             # On large images, damaged EXIF data and transparent palettes.
             warnings.simplefilter("ignore")
-            with Image.open(file) as image:
+            with Image.open(file, formats=_FORMATS) as image:
                 image.load()
                 if image.format in _JPEG and not _has_end_marker(file):
                     raise OSError("truncated")

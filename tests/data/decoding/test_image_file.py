@@ -241,6 +241,8 @@ def test_what_is_no_image(tmp_path: Path, rng: np.random.Generator) -> None:
         ("gone.jpg", None, "no such file"),
         ("empty.jpg", b"", "the file is empty"),
         ("text.png", b"<html>404</html>" * 20, "not a readable image"),
+        # Pillow would start Ghostscript.
+        ("script.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "not a readable image"),
         ("middle.png", bytes(middle), "damaged: broken"),
         ("float.tif", wide, "not supported: Pillow's mode F, expected grey, RGB or CMYK of 8 or 16 bits"),
         ("lab.tif", lab, "not supported: Pillow's mode LAB, expected"),
