@@ -13,6 +13,8 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from adamae.data.decoding.damage import CUT_OFF
 from adamae.data.decoding.protocol import DecodeError, one_line
 
+# Those of the suffixes, and GIF, which has others in the wild. Pillow knows more, some of which start programs (EPS).
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 # What Pillow's plugins raise for damaged files.
 _ERRORS = (
     *(OSError, SyntaxError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, EOFError),
@@ -33,6 +35,13 @@ _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 # Modes in which Pillow opens 16-bit grey; in these formats also "I", which holds 32 bits elsewhere.
 _SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
 _SIXTEEN_BIT_FORMATS = ("PNG", "PPM")
+# MPO is several of them in one file, as some cameras write.
+_JPEG = ("JPEG", "MPO")
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, b"\xff\xd9"
+
+
+class _UnsupportedError(Exception):
+    """Pixels that are not converted."""
 
 
 def read_image(name: str, file: BinaryIO) -> np.ndarray:
@@ -55,13 +64,17 @@ def read_image(name: str, file: BinaryIO) -> np.ndarray:
         with warnings.catch_warnings():
             # On large images, damaged EXIF data and transparent palettes.
             warnings.simplefilter("ignore")
-            with Image.open(file) as image:
+            with Image.open(file, formats=_FORMATS) as image:
                 image.load()
+                if image.format in _JPEG and not _has_end_marker(file):
+                    raise OSError("truncated")
                 # Pillow rotates TIFF files itself while they are loaded, and removes the tag.
                 return _UPRIGHT[_orientation(image)](_rgb(image))
     except Image.DecompressionBombError:
         # Pillow warns above its limit, and raises above twice that.
         reason = f"too large: more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels"
+    except _UnsupportedError as error:
+        reason = f"not supported: {error}"
     except UnidentifiedImageError:
         reason = "not a readable image"
     except _ERRORS as error:
@@ -71,18 +84,32 @@ def read_image(name: str, file: BinaryIO) -> np.ndarray:
     raise DecodeError(name, reason)
 
 
+def _has_end_marker(file: BinaryIO) -> bool:
+    """Whether a JPEG image ends with its marker: without it Pillow refuses most images, and decodes some."""
+    file.seek(0)
+    data = file.read()
+    at = 2
+    # Segments, of which one may hold a smaller image with a marker of its own.
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        if data[at + 1] == _START_OF_SCAN:
+            return data.find(_END_OF_IMAGE, at) >= 0
+        # Between segments 0xFF is filling.
+        at += 1 if data[at + 1] == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return True
+
+
 def _rgb(image: Image.Image) -> np.ndarray:
     """(H, W, 3) uint8.
 
     Raises:
-        ValueError: The conversion is not known.
+        _UnsupportedError: The conversion is not known.
     """
     sixteen = image.mode == "I" and image.format in _SIXTEEN_BIT_FORMATS
     if sixteen or image.mode in _SIXTEEN_BITS:
         grey = (np.asarray(image).astype(np.int32) >> 8).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=-1)
-    if image.mode in ("I", "F"):
-        raise ValueError("32 bits per pixel, expected 8 or 16")
+    if image.mode in ("I", "F", "LAB"):
+        raise _UnsupportedError(f"Pillow's mode {image.mode}, expected grey, RGB or CMYK of 8 or 16 bits")
     if image.mode in ("La", "RGBa"):
         # Premultiplied alpha.
         image = image.convert("RGBA" if image.mode == "RGBa" else "LA")
