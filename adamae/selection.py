@@ -30,6 +30,14 @@ class TokenSelection:
     num_hidden: int | None = None
     secondary: Tensor | None = None
 
+    def read_tokens(self, num_tokens: int) -> Tensor:
+        """(B, V - S) ascending: the visible tokens whose pixels the encoder reads, of ``num_tokens``."""
+        if self.secondary is None:
+            return self.visible
+        replaced = is_among(self.visible, self.secondary, num_tokens)
+        order = replaced.byte().argsort(dim=1, stable=True)[:, : self.visible.shape[1] - self.secondary.shape[1]]
+        return self.visible.gather(1, order)
+
 
 def complement(ids: Tensor, num_tokens: int) -> Tensor:
     """The (B, N - K) ascending indices of 0..N-1 that are not among the distinct ``ids`` (B, K).

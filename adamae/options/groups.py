@@ -162,6 +162,9 @@ class ModelOptions(OptionGroup):
     decoder_embed_dim: int | None = flag(None, "embedding dimension of the decoder; none: that of --model", least=1)
     decoder_depth: int | None = flag(None, "number of decoder blocks; none: that of --model (adamae: 4)", least=1)
     decoder_num_heads: int | None = flag(None, "attention heads of the decoder; none: that of --model", least=1)
+    released_decoder_order: bool = flag(
+        False, "um_swin and um_pvt: the decoder's positions as in the official code, wrong for most visible tokens"
+    )
     economy: bool = flag(
         False,
         "cheaper steps (about half the cost): --decoder_budget 0.5, --sampler_dim half of the encoder's and "

@@ -76,6 +76,9 @@ def model_arguments(
         *("crop", "crop_scale", "crop_interpolation"),
     )
     values = {name: value for group in (clip, model, sampler, loss) for name, value in vars(group).items()}
+    if not model.released_decoder_order:
+        # Not every model knows it.
+        del values["released_decoder_order"]
     values["candidate_frames"] = clip.frames_read if clip.frame_selection != "none" else None
     return {
         renamed.get(name, name): value for name, value in values.items() if name not in elsewhere and value is not None

@@ -68,17 +68,18 @@ def images(size: int, batch: int = 2) -> Tensor:
     return torch.from_numpy(values).unsqueeze(2)
 
 
-def whole_prediction(model: Pretrainer, clips: Tensor, chosen: TokenSelection) -> tuple[Tensor, Tensor, Tensor]:
-    """Latent (B, L, D), prediction of all tokens, the visible ones first (B, N, P), and the loss."""
-    noise = SampleNoise(torch.arange(len(clips)))
-    pixels = model.pixels(clips)
-    seen = model.encoder.patch_embed(gather_tokens(pixels, chosen.visible))
-    latent = model.encoder(seen, noise, chosen)
+def encoded(model: Pretrainer, clips: Tensor, chosen: TokenSelection) -> Tensor:
+    """(B, L, D) what the encoder makes of the visible units."""
+    seen = model.encoder.patch_embed(gather_tokens(model.pixels(clips), chosen.visible))
+    latent: Tensor = model.encoder(seen, SampleNoise(torch.arange(len(clips))), chosen)
+    return latent
+
+
+def whole_forward(model: Pretrainer, clips: Tensor, chosen: TokenSelection) -> tuple[Tensor, Tensor]:
+    """Latent (B, L, D), and the prediction of all tokens, the visible ones first (B, N, P)."""
+    latent, decoder = encoded(model, clips, chosen), model.decoder
     tokens = model.encoder_to_decoder(latent, chosen)
-    decoder = model.decoder
-    hidden = decoder.decode(tokens, model.mask_token, chosen, noise)
-    error = token_error(decoder.predict(hidden), model.target(pixels, chosen))
-    # As decode does, but the last block for all tokens.
+    # As the decoder does, but the last block for all tokens.
     table = decoder.positions.to(tokens).expand(len(tokens), -1, -1)
     extra, table = table[:, : decoder.num_extra], table[:, decoder.num_extra :]
     x = torch.cat(
@@ -89,5 +90,12 @@ def whole_prediction(model: Pretrainer, clips: Tensor, chosen: TokenSelection) -
         dim=1,
     )
     for block in decoder.blocks:
-        x = block(x, noise)
-    return latent, decoder.predict(x[:, decoder.num_extra :]), error.mean()
+        x = block(x, SampleNoise(torch.arange(len(clips))))
+    return latent, decoder.predict(x[:, decoder.num_extra :])
+
+
+def loss(model: Pretrainer, clips: Tensor, latent: Tensor, chosen: TokenSelection) -> Tensor:
+    """0-dim, by way of the model's own decoder."""
+    tokens = model.encoder_to_decoder(latent, chosen)
+    prediction = model.decoder(tokens, model.mask_token, chosen, SampleNoise(torch.arange(len(clips))))
+    return token_error(prediction, model.target(model.pixels(clips), chosen)).mean()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
@@ -86,4 +85,5 @@ class PyramidBlock(nn.Module):
 
 def drop_path_rates(depths: tuple[int, ...], drop_path_rate: float) -> list[float]:
     """Rates of all blocks, linearly from 0 to ``drop_path_rate``."""
-    return torch.linspace(0, drop_path_rate, sum(depths)).tolist() if drop_path_rate else [0.0] * sum(depths)
+    last = max(1, sum(depths) - 1)
+    return [drop_path_rate * number / last for number in range(sum(depths))]
