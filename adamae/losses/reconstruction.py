@@ -11,9 +11,12 @@ from torch.autograd.function import once_differentiable
 from adamae.layers.pixels import PixelNormalisation
 
 Metric = Literal["mse", "l1"]
+Statistics = Literal["colour", "token"]
 
 
-def reconstruction_target(pixels: Tensor, pixel_values: PixelNormalisation, normalise: bool) -> Tensor:
+def reconstruction_target(
+    pixels: Tensor, pixel_values: PixelNormalisation, normalise: bool, statistics: Statistics = "colour"
+) -> Tensor:
     """What the decoder should predict for the target tokens.
 
     Args:
@@ -21,6 +24,8 @@ def reconstruction_target(pixels: Tensor, pixel_values: PixelNormalisation, norm
         pixel_values: How the pixels were standardised.
         normalise: Subtract each token's mean and divide by its standard deviation, per colour (the paper's
             best row); else plain pixels between 0 and 1.
+        statistics: Take mean and deviation per "colour", as VideoMAE and AdaMAE do, or over all standardised values of
+            the "token", as MAE does.
 
     Returns:
         (B, M, P), at least float32.
@@ -28,6 +33,9 @@ def reconstruction_target(pixels: Tensor, pixel_values: PixelNormalisation, norm
     pixels = pixels.to(torch.promote_types(pixels.dtype, torch.float32))
     if not normalise:
         return pixel_values.to_unit_range(pixels)
+    if statistics == "token":
+        variance, mean = torch.var_mean(pixels, dim=-1, keepdim=True)
+        return (pixels - mean) / (variance + 1e-6).sqrt()
     values = pixels.view(*pixels.shape[:-1], -1, pixel_values.std.numel())
     variance, mean = torch.var_mean(values, dim=-2, keepdim=True)
     # The published target is computed from values between 0 and 1. There the standard deviation is smaller by
@@ -82,9 +90,24 @@ def trivial_error(
     Returns:
         0-dim mean over all tokens.
     """
+    return _trivial_errors(target, visible_pixels, pixel_values, normalise, metric).mean()
+
+
+def trivial_token_error(
+    target: Tensor, visible_pixels: Tensor, pixel_values: PixelNormalisation, normalise: bool, metric: Metric
+) -> Tensor:
+    """The same of each token: (B, M). See :func:`trivial_error`."""
+    errors = _trivial_errors(target, visible_pixels, pixel_values, normalise, metric)
+    return errors.view(*target.shape[:2], -1).mean(dim=2)
+
+
+def _trivial_errors(
+    target: Tensor, visible_pixels: Tensor, pixel_values: PixelNormalisation, normalise: bool, metric: Metric
+) -> Tensor:
+    """(B, M) of each token, or for plain pixels (B, M * K) of each of their K pixels."""
     if normalise:
-        return token_error(torch.zeros_like(target), target, metric).mean()
+        return token_error(torch.zeros_like(target), target, metric)
     batch, channels = target.shape[0], pixel_values.mean.numel()
     colour = pixel_values.to_unit_range(visible_pixels.to(target.dtype)).view(batch, -1, channels).mean(dim=1)
     flat = target.view(batch, -1, channels)
-    return token_error(colour.unsqueeze(1).expand_as(flat), flat, metric).mean()
+    return token_error(colour.unsqueeze(1).expand_as(flat), flat, metric)

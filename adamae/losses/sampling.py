@@ -11,6 +11,7 @@ from torch import Tensor
 from adamae.selection import TokenSelection
 
 Reduction = Literal["mean", "sum"]
+Reward = Literal["error", "progress", "neighbours"]
 
 
 def sampling_loss(
@@ -37,7 +38,7 @@ def sampling_loss(
 
     Args:
         selection: Needs ``log_probs``.
-        token_error: (B, M) error of each target token.
+        token_error: (B, M) error of each target token, or another reward.
         reduction: "mean" over the targets (the code) or "sum" (the paper).
         advantage: Reward by the error minus the clip's mean error (not in the paper).
         entropy_weight: Weight of the distribution's entropy as a reward against collapse (not in the paper).

@@ -34,6 +34,8 @@ class AdaptiveSampler(Sampler):
         drop_rate: Dropout after the attention's projection and after the MLP; 0.1 in the published code.
         mlp_ratio: Hidden width of a block's MLP over its width.
         temperature: Divides the logits for drawing, not for learning (not in the paper).
+        uniform_fraction: Fraction of the visible tokens that is drawn uniformly from what the distribution has left
+            over (not in the paper).
         detach: Keep the sampling loss out of the tokenizer, as the paper says and its code does not.
     """
 
@@ -56,11 +58,13 @@ class AdaptiveSampler(Sampler):
         drop_rate: float = 0.1,
         mlp_ratio: float = 4.0,
         temperature: float = 1.0,
+        uniform_fraction: float = 0.0,
         detach: bool = True,
     ) -> None:
         super().__init__(mask_ratio)
         dim = dim or embed_dim
         self.temperature = temperature
+        self.uniform_fraction = uniform_fraction
         self.teaches_tokenizer = not detach
         self.position = nn.Parameter(torch.zeros(1, num_tokens, embed_dim))
         self.reduce = nn.Linear(embed_dim, dim) if dim != embed_dim else nn.Identity()
@@ -94,6 +98,7 @@ class AdaptiveSampler(Sampler):
         sampler_drop_rate: float = 0.1,
         sampler_mlp_ratio: float = 4.0,
         sampler_temperature: float = 1.0,
+        sampler_uniform_fraction: float = 0.0,
         detach_sampler_input: bool = True,
     ) -> AdaptiveSampler:
         """One for a model, from the model's keywords; see the class for their meaning."""
@@ -107,6 +112,7 @@ class AdaptiveSampler(Sampler):
             drop_rate=sampler_drop_rate,
             mlp_ratio=sampler_mlp_ratio,
             temperature=sampler_temperature,
+            uniform_fraction=sampler_uniform_fraction,
             detach=detach_sampler_input,
         )
 
@@ -117,8 +123,12 @@ class AdaptiveSampler(Sampler):
 
     def log_probs(self, tokens: Tensor, noise: SampleNoise) -> Tensor:
         """(B, N) log-probabilities, at least float32."""
+        return self.logits(tokens, noise).log_softmax(dim=1)
+
+    def logits(self, tokens: Tensor, noise: SampleNoise) -> Tensor:
+        """(B, N) what the network gives, at least float32."""
         logits = recomputed(self.recompute, self._logits, tokens, noise)
-        return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=1)
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     def _logits(self, tokens: Tensor, noise: SampleNoise) -> Tensor:
         x = self.reduce((tokens if self.teaches_tokenizer else tokens.detach()) + self.position)
@@ -137,7 +147,13 @@ class AdaptiveSampler(Sampler):
         assert log_probs is not None
         gumbel = -torch.log(-torch.log(noise.uniform(grid.num_tokens)))
         keys = log_probs.detach() / self.temperature + gumbel
-        return keys.topk(self.num_visible(grid), dim=1, sorted=False).indices
+        count = self.num_visible(grid)
+        uniform = round(self.uniform_fraction * count)
+        chosen = keys.topk(count - uniform, dim=1, sorted=False).indices
+        if not uniform:
+            return chosen
+        left = noise.fold_in(0).uniform(grid.num_tokens).scatter(1, chosen, -1.0)
+        return torch.cat((chosen, left.topk(uniform, dim=1, sorted=False).indices), dim=1)
 
 
 def _scored(block: Block, score: nn.Module, x: Tensor, noise: SampleNoise) -> Tensor:

@@ -1,0 +1,112 @@
+"""How well a pre-trained network reconstructs moving and still tokens of held-out videos, from common visible tokens.
+
+    .venv/bin/python scripts/benchmarks/reconstruction_error.py runs/quickstart/pretrain runs/quickstart/videos/test.csv
+
+The visible tokens are drawn at random, with the same seeds for every network, at several mask ratios; the network's own
+sampler has no part in that. Its hit rate, from its own choice, is measured beside it. The middle clip of each video,
+without crop or flip. Prints JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import torch
+from hit_rate import read_middle
+from torch import Tensor
+
+from adamae.checkpoints.formats import open_checkpoint
+from adamae.checkpoints.loading import load_weights
+from adamae.data.annotations import load_annotations
+from adamae.errors import UserError
+from adamae.evaluation.networks import clip_facts
+from adamae.models import vit_pretrainer
+from adamae.models.pretrainer import Pretrainer
+from adamae.randomness import sample_seed
+from adamae.samplers import build_sampler
+from adamae.samplers.hit_rate import MOVING_SHARE, count_hits
+
+RATIOS = (0.75, 0.9, 0.95)
+BATCH = 32
+
+
+@torch.no_grad()
+def measure(run: str, data: str, device: str) -> dict[str, float]:
+    """Mean errors of moving and still target tokens at each ratio, and the hit rate of the network's own sampler.
+
+    Raises:
+        UserError: If there is no such run or list, the run is not one of pre-training, or a video has no motion mask.
+    """
+    file = open_checkpoint(run)
+    if file.architecture.kind != "pretrain":
+        raise UserError(f"{run}: is not a pre-training checkpoint; expected one with a decoder")
+    model = vit_pretrainer(**file.architecture.options())
+    load_weights(model, file)
+    model.to(device).eval()
+    annotations, rate = load_annotations(data, split="test"), clip_facts(file).sampling_rate
+    sums: dict[str, Tensor] = {}
+    own = model.sampler
+    for start in range(0, len(annotations), BATCH):
+        rows = range(start, min(start + BATCH, len(annotations)))
+        pairs = [read_middle(annotations.path(row), model.grid.clip_shape[0], rate) for row in rows]
+        clips = torch.cat([clip for clip, _ in pairs]).to(device)
+        moving = torch.stack([mask[0] for _, mask in pairs]).to(device)
+        seeds = torch.tensor([sample_seed(0, 0, row) for row in rows], device=device)
+        model.sampler = own
+        hits, expected = count_hits(model(clips, seeds=seeds).selection, moving, model.grid)
+        _add(sums, {"hits": hits.sum(), "expected": expected.sum()})
+        for ratio in RATIOS:
+            _add(sums, region_errors(model, ratio, clips, moving, seeds))
+    result = {"hit_rate": float(sums["hits"] / sums["expected"]), "videos": len(annotations)}
+    for ratio in RATIOS:
+        for region in ("moving", "still"):
+            result[f"{region}_{ratio:g}"] = float(sums[f"{region} {ratio:g}"] / sums[f"{region} {ratio:g} tokens"])
+    return result
+
+
+def region_errors(model: Pretrainer, ratio: float, clips: Tensor, moving: Tensor, seeds: Tensor) -> dict[str, Tensor]:
+    """Sums over the targets of B clips, and how many there are, on moving and on still tokens.
+
+    Args:
+        model: Its sampler is replaced.
+        ratio: Of random masks.
+        clips: (B, T, H, W, 3) uint8.
+        moving: (B, T, H, W) bool.
+        seeds: (B,) of the masks.
+    """
+    model.sampler = build_sampler("random", ratio, model.grid, model.encoder.embed_dim)
+    out = model(clips, seeds=seeds)
+    share = model.grid.patchify(moving.unsqueeze(-1)).float().mean(dim=2)
+    moves = (share >= MOVING_SHARE).gather(1, out.selection.target)
+    sums = {}
+    for region, chosen in (("moving", moves), ("still", ~moves)):
+        sums[f"{region} {ratio:g}"] = (out.token_error * chosen).sum()
+        sums[f"{region} {ratio:g} tokens"] = chosen.sum()
+    return sums
+
+
+def _add(sums: dict[str, Tensor], more: dict[str, Tensor]) -> None:
+    for name, value in more.items():
+        sums[name] = sums.get(name, 0) + value.double()
+
+
+def main() -> int:
+    """Measure a run and print JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("run", help="folder or checkpoint of a pre-training run")
+    parser.add_argument("data", type=Path, help="list of videos with motion masks beside them")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    given = parser.parse_args()
+    try:
+        print(json.dumps(measure(given.run, str(given.data), given.device)))
+    except UserError as error:
+        print(f"reconstruction_error: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,222 @@
+"""Does it pay to choose? The paper's table 1 in miniature, on the built-in motion data: docs/TABLE1.md.
+
+    bash scripts/benchmarks/table1.sh --output_dir runs/table1
+
+For every row and seed: pre-train, fine-tune, probe the frozen encoder, and measure the reconstruction error on moving
+tokens. Rows of the same seed see the same videos in the same order and are fine-tuned with the same seed. Pieces run
+side by side, one process per core with one thread each; finished ones are skipped when the command is given again, and
+an interrupted one resumes from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import shlex
+import signal
+import statistics
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from pieces import PieceError, Pieces, StoppedError
+from table1_report import Results, renew_document, report
+from table1_rows import DATA_SETS, GROUPS, ROWS, SCALES, Row, Scale, plan
+
+from adamae.errors import UserError
+from adamae.training.run_lock import lock_directory
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "TABLE1.md"
+
+
+class Table1:
+    """Makes what is missing.
+
+    Args:
+        scale: Size of the experiment.
+        pieces: Where results go.
+    """
+
+    def __init__(self, scale: Scale, pieces: Pieces) -> None:
+        self.scale = scale
+        self.pieces = pieces
+
+    def prepare(self, data_set: str) -> None:
+        """Make the videos of a data set."""
+        words = ["adamae", "synthesize", self.videos(data_set), *shlex.split(self.scale.videos)]
+        self.pieces.make(data_set, [*words, *shlex.split(DATA_SETS[data_set])], lambda _: {})
+
+    def videos(self, data_set: str) -> str:
+        """Folder of a data set."""
+        return str(self.pieces.folder / data_set)
+
+    def run(self, row: Row, seed: int) -> None:
+        """All pieces of one row and seed.
+
+        Raises:
+            PieceError: If one of them fails.
+            StoppedError: If not all of them may be begun.
+        """
+        trained = self._pretrain(row, seed) if row.options is not None else None
+        self._finetune(row, seed, trained)
+        if trained is not None:
+            self._probe(row, seed, trained)
+            words = [
+                "reconstruction_error.py",
+                trained,
+                f"{self.videos(row.videos)}/test.csv",
+                "--device",
+                self.scale.device,
+            ]
+            self.pieces.make(f"reconstruction-{row.name}-{seed}", words, json.loads)
+
+    def _pretrain(self, row: Row, seed: int) -> str:
+        output = self.pieces.folder / f"pretrain-{row.name}-{seed}"
+        words = [
+            "adamae",
+            "pretrain",
+            "--data_path",
+            f"{self.videos(row.videos)}/train.csv",
+            "--output_dir",
+            str(output),
+        ]
+        words += ["--seed", str(seed), *row.words(self.scale)]
+        self.pieces.make(output.name, words, lambda _: {"reconstruction": last_epoch(output)["reconstruction"]})
+        return str(output)
+
+    def _finetune(self, row: Row, seed: int, trained: str | None) -> None:
+        output = self.pieces.folder / f"finetune-{row.name}-{seed}"
+        words = [
+            "adamae",
+            "finetune",
+            "--data_path",
+            self.videos(row.videos),
+            "--output_dir",
+            str(output),
+            "--seed",
+            str(seed),
+        ]
+        words += shlex.split(self.scale.finetune)
+        words += [] if trained is None else ["--finetune", trained]
+
+        def read(_: str) -> dict[str, Any]:
+            scores = json.loads((output / "test" / "scores.json").read_text())
+            return curve_figures(epochs_of(output)) | {"test": scores["top1"]}
+
+        self.pieces.make(output.name, words, read)
+
+    def _probe(self, row: Row, seed: int, trained: str) -> None:
+        words = ["adamae", "probe", trained, "--data_path", self.videos(row.videos), "--seed", str(seed), "--json"]
+        words += ["--num_workers", "0", "--video_timeout", "0", "--device", self.scale.device]
+
+        def read(output: str) -> dict[str, Any]:
+            return {name: probe["top1"] for name, probe in json.loads(output)["probes"].items()}
+
+        self.pieces.make(f"probe-{row.name}-{seed}", words, read)
+
+    def results(self) -> Results:
+        """What is finished: kind of piece, row and seed to its numbers."""
+        return {
+            (kind, name, seed): result
+            for kind in ("pretrain", "finetune", "probe", "reconstruction")
+            for name in ROWS
+            for seed in range(20)
+            if (result := self.pieces.result(f"{kind}-{name}-{seed}")) is not None
+        }
+
+
+def epochs_of(output: Path) -> list[dict[str, Any]]:
+    """The epochs' lines of a run's log."""
+    lines = (json.loads(line) for line in (output / "log.jsonl").read_text().splitlines())
+    return [line for line in lines if line["kind"] == "epoch"]
+
+
+def last_epoch(output: Path) -> dict[str, Any]:
+    """The last epoch's line of a run's log."""
+    return epochs_of(output)[-1]
+
+
+def curve_figures(epochs: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    """What the validation curve of a fine-tuning run tells.
+
+    Args:
+        epochs: With "step" and "val_top1" in percent.
+
+    Returns:
+        "area": mean validation accuracy over the epochs in percent, the main figure; "steps_to_50": steps until 50 %,
+        linear between epochs, None where it is not reached; "curve": the accuracy after each epoch.
+    """
+    curve = [(0.0, 0.0), *((line["step"], line["val_top1"]) for line in epochs)]
+    reached = None
+    for (before, low), (after, high) in pairwise(curve):
+        if high >= 50:
+            reached = before + (after - before) * (50 - low) / (high - low)
+            break
+    accuracies = [accuracy for _, accuracy in curve[1:]]
+    return {"area": statistics.fmean(accuracies), "steps_to_50": reached, "curve": accuracies}
+
+
+def make_all(table: Table1, todo: Sequence[tuple[Row, int]], workers: int) -> int:
+    """Do everything that is missing: 0 when nothing is, 1 when a piece failed, 3 when it was stopped before."""
+
+    def attempt(pair: tuple[Row, int]) -> int:
+        try:
+            table.run(*pair)
+        except StoppedError:
+            return 3
+        except PieceError as error:
+            print(error, file=sys.stderr, flush=True)
+            return 1
+        return 0
+
+    try:
+        for data_set in dict.fromkeys(row.videos for row, _ in todo):
+            table.prepare(data_set)
+    except StoppedError:
+        return 3
+    with ThreadPoolExecutor(workers) as pool:
+        codes = set(pool.map(attempt, todo))
+    return next((code for code in (1, 3) if code in codes), 0)
+
+
+def main() -> int:
+    """Run what is missing and print the tables; 3 if something is still missing, 1 if a piece failed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--output_dir", type=Path, required=True, help="folder for everything")
+    parser.add_argument("--scale", default="cpu", choices=[*SCALES], help="size of the experiment")
+    parser.add_argument("--groups", nargs="+", default=[*GROUPS], choices=[*GROUPS], help="tables to make, in order")
+    parser.add_argument("--seeds", type=int, help="number of seeds (default: that of each group)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes side by side")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no piece of work after so long")
+    parser.add_argument("--only_report", action="store_true", help="run nothing, print the tables of what is finished")
+    parser.add_argument("--write", action="store_true", help=f"write the tables into docs/{DOCUMENT.name}")
+    given = parser.parse_args()
+    table = Table1(SCALES[given.scale], Pieces(given.output_dir, time.monotonic() + 60 * given.minutes))
+    code = 0
+    try:
+        if not given.only_report:
+            given.output_dir.mkdir(parents=True, exist_ok=True)
+            lock_directory(given.output_dir)
+            for name in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(name, lambda *_: table.pieces.stop())
+            code = make_all(table, plan(given.groups, given.seeds), given.workers)
+        text = report(table.results(), given.groups)
+        if given.write:
+            renew_document(DOCUMENT, given.scale, text)
+    except (UserError, PieceError) as error:
+        print(f"table1: error: {error}", file=sys.stderr)
+        return 2
+    print(text)
+    if code == 3:
+        print("stopped before the end; run the same command to resume", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

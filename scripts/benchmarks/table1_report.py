@@ -1,0 +1,180 @@
+"""The tables of docs/TABLE1.md from finished pieces."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compare_pretraining import interval
+from paired import answer_enough, answer_near, answer_order, compare, paired_difference
+from table1_rows import GROUPS, ROWS, Claim, Group
+
+from adamae.errors import UserError
+
+# (kind of piece, row, seed) -> its numbers.
+Results = Mapping[tuple[str, str, int], Mapping[str, Any]]
+# The primary comparisons have to decide to so many points.
+WANTED_MARGIN = 5.0
+# What counts as "near" and as "no better", in points.
+TOLERANCE = 5.0
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A column.
+
+    Attributes:
+        title: Its head.
+        kind: Of the pieces that have it.
+        name: Of the number in them.
+        scale: What it is multiplied with.
+    """
+
+    title: str
+    kind: str
+    name: str
+    scale: float = 1.0
+
+    def values(self, results: Results, row: str) -> dict[int, float]:
+        """By seed, of the seeds that are finished and have a number; errors only of rows that share their unit."""
+        if self.name.startswith("moving") and not ROWS[row].plain_error:
+            return {}
+        found = {
+            seed: result[self.name]
+            for (kind, name, seed), result in results.items()
+            if (kind, name) == (self.kind, row)
+        }
+        return {seed: self.scale * value for seed, value in sorted(found.items()) if value is not None}
+
+
+AREA = Measure("mean validation accuracy, %", "finetune", "area")
+MEASURES = (
+    AREA,
+    Measure("test, %", "finetune", "test"),
+    Measure("steps to 50 %", "finetune", "steps_to_50"),
+    Measure("attentive probe, %", "probe", "attentive"),
+    Measure("linear probe, %", "probe", "linear"),
+    Measure("error on moving tokens, x 1000", "reconstruction", "moving_0.9", 1000),
+    Measure("hit rate", "reconstruction", "hit_rate"),
+)
+
+
+def report(results: Results, groups: Sequence[str]) -> str:
+    """Markdown: the tables of some groups."""
+    parts = []
+    for key in groups:
+        group = GROUPS[key]
+        parts += [f"### {group.title}", rows_table(results, group), differences_table(results, group)]
+        if group.primary:
+            parts.append(margins_line(results, group))
+        if group.claims:
+            parts.append(claims_table(results, group.claims))
+    return "\n\n".join([*parts, origins_line(results)])
+
+
+def rows_table(results: Results, group: Group) -> str:
+    """Means over seeds with 95 % intervals, and the main figure seed by seed."""
+    heads = ["pre-training", MEASURES[0].title, "seed by seed", *(measure.title for measure in MEASURES[1:])]
+    lines = []
+    for name in group.rows:
+        columns = [measure.values(results, name) for measure in MEASURES]
+        seeds = ", ".join(f"{value:.1f}" for value in columns[0].values())
+        lines.append([ROWS[name].title, interval([*columns[0].values()]), seeds])
+        # Random weights have nothing but a fine-tuning.
+        alone = ROWS[name].options is None
+        for measure, column in zip(MEASURES[1:], columns[1:], strict=True):
+            lines[-1].append("" if alone and measure.kind != "finetune" else _cell(measure, results, name, column))
+    return markdown(heads, lines)
+
+
+def _cell(measure: Measure, results: Results, name: str, column: Mapping[int, float]) -> str:
+    finished = sum((kind, row) == (measure.kind, name) for kind, row, _ in results)
+    text = interval([*column.values()]) if column or not finished else ""
+    if measure.name == "steps_to_50" and len(column) < finished:
+        return f"{text} ({len(column)} of {finished} seeds)" if column else f"not reached in {finished} seeds"
+    return text
+
+
+def differences_table(results: Results, group: Group) -> str:
+    """Paired differences of the group's first row and each other one."""
+    first, *others = group.rows
+    heads = [f"{ROWS[first].title} less", "seeds", AREA.title, "by the main figure", *(m.title for m in MEASURES[1:])]
+    lines = []
+    for name in others:
+        differences = [
+            paired_difference(measure.values(results, first), measure.values(results, name)) for measure in MEASURES
+        ]
+        cells = ["" if each is None else each.render() for each in differences]
+        main = differences[0]
+        lines.append([ROWS[name].title, str(main.seeds if main else 0), cells[0], compare(main), *cells[1:]])
+    return markdown(heads, lines)
+
+
+def margins_line(results: Results, group: Group) -> str:
+    """Whether the primary comparisons decide to as many points as they have to."""
+    first = AREA.values(results, group.rows[0])
+    margins = {}
+    for name in group.primary:
+        difference = paired_difference(first, AREA.values(results, name))
+        margins[name] = math.inf if difference is None else difference.margin
+    told = ", ".join(f"{ROWS[name].title}: ± {margin:.1f}" for name, margin in margins.items())
+    enough = max(margins.values()) <= WANTED_MARGIN
+    verdict = "enough seeds" if enough else "one more seed is due"
+    return (
+        f"Primary comparisons, half width of the interval (at most {WANTED_MARGIN:g} points wanted): {told}: {verdict}."
+    )
+
+
+def claims_table(results: Results, claims: Sequence[Claim]) -> str:
+    """What the paper says of two rows, and whether it is so here."""
+    lines = []
+    for claim in claims:
+        difference = paired_difference(AREA.values(results, claim.one), AREA.values(results, claim.other))
+        answers = {
+            "above": lambda difference=difference: answer_order(difference),
+            "near": lambda difference=difference: answer_near(difference, TOLERANCE),
+            "enough": lambda difference=difference: answer_enough(difference, TOLERANCE),
+        }
+        cell = "" if difference is None else difference.render()
+        lines.append([claim.text, cell, answers[claim.rule]()])
+    return markdown(["in the paper", "difference here, points", "answer"], lines)
+
+
+def origins_line(results: Results) -> str:
+    """Dates, commits, machines and processor time of the pieces."""
+    pieces = [*results.values()]
+    if not pieces:
+        return "Nothing is finished."
+
+    def told(name: str) -> str:
+        return "; ".join(sorted({str(piece[name]) for piece in pieces}))
+
+    dates = sorted({piece["date"] for piece in pieces})
+    hours = sum(piece["cpu_seconds"] for piece in pieces) / 3600
+    when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+    return f"{len(pieces)} pieces, {hours:.1f} processor hours, {when}; commit {told('commit')}; {told('machine')}."
+
+
+def markdown(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table."""
+    rows = [heads, ["---" for _ in heads], *lines]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def renew_document(path: Path, scale: str, text: str) -> None:
+    """Replace what stands between the markers of a scale.
+
+    Raises:
+        UserError: If the document has no such markers.
+    """
+    before = path.read_text(encoding="utf-8")
+    begin, end = f"<!-- measured: table1 {scale} -->\n", "<!-- end of measured -->"
+    pattern = re.compile(f"({re.escape(begin)}).*?({re.escape(end)})", re.DOTALL)
+    after, count = pattern.subn(lambda found: f"{found[1]}{text}\n{found[2]}", before)
+    if count != 1:
+        raise UserError(f"{path}: has {count} places between {begin.strip()} and {end}, expected one")
+    path.write_text(after, encoding="utf-8")

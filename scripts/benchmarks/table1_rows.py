@@ -1,0 +1,253 @@
+"""The rows of table 1: what is pre-trained how, at which size, and what is compared with what."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+from adamae.samplers import mask_types
+
+# Plain pixels as targets: the background has no noise and is predicted long before moving objects are.
+# A process that is stopped for minutes must not take its video for one that hangs.
+_CPU_SIZES = """--num_frames 8 --sampling_rate 2 --input_size 64 --patch_size 8
+    --encoder_embed_dim 96 --encoder_depth 4 --encoder_num_heads 4 --num_workers 0 --video_timeout 0"""
+_CPU_PRETRAIN = f"""--model adamae_tiny {_CPU_SIZES} --decoder_embed_dim 64 --decoder_depth 2 --decoder_num_heads 4
+    --no_normlize_target --batch_size 16 --warmup_epochs 2 --lr 0.03 --min_lr 0.0016 --save_ckpt_freq 5
+    --log_every 48"""
+_CPU_FINETUNE = f"""--model vit_tiny_patch16_224 {_CPU_SIZES} --drop_path 0 --aa none --num_sample 1
+    --crop_scale 0.8 1.0 --reprob 0 --mixup 0 --cutmix 0 --batch_size 16 --warmup_epochs 1 --lr 0.032 --min_lr 0.0001
+    --layer_decay 1.0 --test_num_segment 1 --test_num_crop 1 --save_ckpt_freq 3 --log_every 48"""
+_CPU_VIDEOS = "--object_size 0.25 --videos_per_class 64 --val_per_class 20 --test_per_class 60 --workers 1"
+
+
+Rule = Literal["above", "near", "enough"]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The size of the experiment.
+
+    Attributes:
+        name: Of the scale.
+        videos: Options of ``adamae synthesize``; a data set's own come behind them.
+        pretrain: Options of ``adamae pretrain``; a row's own come behind them.
+        finetune: Options of ``adamae finetune``.
+        epochs: Of pre-training.
+        device: Of the measures.
+    """
+
+    name: str
+    videos: str
+    pretrain: str
+    finetune: str
+    epochs: int
+    device: str
+
+
+SCALES = {
+    "cpu": Scale("cpu", _CPU_VIDEOS, _CPU_PRETRAIN, f"{_CPU_FINETUNE} --epochs 12", 40, "cpu"),
+}
+# Data sets by the name of their folder: what is added to the scale's options of ``adamae synthesize``.
+SMOOTH, NOISY = "videos", "videos-noisy"
+DATA_SETS = {SMOOTH: "", NOISY: "--background textured --camera_noise 0.05"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to pre-train.
+
+    Attributes:
+        name: Of its pieces.
+        title: In the tables.
+        options: Of ``adamae pretrain``; None: nothing is pre-trained, fine-tuning starts from random weights.
+        length: Epochs of pre-training over those of the scale.
+        videos: A key of :data:`DATA_SETS`.
+        plain_error: Whether errors are squared differences of plain pixels, which rows have in common.
+    """
+
+    name: str
+    title: str
+    options: str | None
+    length: float = 1.0
+    videos: str = SMOOTH
+    plain_error: bool = True
+
+    def words(self, scale: Scale) -> list[str]:
+        """Options of ``adamae pretrain``, those of the row last, as the last one typed counts."""
+        epochs = str(round(self.length * scale.epochs))
+        return [*shlex.split(scale.pretrain), "--epochs", epochs, *shlex.split(self.options or "")]
+
+    @property
+    def available(self) -> bool:
+        """Whether this version knows its masks."""
+        words = shlex.split(self.options or "")
+        return "--mask_type" not in words or words[words.index("--mask_type") + 1] in mask_types()
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of the paper about two rows.
+
+    Attributes:
+        text: In the table.
+        one: Name of a row.
+        other: Name of a row.
+        rule: "above": one is better than the other; "near": they are about equal; "enough": one, which has more of
+            something, is not better than the other.
+    """
+
+    text: str
+    one: str
+    other: str
+    rule: Rule = "above"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that make a table, the first of which is compared with the others.
+
+    Attributes:
+        title: Heading of the table.
+        rows: Names.
+        seeds: How many.
+        primary: Names of the rows whose difference to the first decides; the margins of these say whether there are
+            enough seeds.
+        claims: Of the paper.
+    """
+
+    title: str
+    rows: tuple[str, ...]
+    seeds: int = 3
+    primary: tuple[str, ...] = ()
+    claims: tuple[Claim, ...] = ()
+
+
+_ADAPTIVE = "--mask_type learnable --mask_ratio 0.95"
+ADAPTIVE, SCRATCH = "adaptive-95", "scratch"
+_MASKS = (
+    Row(ADAPTIVE, "adaptive 95 %", _ADAPTIVE),
+    Row("random-95", "random 95 %", "--mask_type random --mask_ratio 0.95"),
+    Row("random-90", "random 90 %", "--mask_type random --mask_ratio 0.9"),
+    Row("tube-90", "tube 90 %", "--mask_type tube --mask_ratio 0.9"),
+    # On four tubelets a ratio of 87.5 % leaves one, as on the eight of the paper's clips.
+    Row("frame-87", "frame 87.5 %", "--mask_type frame --mask_ratio 0.875"),
+    Row("motion-90", "motion 90 %", "--mask_type motion --mask_ratio 0.9"),
+    Row("random-75", "random 75 %", "--mask_type random --mask_ratio 0.75"),
+    Row("uniform-75", "uniform 75 %", "--mask_type uniform --mask_ratio 0.75"),
+    Row(SCRATCH, "random weights", None),
+)
+_SETTINGS = (
+    *(
+        Row(f"adaptive-{ratio}", f"adaptive {ratio} %", f"{_ADAPTIVE} --mask_ratio 0.{ratio}")
+        for ratio in (98, 90, 85, 80)
+    ),
+    *(Row(f"decoder-{depth}", f"decoder of {depth}", f"{_ADAPTIVE} --decoder_depth {depth}") for depth in (1, 4, 8)),
+    Row("mse-normalised", "MSE, normalised targets", f"{_ADAPTIVE} --normlize_target", plain_error=False),
+    Row("l1", "L1", f"{_ADAPTIVE} --reconstruction_loss l1", plain_error=False),
+    Row(
+        "l1-normalised",
+        "L1, normalised targets",
+        f"{_ADAPTIVE} --normlize_target --reconstruction_loss l1",
+        plain_error=False,
+    ),
+    Row("sampler-mlp", "MLP sampler", f"{_ADAPTIVE} --sampler_network mlp"),
+    *(
+        Row(f"epochs-{length:g}", f"{length:g} times the epochs", _ADAPTIVE, length=length)
+        for length in (0.25, 0.5, 2.0)
+    ),
+)
+# Equal cost: as long as the arithmetic of tube masks at 90 % lasts at ViT-B, see tests/scripts/test_table1_rows.py.
+_EQUAL_COST = (
+    Row("cost-adaptive-95", "adaptive 95 %", _ADAPTIVE, length=0.821),
+    Row("cost-economy-95", "adaptive 95 %, `--economy`", f"{_ADAPTIVE} --economy", length=1.67),
+    Row("cost-random-95", "random 95 %", "--mask_type random --mask_ratio 0.95", length=1.2525),
+    Row("cost-frame-87", "frame 87.5 %", "--mask_type frame --mask_ratio 0.875", length=0.916),
+    Row("cost-motion-90", "motion 90 %", "--mask_type motion --mask_ratio 0.9", length=1.7875),
+)
+# Not in the paper: name, title, options.
+_BEYOND = (
+    ("advantage", "reward by the error over the clip's mean", "--sampling_advantage"),
+    ("temperature", "temperature 0.5", "--sampler_temperature 0.5"),
+    ("progress", "reward by learning progress", "--sampling_reward progress"),
+    ("neighbours", "reward by what visible tokens are worth to their neighbours", "--sampling_reward neighbours"),
+    ("half-uniform", "half of the visible tokens uniformly", "--sampler_uniform_fraction 0.5"),
+)
+_BEYOND_ROWS = tuple(Row(f"beyond-{name}", title, f"{_ADAPTIVE} {options}") for name, title, options in _BEYOND)
+_NOISY_ROWS = tuple(
+    Row(f"noisy-{name}", title, options, videos=NOISY)
+    for name, title, options in (
+        ("adaptive-95", "adaptive 95 %", _ADAPTIVE),
+        ("random-95", "random 95 %", "--mask_type random --mask_ratio 0.95"),
+        *((name, title, f"{_ADAPTIVE} {options}") for name, title, options in _BEYOND),
+    )
+)
+ROWS = {row.name: row for row in (*_MASKS, *_SETTINGS, *_EQUAL_COST, *_BEYOND_ROWS, *_NOISY_ROWS)}
+
+_ORDER = (ADAPTIVE, "tube-90", "random-90", "frame-87")
+# In the order in which they are run.
+GROUPS = {
+    "main": Group(
+        "Mask type",
+        (ADAPTIVE, "random-95", "random-90", "tube-90", "frame-87", "motion-90"),
+        seeds=6,
+        primary=("random-95", "random-90", "tube-90"),
+        claims=tuple(Claim(f"{ROWS[a].title} above {ROWS[b].title}", a, b) for a, b in pairwise(_ORDER)),
+    ),
+    "references": Group("Other masks, and no pre-training", (ADAPTIVE, "random-75", "uniform-75", SCRATCH)),
+    "sampler": Group(
+        "Network of the sampler",
+        (ADAPTIVE, "sampler-mlp", "random-95"),
+        claims=(Claim("MLP sampler near random 95 %", "sampler-mlp", "random-95", "near"),),
+    ),
+    "loss": Group(
+        "Loss and target",
+        ("mse-normalised", ADAPTIVE, "l1", "l1-normalised"),
+        claims=tuple(
+            Claim(f"normalised MSE above {title}", "mse-normalised", other)
+            for other, title in ((ADAPTIVE, "MSE"), ("l1", "L1"), ("l1-normalised", "normalised L1"))
+        ),
+    ),
+    "decoder": Group(
+        "Depth of the decoder",
+        ("decoder-4", "decoder-1", ADAPTIVE, "decoder-8"),
+        claims=(Claim("four decoder blocks enough: eight not above four", "decoder-8", "decoder-4", "enough"),),
+    ),
+    "cost": Group(
+        "Equal cost",
+        (
+            "cost-adaptive-95",
+            "cost-economy-95",
+            "cost-random-95",
+            "random-90",
+            "tube-90",
+            "cost-frame-87",
+            "cost-motion-90",
+        ),
+    ),
+    "ratio": Group("Mask ratio", (ADAPTIVE, *(f"adaptive-{ratio}" for ratio in (98, 90, 85, 80)))),
+    "beyond": Group("Beyond the paper", (ADAPTIVE, *(row.name for row in _BEYOND_ROWS))),
+    "noisy": Group("Beyond the paper, noisy videos", tuple(row.name for row in _NOISY_ROWS)),
+    "epochs": Group("Epochs of pre-training", (ADAPTIVE, "epochs-0.25", "epochs-0.5", "epochs-2")),
+}
+
+
+def plan(groups: Sequence[str], seeds: int | None) -> list[tuple[Row, int]]:
+    """What is to be done, in its order: group by group, in each seed by seed, so that an early end leaves whole seeds.
+
+    Rows whose masks this version does not know are left out.
+
+    Args:
+        groups: Keys of :data:`GROUPS`.
+        seeds: How many; None: as many as each group has.
+    """
+    pairs = [
+        (ROWS[name], seed)
+        for group in groups
+        for seed in range(seeds or GROUPS[group].seeds)
+        for name in GROUPS[group].rows
+        if ROWS[name].available
+    ]
+    return list(dict.fromkeys(pairs))

@@ -1,0 +1,112 @@
+"""What the sampler is rewarded by, and the average of past weights that learning progress needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from adamae.checkpoints.formats import open_checkpoint
+from adamae.checkpoints.loading import load_weights
+from adamae.losses.neighbour_gain import neighbour_gain_loss
+from adamae.losses.reconstruction import token_error, trivial_token_error
+from adamae.losses.sampling import sampling_loss
+from adamae.models.past_network import DECAY
+from adamae.randomness import SampleNoise
+from adamae.selection import gather_tokens
+from tests.checkpoints.networks import clip, pretrainer
+
+SEEDS = torch.tensor([3, 4])
+
+
+def test_there_is_no_past_unless_it_is_asked_for() -> None:
+    assert pretrainer().past is None
+    assert pretrainer(sampling_reward="progress", mask_type="random").past is None
+    assert not any(name.startswith("past") for name in pretrainer(sampling_reward="neighbours").state_dict())
+
+
+def test_without_a_past_of_its_own_there_is_no_progress() -> None:
+    # Every part of the copy is the network's, so both err alike, dropped blocks included.
+    torch.manual_seed(0)
+    model = pretrainer(sampling_reward="progress", drop_path_rate=0.5)
+    model.past.load_state_dict({name: model.state_dict()[name] for name in model.past.state_dict()})
+    out = model.train()(clip(), seeds=SEEDS)
+    assert out.losses["sampling"].abs() < 1e-7
+    assert out.losses["reconstruction"] > 0.1
+
+
+def test_progress_is_the_past_error_less_the_error() -> None:
+    model = pretrainer(sampling_reward="progress")
+    with torch.no_grad():
+        for parameter in model.past.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    old = pretrainer()
+    old.load_state_dict({**model.state_dict(), **model.past.state_dict()}, strict=False)
+    out = model(clip(), seeds=SEEDS)
+    before = old(clip(), seeds=SEEDS, visible=out.selection.visible)
+    assert not torch.allclose(before.token_error, out.token_error)
+    expected = sampling_loss(out.selection, before.token_error - out.token_error)
+    torch.testing.assert_close(out.losses["sampling"], expected)
+
+
+def test_the_past_follows_at_each_step_of_training_and_at_no_other_time() -> None:
+    model = pretrainer(sampling_reward="progress")
+    before = {name: parameter.clone() for name, parameter in model.past.named_parameters()}
+    now = dict(model.named_parameters())
+    model.eval()(clip(), seeds=SEEDS)
+    with torch.no_grad():
+        model.train()(clip(), seeds=SEEDS)
+    assert all(torch.equal(parameter, before[name]) for name, parameter in model.past.named_parameters())
+    model(clip(), seeds=SEEDS)
+    for name, parameter in model.past.named_parameters():
+        torch.testing.assert_close(parameter, DECAY * before[name] + (1 - DECAY) * now[name])
+        assert not parameter.requires_grad
+
+
+def test_neighbours_are_rewarded_by_what_is_better_than_trivial() -> None:
+    model = pretrainer(sampling_reward="neighbours", normalize_target=False)
+    out = model(clip(), seeds=SEEDS)
+    pixels = model.pixels(clip())
+    seen, target = gather_tokens(pixels, out.selection.visible), model.target(pixels, out.selection)
+    trivial = trivial_token_error(target, seen, model.pixel_values, False, "mse")
+    expected = neighbour_gain_loss(out.selection, trivial - out.token_error, model.grid)
+    torch.testing.assert_close(out.losses["sampling"], expected)
+
+
+def test_the_trivial_errors_of_tokens_have_the_trivial_error_as_their_mean() -> None:
+    for normalise in (False, True):
+        model = pretrainer(normalize_target=normalise)
+        out = model(clip(), seeds=SEEDS, diagnose=True)
+        pixels = model.pixels(clip())
+        seen, target = gather_tokens(pixels, out.selection.visible), model.target(pixels, out.selection)
+        each = trivial_token_error(target, seen, model.pixel_values, normalise, "mse")
+        assert each.shape == out.token_error.shape
+        torch.testing.assert_close(each.mean(), out.losses["trivial"])
+        # Not the same number for all.
+        assert each.std() > 0
+    assert token_error(target, target).sum() == 0
+
+
+def test_only_the_sampler_learns_from_a_reward() -> None:
+    for reward in ("progress", "neighbours"):
+        model = pretrainer(sampling_reward=reward).train()
+        noise = SampleNoise(SEEDS)
+        pixels = model.pixels(clip())
+        _, selection = model.select_tokens(pixels, noise.fold_in(0), None)
+        error = torch.rand(selection.target.shape, requires_grad=True)
+        model.sampling_loss(pixels, selection, error, noise).backward()
+        assert error.grad is None
+        touched = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
+        assert touched and all(name.startswith("sampler.") for name in touched)
+
+
+def test_a_checkpoint_with_a_past_is_read_without_it(tmp_path: Path) -> None:
+    model = pretrainer(sampling_reward="progress")
+    torch.save({"model": model.state_dict()}, tmp_path / "checkpoint.pth")
+    file = open_checkpoint(tmp_path / "checkpoint.pth")
+    assert set(file.left_out) == {name for name in model.state_dict() if name.startswith("past.")}
+    with_past, without = pretrainer(seed=1, sampling_reward="progress"), pretrainer(seed=1)
+    for other in (with_past, without):
+        load_weights(other, file)
+        for name, value in other.state_dict().items():
+            torch.testing.assert_close(value, model.state_dict()[name.removeprefix("past.")])

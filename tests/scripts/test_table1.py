@@ -1,0 +1,192 @@
+"""The command behind docs/TABLE1.md: what it runs, what it reads off, and how the tables are put together."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from adamae.errors import UserError
+from adamae.options.parser import OptionParser
+
+ORIGIN = {"date": "2026-01-02", "commit": "abc", "machine": "a machine", "cpu_seconds": 1800.0, "command": []}
+
+
+@pytest.fixture
+def script() -> ModuleType:
+    return importlib.import_module("table1")
+
+
+@pytest.fixture
+def tables() -> ModuleType:
+    return importlib.import_module("table1_report")
+
+
+def test_the_area_and_the_steps_to_half(script: ModuleType) -> None:
+    curve = [{"step": 48, "val_top1": 10.0}, {"step": 96, "val_top1": 40.0}, {"step": 144, "val_top1": 60.0}]
+    figures = script.curve_figures(curve)
+    assert figures["area"] == pytest.approx(110 / 3)
+    assert figures["steps_to_50"] == pytest.approx(96 + 24)
+    assert figures["curve"] == [10.0, 40.0, 60.0]
+    assert script.curve_figures(curve[:2])["steps_to_50"] is None
+    assert script.curve_figures([{"step": 48, "val_top1": 100.0}])["steps_to_50"] == pytest.approx(24)
+
+
+class FakePieces:
+    """Remembers what is asked for, and gives every piece something to read."""
+
+    def __init__(self, folder: Path, failing: Sequence[str] = (), stopped: Sequence[str] = ()) -> None:
+        self.folder = folder
+        self.commands: dict[str, list[str]] = {}
+        self.failing, self.stopped = failing, stopped
+
+    def make(self, name: str, words: Sequence[str], read: Callable[[str], dict[str, Any]]) -> None:
+        pieces = importlib.import_module("pieces")
+        if name in self.failing:
+            raise pieces.PieceError(name)
+        if name in self.stopped:
+            raise pieces.StoppedError(name)
+        self.commands[name] = list(words)
+        if words[:2] == ["adamae", "finetune"]:
+            output = Path(words[words.index("--output_dir") + 1])
+            (output / "test").mkdir(parents=True)
+            (output / "test" / "scores.json").write_text(json.dumps({"top1": 70.0}))
+            (output / "log.jsonl").write_text('{"kind": "step"}\n{"kind": "epoch", "step": 48, "val_top1": 60.0}\n')
+            assert read("")["area"] == 60.0
+            assert read("")["test"] == 70.0
+        elif words[1] == "probe":
+            assert read('{"probes": {"knn": {"top1": 1.0}, "attentive": {"top1": 2.0}}}') == {"knn": 1, "attentive": 2}
+
+
+def rows(*names: str) -> list[Any]:
+    table = importlib.import_module("table1_rows")
+    return [(table.ROWS[name], 0) for name in names]
+
+
+def test_all_pieces_of_a_row(script: ModuleType, tmp_path: Path) -> None:
+    pieces = FakePieces(tmp_path)
+    table = script.Table1(script.SCALES["cpu"], pieces)
+    assert script.make_all(table, rows("random-95", "scratch", "noisy-random-95"), workers=2) == 0
+    assert set(pieces.commands) == {
+        *("videos", "videos-noisy", "finetune-scratch-0"),
+        *(f"{kind}-random-95-0" for kind in ("pretrain", "finetune", "probe", "reconstruction")),
+        *(f"{kind}-noisy-random-95-0" for kind in ("pretrain", "finetune", "probe", "reconstruction")),
+    }
+    tuned, scratch = pieces.commands["finetune-random-95-0"], pieces.commands["finetune-scratch-0"]
+    # The same but for the start.
+    place = tuned.index("--output_dir") + 1
+    assert [*tuned[:place], scratch[place], *tuned[place + 1 : -2]] == scratch
+    assert tuned[-2:] == ["--finetune", str(tmp_path / "pretrain-random-95-0")]
+    assert str(tmp_path / "videos-noisy" / "test.csv") in pieces.commands["reconstruction-noisy-random-95-0"]
+    assert "--camera_noise" in pieces.commands["videos-noisy"]
+
+
+def test_a_failure_leaves_the_other_rows_and_is_told(
+    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pieces = FakePieces(tmp_path, failing=["pretrain-random-95-0"])
+    table = script.Table1(script.SCALES["cpu"], pieces)
+    assert script.make_all(table, rows("random-95", "tube-90"), workers=1) == 1
+    assert "reconstruction-tube-90-0" in pieces.commands
+    assert "finetune-random-95-0" not in pieces.commands
+    assert "pretrain-random-95-0" in capsys.readouterr().err
+
+
+def test_a_stop_is_no_failure(script: ModuleType, tmp_path: Path) -> None:
+    for name in ("videos", "probe-random-95-0"):
+        table = script.Table1(script.SCALES["cpu"], FakePieces(tmp_path / name, stopped=[name]))
+        assert script.make_all(table, rows("random-95"), workers=1) == 3
+
+
+def test_every_command_parses(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from adamae.cli.main import run_command
+
+    pieces = FakePieces(tmp_path)
+    script.make_all(script.Table1(script.SCALES["cpu"], pieces), rows("random-95"), workers=1)
+    parse, understood = OptionParser.parse, []
+
+    class UnderstoodError(Exception):
+        pass
+
+    def stop(self: OptionParser[object], words: Sequence[str]) -> None:
+        parse(self, words)
+        raise UnderstoodError
+
+    monkeypatch.setattr(OptionParser, "parse", stop)
+    for program, *words in pieces.commands.values():
+        if program == "adamae":
+            with pytest.raises(UnderstoodError):
+                run_command(words[0], words[1:])
+            understood.append(words[0])
+    assert understood == ["synthesize", "pretrain", "finetune", "probe"]
+
+
+def finetuned(areas: dict[str, list[float]], **more: Any) -> dict[tuple[str, str, int], dict[str, Any]]:
+    values = {"test": 80.0, "steps_to_50": 100.0, **ORIGIN, **more}
+    return {
+        ("finetune", row, seed): {"area": area, **values}
+        for row, each in areas.items()
+        for seed, area in enumerate(each)
+    }
+
+
+def test_the_tables_of_the_main_rows(tables: ModuleType) -> None:
+    results = finetuned({"adaptive-95": [51.0, 62.0, 73.0], "random-95": [50.0, 60.0, 70.0], "tube-90": [60.0]})
+    results["reconstruction", "random-95", 0] = {"moving_0.9": 0.0123, "hit_rate": 1.0, **ORIGIN}
+    text = tables.report(results, ["main"])
+    lines = text.splitlines()
+    adaptive, random_95 = (
+        next(line for line in lines if line.startswith(f"| {m} 95 %")) for m in ("adaptive", "random")
+    )
+    assert adaptive.startswith("| adaptive 95 % | 62.0 ± 27.3 | 51.0, 62.0, 73.0 | 80.0 ± 0.0 | 100.0 ± 0.0 |")
+    assert "| 12.3 | 1.0 |" in random_95
+    assert "| random 95 % | 3 | +2.0 [-0.5, +4.5] | not decided |" in text
+    assert "| tube 90 % | 1 | -9.0 | not yet |" in text
+    assert "| frame 87.5 % | 0 | | not yet |" in text.replace("|  |", "| |")
+    assert "| adaptive 95 % above tube 90 % | -9.0 | not yet |" in text
+    assert "random 95 %: ± 2.5, random 90 %: ± inf, tube 90 %: ± inf: one more seed is due." in text
+    assert lines[-1] == "8 pieces, 4.0 processor hours, 2026-01-02; commit abc; a machine."
+
+
+def test_claims_follow_their_rules(tables: ModuleType) -> None:
+    areas = {"mse-normalised": [60.0, 61.0], "adaptive-95": [50.0, 51.01], "sampler-mlp": [30.2, 30.4]}
+    text = tables.report(finetuned({**areas, "random-95": [30.1, 30.1]}), ["sampler", "loss"])
+    assert "| normalised MSE above MSE | +10.0 [+9.9, +10.1] | reproduced |" in text
+    assert "| MLP sampler near random 95 % | +0.2 [-1.1, +1.5] | reproduced |" in text
+
+
+def test_enough_seeds_when_all_primary_intervals_are_narrow(tables: ModuleType) -> None:
+    names = ("adaptive-95", "random-95", "random-90", "tube-90")
+    results = finetuned({name: [50.0, 50.1, 50.2] for name in names})
+    assert ": enough seeds." in tables.report(results, ["main"])
+
+
+def test_steps_that_are_not_reached_are_told_and_not_averaged(tables: ModuleType) -> None:
+    results = finetuned({"adaptive-95": [50.0, 50.0]})
+    results["finetune", "adaptive-95", 1]["steps_to_50"] = None
+    assert "| 100.0 (1 of 2 seeds) |" in tables.report(results, ["main"])
+    results["finetune", "adaptive-95", 0]["steps_to_50"] = None
+    assert "| not reached in 2 seeds |" in tables.report(results, ["main"])
+
+
+def test_errors_in_other_units_are_left_out(tables: ModuleType) -> None:
+    results = finetuned({"adaptive-95": [50.0], "mse-normalised": [50.0]})
+    for name in ("adaptive-95", "mse-normalised"):
+        results["reconstruction", name, 0] = {"moving_0.9": 0.5, "hit_rate": 2.0, **ORIGIN}
+    text = tables.report(results, ["loss"])
+    assert sum("500.0" in line for line in text.splitlines()) == 1
+
+
+def test_the_document_is_written_between_its_markers(tables: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "T.md"
+    path.write_text("# Title\n<!-- measured: table1 cpu -->\nold\n<!-- end of measured -->\nrest\n")
+    tables.renew_document(path, "cpu", "new\\1")
+    tables.renew_document(path, "cpu", "new\\1")
+    assert path.read_text() == "# Title\n<!-- measured: table1 cpu -->\nnew\\1\n<!-- end of measured -->\nrest\n"
+    with pytest.raises(UserError, match="0 places"):
+        tables.renew_document(path, "gpu", "new")

@@ -1,0 +1,80 @@
+"""The rows of table 1: every one parses, groups name rows, and equal cost is equal."""
+
+from __future__ import annotations
+
+import importlib
+import shlex
+from types import ModuleType
+
+import pytest
+
+from adamae.options.finetune import finetune_parser
+from adamae.options.pretrain import PretrainOptions, model_arguments, pretrain_parser
+from adamae.options.synthesize import synthesize_parser
+
+
+@pytest.fixture
+def script() -> ModuleType:
+    return importlib.import_module("table1_rows")
+
+
+def test_every_row_of_every_scale_parses(script: ModuleType) -> None:
+    for scale in script.SCALES.values():
+        finetune_parser().parse(shlex.split(scale.finetune))
+        for more in script.DATA_SETS.values():
+            synthesize_parser().parse(["out", *shlex.split(scale.videos), *shlex.split(more)])
+        for row in script.ROWS.values():
+            if row.options is not None and row.available:
+                options = pretrain_parser().parse(row.words(scale)).options
+                assert options.optimizer.epochs == round(row.length * scale.epochs), row.name
+
+
+def test_a_row_s_options_win_over_the_scale_s(script: ModuleType) -> None:
+    scale = script.SCALES["cpu"]
+    assert pretrain_parser().parse(script.ROWS["mse-normalised"].words(scale)).options.loss.normlize_target
+    assert not pretrain_parser().parse(script.ROWS["l1"].words(scale)).options.loss.normlize_target
+
+
+def test_groups_name_rows(script: ModuleType) -> None:
+    for group in script.GROUPS.values():
+        assert {*group.rows, *group.primary, *(c.one for c in group.claims), *(c.other for c in group.claims)} <= {
+            *script.ROWS
+        }, group.title
+        # What is compared saw the same videos.
+        assert len({script.ROWS[name].videos for name in group.rows}) == 1, group.title
+
+
+def test_the_plan_goes_seed_by_seed_and_does_nothing_twice(script: ModuleType) -> None:
+    todo = [(row.name, seed) for row, seed in script.plan(["main", "sampler"], None)]
+    assert todo[:7] == [*((name, 0) for name in script.GROUPS["main"].rows), ("adaptive-95", 1)]
+    assert todo[36:] == [("sampler-mlp", seed) for seed in range(3)]
+    assert len(todo) == len(set(todo))
+    assert max(seed for _, seed in script.plan(["main"], 8)) == 7
+
+
+def test_rows_of_unknown_masks_are_left_out(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(script, "mask_types", lambda: ("learnable", "random"))
+    assert {row.name for row, _ in script.plan(["main"], 1)} == {"adaptive-95", "random-95", "random-90"}
+
+
+def test_equal_cost_is_the_arithmetic_of_tube_masks_at_vit_b(script: ModuleType) -> None:
+    tube = multiply_adds("--mask_type tube --mask_ratio 0.9")
+    epochs = script.SCALES["cpu"].epochs
+    for name in script.GROUPS["cost"].rows:
+        row = script.ROWS[name]
+        cost = multiply_adds(row.options) * round(row.length * epochs) / (tube * epochs)
+        assert cost == pytest.approx(1, abs=0.012), f"{name}: to the nearest epoch"
+
+
+def multiply_adds(words: str) -> int:
+    """Of a clip's forward pass in training at ViT-B."""
+    import torch
+
+    from adamae.benchmark.arithmetic import count_multiply_adds
+    from adamae.models import create_model
+    from adamae.models.economy import apply_economy
+
+    options: PretrainOptions = apply_economy(pretrain_parser().parse(shlex.split(words)).options)
+    arguments = model_arguments(options.clip, options.model, options.sampler, options.loss)
+    with torch.device("meta"):
+        return count_multiply_adds(create_model("adamae_base", **arguments).train())
