@@ -41,7 +41,7 @@ def browser() -> Any:
     """Headless Chromium."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or shutil.which("google-chrome") or ""
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+    for argument in ("--headless=new", "--hide-scrollbars", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
         options.add_argument(argument)
     return webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
 
@@ -56,7 +56,8 @@ def take(driver: Any, page: Path, name: str) -> None:
     driver.get(page.resolve().as_uri())
     driver.execute_async_script("document.fonts.ready.then(() => setTimeout(arguments[0], 1000))")
     driver.execute_script(
-        "const time = document.getElementById('time'); time.value = arguments[0]; time.dispatchEvent(new Event('input'));",
+        "const time = document.getElementById('time'); time.value = arguments[0];"
+        "time.dispatchEvent(new Event('input'));",
         str(FRAME),
     )
     driver.execute_script(CLICK)
@@ -67,7 +68,9 @@ def take(driver: Any, page: Path, name: str) -> None:
 def main(words: list[str]) -> int:
     """Make the pictures of a run of the quickstart."""
     if len(words) != 1 or not list(Path(words[0], "pictures").glob("*.html")):
-        print("usage: docs_pictures.py OUT (the folder of scripts/quickstart.sh, with pictures/*.html)", file=sys.stderr)
+        print(
+            "usage: docs_pictures.py OUT (the folder of scripts/quickstart.sh, with pictures/*.html)", file=sys.stderr
+        )
         return 2
     page = min(Path(words[0], "pictures").glob("*.html"))
     for suffix in ("gif", "png"):
