@@ -12,12 +12,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from adamae import distributed
-from adamae.checkpoints.formats import CheckpointFile
 from adamae.data.annotations import Annotations
+from adamae.data.image_files import image_files_for
 from adamae.distributed import World
 from adamae.evaluation.evaluator import Evaluation, Evaluator
 from adamae.evaluation.labels import find_class_names, find_test_list, load_labelled, notes_on_labels, numbered
-from adamae.evaluation.setup import compute_settings, describe_damaged, describe_unread, open_setup
+from adamae.evaluation.setup import (
+    EvaluationSetup,
+    compute_settings,
+    describe_damaged,
+    describe_unread,
+    open_setup,
+)
 from adamae.files import check_writable
 from adamae.options.evaluation import EvaluateOptions
 from adamae.progress import progress_bar, say
@@ -43,7 +49,7 @@ def evaluate(options: EvaluateOptions, world: World | None = None) -> Evaluation
 
     setup = open_setup(options.network, options.frames, options.selection, options.views)
     model, changes = setup.classifier()
-    annotations, classes, notes = _open_list(options, setup.file)
+    annotations, classes, notes = _open_list(options, setup)
     evaluator = Evaluator(
         model.to(world.device),
         setup.views_of(annotations, options.compute),
@@ -76,11 +82,13 @@ def evaluate(options: EvaluateOptions, world: World | None = None) -> Evaluation
     return evaluation
 
 
-def _open_list(options: EvaluateOptions, file: CheckpointFile) -> tuple[Annotations, tuple[str, ...], list[str]]:
+def _open_list(options: EvaluateOptions, setup: EvaluationSetup) -> tuple[Annotations, tuple[str, ...], list[str]]:
     """The videos with the network's labels, the names of its classes, and what is to be noted of both."""
-    count = file.architecture.classes
+    file, count = setup.file, setup.file.architecture.classes
     known = find_class_names(count, source=options.source, given=options.data.classes, stored=file.class_names)
     source, notes = find_test_list(options.source)
-    annotations = load_labelled(source, count, known, data_root=options.data.data_root)
+    annotations = load_labelled(
+        source, count, known, data_root=options.data.data_root, image_files=image_files_for(setup.seen)
+    )
     names = known or annotations.classes or numbered(count)
     return annotations, names, [*notes, *notes_on_labels(annotations, names)]

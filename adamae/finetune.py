@@ -16,6 +16,7 @@ from adamae.checkpoints.formats import open_checkpoint
 from adamae.data.annotations import Annotations
 from adamae.data.finetune_augmentation import FinetuneAugmentation, RandAugment, RandomErasing
 from adamae.data.finetune_dataset import FinetuneDataset, finetune_dataset, sided_classes
+from adamae.data.image_files import image_files_for
 from adamae.data.loader import choose_workers
 from adamae.data.splits import Splits, load_splits
 from adamae.data.views import VideoViews, ViewPlan, plan_test, plan_validation
@@ -68,12 +69,21 @@ def finetune(
 
     splits = open_splits(options)
     validation_views, test_views = plan_views(options)
-    batches = Batches(options, _training_clips(options, splits), world, _mixing(options))
+    batches = Batches(
+        _training_clips(options, splits),
+        world,
+        batch_size=options.data.batch_size,
+        accumulation=options.passes,
+        num_workers=options.data.num_workers,
+        pin_memory=options.data.pin_mem,
+        mixing=_mixing(options),
+    )
     initial = initial_classifier(options, splits.classes)
     model = initial.model.to(world.device)
     schedule = Schedule.of(options, batches.num_videos, world.size)
     decay, layer_decay = options.optimizer.weight_decay, options.optimizer.layer_decay
-    groups = parameter_groups(model, decay, layer_decay=layer_decay, depth=model.encoder.depth)
+    encoder = model.encoder
+    groups = parameter_groups(model, decay, layer_decay=layer_decay, depth=encoder.depth, first=encoder.first_layer)
     engine = build_engine(options, model, FinetuneObjective(options.augmentation.smoothing), groups, world)
     run = open_run(options, model, initial.config, schedule, world)
 
@@ -137,6 +147,7 @@ def open_splits(options: FinetuneOptions) -> Splits:
         data_root=options.data.data_root,
         num_classes=options.model.nb_classes,
         shard_window=options.data.shard_window,
+        image_files=image_files_for(options.clip.num_frames),
     )
 
 
@@ -170,6 +181,7 @@ def _training_clips(options: FinetuneOptions, splits: Splits) -> FinetuneDataset
         randaugment=RandAugment(given.aa, clip.input_size, given.train_interpolation) if given.aa else None,
         erasing=RandomErasing(given.reprob, given.remode, given.recount) if given.reprob else None,
         scale=given.crop_scale,
+        mode=given.crop_interpolation,
         flip=options.flip,
     )
     return finetune_dataset(

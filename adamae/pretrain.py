@@ -19,11 +19,12 @@ from torch import Tensor
 from adamae.checkpoints.constants import describe_network
 from adamae.data.annotations import load_annotations
 from adamae.data.dataset import PretrainDataset, pretrain_dataset
+from adamae.data.image_files import image_files_for
 from adamae.distributed import World
 from adamae.errors import UserError
 from adamae.models import MODELS, Pretrainer, create_model
 from adamae.models.economy import apply_economy
-from adamae.options.groups import ClipOptions, PretrainDataOptions
+from adamae.options.groups import PretrainClipOptions, PretrainDataOptions
 from adamae.options.pretrain import PretrainOptions, model_arguments
 from adamae.progress import say
 from adamae.training.batches import Batches
@@ -61,6 +62,14 @@ def pretrain(
     options = apply_economy(options.for_processes(world.size))
 
     dataset = open_clips(options.data, options.clip, options.run.seed)
+    batches = Batches(
+        dataset,
+        world,
+        batch_size=options.data.batch_size,
+        accumulation=options.passes,
+        num_workers=options.data.num_workers,
+        pin_memory=options.data.pin_mem,
+    )
     model, config = build_model(options)
     schedule = Schedule.of(options, len(dataset), world.size)
     groups = parameter_groups(model.to(world.device), options.optimizer.weight_decay)
@@ -77,7 +86,7 @@ def pretrain(
         writer=lambda: run.logger.tensorboard if world.is_main else None,
     )
     # Part of every run, so that panels can be switched on and off when it is resumed.
-    outcome = train(engine, Batches(options, dataset, world), run, {"panels": panels})
+    outcome = train(engine, batches, run, {"panels": panels})
     run.logger.close()
     engine.close()
     if world.is_main:
@@ -85,19 +94,27 @@ def pretrain(
     return outcome
 
 
-def open_clips(data: PretrainDataOptions, clip: ClipOptions, seed: int = 0) -> PretrainDataset:
+def open_clips(data: PretrainDataOptions, clip: PretrainClipOptions, seed: int = 0) -> PretrainDataset:
     """The clips of ``--data_path``.
 
     Raises:
         UserError: If there is none, or no such list, folder or shards, or they hold no videos.
     """
     return pretrain_dataset(
-        load_annotations(data.source, data_root=data.data_root, shard_window=data.shard_window),
+        load_annotations(
+            data.source,
+            data_root=data.data_root,
+            shard_window=data.shard_window,
+            image_files=image_files_for(clip.num_frames),
+        ),
         num_frames=clip.frames_read,
         sampling_rate=clip.sampling_rate,
         size=clip.input_size,
         frame_sampling=clip.frame_sampling,
         flip=clip.flip,
+        crop=clip.crop,
+        crop_scale=clip.crop_scale,
+        crop_interpolation=clip.crop_interpolation,
         seed=seed,
         num_sample=data.num_sample,
         decoder=data.decoder,

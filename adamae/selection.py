@@ -20,12 +20,23 @@ class TokenSelection:
         target: (B, M) int64, ascending: what the decoder predicts.
         log_probs: (B, N) float log-probabilities with their gradient, or None where nothing is learned.
         num_hidden: How many tokens ``target`` was drawn from, every part equally likely; None: it is all there are.
+        secondary: (B, S) int64, ascending: those of the visible tokens that the encoder sees as a learned mask token
+            instead of their pixels (secondary masking); None: none.
     """
 
     visible: Tensor
     target: Tensor
     log_probs: Tensor | None = None
     num_hidden: int | None = None
+    secondary: Tensor | None = None
+
+    def read_tokens(self, num_tokens: int) -> Tensor:
+        """(B, V - S) ascending: the visible tokens whose pixels the encoder reads, of ``num_tokens``."""
+        if self.secondary is None:
+            return self.visible
+        replaced = is_among(self.visible, self.secondary, num_tokens)
+        order = replaced.byte().argsort(dim=1, stable=True)[:, : self.visible.shape[1] - self.secondary.shape[1]]
+        return self.visible.gather(1, order)
 
 
 def complement(ids: Tensor, num_tokens: int) -> Tensor:
@@ -42,6 +53,12 @@ def complement(ids: Tensor, num_tokens: int) -> Tensor:
 def gather_tokens(x: Tensor, ids: Tensor) -> Tensor:
     """Rows ``ids`` (B, K) of ``x`` (B, N, D), as (B, K, D)."""
     return x.gather(1, ids.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
+
+
+def is_among(ids: Tensor, chosen: Tensor, num_tokens: int) -> Tensor:
+    """(B, K) bool: whether each of ``ids`` (B, K), below ``num_tokens``, is among ``chosen`` (B, C)."""
+    marked = torch.zeros(chosen.shape[0], num_tokens, dtype=torch.bool, device=chosen.device)
+    return marked.scatter(1, chosen, True).gather(1, ids)
 
 
 def rank_tokens(scores: Tensor, count: int) -> Tensor:

@@ -19,7 +19,9 @@ FLOORS = (
     {"samplers", "losses"},
     # A sampler brings its own options.
     {"options"},
-    {"models", "checkpoints"},
+    {"models"},
+    # What a file holds is told by building the network that it describes.
+    {"checkpoints"},
     {"training", "evaluation"},
     {"visualize"},
     # Whole runs, each from top to bottom.

@@ -37,7 +37,7 @@ def test_an_error_of_one_rank_ends_one_that_does_not_hear_of_it(failing: int) ->
             process.kill()
     assert [process.returncode for process in processes] == [1, 1]
     assert "ValueError: a defect" in errors[failing]
-    assert f"adamae: rank {1 - failing} leaves because rank {failing}" in errors[1 - failing]
+    assert f"adamae: rank {1 - failing} exits because rank {failing}" in errors[1 - failing]
     assert time.monotonic() - began < 45
 
 

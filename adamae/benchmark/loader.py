@@ -13,6 +13,7 @@ import torch
 
 from adamae.benchmark.loader_parts import measure_parts, some_rows
 from adamae.data.dataset import PretrainDataset
+from adamae.data.decoding.image_names import is_image
 from adamae.data.loader import build_loader
 
 # Parts of the work that the same remedy helps -> that remedy.
@@ -23,6 +24,10 @@ _ADVICE = {
     ("resizing",): "re-encode the videos with adamae prepare to a short side near the size of the clips",
     ("augmenting",): "disable --flip, or remove the motion masks",
     ("collating",): "use smaller batches: --batch_size",
+}
+_IMAGE_ADVICE = {
+    ("seeking", "decoding"): "store smaller images, or take several clips of one decode: --num_sample",
+    ("resizing",): "store smaller images",
 }
 
 
@@ -38,6 +43,7 @@ class LoaderReport:
         clips: How many were measured.
         bad: How many videos could not be read and were skipped.
         gpu_rate: Clips per second that are wanted.
+        images: Whether images were read.
     """
 
     clips_per_second: float
@@ -47,6 +53,7 @@ class LoaderReport:
     clips: int
     bad: int
     gpu_rate: float = 1000.0
+    images: bool = False
 
     @property
     def shares(self) -> dict[str, float]:
@@ -58,11 +65,10 @@ class LoaderReport:
     def advice(self) -> str:
         """What to change first, in one sentence."""
         shares = self.shares
-        parts = max(_ADVICE, key=lambda parts: sum(shares[part] for part in parts))
+        advice = _ADVICE | (_IMAGE_ADVICE if self.images else {})
+        parts = max(advice, key=lambda parts: sum(shares[part] for part in parts))
         share = sum(shares[part] for part in parts)
-        return (
-            f"{' and '.join(parts)} {'take' if len(parts) > 1 else 'takes'} {share:.0%} of the time: {_ADVICE[parts]}"
-        )
+        return f"{' and '.join(parts)} {'take' if len(parts) > 1 else 'takes'} {share:.0%} of the time: {advice[parts]}"
 
     @property
     def cores(self) -> int:
@@ -107,10 +113,13 @@ def measure_loader(
         UserError: None of the videos can be read.
     """
     with one_thread():
-        parts = measure_parts(dataset, some_rows(dataset, num_videos), batch_size)
+        rows = some_rows(dataset, num_videos)
+        parts = measure_parts(dataset, rows, batch_size)
         rate = _measure_whole(dataset, num_videos, batch_size, num_workers)
     per_clip = {part: total / parts.clips for part, total in parts.seconds.items()}
-    return LoaderReport(rate, 1 / sum(per_clip.values()), num_workers, per_clip, parts.clips, parts.bad, gpu_rate)
+    images = all(is_image(dataset.annotations.path(row)) for row in rows.tolist())
+    per_core = 1 / sum(per_clip.values())
+    return LoaderReport(rate, per_core, num_workers, per_clip, parts.clips, parts.bad, gpu_rate, images)
 
 
 @contextmanager

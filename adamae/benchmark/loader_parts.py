@@ -48,7 +48,7 @@ def measure_parts(dataset: PretrainDataset, rows: np.ndarray, batch_size: int) -
 
     Opening includes reading the packets. Seeking is what comes before the first wanted frame; decoding goes on to the
     last one. Resizing includes the conversion of colours and the copy of what lies in the crop; augmenting is all
-    random choice, mirroring, and what happens to the ground truth of what moves.
+    random choice, mirroring, and what happens to the motion masks.
 
     Args:
         dataset: Gives ``num_sample`` clips of each row, by a transform that crops.

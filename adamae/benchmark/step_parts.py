@@ -29,7 +29,7 @@ def step_parts(model: Pretrainer, clips: Tensor, precision: torch.dtype) -> dict
         tokens = model.encoder.patch_embed(pixels)
         seen, selection = model.select_tokens(pixels, noise, None)
         latent = model.encoder(seen, noise, selection)
-        prediction = model.decoder(model.encoder_to_decoder(latent), model.mask_token, selection, noise)
+        prediction = model.decoder(model.encoder_to_decoder(latent, selection), model.mask_token, selection, noise)
 
     def leaf(x: Tensor) -> Tensor:
         return x.detach().clone().requires_grad_()
@@ -57,7 +57,9 @@ def step_parts(model: Pretrainer, clips: Tensor, precision: torch.dtype) -> dict
         "tokenizer": tokenizer,
         "sampler": sampler,
         "encoder": lambda: model.encoder(leaf(seen), noise, selection),
-        "decoder": lambda: model.decoder(model.encoder_to_decoder(leaf(latent)), model.mask_token, selection, noise),
+        "decoder": lambda: model.decoder(
+            model.encoder_to_decoder(leaf(latent), selection), model.mask_token, selection, noise
+        ),
         "targets and loss": losses,
     }
     return {name: _forward_backward(forward, autocast) for name, forward in forwards.items()}

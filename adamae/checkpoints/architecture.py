@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from adamae.errors import UserError
-from adamae.samplers.builtin import ADAPTIVE, RANDOM
+from adamae.samplers.builtin import ADAPTIVE, RANDOM, UNIFORM
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -21,6 +22,9 @@ class Stack:
     depth: int
     heads: int
     hidden: int
+
+    def __str__(self) -> str:
+        return f"width {self.width}, depth {self.depth}, {self.heads} heads, MLP {self.hidden}"
 
 
 @dataclass(frozen=True)
@@ -35,22 +39,16 @@ class SamplerShape:
 
 
 @dataclass(frozen=True)
-class Architecture:
+class Description(ABC):
     """A network, as far as a checkpoint tells.
 
     Attributes:
+        family: Its kind, see :mod:`adamae.models.families`.
         kind: "pretrain" or "classifier".
-        encoder: Its blocks.
         decoder: Blocks of the decoder; None in a classifier.
-        sampler: None where nothing is sampled adaptively; in a classifier it chooses the tokens.
-        other_sampler: Entries of a learned sampler that no published checkpoint has.
         channels: Colour channels.
         tubelet: Frames in a token.
         patch: Pixels along a token's side.
-        qkv_bias: Whether queries and values have a bias.
-        layer_scale: Whether blocks scale their branches.
-        positions: "fixed", "learned" or "separable".
-        cls_token: Whether a class token takes part.
         norm: Whether a LayerNorm follows the encoder's blocks.
         fc_norm: Whether one follows the mean over the tokens.
         classes: Outputs of the head; 0 where there is none.
@@ -61,36 +59,88 @@ class Architecture:
     """
 
     kind: Literal["pretrain", "classifier"]
-    encoder: Stack
     decoder: Stack | None
-    sampler: SamplerShape | None
     channels: int
     tubelet: int
     patch: int
-    qkv_bias: bool
-    layer_scale: bool
-    positions: str
-    cls_token: bool
     norm: bool
     fc_norm: bool
     classes: int
     frames: int
     size: tuple[int, int]
-    other_sampler: Shapes = field(default_factory=dict)
     guessed: tuple[str, ...] = ()
     given: Mapping[str, Any] = field(default_factory=dict)
+    family: str = "vit"
 
     @property
     def grid(self) -> tuple[int, int, int]:
         """Tokens along time, height and width."""
         return self.frames // self.tubelet, self.size[0] // self.patch, self.size[1] // self.patch
 
+    @property
+    def position_grid(self) -> tuple[int, int, int]:
+        """Entries of a learned table of positions along time, height and width."""
+        return self.grid
+
+    @abstractmethod
     def options(self) -> dict[str, Any]:
-        """Arguments for the constructor of the network: ``Pretrainer`` or ``Classifier``.
+        """Arguments for the family's constructor of the network, a pre-train model or a classifier.
 
         Raises:
             UserError: If the constructor cannot express it.
         """
+
+    @abstractmethod
+    def classifier_options(self, shared: tuple[str, ...] = ()) -> dict[str, Any]:
+        """Arguments for the family's classifier around the same encoder, without a head.
+
+        Args:
+            shared: Names of the given arguments that are kept.
+        """
+
+    @abstractmethod
+    def shapes(self) -> Shapes:
+        """Names and shapes of all entries of the network's state dict, in its order."""
+
+    @abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """What ``inspect --json`` has as its architecture, beside the decoder."""
+
+    @abstractmethod
+    def rows(self) -> dict[str, str]:
+        """What ``inspect`` prints of it: "encoder", "tokens", and what else there is."""
+
+    def sampler_options(self) -> dict[str, Any]:
+        """Arguments for the constructor that concern an adaptive sampler that a classifier can use; none without."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Architecture(Description):
+    """A plain ViT network, as far as a checkpoint tells.
+
+    Attributes:
+        encoder: Its blocks.
+        sampler: None where nothing is sampled adaptively; in a classifier it chooses the tokens.
+        other_sampler: Entries of a learned sampler that no published checkpoint has.
+        secondary: Whether there is a token for secondary masks.
+        qkv_bias: Whether queries and values have a bias.
+        layer_scale: Whether blocks scale their branches.
+        positions: "fixed", "learned" or "separable".
+        cls_token: Whether a class token takes part.
+    """
+
+    encoder: Stack = Stack(0, 0, 1, 0)
+    sampler: SamplerShape | None = None
+    qkv_bias: bool = True
+    layer_scale: bool = False
+    positions: str = "fixed"
+    cls_token: bool = False
+    secondary: bool = False
+    other_sampler: Shapes = field(default_factory=dict)
+
+    def options(self) -> dict[str, Any]:
+        """See :meth:`Description.options`."""
         options = {
             "img_size": self.size[0] if self.size[0] == self.size[1] else self.size,
             "patch_size": self.patch,
@@ -106,6 +156,38 @@ class Architecture:
         given = {name: tuple(value) if isinstance(value, list) else value for name, value in self.given.items()}
         return {**options, **given}
 
+    def classifier_options(self, shared: tuple[str, ...] = ()) -> dict[str, Any]:
+        """See :meth:`Description.classifier_options`."""
+        given = {name: value for name, value in self.given.items() if name in shared}
+        return replace(self, kind="classifier", decoder=None, sampler=None, classes=0, given=given).options()
+
+    def shapes(self) -> Shapes:
+        """See :meth:`Description.shapes`."""
+        return expected_shapes(self)
+
+    def facts(self) -> dict[str, Any]:
+        """See :meth:`Description.facts`."""
+        return {
+            "encoder": asdict(self.encoder),
+            "sampler": asdict(self.sampler) if self.sampler else None,
+            "qkv_bias": self.qkv_bias,
+            "layer_scale": self.layer_scale,
+            "positions": self.positions,
+            "cls_token": self.cls_token,
+        }
+
+    def rows(self) -> dict[str, str]:
+        """See :meth:`Description.rows`."""
+        rows = {
+            "encoder": str(self.encoder),
+            "tokens": f"{self.tubelet} frames of {self.patch}x{self.patch} pixels, {self.channels} channels; "
+            f"{self.positions} positions" + (", a class token" if self.cls_token else ""),
+        }
+        if self.sampler:
+            s = self.sampler
+            rows["sampler"] = f"{s.network}, {s.depth} layers, width {s.width}, {s.tokens} tokens"
+        return rows
+
     def _pretrain_options(self) -> dict[str, Any]:
         assert self.decoder is not None
         if int(self.decoder.width * _ratio(self.encoder)) != self.decoder.hidden:
@@ -114,6 +196,8 @@ class Architecture:
                 f"encoder's ratio of {self.encoder.hidden} to {self.encoder.width}: there is one mlp_ratio for both"
             )
         options: dict[str, Any] = {"mask_type": ADAPTIVE.name if self.sampler else RANDOM.name}
+        if self.secondary:
+            options["mask_type"] = UNIFORM.name
         for side, stack in (("encoder", self.encoder), ("decoder", self.decoder)):
             options |= {
                 f"{side}_embed_dim": stack.width,
@@ -161,6 +245,8 @@ def expected_shapes(architecture: Architecture) -> Shapes:
     shapes: Shapes = {"mask_token": (1, 1, a.decoder.width)} if a.decoder else {}
     if a.sampler:
         shapes[f"{prefix}pos_embed_probs"] = (1, a.sampler.tokens, encoder.width)
+    if a.secondary:
+        shapes[f"{prefix}vis_mask_token"] = (1, 1, encoder.width)
     if a.cls_token:
         shapes["cls_token"] = (1, 1, encoder.width)
     t, h, w = a.grid

@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 from adamae.layers.pixels import PixelNormalisation
+from adamae.models import Classifier, Pretrainer
+from adamae.models.families import family_of
 
 # After these the decoder's or the classifier's head follows.
 _LAST_NORMS = ("decoder.norm", "fc_norm")
@@ -108,7 +110,13 @@ def describe_network(model: nn.Module, options: Mapping[str, Any]) -> dict[str, 
         options: Arguments that its constructor (``Pretrainer`` or ``Classifier``) got; plain values.
 
     Returns:
-        JSON: ``{"options": {...}}``, and ``"constants"`` where the network computes with others than the published.
+        JSON: ``{"options": {...}}``, ``"constants"`` where the network computes with others than the published, and
+        ``"family"`` where it is no plain ViT.
     """
     constants = Constants.of_model(model).as_config()
-    return {"options": dict(options), **({"constants": constants} if constants else {})}
+    family = family_of(model).name if isinstance(model, Pretrainer | Classifier) else "vit"
+    return {
+        "options": dict(options),
+        **({"constants": constants} if constants else {}),
+        **({} if family == "vit" else {"family": family}),
+    }

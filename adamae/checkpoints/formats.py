@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adamae.checkpoints.architecture import Architecture, expected_shapes
+from adamae.checkpoints.architecture import Description
 from adamae.checkpoints.constants import Constants
 from adamae.checkpoints.inference import infer_architecture
 from adamae.checkpoints.key_tables import (
@@ -21,6 +21,7 @@ from adamae.checkpoints.key_tables import (
     mae_st_table,
     translate,
 )
+from adamae.checkpoints.pyramid_architecture import is_pyramid
 from adamae.checkpoints.reading import RawCheckpoint, read_raw
 from adamae.errors import UserError
 from adamae.samplers import SAMPLERS
@@ -41,7 +42,7 @@ class CheckpointFile:
 
     Attributes:
         path: Where it was found.
-        layout: "published", "mae_st" or "transformers".
+        layout: "published", "um_mae", "mae_st" or "transformers".
         container: "torch", "safetensors", "deepspeed" or "run".
         state: Tensors under the published names, dense, finite, of exactly the architecture's shapes.
         architecture: The network they belong to.
@@ -59,7 +60,7 @@ class CheckpointFile:
     layout: str
     container: str
     state: dict[str, Tensor]
-    architecture: Architecture
+    architecture: Description
     constants: Constants = field(default_factory=Constants)
     notes: tuple[str, ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)
@@ -111,7 +112,7 @@ def open_checkpoint(path: str | Path, key: str | None = None) -> CheckpointFile:
         architecture = infer_architecture(reading.state, config=raw.config, hf_config=raw.hf_config, args=raw.args)
         _check_finite(reading.state)
         # In the published order, whatever the file's.
-        ordered = {name: reading.state[name] for name in expected_shapes(architecture)}
+        ordered = {name: reading.state[name] for name in architecture.shapes()}
         constants = Constants.of_config(raw.config) if raw.config else reading.constants
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
@@ -166,6 +167,8 @@ def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def _recognise(state: dict[str, Tensor]) -> str:
     if any(name.endswith("layernorm_before.weight") for name in state):
         return "transformers"
+    if is_pyramid(state):
+        return "um_mae"
     signs = ("pos_embed_spatial", "blocks.0.attn.q.weight", "decoder_embed.weight", "decoder_pred.weight")
     if any(sign in state for sign in signs) or {"cls_token", "pos_embed"} <= state.keys():
         return "mae_st"
@@ -214,8 +217,13 @@ def _read_transformers(state: dict[str, Tensor], raw: RawCheckpoint) -> _Reading
     return _Reading({**result, **left}, tuple(notes), {}, Constants(norm_eps=eps, last_norm_eps=_PYTORCH_EPS))
 
 
+def _read_um_mae(state: dict[str, Tensor], raw: RawCheckpoint) -> _Reading:
+    return _Reading(state)
+
+
 _LAYOUTS: dict[str, Callable[[dict[str, Tensor], RawCheckpoint], _Reading]] = {
     "published": _read_published,
+    "um_mae": _read_um_mae,
     "mae_st": _read_mae_st,
     "transformers": _read_transformers,
 }

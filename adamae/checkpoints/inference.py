@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from adamae.checkpoints.architecture import Architecture, SamplerShape, Shapes, Stack, expected_shapes
+from adamae.checkpoints.architecture import Architecture, Description, SamplerShape, Shapes, Stack
+from adamae.checkpoints.pyramid_architecture import infer_pyramid, is_pyramid
 from adamae.errors import UserError
 
 # Widths whose head count is not width / 64: ViT-H, VideoMAEv2's ViT-g; our tiny decoder and that of ViT-H.
@@ -24,7 +25,7 @@ def infer_architecture(
     config: Mapping[str, Any] | None = None,
     hf_config: Mapping[str, Any] | None = None,
     args: Mapping[str, Any] | None = None,
-) -> Architecture:
+) -> Description:
     """Read a network off a state dict.
 
     Args:
@@ -40,6 +41,13 @@ def infer_architecture(
     shapes: Shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     given = _given_options(config or {})
     known = {**_from_args(args or {}), **_from_transformers(hf_config or {}), **given}
+    infer = infer_pyramid if is_pyramid(shapes) else _infer_vit
+    architecture: Description = infer(shapes, given, known)
+    _compare(shapes, architecture.shapes())
+    return architecture
+
+
+def _infer_vit(shapes: Shapes, given: Mapping[str, Any], known: Mapping[str, Any]) -> Architecture:
     pretrain = "encoder_to_decoder.weight" in shapes
     prefix = "encoder." if pretrain else ""
     kernel = _shape(shapes, f"{prefix}patch_embed.proj.weight", 5)
@@ -57,7 +65,7 @@ def infer_architecture(
     names = ("encoder_num_heads", "decoder_num_heads") if pretrain else ("num_heads",)
     if any(name not in known for name in names):
         guessed = ("heads", *guessed)
-    architecture = Architecture(
+    return Architecture(
         kind="pretrain" if pretrain else "classifier",
         encoder=encoder,
         decoder=decoder,
@@ -70,6 +78,7 @@ def infer_architecture(
         layer_scale=f"{prefix}blocks.0.gamma_1" in shapes,
         positions="learned" if "pos_embed" in shapes else "separable" if "pos_embed_spatial" in shapes else "fixed",
         cls_token="cls_token" in shapes,
+        secondary=f"{prefix}vis_mask_token" in shapes,
         norm=f"{prefix}norm.weight" in shapes,
         fc_norm="fc_norm.weight" in shapes,
         classes=_shape(shapes, "head.weight", 2)[0] if "head.weight" in shapes else 0,
@@ -78,8 +87,6 @@ def infer_architecture(
         guessed=guessed,
         given=given,
     )
-    _compare(shapes, expected_shapes(architecture))
-    return architecture
 
 
 def _shape(shapes: Shapes, name: str, axes: int) -> tuple[int, ...]:

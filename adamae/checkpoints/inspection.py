@@ -15,6 +15,7 @@ _CONTAINERS = {
 }
 _LAYOUTS = {
     "published": "AdaMAE / VideoMAE / VideoMAEv2",
+    "um_mae": "UM-MAE",
     "mae_st": "mae_st",
     "transformers": "Transformers' VideoMAE",
 }
@@ -35,13 +36,8 @@ def describe(file: CheckpointFile) -> dict[str, Any]:
         "method": file.method,
         "kind": a.kind,
         "architecture": {
-            "encoder": asdict(a.encoder),
+            **a.facts(),
             "decoder": asdict(a.decoder) if a.decoder else None,
-            "sampler": asdict(a.sampler) if a.sampler else None,
-            "qkv_bias": a.qkv_bias,
-            "layer_scale": a.layer_scale,
-            "positions": a.positions,
-            "cls_token": a.cls_token,
         },
         "clip": {
             "frames": a.frames,
@@ -70,18 +66,16 @@ def describe(file: CheckpointFile) -> dict[str, Any]:
 def as_text(file: CheckpointFile) -> str:
     """The same for a person: a line for each fact that there is."""
     a = file.architecture
+    told = a.rows()
     guessed = dict.fromkeys(a.guessed, " (not stored in the file, default)")
     rows = {
         "path": str(file.path),
         "format": f"{_LAYOUTS[file.layout]} layout, written by {_CONTAINERS[file.container]}",
         "method": file.method,
-        "encoder": _stack(asdict(a.encoder)) + guessed.get("heads", ""),
-        "decoder": _stack(asdict(a.decoder)) if a.decoder else "",
-        "sampler": f"{a.sampler.network}, {a.sampler.depth} layers, width {a.sampler.width}, {a.sampler.tokens} tokens"
-        if a.sampler
-        else "",
-        "tokens": f"{a.tubelet} frames of {a.patch}x{a.patch} pixels, {a.channels} channels; {a.positions} positions"
-        + (", a class token" if a.cls_token else ""),
+        "encoder": told["encoder"] + guessed.get("heads", ""),
+        "decoder": str(a.decoder or ""),
+        "sampler": told.get("sampler", ""),
+        "tokens": told["tokens"],
         "frames": f"{a.frames}{guessed.get('frames', '')}",
         "size": f"{a.size[0]}x{a.size[1]}{guessed.get('size', '')}",
         "classes": f"{a.classes}{': ' + ', '.join(file.class_names[:8]) if file.class_names else ''}"
@@ -97,10 +91,6 @@ def as_text(file: CheckpointFile) -> str:
         "args": " ".join(f"{name}={value}" for name, value in sorted(file.args.items())),
     }
     return "\n".join(f"{name:<11}{value}" for name, value in rows.items() if value)
-
-
-def _stack(stack: dict[str, int]) -> str:
-    return f"width {stack['width']}, depth {stack['depth']}, {stack['heads']} heads, MLP {stack['hidden']}"
 
 
 def _left_out(file: CheckpointFile) -> str:

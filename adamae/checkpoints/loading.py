@@ -11,15 +11,17 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from adamae.checkpoints.formats import CheckpointFile, open_checkpoint
-from adamae.checkpoints.resizing import Grid, fit_channels, resize_kernel, resize_positions
+from adamae.checkpoints.resizing import Grid, fit_kernel, fit_offsets, resize_positions
 from adamae.errors import UserError
-from adamae.grid import TokenGrid
+from adamae.models import Classifier, Pretrainer
+from adamae.models.naming import reference_name
 
 # What a classifier may keep from its own start where the file has nothing for it.
 _MAY_BE_NEW = re.compile(r"(head|fc_norm)\..*")
 # What a classifier has no use for in a pre-trained file, and why.
 _IGNORED = (
-    (re.compile(r"mask_token|decoder\..*|encoder_to_decoder\..*"), "a classifier has no decoder"),
+    (re.compile(r"mask_token|decoder[._].*|encoder_to_decoder\..*"), "a classifier has no decoder"),
+    (re.compile(r"vis_mask_token"), "a classifier sees all tokens"),
     (re.compile(r"norm\..*"), "mean pooling uses its own norm, fc_norm"),
 )
 _SAMPLER = re.compile(r"encoder\.(pos_embed_probs|(get|reduce)_token_probs\..*)")
@@ -28,6 +30,7 @@ _OTHER_SAMPLER = re.compile(r"sampler\..*")
 _CHOOSER = re.compile(_SAMPLER.pattern.removeprefix(r"encoder\."))
 _CHOOSER_SIGN = "pos_embed_probs"
 _SAMPLER_MLP = re.compile(r"(encoder\.)?get_token_probs\.\d+\.mlp\.fc1\.weight")
+_FIXED = "fixed positions are those of the model"
 _HEAD = re.compile(r"head\..*")
 _HINTS = {
     "cls_token": "build the classifier with cls_token=True",
@@ -105,10 +108,13 @@ def load_weights(
 
 
 def _load(model: nn.Module, file: CheckpointFile, complete: bool, constants: bool) -> LoadReport:
+    assert isinstance(model, Pretrainer | Classifier)
     wanted = model.state_dict()
-    offered, ignored = _offer(wanted, file)
+    offered, ignored = _offer(wanted, file, isinstance(model, Pretrainer))
+    fixed = {reference_name(model, name) for name, _ in model.named_buffers()}
+    ignored |= {name: _FIXED for name in fixed if offered.pop(name, None) is not None}
     resized = _fit(model, wanted, offered, file)
-    missing = [name for name in wanted if name not in offered]
+    missing = [name for name in wanted if name not in offered and name not in fixed]
     notes = [*file.notes]
     if resized and file.architecture.guessed:
         frames, (height, width) = file.architecture.frames, file.architecture.size
@@ -127,9 +133,11 @@ def _load(model: nn.Module, file: CheckpointFile, complete: bool, constants: boo
     return LoadReport(file.path, file.layout, loaded, tuple(resized), tuple(missing), ignored, tuple(notes))
 
 
-def _offer(wanted: Mapping[str, Tensor], file: CheckpointFile) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The file's tensors under the model's names, and what the model has no use for."""
-    if "encoder_to_decoder.weight" in wanted:
+def _offer(
+    wanted: Mapping[str, Tensor], file: CheckpointFile, pretrain: bool
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The file's tensors under the names of the model, a pre-train model or not, and what it has no use for."""
+    if pretrain:
         if not file.architecture.decoder:
             raise UserError(f"holds a {file.method}; expected a pre-trained network with its decoder")
         offered = dict(file.state)
@@ -176,14 +184,16 @@ def _take_out(
     return reasons
 
 
-def _fit(model: nn.Module, wanted: Mapping[str, Tensor], offered: dict[str, Tensor], file: CheckpointFile) -> list[str]:
+def _fit(
+    model: Pretrainer | Classifier, wanted: Mapping[str, Tensor], offered: dict[str, Tensor], file: CheckpointFile
+) -> list[str]:
     """Resize in ``offered`` what belongs to another clip; return its names."""
-    grid: TokenGrid = model.grid  # type: ignore[assignment]
+    grid = model.grid
     old, new = file.architecture.grid, (grid.t, grid.h, grid.w)
     spans: dict[str, tuple[Grid, Grid]] = {
         "encoder.pos_embed_probs": (old, new),
         "pos_embed_probs": (old, new),
-        "pos_embed": (old, new),
+        "pos_embed": (file.architecture.position_grid, model.encoder.position_grid),
         "pos_embed_spatial": ((1, *old[1:]), (1, *new[1:])),
         "pos_embed_temporal": ((old[0], 1, 1), (new[0], 1, 1)),
     }
@@ -198,8 +208,9 @@ def _fit(model: nn.Module, wanted: Mapping[str, Tensor], offered: dict[str, Tens
             )
             fitted = resize_positions(tensor, before, after) if known else tensor
         elif name.endswith("patch_embed.proj.weight"):
-            fitted = fit_channels(tensor, wanted[name].shape[1])
-            fitted = resize_kernel(fitted, (grid.tubelet_size, grid.patch_size, grid.patch_size))
+            fitted = fit_kernel(tensor, tuple(wanted[name].shape))
+        elif name.endswith("posmlp.0.weight"):
+            fitted = fit_offsets(tensor, wanted[name].shape[1])
         if fitted is not tensor:
             offered[name] = fitted
             resized.append(name)

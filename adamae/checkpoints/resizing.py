@@ -60,6 +60,33 @@ def fit_channels(kernel: Tensor, channels: int) -> Tensor:
     return grown * (old / channels)
 
 
+def fit_kernel(kernel: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The first kernel for another clip; that of images counts as one of tubelets of one frame.
+
+    Args:
+        kernel: (D, C, p, p) of images, or (D, C, t, p, p).
+        shape: The wanted one, of either kind.
+    """
+    if kernel.shape == shape:
+        return kernel
+    video = kernel.unsqueeze(2) if kernel.dim() == 4 else kernel
+    _, channels, *size = shape
+    fitted = resize_kernel(fit_channels(video, channels), (*(1,) * (3 - len(size)), *size))  # type: ignore[arg-type]
+    return fitted.squeeze(2) if len(size) == 2 else fitted
+
+
+def fit_offsets(weight: Tensor, axes: int) -> Tensor:
+    """The first layer of relative positions for offsets with time or without: a column of zeros more, or that one less.
+
+    Args:
+        weight: (hidden, A, 1, 1); of three axes time is the first.
+        axes: A', 2 or 3.
+    """
+    if weight.shape[1] == axes:
+        return weight
+    return weight[:, 1:] if axes == 2 else torch.cat((torch.zeros_like(weight[:, :1]), weight), dim=1)
+
+
 def resize_kernel(kernel: Tensor, size: Grid) -> Tensor:
     """The first kernel for tokens of another extent, by FlexiViT's pseudo-inverse (arXiv 2212.08013, equation 6).
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from adamae.checkpoints.architecture import Architecture
 from adamae.checkpoints.formats import CheckpointFile
 from adamae.checkpoints.key_tables import TRANSFORMERS_FILES, translate
 from adamae.checkpoints.reading import CONFIG
@@ -81,7 +82,7 @@ def _write_safetensors(file: CheckpointFile, out: Path) -> WriteReport:
 
 def _write_reference(file: CheckpointFile, out: Path) -> WriteReport:
     a = file.architecture
-    if a.positions != "fixed" or a.cls_token:
+    if isinstance(a, Architecture) and (a.positions != "fixed" or a.cls_token):
         raise UserError(
             f"{file.path}: learned positions or a class token; expected fixed positions for the reference layout"
         )
@@ -122,6 +123,7 @@ def _save(content: dict[str, Any], path: Path) -> None:
 def _write_transformers(file: CheckpointFile, out: Path) -> WriteReport:
     config = _transformers_config(file)
     a = file.architecture
+    assert isinstance(a, Architecture)
     state, left, _ = translate(file.state, TRANSFORMERS_FILES[a.kind], "to_theirs")
     left_out = {**file.left_out, **dict.fromkeys(left, "Transformers' VideoMAE has no sampler")}
     notes = _notes_on_selection(file)
@@ -159,6 +161,8 @@ def _model_config(file: CheckpointFile) -> dict[str, Any]:
         if fact in file.architecture.guessed:
             options.pop(name, None)
     config: dict[str, Any] = {"options": options}
+    if file.architecture.family != "vit":
+        config["family"] = file.architecture.family
     if file.constants.as_config():
         config["constants"] = file.constants.as_config()
     if file.class_names:
@@ -173,6 +177,8 @@ def _transformers_config(file: CheckpointFile) -> dict[str, Any]:
         UserError: If its VideoMAE cannot be that network.
     """
     a = file.architecture
+    if not isinstance(a, Architecture):
+        raise UserError(f"{file.path}: has a {a.family} encoder; not supported by the VideoMAE of Transformers")
     obstacles = {
         "LayerScale": a.layer_scale,
         "learned positions": a.positions != "fixed",

@@ -1,15 +1,28 @@
-"""``adamae bench``: what a step costs, and how fast clips and test views come."""
+"""``adamae bench``: what a step costs, what a clip keeps in memory, and how fast clips and test views come."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from adamae.cli.bench_eval import measure_eval
-from adamae.cli.bench_loader import measure_list
-from adamae.cli.bench_memory import count_memory
-from adamae.cli.bench_step import measure_step
 from adamae.errors import UserError
 from adamae.flags import did_you_mean
+from adamae.options.bench import (
+    BenchStepOptions,
+    StepMeasurement,
+    bench_eval_parser,
+    bench_loader_parser,
+    bench_memory_parser,
+    bench_step_parser,
+)
+from adamae.options.pretrain import model_arguments
+
+if TYPE_CHECKING:
+    from adamae.benchmark.contenders import BuildContender
+    from adamae.benchmark.step import StepReport
 
 _USAGE = """usage: adamae bench SUBJECT [--option value ...]
 
@@ -48,3 +61,133 @@ def run(words: Sequence[str]) -> int:
         raise UserError(f"adamae bench: unknown subject {words[0]!r}{hint}")
     print(subjects[words[0]](words[1:]))
     return 0
+
+
+def measure_step(words: Sequence[str]) -> str:
+    """What ``adamae bench step`` prints.
+
+    Raises:
+        UserError: If options do not fit together, a name to compare with is unknown, or the chart cannot be written.
+    """
+    options = bench_step_parser().parse(words).options
+    from adamae.benchmark.contenders import choose, variants
+
+    report = report_step(options, choose(options.measurement.compare or (), variants()))
+    return printed(report, options.measurement)
+
+
+def report_step(options: BenchStepOptions, compare: Mapping[str, BuildContender]) -> StepReport:
+    """Measure the step that the options describe.
+
+    Args:
+        options: Of the model, the clip and the measurement.
+        compare: Contenders by name.
+
+    Raises:
+        UserError: If options do not fit together, or a contender cannot be built.
+    """
+    from adamae import distributed
+    from adamae.benchmark.step import benchmark_step
+    from adamae.models.economy import apply_economy
+    from adamae.precision import choose_precision
+
+    options, measurement = apply_economy(options), options.measurement
+    device = distributed.start(measurement.device).device
+    return benchmark_step(
+        model=options.model.model,
+        batch_size=measurement.batch_size,
+        precision=choose_precision(measurement.precision, device),
+        device=str(device),
+        rounds=measurement.rounds,
+        compare=compare,
+        compile_model=measurement.compile,
+        **model_arguments(options.clip, options.model, options.sampler, options.loss),
+    )
+
+
+def printed(report: StepReport, measurement: StepMeasurement) -> str:
+    """The report as the options ask for it; ``--plot`` is written.
+
+    Raises:
+        UserError: If the chart cannot be written.
+    """
+    if measurement.plot is not None:
+        from adamae.benchmark.step_picture import write_step_picture
+
+        write_step_picture(report, Path(measurement.plot))
+    return json.dumps(report.as_dict(), indent=2) if measurement.json else report.render()
+
+
+def count_memory(words: Sequence[str]) -> str:
+    """What ``adamae bench memory`` prints.
+
+    Raises:
+        UserError: If sizes do not divide.
+    """
+    options = bench_memory_parser().parse(words).options
+    from adamae.benchmark.memory_table import memory_table, render
+    from adamae.models.economy import apply_economy
+
+    modes = {}
+    for mode, economy in (("full", False), ("economy", True)):
+        some = apply_economy(replace(options, model=replace(options.model, economy=economy)))
+        modes[mode] = model_arguments(some.clip, some.model, some.sampler, some.loss)
+    table = memory_table(options.model.model, modes)
+    return json.dumps(table, indent=2) if options.measurement.json else render(table)
+
+
+def measure_list(words: Sequence[str]) -> str:
+    """What ``adamae bench loader`` prints.
+
+    Raises:
+        UserError: If there is no such list, or none of the videos can be read.
+    """
+    # The list may stand first, without its name.
+    named = ["--data_path", *words] if words and not words[0].startswith("-") else words
+    options = bench_loader_parser().parse(named).options
+    from adamae.benchmark.loader import measure_loader
+    from adamae.data.loader import choose_workers
+    from adamae.pretrain import open_clips
+
+    measurement = options.measurement
+    dataset = open_clips(options.data, options.clip)
+    report = measure_loader(
+        dataset,
+        num_videos=measurement.num_videos,
+        batch_size=options.data.batch_size,
+        num_workers=choose_workers(options.data.num_workers),
+        gpu_rate=measurement.gpu_rate,
+    )
+    return json.dumps(asdict(report), indent=2) if measurement.json else report.render()
+
+
+def measure_eval(words: Sequence[str]) -> str:
+    """What ``adamae bench eval`` prints.
+
+    Raises:
+        UserError: If there is no such list, or none of the videos can be read.
+    """
+    options = bench_eval_parser().parse(words).options
+    from adamae.benchmark.views import measure_views
+    from adamae.data.annotations import load_annotations
+    from adamae.data.image_files import image_files_for
+    from adamae.data.views import plan_test
+
+    views = options.views
+    plan = plan_test(
+        num_frames=views.num_frames,
+        sampling_rate=views.sampling_rate,
+        size=views.input_size,
+        frame_sampling=views.frame_sampling,
+        num_clips=views.test_num_segment,
+        num_crops=views.test_num_crop,
+    )
+    annotations = load_annotations(
+        options.data.data_path,
+        data_root=options.data.data_root,
+        split="test",
+        image_files=image_files_for(views.num_frames),
+    )
+    measurement = options.measurement
+    report = measure_views(annotations, plan, num_videos=measurement.num_videos, decoder=measurement.decoder)
+    return json.dumps(report.as_dict(), indent=2) if measurement.json else report.render()

@@ -44,7 +44,7 @@ def _estimate(options: EstimateOptions) -> tuple[Estimate, str]:
     from adamae.models.economy import apply_economy
     from adamae.precision import choose_precision, matmul_dtype
     from adamae.pretrain import build_model
-    from adamae.training.plan import Plan
+    from adamae.training.schedules import plan_run
 
     options, measurement = apply_economy(options), options.measurement
     videos, loader_rate = _videos(options)
@@ -61,7 +61,7 @@ def _estimate(options: EstimateOptions) -> tuple[Estimate, str]:
         passes=measurement.passes,
         compiled=options.run.compile,
     )
-    plan = Plan.of(options, videos, measurement.gpus) if videos else None
+    plan = plan_run(options, videos, measurement.gpus) if videos else None
     run = Run(
         gpus=measurement.gpus,
         clips_per_pass=options.clips_per_pass,

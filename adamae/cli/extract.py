@@ -31,12 +31,18 @@ def _extract(options: ExtractOptions) -> None:
     out = options.features.out
     check_feature_file(out)
     from adamae import distributed
+    from adamae.data.image_files import image_files_for
     from adamae.data.named_videos import load_named
     from adamae.evaluation.setup import MIDDLE, describe_damaged, describe_unread, open_setup
     from adamae.progress import say
 
-    annotations = load_named(options.data.videos, data_root=options.data.data_root, split="train")
     setup = open_setup(options.network, options.frames, options.selection, MIDDLE)
+    annotations = load_named(
+        options.data.videos,
+        data_root=options.data.data_root,
+        split="train",
+        image_files=image_files_for(setup.seen),
+    )
     encoder, changes = setup.encoder()
     world = distributed.start(options.compute.device, timeout_seconds=options.compute.rendezvous_timeout)
     clip = setup.clip

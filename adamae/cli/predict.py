@@ -31,14 +31,15 @@ def run(words: Sequence[str]) -> int:
 def _predict(options: PredictOptions) -> tuple[list[dict[str, Any]], Sequence[Unscored]]:
     """What is printed, and the videos without a prediction."""
     from adamae import distributed
+    from adamae.data.image_files import image_files_for
     from adamae.data.named_videos import load_named
     from adamae.evaluation.labels import find_class_names, numbered
     from adamae.evaluation.scoring import score_readable
     from adamae.evaluation.setup import compute_settings, describe_damaged, open_setup
     from adamae.progress import say
 
-    videos = load_named(options.data.videos, data_root=options.data.data_root)
     setup = open_setup(options.network, options.frames, options.selection, options.views)
+    videos = load_named(options.data.videos, data_root=options.data.data_root, image_files=image_files_for(setup.seen))
     model, changes = setup.classifier()
     count, stored = setup.file.architecture.classes, setup.file.class_names
     names = find_class_names(count, given=options.data.classes, stored=stored) or numbered(count)

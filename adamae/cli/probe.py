@@ -34,13 +34,19 @@ def _probe(options: ProbeOptions) -> dict[str, Any]:
     import torch
 
     from adamae import distributed
+    from adamae.data.image_files import image_files_for
     from adamae.data.splits import load_splits
     from adamae.evaluation.probes import probe_features
     from adamae.evaluation.setup import open_setup
     from adamae.progress import say
 
     setup = open_setup(options.network, options.frames, options.selection, options.views)
-    splits = load_splits(options.source, eval_data_path=options.data.eval_data_path, data_root=options.data.data_root)
+    splits = load_splits(
+        options.source,
+        eval_data_path=options.data.eval_data_path,
+        data_root=options.data.data_root,
+        image_files=image_files_for(setup.seen),
+    )
     probing = options.probing
     torch.manual_seed(probing.seed)
     encoder, changes = setup.encoder(probing.random_weights)

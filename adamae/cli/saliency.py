@@ -25,6 +25,7 @@ def _saliency(options: SaliencyOptions) -> None:
     from adamae.visualize.film import gif_bytes, mp4_bytes, side_by_side
     from adamae.visualize.probability import check_sampler, heat_map, probability_of
     from adamae.visualize.rows import Block
+    from adamae.visualize.sheet import png_bytes
     from adamae.visualize.visualizer import open_visualizer
 
     visualizer = open_visualizer(options.network, options.frames, options.videos, options.compute, options.pictures.out)
@@ -35,6 +36,8 @@ def _saliency(options: SaliencyOptions) -> None:
         row, scale = heat_map(video, visualizer.model, probability, options.pictures.opacity)
         notes = [visualizer.caption(video.path)]
         frames = side_by_side(video, [Block("", (row,))], [scale], notes, least_side=256)
+        if len(frames) == 1:
+            return {"-saliency.png": png_bytes(frames[0])}
         return {
             "-saliency.mp4": mp4_bytes(frames, video.times),
             "-saliency.gif": gif_bytes(frames, video.times),

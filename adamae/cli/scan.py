@@ -40,6 +40,7 @@ def _scan(options: ScanOptions, progress: Stages) -> str:
     report = scan(
         options.videos.data_path,
         data_root=options.videos.data_root,
+        image_files=options.videos.image_files,
         out=work.out,
         full=work.full,
         decoder=work.decoder,

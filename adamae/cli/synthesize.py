@@ -18,7 +18,7 @@ def run(words: Sequence[str]) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from adamae.data.synthetic import MOTIONS, synthesize
+    from adamae.data.synthetic import synthesize
 
     classes, workers = options.pop("classes"), options.pop("workers")
     terminal = Console(stderr=True)
@@ -26,12 +26,13 @@ def run(words: Sequence[str]) -> int:
         task = bar.add_task("writing videos", total=None)
         report = synthesize(
             **options,
-            classes=tuple(MOTIONS) if classes == "all" else tuple(classes.split(",")),
+            classes=None if classes == "all" else classes.split(","),
             workers=(os.cpu_count() or 1) if workers is None else workers,
             progress=lambda made, total: bar.update(task, completed=made, total=total),
         )
     known = "" if report.written else ", all of them already complete"
-    print(f"{report.root}: {sum(report.videos.values())} videos of {len(report.classes)} classes{known}")
+    what = "images" if options["images"] else "videos"
+    print(f"{report.root}: {sum(report.videos.values())} {what} of {len(report.classes)} classes{known}")
     for split, path in report.lists.items():
-        print(f"  {path}: {report.videos[split]} videos")
+        print(f"  {path}: {report.videos[split]} {what}")
     return 0

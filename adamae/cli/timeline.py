@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from adamae.errors import UserError
 from adamae.options.visualize import TimelineOptions, timeline_parser
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def _timeline(options: TimelineOptions) -> None:
     window = visualizer.clip.num_frames * visualizer.clip.sampling_rate
 
     def draw(video: VideoClips) -> dict[str, bytes]:
+        if len(video.frames) == 1:
+            raise UserError(f"{video.path}: has 1 frame, expected at least 2 for a timeline")
         panels = reconstruct(visualizer.model, video, variant, batch_size=options.compute.batch_size).panels
         timeline = timeline_of(video, panels.probability, panels.error, visualizer.model, options.pictures.top)
         notes = [

@@ -96,17 +96,16 @@ def _stills_and_films(
 
     scales = shared_scales(results)
     blocks = blocks_of(video, results, scales)
-    film = side_by_side(video, blocks, scales.shown, notes)
     sheets = contact_sheets(video, blocks, scales.shown, columns, notes)
     endings = [".png"] if len(sheets) == 1 else [f"-sheet-{number}.png" for number in range(1, len(sheets) + 1)]
     # Encoding releases the GIL.
     with ThreadPoolExecutor(2) as pool:
-        making = {
-            **{ending: pool.submit(png_bytes, sheet) for ending, sheet in zip(endings, sheets, strict=True)},
-            ".gif": pool.submit(gif_bytes, film, video.times),
-            ".mp4": pool.submit(mp4_bytes, film, video.times),
-            ".npz": pool.submit(npz_bytes, video, results),
-        }
+        making = {ending: pool.submit(png_bytes, sheet) for ending, sheet in zip(endings, sheets, strict=True)}
+        if len(video.frames) > 1:
+            film = side_by_side(video, blocks, scales.shown, notes)
+            making[".gif"] = pool.submit(gif_bytes, film, video.times)
+            making[".mp4"] = pool.submit(mp4_bytes, film, video.times)
+        making[".npz"] = pool.submit(npz_bytes, video, results)
         return {ending: made.result() for ending, made in making.items()}
 
 

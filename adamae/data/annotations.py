@@ -16,14 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from adamae.data.decoding import FrameFolder, VideoSource
-from adamae.data.decoding.frame_folder import is_picture
-from adamae.data.list_rows import VIDEO_SUFFIXES, is_number, is_video, read_rows
+from adamae.data.image_files import ImageFiles, check_images, files_below
+from adamae.data.list_rows import is_number, read_rows
 from adamae.data.packed_text import PackedText
 from adamae.data.shards.archive import OpenShards, ShardMembers
 from adamae.data.shards.names import names_shards, shard_folder_of
 from adamae.data.shards.opening import find_shards
 from adamae.data.threads import ScanProgress
-from adamae.data.walking import walk
 from adamae.errors import UserError
 from adamae.randomness import epoch_permutation
 
@@ -123,6 +122,7 @@ def load_annotations(
     classes: Sequence[str] | None = None,
     split: str = "train",
     shard_window: int = SHARD_WINDOW,
+    image_files: ImageFiles = "auto",
     scanning: ScanProgress | None = None,
 ) -> Annotations:
     """Read a list file, look through a folder, or open shards.
@@ -134,22 +134,25 @@ def load_annotations(
         classes: Known class names, which fix the order of labels; without them a list's names are sorted.
         split: Which list of a folder.
         shard_window: Shards whose videos are shuffled together in training.
+        image_files: Whether image files are images or frames of videos; for clips of a known length see
+            :func:`~adamae.data.image_files.image_files_for`.
         scanning: Called while a folder is looked through, with how many files were found so far, and None.
 
     Raises:
-        UserError: Missing, empty, malformed, a folder that cannot be read, or none of the first videos exists.
+        UserError: Missing, empty, malformed, a folder that cannot be read, none of the first videos exists, or one is
+            an image and clips have several frames.
     """
     if names_shards(source):
-        return open_shards(source, classes=classes, window=shard_window)
+        return open_shards(source, classes=classes, window=shard_window, image_files=image_files)
     place = Path(source)
     if place.is_dir():
         listed, shards = place / f"{split}.csv", shard_folder_of(place, split)
         if not listed.is_file() and shards is not None:
-            return open_shards(shards, classes=classes, window=shard_window)
+            return open_shards(shards, classes=classes, window=shard_window, image_files=image_files)
         if not listed.is_file():
-            return scan_folder(place, classes=classes, scanning=scanning)
+            return scan_folder(place, classes=classes, image_files=image_files, scanning=scanning)
         place = listed
-    annotations = read_list(place, data_root=data_root, classes=classes)
+    annotations = read_list(place, data_root=data_root, classes=classes, image_files=image_files)
     first = [annotations.path(row) for row in range(min(len(annotations), 20))]
     if not any(os.path.exists(path) for path in first):  # noqa: PTH110 (speed)
         raise UserError(
@@ -159,19 +162,28 @@ def load_annotations(
     return annotations
 
 
-def open_shards(source: str | Path, *, classes: Sequence[str] | None = None, window: int = SHARD_WINDOW) -> Annotations:
+def open_shards(
+    source: str | Path,
+    *,
+    classes: Sequence[str] | None = None,
+    window: int = SHARD_WINDOW,
+    image_files: ImageFiles = "auto",
+) -> Annotations:
     """The videos of shards.
 
     Args:
         source: As in :mod:`adamae.data.shards.names`.
         classes: Known class names, which fix the order of labels.
         window: Shards whose videos are shuffled together in training.
+        image_files: "frames" refuses images.
 
     Raises:
-        UserError: As :func:`~adamae.data.shards.opening.find_shards`; or a label is none of the classes.
+        UserError: As :func:`~adamae.data.shards.opening.find_shards`; or a label is none of the classes, or one is an
+            image and clips have several frames.
     """
     found = find_shards(source)
     index = found.index
+    check_images(index.names, image_files)
     members = ShardMembers(OpenShards(found.paths), found.names, index.shard, index.offsets, index.sizes, window)
     videos = Annotations("", index.labels, index.classes, str(source), index.names, members)
     known, highest = index.classes or classes, int(videos.labels.argmax())
@@ -192,15 +204,20 @@ def open_shards(source: str | Path, *, classes: Sequence[str] | None = None, win
 
 
 def scan_folder(
-    folder: str | Path, *, classes: Sequence[str] | None = None, scanning: ScanProgress | None = None
+    folder: str | Path,
+    *,
+    classes: Sequence[str] | None = None,
+    image_files: ImageFiles = "auto",
+    scanning: ScanProgress | None = None,
 ) -> Annotations:
-    """All videos in and below a folder, sorted by path: files or, where there are none, folders of numbered pictures.
+    """All videos and images in and below a folder, sorted by path; see :func:`~adamae.data.image_files.files_below`.
 
     If every video lies in a sub-folder, the first sub-folder's name is its class; otherwise there are no labels.
 
     Args:
         folder: See :func:`~adamae.data.walking.walk` for what counts.
         classes: Known class names, which fix the order of labels.
+        image_files: Whether image files are images or frames of videos.
         scanning: Called with how many files were found so far, and None.
 
     Raises:
@@ -209,12 +226,7 @@ def scan_folder(
     root = Path(folder)
     if not root.is_dir():
         raise UserError(f"{root}: no such folder")
-    found = _videos_below(root, scanning)
-    if not found:
-        raise UserError(
-            f"{root}: no video in this folder or below it, expected files that end in {' '.join(VIDEO_SUFFIXES)}, "
-            "or folders of pictures such as img_00001.jpg"
-        )
+    found = files_below(root, image_files, scanning)
     if not all(os.sep in path for path in found):
         return Annotations.of(found, root=str(root), source=str(root))
     names = [path.partition(os.sep)[0] for path in found]
@@ -222,20 +234,12 @@ def scan_folder(
     return Annotations.of(found, labels, root=str(root), classes=known, source=str(root))
 
 
-def _videos_below(root: Path, scanning: ScanProgress | None) -> list[str]:
-    """Files, or folders that hold numbered pictures; what lies below those is not looked at."""
-    files: list[str] = []
-    pictured: set[str] = set()
-    for folder, names in walk(root, progress=None if scanning is None else lambda found: scanning(found, None)):
-        files += [os.path.join(folder, name) for name in names if is_video(name)]  # noqa: PTH118 (speed)
-        if folder and not files and any(is_picture(name) for name in names):
-            pictured.add(folder)
-    above = {folder: Path(folder).parents for folder in ([] if files else pictured)}
-    return sorted(files) or sorted(one for one, parents in above.items() if pictured.isdisjoint(map(str, parents)))
-
-
 def read_list(
-    path: str | Path, *, data_root: str | Path | None = None, classes: Sequence[str] | None = None
+    path: str | Path,
+    *,
+    data_root: str | Path | None = None,
+    classes: Sequence[str] | None = None,
+    image_files: ImageFiles = "auto",
 ) -> Annotations:
     """Read a list file.
 
@@ -243,9 +247,11 @@ def read_list(
         path: One video per line.
         data_root: What relative paths are relative to, by default the list's folder.
         classes: Known class names, which fix the order of labels.
+        image_files: "frames" refuses images.
 
     Raises:
-        UserError: Missing or empty, or a line that does not fit, named by file and line.
+        UserError: Missing or empty, or a line that does not fit, named by file and line; or one is an image and clips
+            have several frames.
     """
     place = Path(path)
     root = str(place.parent if data_root is None else data_root)
@@ -268,6 +274,7 @@ def read_list(
             frames.append(count)
     if not paths:
         raise UserError(f"{place}: the list is empty, expected one video per line")
+    check_images(paths, image_files)
     if not labels:
         return Annotations.of(paths, root=root, source=str(place), frames=frames)
     numbers, known = _labels(labels, classes, place, lines)

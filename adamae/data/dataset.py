@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import Dataset
 
 from adamae.data.annotations import Annotations
-from adamae.data.augmentation import MultiScaleCrop, Transform
+from adamae.data.augmentation import MultiScaleCrop, RandomResizedCrop, ResizeMode, Transform
 from adamae.data.cutting import read_crops
 from adamae.data.decoding import DecodeError, VideoReader
 from adamae.data.frame_indices import pretrain_dense, train_segments
@@ -112,7 +112,7 @@ class ClipDataset(Dataset[Sample]):
 
     @abstractmethod
     def _clips(self, row: int, rng: np.random.Generator) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """The R clips of a row (T, H, W, 3) uint8, and what moves in each (T, H, W) bool where that is known."""
+        """The R clips of a row (T, H, W, 3) uint8, and their motion masks (T, H, W) bool where those are known."""
 
     def _sample(self, epoch: int, index: int, row: int, clips: list[np.ndarray], moving: list[np.ndarray]) -> Sample:
         count = len(clips)
@@ -135,7 +135,7 @@ class PretrainDataset(ClipDataset):
         transform: What happens to their pixels.
         seed: The run's seed.
         num_sample: Clips from each video that is opened.
-        moving: Bring the ground truth of what moves along, from ``<stem>.moving.npz`` beside each video.
+        moving: Load the motion masks, from ``<stem>.moving.npz`` beside each video.
         decoder: A name from ``decoding.DECODERS``.
         video_timeout: Seconds that one video may take; 0 for any.
     """
@@ -188,6 +188,9 @@ def pretrain_dataset(
     size: int,
     frame_sampling: str = "dense",
     flip: bool = False,
+    crop: str = "multi_scale",
+    crop_scale: tuple[float, float] = (0.2, 1.0),
+    crop_interpolation: ResizeMode = "bilinear",
     seed: int = 0,
     num_sample: int = 1,
     moving: bool | None = None,
@@ -203,19 +206,28 @@ def pretrain_dataset(
         size: Height and width of a clip in pixels.
         frame_sampling: "dense" or "segment".
         flip: Mirror half of the clips.
+        crop: "multi_scale" or "random_resized".
+        crop_scale: Least and largest share of the frame in the crop ("random_resized" only).
+        crop_interpolation: Of resizing the crop.
         seed: The run's seed.
         num_sample: Clips from each video that is opened.
-        moving: Whether to bring the ground truth of what moves; by default where the first video has one.
+        moving: Whether to load motion masks; by default where the first video has one.
         decoder: A name from ``decoding.DECODERS``.
         video_timeout: Seconds that one video may take; 0 for any.
 
     Raises:
-        UserError: An unknown ``frame_sampling`` or decoder.
+        UserError: An unknown ``frame_sampling``, ``crop`` or decoder, or ``crop_scale`` is no range of shares.
     """
+    crops: dict[str, Transform] = {
+        "multi_scale": MultiScaleCrop(size, size, flip=flip, mode=crop_interpolation),
+        "random_resized": RandomResizedCrop(size, crop_scale, flip=flip, mode=crop_interpolation),
+    }
+    if crop not in crops:
+        raise UserError(f"crop is {crop!r}, expected one of {', '.join(crops)}")
     return PretrainDataset(
         annotations,
         choose_frames=frame_chooser(frame_sampling, pretrain_dense, length=num_frames, stride=sampling_rate),
-        transform=MultiScaleCrop(size, size, flip=flip),
+        transform=crops[crop],
         seed=seed,
         num_sample=num_sample,
         moving=moving_path(annotations.path(0)).is_file() if moving is None else moving,
@@ -246,7 +258,7 @@ def frame_chooser(name: str, dense: Callable[..., np.ndarray], *, length: int, s
 
 
 def moving_path(video: str) -> Path:
-    """Where the ground truth of what moves in ``video`` lies."""
+    """The file of the motion masks of ``video``."""
     return Path(video).with_suffix(".moving.npz")
 
 
@@ -271,9 +283,9 @@ def read_moving(video: str, indices: np.ndarray) -> np.ndarray:
         packed, width = file["moving"], int(file["shape"][-1])
         return np.unpackbits(packed[indices], axis=-1, count=width).astype(bool)
     except FileNotFoundError:
-        raise UserError(f"{place}: no such file, expected the ground truth of what moves in {video}") from None
+        raise UserError(f"{place}: no such file, expected the motion masks of {video}") from None
     except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise UserError(f"{place}: not the ground truth of what moves in {video} ({error})") from None
+        raise UserError(f"{place}: not the motion masks of {video} ({error})") from None
 
 
 def _stack(arrays: list[np.ndarray]) -> torch.Tensor:

@@ -6,7 +6,6 @@ clip. Clips stay uint8; mixup and cutmix come later, on the batch.
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,15 +14,13 @@ from typing import Literal
 
 import numpy as np
 
-from adamae.data.augmentation import Box, crop, mirror, resize
+from adamae.data.augmentation import RandomResizedCrop, ResizeMode, crop, draw_box, mirror, resize
 from adamae.errors import UserError
 from adamae.imagenet import IMAGENET_MEAN, IMAGENET_STD
 
 # ImageNet's statistics in bytes: the published code erases with noise that is standard after normalisation.
 _MEAN = 255 * np.array(IMAGENET_MEAN, np.float32)
 _STD = 255 * np.array(IMAGENET_STD, np.float32)
-# After so many boxes that do not fit into the frame the middle of it is taken.
-_MOST_BOXES = 10
 
 Interpolation = Literal["bicubic", "bilinear", "random"]
 
@@ -131,6 +128,7 @@ class FinetuneAugmentation:
         erasing: None for none.
         scale: Least and largest share of the frame that the random resized crop keeps.
         ratio: Its least and largest width over height.
+        mode: Interpolation of resizing it.
         flip: Share of the clips that are mirrored.
 
     Raises:
@@ -142,23 +140,23 @@ class FinetuneAugmentation:
     erasing: RandomErasing | None = None
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    mode: ResizeMode = "bilinear"
     flip: float = 0.5
 
     def __post_init__(self) -> None:
-        least, largest = self.scale
-        if not 0 < least <= largest <= 1:
-            raise UserError(
-                f"--crop_scale {least:g} {largest:g}: expected two fractions in ascending order, above 0 and at most 1"
-            )
+        # Checks the scale.
+        self._crop()
+
+    def _crop(self) -> RandomResizedCrop:
+        return RandomResizedCrop(self.size, self.scale, self.ratio, mode=self.mode)
 
     def __call__(self, clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Frames (T, H, W, 3) uint8 to a clip (T, size, size, 3) uint8."""
         if self.randaugment is not None:
             clip = self.randaugment(clip, rng)
         height, width = clip.shape[1:3]
-        # Boxes are drawn by height over width.
-        box = draw_box(height, width, self.scale, (1 / self.ratio[1], 1 / self.ratio[0]), rng)
-        clip = resize(crop(clip, box or self._middle(height, width)), self.size, self.size)
+        box = self._crop().choose(height, width, rng)
+        clip = resize(crop(clip, box), self.size, self.size, self.mode)
         # Drawn also where it has no consequence, so that a class that is never mirrored is cropped and erased alike.
         if rng.random() < self.flip:
             clip = mirror(clip)
@@ -167,31 +165,3 @@ class FinetuneAugmentation:
     def without_flip(self) -> FinetuneAugmentation:
         """The same for classes whose meaning a mirror changes."""
         return replace(self, flip=0.0)
-
-    def _middle(self, height: int, width: int) -> Box:
-        """The largest box in the middle whose ratio is admitted."""
-        new_width = min(width, round(height * self.ratio[1]))
-        new_height = min(height, round(width / self.ratio[0]))
-        return Box((height - new_height) // 2, (width - new_width) // 2, new_height, new_width)
-
-
-def draw_box(
-    height: int, width: int, area: tuple[float, float], ratio: tuple[float, float], rng: np.random.Generator
-) -> Box | None:
-    """A random box in a frame, or None if ten draws gave none that fits.
-
-    Args:
-        height: Of the frame.
-        width: Of the frame.
-        area: Least and largest share of the frame; uniform between.
-        ratio: Least and largest height over width; uniform in the logarithm between.
-        rng: Where the numbers come from.
-    """
-    for _ in range(_MOST_BOXES):
-        pixels = height * width * rng.uniform(*area)
-        aspect = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
-        box_height, box_width = round(math.sqrt(pixels * aspect)), round(math.sqrt(pixels / aspect))
-        if 0 < box_height <= height and 0 < box_width <= width:
-            top, left = int(rng.integers(height - box_height + 1)), int(rng.integers(width - box_width + 1))
-            return Box(top, left, box_height, box_width)
-    return None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from adamae.data.decoding.image_names import IMAGE_SUFFIXES, is_image
 from adamae.errors import UserError
 
 VIDEO_SUFFIXES = (
@@ -18,11 +19,14 @@ VIDEO_SUFFIXES = (
     *(".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
 )
 
-_PATH_HEADERS = ("path", "video", "video_path", "file", "filename", "file_name", "filepath", "clip", "name")
+_PATH_HEADERS = (
+    *("path", "video", "video_path", "file", "filename", "file_name", "filepath", "clip", "name"),
+    *("image", "image_path"),
+)
 LABEL_HEADERS = ("label", "class", "class_id", "label_id", "category", "target", "action", "class_name")
 _FRAMES_HEADERS = ("total_frames", "num_frames")
 _QUOTED_OR_PLAIN = re.compile(r'"([^"]*)"|(\S+)')
-_VIDEO_NAME = re.compile(rf"({'|'.join(map(re.escape, VIDEO_SUFFIXES))})\b", re.IGNORECASE)
+_FILE_NAME = re.compile(rf"({'|'.join(map(re.escape, VIDEO_SUFFIXES + IMAGE_SUFFIXES))})\b", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}")  # what fits 64 bits
 _QUOTE = 'paths with spaces must be quoted: "my video.mp4" 3'
 
@@ -71,7 +75,7 @@ def read_rows(place: Path) -> Iterator[Row]:
         label = None if columns.label is None else fields[columns.label].strip()
         if not path or label == "":
             raise UserError(f"{place}:{line}: the {'label' if path else 'path'} is empty, expected PATH LABEL")
-        if label is not None and _VIDEO_NAME.search(label):
+        if label is not None and _FILE_NAME.search(label):
             raise UserError(f"{place}:{line}: the label is {label!r}, which looks like part of a path; {_QUOTE}")
         yield Row(line, last, path, label, columns.count(fields, place, line))
 
@@ -102,7 +106,7 @@ class _Columns:
         label = next((names.index(name) for name in LABEL_HEADERS if name in names), None)
         frames = next((names.index(name) for name in _FRAMES_HEADERS if name in names), None)
         told = path is not None or (label or 0) > 0
-        if told and not any(is_number(name) or _VIDEO_NAME.search(name) for name in names):
+        if told and not any(is_number(name) or _FILE_NAME.search(name) for name in names):
             return cls(path or 0, label, frames, len(names), header=True)
         if spaced and len(names) == 3:
             return cls(0, 2, 1, 3, header=False)
@@ -176,12 +180,13 @@ def _spaced(lines: list[str], place: Path) -> Iterator[tuple[int, int, list[str]
 def _is_comma_separated(line: str) -> bool:
     """Whether commas part the columns, and do not merely occur in a path that a space parts from its label."""
     fields = next(csv.reader([line], skipinitialspace=True), [])
-    return len(fields) > 1 and not _VIDEO_NAME.search(fields[1])
+    return len(fields) > 1 and not _FILE_NAME.search(fields[1])
 
 
 def _read_text(place: Path) -> str:
-    if place.suffix.lower() in VIDEO_SUFFIXES:
-        raise UserError(f"{place}: this is a video, expected a list of videos or a folder")
+    if place.suffix.lower() in VIDEO_SUFFIXES + IMAGE_SUFFIXES:
+        what = "an image" if is_image(place.name) else "a video"
+        raise UserError(f"{place}: this is {what}, expected a list or a folder")
     try:
         raw = place.read_bytes()
     except FileNotFoundError:

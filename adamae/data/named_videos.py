@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from adamae.data.annotations import UNLABELLED, Annotations, load_annotations
-from adamae.data.decoding.frame_folder import is_picture
+from adamae.data.decoding.frame_folder import is_picture, is_series
+from adamae.data.decoding.image_names import is_image
+from adamae.data.image_files import ImageFiles, check_images
 from adamae.data.list_rows import is_video
 from adamae.data.shards.names import names_shards
 from adamae.data.walking import look_into
@@ -18,40 +20,46 @@ from adamae.errors import UserError
 _LOOKED_AT = 4096
 
 
-def load_named(given: Sequence[str], *, data_root: str | None = None, split: str = "test") -> Annotations:
+def load_named(
+    given: Sequence[str], *, data_root: str | None = None, split: str = "test", image_files: ImageFiles = "auto"
+) -> Annotations:
     """All the videos that are meant, in the order in which they are named.
 
     Args:
-        given: Each a video (a file or a folder of numbered pictures), a folder of videos, or a list; or one set of
-            shards. A file is a list if it is text and its name is not that of a video.
+        given: Each a video (a file or a folder of numbered frames), an image, a folder of these, or a list; or one set
+            of shards. A file is a list if it is text and its name is not that of a video or an image.
         data_root: What relative paths of lists are relative to, instead of each list's own folder.
         split: Which list of a folder that holds some.
+        image_files: Whether image files are images or frames of videos; see
+            :func:`~adamae.data.image_files.image_files_for`.
 
     Returns:
         The videos; with labels where all of them are classes of the same names, or numbers without names.
 
     Raises:
-        UserError: A folder or a list is missing, malformed or without videos, or shards stand beside something else.
+        UserError: A folder or a list is missing, malformed or without videos, shards stand beside something else, or
+            one is an image and clips have several frames.
             Whether a video can be read is found out by opening it.
     """
     parts = []
     for place in given:
         if names_shards(place) and len(given) > 1:
             raise UserError(f"{place}: shards cannot be combined with other inputs")
-        is_one = not names_shards(place) and _is_one_video(Path(place))
-        parts.append(Annotations.of([place], source=place) if is_one else _load(place, data_root, split))
+        if not names_shards(place) and _is_one_video(Path(place), image_files):
+            check_images([place], image_files)
+            parts.append(Annotations.of([place], source=place))
+        else:
+            parts.append(load_annotations(place, data_root=data_root, split=split, image_files=image_files))
     return parts[0] if len(parts) == 1 else _join(parts)
 
 
-def _load(place: str, data_root: str | None, split: str) -> Annotations:
-    return load_annotations(place, data_root=data_root, split=split)
-
-
-def _is_one_video(place: Path) -> bool:
+def _is_one_video(place: Path, image_files: ImageFiles) -> bool:
     if place.is_dir():
         _, files, folders, links = look_into(place)
-        return not folders and not links and not any(map(is_video, files)) and any(map(is_picture, files))
-    if is_video(place.name):
+        if folders or links or any(map(is_video, files)) or image_files == "images":
+            return False
+        return any(map(is_picture, files)) if image_files == "frames" else is_series(files)
+    if is_video(place.name) or is_image(place.name):
         return True
     try:
         with place.open("rb") as file:

@@ -8,14 +8,16 @@ missing is split off the training videos, class by class and always in the same 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from adamae.data.annotations import SHARD_WINDOW, UNLABELLED, Annotations, load_annotations
 from adamae.data.class_names import CLASSES_FILE, class_names_beside
+from adamae.data.image_files import ImageFiles
 from adamae.data.shards.names import is_shard_folder, names_shards
 from adamae.data.split_names import SPLIT_FILES, SPLITS
 from adamae.data.walking import folders_in
@@ -56,6 +58,7 @@ def load_splits(
     data_root: str | Path | None = None,
     num_classes: int | None = None,
     shard_window: int = SHARD_WINDOW,
+    image_files: ImageFiles = "auto",
 ) -> Splits:
     """Find the training, validation and test videos and check their labels.
 
@@ -66,6 +69,8 @@ def load_splits(
         data_root: What relative paths of lists start from; their own folder if None.
         num_classes: How many classes there are; None: as many as the names or the largest training label say.
         shard_window: Shards whose videos are shuffled together in training.
+        image_files: Whether image files are images or frames of videos; see
+            :func:`~adamae.data.image_files.image_files_for`.
 
     Raises:
         UserError: If a list is missing or malformed, or a label is missing, unknown, or without training videos.
@@ -80,10 +85,11 @@ def load_splits(
     if eval_data_path is not None:
         found |= _find_evaluation(eval_data_path)
     names = None if shards else class_names_beside(place)
-    train = load_annotations(found["train"], data_root=data_root, classes=names, shard_window=shard_window)
+    load = partial(load_annotations, data_root=data_root, image_files=image_files)
+    train = load(found["train"], classes=names, shard_window=shard_window)
     _check_folders(Path(found["train"]), train)
     _check_labelled(train)
-    others = {split: _load_other(path, split, train, data_root) for split, path in found.items() if split != "train"}
+    others = {split: _load_other(load, path, split, train) for split, path in found.items() if split != "train"}
     classes = _class_names(train, num_classes)
     train, others, notes = _complete(train, others)
     splits = Splits(train, others["val"], others["test"], classes, notes)
@@ -132,20 +138,20 @@ def _holds_folders(place: Path) -> bool:
     return place.is_dir() and bool(folders_in(place))
 
 
-def _load_other(place: str | Path, split: str, train: Annotations, data_root: str | Path | None) -> Annotations:
+def _load_other(load: Callable[..., Annotations], place: str | Path, split: str, train: Annotations) -> Annotations:
     """A validation or test list with the training list's classes.
 
     Raises:
         UserError: If it has none of them, one that they do not have, or names where training has numbers.
     """
     if train.classes is not None:
-        own = load_annotations(place, data_root=data_root, split=split)
+        own = load(place, split=split)
         if own.classes is not None and not set(own.classes) & set(train.classes):
             raise UserError(
                 f"{own.source}: none of its {len(own.classes)} classes ({_some(own.classes)}) is among the "
                 f"{len(train.classes)} of training ({_some(train.classes)})"
             )
-    other = load_annotations(place, data_root=data_root, classes=train.classes, split=split)
+    other = load(place, classes=train.classes, split=split)
     if train.classes is None and other.classes is not None:
         raise UserError(
             f"{other.source}: labels are names ({_some(other.classes)}), those of {train.source} are numbers; "

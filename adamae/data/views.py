@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from adamae.data.annotations import Annotations
-from adamae.data.augmentation import Box, crop
+from adamae.data.augmentation import Box, crop, resize
 from adamae.data.decoding import DecodeError, VideoReader
 from adamae.data.frame_indices import spatial_starts, train_dense, train_segments, views_dense, views_segments
 from adamae.data.opening import VideoOpener
@@ -85,7 +85,8 @@ def plan_test(
         sampling_rate: Every how-manieth frame is taken ("dense" only).
         size: Height and width of a view.
         frame_sampling: "dense" spreads clips over the video; "segment" spreads each clip over the video.
-        num_clips: Clips in time; None is the published 5 for "dense", 2 for "segment", which has no more.
+        num_clips: Clips in time; None is 1 for a single frame, as of an image, else the published 5 for "dense", 2 for
+            "segment", which has no more.
         num_crops: Squares for each clip.
         short_side: Pixels of the shorter side before squares are cut; None: ``size``.
 
@@ -94,7 +95,7 @@ def plan_test(
     """
     _check_sampling(frame_sampling)
     if num_clips is None:
-        num_clips = 5 if frame_sampling == "dense" else 2
+        num_clips = 1 if num_frames == 1 else 5 if frame_sampling == "dense" else 2
     if min(num_clips, num_crops) < 1:
         raise UserError(f"{num_clips} clips by {num_crops} crops: expected at least 1 of each")
     if frame_sampling == "segment":
@@ -186,7 +187,7 @@ class VideoViews(Dataset[dict[str, Any]]):
         with self.open(row) as reader:
             clips = self.plan.choose(reader.num_frames, sample_generator(self.seed, 0, row))
             wanted, places = np.unique(clips, return_inverse=True)
-            frames = resize_short_side(reader.read(wanted), self.plan.short_side)
+            frames = resize_short_side(reader.read(wanted), self.plan)
             damaged = reader.damaged
         return cut_views(frames, places.reshape(clips.shape), self.plan), damaged
 
@@ -211,22 +212,26 @@ def cut_views(frames: np.ndarray, clips: np.ndarray, plan: ViewPlan) -> np.ndarr
     return views.reshape(-1, *views.shape[2:])
 
 
-def resize_short_side(frames: np.ndarray, side: int) -> np.ndarray:
-    """Bilinear, the longer side in proportion and rounded down.
+def resize_short_side(frames: np.ndarray, plan: ViewPlan) -> np.ndarray:
+    """Resize frames for a plan, the longer side in proportion and rounded down.
 
-    Without antialiasing, as in the published test code: its networks were fine-tuned on such pixels.
+    Clips are resized bilinearly without antialiasing, as in the published test code: its networks were fine-tuned on
+    such pixels. Single frames are resized as images usually are: bicubic, with antialiasing.
 
     Args:
         frames: (U, H, W, 3) uint8.
-        side: New length of the shorter side.
+        plan: Its ``short_side`` is the new length of the shorter side.
 
     Returns:
         (U, H', W', 3) uint8, contiguous.
     """
     height, width = frames.shape[1:3]
+    side = plan.short_side
     if min(height, width) == side:
         return np.ascontiguousarray(frames)
     new = (side, side * width // height) if height <= width else (side * height // width, side)
+    if plan.num_frames == 1:
+        return resize(frames, new[0], new[1], "bicubic")
     pixels = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
     resized = F.interpolate(pixels, new, mode="bilinear")
     return np.ascontiguousarray(resized.permute(0, 2, 3, 1).numpy())

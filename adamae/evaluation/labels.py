@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from adamae.data.annotations import UNLABELLED, Annotations, load_annotations
 from adamae.data.class_names import class_names_beside, read_class_names
+from adamae.data.image_files import ImageFiles
 from adamae.data.shards.names import is_remote, names_shards, shard_folder_of
 from adamae.data.walking import folders_in
 from adamae.errors import UserError
@@ -63,6 +65,7 @@ def load_labelled(
     *,
     data_root: str | Path | None = None,
     split: str = "test",
+    image_files: ImageFiles = "auto",
 ) -> Annotations:
     """A list whose labels are classes of a network.
 
@@ -72,12 +75,14 @@ def load_labelled(
         names: Their names, where they are known.
         data_root: What a list's relative paths are relative to.
         split: Which list of a folder.
+        image_files: Whether image files are images or frames of videos.
 
     Raises:
         UserError: A label is none of the classes, none of the videos has a label, or the list names classes whose
             numbers nobody knows.
     """
-    annotations = load_annotations(source, data_root=data_root, split=split)
+    load = partial(load_annotations, source, data_root=data_root, split=split, image_files=image_files)
+    annotations = load()
     listed = annotations.classes
     if listed is not None and names is None:
         if len(listed) != num_classes:
@@ -92,7 +97,7 @@ def load_labelled(
         )
     elif listed is not None or annotations.labels.max(initial=UNLABELLED) >= num_classes:
         # Read again with what is known, so that a wrong label is told with its line.
-        annotations = load_annotations(source, data_root=data_root, classes=names or numbered(num_classes), split=split)
+        annotations = load(classes=names or numbered(num_classes))
     if not (annotations.labels != UNLABELLED).any():
         raise UserError(
             f"{annotations.source}: no video has a label, expected PATH LABEL on each line; "

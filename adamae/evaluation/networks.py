@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
-from adamae.checkpoints.architecture import Architecture
+from adamae.checkpoints.architecture import Description
 from adamae.checkpoints.formats import CheckpointFile
 from adamae.checkpoints.loading import load_weights
 from adamae.errors import UserError
-from adamae.models import Classifier, vit_classifier
+from adamae.models import Classifier
+from adamae.models.families import family_named
 
 # Arguments that pre-train models and classifiers share.
 _SHARED = (
@@ -90,7 +91,8 @@ def build_classifier(
             f"{file.path}: is a pre-trained {file.method}, which has no classes; expected a fine-tuned checkpoint "
             "(`adamae finetune` makes one, `adamae probe` evaluates its features)"
         )
-    model = vit_classifier(**{**a.options(), **_clip_options(num_frames, size), **(selection or {})})
+    arguments = {**a.options(), **_clip_options(num_frames, size), **(selection or {})}
+    model = family_named(a.family).classifier(**arguments)
     report = load_weights(model, file, complete=True)
     return model.eval(), _changes(report.resized, report.notes)
 
@@ -160,17 +162,16 @@ def build_encoder(
         The encoder, and what was changed on loading.
     """
     arguments = {**_encoder_options(file.architecture), **_clip_options(num_frames, size), **(selection or {})}
-    model = vit_classifier(**arguments)
+    model = family_named(file.architecture.family).classifier(**arguments)
     if random_weights:
         return FrozenEncoder(model), ["random weights (--random_weights)"]
     report = load_weights(model, file)
     return FrozenEncoder(model), _changes(report.resized, report.notes)
 
 
-def _encoder_options(architecture: Architecture) -> dict[str, Any]:
-    given = {name: value for name, value in architecture.given.items() if name in _SHARED}
-    bare = replace(architecture, kind="classifier", decoder=None, sampler=None, classes=0, given=given)
-    return {**bare.options(), "num_classes": 0, "use_mean_pooling": architecture.fc_norm or not architecture.norm}
+def _encoder_options(architecture: Description) -> dict[str, Any]:
+    bare = architecture.classifier_options(_SHARED)
+    return {**bare, "num_classes": 0, "use_mean_pooling": architecture.fc_norm or not architecture.norm}
 
 
 def _clip_options(num_frames: int | None, size: int | None) -> dict[str, Any]:

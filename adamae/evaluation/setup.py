@@ -84,7 +84,7 @@ def choose_selection(file: CheckpointFile, num_frames: int, asked: SelectionOpti
     """
     a = file.architecture
     trained = {name: a.given[name] for name in _SELECTION if name in a.given} if a.decoder is None else {}
-    if a.sampler and a.decoder is None:
+    if a.decoder is None and a.sampler_options():
         trained = {"token_selection": "adaptive", **trained}
     candidates = trained.pop("candidate_frames", None)
     ratio = asked.frame_oversample or (candidates / a.frames if candidates else _FRAME_OVERSAMPLE)

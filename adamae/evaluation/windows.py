@@ -92,5 +92,5 @@ def read_windows(windows: Windows, reader: VideoReader, plan: ViewPlan, batch_si
     for first in range(0, len(starts), batch_size):
         numbers = np.stack([windows.frames(start, reader.num_frames) for start in starts[first : first + batch_size]])
         wanted, places = np.unique(numbers, return_inverse=True)
-        frames = resize_short_side(reader.read(wanted), plan.short_side)
+        frames = resize_short_side(reader.read(wanted), plan)
         yield cut_views(frames, places.reshape(numbers.shape), plan)

@@ -34,20 +34,25 @@ def attend(query: Tensor, key: Tensor, value: Tensor, drop_rate: float = 0.0) ->
 class Attention(nn.Module):
     """Self-attention in the layout of the published checkpoints.
 
-    One bias-free matrix holds queries, keys and values; queries and values may have a bias, keys never.
+    One matrix holds queries, keys and values; queries and values may have a bias, keys only with ``key_bias``.
 
     Args:
         dim: Width D of the tokens.
         num_heads: Heads; a head is ``dim // num_heads`` wide, so some widths lose a remainder, as published.
         qkv_bias: Whether queries and values have a bias.
         drop_rate: Dropout on the attention weights.
+        key_bias: Whether queries, keys and values have one bias together, as timm's blocks do; ``qkv_bias`` has no
+            effect then.
     """
 
-    def __init__(self, dim: int, num_heads: int, qkv_bias: bool = True, drop_rate: float = 0.0) -> None:
+    def __init__(
+        self, dim: int, num_heads: int, qkv_bias: bool = True, drop_rate: float = 0.0, key_bias: bool = False
+    ) -> None:
         super().__init__()
+        qkv_bias = qkv_bias and not key_bias
         self.num_heads = num_heads
         inner = dim // num_heads * num_heads
-        self.qkv = nn.Linear(dim, 3 * inner, bias=False)
+        self.qkv = nn.Linear(dim, 3 * inner, bias=key_bias)
         self.q_bias = nn.Parameter(torch.zeros(inner)) if qkv_bias else None
         self.v_bias = nn.Parameter(torch.zeros(inner)) if qkv_bias else None
         self.proj = nn.Linear(inner, dim)
@@ -64,7 +69,7 @@ class Attention(nn.Module):
         Returns:
             (B, N - skip, D).
         """
-        bias = None
+        bias: Tensor | None = self.qkv.bias
         if self.q_bias is not None and self.v_bias is not None:
             bias = torch.cat((self.q_bias, torch.zeros_like(self.v_bias), self.v_bias))
         weight = self.qkv.weight

@@ -50,6 +50,7 @@ class Block(nn.Module):
         attn_drop_rate: Dropout on the attention weights.
         drop_path_rate: Probability that a clip skips a branch.
         norm_eps: Epsilon of both LayerNorms.
+        key_bias: See :class:`~adamae.layers.attention.Attention`.
 
     Attributes:
         recompute: Keep nothing but the input for the backward pass, and compute the rest again.
@@ -69,10 +70,11 @@ class Block(nn.Module):
         attn_drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
         norm_eps: float = 1e-6,
+        key_bias: bool = False,
     ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=norm_eps)
-        self.attn = Attention(dim, num_heads, qkv_bias, attn_drop_rate)
+        self.attn = Attention(dim, num_heads, qkv_bias, attn_drop_rate, key_bias)
         self.norm2 = nn.LayerNorm(dim, eps=norm_eps)
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
         scaled = bool(init_values and init_values > 0)

@@ -20,3 +20,23 @@ def sinusoid_table(num_positions: int, dim: int) -> Tensor:
     angle = position / torch.pow(torch.tensor(10000.0, dtype=torch.float64), exponent)
     table = torch.where(torch.arange(dim) % 2 == 0, angle.sin(), angle.cos())
     return table.unsqueeze(0).to(torch.float32)
+
+
+def sincos_2d_table(rows: int, columns: int, dim: int) -> Tensor:
+    """The two-dimensional sine and cosine table of MAE.
+
+    The first half of the features tells the column, the second half the row; of each half the first half are sines,
+    the second cosines, of position / 10000^(4 * j / dim).
+
+    Returns:
+        (1, rows * columns, dim) float32 in raster order, rounded from float64.
+    """
+    frequency = 10000.0 ** -(torch.arange(dim // 4, dtype=torch.float64) / (dim / 4))
+
+    def along(length: int) -> Tensor:
+        angle = torch.arange(length, dtype=torch.float64).unsqueeze(1) * frequency
+        return torch.cat((angle.sin(), angle.cos()), dim=1)
+
+    column = along(columns).expand(rows, -1, -1)
+    row = along(rows).unsqueeze(1).expand(-1, columns, -1)
+    return torch.cat((column, row), dim=2).flatten(0, 1).unsqueeze(0).to(torch.float32)

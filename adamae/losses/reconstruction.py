@@ -11,9 +11,12 @@ from torch.autograd.function import once_differentiable
 from adamae.layers.pixels import PixelNormalisation
 
 Metric = Literal["mse", "l1"]
+Statistics = Literal["colour", "token"]
 
 
-def reconstruction_target(pixels: Tensor, pixel_values: PixelNormalisation, normalise: bool) -> Tensor:
+def reconstruction_target(
+    pixels: Tensor, pixel_values: PixelNormalisation, normalise: bool, statistics: Statistics = "colour"
+) -> Tensor:
     """What the decoder should predict for the target tokens.
 
     Args:
@@ -21,6 +24,8 @@ def reconstruction_target(pixels: Tensor, pixel_values: PixelNormalisation, norm
         pixel_values: How the pixels were standardised.
         normalise: Subtract each token's mean and divide by its standard deviation, per colour (the paper's
             best row); else plain pixels between 0 and 1.
+        statistics: Take mean and deviation per "colour", as VideoMAE and AdaMAE do, or over all standardised values of
+            the "token", as MAE does.
 
     Returns:
         (B, M, P), at least float32.
@@ -28,6 +33,9 @@ def reconstruction_target(pixels: Tensor, pixel_values: PixelNormalisation, norm
     pixels = pixels.to(torch.promote_types(pixels.dtype, torch.float32))
     if not normalise:
         return pixel_values.to_unit_range(pixels)
+    if statistics == "token":
+        variance, mean = torch.var_mean(pixels, dim=-1, keepdim=True)
+        return (pixels - mean) / (variance + 1e-6).sqrt()
     values = pixels.view(*pixels.shape[:-1], -1, pixel_values.std.numel())
     variance, mean = torch.var_mean(values, dim=-2, keepdim=True)
     # The published target is computed from values between 0 and 1. There the standard deviation is smaller by

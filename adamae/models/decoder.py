@@ -26,6 +26,9 @@ class Decoder(nn.Module):
         qkv_bias: Whether queries and values have a bias.
         init_values: Start value of LayerScale, 0 for none.
         drop_path_rate: Stochastic depth of the last block.
+        positions: (1, E + N, D') a fixed table that is part of the state dict, first for E more tokens that come before
+            the visible ones; None: one-dimensional sines and cosines for N tokens, in no state dict.
+        key_bias: See :class:`~adamae.layers.attention.Attention`.
 
     Raises:
         UserError: If the width does not divide into the heads.
@@ -45,12 +48,17 @@ class Decoder(nn.Module):
         qkv_bias: bool = True,
         init_values: float | None = 0.0,
         drop_path_rate: float = 0.0,
+        positions: Tensor | None = None,
+        key_bias: bool = False,
     ) -> None:
         super().__init__()
         check_heads("decoder", embed_dim, num_heads)
         self.grid = grid
         self.embed_dim = embed_dim
-        self.register_buffer("positions", sinusoid_table(grid.num_tokens, embed_dim), persistent=False)
+        given = positions is not None
+        table = positions if positions is not None else sinusoid_table(grid.num_tokens, embed_dim)
+        self.register_buffer("positions", table, persistent=given)
+        self.num_extra = table.shape[1] - grid.num_tokens
         self.blocks = stack(
             depth,
             embed_dim,
@@ -59,6 +67,7 @@ class Decoder(nn.Module):
             qkv_bias=qkv_bias,
             init_values=init_values,
             drop_path_rate=drop_path_rate,
+            key_bias=key_bias,
         )
         self.norm = LayerNorm(embed_dim)
         self.head = nn.Linear(embed_dim, num_outputs)
@@ -68,7 +77,7 @@ class Decoder(nn.Module):
         """Decode and :meth:`predict`.
 
         Args:
-            encoded: (B, V, D') visible tokens in the decoder's width.
+            encoded: (B, E + V, D') visible tokens in the decoder's width, behind E more.
             mask_token: (1, 1, D') what stands for a hidden token.
             selection: Where both lie.
             noise: What stochastic depth draws from.
@@ -80,8 +89,9 @@ class Decoder(nn.Module):
 
     def decode(self, encoded: Tensor, mask_token: Tensor, selection: TokenSelection, noise: SampleNoise) -> Tensor:
         """The blocks: as :meth:`forward`, to the target tokens (B, M, D')."""
-        positions = self.positions.to(encoded.dtype).expand(len(encoded), -1, -1)
-        seen = encoded + gather_tokens(positions, selection.visible)
+        table = self.positions.to(encoded.dtype).expand(len(encoded), -1, -1)
+        extra, positions = table[:, : self.num_extra], table[:, self.num_extra :]
+        seen = encoded + torch.cat((extra, gather_tokens(positions, selection.visible)), dim=1)
         hidden = mask_token.to(encoded.dtype) + gather_tokens(positions, selection.target)
         x = torch.cat((seen, hidden), dim=1)
         *blocks, last = self.blocks

@@ -59,4 +59,4 @@ def draw_part(selection: TokenSelection, budget: float, noise: SampleNoise) -> T
     order = noise.uniform(num_hidden).topk(count_decoded(num_hidden, budget), dim=1, sorted=False).indices
     part = selection.target.gather(1, order.sort(dim=1).values)
     # Not dataclasses.replace, which the compiler of torch 2.6 cannot follow.
-    return TokenSelection(selection.visible, part, selection.log_probs, num_hidden)
+    return TokenSelection(selection.visible, part, selection.log_probs, num_hidden, selection.secondary)

@@ -37,7 +37,9 @@ def apply_economy(options: Options) -> Options:
     """
     model, sampler = options.model, options.sampler
     size = MODELS[model.model].arguments if model.model in MODELS else {}
-    width = model.encoder_embed_dim or size.get("encoder_embed_dim")
+    widths = model.encoder_embed_dim or size.get("encoder_embed_dim")
+    # Of a pyramid, the first stage's.
+    width = widths[0] if isinstance(widths, tuple) else widths
     # An unknown model's name is complained of where the model is built.
     cheap = economy_arguments(width, sampler.mask_type) if model.economy and width is not None else {}
     if model.decoder_budget is None:
@@ -45,6 +47,8 @@ def apply_economy(options: Options) -> Options:
     usual = {name: value for each in SAMPLERS.values() for name, value in each.sampler_class.keywords().items()}
     left_open = [option.name for option in flags_of(type(sampler)) if getattr(sampler, option.name) is None]
     settled: dict[str, Any] = {name: cheap.get(name, usual.get(name)) for name in left_open}
+    if sampler.mask_ratio is None:
+        settled["mask_ratio"] = declared(sampler.mask_type).sampler_class.usual_ratio(**vars(sampler))
     sampler = replace(sampler, **settled)
     changed: Any = {"model": model, "sampler": sampler}
     return replace(options, **changed)  # type: ignore[type-var]

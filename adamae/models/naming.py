@@ -27,7 +27,7 @@ def reference_name(model: nn.Module, name: str) -> str:
 
 def module_name(model: nn.Module, name: str) -> str:
     """The name in ``model``'s module tree of a published parameter: the inverse of :func:`reference_name`."""
-    parts = dict(model.named_children())
+    parts = {name for name, _ in (*model.named_children(), *model.named_parameters(recurse=False))}
     for ours, theirs in _prefixes(model):
         # What is published without a prefix is told by not being another part's.
         if name.startswith(theirs) and (theirs or name.partition(".")[0] not in parts):

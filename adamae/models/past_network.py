@@ -61,5 +61,6 @@ class PastNetwork(nn.Module):
             (B, M, P) predicted pixels.
         """
         latent = self.encoder(self.encoder.patch_embed(seen), noise.fold_in(1), selection)
-        decoded = self.decoder.decode(self.encoder_to_decoder(latent), self.mask_token, selection, noise.fold_in(2))
+        visible = self.encoder_to_decoder(latent, selection)
+        decoded = self.decoder.decode(visible, self.mask_token, selection, noise.fold_in(2))
         return self.decoder.predict(decoded)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from adamae.layers.recomputation import CheckpointActivations, recomputed
 from adamae.losses.neighbour_gain import neighbour_gain_loss
 from adamae.losses.reconstruction import (
     Metric,
+    Statistics,
     reconstruction_target,
     token_error,
     trivial_error,
@@ -25,7 +25,7 @@ from adamae.losses.sampling import Reduction, Reward, entropy, sampling_loss
 from adamae.models.decoder import Decoder
 from adamae.models.decoder_budget import checked_budget, draw_part
 from adamae.models.encoder import Encoder
-from adamae.models.naming import adopt_reference_names
+from adamae.models.naming import Prefixes, adopt_reference_names
 from adamae.models.past_network import PastNetwork
 from adamae.randomness import SampleNoise
 from adamae.samplers.frame_choice import FrameChoice
@@ -64,12 +64,13 @@ class Pretrainer(nn.Module):
         sampler: Chooses them on the encoder's grid.
         decoder: Predicts target tokens of the same grid.
         mask_token: (1, 1, D') what the decoder reads for a target token; None: a new one.
-        encoder_to_decoder: From what the encoder gives to the visible tokens (B, V, D') in the decoder's width; None: a
-            linear layer without bias.
+        encoder_to_decoder: From what the encoder gives, and the selection, to the visible tokens (B, V, D') in the
+            decoder's width; None: a linear layer without bias.
         frame_choice: Shortens clips of more frames; None: clips are taken as they are.
         decoder_budget: Share of the hidden tokens that the decoder reconstructs at each step of training, a new random
             part each time; see :mod:`adamae.models.decoder_budget`.
         normalize_target: Normalise each target token by its own mean and deviation.
+        target_statistics: Take them per "colour" or over all values of the "token".
         reconstruction_loss: "mse" or "l1".
         sampling_weight: Weight of the sampling loss.
         sampling_reward: What the sampler is rewarded by: the "error" of a target token (paper); its learning
@@ -79,6 +80,8 @@ class Pretrainer(nn.Module):
         sampling_advantage: Reward by the error over the clip's mean (not in the paper).
         sampling_entropy_weight: Reward for entropy (not in the paper).
         imagenet_default_mean_and_std: Standardise pixels by ImageNet's statistics; else by 0.5 and 0.5.
+        published_names: How published checkpoints call the parts: (prefix here, prefix there), see
+            :func:`~adamae.models.naming.adopt_reference_names`; the sampler's stand before them.
 
     Raises:
         UserError: If the parts do not fit together, or the sampler leaves nothing to see or to predict.
@@ -95,6 +98,7 @@ class Pretrainer(nn.Module):
         frame_choice: FrameChoice | None = None,
         decoder_budget: float = 1.0,
         normalize_target: bool = True,
+        target_statistics: Statistics = "colour",
         reconstruction_loss: Metric = "mse",
         sampling_weight: float = 1e-4,
         sampling_reward: Reward = "error",
@@ -102,12 +106,15 @@ class Pretrainer(nn.Module):
         sampling_advantage: bool = False,
         sampling_entropy_weight: float = 0.0,
         imagenet_default_mean_and_std: bool = True,
+        published_names: Prefixes = (),
     ) -> None:
         super().__init__()
-        encoder.check_takes("visible")
+        encoder.check_sampler(sampler)
         if decoder.grid != encoder.grid:
             raise UserError(f"the decoder's tokens are {decoder.grid}: expected the encoder's, {encoder.grid}")
         sampler.num_visible(encoder.grid)
+        if sampler.num_secondary(encoder.grid):
+            encoder.learn_secondary_token()
         self.grid = encoder.grid
         self.frame_choice = frame_choice or FrameChoice(self.grid, None)
         self.pixel_values = PixelNormalisation(encoder.in_chans, imagenet_default_mean_and_std)
@@ -116,12 +123,13 @@ class Pretrainer(nn.Module):
         self.sampler = sampler
         self.decoder = decoder
         if encoder_to_decoder is None:
-            encoder_to_decoder = nn.Linear(encoder.embed_dim, decoder.embed_dim, bias=False)
+            encoder_to_decoder = Projection(encoder.embed_dim, decoder.embed_dim, bias=False)
         self.encoder_to_decoder = encoder_to_decoder
         with_past = sampling_reward == "progress" and sampler.learns
         self.past = PastNetwork(encoder, encoder_to_decoder, decoder, self.mask_token) if with_past else None
         self.decoder_budget = checked_budget(decoder_budget)
         self.normalize_target = normalize_target
+        self.target_statistics: Statistics = target_statistics
         self.reconstruction_loss: Metric = reconstruction_loss
         self.sampling_weight = sampling_weight
         self.sampling_reward: Reward = sampling_reward
@@ -132,7 +140,11 @@ class Pretrainer(nn.Module):
         }
         self.checkpoint_activations("none")
         adopt_reference_names(
-            self, [(f"sampler.{ours}", f"encoder.{theirs}") for ours, theirs in sampler.published_names]
+            self,
+            [
+                *((f"sampler.{ours}", f"encoder.{theirs}") for ours, theirs in sampler.published_names),
+                *published_names,
+            ],
         )
 
     def forward(
@@ -155,7 +167,8 @@ class Pretrainer(nn.Module):
         if self.training and self.decoder_budget < 1:
             selection = draw_part(selection, self.decoder_budget, noise.fold_in(4))
         latent = self.encoder(seen, noise.fold_in(1), selection)
-        decoded = self.decoder.decode(self.encoder_to_decoder(latent), self.mask_token, selection, noise.fold_in(2))
+        visible_tokens = self.encoder_to_decoder(latent, selection)
+        decoded = self.decoder.decode(visible_tokens, self.mask_token, selection, noise.fold_in(2))
         # The bytes of the batch are there anyway, so where little is to be kept they are kept and not their pixels.
         source = video if self._recompute and frames is None else pixels
         prediction, error = recomputed(self._recompute, self.reconstruct, decoded, source, selection)
@@ -194,7 +207,8 @@ class Pretrainer(nn.Module):
         Returns:
             (B, V, D) the visible tokens without positions, and where they and the targets lie.
         """
-        taught, tokens = self.sampler.teaches_tokenizer, self.tokens_for(self.sampler, pixels)
+        taught = self.sampler.teaches_tokenizer
+        tokens = self.tokens_for(self.sampler, pixels) if self.sampler.reads_tokens else pixels
         tokens = tokens if taught else tokens.detach()
         selection = self.sampler(tokens, pixels, self.grid, noise, visible)
         at = selection.visible
@@ -203,7 +217,8 @@ class Pretrainer(nn.Module):
 
     def target(self, pixels: Tensor, selection: TokenSelection) -> Tensor:
         """(B, M, P) what the decoder should predict."""
-        return reconstruction_target(gather_tokens(pixels, selection.target), self.pixel_values, self.normalize_target)
+        wanted = gather_tokens(pixels, selection.target)
+        return reconstruction_target(wanted, self.pixel_values, self.normalize_target, self.target_statistics)
 
     def reconstruct(self, decoded: Tensor, source: Tensor, selection: TokenSelection) -> tuple[Tensor, Tensor]:
         """The decoder's last layers, and what they are judged by.
@@ -269,7 +284,7 @@ class Pretrainer(nn.Module):
         if selection.log_probs is not None:
             top = selection.log_probs.topk(max(1, self.grid.num_tokens // 10), dim=1).indices
             on_top = torch.zeros_like(selection.log_probs).scatter(1, top, 1)
-            result["entropy"] = entropy(selection.log_probs).mean() / math.log(self.grid.num_tokens)
+            result["entropy"] = entropy(selection.log_probs).mean() / self.sampler.max_entropy(self.grid)
             result["top_tenth"] = on_top.gather(1, selection.visible).mean()
         return result
 
@@ -277,6 +292,14 @@ class Pretrainer(nn.Module):
     def learns_to_sample(self) -> bool:
         """Whether the sampler has anything to learn."""
         return self.sampler.learns
+
+
+class Projection(nn.Linear):
+    """A linear layer from the encoder's tokens to the decoder's width."""
+
+    def forward(self, latent: Tensor, selection: TokenSelection) -> Tensor:  # type: ignore[override]
+        """(B, V, D) to (B, V, D')."""
+        return super().forward(latent)
 
 
 def new_mask_token(dim: int) -> nn.Parameter:

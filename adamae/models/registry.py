@@ -11,6 +11,7 @@ from torch import nn
 from adamae.errors import UserError
 from adamae.models.classifier import Classifier
 from adamae.models.pretrainer import Pretrainer
+from adamae.models.pyramid.networks import pvt_classifier, pvt_pretrainer, swin_classifier, swin_pretrainer
 from adamae.models.vit import vit_classifier, vit_pretrainer
 
 # name: encoder width, depth, heads; decoder width, heads
@@ -20,6 +21,13 @@ SIZES = {
     "base": (768, 12, 12, 384, 6),
     "large": (1024, 24, 16, 512, 8),
     "huge": (1280, 32, 16, 640, 8),
+}
+# name: widths, depths and heads of the stages, hidden width of the position networks; blocks, width and heads of the
+# decoder
+SWIN_SIZES = {
+    "micro": ((32, 64, 128, 256), (1, 1, 2, 1), (1, 2, 4, 8), 16, (1, 128, 4)),
+    "tiny": ((96, 192, 384, 768), (2, 2, 6, 2), (3, 6, 12, 24), 32, (2, 512, 16)),
+    "large": ((192, 384, 768, 1536), (2, 2, 18, 2), (6, 12, 24, 48), 64, (8, 512, 16)),
 }
 
 
@@ -54,6 +62,24 @@ def _classifier(size: str, **more: Any) -> NamedModel:
     return NamedModel(Classifier, {"embed_dim": width, "depth": depth, "num_heads": heads, **more}, vit_classifier)
 
 
+def _swin(size: str) -> dict[str, NamedModel]:
+    dims, depths, heads, position_dim, (decoder_depth, decoder_dim, decoder_heads) = SWIN_SIZES[size]
+    pretrain = {
+        "encoder_embed_dim": dims,
+        "encoder_depth": depths,
+        "encoder_num_heads": heads,
+        "position_dim": position_dim,
+        "decoder_depth": decoder_depth,
+        "decoder_embed_dim": decoder_dim,
+        "decoder_num_heads": decoder_heads,
+    }
+    classifier = {"embed_dim": dims, "depth": depths, "num_heads": heads, "position_dim": position_dim}
+    return {
+        f"um_swin_{size}": NamedModel(Pretrainer, pretrain, swin_pretrainer),
+        f"swin_{size}_256": NamedModel(Classifier, classifier, swin_classifier),
+    }
+
+
 def _named() -> dict[str, NamedModel]:
     models: dict[str, NamedModel] = {}
     for size in SIZES:
@@ -64,6 +90,10 @@ def _named() -> dict[str, NamedModel]:
         models[f"vit_{size}_patch16_224"] = _classifier(size)
     for size, pixels in (("base", 384), ("large", 384), ("large", 512)):
         models[f"vit_{size}_patch16_{pixels}"] = _classifier(size, img_size=pixels)
+    for size in SWIN_SIZES:
+        models |= _swin(size)
+    models["um_pvt_small"] = NamedModel(Pretrainer, {}, pvt_pretrainer)
+    models["pvt_small_256"] = NamedModel(Classifier, {}, pvt_classifier)
     return models
 
 
@@ -82,12 +112,21 @@ def create_model(name: str, **options: Any) -> nn.Module:
     Raises:
         UserError: If the name is unknown or sizes do not divide.
     """
+    model = named_model(name)
+    return model.build(**{**model.arguments, **options})
+
+
+def named_model(name: str) -> NamedModel:
+    """What a name stands for.
+
+    Raises:
+        UserError: If it is unknown.
+    """
     if name not in MODELS:
         near = difflib.get_close_matches(name, MODELS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else f": expected one of {', '.join(sorted(MODELS))}"
         raise UserError(f"unknown model {name!r}{hint}")
-    model = MODELS[name]
-    return model.build(**{**model.arguments, **options})
+    return MODELS[name]
 
 
 def register_with_timm() -> None:

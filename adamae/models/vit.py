@@ -37,7 +37,7 @@ def vit_pretrainer(
     init_values: float | None = 0.0,
     drop_path_rate: float = 0.0,
     mask_type: str = DEFAULT,
-    mask_ratio: float = 0.95,
+    mask_ratio: float | None = None,
     imagenet_default_mean_and_std: bool = True,
     candidate_frames: int | None = None,
     frame_keep_ratio: float = 0.3,
@@ -63,7 +63,7 @@ def vit_pretrainer(
         init_values: Start value of LayerScale, 0 for none.
         drop_path_rate: Stochastic depth of encoder and decoder.
         mask_type: The sampler, a key of :data:`adamae.samplers.SAMPLERS`.
-        mask_ratio: Share of hidden tokens.
+        mask_ratio: Share of hidden tokens; None: the sampler's usual one, 0.95 but for uniform masks.
         candidate_frames: Take clips of so many frames and look at those ``num_frames`` on which most happens; None
             looks at all. Clips of ``num_frames`` are taken as they are.
         frame_keep_ratio: Share of the candidates' tokens that is counted for that.
@@ -82,7 +82,7 @@ def vit_pretrainer(
             predict.
     """
     own = {name: others.pop(name) for name in inspect.signature(Pretrainer).parameters if name in others}
-    grid = _grid_of(img_size, patch_size, tubelet_size, num_frames)
+    grid = grid_of(img_size, patch_size, tubelet_size, num_frames)
     frames = FrameChoice(grid, candidate_frames, frame_keep_ratio, frame_choice)
     # Parts are made in this order, so that a seed gives the weights that it has always given.
     mask_token = new_mask_token(decoder_embed_dim)
@@ -192,7 +192,7 @@ def vit_classifier(
     Raises:
         UserError: If sizes do not divide, or ``position_embedding`` or ``token_selection`` is unknown.
     """
-    grid = _grid_of(img_size, patch_size, tubelet_size, num_frames)
+    grid = grid_of(img_size, patch_size, tubelet_size, num_frames)
     encoder = VitEncoder(
         grid,
         in_chans=in_chans,
@@ -209,8 +209,8 @@ def vit_classifier(
         position_embedding=position_embedding,
         cls_token=cls_token,
     )
-    head = _new_head(embed_dim, num_classes, init_scale) if num_classes else None
-    encoder.blocks.apply(_initialise_normal)
+    head = new_head(embed_dim, num_classes, init_scale) if num_classes else None
+    encoder.blocks.apply(initialise_normal)
     token_choice = TokenChoice(
         token_selection,
         keep_ratio,
@@ -232,21 +232,27 @@ def vit_classifier(
     )
 
 
-def _grid_of(img_size: int | tuple[int, int], patch_size: int, tubelet_size: int, num_frames: int) -> TokenGrid:
+def grid_of(img_size: int | tuple[int, int], patch_size: int, tubelet_size: int, num_frames: int) -> TokenGrid:
+    """The tokens of clips of that size.
+
+    Raises:
+        UserError: If sizes do not divide.
+    """
     height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
     return TokenGrid.of(num_frames, height, width, tubelet_size, patch_size)
 
 
-def _new_head(embed_dim: int, num_classes: int, scale: float) -> nn.Linear:
+def new_head(embed_dim: int, num_classes: int, scale: float) -> nn.Linear:
+    """A classifier's head with its start values times ``scale``."""
     head = nn.Linear(embed_dim, num_classes)
-    _initialise_normal(head)
+    initialise_normal(head)
     with torch.no_grad():
         for parameter in head.parameters():
             parameter.mul_(scale)
     return head
 
 
-def _initialise_normal(module: nn.Module) -> None:
+def initialise_normal(module: nn.Module) -> None:
     """The fine-tune networks' start: normal linear weights of deviation 0.02, zero biases."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)

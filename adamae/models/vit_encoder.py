@@ -43,6 +43,8 @@ class VitEncoder(Encoder):
         UserError: If the width does not divide into the heads, or ``position_embedding`` is unknown.
     """
 
+    family = "vit"
+    first_layer = ("cls_token", "pos_embed", "pos_embed_spatial", "pos_embed_temporal", "pos_embed_class")
     positions: Tensor
 
     def __init__(
@@ -82,6 +84,7 @@ class VitEncoder(Encoder):
             drop_path_rate=drop_path_rate,
         )
         self.norm = LayerNorm(embed_dim) if final_norm else nn.Identity()
+        self.vis_mask_token: nn.Parameter | None = None
         self.blocks.apply(initialise_xavier)
 
     def _make_positions(self, kind: Positions, embed_dim: int) -> None:
@@ -106,6 +109,7 @@ class VitEncoder(Encoder):
         """Encode: see :meth:`~adamae.models.encoder.Encoder.forward`; (B, V, D) to (B, V, D)."""
         positions = self.position_table().to(seen.dtype)
         if selection is not None:
+            seen = self.with_secondary_tokens(seen, self.vis_mask_token, selection)
             positions = gather_tokens(positions.expand(len(seen), -1, -1), selection.visible)
         x = seen + positions
         if self.cls_token is not None:
@@ -114,6 +118,10 @@ class VitEncoder(Encoder):
         for number, block in enumerate(self.blocks):
             x = block(x, noise.fold_in(number))
         return self.norm(x if self.cls_token is None else x[:, 1:])
+
+    def learn_secondary_token(self) -> None:
+        """See :meth:`~adamae.models.encoder.Encoder.learn_secondary_token`."""
+        self.vis_mask_token = _learned_vectors(1, self.embed_dim)
 
     def recompute_blocks(self, active: bool) -> None:
         """See :meth:`~adamae.models.encoder.Encoder.recompute_blocks`."""

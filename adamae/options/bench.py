@@ -7,7 +7,14 @@ from typing import Literal
 
 from adamae.data.decoders import decoder_names
 from adamae.flags import OptionGroup, flag
-from adamae.options.groups import ClipOptions, LossOptions, ModelOptions, PretrainDataOptions, SamplerOptions
+from adamae.options.groups import (
+    ClipOptions,
+    LossOptions,
+    ModelOptions,
+    PretrainClipOptions,
+    PretrainDataOptions,
+    SamplerOptions,
+)
 from adamae.options.inference import PlainListOptions
 from adamae.options.parser import OptionParser
 from adamae.samplers import mask_types
@@ -74,7 +81,7 @@ class BenchViewOptions(OptionGroup):
         "dense", "dense: clips at --sampling_rate; segment: clips that span the video"
     )
     test_num_segment: int | None = flag(
-        None, "clips per video; none: 5 with dense sampling, 2 with segment sampling", least=1
+        None, "clips per video; none: 5 with dense sampling, 2 with segment sampling, 1 of single frames", least=1
     )
     test_num_crop: int = flag(3, "square crops along the longer side of each clip", least=1)
 
@@ -118,7 +125,7 @@ class BenchLoaderOptions:
 
     measurement: LoaderMeasurement
     data: PretrainDataOptions
-    clip: ClipOptions
+    clip: PretrainClipOptions
 
 
 @dataclass(frozen=True)

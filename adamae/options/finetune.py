@@ -105,6 +105,9 @@ class AugmentationOptions(OptionGroup):
     crop_scale: tuple[float, float] = flag(
         (0.08, 1.0), "smallest and largest fraction of the frame area kept by the random crop", above=0, most=1
     )
+    crop_interpolation: Literal["bilinear", "bicubic"] = flag(
+        "bilinear", "interpolation of the resized crop; bicubic is usual for images"
+    )
     reprob: float = flag(0.25, "probability of random erasing for each clip", least=0, most=1)
     remode: Literal["pixel", "rand", "const"] = flag(
         "pixel", "random erasing: fill with noise (pixel), a random colour (rand) or the mean (const)"
@@ -157,7 +160,7 @@ class ScoringOptions(OptionGroup):
         None, "resize the short side to this before views are cropped; none: --input_size", least=1
     )
     test_num_segment: int | None = flag(
-        None, "test clips per video; none: 5 with dense sampling, 2 with segment sampling", least=1
+        None, "test clips per video; none: 5 with dense sampling, 2 with segment sampling, 1 of single frames", least=1
     )
     test_num_crop: int = flag(3, "square crops along the longer side of each test clip", least=1)
 
@@ -208,7 +211,7 @@ def finetune_parser() -> OptionParser[FinetuneOptions]:
     return OptionParser(
         FinetuneOptions,
         prog="adamae finetune",
-        description="Train a video classifier from a pre-trained checkpoint or from scratch, and test it.",
+        description="Train a classifier of videos or images from a checkpoint or from scratch, and test it.",
         examples=EXAMPLES,
         foreign=FINETUNE_ANSWERS,
         preset_folder="finetune",

@@ -27,7 +27,8 @@ class DataOptions(OptionGroup):
     # No recipe can know it, so it is no difference from one.
     data_path: str | None = flag(
         None,
-        "list file (path and label on each line), folder of videos, or shards such as DIR/{000000..000999}.tar",
+        "list file (path and label on each line), folder of videos or images, or shards such as "
+        "DIR/{000000..000999}.tar",
         metavar="PATH",
         changes_result=False,
     )
@@ -127,13 +128,30 @@ class ClipOptions(OptionGroup):
 
 
 @dataclass(frozen=True)
+class PretrainClipOptions(ClipOptions):
+    """Frames, stride, size and crop of a clip."""
+
+    crop: Literal["multi_scale", "random_resized"] = flag(
+        "multi_scale",
+        "multi_scale: as in the official code for video; random_resized: as usual for images (torchvision's "
+        "RandomResizedCrop)",
+    )
+    crop_scale: tuple[float, float] = flag(
+        (0.2, 1.0), "random_resized: smallest and largest fraction of the frame area", above=0, most=1
+    )
+    crop_interpolation: Literal["bilinear", "bicubic"] = flag(
+        "bilinear", "interpolation of the resized crop; bicubic is usual for images"
+    )
+
+
+@dataclass(frozen=True)
 class ModelOptions(OptionGroup):
     """The masked autoencoder."""
 
     model: str = flag(
         "adamae_base",
-        "adamae_{tiny,small,base,large,huge}, or a name of the official code such as "
-        "pretrain_videomae_base_patch16_224",
+        "adamae_{tiny,small,base,large,huge}, um_swin_{micro,tiny,large}, um_pvt_small, or a name of the official code "
+        "such as pretrain_videomae_base_patch16_224",
         metavar="NAME",
     )
     patch_size: int = flag(16, "height and width of a token in pixels", least=1)
@@ -142,8 +160,11 @@ class ModelOptions(OptionGroup):
     encoder_depth: int | None = flag(None, "number of encoder blocks; none: that of --model", least=1)
     encoder_num_heads: int | None = flag(None, "attention heads of the encoder; none: that of --model", least=1)
     decoder_embed_dim: int | None = flag(None, "embedding dimension of the decoder; none: that of --model", least=1)
-    decoder_depth: int = flag(4, "number of decoder blocks", least=1)
+    decoder_depth: int | None = flag(None, "number of decoder blocks; none: that of --model (adamae: 4)", least=1)
     decoder_num_heads: int | None = flag(None, "attention heads of the decoder; none: that of --model", least=1)
+    released_decoder_order: bool = flag(
+        False, "um_swin and um_pvt: the decoder's positions as in the official code, wrong for most visible tokens"
+    )
     economy: bool = flag(
         False,
         "cheaper steps (about half the cost): --decoder_budget 0.5, --sampler_dim half of the encoder's and "
@@ -170,7 +191,12 @@ class SamplerOptions(OptionGroup):
     mask_type: str = flag(
         DEFAULT, lambda: "; ".join(f"{name}: {each.summary}" for name, each in SAMPLERS.items()), choices=mask_types
     )
-    mask_ratio: float = flag(0.95, "fraction of tokens to mask", above=0, below=1)
+    mask_ratio: float | None = flag(
+        None,
+        "fraction of tokens to mask; none: 0.95, or that of the cells with uniform masks (0.75, octet 0.875)",
+        above=0,
+        below=1,
+    )
 
     def __new__(cls, **_: Any) -> SamplerOptions:
         """One with the options of all samplers, as ``pathlib.Path()`` is a path of the system's kind."""

@@ -29,7 +29,7 @@ class PlainListOptions(OptionGroup):
     """The videos."""
 
     data_path: str = flag(
-        MISSING, "list or folder of videos, or shards; labels are optional", positional=True, metavar="LIST"
+        MISSING, "list or folder of videos or images, or shards; labels are optional", positional=True, metavar="LIST"
     )
     data_root: str | None = flag(
         None, "folder that relative paths of the list are resolved against; none: the folder of the list", metavar="DIR"
@@ -99,7 +99,9 @@ class ViewOptions(OptionGroup):
         "dense: clips at --sampling_rate; segment: clips that span the video; none: as in training of the checkpoint",
     )
     test_num_segment: int | None = flag(
-        None, "evenly spaced clips per video; none: 5 with dense sampling, 2 with segment sampling", least=1
+        None,
+        "evenly spaced clips per video; none: 5 with dense sampling, 2 with segment sampling, 1 of single frames",
+        least=1,
     )
     test_num_crop: int = flag(3, "square crops along the longer side of each clip", least=1)
 

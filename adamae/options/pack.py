@@ -19,7 +19,8 @@ class PackedOptions(OptionGroup):
 
     data_path: str = flag(
         MISSING,
-        "list or folder of videos, or folder with train.csv, val.csv and test.csv, each packed into its own sub-folder",
+        "list, folder of videos or images, or folder with train.csv, val.csv and test.csv, each packed into its own "
+        "sub-folder",
         positional=True,
         metavar="LIST",
     )

@@ -14,15 +14,15 @@ from adamae.options.parser import OptionParser
 class DownloadOptions(OptionGroup):
     """The downloaded data set."""
 
-    layout: Literal["ssv2", "k400", "ucf101", "hmdb51", "folder"] = flag(
+    layout: Literal["ssv2", "k400", "ucf101", "hmdb51", "imagenet", "folder"] = flag(
         MISSING,
-        "ssv2, k400 (also 600 and 700), ucf101, hmdb51: read the official label files; folder: read lists, a "
-        "folder per "
-        "class, or unlabelled videos",
+        "ssv2, k400 (also 600 and 700), ucf101, hmdb51: read the official label files; imagenet: folders train and "
+        "val of images, with a folder per class, or for val an official list; folder: read lists, a folder per class, "
+        "or unlabelled videos or images",
         positional=True,
         metavar="LAYOUT",
     )
-    source: str = flag(MISSING, "folder of the videos, at any depth", positional=True, metavar="SRC")
+    source: str = flag(MISSING, "folder of the videos or images, at any depth", positional=True, metavar="SRC")
     annotations: str | None = flag(None, "folder of the label files; none: SRC", metavar="DIR")
     split: int = flag(1, "number of the official split (UCF101 and HMDB51)", least=1, most=3)
 
@@ -34,7 +34,7 @@ class PreparedOptions(OptionGroup):
     out: str = flag(
         MISSING, "output folder: new, empty, or started with the same options", metavar="DST", aliases=("-o",)
     )
-    transcode: bool = flag(True, "re-encode the videos; without it only the lists are written")
+    transcode: bool = flag(True, "re-encode the videos; without it, and for images, only the lists are written")
     short_side: int = flag(256, "short side in pixels; smaller videos keep their size", least=16)
     gop: int = flag(16, "keyframe interval in frames", least=1)
     crf: int = flag(20, "H.264 constant rate factor: lower is better quality and larger files", least=0, most=51)
@@ -95,6 +95,7 @@ def prepare_parser() -> OptionParser[PrepareOptions]:
             "adamae prepare ssv2 downloads/ssv2 -o ssv2",
             "adamae prepare k400 downloads/k400 -o k400 --short_side 320",
             "adamae prepare ucf101 UCF-101 --annotations ucfTrainTestlist -o ucf101 --split 1",
+            "adamae prepare imagenet downloads/imagenet -o imagenet",
             "adamae prepare folder my_videos -o mine --no_transcode",
             "adamae prepare k400 downloads/k400 -o k400 --part 2/8 --workers 16",
         ),

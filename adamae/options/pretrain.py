@@ -13,6 +13,7 @@ from adamae.options.groups import (
     ModelOptions,
     OptimizerOptions,
     PanelOptions,
+    PretrainClipOptions,
     PretrainDataOptions,
     RunOptions,
     SamplerOptions,
@@ -37,7 +38,7 @@ class PretrainOptions(TrainingOptions):
     command = "pretrain"
 
     data: PretrainDataOptions = field(default_factory=PretrainDataOptions)
-    clip: ClipOptions = field(default_factory=ClipOptions)
+    clip: PretrainClipOptions = field(default_factory=PretrainClipOptions)
     model: ModelOptions = field(default_factory=ModelOptions)
     sampler: SamplerOptions = field(default_factory=SamplerOptions)
     loss: LossOptions = field(default_factory=LossOptions)
@@ -70,8 +71,14 @@ def model_arguments(
 ) -> dict[str, Any]:
     """Arguments of the model's constructor; sizes that were left to ``--model`` are absent."""
     renamed = {"input_size": "img_size", "drop_path": "drop_path_rate", "normlize_target": "normalize_target"}
-    elsewhere = ("model", "economy", "sampling_rate", "frame_sampling", "flip", "frame_selection", "frame_oversample")
+    elsewhere = (
+        *("model", "economy", "sampling_rate", "frame_sampling", "flip", "frame_selection", "frame_oversample"),
+        *("crop", "crop_scale", "crop_interpolation"),
+    )
     values = {name: value for group in (clip, model, sampler, loss) for name, value in vars(group).items()}
+    if not model.released_decoder_order:
+        # Not every model knows it.
+        del values["released_decoder_order"]
     values["candidate_frames"] = clip.frames_read if clip.frame_selection != "none" else None
     return {
         renamed.get(name, name): value for name, value in values.items() if name not in elsewhere and value is not None
@@ -83,7 +90,7 @@ def pretrain_parser() -> OptionParser[PretrainOptions]:
     return OptionParser(
         PretrainOptions,
         prog="adamae pretrain",
-        description="Pre-train a video masked autoencoder on a list or a folder of videos.",
+        description="Pre-train a masked autoencoder on a list or a folder of videos or images.",
         examples=EXAMPLES,
         foreign=PRETRAIN_ANSWERS,
         preset_folder="pretrain",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass
+from typing import Literal
 
 from adamae.data.decoders import decoder_names
 from adamae.flags import OptionGroup, flag
@@ -13,9 +14,14 @@ from adamae.options.parser import OptionParser
 class ScannedListOptions(OptionGroup):
     """The videos."""
 
-    data_path: str = flag(MISSING, "list, folder of videos, or shards", positional=True, metavar="LIST")
+    data_path: str = flag(MISSING, "list, folder of videos or images, or shards", positional=True, metavar="LIST")
     data_root: str | None = flag(
         None, "folder that relative paths of the list are resolved against; none: the folder of the list", metavar="DIR"
+    )
+    image_files: Literal["auto", "frames", "images"] = flag(
+        "auto",
+        "what image files in folders are: frames of videos, one folder each, or images; auto: frames if they are "
+        "numbered without a gap",
     )
 
 

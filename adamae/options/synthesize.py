@@ -19,7 +19,8 @@ class SynthesisOptions(OptionGroup):
     videos_per_class: int = flag(32, "training videos of each class", least=1)
     val_per_class: int = flag(8, "validation videos of each class", least=0)
     test_per_class: int = flag(8, "test videos of each class", least=0)
-    classes: str = flag("all", "comma-separated names of motions (of twelve)", metavar="NAMES")
+    images: bool = flag(False, "write PNG images of single frames, whose classes are the shapes of the objects")
+    classes: str = flag("all", "comma-separated names of motions, of twelve, or of shapes, of four", metavar="NAMES")
     frames: int = flag(16, "frames per video", least=2)
     size: int = flag(64, "height and width in pixels", least=16)
     fps: int = flag(10, "frames per second", least=1)
@@ -54,10 +55,11 @@ def synthesize_parser() -> OptionParser[SynthesizeOptions]:
     return OptionParser(
         SynthesizeOptions,
         prog="adamae synthesize",
-        description="Generate short labelled H.264 videos whose classes differ only in motion.",
+        description="Generate short labelled H.264 videos whose classes differ only in motion, or labelled images.",
         examples=(
             "adamae synthesize runs/motion",
             "adamae synthesize runs/hard --background textured --camera_noise 0.02 --videos_per_class 200",
+            "adamae synthesize runs/shapes --images --videos_per_class 200",
             "adamae synthesize runs/four --classes left,right,up,down --size 112 --frames 32",
         ),
     )

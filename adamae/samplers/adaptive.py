@@ -123,8 +123,12 @@ class AdaptiveSampler(Sampler):
 
     def log_probs(self, tokens: Tensor, noise: SampleNoise) -> Tensor:
         """(B, N) log-probabilities, at least float32."""
+        return self.logits(tokens, noise).log_softmax(dim=1)
+
+    def logits(self, tokens: Tensor, noise: SampleNoise) -> Tensor:
+        """(B, N) what the network gives, at least float32."""
         logits = recomputed(self.recompute, self._logits, tokens, noise)
-        return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=1)
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     def _logits(self, tokens: Tensor, noise: SampleNoise) -> Tensor:
         x = self.reduce((tokens if self.teaches_tokenizer else tokens.detach()) + self.position)

@@ -38,6 +38,20 @@ class MotionOptions(OptionGroup):
     )
 
 
+@dataclass(frozen=True)
+class UniformOptions(OptionGroup):
+    """Uniform masks: one visible token in each cell."""
+
+    uniform_sampling: Literal["tube", "step", "octet"] = flag(
+        "tube",
+        "uniform: one visible token in each cell of 2x2 tokens, at the same position in all frames (tube) or not "
+        "(step), or in each cell of 2x2x2 tokens (octet)",
+    )
+    secondary_mask_ratio: float = flag(
+        0.25, "uniform: fraction of the visible tokens that are replaced by a learned mask token", least=0, below=1
+    )
+
+
 ADAPTIVE = Declaration(
     "learnable",
     "adamae.samplers.adaptive:AdaptiveSampler",
@@ -78,5 +92,23 @@ MOTION = Declaration(
     method="MATS: masked autoencoder with motion-aware masks",
     published_ratio=0.9,
 )
+UNIFORM = Declaration(
+    "uniform",
+    "adamae.samplers.uniform:UniformSampler",
+    "one visible token in each cell (UM-MAE)",
+    options=UniformOptions,
+    method="UM-MAE: masked autoencoder with uniform masks",
+    published_ratio=0.75,
+)
+ADAPTIVE_UNIFORM = Declaration(
+    "adaptive_uniform",
+    "adamae.samplers.adaptive_uniform:AdaptiveUniformSampler",
+    "one visible token in each cell, chosen by an adaptive sampler",
+    options=UniformOptions,
+    label="adaptive uniform",
+    method="masked autoencoder with an adaptive sampler on uniform cells",
+    published_ratio=0.75,
+    weight_options=ADAPTIVE.weight_options,
+)
 
-BUILT_IN = (ADAPTIVE, RANDOM, TUBE, FRAME, MOTION)
+BUILT_IN = (ADAPTIVE, RANDOM, TUBE, FRAME, MOTION, UNIFORM, ADAPTIVE_UNIFORM)

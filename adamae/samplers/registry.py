@@ -57,12 +57,12 @@ def declaration_of(sampler: Sampler) -> Declaration:
     return next(known, Declaration(kind.__name__, kind, "not registered"))
 
 
-def build_sampler(mask_type: str, mask_ratio: float, grid: TokenGrid, embed_dim: int, **options: Any) -> Sampler:
+def build_sampler(mask_type: str, mask_ratio: float | None, grid: TokenGrid, embed_dim: int, **options: Any) -> Sampler:
     """The sampler that launch scripts call ``mask_type``.
 
     Args:
         mask_type: A key of :data:`SAMPLERS`.
-        mask_ratio: Share of tokens that are hidden.
+        mask_ratio: Share of tokens that are hidden; None: the sampler's usual one.
         grid: The clip's tokens.
         embed_dim: Width of the tokens.
         **options: Keywords of all samplers, see :meth:`~adamae.samplers.sampler.Sampler.keywords`; those of others are
@@ -77,8 +77,7 @@ def build_sampler(mask_type: str, mask_ratio: float, grid: TokenGrid, embed_dim:
     for name in options:
         if name not in known:
             raise UserError(f"no sampler has an option {name}: expected some of {', '.join(sorted(known))}")
-    sampler = kind.build(
-        mask_ratio, grid, embed_dim, **{name: options[name] for name in kind.keywords() if name in options}
-    )
+    own = {name: options[name] for name in kind.keywords() if name in options}
+    sampler = kind.build(kind.usual_ratio(**own) if mask_ratio is None else mask_ratio, grid, embed_dim, **own)
     sampler.num_visible(grid)
     return sampler

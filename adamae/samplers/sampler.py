@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Self
 
@@ -31,10 +32,12 @@ class Sampler(nn.Module, ABC):
             nothing is learned.
         exact_tokens: Whether the choice needs tokens in full precision where the networks compute in half.
         teaches_tokenizer: Whether a loss on the choice has a gradient with respect to the tokens.
+        reads_tokens: Whether the choice depends on the tokens' values; else it may be given anything of their number.
     """
 
     learns: ClassVar[bool] = False
     score_name: ClassVar[str] = "probability"
+    reads_tokens: ClassVar[bool] = True
     published_names: ClassVar[tuple[tuple[str, str], ...]] = ()
     recompute = False
     exact_tokens = False
@@ -82,7 +85,8 @@ class Sampler(nn.Module, ABC):
         if visible is None:
             visible = self.draw(tokens, log_probs, grid, noise.fold_in(1))
         visible = visible.sort(dim=1).values
-        return TokenSelection(visible, self.targets(tokens, visible, grid), log_probs)
+        secondary = self.draw_secondary(visible, grid, noise.fold_in(2))
+        return TokenSelection(visible, self.targets(tokens, visible, grid), log_probs, secondary=secondary)
 
     def log_probs(self, tokens: Tensor, noise: SampleNoise) -> Tensor | None:
         """(B, N) log-probabilities of a learned distribution; None where nothing is learned."""
@@ -109,9 +113,30 @@ class Sampler(nn.Module, ABC):
         """(B, M) int64 ascending indices of what is to be predicted."""
         return complement(visible, grid.num_tokens)
 
+    def draw_secondary(self, visible: Tensor, grid: TokenGrid, noise: SampleNoise) -> Tensor | None:
+        """(B, S) int64 ascending: which of the visible tokens (B, V) the encoder sees as a mask token; None: none."""
+        return None
+
     @abstractmethod
     def num_visible(self, grid: TokenGrid) -> int:
         """V, the number of visible tokens on a grid."""
+
+    def num_secondary(self, grid: TokenGrid) -> int:
+        """S, how many of them the encoder sees as a mask token."""
+        return 0
+
+    def max_entropy(self, grid: TokenGrid) -> float:
+        """Entropy in nats of a learned distribution that prefers nothing."""
+        return math.log(grid.num_tokens)
+
+    @classmethod
+    def usual_ratio(cls, **options: Any) -> float:
+        """The mask ratio of a model for which none is given.
+
+        Args:
+            **options: Of :meth:`keywords`.
+        """
+        return 0.95
 
 
 def draw_distinct(noise: SampleNoise, total: int, count: int) -> Tensor:

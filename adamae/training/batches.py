@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from adamae.data.dataset import ClipDataset
 from adamae.data.loader import build_loader, choose_workers
 from adamae.distributed import World
-from adamae.options.training import TrainingOptions
 from adamae.training.engine import Batch
 from adamae.training.mixing import Mixing
 
@@ -18,15 +17,21 @@ class Batches:
     """See :class:`~adamae.training.loop.BatchStream`.
 
     Attributes:
-        options: Of the run.
         dataset: Where clips come from.
         world: The processes that share each step.
+        batch_size: Videos in a micro-batch.
+        accumulation: Micro-batches in a step.
+        num_workers: Processes that make clips; None chooses.
+        pin_memory: Let copies to a GPU run beside the computation.
         mixing: How clips are mixed; None for not at all.
     """
 
-    options: TrainingOptions
     dataset: ClipDataset
     world: World
+    batch_size: int
+    accumulation: int
+    num_workers: int | None
+    pin_memory: bool
     mixing: Mixing | None = None
 
     @property
@@ -40,16 +45,15 @@ class Batches:
 
     def __call__(self, epoch: int, micro_batch: int) -> Iterable[Batch]:
         """This rank's micro-batches from one of an epoch on, without end."""
-        data = self.options.data
         stream = build_loader(
             self.dataset,
-            batch_size=data.batch_size,
+            batch_size=self.batch_size,
             world_size=self.world.size,
             rank=self.world.rank,
-            accumulation=self.options.passes,
+            accumulation=self.accumulation,
             epoch=epoch,
             batch=micro_batch,
-            num_workers=choose_workers(data.num_workers),
-            pin_memory=data.pin_mem and self.world.device.type == "cuda",
+            num_workers=choose_workers(self.num_workers),
+            pin_memory=self.pin_memory and self.world.device.type == "cuda",
         )
         return stream if self.mixing is None else self.mixing.over(stream)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,7 +11,9 @@ from adamae.checkpoints.constants import describe_network
 from adamae.checkpoints.formats import CheckpointFile, open_checkpoint
 from adamae.checkpoints.loading import load_weights
 from adamae.errors import UserError
-from adamae.models import MODELS, Classifier, create_model
+from adamae.models import Classifier
+from adamae.models.families import FAMILIES, Family, family_named
+from adamae.models.registry import named_model
 from adamae.options.finetune import FinetuneOptions
 
 _DEFAULT_MODEL = "vit_base_patch16_224"
@@ -44,13 +46,12 @@ def initial_classifier(options: FinetuneOptions, classes: tuple[str, ...]) -> In
     """
     given = options.model
     file = open_checkpoint(given.finetune, given.model_key) if given.finetune else None
-    name, arguments = _sizes(options, file)
+    family, arguments = _sizes(options, file)
     arguments |= _selection(options, file)
     # What is decoded has three colours; a kernel for others is made to fit.
     arguments |= {"num_classes": len(classes), "in_chans": 3}
     torch.manual_seed(options.run.seed)
-    model = create_model(name, **arguments)
-    assert isinstance(model, Classifier)
+    model = family.classifier(**arguments)
     model.checkpoint_activations(options.run.checkpoint_activations)
     origin = [f"weights: random, from seed {options.run.seed}"]
     constants: dict[str, Any] = {}
@@ -67,20 +68,25 @@ def initial_classifier(options: FinetuneOptions, classes: tuple[str, ...]) -> In
     return InitialClassifier(model, config, tuple(origin))
 
 
-def _sizes(options: FinetuneOptions, file: CheckpointFile | None) -> tuple[str, dict[str, Any]]:
-    """Name of the model and all arguments of its constructor but the number of classes."""
+def _sizes(options: FinetuneOptions, file: CheckpointFile | None) -> tuple[Family, dict[str, Any]]:
+    """Kind of the model, and all arguments of its constructor but the number of classes."""
     given, name = options.model, options.model.model
     arguments: dict[str, Any] = {}
-    if name is not None and name in MODELS:
-        kind, arguments = MODELS[name].kind, dict(MODELS[name].arguments)
-        if kind is not Classifier:
-            raise UserError(f"--model {name} is a pre-training model: expected a classifier such as {_DEFAULT_MODEL}")
-    elif name is None and file is None:
-        arguments = dict(MODELS[_DEFAULT_MODEL].arguments)
+    model = named_model(name or _DEFAULT_MODEL)
+    if model.kind is not Classifier:
+        raise UserError(f"--model {name} is a pre-training model: expected a classifier such as {_DEFAULT_MODEL}")
+    family = next(each for each in FAMILIES.values() if each.classifier is model.build)
+    if name is not None or file is None:
+        arguments = dict(model.arguments)
     if file is not None:
+        if name is None:
+            family = family_named(file.architecture.family)
+        elif file.architecture.family != family.name:
+            raise UserError(
+                f"--model {name} has a {family.name} encoder, {file.path} a {file.architecture.family} encoder"
+            )
         # Of a pre-train file, what is left without its decoder.
-        bare = replace(file.architecture, kind="classifier", decoder=None, sampler=None, classes=0, given={})
-        found = bare.options()
+        found = file.architecture.classifier_options()
         kept = ("position_embedding", "cls_token", "init_values", "qkv_bias", "mlp_ratio")
         arguments |= {key: value for key, value in found.items() if name is None or key in kept}
     typed = {
@@ -103,7 +109,7 @@ def _sizes(options: FinetuneOptions, file: CheckpointFile | None) -> tuple[str, 
         "use_mean_pooling": given.use_mean_pooling,
         "imagenet_default_mean_and_std": given.imagenet_default_mean_and_std,
     }
-    return name or _DEFAULT_MODEL, arguments
+    return family, arguments
 
 
 def _selection(options: FinetuneOptions, file: CheckpointFile | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from typing import Any
 
 from torch import Tensor, nn
@@ -26,9 +27,15 @@ def decays(name: str, parameter: Tensor) -> bool:
     return parameter.ndim > 1 and not name.endswith(".bias") and name not in _TOKENS_AND_POSITIONS
 
 
-def layer_of(name: str, depth: int) -> int:
-    """The layer of a classifier's parameter: 0 for the input, i + 1 for block i, depth + 1 for what follows."""
-    if name in _TOKENS_AND_POSITIONS or name.startswith("patch_embed."):
+def layer_of(name: str, depth: int, first: Container[str] = _TOKENS_AND_POSITIONS) -> int:
+    """The layer of a classifier's parameter: 0 for the input, i + 1 for block i, depth + 1 for what follows.
+
+    Args:
+        name: Its published name.
+        depth: Blocks.
+        first: Names that belong to the input beside those of ``patch_embed``.
+    """
+    if name in first or name.startswith("patch_embed."):
         return 0
     block = re.match(r"blocks\.(\d+)\.", name)
     return int(block[1]) + 1 if block else depth + 1
@@ -40,6 +47,7 @@ def parameter_groups(
     *,
     layer_decay: float = 1.0,
     depth: int = 0,
+    first: Container[str] = _TOKENS_AND_POSITIONS,
 ) -> list[Group]:
     """Group trainable parameters in the order in which their kinds are first seen.
 
@@ -48,6 +56,7 @@ def parameter_groups(
         weight_decay: Decay of those that :func:`decays` admits; the others get none.
         layer_decay: A layer's learning rate over that of the one above it; 1 for pre-training.
         depth: Blocks of the encoder; needed for ``layer_decay`` below 1 only.
+        first: See :func:`layer_of`.
 
     Returns:
         Groups for a torch optimiser: ``params``, their published ``names``, ``weight_decay``, ``lr_scale``, and
@@ -57,7 +66,7 @@ def parameter_groups(
     for name, parameter in reference_parameters(model):
         if not parameter.requires_grad:
             continue
-        layer = depth + 1 if layer_decay == 1.0 else layer_of(name, depth)
+        layer = depth + 1 if layer_decay == 1.0 else layer_of(name, depth, first)
         decayed = decays(name, parameter)
         if (layer, decayed) not in groups:
             groups[layer, decayed] = {

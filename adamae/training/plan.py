@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from adamae.data.loader import BatchKeys
 from adamae.errors import UserError
-from adamae.options.training import TrainingOptions
 
 
 @dataclass(frozen=True)
@@ -23,6 +21,7 @@ class Plan:
         seed: Of the run.
         ahead: Updates that the run has done beyond its place in the schedule, because it once went on with larger
             steps; below 0 after smaller ones. Updates are counted on, and epochs too.
+        videos_per_step: Videos in an update.
 
     Raises:
         UserError: If a number makes no run.
@@ -36,33 +35,12 @@ class Plan:
     save_every_steps: int = 0
     seed: int = 0
     ahead: int = 0
+    videos_per_step: int = 1
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("steps_per_epoch", 1), ("max_steps", 0), ("log_every", 1)):
             if getattr(self, name) < least:
                 raise UserError(f"{name} = {getattr(self, name)}: expected at least {least}")
-
-    @classmethod
-    def of(cls, options: TrainingOptions, num_videos: int, world_size: int) -> Plan:
-        """The plan that options make for a list of videos.
-
-        Raises:
-            UserError: If there are fewer videos than a step takes.
-        """
-        taken = options.clips_per_step(world_size) // options.clips_per_video
-        if taken > num_videos:
-            parts = f"{world_size} processes, --batch_size {options.data.batch_size}, {options.passes} micro-batches"
-            raise UserError(f"a step needs {taken} videos ({parts}), got {num_videos}: expected a smaller global batch")
-        keys = BatchKeys(num_videos, options.data.batch_size, world_size=world_size, accumulation=options.passes)
-        return cls(
-            epochs=options.optimizer.epochs,
-            steps_per_epoch=keys.steps_per_epoch,
-            max_steps=options.optimizer.max_steps or 0,
-            log_every=options.log.log_every,
-            save_every_epochs=options.run.save_ckpt_freq,
-            save_every_steps=options.run.save_ckpt_steps,
-            seed=options.run.seed,
-        )
 
     @property
     def scheduled_steps(self) -> int:
@@ -134,19 +112,18 @@ class Place:
         """Updates that the epoch still had."""
         return self.steps_per_epoch - self._whole_and_part[1]
 
-    def found_in(self, plan: Plan, videos_per_step: int) -> Plan | None:
+    def found_in(self, plan: Plan) -> Plan | None:
         """The plan as it goes on from here: as many epochs are over, and as many videos of the next one.
 
         An epoch visits its videos in the same order however many make an update, so none is seen twice or left out.
 
         Args:
             plan: Of the run that goes on.
-            videos_per_step: Videos in its updates.
 
         Returns:
             None where the videos seen are no whole number of its updates.
         """
-        steps, rest = divmod(self.videos_of_epoch, videos_per_step)
+        steps, rest = divmod(self.videos_of_epoch, plan.videos_per_step)
         if rest:
             return None
         place = self.whole_epochs * plan.steps_per_epoch + min(steps, plan.steps_per_epoch)

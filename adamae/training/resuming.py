@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,30 +11,19 @@ from torch import nn
 from adamae.checkpoints.store import Checkpoint, CheckpointStore
 from adamae.distributed import World
 from adamae.errors import UserError
-from adamae.models import Pretrainer, vit_classifier, vit_pretrainer
-from adamae.options.pretrain import PretrainOptions
+from adamae.models import Pretrainer
+from adamae.models.families import family_named
 from adamae.options.record import differences
-from adamae.options.training import TrainingOptions
 from adamae.samplers import DEFAULT, SAMPLERS
 from adamae.training.plan import Place, Plan
 from adamae.training.schedules import Schedule
 
 _HINT = "choose another --output_dir, or --resume none to start a new run"
-# Of a pre-train model, what its weights are made for, beside the sampler's. All else only acts while training, and may
-# change.
-_PRETRAIN_SIZES = (
-    *("img_size", "patch_size", "tubelet_size", "num_frames", "in_chans", "mlp_ratio", "qkv_bias", "init_values"),
-    *("encoder_embed_dim", "encoder_depth", "encoder_num_heads"),
-    *("decoder_embed_dim", "decoder_depth", "decoder_num_heads"),
-    "imagenet_default_mean_and_std",
-)
-# Of a classifier, what only acts while training.
-_MAY_CHANGE = ("drop_rate", "attn_drop_rate", "drop_path_rate", "fc_drop_rate", "init_scale")
 
 
 def find_checkpoint(
     store: CheckpointStore,
-    options: TrainingOptions,
+    resume: str,
     model: nn.Module,
     config: Mapping[str, Any],
     schedule: Schedule,
@@ -45,7 +33,7 @@ def find_checkpoint(
 
     Args:
         store: The run's checkpoints.
-        options: Of the run.
+        resume: What is asked for: "auto", "none", a step or a directory.
         model: What is trained.
         config: Its description in checkpoints, see :func:`~adamae.checkpoints.constants.describe_network`.
         schedule: Of the run.
@@ -60,11 +48,11 @@ def find_checkpoint(
     """
 
     def find() -> tuple[Checkpoint | None, Plan]:
-        checkpoint = store.find(options.run.resume or "auto")
+        checkpoint = store.find(resume)
         if checkpoint is None:
             return None, schedule.plan
         check_same_run(checkpoint, model, config)
-        return checkpoint, _plan_from(checkpoint, options, schedule.plan, world.size)
+        return checkpoint, _plan_from(checkpoint, model, schedule.plan)
 
     checkpoint, plan = world.on_main(find)
     return checkpoint, replace(schedule, plan=plan)
@@ -86,8 +74,12 @@ def check_same_run(checkpoint: Checkpoint, model: nn.Module, config: Mapping[str
         raise UserError(f"{where}: is not a fine-tuning checkpoint; start from it with --finetune; {_HINT}")
     if names is not None and names != own_names:
         raise UserError(f"{where}: was trained on other classes ({', '.join(names[:4])}, ...); {_HINT}")
+    kinds = [str(each.get("family", "vit")) for each in (found, config)]
+    if kinds[0] != kinds[1]:
+        raise UserError(f"{where}: is of a different model (encoder {kinds[0]} -> {kinds[1]}); {_HINT}")
     given = [_as_mapping(each.get("options")) for each in (found, config)]
-    before, now = (_network(each, model) for each in given)
+    family, pretrain = family_named(kinds[1]), isinstance(model, Pretrainer)
+    before, now = (family.weight_arguments(each, pretrain=pretrain) for each in given)
     if isinstance(model, Pretrainer):
         before, now = ({**one, **other} for one, other in zip((before, now), _samplers(*given), strict=True))
     changed = differences(before, now) if found.get("options") else []
@@ -98,19 +90,6 @@ def check_same_run(checkpoint: Checkpoint, model: nn.Module, config: Mapping[str
 
 def _as_mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
-
-
-def _network(given: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
-    """The constructor's arguments that make the network, with the defaults of those that were not given."""
-    parameters = inspect.signature(
-        vit_pretrainer if isinstance(model, Pretrainer) else vit_classifier
-    ).parameters.values()
-    whole = {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
-    # Only whether there is LayerScale: its start value is overwritten.
-    whole |= {**given, "init_values": bool(given.get("init_values"))}
-    if isinstance(model, Pretrainer):
-        return {name: whole[name] for name in _PRETRAIN_SIZES if name in whole}
-    return {name: value for name, value in whole.items() if name not in _MAY_CHANGE}
 
 
 def _samplers(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -134,28 +113,25 @@ def _other_shapes(checkpoint: Checkpoint, model: nn.Module) -> list[str]:
     return changed if len(changed) < 4 else [*changed[:2], f"and {len(changed) - 2} more weights"]
 
 
-def _plan_from(checkpoint: Checkpoint, options: TrainingOptions, plan: Plan, world_size: int) -> Plan:
+def _plan_from(checkpoint: Checkpoint, model: nn.Module, plan: Plan) -> Plan:
     """The plan with the checkpoint's place in it."""
-    now = options.clips_per_step(world_size)
     meta, args = checkpoint.meta, _as_mapping(checkpoint.meta.get("args"))
     epochs = float(meta.get("epoch") or checkpoint.step / plan.steps_per_epoch)
-    clips = int(args.get("total_batch_size") or now)
-    repeats = int(args.get("num_sample", 1)) if isinstance(options, PretrainOptions) else 1
+    clips = int(args.get("total_batch_size") or 0)
+    repeats = int(args.get("num_sample", 1)) if isinstance(model, Pretrainer) else 1
     place = Place(
         step=checkpoint.step,
         epochs=epochs,
         # Before it was written down, step and epoch had always gone together.
         steps_per_epoch=int(meta.get("steps_per_epoch") or round(checkpoint.step / epochs)),
-        videos_per_step=clips // repeats,
+        videos_per_step=clips // repeats or plan.videos_per_step,
     )
-    videos = now // options.clips_per_video
-    found = place.found_in(plan, videos)
+    found = place.found_in(plan)
     if found is None:
         ends = place.step + place.steps_to_epochs_end
         raise UserError(
             f"{checkpoint.directory}: stopped after {place.videos_of_epoch} videos of epoch {place.whole_epochs}, "
-            f"which is not a multiple of the {videos} videos of a step: first train to the end of the epoch with "
-            f"--total_batch_size {clips} "
-            f"--max_steps {ends}, or --resume none to start a new run"
+            f"which is not a multiple of the {plan.videos_per_step} videos of a step: first train to the end of the "
+            f"epoch with --total_batch_size {clips} --max_steps {ends}, or --resume none to start a new run"
         )
     return found

@@ -109,7 +109,7 @@ def open_run(
     """
     output = options.run.output
     store = CheckpointStore(output / "checkpoints", keep_last=options.run.keep_last)
-    checkpoint, schedule = find_checkpoint(store, options, model, config, schedule, world)
+    checkpoint, schedule = find_checkpoint(store, options.run.resume or "auto", model, config, schedule, world)
     # From here on files are written.
     logger = world.on_main(lambda: RunLogger(output, options.log.log_dir or output / "tensorboard"))
     world.on_main(lambda: lock_directory(output))

@@ -1,10 +1,11 @@
-"""Learning rate and weight decay as functions of the step."""
+"""The steps of a run, and learning rate and weight decay as functions of the step."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+from adamae.data.loader import BatchKeys
 from adamae.errors import UserError
 from adamae.options.training import TrainingOptions
 from adamae.training.plan import Plan
@@ -58,6 +59,29 @@ def scaled_lr(base_lr: float, total_batch_size: int) -> float:
     return base_lr * total_batch_size / 256
 
 
+def plan_run(options: TrainingOptions, num_videos: int, world_size: int) -> Plan:
+    """The plan that options make for a list of videos.
+
+    Raises:
+        UserError: If there are fewer videos than a step takes.
+    """
+    taken = options.clips_per_step(world_size) // options.clips_per_video
+    if taken > num_videos:
+        parts = f"{world_size} processes, --batch_size {options.data.batch_size}, {options.passes} micro-batches"
+        raise UserError(f"a step needs {taken} videos ({parts}), got {num_videos}: expected a smaller global batch")
+    keys = BatchKeys(num_videos, options.data.batch_size, world_size=world_size, accumulation=options.passes)
+    return Plan(
+        epochs=options.optimizer.epochs,
+        steps_per_epoch=keys.steps_per_epoch,
+        max_steps=options.optimizer.max_steps or 0,
+        log_every=options.log.log_every,
+        save_every_epochs=options.run.save_ckpt_freq,
+        save_every_steps=options.run.save_ckpt_steps,
+        seed=options.run.seed,
+        videos_per_step=taken,
+    )
+
+
 @dataclass(frozen=True)
 class Schedule:
     """The steps of a run, and the learning rate and weight decay of each.
@@ -79,7 +103,7 @@ class Schedule:
         Raises:
             UserError: If there are fewer videos than a step takes, or the warm-up is longer than the run.
         """
-        plan = Plan.of(options, num_videos, world_size)
+        plan = plan_run(options, num_videos, world_size)
         optimizer, total = options.optimizer, options.clips_per_step(world_size)
         warmup = count_warmup_steps(options.warmup_epochs, optimizer.warmup_steps, plan.steps_per_epoch)
         decay = optimizer.weight_decay

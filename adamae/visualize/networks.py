@@ -8,12 +8,10 @@ from typing import Any
 from adamae.checkpoints.formats import CheckpointFile
 from adamae.checkpoints.loading import load_weights
 from adamae.errors import UserError
-from adamae.models import Pretrainer, vit_pretrainer
+from adamae.models import Pretrainer
+from adamae.models.families import family_named
 from adamae.samplers import SAMPLERS, build_sampler, declaration_of, declared
 from adamae.samplers.sampler import Sampler
-
-# Where a checkpoint does not tell: the ratio of the paper's best row.
-USUAL_RATIO = 0.95
 
 
 def build_pretrainer(
@@ -43,11 +41,12 @@ def build_pretrainer(
     ratio = file.args.get("mask_ratio")
     if "mask_ratio" not in options:
         told = isinstance(ratio, float) and 0 < ratio < 1
-        options["mask_ratio"] = ratio if told else USUAL_RATIO
-        notes += [] if told else [f"the checkpoint does not store its mask ratio: using {USUAL_RATIO}"]
+        usual = declared(options["mask_type"]).sampler_class.usual_ratio(**options)
+        options["mask_ratio"] = ratio if told else usual
+        notes += [] if told else [f"the checkpoint does not store its mask ratio: using {usual}"]
     if "normalize_target" not in options and isinstance(file.args.get("normlize_target"), bool):
         options["normalize_target"] = file.args["normlize_target"]
-    model = vit_pretrainer(**options)
+    model = family_named(a.family).pretrainer(**options)
     report = load_weights(model, file, complete=True)
     resized = [f"resized to the requested clip size: {', '.join(report.resized)}"] if report.resized else []
     return model.eval().requires_grad_(False), [*notes, *report.notes, *resized]
@@ -68,7 +67,7 @@ def sampler_of(model: Pretrainer, mask_type: str, mask_ratio: float) -> Sampler:
 
     Raises:
         UserError: If the model has no learned sampler, the name is unknown, or the ratio leaves nothing to see or to
-            predict.
+            predict, or the encoder cannot be given such tokens.
     """
     if mask_type == own_mask_type(model):
         # Shares its weights and settings; only the ratio is its own.
@@ -81,4 +80,6 @@ def sampler_of(model: Pretrainer, mask_type: str, mask_ratio: float) -> Sampler:
         raise UserError(
             f"mask_type {mask_type}: the checkpoint has no learned sampler, expected one of {', '.join(others)}"
         )
-    return build_sampler(mask_type, mask_ratio, model.grid, model.encoder.patch_embed.embed_dim)
+    sampler = build_sampler(mask_type, mask_ratio, model.grid, model.encoder.patch_embed.embed_dim)
+    model.encoder.check_sampler(sampler)
+    return sampler

@@ -15,10 +15,13 @@ from einops import rearrange, repeat
 from torch import Tensor
 
 from adamae.grid import TokenGrid
+from adamae.layers.pixels import PixelNormalisation
 from adamae.selection import TokenSelection, gather_tokens
 
 # Grey level of what is hidden: darker than most of a video, but not black, which videos have.
 HIDDEN = 48
+# Colour of visible tokens that the encoder sees as a mask token: a blue that is no grey and rarely a video's.
+SECONDARY = (40, 70, 160)
 # How many visible tokens tell a hidden one's mean and deviation.
 NEIGHBOURS = 4
 # What the reconstruction target adds to a deviation.
@@ -40,11 +43,12 @@ class Panels:
     Attributes:
         grid: The clips' tokens.
         video: (B, T, H, W, 3) uint8 what went in.
-        seen: (B, T, H, W, 3) uint8 the visible tokens' pixels, the rest grey.
+        seen: (B, T, H, W, 3) uint8 the visible tokens' pixels, the rest grey, and blue where the encoder sees a mask
+            token instead of a visible token's pixels.
         prediction: (B, T, H, W, 3) uint8 predictions of the target tokens among the visible ones' pixels.
         visible: (B, N) bool, for colouring.
         error: (B, N) float32 loss of each target token; NaN where nothing was predicted.
-        probability: (B, N) float32 of being drawn first, over that of an even draw, so that 1 is no preference.
+        probability: (B, N) float32 of being drawn first, relative to uniform sampling, so that 1 is no preference.
         statistics: Where mean and deviation of predicted tokens come from.
         prefers: Whether the draw prefers some tokens; if not, the probability is 1 everywhere and worth no picture.
     """
@@ -69,6 +73,7 @@ def draw_panels(
     *,
     normalised: bool,
     own_statistics: bool = False,
+    standardised: PixelNormalisation | None = None,
 ) -> Panels:
     """The pictures of a forward pass.
 
@@ -80,6 +85,8 @@ def draw_panels(
         grid: The clips' tokens.
         normalised: Whether the prediction is of tokens normalised by their own mean and deviation.
         own_statistics: Guess those from visible neighbours instead of borrowing them from the target.
+        standardised: Mean and deviation are those over all values of the token, standardised like this; None: over each
+            colour.
     """
     pixels = grid.patchify(video)
     visible = torch.zeros(pixels.shape[:2], dtype=torch.bool).scatter(1, selection.visible, True)
@@ -87,9 +94,13 @@ def draw_panels(
         statistics = Statistics.PREDICTED
     else:
         statistics = Statistics.NEIGHBOURS if own_statistics else Statistics.TARGET
-    guess = _to_unit_range(prediction, pixels, selection, grid, statistics)
+    guess = _to_unit_range(prediction, pixels, selection, grid, statistics, standardised)
     shown = torch.full_like(pixels, HIDDEN)
     seen = torch.where(visible.unsqueeze(-1), pixels, shown)
+    if selection.secondary is not None:
+        replaced = torch.zeros_like(visible).scatter(1, selection.secondary, True)
+        colour = torch.tensor(SECONDARY, dtype=torch.uint8).repeat(pixels.shape[-1] // 3)
+        seen = torch.where(replaced.unsqueeze(-1), colour, seen)
     places = selection.target.unsqueeze(-1).expand(-1, -1, pixels.shape[-1])
     predicted = seen.scatter(1, places, (guess * 255).round().clamp(0, 255).to(torch.uint8))
     error = torch.full(pixels.shape[:2], torch.nan).scatter(1, selection.target, token_error.float())
@@ -108,15 +119,21 @@ def draw_panels(
 
 
 def _to_unit_range(
-    prediction: Tensor, pixels: Tensor, selection: TokenSelection, grid: TokenGrid, statistics: Statistics
+    prediction: Tensor,
+    pixels: Tensor,
+    selection: TokenSelection,
+    grid: TokenGrid,
+    statistics: Statistics,
+    standardised: PixelNormalisation | None,
 ) -> Tensor:
     """(B, M, P) predicted pixels between 0, black, and 1, white (and what lies beyond)."""
     if statistics is Statistics.PREDICTED:
         return prediction.float()
-    mean, deviation = token_statistics(pixels)
+    mean, deviation = token_statistics(pixels, standardised)
     if statistics is Statistics.NEIGHBOURS:
         mean, deviation = (
-            neighbour_average(values, selection.visible, selection.target, grid) for values in (mean, deviation)
+            neighbour_average(values, selection.read_tokens(grid.num_tokens), selection.target, grid)
+            for values in (mean, deviation)
         )
     else:
         mean, deviation = (gather_tokens(values, selection.target) for values in (mean, deviation))
@@ -124,8 +141,14 @@ def _to_unit_range(
     return rearrange(colours * (deviation + _EPSILON).unsqueeze(2) + mean.unsqueeze(2), "b m k c -> b m (k c)")
 
 
-def token_statistics(pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of each token and colour: (B, N, P) uint8 to two (B, N, 3) of pixels between 0 and 1."""
+def token_statistics(pixels: Tensor, standardised: PixelNormalisation | None = None) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each token and colour: (B, N, P) uint8 to two (B, N, 3) of pixels between 0 and 1.
+
+    With ``standardised`` they are those over all standardised values of a token, in each colour's own units.
+    """
+    if standardised is not None:
+        deviation, mean = torch.std_mean(standardised(pixels).float(), dim=2, keepdim=True)
+        return mean * standardised.std + standardised.mean, deviation * standardised.std
     deviation, mean = torch.std_mean(rearrange(pixels.float() / 255, "b n (k c) -> b n k c", c=3), dim=2)
     return mean, deviation
 

@@ -27,7 +27,7 @@ def check_sampler(model: Pretrainer) -> None:
 
 @torch.no_grad()
 def probability_of(model: Pretrainer, video: VideoClips, batch_size: int = 8) -> Tensor:
-    """Probability of each token over that of an even draw.
+    """Probability of each token relative to uniform sampling.
 
     Args:
         model: With a learned sampler, in evaluation mode.
@@ -71,8 +71,8 @@ class Timeline:
     """How a video's information is spread over its time.
 
     Attributes:
-        information: (F,) mean probability of a frame's tokens over an even draw's: 1 is even. The probabilities of a
-            clip add up to one, so that frames compare within a window of the network.
+        information: (F,) mean probability of a frame's tokens relative to uniform sampling: 1 is uniform. The
+            probabilities of a clip add up to one, so that frames compare within a window of the network.
         error: (F,) mean error of a frame's hidden tokens, which compares over the whole video.
         peaks: (K,) frames that tell most, the most telling first, each away from the others.
     """
@@ -87,7 +87,7 @@ def timeline_of(video: VideoClips, probability: Tensor, error: Tensor, model: Pr
 
     Args:
         video: The video.
-        probability: (C, N) over an even draw's.
+        probability: (C, N) relative to uniform sampling.
         error: (C, N) with NaN where nothing was predicted.
         model: For its grid.
         top: Most peaks.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -94,6 +95,7 @@ def reconstruct(
     sampler = sampler_of(model, variant.mask_type, variant.mask_ratio)
     device = model.mask_token.device
     learned = sampler.learns
+    pixel_values = copy.deepcopy(model.pixel_values).cpu() if model.target_statistics == "token" else None
     parts, sums = [], _Sums()
     for begin in range(0, len(video.cut.frames), batch_size):
         some = slice(begin, begin + batch_size)
@@ -103,7 +105,8 @@ def reconstruct(
         # The probabilities of the model's sampler do not apply to masks of another one.
         log_probs = out.selection.log_probs if learned else None
         preference = sampler.preference(model.tokens_for(sampler, model.pixels(clips)), log_probs, model.grid)
-        selection = TokenSelection(out.selection.visible, out.selection.target, preference)
+        chosen = out.selection
+        selection = TokenSelection(chosen.visible, chosen.target, preference, secondary=chosen.secondary)
         cpu = [value.cpu() for value in (clips, out.prediction, out.token_error)]
         parts.append(
             draw_panels(
@@ -114,6 +117,7 @@ def reconstruct(
                 model.grid,
                 normalised=model.normalize_target,
                 own_statistics=own_statistics,
+                standardised=pixel_values,
             )
         )
         sums.add("trivial_error", out.losses["trivial"] * len(clips), len(clips))
@@ -172,7 +176,8 @@ def _seeds(stretches: np.ndarray, seed: int, repeat: int = 0) -> Tensor:
 
 def _on_cpu(selection: TokenSelection) -> TokenSelection:
     log_probs = None if selection.log_probs is None else selection.log_probs.cpu()
-    return TokenSelection(selection.visible.cpu(), selection.target.cpu(), log_probs)
+    secondary = None if selection.secondary is None else selection.secondary.cpu()
+    return TokenSelection(selection.visible.cpu(), selection.target.cpu(), log_probs, secondary=secondary)
 
 
 def _joined(parts: Sequence[Panels]) -> Panels:

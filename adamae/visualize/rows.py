@@ -15,7 +15,7 @@ from adamae.visualize.panels import on_pixels
 from adamae.visualize.reconstruction import Reconstruction
 from adamae.visualize.video_clips import VideoClips
 
-# An even draw has probability 1; a scale that ends nearer would show its round-off.
+# Uniform sampling has probability 1; a scale that ends nearer would show its round-off.
 _LEAST_PROBABILITY = 2.0
 PROBABILITY = "probability relative to uniform"
 

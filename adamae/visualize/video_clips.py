@@ -178,4 +178,4 @@ def read_video_clips(path: str, reader: VideoReader, shown: range, plan: ViewPla
 
 def _square(frames: np.ndarray, plan: ViewPlan) -> np.ndarray:
     whole = np.arange(len(frames))[None]
-    return cut_views(resize_short_side(frames, plan.short_side), whole, plan)[0]
+    return cut_views(resize_short_side(frames, plan), whole, plan)[0]

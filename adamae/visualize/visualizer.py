@@ -9,6 +9,7 @@ from pathlib import Path
 from adamae.checkpoints.formats import CheckpointFile, open_checkpoint
 from adamae.data.annotations import Annotations
 from adamae.data.decoding import DecodeError, get_decoder
+from adamae.data.image_files import image_files_for
 from adamae.data.named_videos import load_named
 from adamae.data.views import ViewPlan
 from adamae.distributed import start as start_device
@@ -114,9 +115,9 @@ def open_visualizer(
             not a pre-trained one, or the options do not make a clip.
     """
     check_writable(Path(out), folder=True)
-    annotations = load_named(videos.videos, data_root=videos.data_root)
     file = open_checkpoint(network.checkpoint, network.model_key)
     clip = choose_frames(file, frames, MIDDLE.frame_sampling)
+    annotations = load_named(videos.videos, data_root=videos.data_root, image_files=image_files_for(clip.num_frames))
     model, notes = build_pretrainer(file, num_frames=clip.num_frames, size=clip.size)
     world = start_device(compute.device)
     plan = choose_views(clip, frames, MIDDLE)

@@ -13,8 +13,11 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 from unittest.mock import patch
+
+from machine import machine
 
 from adamae.errors import UserError
 from adamae.flags import OptionGroup, flag
@@ -150,8 +153,10 @@ def compare(options: LayerOptions) -> Iterator[Comparison]:
 
 
 def render(rows: Sequence[Comparison]) -> str:
-    """A table in Markdown."""
+    """A table in Markdown, and where it was measured."""
     lines = [
+        f"{date.today().isoformat()}, {machine()}.",
+        "",
         "| layer | precision | ms of a step | with plain layers | ratio | MiB kept for a clip | with plain layers |",
         "|---|---|---|---|---|---|---|",
     ]

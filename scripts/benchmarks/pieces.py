@@ -9,7 +9,6 @@ import contextlib
 import datetime
 import json
 import os
-import platform
 import signal
 import subprocess
 import sys
@@ -18,6 +17,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from machine import machine
 
 from adamae.files import publish
 
@@ -134,17 +135,10 @@ class Pieces:
 
 def origin() -> dict[str, str]:
     """The commit of this code, and the kind of machine."""
-    import torch
 
     def git(*words: str) -> str:
         return subprocess.run(["git", "-C", str(HERE), *words], capture_output=True, text=True, check=False).stdout
 
     commit = git("rev-parse", "--short=10", "HEAD").strip() or "unknown"
     changed = git("status", "--porcelain", "--untracked-files=no", ":/adamae", ":/scripts").strip()
-    if torch.cuda.is_available():
-        device = torch.cuda.get_device_name()
-    else:
-        lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        device = f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores, one thread per process"
-    return {"commit": commit + (" with changes" if changed else ""), "machine": f"{device}, torch {torch.__version__}"}
+    return {"commit": commit + (" with changes" if changed else ""), "machine": machine()}

@@ -56,7 +56,7 @@ def main(words: Sequence[str]) -> int:
     from transformers_step import build_transformers
 
     from adamae.benchmark.contenders import choose, variants
-    from adamae.cli.bench_step import printed, report_step
+    from adamae.cli.bench import printed, report_step
 
     known = {"transformers": build_transformers, "reference": build_reference, **variants()}
     report = report_step(options, choose(options.measurement.compare or (), known))

@@ -46,7 +46,7 @@ class DecodePerView(TimedViews):
             with self.open(row) as reader:
                 chosen = self.plan.choose(reader.num_frames, sample_generator(self.seed, 0, row))[clip]
                 decoded = np.union1d(self._decoded(reader.num_frames), chosen)
-                frames = resize_short_side(reader.read(decoded), self.plan.short_side)
+                frames = resize_short_side(reader.read(decoded), self.plan)
                 damaged = max(damaged, reader.damaged)
             square = self.plan.boxes(*frames.shape[1:3])[box]
             views.append(crop(frames[np.searchsorted(decoded, chosen)], square))

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from adamae.checkpoints.architecture import expected_shapes
 from adamae.checkpoints.constants import describe_network
 from adamae.checkpoints.formats import open_checkpoint
 from adamae.checkpoints.inference import infer_architecture
@@ -38,8 +37,8 @@ def empty(shapes: dict[str, list[int]]) -> dict[str, torch.Tensor]:
 def test_published_networks_are_told_from_their_keys(name: str) -> None:
     shapes = recipe.load(f"adamae/keys_{name}.json")
     architecture = infer_architecture(empty(shapes))
-    assert {key: list(shape) for key, shape in expected_shapes(architecture).items()} == shapes
-    assert list(expected_shapes(architecture)) == list(shapes)
+    assert {key: list(shape) for key, shape in architecture.shapes().items()} == shapes
+    assert list(architecture.shapes()) == list(shapes)
     size = MODELS[name.removeprefix("finetune_")].arguments
     assert {**size, **PUBLISHED[name]}.items() <= architecture.options().items()
     assert (architecture.frames, architecture.size) == (16, (224, 224))

@@ -67,7 +67,10 @@ def test_lists_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     ("words", "message"),
     [
         ("", "the following arguments are required: LAYOUT, SRC, --out/-o"),
-        ("ssv3 {root} -o {out}", "got 'ssv3', expected one of ssv2, k400, ucf101, hmdb51, folder; did you mean ssv2?"),
+        (
+            "ssv3 {root} -o {out}",
+            "got 'ssv3', expected one of ssv2, k400, ucf101, hmdb51, imagenet, folder; did you mean ssv2?",
+        ),
         ("folder {root}/none -o {out}", "no such folder"),
         ("folder {root} -o {out} --part 3/2", "--part: got '3/2', expected I/N with 1 <= I <= N, for example 2/8"),
         ("folder {root} -o {out} --part two", "--part: got 'two', expected I/N"),

@@ -219,7 +219,7 @@ def test_a_signal_saves_and_the_exit_code_tells(videos: Path, tmp_path: Path, ro
     process.send_signal(signal.SIGTERM)
     told = process.stderr.read()
     assert process.wait(60) == 128 + signal.SIGTERM
-    assert "for SIGTERM; run the same command to resume" in told
+    assert "by SIGTERM; run the same command to resume" in told
     assert (tmp_path / "checkpoints" / "latest").exists()
 
 

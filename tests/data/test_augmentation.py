@@ -1,15 +1,31 @@
-"""The multi-scale crop against its definition, the resize against Pillow's."""
+"""The multi-scale crop against its definition, the random resized crop and the resize against other libraries."""
 
 from collections import Counter
 
 import numpy as np
+import pytest
+import torch
 from PIL import Image
 
-from adamae.data.augmentation import Box, MultiScaleCrop, crop, resize, resize_mask
+from adamae import torchvision_import  # noqa: F401  (torchvision may need repair)
+from adamae.data.augmentation import (
+    Box,
+    MultiScaleCrop,
+    RandomResizedCrop,
+    ResizeMode,
+    Transform,
+    crop,
+    resize,
+    resize_mask,
+)
+from adamae.errors import UserError
+
+# isort: split
+from torchvision.transforms import RandomResizedCrop as TorchvisionCrop
 
 
 def cropped(
-    transform: MultiScaleCrop, clip: np.ndarray, moving: np.ndarray, rng: np.random.Generator
+    transform: Transform, clip: np.ndarray, moving: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     plan = transform.plan(*clip.shape[1:3], rng)
     return plan.finish(crop(clip, plan.box)), plan.cut_mask(moving)
@@ -48,13 +64,61 @@ def test_any_frame_size_gives_the_target_size(rng: np.random.Generator) -> None:
         assert mask.dtype == bool
 
 
-def test_resize_is_pillows_bilinear_to_one_grey_level(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_resize_is_pillows_to_one_grey_level(rng: np.random.Generator, mode: ResizeMode) -> None:
     for size in ((60, 80), (30, 20), (48, 48)):
         clip = rng.integers(0, 256, (2, 45, 70, 3), dtype=np.uint8)
-        got = resize(clip, *size)
+        got = resize(clip, *size, mode)
         for frame, original in zip(got, clip, strict=True):
-            expected = np.asarray(Image.fromarray(original).resize(size[::-1], Image.Resampling.BILINEAR))
+            expected = np.asarray(Image.fromarray(original).resize(size[::-1], Image.Resampling[mode.upper()]))
             assert np.abs(frame.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize(("height", "width"), [(375, 500), (60, 400)])
+def test_random_resized_crops_are_those_of_torchvision(rng: np.random.Generator, height: int, width: int) -> None:
+    """The same shares of boxes by area, ratio and place, also where few boxes fit and the middle is taken."""
+    torch.manual_seed(int(rng.integers(2**31)))
+    ours = RandomResizedCrop(256, (0.2, 1.0))
+    boxes = [ours.choose(height, width, rng) for _ in range(4000)]
+    image = torch.empty(3, height, width)
+    theirs = [TorchvisionCrop.get_params(image, [0.2, 1.0], [3 / 4, 4 / 3]) for _ in range(4000)]
+
+    def facts(found: np.ndarray) -> list[np.ndarray]:
+        top, left, tall, wide = found.T
+        free = [(top + 1) / (height - tall + 1), (left + 1) / (width - wide + 1)]
+        return [tall * wide / (height * width), wide / tall, *free]
+
+    got, expected = (
+        facts(np.array(found)) for found in ([(box.top, box.left, box.height, box.width) for box in boxes], theirs)
+    )
+    for one, other in zip(got, expected, strict=True):
+        # Two-sample Kolmogorov-Smirnov distance; 0.05 has a probability below 1e-4 for equal distributions.
+        places = np.concatenate([one, other])
+        shares = [np.searchsorted(np.sort(each), places, side="right") / len(each) for each in (one, other)]
+        assert np.abs(shares[0] - shares[1]).max() < 0.06
+
+
+def test_the_recipe_of_images(rng: np.random.Generator) -> None:
+    """RandomResizedCrop(0.2, 1), bicubic, flip: each clip is its box, resized by Pillow, half of them mirrored."""
+    transform = RandomResizedCrop(64, (0.2, 1.0), flip=True, mode="bicubic")
+    # Without the extremes, at which what is between the passes is clipped.
+    knots = Image.fromarray(rng.integers(40, 216, (30, 40, 3), dtype=np.uint8))
+    clip = np.asarray(knots.resize((120, 90), Image.Resampling.BILINEAR))[None]
+    mirrored = 0
+    for _ in range(60):
+        plan = transform.plan(90, 120, rng)
+        got = plan.finish(crop(clip, plan.box))[0].astype(int)
+        part = crop(clip, plan.box)[0].astype(np.float32)
+        # In floating point: each library rounds between its two passes, and in another order.
+        channels = [
+            Image.fromarray(channel).resize((64, 64), Image.Resampling.BICUBIC) for channel in part.transpose(2, 0, 1)
+        ]
+        expected = np.clip(np.round(np.stack(channels, axis=-1)), 0, 255)
+        assert np.abs(got - (expected[:, ::-1] if plan.mirrored else expected)).max() <= 1
+        mirrored += plan.mirrored
+    assert 10 < mirrored < 50
+    with pytest.raises(UserError, match=r"--crop_scale 0\.5 0\.2: expected two fractions in ascending order"):
+        RandomResizedCrop(64, (0.5, 0.2))
 
 
 def test_mask_and_clip_are_cut_alike(rng: np.random.Generator) -> None:
@@ -62,8 +126,9 @@ def test_mask_and_clip_are_cut_alike(rng: np.random.Generator) -> None:
     blobs = np.kron(rng.integers(0, 2, (1, 6, 8)), np.ones((3, 16, 16))).astype(bool)
     clip = np.repeat(blobs[..., None] * np.uint8(255), 3, axis=-1)
     for _ in range(20):
-        got, mask = cropped(MultiScaleCrop(56, 56, flip=True), clip, blobs, rng)
-        assert ((got[..., 0] > 127) == mask).mean() > 0.95
+        for transform in (MultiScaleCrop(56, 56, flip=True), RandomResizedCrop(56, (0.5, 1.0), flip=True)):
+            got, mask = cropped(transform, clip, blobs, rng)
+            assert ((got[..., 0] > 127) == mask).mean() > 0.95
 
 
 def test_nearest_takes_the_pixel_under_the_centre() -> None:

@@ -118,7 +118,7 @@ def test_ground_truth_that_does_not_fit(make_video: MakeVideo) -> None:
     with pytest.raises(UserError, match=r"a\.moving\.npz: shape \(8, 48, 72\), expected \(8, 48, 64\)"):
         build(annotations)[0, 0]
     moving_path(str(path)).write_bytes(b"nothing")
-    with pytest.raises(UserError, match=r"a\.moving\.npz: not the ground truth"):
+    with pytest.raises(UserError, match=r"a\.moving\.npz: not the motion masks"):
         build(annotations)[0, 0]
 
 

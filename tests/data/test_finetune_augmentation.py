@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adamae.data.finetune_augmentation import FinetuneAugmentation, RandAugment, RandomErasing, draw_box
+from adamae.data.augmentation import draw_box
+from adamae.data.finetune_augmentation import FinetuneAugmentation, RandAugment, RandomErasing
 from adamae.errors import UserError
 
 POLICY = "rand-m7-n4-mstd0.5-inc1"

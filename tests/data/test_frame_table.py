@@ -96,7 +96,8 @@ def test_runs_keep_hidden_packets() -> None:
 def look(codec: str, data: bytes, key: bool = True, extradata: bytes = b"") -> PacketContent | None:
     inspect = inspector(codec, extradata)
     assert inspect is not None
-    return inspect(memoryview(data), key)
+    (content,) = inspect([memoryview(data)], [key])
+    return content
 
 
 def test_h264_starts_afresh_at_idr_pictures_only() -> None:
@@ -110,6 +111,27 @@ def test_h264_starts_afresh_at_idr_pictures_only() -> None:
     assert look("h264", b"\xff\xff\xff\xff\x65ab", extradata=sized) is None
     assert look("h264", b"\0\0\0\1\x67a\0\0\1\x65a") == PacketContent(shown=True, fresh=True)
     assert look("h264", b"\0\0\1\x41a") == PacketContent(shown=True, fresh=False)
+
+
+def test_many_packets_at_once_are_told_apart(rng: np.random.Generator) -> None:
+    """Units of random types and lengths, and packets among them whose sizes do not add up."""
+    for width in (1, 2, 4):
+        inspect = inspector("h264", bytes([1, 0, 0, 0, 0xFC | (width - 1)]))
+        assert inspect is not None
+        packets, expected = [], []
+        for _ in range(60):
+            heads = [int(head) for head in rng.choice([0x01, 0x41, 0x65, 0x06, 0x67, 0x00], rng.integers(1, 5))]
+            units = [bytes([head]) + rng.bytes(int(rng.integers(0, 200))) for head in heads]
+            packet = b"".join(len(unit).to_bytes(width, "big") + unit for unit in units)
+            damage = int(rng.integers(0, 6))
+            packet = {0: packet[:-1], 1: packet + b"\0", 2: packet + bytes(width), 3: packet + bytes(99)}.get(
+                damage, packet
+            )
+            pictures = [head for head in heads if head in (0x01, 0x41, 0x65)]
+            packets.append(memoryview(packet))
+            known = damage > 3 and pictures
+            expected.append(PacketContent(True, 0x65 in heads, pictures != [0x01] * len(pictures)) if known else None)
+        assert inspect(packets, [False] * len(packets)) == expected
 
 
 def test_h264_tells_which_pictures_others_refer_to() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from adamae.data.annotations import Annotations
 from adamae.data.frame_indices import train_dense, train_segments
@@ -137,15 +138,27 @@ def bilinear_by_rule(frame: np.ndarray, height: int, width: int) -> np.ndarray:
 @pytest.mark.parametrize(("size", "new"), [((20, 33), (12, 19)), ((31, 20), (18, 12)), ((10, 12), (12, 14))])
 def test_the_short_side_is_resized_bilinearly(size: tuple[int, int], new: tuple[int, int]) -> None:
     frames = np.random.default_rng(1).integers(0, 256, (2, *size, 3), dtype=np.uint8)
-    got = resize_short_side(frames, 12)
+    got = resize_short_side(frames, plan_test(num_frames=2, sampling_rate=1, size=12))
     assert got.shape == (2, *new, 3)
     for frame, resized in zip(frames, got, strict=True):
         assert np.abs(bilinear_by_rule(frame, *new) - resized).max() <= 1
 
 
 def test_published_resized_sizes() -> None:
-    for size, new in (((240, 320), (224, 298)), ((720, 1280), (224, 398)), ((320, 240), (298, 224))):
-        assert resize_short_side(np.zeros((1, *size, 3), np.uint8), 224).shape[1:3] == new
+    for num_frames in (1, 16):
+        plan = plan_test(num_frames=num_frames, sampling_rate=1, size=224)
+        for size, new in (((240, 320), (224, 298)), ((720, 1280), (224, 398)), ((320, 240), (298, 224))):
+            assert resize_short_side(np.zeros((1, *size, 3), np.uint8), plan).shape[1:3] == new
+
+
+def test_single_frames_are_resized_as_images(rng: np.random.Generator) -> None:
+    """Bicubic with antialiasing, against Pillow; and one clip of a frame in time, not five."""
+    plan = plan_test(num_frames=1, sampling_rate=4, size=24)
+    assert plan.num_views == 3
+    assert plan_test(num_frames=1, sampling_rate=4, size=24, num_clips=2).num_views == 6
+    frames = rng.integers(0, 256, (1, 90, 130, 3), dtype=np.uint8)
+    expected = np.asarray(Image.fromarray(frames[0]).resize((34, 24), Image.Resampling.BICUBIC))
+    assert np.abs(resize_short_side(frames, plan)[0].astype(int) - expected).max() <= 1
 
 
 def test_views_are_cut_clip_by_clip_and_square_by_square() -> None:

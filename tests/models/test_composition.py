@@ -39,7 +39,7 @@ class Pooled(Encoder):
 class Expand(nn.Linear):
     """One feature back to two tokens."""
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor, selection: TokenSelection) -> Tensor:
         return super().forward(features).repeat_interleave(2, dim=1)
 
 

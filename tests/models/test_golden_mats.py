@@ -50,7 +50,7 @@ def test_a_tiny_pretraining_pass() -> None:
         close(latent[0, 0, :6], golden["encoder_out_0_0_first6"], 2e-5)
         close(latent.sum(), golden["encoder_out_sum"], 1e-3)
         close(latent.abs().sum(), golden["encoder_out_abs_sum"], 1e-2)
-        prediction = model.decoder(model.encoder_to_decoder(latent), model.mask_token, selection, NOISE)
+        prediction = model.decoder(model.encoder_to_decoder(latent, selection), model.mask_token, selection, NOISE)
         assert list(prediction.shape) == golden["decoder_out_shape"]
         close(prediction[0, 0, :6], golden["decoder_out_0_0_first6"], 2e-5)
         close(prediction.abs().sum(), golden["decoder_out_abs_sum"], 0.1)

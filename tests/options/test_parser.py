@@ -64,15 +64,16 @@ def test_both_spellings_of_the_target_option() -> None:
         ("stray", "unexpected argument 'stray'"),
         ("--flip maybe", "unexpected argument 'maybe'"),
         ("--flip=maybe", "--flip: got 'maybe', expected true or false"),
-        ("--mask_ratio 1", "--mask_ratio: got 1.0, expected a number above 0 and below 1"),
-        ("--mask_ratio nan", "--mask_ratio: got nan, expected a number above 0 and below 1"),
-        ("--mask_ratio much", "--mask_ratio: got 'much', expected a number above 0 and below 1"),
+        ("--mask_ratio 1", "--mask_ratio: got 1.0, expected a number above 0 and below 1, or none"),
+        ("--mask_ratio nan", "--mask_ratio: got nan, expected a number above 0 and below 1, or none"),
+        ("--mask_ratio much", "--mask_ratio: got 'much', expected a number above 0 and below 1, or none"),
         ("--batch_size 0", "--batch_size: got 0, expected an integer at least 1"),
         ("--batch_size 1.5", "--batch_size: got '1.5', expected an integer at least 1"),
         ("--sampler_dim wide", "--sampler_dim: got 'wide', expected an integer at least 1, or none"),
         (
             "--mask_type tubes",
-            "--mask_type: got 'tubes', expected one of learnable, random, tube, frame, motion; did you mean tube?",
+            "--mask_type: got 'tubes', expected one of learnable, random, tube, frame, motion, uniform, "
+            "adaptive_uniform; did you mean tube?",
         ),
         ("--lr", "--lr: expected one argument"),
         ("--opt_betas 0.9", "--opt_betas: expected 2 arguments"),
@@ -99,5 +100,5 @@ def test_help_tells_every_option_with_its_default(capsys: pytest.CaptureFixture[
     text = " ".join(capsys.readouterr().out.split())
     for name in flatten(PretrainOptions()):
         assert f"--{name}" in text
-    assert "fraction of tokens to mask (default: 0.95)" in text
+    assert "clips per process and forward pass (default: 8)" in text
     assert "--flip, --no_flip" in text

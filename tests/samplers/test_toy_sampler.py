@@ -142,7 +142,7 @@ def test_help_lists_it(command: str, capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit):
         main([*command.split(), "--help"])
     told = " ".join(capsys.readouterr().out.split())
-    assert re.search(r"--mask_type \{learnable,[a-z,]*,top,weighted\}", told)
+    assert re.search(r"--mask_type \{learnable,[a-z,_]*,top,weighted\}", told)
     assert "top: the upper rows" in told and "--first_row N top: the row to begin at (default: 0)" in told
 
 

@@ -14,7 +14,8 @@ from reference_clips import PlainVideo, crop_with_pillow, standardise
 from adamae.data.annotations import Annotations
 from adamae.data.augmentation import Box, CropPlan, crop
 from adamae.data.dataset import pretrain_dataset
-from adamae.data.decoding import DecodeError
+from adamae.data.decoding import DecodeError, pyav
+from adamae.data.decoding.packets import DemuxedPackets
 from adamae.layers.pixels import PixelNormalisation
 from tests.data.conftest import MakeVideo
 
@@ -37,7 +38,8 @@ def test_floats_are_those_that_the_device_makes_of_bytes(rng: np.random.Generato
 def test_all_ways_make_the_same_clip(make_video: MakeVideo) -> None:
     path = str(make_video("a.mp4", 40, g="12", bf="2"))
     dataset = pretrain_dataset(Annotations.of([path]), num_frames=8, sampling_rate=3, size=40)
-    *as_floats, as_bytes = [make(dataset, 0, 1)[0] for _, make in ladder._ways()]
+    *as_floats, by_ffmpeg, as_bytes = [make(dataset, 0, 1)[0] for _, make in ladder._ways()]
+    assert np.array_equal(by_ffmpeg, as_bytes)
     assert torch.equal(torch.from_numpy(as_bytes), dataset[0, 0]["clip"][0])
     expected = standardise(as_bytes)
     for clip in as_floats:
@@ -52,9 +54,16 @@ def test_every_way_is_timed_on_what_all_of_them_can_read(make_video: MakeVideo) 
     dataset = pretrain_dataset(Annotations.of([str(good), str(bad)]), num_frames=4, sampling_rate=2, size=32)
     found = compare_with_reference(dataset, num_videos=2, rounds=1)
     assert (found.videos, found.bad) == (1, 1)
-    assert len(found.rungs) == 6
+    assert len(found.rungs) == 7
     assert all(rung.cpu > 0 and rung.wall > 0 for rung in found.rungs)
     assert "1 videos could not be read in one of the ways" in found.render()
+
+
+def test_the_row_without_tables_leaves_packets_to_ffmpeg(make_video: MakeVideo) -> None:
+    path = str(make_video("a.mp4", 20))
+    with ladder.open_by_ffmpeg(path) as without, pyav.open_video(path) as with_tables:
+        assert isinstance(without._packets, DemuxedPackets)
+        assert not isinstance(with_tables._packets, DemuxedPackets)
 
 
 def test_the_table_tells_what_each_step_gains() -> None:
@@ -66,6 +75,8 @@ def test_the_table_tells_what_each_step_gains() -> None:
     ]
     found = Ladder(rungs, 5, 0)
     assert found.ratio == pytest.approx(3)
+    assert found.saved_by_tables == pytest.approx(1 / 3)
+    assert "tables save 33.3 %" in found.render()
     assert [row[3:] for row in found.rows()] == [
         ("1.00", "1.00"),
         ("2.00", "2.00"),

@@ -10,7 +10,7 @@ import torch
 
 from adamae.checkpoints.formats import open_checkpoint
 from adamae.errors import UserError
-from adamae.visualize.networks import USUAL_RATIO, build_pretrainer
+from adamae.visualize.networks import build_pretrainer
 from adamae.visualize.reconstruction import Variant, reconstruct
 from tests.checkpoints.networks import pretrainer
 from tests.evaluation.tiny import write_classifier, write_pretrainer
@@ -40,7 +40,7 @@ def test_what_is_not_told_is_said(tmp_path: Path) -> None:
     torch.save({"model": pretrainer(mask_type="random").state_dict()}, tmp_path / "bare.pth")
     file = open_checkpoint(tmp_path / "bare.pth")
     model, notes = build_pretrainer(file, num_frames=4, size=128)
-    assert model.sampler.mask_ratio == USUAL_RATIO
+    assert model.sampler.mask_ratio == 0.95
     assert "does not store its mask ratio" in notes[0]
     assert model.grid.clip_shape == (4, 128, 128)
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from adamae.grid import TokenGrid
-from adamae.selection import TokenSelection
-from adamae.visualize.panels import HIDDEN, Panels, Statistics, draw_panels, neighbour_average, on_pixels
+from adamae.layers.pixels import PixelNormalisation
+from adamae.losses.reconstruction import reconstruction_target
+from adamae.selection import TokenSelection, gather_tokens
+from adamae.visualize.panels import HIDDEN, SECONDARY, Panels, Statistics, draw_panels, neighbour_average, on_pixels
 
 # Two tubelets of one frame, each cut into a row of two tokens of 2 x 2 pixels: tokens 0 and 1 are the first frame's
 # left and right half, 2 and 3 the second's.
@@ -42,6 +45,29 @@ def test_visible_tokens_are_pixels_and_the_rest_is_grey() -> None:
     assert torch.equal(second[:, :2], clip[0, 1, :, :2])
     assert (second[:, 2:] == HIDDEN).all()
     assert got.visible.tolist() == [[False, True, True, False]]
+
+
+def test_secondary_masked_tokens_have_a_colour_of_their_own() -> None:
+    selection = TokenSelection(torch.tensor([[1, 2]]), torch.tensor([[0, 3]]), secondary=torch.tensor([[2]]))
+    got = draw_panels(counting_clip(), torch.zeros(1, 2, 12), selection, torch.zeros(1, 2), GRID, normalised=False)
+    first, second = got.seen[0]
+    assert (first[:, :2] == HIDDEN).all()
+    assert torch.equal(first[:, 2:], counting_clip()[0, 0, :, 2:])
+    assert (second[:, :2] == torch.tensor(SECONDARY)).all()
+    assert (second[:, 2:] == HIDDEN).all()
+    assert selection.read_tokens(4).tolist() == [[1]]
+
+
+def test_targets_that_are_normalised_over_the_token_are_shown_as_the_pixels_that_they_are(
+    rng: np.random.Generator,
+) -> None:
+    video = torch.from_numpy(rng.integers(256, size=(1, 2, 2, 4, 3))).to(torch.uint8)
+    values = PixelNormalisation()
+    selection = TokenSelection(torch.tensor([[1, 2]]), torch.tensor([[0, 3]]))
+    pixels = gather_tokens(values(GRID.patchify(video)), selection.target)
+    target = reconstruction_target(pixels, values, True, "token")
+    got = draw_panels(video, target, selection, torch.zeros(1, 2), GRID, normalised=True, standardised=values)
+    assert (got.prediction.int() - video.int()).abs().max() <= 1
 
 
 def test_raw_predictions_stand_where_their_tokens_do() -> None:

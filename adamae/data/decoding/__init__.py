@@ -8,6 +8,7 @@ from importlib import import_module
 from importlib.util import find_spec
 
 from adamae.data.decoders import DECODERS
+from adamae.data.decoding.image_names import is_image
 from adamae.data.decoding.protocol import (
     DecodedFrame,
     DecodeError,
@@ -16,6 +17,7 @@ from adamae.data.decoding.protocol import (
     OpenVideo,
     VideoReader,
     VideoSource,
+    name_of,
 )
 from adamae.errors import UserError
 
@@ -39,7 +41,7 @@ def installed_decoders() -> list[str]:
 
 
 def get_decoder(name: str = "pyav") -> OpenVideo:
-    """The function that opens a video with a back end. Folders of numbered pictures need none.
+    """The function that opens a video with a back end. Images and folders of numbered ones need none.
 
     Args:
         name: A key of :data:`DECODERS`.
@@ -69,4 +71,8 @@ def _open(open_file: OpenVideo, source: VideoSource, *, num_frames: int | None =
         from adamae.data.decoding.frame_folder import open_folder
 
         return open_folder(source)
+    if is_image(name_of(source)):
+        from adamae.data.decoding.image_file import open_image
+
+        return open_image(source)
     return open_file(source, num_frames=num_frames)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from adamae.data.decoding.promises import promise_of
-from adamae.data.decoding.protocol import DecodeError, EncodedVideo, VideoSource
+from adamae.data.decoding.protocol import DecodeError, EncodedVideo, VideoSource, name_of
 
 # What the reason begins with, by which a scan tells such files from others.
 CUT_OFF = "cut off: "
 
 
-def check_file(source: VideoSource) -> None:
-    """Refuse what no decoder needs to look at, in words that do not depend on the decoder.
+@contextmanager
+def open_file(source: VideoSource) -> Iterator[BinaryIO]:
+    """A file, or the bytes of one, open for reading.
 
     Raises:
         DecodeError: The file is missing, empty, a directory, cut off, or may not be read.
@@ -22,17 +25,33 @@ def check_file(source: VideoSource) -> None:
     if isinstance(source, EncodedVideo):
         if not source.data:
             raise DecodeError(source.name, "the file is empty")
-        check_whole(source.name, io.BytesIO(source.data))
-        return
-    try:
-        with Path(source).open("rb") as file:
+        file: BinaryIO = io.BytesIO(source.data)
+    else:
+        try:
+            file = Path(source).open("rb")  # noqa: SIM115 (closed below)
+        except FileNotFoundError:
+            raise DecodeError(source, "no such file") from None
+        except OSError as error:
+            raise DecodeError(source, f"cannot be opened ({error.strerror})") from None
+    with file:
+        try:
             if not file.read(1):
-                raise DecodeError(source, "the file is empty")
-            check_whole(source, file)
-    except FileNotFoundError:
-        raise DecodeError(source, "no such file") from None
-    except OSError as error:
-        raise DecodeError(source, f"cannot be opened ({error.strerror})") from None
+                raise DecodeError(name_of(source), "the file is empty")
+            check_whole(name_of(source), file)
+            file.seek(0)
+        except OSError as error:
+            raise DecodeError(name_of(source), f"cannot be opened ({error.strerror})") from None
+        yield file
+
+
+def check_file(source: VideoSource) -> None:
+    """Refuse what no decoder needs to look at, in words that do not depend on the decoder.
+
+    Raises:
+        DecodeError: As :func:`open_file`.
+    """
+    with open_file(source):
+        pass
 
 
 def check_whole(path: str, file: BinaryIO) -> None:

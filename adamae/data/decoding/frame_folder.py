@@ -7,18 +7,18 @@ import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
+from adamae.data.decoding.damage import open_file
+from adamae.data.decoding.image_names import IMAGE_SUFFIXES
+from adamae.data.decoding.image_pixels import read_image
 from adamae.data.decoding.protocol import (
     ConvertedFrame,
     DecodeError,
     FrameFolder,
-    one_line,
     read_frames,
     unique_sorted,
 )
 
-_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 _NUMBERED = re.compile(r"(.*?)(\d+)(\.[^.]+)")
 # Folders of optical flow hold several series; this is the one with colours.
 _COLOURS = ("img_", "image_", "frame_", "")
@@ -27,7 +27,7 @@ _COLOURS = ("img_", "image_", "frame_", "")
 def is_picture(name: str) -> bool:
     """Whether a file's name is that of a numbered picture."""
     found = _NUMBERED.fullmatch(name)
-    return found is not None and found[3].lower() in _SUFFIXES and not name.startswith(".")
+    return found is not None and found[3].lower() in IMAGE_SUFFIXES and not name.startswith(".")
 
 
 def open_folder(path: str) -> FrameFolderReader:
@@ -80,15 +80,15 @@ class FrameFolderReader:
         numbers, _ = unique_sorted(wanted, self.num_frames)
         size: tuple[int, int] | None = None
         for row, number in enumerate(numbers):
-            picture = self._open(self._names[number])
-            size = size or picture.size
-            if picture.size != size:
+            frame = ConvertedFrame(self._open(self._names[number]))
+            size = size or (frame.width, frame.height)
+            if (frame.width, frame.height) != size:
                 raise DecodeError(
                     self._path,
-                    f"{self._names[number]} has {picture.width}x{picture.height} pixels, expected {size[0]}x{size[1]} "
+                    f"{self._names[number]} has {frame.width}x{frame.height} pixels, expected {size[0]}x{size[1]} "
                     f"as {self._names[numbers[0]]}",
                 )
-            yield row, ConvertedFrame(np.asarray(picture))
+            yield row, frame
 
     def close(self) -> None:
         """Nothing is kept open."""
@@ -105,41 +105,56 @@ class FrameFolderReader:
             names = [name for name in os.listdir(self._path) if is_picture(name)]  # noqa: PTH208 (speed)
         except OSError as error:
             raise DecodeError(self._path, f"cannot be opened ({error.strerror})") from None
-        if not names:
-            raise DecodeError(self._path, "no numbered pictures in this folder, expected img_00001.jpg and so on")
-        series: dict[tuple[str, str], list[str]] = {}
-        for name in names:
-            prefix, _, suffix = _parts(name)
-            series.setdefault((prefix, suffix), []).append(name)
-        candidates = list(series.values())
-        if len(series) > 1:
-            colours = next((prefix for prefix in _COLOURS if any(prefix == key[0] for key in series)), None)
-            candidates = [group for key, group in series.items() if key[0] == colours]
-        if len(candidates) != 1:
-            some = ", ".join(sorted(group[0] for group in series.values())[:4])
-            raise DecodeError(self._path, f"several series of pictures ({some}), expected one, or one named img_")
-        ordered = sorted(candidates[0], key=_number)
-        self._check_numbers(ordered)
-        return ordered
+        return series_of(self._path, names)
 
-    def _check_numbers(self, ordered: list[str]) -> None:
-        first = _number(ordered[0])
-        expected = first if first in (0, 1) else 1
-        for name in ordered:
-            prefix, number, suffix = _parts(name)
-            if int(number) != expected:
-                missing = f"{prefix}{expected:0{len(number)}}{suffix}"
-                raise DecodeError(self._path, f"{missing} is missing: the pictures go to {ordered[-1]}")
-            expected += 1
-
-    def _open(self, name: str) -> Image.Image:
+    def _open(self, name: str) -> np.ndarray:
+        place = os.path.join(self._path, name)  # noqa: PTH118 (speed)
         try:
-            with Image.open(os.path.join(self._path, name)) as picture:  # noqa: PTH118 (speed)
-                return picture.convert("RGB")
-        except FileNotFoundError:
-            raise DecodeError(self._path, f"{name} is missing: it was there when the folder was opened") from None
-        except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-            raise DecodeError(self._path, f"{name} is no picture or damaged ({one_line(error)})") from None
+            with open_file(place) as file:
+                return read_image(place, file)
+        except DecodeError as error:
+            raise DecodeError(self._path, f"{name}: {error.reason}") from None
+
+
+def series_of(folder: str, names: Sequence[str]) -> list[str]:
+    """The frames of a video in their order.
+
+    Args:
+        folder: For messages.
+        names: Of the numbered pictures in it, see :func:`is_picture`.
+
+    Raises:
+        DecodeError: There are none, or several series of them, or the numbers have a gap.
+    """
+    if not names:
+        raise DecodeError(folder, "no numbered pictures in this folder, expected img_00001.jpg and so on")
+    series: dict[tuple[str, str], list[str]] = {}
+    for name in names:
+        prefix, _, suffix = _parts(name)
+        series.setdefault((prefix, suffix), []).append(name)
+    candidates = list(series.values())
+    if len(series) > 1:
+        colours = next((prefix for prefix in _COLOURS if any(prefix == key[0] for key in series)), None)
+        candidates = [group for key, group in series.items() if key[0] == colours]
+    if len(candidates) != 1:
+        some = ", ".join(sorted(group[0] for group in series.values())[:4])
+        raise DecodeError(folder, f"several series of pictures ({some}), expected one, or one named img_")
+    ordered = sorted(candidates[0], key=_number)
+    first = _number(ordered[0])
+    for expected, name in enumerate(ordered, first if first in (0, 1) else 1):
+        prefix, number, suffix = _parts(name)
+        if int(number) != expected:
+            missing = f"{prefix}{expected:0{len(number)}}{suffix}"
+            raise DecodeError(folder, f"{missing} is missing: the pictures go to {ordered[-1]}")
+    return ordered
+
+
+def is_series(names: Sequence[str]) -> bool:
+    """Whether files of these names in one folder are the frames of a video: numbered from 0 or 1 without a gap."""
+    try:
+        return bool(series_of("", [name for name in names if is_picture(name)]))
+    except DecodeError:
+        return False
 
 
 def _parts(name: str) -> tuple[str, str, str]:

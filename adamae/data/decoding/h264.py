@@ -1,64 +1,13 @@
-"""What H.264's headers say of many packets at once, read from their first bytes without decoding."""
+"""In which order pictures of an H.264 stream are shown, by the stream's header."""
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
 
-import numpy as np
-
-from adamae.data.decoding.byte_ranges import ByteRanges
-
-_WIDTH = 4  # bytes before a unit that hold its size
-_SLICE, _FRESH_SLICE, _REFERRED = 1, 5, 0x60
-# Units that may stand in a packet: pictures, messages, marks and filling; not headers that change the stream,
-# nor pictures in parts or layers.
-_KNOWN_UNITS = np.isin(np.arange(32), (_SLICE, _FRESH_SLICE, 6, 9, 12))
+# Bytes of the sizes before units.
+UNIT_WIDTH = 4
 # Profiles whose header tells the format of pixels.
 _LONG_PROFILES = {100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135}
-
-
-class Pictures(NamedTuple):
-    """What packets hold, each of them one picture.
-
-    Attributes:
-        fresh: (n,) bool, no frame shown after its own refers to anything before it.
-        referred: (n,) bool, other pictures may need it.
-    """
-
-    fresh: np.ndarray
-    referred: np.ndarray
-
-
-def read_pictures(file: ByteRanges, starts: np.ndarray, sizes: np.ndarray) -> Pictures | None:
-    """What packets hold, or None where one of them is damaged or holds something else.
-
-    Args:
-        file: The file.
-        starts: (n,) int64 first bytes of the packets, whose units have four bytes of size.
-        sizes: (n,) int64 bytes of each.
-
-    Raises:
-        OSError: The file cannot be read.
-    """
-    shown, fresh, referred = (np.zeros(len(starts), bool) for _ in range(3))
-    rows, at, ends = np.arange(len(starts)), starts, starts + sizes
-    while len(rows):
-        if (at + _WIDTH >= ends).any():
-            return None
-        words = file.gather(at, _WIDTH + 1)
-        heads = words[:, _WIDTH]
-        kinds = heads & 0x1F
-        if not _KNOWN_UNITS[kinds].all():
-            return None
-        slices = (kinds == _SLICE) | (kinds == _FRESH_SLICE)
-        shown[rows] |= slices
-        fresh[rows] |= kinds == _FRESH_SLICE
-        referred[rows] |= slices & (heads & _REFERRED > 0)
-        at = at + _WIDTH + np.ascontiguousarray(words[:, :_WIDTH]).view(">u4")[:, 0]
-        left = at != ends
-        rows, at, ends = rows[left], at[left], ends[left]
-    return Pictures(fresh, referred) if shown.all() else None
 
 
 @lru_cache(maxsize=64)
@@ -73,7 +22,7 @@ def reorders(header: bytes) -> bool | None:
         bytes: nothing is promised then.
     """
     # One header of the stream, and nothing after it may say otherwise.
-    if len(header) < 8 or header[0] != 1 or header[4] & 3 != _WIDTH - 1 or header[5] & 0x1F != 1:
+    if len(header) < 8 or header[0] != 1 or header[4] & 3 != UNIT_WIDTH - 1 or header[5] & 0x1F != 1:
         return None
     try:
         return _reorders(header[8 : 8 + int.from_bytes(header[6:8], "big")])

@@ -1,15 +1,15 @@
 """A video's packets and what is known of them, with the decoder that they are for.
 
 Two ways lead to them. A plain MP4 file with H.264 says itself where they lie and when they are shown (``mp4``), and
-their first bytes say what they hold (``h264``). All other files are read by FFmpeg, once and to the end. Of a large
-file nothing is kept: packets are read again when they are wanted, where they lie or where FFmpeg seeks to.
+their first bytes say what they hold (``nal_units``). All other files are read by FFmpeg, once and to the end. Of a
+large file nothing is kept: packets are read again when they are wanted, where they lie or where FFmpeg seeks to.
 """
 
 from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from fractions import Fraction
 from itertools import repeat
 from typing import NamedTuple, Protocol
@@ -25,12 +25,15 @@ from adamae.data.decoding.bitstream import Inspector, inspector
 from adamae.data.decoding.byte_ranges import ByteRanges, LoadedFile, OpenFile
 from adamae.data.decoding.damage import check_file
 from adamae.data.decoding.frame_table import FrameTable, TimedPacket
-from adamae.data.decoding.h264 import read_pictures, reorders
+from adamae.data.decoding.h264 import UNIT_WIDTH, reorders
 from adamae.data.decoding.mp4 import Mp4Video, begins_mp4, read_plain_mp4
+from adamae.data.decoding.nal_units import BROKEN, FRESH, NAL_CODECS, OTHER, PICTURE, REFERRED, sized_units
 from adamae.data.decoding.protocol import DecodeError, VideoSource, name_of
 
 # Of larger files nothing is kept.
 KEPT_BYTES = 128 * 2**20
+# So many are inspected at a time.
+_INSPECTED_BYTES = 4 * 2**20
 # Of these the container alone says when a picture is shown; FFmpeg works it out where others have no times.
 _REORDERED = ("h264", "hevc")
 _PROGRESSIVE = (0, 1)  # unknown and progressive, of FFmpeg's AVFieldOrder: one packet may not be half a frame
@@ -94,12 +97,11 @@ def _plain_packets(file: ByteRanges) -> PlainPackets | None:
     promised = video and reorders(video.header)
     if video is None or promised is None:
         return None
-    pictures = read_pictures(file, video.starts, video.sizes)
-    if pictures is None:
+    units = sized_units(file, video.starts, video.sizes, NAL_CODECS["h264"], UNIT_WIDTH)
+    if (units & (PICTURE | OTHER | BROKEN) != PICTURE).any():
         return None
-    table = FrameTable.of(
-        list(map(TimedPacket, video.times.tolist(), repeat(True), pictures.fresh.tolist(), pictures.referred.tolist()))
-    )
+    fresh, referred = (units & FRESH > 0).tolist(), (units & REFERRED > 0).tolist()
+    table = FrameTable.of(list(map(TimedPacket, video.times.tolist(), repeat(True), fresh, referred)))
     # Times of another order than the header promises may be those of decoding: FFmpeg has to look at the pictures.
     if table is None or promised != bool((np.diff(video.times) < 0).any()):
         return None
@@ -173,9 +175,8 @@ class DemuxedPackets:
         self._marks: list[_Mark] = []
         self._times: list[tuple[int, ...]] = []
         self._seeks = True
-        self._container, self._stream = self._open()
+        self._container, self._stream = open_stream(source)
         self.decoder = self._stream.codec_context
-        self.decoder.thread_count = 1
         try:
             self.fps = float(self._stream.average_rate or self._stream.guessed_rate or 0)
             self.base = Fraction(self._stream.time_base or Fraction(1, 90_000))
@@ -235,13 +236,13 @@ class DemuxedPackets:
             self._container.seek(time, stream=self._stream)
         except (av.FFmpegError, OSError):
             return
-        yield from _demuxed(self._container, self._stream)
+        yield from demuxed(self._container, self._stream)
 
     def _again(self) -> Iterator[av.Packet]:
         """All packets from the first on, read anew; the decoder stays the same."""
-        container, stream = self._open()
+        container, stream = open_stream(self._source)
         try:
-            yield from _demuxed(container, stream)
+            yield from demuxed(container, stream)
         finally:
             container.close()
 
@@ -250,36 +251,23 @@ class DemuxedPackets:
         self._kept = None
         self._container.close()
 
-    def _open(self) -> tuple[InputContainer, VideoStream]:
-        path = name_of(self._source)
-        try:
-            file = self._source if isinstance(self._source, str) else io.BytesIO(self._source.data)
-            container = av.open(file, metadata_errors="ignore")
-        except (av.FFmpegError, OSError, ValueError) as error:
-            raise DecodeError(path, f"not a readable video ({getattr(error, 'strerror', error)})") from None
-        stream = container.streams.best("video")
-        if stream is None or stream.codec_context is None:
-            container.close()
-            raise DecodeError(path, "holds no video that can be decoded")
-        return container, stream
-
     def _survey(self) -> FrameTable | None:
         """Read all packets; the table of frames, or None where only decoding can tell."""
         progressive = self.decoder.field_order in _PROGRESSIVE
         codec = self.decoder.codec.canonical_name
         inspect = inspector(codec, self.decoder.extradata) if progressive else None
-        facts = []
+        facts: list[TimedPacket | None] = []
         kept_bytes = 0
-        for packet in _demuxed(self._container, self._stream):
-            facts.append(_facts(packet, inspect))
-            kept_bytes += packet.size
+        for packets in _in_batches(demuxed(self._container, self._stream)):
+            facts += _facts(packets, inspect)
+            kept_bytes += sum(packet.size for packet in packets)
             if self._kept is not None:
-                self._kept.append(packet)
+                self._kept += packets
                 if kept_bytes <= KEPT_BYTES:
                     continue
-            for one in self._kept or (packet,):
-                self._marks.append(_mark(one))
-                self._times.append(tuple(time for time in (one.pts, one.dts) if time is not None))
+            for packet in self._kept or packets:
+                self._marks.append(_mark(packet))
+                self._times.append(tuple(time for time in (packet.pts, packet.dts) if time is not None))
             self._kept = None
         return FrameTable.of(facts, reorders=codec in _REORDERED and bool(self.decoder.has_b_frames))
 
@@ -307,24 +295,63 @@ def _mark(packet: av.Packet) -> _Mark:
     return _Mark(packet.pts, packet.size, checksum, packet.is_keyframe, packet.is_discard)
 
 
-def _demuxed(container: InputContainer, stream: VideoStream) -> Iterator[av.Packet]:
-    """All packets that hold data from where the container stands. A file that breaks off ends where it breaks."""
+def open_stream(source: VideoSource) -> tuple[InputContainer, VideoStream]:
+    """A file that FFmpeg reads, and its video, to be decoded by one thread.
+
+    Raises:
+        DecodeError: It is not a video.
+    """
+    path = name_of(source)
+    try:
+        file = source if isinstance(source, str) else io.BytesIO(source.data)
+        container = av.open(file, metadata_errors="ignore")
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise DecodeError(path, f"not a readable video ({getattr(error, 'strerror', error)})") from None
+    stream = container.streams.best("video")
+    if stream is None or stream.codec_context is None:
+        container.close()
+        raise DecodeError(path, "holds no video that can be decoded")
+    stream.codec_context.thread_count = 1
+    return container, stream
+
+
+def demuxed(container: InputContainer, stream: VideoStream) -> Generator[av.Packet, None, bool]:
+    """All packets that hold data from where the container stands. A file that breaks off ends where it breaks.
+
+    Returns:
+        Whether it breaks off.
+    """
     packets = container.demux(stream)
     while True:
         try:
             packet = next(packets, None)
         except (av.FFmpegError, OSError):
-            return
+            return True
         if packet is None:
-            return
+            return False
         if packet.size:
             yield packet
 
 
-def _facts(packet: av.Packet, inspect: Inspector | None) -> TimedPacket | None:
-    if inspect is None or packet.pts is None or packet.is_corrupt:
-        return None
-    content = inspect(memoryview(packet), packet.is_keyframe)
-    if content is None:
-        return None
-    return TimedPacket(packet.pts, content.shown and not packet.is_discard, content.fresh, content.referred)
+def _in_batches(packets: Iterator[av.Packet]) -> Iterator[list[av.Packet]]:
+    batch: list[av.Packet] = []
+    size = 0
+    for packet in packets:
+        batch.append(packet)
+        size += packet.size
+        if size > _INSPECTED_BYTES:
+            yield batch
+            batch, size = [], 0
+    yield batch
+
+
+def _facts(packets: list[av.Packet], inspect: Inspector | None) -> list[TimedPacket | None]:
+    if inspect is None:
+        return [None] * len(packets)
+    contents = inspect([memoryview(packet) for packet in packets], [packet.is_keyframe for packet in packets])
+    return [
+        None
+        if content is None or packet.pts is None or packet.is_corrupt
+        else TimedPacket(packet.pts, content.shown and not packet.is_discard, content.fresh, content.referred)
+        for packet, content in zip(packets, contents, strict=True)
+    ]

@@ -1,7 +1,7 @@
 """How much a video's container says there is, where the file ends before that. Nothing is decoded.
 
-MP4 and QuickTime have a table of all frames; Matroska, WebM and AVI say how many bytes their parts have. What was made
-to be cut anywhere (MPEG-TS, MPEG-PS, Ogg, FLV), and live recordings, promise nothing.
+MP4 and QuickTime have a table of all frames; Matroska, WebM, AVI and WebP say how many bytes their parts have. What was
+made to be cut anywhere (MPEG-TS, MPEG-PS, Ogg, FLV), and live recordings, promise nothing.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ def promise_of(file: BinaryIO) -> Promise | None:
             return _promise_of_matroska(file, size)
         if first[:4] == b"RIFF" and first[8:12] == b"AVI ":
             return _promise_of_avi(file, size)
+        if first[:4] == b"RIFF" and first[8:12] == b"WEBP":
+            return _promise_of_webp(file, size)
     except (StructError, ValueError, IndexError):
         pass  # damaged otherwise, as the decoder will say
     return None
@@ -223,3 +225,11 @@ def _promise_of_avi(file: BinaryIO, size: int) -> Promise | None:
         if movie is None or movie.end > size:
             return Promise(size, riff.end, "bytes")
     return None
+
+
+# WebP: one RIFF list.
+
+
+def _promise_of_webp(file: BinaryIO, size: int) -> Promise | None:
+    _, length = _CHUNK.unpack(_read(file, 0, 8))
+    return Promise(size, 8 + length, "bytes") if 8 + length > size else None

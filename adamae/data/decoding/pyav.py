@@ -28,9 +28,6 @@ from adamae.data.decoding.protocol import (
     unique_sorted,
 )
 
-# Left to itself the conversion of colours starts a thread for each core, in every worker. Older PyAV never does.
-_ONE_THREAD = {"threads": 1} if "threads" in (VideoReformatter.reformat.__doc__ or "") else {}
-
 
 class _UnprovenError(Exception):
     """What the packets promised did not come out of the decoder."""
@@ -239,7 +236,8 @@ class _UprightFrame:
         # As it lies in the file.
         height, width = (self.width, self.height) if self._quarter_turns % 2 else (self.height, self.width)
         try:
-            converted = self._reformatter.reformat(self._frame, width, height, "rgb24", **_ONE_THREAD)
+            # Left to itself it starts a thread for each core, in every worker.
+            converted = self._reformatter.reformat(self._frame, width, height, "rgb24", threads=1)
         except av.FFmpegError as error:
             raise DecodeError(self._path, f"frames cannot be converted to RGB ({error.strerror})") from None
         plane = converted.planes[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from adamae.data.preparation.hmdb51 import plan_hmdb51
+from adamae.data.preparation.imagenet import plan_imagenet
 from adamae.data.preparation.kinetics import plan_kinetics
 from adamae.data.preparation.own_folder import plan_folder
 from adamae.data.preparation.plan import Plan
@@ -19,5 +20,6 @@ LAYOUTS: dict[str, Callable[[SourceTree, int, Problems], Plan]] = {
     "k400": plan_kinetics,
     "ucf101": plan_ucf101,
     "hmdb51": plan_hmdb51,
+    "imagenet": plan_imagenet,
     "folder": plan_folder,
 }

@@ -56,7 +56,7 @@ def prepare(
         out: The folder of results: new, empty, or begun with the same options.
         annotations: The folder of the label files; None: ``source``.
         split: Number of the official split, of those that have several.
-        encoding: How to re-encode; None only writes lists, of the videos as they are.
+        encoding: How to re-encode; None only writes lists, of the videos as they are. So it is done with images.
         paths: "relative" (to the lists) or "absolute".
         part: Which part of the videos to re-encode; the part that ends last writes the lists.
         workers: Processes; 0 works in this one.
@@ -86,7 +86,7 @@ def prepare(
     plan = _plan(layout, tree, split, problems)
     try:
         begin(folder, MANIFEST, options)
-        if encoding is None:
+        if encoding is None or tree.images:
             return _list_as_they_are(layout, tree, plan, folder, paths, problems, scanning)
         work = Reencoding(root, folder, sorted({video.source for video in plan.videos}), encoding, scanning)
         work.run(part, workers=workers, time_limit=time_limit, retry=retry, progress=progress)
@@ -123,6 +123,8 @@ def _list_as_they_are(
     start = root if paths == "absolute" else os.path.relpath(root, os.path.realpath(folder))
     lists = write_lists(folder, plan, problems, lambda source: os.path.join(start, source))  # noqa: PTH118
     sources = sorted({video.source for video in plan.videos})
+    what = "images are listed as they are" if tree.images else "no video was opened"
+    note = f"{what}: adamae scan finds the broken ones"
     size = sum(in_threads(lambda source: os.path.getsize(tree.root / source), sources, scanning))  # noqa: PTH202
     report = Report(
         **_facts(layout, tree, plan, folder, problems),
@@ -131,7 +133,7 @@ def _list_as_they_are(
         done=len(plan.videos),
         rows=lists.rows,
         counts=lists.counts,
-        notes=(*plan.notes, *lists.notes, "no video was opened: adamae scan finds the broken ones"),
+        notes=(*plan.notes, *lists.notes, note),
         bytes_before=size,
     )
     report.write()

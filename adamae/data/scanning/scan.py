@@ -9,6 +9,7 @@ from pathlib import Path
 from adamae.data.annotations import Annotations, load_annotations
 from adamae.data.decoding import get_decoder
 from adamae.data.frame_counts import COUNTS, GOOD, FrameCounts, counts_of_list, file_key, stem_of, video_key
+from adamae.data.image_files import ImageFiles
 from adamae.data.scanning.inspection import Inspection
 from adamae.data.scanning.journal import Finding, ScanJournal
 from adamae.data.scanning.lists import bad_list, good_list
@@ -31,6 +32,7 @@ def scan(
     decoder: str = "pyav",
     workers: int = 0,
     video_timeout: float = 60.0,
+    image_files: ImageFiles = "auto",
     progress: Callable[[int, int], None] | None = None,
     scanning: ScanProgress | None = None,
 ) -> ScanReport:
@@ -47,6 +49,7 @@ def scan(
         decoder: A name from ``decoding.DECODERS``.
         workers: Processes; 0 works in this one, where a video that hangs or crashes ends the scan.
         video_timeout: Seconds that one video may take; 0 for any.
+        image_files: Whether image files in folders are images or frames of videos.
         progress: Called with how many videos are done, and how many there are.
         scanning: Before that called with how many files were looked at, and how many there are, if that is known.
 
@@ -55,7 +58,7 @@ def scan(
     """
     began = time.perf_counter()
     get_decoder(decoder)  # says what is missing before anything is done
-    annotations = load_annotations(source, data_root=data_root, scanning=scanning)
+    annotations = load_annotations(source, data_root=data_root, image_files=image_files, scanning=scanning)
     stem = stem_of(annotations.source)
     folder = stem.parent if out is None else Path(out)
     try:

@@ -6,11 +6,13 @@ import json
 import re
 import tarfile
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 
+from adamae.data.decoding.image_names import IMAGE_SUFFIXES, is_image
 from adamae.data.list_rows import LABEL_HEADERS, VIDEO_SUFFIXES
 from adamae.data.packed_text import PackedText
 from adamae.errors import UserError
@@ -60,7 +62,8 @@ def read_headers(path: str) -> ShardContent:
                 if matched is None or not member.isreg():
                     continue
                 suffix = PurePosixPath(member.name).suffix.lower()
-                if suffix in VIDEO_SUFFIXES:
+                # Not "0001.mask.png", which lies beside an image.
+                if suffix in VIDEO_SUFFIXES or f".{matched[2].lower()}" in IMAGE_SUFFIXES:
                     videos.append((matched[1], member))
                 elif f".{matched[2]}" in _LABEL_SUFFIXES and member.size <= _LONGEST_LABEL:
                     held = tar.extractfile(member)
@@ -74,6 +77,10 @@ def read_headers(path: str) -> ShardContent:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
     described = [_describe(facts.get(key, {})) for key, _ in videos]
+    if not all(is_image(member.name) for _, member in videos):
+        # Beside videos, images are previews of them, but for those of a list that was packed.
+        kept = [bool(told[0]) or not is_image(member.name) for told, (_, member) in zip(described, videos, strict=True)]
+        videos, described = list(compress(videos, kept)), list(compress(described, kept))
     return ShardContent(
         offsets=np.array([member.offset_data for _, member in videos], np.int64),
         sizes=np.array([member.size for _, member in videos], np.int64),

@@ -58,7 +58,7 @@ def find_shards(source: str | Path) -> FoundShards:
     sizes, times = _facts(paths, source)
     index = _beside_them(shards, names, sizes, times) or _remembered(paths, names, sizes, times)
     if not len(index.shard):
-        raise UserError(f"{source}: no video in {len(shards)} shards, expected members such as 000000.mp4")
+        raise UserError(f"{source}: no video or image in {len(shards)} shards, expected members such as 000000.mp4")
     if index.classes is None:
         # Names that labels themselves gave stand in the index; names of numbers in a file that a person may change.
         index = replace(index, classes=_class_names(shards, names))

@@ -149,7 +149,7 @@ def _size_of(path: str) -> int | str:
     except OSError as error:
         return f"cannot be opened ({error.strerror})"
     if place.is_dir():
-        return "is a folder, expected a video file"
+        return "is a folder, expected a video or an image file"
     return size or "the file is empty"
 
 

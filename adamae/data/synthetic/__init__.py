@@ -1,7 +1,7 @@
-"""Short labelled videos made on the spot, whose classes only motion tells apart."""
+"""Short labelled videos made on the spot, whose classes only motion tells apart, and images of shapes."""
 
 from adamae.data.synthetic.motion import MOTIONS
-from adamae.data.synthetic.scene import BACKGROUNDS
+from adamae.data.synthetic.scene import BACKGROUNDS, SHAPES
 from adamae.data.synthetic.writing import SyntheticReport, synthesize
 
-__all__ = ["BACKGROUNDS", "MOTIONS", "SyntheticReport", "synthesize"]
+__all__ = ["BACKGROUNDS", "MOTIONS", "SHAPES", "SyntheticReport", "synthesize"]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from adamae.data.synthetic.motion import MOTIONS
-from adamae.data.synthetic.scene import BACKGROUNDS
+from adamae.data.synthetic.scene import BACKGROUNDS, SHAPES
 from adamae.errors import UserError
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that a video's bytes depend on, besides its split and number.
+    """Everything that the bytes of a video, or an image, depend on, besides its split and number.
 
     :func:`adamae.data.synthetic.writing.synthesize` tells what each is.
     """
@@ -29,14 +30,21 @@ class Recipe:
     gop: int
     crf: int
     seed: int
+    images: bool = False
+
+    def as_manifest(self) -> dict[str, Any]:
+        """All values, for JSON; those of videos as they were before there were images."""
+        values = asdict(self)
+        return values if self.images else {name: value for name, value in values.items() if name != "images"}
 
     def __post_init__(self) -> None:
         """Check all values.
 
         Raises:
-            UserError: If one of them makes no video.
+            UserError: If one of them makes no video or image.
         """
-        unknown = [name for name in self.classes if name not in MOTIONS]
+        known = SHAPES if self.images else MOTIONS
+        unknown = [name for name in self.classes if name not in known]
         for name, holds, expected in (
             ("frames", self.frames >= 2, "at least 2"),
             ("size", self.size >= 16 and self.size % 2 == 0, "an even number, at least 16"),
@@ -44,7 +52,7 @@ class Recipe:
             ("background", self.background in BACKGROUNDS, f"one of {', '.join(BACKGROUNDS)}"),
             ("camera_noise", 0 <= self.camera_noise <= 1, "a standard deviation from 0 to 1 (white)"),
             ("contrast", 0 <= self.contrast <= 1, "a share of the brightness from 0 to 1"),
-            ("classes", bool(self.classes) and not unknown, f"names out of {', '.join(MOTIONS)}"),
+            ("classes", bool(self.classes) and not unknown, f"names out of {', '.join(known)}"),
             ("classes", len(set(self.classes)) == len(self.classes), "every name once"),
             ("objects", self.objects >= 1, "at least 1"),
             ("object_size", 0 < self.object_size <= 1, "a share of the frame's side, above 0, at most 1"),

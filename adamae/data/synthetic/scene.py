@@ -8,7 +8,7 @@ import numpy as np
 
 BACKGROUNDS = ("smooth", "textured", "mixed")
 # Corners of each shape, all of them inscribed in the unit circle; 0 is the disc itself.
-SHAPES = (0, 3, 4, 6)
+SHAPES = {"disc": 0, "triangle": 3, "square": 4, "hexagon": 6}
 # Knots across an object: enough that a turn shows, few enough that a token sees more than noise.
 OBJECT_KNOTS = 5
 # Cells of the octaves of a textured background and how much each may add to the colour.
@@ -98,6 +98,6 @@ def _hat(at: np.ndarray, knots: int) -> np.ndarray:
 
 
 def _draw_object(rng: np.random.Generator, contrast: float) -> MovingObject:
-    corners = int(rng.choice(SHAPES))
+    corners = int(rng.choice(list(SHAPES.values())))
     texture = rng.random(size=(OBJECT_KNOTS, OBJECT_KNOTS, 3), dtype=np.float32)
     return MovingObject(corners, np.float32(contrast) + np.float32(1 - contrast) * texture, rng.random(4))

@@ -7,17 +7,18 @@ import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from adamae.data.split_names import SPLITS
 from adamae.data.synthetic.encoding import encode_h264
 from adamae.data.synthetic.motion import MOTIONS
 from adamae.data.synthetic.recipe import Recipe
 from adamae.data.synthetic.rendering import add_camera_noise, render
-from adamae.data.synthetic.scene import draw_scene
+from adamae.data.synthetic.scene import SHAPES, Scene, draw_scene
 from adamae.errors import UserError
 from adamae.files import begin, remove_temporaries, write_whole
 
@@ -33,7 +34,7 @@ class SyntheticReport:
     Attributes:
         root: The data set's folder.
         classes: Names in the order of their labels.
-        videos: Number of videos in each split.
+        videos: Number of videos, or images, in each split.
         lists: List file of each split.
         written: Videos written by this call; 0 when the data set was already there.
     """
@@ -55,15 +56,16 @@ class _Job:
 
     @property
     def relative_path(self) -> str:
-        return f"{self.split}/{self.recipe.classes[self.label]}/{self.index:05d}.mp4"
+        suffix = "png" if self.recipe.images else "mp4"
+        return f"{self.split}/{self.recipe.classes[self.label]}/{self.index:05d}.{suffix}"
 
     @property
-    def video(self) -> Path:
+    def file(self) -> Path:
         return self.root / self.relative_path
 
     @property
     def mask(self) -> Path:
-        return self.video.with_suffix(".moving.npz")
+        return self.file.with_suffix(".moving.npz")
 
 
 def synthesize(
@@ -78,7 +80,8 @@ def synthesize(
     background: str = "smooth",
     camera_noise: float = 0.0,
     contrast: float = 0.6,
-    classes: Sequence[str] = tuple(MOTIONS),
+    classes: Sequence[str] | None = None,
+    images: bool = False,
     objects: int = 1,
     object_size: float = 0.5,
     speed: float = 0.03,
@@ -88,13 +91,16 @@ def synthesize(
     workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> SyntheticReport:
-    """Write a data set of short H.264 videos whose classes only motion tells apart.
+    """Write a data set of short H.264 videos whose classes only motion tells apart, or of images of shapes.
 
     ``OUT/SPLIT/CLASS/NUMBER.mp4`` with the ground truth beside it in ``NUMBER.moving.npz`` ("moving": the mask
     (T, H, W) of pixels that a moving object covers, packed to bits along the width; "shape": T, H, W), the lists
     ``train.csv``, ``val.csv``, ``test.csv`` (``path label``, paths relative to OUT), ``classes.txt`` (label 0 first)
     and ``synthetic.json``, the options. A video depends on (seed, split, number) alone. A call that was interrupted
     goes on where it stopped, and a whole data set with the same options is left alone.
+
+    Images are first frames of such videos, ``NUMBER.png`` without a mask. A single frame shows no motion, so their
+    classes are the shapes of the objects.
 
     Args:
         out: Folder to write to: new, empty, or begun with the same options.
@@ -108,7 +114,8 @@ def synthesize(
         camera_noise: Standard deviation of independent noise in every pixel, where 1 is white; 0 for none.
         contrast: Share of the brightness that is kept between background and objects: no object is darker than
             this, no background as bright as 1 less this. 0 for any colours, 1 for white objects before black.
-        classes: Names out of :data:`MOTIONS`; their order gives the labels.
+        classes: Names out of :data:`MOTIONS`, or for images :data:`SHAPES`; their order gives the labels. None: all.
+        images: Write images.
         objects: Moving objects in a video, all with the video's motion.
         object_size: Largest diameter of an object over the frame's side. Objects get as small as a third of it.
         speed: Cycles per frame (a crossing of the frame, a turn, or a growth is one cycle), about which each
@@ -129,13 +136,14 @@ def synthesize(
         background=background,
         camera_noise=camera_noise,
         contrast=contrast,
-        classes=tuple(classes),
+        classes=tuple((SHAPES if images else MOTIONS) if classes is None else classes),
         objects=objects,
         object_size=object_size,
         speed=speed,
         gop=gop,
         crf=crf,
         seed=seed,
+        images=images,
     )
     per_class = dict(zip(SPLITS, (videos_per_class, val_per_class, test_per_class), strict=True))
     if workers < 0 or videos_per_class < 1 or min(per_class.values()) < 0:
@@ -143,9 +151,9 @@ def synthesize(
         raise UserError(f"got {given} videos per class (train, val, test) and {workers} workers: expected none below 0")
     root = Path(out).expanduser()
     with _writing_to(root):
-        begin(root, MANIFEST, {"version": VERSION, "videos_per_class": per_class, **asdict(recipe)})
+        begin(root, MANIFEST, {"version": VERSION, "videos_per_class": per_class, **recipe.as_manifest()})
         jobs = list(_jobs(root, recipe, per_class))
-        missing = [job for job in jobs if not job.video.is_file()]
+        missing = [job for job in jobs if not job.file.is_file()]
         _run(missing, workers, progress, done=len(jobs) - len(missing), total=len(jobs))
         lists = _write_lists(root, jobs)
     counts = {split: count * len(recipe.classes) for split, count in per_class.items() if count}
@@ -168,15 +176,15 @@ def _jobs(root: Path, recipe: Recipe, per_class: dict[str, int]) -> Iterator[_Jo
 
 
 def _run(jobs: list[_Job], workers: int, progress: Callable[[int, int], None] | None, *, done: int, total: int) -> None:
-    for folder in {job.video.parent for job in jobs}:
+    for folder in {job.file.parent for job in jobs}:
         folder.mkdir(parents=True, exist_ok=True)
         remove_temporaries(folder)
     if workers:
         # Started afresh, not forked: the caller may have threads of its own.
         with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-            _count(pool.map(make_video, jobs, chunksize=8), progress, done, total)
+            _count(pool.map(make_file, jobs, chunksize=8), progress, done, total)
     else:
-        _count(map(make_video, jobs), progress, done, total)
+        _count(map(make_file, jobs), progress, done, total)
 
 
 def _count(results: Iterable[None], progress: Callable[[int, int], None] | None, done: int, total: int) -> None:
@@ -185,8 +193,8 @@ def _count(results: Iterable[None], progress: Callable[[int, int], None] | None,
             progress(made, total)
 
 
-def make_video(job: _Job) -> None:
-    """Write one video and, before it, its mask: a video that is there has its ground truth."""
+def make_file(job: _Job) -> None:
+    """Write one video and, before it, its mask: a video that is there has its ground truth. Or write one image."""
     recipe = job.recipe
     key = (recipe.seed, SPLITS.index(job.split), job.index)
     rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
@@ -198,13 +206,25 @@ def make_video(job: _Job) -> None:
         objects=recipe.objects,
         speed=recipe.speed,
     )
-    motion = recipe.classes[job.label]
-    frames, moving = render(scene, motion, num_frames=recipe.frames, object_size=recipe.object_size)
+    name = recipe.classes[job.label]
+    if recipe.images:
+        write_whole(job.file, _image(scene, SHAPES[name], recipe, rng))
+        return
+    frames, moving = render(scene, name, num_frames=recipe.frames, object_size=recipe.object_size)
     pixels = add_camera_noise(frames, recipe.camera_noise, rng)
     packed = io.BytesIO()
     np.savez_compressed(packed, moving=np.packbits(moving, axis=-1), shape=np.array(moving.shape))
     write_whole(job.mask, packed.getvalue())
-    write_whole(job.video, encode_h264(pixels, fps=recipe.fps, gop=recipe.gop, crf=recipe.crf))
+    write_whole(job.file, encode_h264(pixels, fps=recipe.fps, gop=recipe.gop, crf=recipe.crf))
+
+
+def _image(scene: Scene, corners: int, recipe: Recipe, rng: np.random.Generator) -> bytes:
+    """A PNG file of a scene with objects of one shape, at rest."""
+    shaped = replace(scene, objects=tuple(replace(painted, corners=corners) for painted in scene.objects))
+    frames, _ = render(shaped, next(iter(MOTIONS)), num_frames=1, object_size=recipe.object_size)
+    file = io.BytesIO()
+    Image.fromarray(add_camera_noise(frames, recipe.camera_noise, rng)[0]).save(file, "PNG")
+    return file.getvalue()
 
 
 def _write_lists(root: Path, jobs: list[_Job]) -> dict[str, Path]:

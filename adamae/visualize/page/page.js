@@ -150,7 +150,7 @@ function describe() {
     const first = Math.floor(token.plane / times) * tokens;
     const clip = variant.probability.subarray(first, first + tokens);
     const rank = 1 + clip.reduce((count, value) => count + (value > variant.probability[place] ? 1 : 0), 0);
-    row(table, ["probability over an even draw's", shown(variant.probability[place])]);
+    row(table, ["probability relative to uniform", shown(variant.probability[place])]);
     row(table, ["rank in its clip", `${rank} of ${tokens}`]);
   }
   row(table, ["error", shown(variant.error[place])]);
@@ -186,16 +186,16 @@ function patches(variant, token) {
 const number = (digits) => (value) => value.toFixed(digits);
 const percent = (value) => `${(100 * value).toFixed(1)} %`;
 const headings = {
-  visible: ["visible", (value, all) => `${value} of ${all.tokens}`], entropy: ["entropy (1 is even)", number(4)],
-  top_tenth: ["visible on the likeliest tenth", percent], target_error: ["error of masked tokens", number(4)],
-  trivial_error: ["of the trivial predictor", number(4)], visible_error: ["of visible tokens, if hidden", number(4)],
-  on_moving: ["visible on what moves", percent], hit_rate: ["hit rate (1 is blind)", number(2)],
+  visible: ["visible", (value, all) => `${value} of ${all.tokens}`], entropy: ["entropy (uniform: 1)", number(4)],
+  top_tenth: ["visible in the top tenth", percent], target_error: ["error of masked tokens", number(4)],
+  trivial_error: ["error of the trivial predictor", number(4)], visible_error: ["error of visible tokens, if masked", number(4)],
+  on_moving: ["visible on moving regions", percent], hit_rate: ["hit rate (uniform: 1)", number(2)],
 };
 function tabulate() {
   const table = find("statistics");
   table.replaceChildren();
   const known = Object.keys(headings).filter((name) => variants.some((variant) => variant.statistics[name] !== undefined));
-  row(table, ["tokens drawn", ...known.map((name) => headings[name][0])], "th");
+  row(table, ["sampler", ...known.map((name) => headings[name][0])], "th");
   variants.forEach((variant, number) => {
     const all = variant.statistics;
     const cellsOf = known.map((name) => (all[name] === undefined ? "–" : headings[name][1](all[name], all)));

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import resource
 import signal
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -200,6 +201,49 @@ def test_the_same_bytes_each_time(tmp_path: Path) -> None:
     source = write(tmp_path / "source.mp4")
     first = reencode(source, short_side=64)[0].read_bytes()
     assert reencode(source, short_side=64)[0].read_bytes() == first
+
+
+@contextmanager
+def without_vector_instructions() -> Iterator[None]:
+    """FFmpeg as on a CPU that has none, or of which it knows none."""
+    maps = Path("/proc/self/maps")
+    loaded = (
+        {line.split()[-1] for line in maps.read_text().splitlines() if "/libavutil" in line} if maps.exists() else ()
+    )
+    # Other decoders bring one of their own.
+    libraries = [ctypes.CDLL(path) for path in loaded]
+    if not libraries:
+        pytest.skip("FFmpeg's library is not found among the loaded ones")
+    flags = [library.av_get_cpu_flags() for library in libraries]
+    assert all(flags)
+    for library in libraries:
+        library.av_force_cpu_flags(0)
+    try:
+        yield
+    finally:
+        for library, before in zip(libraries, flags, strict=True):
+            library.av_force_cpu_flags(before)
+
+
+@pytest.mark.parametrize("name", ["plain", "4:4:4 and odd", "10 bits", "full range", "RGB", "turned"])
+def test_the_same_bytes_on_every_cpu(name: str, tmp_path: Path) -> None:
+    source = write(tmp_path / f"source.{'mkv' if name == 'full range' else 'mp4'}", **VARIETY[name])  # type: ignore[arg-type]
+    here = reencode(source, short_side=64)[0].read_bytes()
+    with without_vector_instructions():
+        assert reencode(source, short_side=64)[0].read_bytes() == here
+
+
+def test_a_source_whose_size_changes_on_the_way(tmp_path: Path) -> None:
+    """All frames have the size of the first."""
+    parts = [write(tmp_path / f"{number}.h264", size=size) for number, size in enumerate([(96, 128), (192, 256)])]
+    source = tmp_path / "source.h264"
+    source.write_bytes(b"".join(part.read_bytes() for part in parts))
+    target, made = reencode(source, short_side=64, crf=4)
+    assert made.frames == 18
+    frames = read(target)
+    for number, frame in enumerate(frames):
+        expected = Image.fromarray(scene(number % 9, 192, 256)).resize((86, 64), Image.BICUBIC)
+        assert np.abs(np.asarray(expected).astype(int) - frame).mean() < 6
 
 
 def test_damaged_packets_are_passed_over(tmp_path: Path) -> None:

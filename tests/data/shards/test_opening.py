@@ -2,6 +2,7 @@
 
 import gzip
 import http.server
+import io
 import json
 import multiprocessing
 import os
@@ -15,15 +16,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from adamae.data.annotations import Annotations, load_annotations
 from adamae.data.dataset import pretrain_dataset
-from adamae.data.decoding import DecodeError, EncodedVideo, pyav
+from adamae.data.decoding import DecodeError, EncodedVideo, get_decoder, pyav
 from adamae.data.packed_text import PackedText
 from adamae.data.shards import opening
 from adamae.data.shards.archive import OpenShards
 from adamae.data.shards.fetching import fetch
 from adamae.data.shards.index import ShardIndex
+from adamae.data.shards.packing import pack
 from adamae.data.splits import load_splits
 from adamae.errors import UserError
 from tests.data.conftest import MakeVideo
@@ -130,8 +133,8 @@ def test_shards_of_others(tmp_path: Path) -> None:
             "d.e/1": {"webm": b"1", "json": b'{"label": 3, "caption": "x"}'},
             "2": {"video.AVI": b"2", "json": b"[5]"},
             "3": {"mkv": b"3", "txt": b"4", "npy": b"not looked at"},
-            "4": {"mov": b"4", "jpg": b"no video"},
-            "5": {"jpg": b"no video", "cls": b"1"},
+            "4": {"mov": b"4", "jpg": b"preview"},
+            "5": {"jpg": b"preview of a video that is missing", "cls": b"1"},
         },
     )
     write_shard(tmp_path / "s" / "a-1.tar", {"0": {"mp4": b"6", "cls": b"0", "json": b'{"label": 3}', "txt": b"9"}})
@@ -143,6 +146,33 @@ def test_shards_of_others(tmp_path: Path) -> None:
         ("4.mov", -1, b"4"),
         ("0.mp4", 0, b"6"),
     ]  # fmt: skip
+
+
+def test_images_in_shards_of_others(tmp_path: Path, rng: np.random.Generator) -> None:
+    """Without a video in the shard the images are rows; masks beside them are not."""
+    image = io.BytesIO()
+    pixels = rng.integers(0, 256, (12, 10, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(image, "PNG")
+    content = image.getvalue()
+    samples = {"a/0": {"png": content, "seg.png": b"mask", "cls": b"3"}, "1": {"JPG": content, "json": b'{"label": 4}'}}
+    write_shard(tmp_path / "n.tar", samples)
+    assert rows(tmp_path / "n.tar") == [("a/0.png", 3, content), ("1.JPG", 4, content)]
+    videos = load_annotations(tmp_path / "n.tar", image_files="images")
+    with get_decoder()(videos.video(1)) as reader:
+        assert np.array_equal(reader.read([0])[0], pixels)
+    with pytest.raises(UserError, match=r"a/0\.png: is an image and has a single frame"):
+        load_annotations(tmp_path / "n.tar", image_files="frames")
+
+
+def test_packed_images_and_videos_need_no_index(tmp_path: Path, make_video: MakeVideo) -> None:
+    make_video("v.mp4", 3)
+    Image.new("RGB", (9, 8)).save(tmp_path / "i.jpg")
+    (tmp_path / "list.csv").write_text("v.mp4 0\ni.jpg 1\n")
+    pack(load_annotations(tmp_path / "list.csv"), tmp_path / "out", shuffle=False)
+    packed = rows(tmp_path / "out")
+    assert [(name, label) for name, label, _ in packed] == [("v.mp4", 0), ("i.jpg", 1)]
+    (tmp_path / "out" / "adamae-index.npz").unlink()
+    assert rows(tmp_path / "out") == packed
 
 
 def test_names_as_labels(tmp_path: Path) -> None:
@@ -216,9 +246,9 @@ def test_tars_that_are_wrong(copied: Path, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=rf"000002\.tar: {message}") as raised:
             load_annotations(copied)
         assert "\n" not in str(raised.value)
-    write_shard(tmp_path / "n.tar", {"0": {"jpg": b"x"}})
-    with pytest.raises(UserError, match=r"n\.tar: no video in 1 shards"):
-        load_annotations(tmp_path / "n.tar")
+    write_shard(tmp_path / "none.tar", {"0": {"txt": b"x"}})
+    with pytest.raises(UserError, match=r"none\.tar: no video or image in 1 shards"):
+        load_annotations(tmp_path / "none.tar")
     write_shard(tmp_path / "m.tar", {"0": {"mp4": b"x", "cls": b"3"}, "1": {"mp4": b"x", "cls": b"archery"}})
     with pytest.raises(UserError, match=r"m\.tar/1\.mp4: the label is 'archery', expected a number as elsewhere"):
         load_annotations(tmp_path / "m.tar")

@@ -233,7 +233,7 @@ def test_files_that_are_not_there(source: Annotations, tmp_path: Path) -> None:
         pack(read_list(place), tmp_path / "out")
     assert not (tmp_path / "out").exists()
     report = pack(read_list(place), tmp_path / "out", max_bad_fraction=0.25)
-    reasons = ["no such file", "the file is empty", "is a folder, expected a video file"]
+    reasons = ["no such file", "the file is empty", "is a folder, expected a video or an image file"]
     assert [(entry["index"], entry["reason"]) for entry in report.left_out] == list(enumerate(reasons, 9))
     lines = (tmp_path / "out" / "bad_videos.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == report.left_out

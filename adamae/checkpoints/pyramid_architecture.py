@@ -1,0 +1,223 @@
+"""The shape of a pyramid network (UM-MAE's Swin and PVT), told from its state dict."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from adamae.checkpoints.architecture import Description, Shapes, Stack
+from adamae.errors import UserError
+from adamae.models.families import family_named
+from adamae.models.pyramid.encoder import UNIT_SIZE
+from adamae.models.pyramid.tokenizer import PATCH_SIZE
+from adamae.samplers.builtin import UNIFORM
+
+# Published decoders have 16 heads; narrow ones of ours fewer.
+_DECODER_HEADS = 16
+_PVT_HEAD_WIDTH = 64
+_USUAL_SIZE = 256
+_USUAL_FRAMES = 16
+_PUBLISHED_SECONDARY = 0.25
+
+
+@dataclass(frozen=True)
+class PyramidArchitecture(Description):
+    """A pyramid network, as far as a checkpoint tells.
+
+    Attributes:
+        family: "swin" or "pvt".
+        stages: Arguments of a classifier's constructor that say what the stages are.
+        secondary: Whether there is a token for secondary masks.
+    """
+
+    family: str = "swin"
+    stages: Mapping[str, Any] = field(default_factory=dict)
+    secondary: bool = False
+
+    @property
+    def position_grid(self) -> tuple[int, int, int]:
+        """One for each patch of a frame."""
+        return 1, self.size[0] // PATCH_SIZE, self.size[1] // PATCH_SIZE
+
+    def options(self) -> dict[str, Any]:
+        """See :meth:`~adamae.checkpoints.architecture.Description.options`."""
+        options: dict[str, Any] = {
+            "img_size": self.size[0] if self.size[0] == self.size[1] else self.size,
+            "tubelet_size": self.tubelet,
+            "num_frames": self.frames,
+            "in_chans": self.channels,
+        }
+        if self.decoder is None:
+            options |= {**self.stages, "num_classes": self.classes, "use_mean_pooling": self.fc_norm or not self.norm}
+        else:
+            options |= {_PRETRAIN_NAMES.get(self.family, {}).get(name, name): v for name, v in self.stages.items()}
+            options |= {
+                "decoder_embed_dim": self.decoder.width,
+                "decoder_depth": self.decoder.depth,
+                "decoder_num_heads": self.decoder.heads,
+                "mask_type": UNIFORM.name,
+                "secondary_mask_ratio": _PUBLISHED_SECONDARY if self.secondary else 0.0,
+            }
+        given = {name: tuple(value) if isinstance(value, list) else value for name, value in self.given.items()}
+        return {**options, **given}
+
+    def classifier_options(self, shared: tuple[str, ...] = ()) -> dict[str, Any]:
+        """See :meth:`~adamae.checkpoints.architecture.Description.classifier_options`."""
+        given = {name: value for name, value in self.given.items() if name in shared}
+        if self.decoder is None:
+            given |= {name: self.given[name] for name in ("window_size", "pools") if name in self.given}
+        elif "window_size" in self.given:
+            # All units lie twice as densely as the visible ones.
+            given["window_size"] = 2 * self.given["window_size"]
+        return replace(self, kind="classifier", decoder=None, classes=0, given=given).options()
+
+    def shapes(self) -> Shapes:
+        """See :meth:`~adamae.checkpoints.architecture.Description.shapes`."""
+        family = family_named(self.family)
+        options = self.options()
+        with torch.device("meta"):
+            model = family.classifier(**options) if self.decoder is None else family.pretrainer(**options)
+            state = model.state_dict()
+        return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+    def facts(self) -> dict[str, Any]:
+        """See :meth:`~adamae.checkpoints.architecture.Description.facts`."""
+        return {"family": self.family, "encoder": dict(self.stages), "secondary_masks": self.secondary}
+
+    def rows(self) -> dict[str, str]:
+        """See :meth:`~adamae.checkpoints.architecture.Description.rows`."""
+        stages = ", ".join(f"{name} {' '.join(map(str, _listed(value)))}" for name, value in self.stages.items())
+        return {
+            "encoder": f"{self.family}: {stages}",
+            "tokens": f"{self.tubelet} frames of {UNIT_SIZE}x{UNIT_SIZE} pixels, {self.channels} channels"
+            + ("; a token for secondary masks" if self.secondary else ""),
+        }
+
+
+# Names of the stages' arguments in a pre-train model's constructor.
+_PRETRAIN_NAMES = {
+    "swin": {"embed_dim": "encoder_embed_dim", "depth": "encoder_depth", "num_heads": "encoder_num_heads"},
+    "pvt": {
+        "embed_dim": "encoder_embed_dim",
+        "depth": "encoder_depth",
+        "num_heads": "encoder_num_heads",
+        "mlp_ratio": "encoder_mlp_ratio",
+    },
+}
+
+
+def _listed(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def is_pyramid(names: Mapping[str, Any]) -> bool:
+    """Whether a state dict is that of a pyramid network."""
+    return "blocks.0.attn.posmlp.0.weight" in names or "blocks.0.attn.sr.weight" in names
+
+
+def infer_pyramid(shapes: Shapes, given: Mapping[str, Any], known: Mapping[str, Any]) -> PyramidArchitecture:
+    """Read a pyramid network off the shapes of its state dict.
+
+    Args:
+        shapes: Under the published names.
+        given: Constructor arguments that stood beside the weights.
+        known: The same, and what else is known by their names.
+
+    Raises:
+        UserError: If the entries do not form one.
+    """
+    swin = "blocks.0.attn.posmlp.0.weight" in shapes
+    kernel = _shape(shapes, "patch_embed.proj.weight")
+    if len(kernel) not in (4, 5):
+        raise UserError(f"patch_embed.proj.weight has the shape {kernel}; expected 4 or 5 axes")
+    video = len(kernel) == 5
+    pretrain = "decoder_embed.weight" in shapes
+    decoder, guessed = None, []
+    if pretrain:
+        width = _shape(shapes, "decoder_embed.weight")[0] // 4
+        heads = known.get("decoder_num_heads")
+        if heads is None:
+            guessed.append("heads")
+            heads = math.gcd(width, _DECODER_HEADS)
+        hidden = shapes.get("decoder_blocks.0.mlp.fc1.weight", (4 * width,))[0]
+        decoder = Stack(width, len(_numbers(shapes, "decoder_blocks")), heads, hidden)
+    frames = known.get("num_frames") if video else 1
+    if frames is None:
+        frames = _USUAL_FRAMES
+        guessed.append("frames")
+    size = _sides(known.get("img_size")) or _table_side(shapes)
+    if size is None:
+        size = (_USUAL_SIZE, _USUAL_SIZE)
+        guessed.append("size")
+    architecture = PyramidArchitecture(
+        kind="pretrain" if pretrain else "classifier",
+        decoder=decoder,
+        channels=kernel[1],
+        tubelet=kernel[2] if video else 1,
+        patch=UNIT_SIZE,
+        norm="norm.weight" in shapes,
+        fc_norm="fc_norm.weight" in shapes,
+        classes=_shape(shapes, "head.weight")[0] if "head.weight" in shapes else 0,
+        frames=frames,
+        size=size,
+        guessed=tuple(guessed),
+        given=given,
+        family="swin" if swin else "pvt",
+        stages=_stages(shapes, swin),
+        secondary="vis_mask_token" in shapes,
+    )
+    return architecture
+
+
+def _stages(shapes: Shapes, swin: bool) -> dict[str, Any]:
+    """What the blocks tell: a merge begins each stage but the first."""
+    numbers = sorted(_numbers(shapes, "blocks"))
+    starts = [number for number in numbers if number == 0 or f"blocks.{number}.downsample.proj.weight" in shapes]
+    dims = [_shape(shapes, f"blocks.{number}.norm1.weight")[0] for number in starts]
+    ratios = [
+        _shape(shapes, f"blocks.{number}.mlp.fc1.weight")[0] / dim for number, dim in zip(starts, dims, strict=True)
+    ]
+    ends = [*starts[1:], len(numbers)]
+    stages: dict[str, Any] = {
+        "embed_dim": tuple(dims),
+        "depth": tuple(end - start for start, end in zip(starts, ends, strict=True)),
+    }
+    if swin:
+        heads = [_shape(shapes, f"blocks.{number}.attn.posmlp.2.weight")[0] for number in starts]
+        position_dim = _shape(shapes, "blocks.0.attn.posmlp.0.weight")[0]
+        return {**stages, "num_heads": tuple(heads), "mlp_ratio": ratios[0], "position_dim": position_dim}
+    return {
+        **stages,
+        "num_heads": tuple(max(1, dim // _PVT_HEAD_WIDTH) for dim in dims),
+        "mlp_ratio": tuple(ratios),
+    }
+
+
+def _shape(shapes: Shapes, name: str) -> tuple[int, ...]:
+    if name not in shapes:
+        raise UserError(f"no {name} among its {len(shapes)} entries; expected a pyramid network")
+    return shapes[name]
+
+
+def _numbers(shapes: Shapes, name: str) -> set[int]:
+    pattern = re.compile(re.escape(name) + r"\.(\d+)\.")
+    return {int(match[1]) for match in map(pattern.match, shapes) if match}
+
+
+def _sides(value: Any) -> tuple[int, int] | None:
+    sides = value if isinstance(value, list | tuple) else (value, value)
+    return (sides[0], sides[1]) if len(sides) == 2 and all(isinstance(side, int) for side in sides) else None
+
+
+def _table_side(shapes: Shapes) -> tuple[int, int] | None:
+    """Height and width of square images, where a table of positions tells them."""
+    for name, pixels in (("decoder_pos_embed", UNIT_SIZE), ("pos_embed", PATCH_SIZE)):
+        if name in shapes:
+            side = math.isqrt(shapes[name][1]) * pixels
+            return side, side
+    return None

@@ -1,0 +1,119 @@
+"""Kinds of networks: what builds one, and which of its arguments its weights are made for.
+
+A checkpoint's description of a network names its family and the arguments of the family's function. This is the one
+place that knows both.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from adamae.errors import UserError
+from adamae.models.classifier import Classifier
+from adamae.models.pretrainer import Pretrainer
+from adamae.models.pyramid.networks import (
+    pvt_classifier,
+    pvt_pretrainer,
+    pyramid_classifier,
+    pyramid_pretrainer,
+    swin_classifier,
+    swin_pretrainer,
+)
+from adamae.models.vit import vit_classifier, vit_pretrainer
+
+_CLIP = ("img_size", "patch_size", "tubelet_size", "num_frames", "in_chans")
+_STAGES = ("encoder_embed_dim", "encoder_depth", "encoder_num_heads")
+_DECODER = ("decoder_embed_dim", "decoder_depth", "decoder_num_heads")
+_PIXELS = ("imagenet_default_mean_and_std",)
+# Of a classifier, what only acts while training.
+_MAY_CHANGE = ("drop_rate", "attn_drop_rate", "drop_path_rate", "fc_drop_rate", "init_scale")
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of networks.
+
+    Attributes:
+        name: In a checkpoint's description.
+        pretrainer: From arguments to a pre-train model.
+        classifier: From arguments to a classifier.
+        pretrain_sizes: Arguments of the former that its weights, beside the sampler's, are made for.
+        shared: Functions with further arguments of both, for their defaults: of the pre-train model, the classifier.
+    """
+
+    name: str
+    pretrainer: Callable[..., Pretrainer]
+    classifier: Callable[..., Classifier]
+    pretrain_sizes: tuple[str, ...]
+    shared: tuple[Callable[..., Any], ...] = ()
+
+    def weight_arguments(self, given: Mapping[str, Any], *, pretrain: bool) -> dict[str, Any]:
+        """The arguments that make a network's weights, with the defaults of those that were not given.
+
+        Args:
+            given: Arguments of the constructor.
+            pretrain: Whether it is a pre-train model.
+        """
+        whole: dict[str, Any] = {}
+        for function in (*self.shared[0 if pretrain else 1 :][:1], self.pretrainer if pretrain else self.classifier):
+            parameters = inspect.signature(function).parameters.values()
+            whole |= {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
+        # Only whether there is LayerScale: its start value is overwritten.
+        whole |= {**given, "init_values": bool(given.get("init_values"))}
+        whole = {name: tuple(value) if isinstance(value, list) else value for name, value in whole.items()}
+        if pretrain:
+            return {name: whole[name] for name in self.pretrain_sizes if name in whole}
+        return {name: value for name, value in whole.items() if name not in _MAY_CHANGE}
+
+
+FAMILIES: dict[str, Family] = {
+    "vit": Family(
+        "vit",
+        vit_pretrainer,
+        vit_classifier,
+        (*_CLIP, "mlp_ratio", "qkv_bias", "init_values", *_STAGES, *_DECODER, *_PIXELS),
+    ),
+    "swin": Family(
+        "swin",
+        swin_pretrainer,
+        swin_classifier,
+        (
+            *(*_CLIP, "mlp_ratio", *_STAGES, "window_size", "position_dim", *_DECODER, *_PIXELS),
+            *("uniform_sampling", "released_decoder_order"),
+        ),
+        (pyramid_pretrainer, pyramid_classifier),
+    ),
+    "pvt": Family(
+        "pvt",
+        pvt_pretrainer,
+        pvt_classifier,
+        (
+            *(*_CLIP, "mlp_ratio", *_STAGES, "encoder_mlp_ratio", "pools", *_DECODER, *_PIXELS),
+            *("uniform_sampling", "released_decoder_order"),
+        ),
+        (pyramid_pretrainer, pyramid_classifier),
+    ),
+}
+
+
+def family_named(name: str) -> Family:
+    """The family of a name.
+
+    Raises:
+        UserError: If there is none.
+    """
+    if name not in FAMILIES:
+        raise UserError(f"unknown kind of network {name!r}: expected one of {', '.join(FAMILIES)}")
+    return FAMILIES[name]
+
+
+def family_of(model: Pretrainer | Classifier) -> Family:
+    """The family of a network, by its encoder.
+
+    Raises:
+        UserError: If its encoder is of none.
+    """
+    return family_named(model.encoder.family)

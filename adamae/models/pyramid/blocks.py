@@ -1,0 +1,89 @@
+"""What the blocks of both pyramids have in common."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from adamae.layers.block import LayerNorm, Mlp
+from adamae.layers.dropping import drop_path
+from adamae.layers.recomputation import recomputed
+from adamae.randomness import SampleNoise
+
+# The published blocks have PyTorch's epsilon; patch_embed, merges and last norms have 1e-6.
+BLOCK_NORM_EPS = 1e-5
+
+
+class Merge(nn.Module):
+    """Two by two patches become one of another width; weights are those of a Conv2d with stride 2, at every time.
+
+    Args:
+        dim: Width C.
+        out_dim: Width C'.
+        norm: Whether a LayerNorm comes first.
+    """
+
+    def __init__(self, dim: int, out_dim: int, *, norm: bool) -> None:
+        super().__init__()
+        self.norm = LayerNorm(dim) if norm else None
+        self.proj = nn.Conv2d(dim, out_dim, kernel_size=2, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, H, W, C) to (B, T, H/2, W/2, C')."""
+        x = x if self.norm is None else self.norm(x)
+        x = rearrange(x, "b t (h i) (w j) c -> b t h w (c i j)", i=2, j=2)
+        return F.linear(x, self.proj.weight.flatten(1), self.proj.bias)
+
+
+class PyramidBlock(nn.Module):
+    """Pre-norm block; that of a stage's beginning owns the merge before it.
+
+    Args:
+        dim: Width C.
+        mlp_ratio: Hidden width of the MLP over C.
+        drop_path_rate: Probability that a clip skips a branch.
+        attention: From patches, norm, and what the stage's blocks share, to what is added.
+        downsample: The merge before it; None: none.
+
+    Attributes:
+        recompute: Keep nothing but the input for the backward pass, and compute the rest again.
+    """
+
+    recompute = False
+
+    def __init__(
+        self, dim: int, attention: nn.Module, *, mlp_ratio: float, drop_path_rate: float, downsample: Merge | None
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=BLOCK_NORM_EPS)
+        self.attn = attention
+        self.norm2 = nn.LayerNorm(dim, eps=BLOCK_NORM_EPS)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+        self.downsample = downsample
+        self.drop_path_rate = drop_path_rate
+
+    def forward(self, x: Tensor, noise: SampleNoise, shared: object) -> Tensor:
+        """(B, T, H, W, C) to the same; the merge has been done, since it makes the stage that ``shared`` is of.
+
+        Args:
+            x: Patches.
+            noise: What stochastic depth draws from.
+            shared: What the attention of the stage's blocks shares.
+        """
+        return recomputed(self.recompute, self._forward, x, noise, shared)
+
+    def _forward(self, x: Tensor, noise: SampleNoise, shared: object) -> Tensor:
+        x = x + self._dropped(self.attn(x, self.norm1, shared), noise, 0)
+        return x + self._dropped(self.mlp(x, self.norm2), noise, 1)
+
+    def _dropped(self, x: Tensor, noise: SampleNoise, number: int) -> Tensor:
+        if self.training and self.drop_path_rate > 0:
+            return drop_path(x, self.drop_path_rate, noise.fold_in(number))
+        return x
+
+
+def drop_path_rates(depths: tuple[int, ...], drop_path_rate: float) -> list[float]:
+    """Rates of all blocks, linearly from 0 to ``drop_path_rate``."""
+    last = max(1, sum(depths) - 1)
+    return [drop_path_rate * number / last for number in range(sum(depths))]

@@ -1,0 +1,188 @@
+"""What both pyramid encoders do: from units to patches, through four stages, to features."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from adamae.errors import UserError
+from adamae.grid import TokenGrid
+from adamae.layers.block import LayerNorm
+from adamae.models.encoder import Encoder
+from adamae.models.pyramid.blocks import PyramidBlock
+from adamae.models.pyramid.layout import Layout, all_units, compact_units
+from adamae.models.pyramid.tokenizer import PATCH_SIZE, PatchTokenizer, is_image
+from adamae.randomness import SampleNoise
+from adamae.samplers.cells import CellPattern, CellSampler
+from adamae.samplers.sampler import Sampler
+from adamae.selection import TokenSelection, gather_tokens
+
+UNIT_SIZE = 16
+STAGES = 4
+# Sizes of a frame that error messages name.
+_SIZES = range(64, 1025, 64)
+
+
+class PyramidEncoder(Encoder):
+    """Four stages of blocks, between which two by two patches are merged.
+
+    It takes all tokens of a clip, or one from each cell (:mod:`adamae.samplers.cells`). Tokens are units of 16x16
+    pixels, 4x4 patches each. Visible units are put side by side in the order of their cells, and nothing of the others
+    is read. Its features are those of the last stage: (B, T * H/2 * W/2, 8C) for H x W units or cells at T times.
+
+    Args:
+        grid: The units.
+        pattern: The cells of which one unit is visible each; None: it takes all tokens.
+        in_chans: Colour channels.
+        dims: Widths of the stages.
+        depths: Their blocks.
+        patch_norm: Whether a LayerNorm follows the projection of the patches.
+        final_norm: Whether one follows the blocks.
+
+    Raises:
+        UserError: If the clip does not divide into four stages.
+    """
+
+    takes = frozenset({"all"})
+    blocks: nn.ModuleList
+    patch_embed: PatchTokenizer
+
+    def __init__(
+        self,
+        grid: TokenGrid,
+        *,
+        pattern: CellPattern | None,
+        in_chans: int,
+        dims: Sequence[int],
+        depths: Sequence[int],
+        patch_norm: bool,
+        final_norm: bool,
+    ) -> None:
+        if grid.patch_size != UNIT_SIZE:
+            raise UserError(f"patch_size = {grid.patch_size}: expected {UNIT_SIZE}, the units of a pyramid encoder")
+        patch_embed = PatchTokenizer(grid, in_chans, dims[0], norm=patch_norm)
+        super().__init__(grid, patch_embed, in_chans=in_chans, embed_dim=dims[-1], depth=sum(depths))
+        self.pattern = pattern
+        self.patches = patch_embed.patches
+        self.patch_dim = dims[0]
+        self.axes = 2 if is_image(grid) else 3
+        self.depths = tuple(depths)
+        self.vis_mask_token: nn.Parameter | None = None
+        self._check_size()
+        self.norm = LayerNorm(dims[-1]) if final_norm else nn.Identity()
+
+    @property
+    def position_grid(self) -> tuple[int, int, int]:
+        """One for each patch of a frame."""
+        return 1, self.grid.h * self.patches, self.grid.w * self.patches
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Patches of the first stage along time, height and width."""
+        t, h, w = (self.grid.t, self.grid.h, self.grid.w) if self.pattern is None else self.pattern.cells(self.grid)
+        return t, h * self.patches, w * self.patches
+
+    def _check_size(self) -> None:
+        _, height, width = self.grid.clip_shape
+        for name, size in (("height", height), ("width", width)):
+            if not self._fits(size):
+                sizes = [str(each) for each in _SIZES if self._fits(each)]
+                raise UserError(
+                    f"{name} = {size} does not divide into the {STAGES} stages of the encoder: expected one of "
+                    f"{', '.join(sizes)}"
+                )
+
+    def _fits(self, size: int) -> bool:
+        """Whether rows or columns of so many pixels pass all stages."""
+        cell = 1 if self.pattern is None else self.pattern.cell[1]
+        patches = size // PATCH_SIZE // cell
+        # Whole units behind the last stage, of both kinds of layout.
+        divides = size % (PATCH_SIZE * cell) == 0 and size % 64 == 0
+        return divides and all(self.fits_stage(patches >> stage) for stage in range(STAGES))
+
+    @abstractmethod
+    def fits_stage(self, length: int) -> bool:
+        """Whether a stage can have so many patches along an axis."""
+
+    @abstractmethod
+    def share(self, layout: Layout, stage: int, like: Tensor) -> object:
+        """What the attention of a stage's blocks shares.
+
+        Args:
+            layout: The stage's patches.
+            stage: Its number.
+            like: Tells device and precision.
+        """
+
+    def place(self, x: Tensor, layout: Layout) -> Tensor:
+        """Add what tells patches (B, T, H, W, C) where they lie, if that is told here."""
+        return x
+
+    def check_sampler(self, sampler: Sampler) -> None:
+        """Raise a UserError unless ``sampler`` leaves one unit of each of its cells visible."""
+        if not isinstance(sampler, CellSampler) or sampler.pattern != self.pattern:
+            raise UserError(
+                f"{type(self).__name__} cannot encode the tokens of {type(sampler).__name__}: expected a mask type "
+                "that leaves one token of each cell visible (uniform, adaptive_uniform), with the encoder's "
+                "uniform_sampling"
+            )
+
+    def learn_secondary_token(self) -> None:
+        """See :meth:`~adamae.models.encoder.Encoder.learn_secondary_token`; it is a patch of (1, 1, C)."""
+        self.vis_mask_token = nn.Parameter(nn.init.normal_(torch.empty(1, 1, self.patch_dim), std=0.02))
+
+    def forward(self, seen: Tensor, noise: SampleNoise, selection: TokenSelection | None = None) -> Tensor:
+        """Encode.
+
+        Args:
+            seen: (B, V, 16 * C) units from ``patch_embed``.
+            noise: What stochastic depth draws from.
+            selection: Which units these are, one from each cell; None: all.
+
+        Returns:
+            (B, T * H/2 * W/2, 8C) in raster order.
+        """
+        if selection is None:
+            layout = all_units(self.grid, self.patches, self.axes)
+        else:
+            assert self.pattern is not None
+            seen = self._with_tokens(seen, selection)
+            order = self.pattern.cell_of(self.grid, seen.device)[selection.visible].argsort(dim=1)
+            seen = gather_tokens(seen, order)
+            units = selection.visible.gather(1, order)
+            layout = compact_units(units, self.grid, self.pattern, self.patches, self.axes)
+        x = self.place(self._patches(seen, layout), layout)
+        number = 0
+        for stage, depth in enumerate(self.depths):
+            shared: object = None
+            for index in range(depth):
+                block = self.blocks[number]
+                assert isinstance(block, PyramidBlock)
+                if block.downsample is not None:
+                    x, layout = block.downsample(x), layout.merged()
+                if index == 0:
+                    shared = self.share(layout, stage, x)
+                x = block(x, noise.fold_in(number), shared)
+                number += 1
+        return self.norm(x.flatten(1, 3))
+
+    def _with_tokens(self, seen: Tensor, selection: TokenSelection) -> Tensor:
+        if self.vis_mask_token is None:
+            return seen
+        token = self.patch_embed.norm(self.vis_mask_token) if self.patch_embed.norm else self.vis_mask_token
+        return self.with_secondary_tokens(seen, token.repeat(1, 1, self.patches**2), selection)
+
+    def _patches(self, units: Tensor, layout: Layout) -> Tensor:
+        """(B, V, 16 * C) units in raster order to their patches (B, T, H, W, C)."""
+        (t, h, w), k = layout.shape, self.patches
+        x = units.view(len(units), t, h // k, w // k, k, k, self.patch_dim)
+        return x.transpose(3, 4).reshape(len(units), t, h, w, self.patch_dim)
+
+    def recompute_blocks(self, active: bool) -> None:
+        """See :meth:`~adamae.models.encoder.Encoder.recompute_blocks`."""
+        for block in self.blocks:
+            assert isinstance(block, PyramidBlock)
+            block.recompute = active

@@ -1,0 +1,151 @@
+"""The PVT encoder: every patch attends to pooled patches of the whole clip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from adamae.grid import TokenGrid
+from adamae.layers.attention import attend
+from adamae.layers.block import check_heads, initialise_xavier
+from adamae.layers.positions import sincos_2d_table, sinusoid_table
+from adamae.layers.recomputing_linear import norm_linear
+from adamae.models.pyramid.blocks import BLOCK_NORM_EPS, Merge, PyramidBlock, drop_path_rates
+from adamae.models.pyramid.encoder import PyramidEncoder
+from adamae.models.pyramid.layout import Layout
+from adamae.samplers.cells import CellPattern
+from adamae.selection import gather_tokens
+
+
+class PooledAttention(nn.Module):
+    """Attention to patches that are pooled over squares: pool, 1x1 convolution, LayerNorm, keys and values.
+
+    Args:
+        dim: Width C.
+        num_heads: Attention heads.
+        pool: Patches along a square's side; with 1 convolution and norm stay.
+    """
+
+    def __init__(self, dim: int, num_heads: int, pool: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.pool = pool
+        self.q = nn.Linear(dim, dim)
+        self.kv = nn.Linear(dim, 2 * dim)
+        self.proj = nn.Linear(dim, dim)
+        self.sr = nn.Conv2d(dim, dim, kernel_size=1)
+        self.norm = nn.LayerNorm(dim, eps=BLOCK_NORM_EPS)
+
+    def forward(self, x: Tensor, norm: nn.LayerNorm, shared: object) -> Tensor:
+        """(B, T, H, W, C) to the same; ``norm`` is applied first."""
+        shape, side = x.shape, self.pool
+        x = norm(x)
+        pooled = x.unflatten(3, (-1, side)).unflatten(2, (-1, side)).mean(dim=(3, 5)) if side > 1 else x
+        pooled = F.linear(pooled.flatten(1, 3), self.sr.weight.flatten(1), self.sr.bias)
+        query = self._heads(self.q(x.flatten(1, 3)))
+        key, value = map(self._heads, norm_linear(pooled, self.norm, self.kv.weight, self.kv.bias).chunk(2, dim=2))
+        return self.proj(attend(query, key, value).transpose(1, 2).flatten(2)).view(shape)
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+
+
+class PvtEncoder(PyramidEncoder):
+    """PVT with average pooling at every stage.
+
+    Args:
+        grid: The units.
+        pattern: The cells of which one unit is visible each; None: it takes all tokens.
+        in_chans: Colour channels.
+        dims: Widths of the stages.
+        depths: Their blocks.
+        num_heads: Their attention heads.
+        mlp_ratios: Hidden widths of the MLPs over the width.
+        pools: Sides of the squares over which keys and values are pooled.
+        learned_positions: Whether the table of positions is learned, as in fine-tuning.
+        drop_path_rate: Stochastic depth of the last block.
+        final_norm: Whether a LayerNorm follows the blocks.
+
+    Raises:
+        UserError: If sizes do not fit.
+    """
+
+    family = "pvt"
+    times: Tensor
+
+    def __init__(
+        self,
+        grid: TokenGrid,
+        *,
+        pattern: CellPattern | None,
+        in_chans: int = 3,
+        dims: Sequence[int] = (64, 128, 320, 512),
+        depths: Sequence[int] = (3, 4, 6, 3),
+        num_heads: Sequence[int] = (1, 2, 5, 8),
+        mlp_ratios: Sequence[float] = (8, 8, 4, 4),
+        pools: Sequence[int] = (4, 2, 1, 1),
+        learned_positions: bool = False,
+        drop_path_rate: float = 0.0,
+        final_norm: bool = True,
+    ) -> None:
+        self.pools = tuple(pools)
+        super().__init__(
+            grid,
+            pattern=pattern,
+            in_chans=in_chans,
+            dims=dims,
+            depths=depths,
+            patch_norm=False,
+            final_norm=final_norm,
+        )
+        table = sincos_2d_table(grid.h * self.patches, grid.w * self.patches, dims[0])
+        if learned_positions:
+            self.pos_embed: Tensor = nn.Parameter(table)
+        else:
+            self.register_buffer("pos_embed", table)
+        # Of video alone, and fixed: the published tables know no time.
+        times = sinusoid_table(grid.t, dims[0]) if self.axes == 3 else torch.zeros(1, grid.t, dims[0])
+        self.register_buffer("times", times, persistent=False)
+        rates = iter(drop_path_rates(self.depths, drop_path_rate))
+        blocks = []
+        for stage, (dim, depth, heads) in enumerate(zip(dims, depths, num_heads, strict=True)):
+            check_heads(f"stage {stage + 1}", dim, heads)
+            for index in range(depth):
+                merge = Merge(dims[stage - 1], dim, norm=False) if stage and not index else None
+                blocks.append(
+                    PyramidBlock(
+                        dim,
+                        PooledAttention(dim, heads, pools[stage]),
+                        mlp_ratio=mlp_ratios[stage],
+                        drop_path_rate=next(rates),
+                        downsample=merge,
+                    )
+                )
+        self.blocks = nn.ModuleList(blocks)
+        self.apply(initialise_xavier)
+
+    def fits_stage(self, length: int) -> bool:
+        """Any number of whole patches will do; the squares of all stages come from the first one's."""
+        return length > 0
+
+    def share(self, layout: Layout, stage: int, like: Tensor) -> None:
+        """Nothing."""
+
+    def place(self, x: Tensor, layout: Layout) -> Tensor:
+        """Add the positions of the clip, also where patches have been put side by side."""
+        batch, t, h, w, dim = x.shape
+        table = self.pos_embed.to(x.dtype)
+        if layout.coordinates is None:
+            places = table.view(1, 1, h, w, dim)
+            times = self.times.to(x.dtype).view(1, t, 1, 1, dim)
+        else:
+            *time, row, column = layout.coordinates.long().unbind(dim=-1)
+            index = row * (self.grid.w * self.patches) + column
+            places = gather_tokens(table.expand(batch, -1, -1), index.flatten(1)).view(*index.shape, dim)
+            # Of several times in one cell each patch has its own.
+            times = self.times[0].to(x.dtype)
+            times = times[time[0]] if time else times.view(1, -1, 1, 1, dim)
+        return x + places + times if self.axes == 3 else x + places

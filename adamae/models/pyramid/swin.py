@@ -1,0 +1,146 @@
+"""The Swin encoder: attention within windows, and positions from the patches' coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from adamae.grid import TokenGrid
+from adamae.layers.block import check_heads, initialise_xavier
+from adamae.layers.recomputing_linear import norm_linear
+from adamae.models.pyramid.blocks import Merge, PyramidBlock, drop_path_rates
+from adamae.models.pyramid.encoder import PyramidEncoder
+from adamae.models.pyramid.layout import Layout, cut_windows, join_windows, roll
+from adamae.models.pyramid.relative_positions import PositionMlp, WindowPositions
+from adamae.samplers.cells import CellPattern
+
+# Times in a window of video; axes with fewer patches have smaller windows.
+WINDOW_TIMES = 8
+
+
+class WindowAttention(nn.Module):
+    """Attention within windows, every second block's with windows that are shifted by half of their side.
+
+    Args:
+        dim: Width C.
+        num_heads: Attention heads.
+        axes: Axes of a relative position.
+        position_dim: Hidden width of the network that turns relative positions into a bias.
+        window: Patches of a window along time, height and width.
+        shift: How far windows are shifted along each.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        *,
+        axes: int,
+        position_dim: int,
+        window: tuple[int, int, int],
+        shift: tuple[int, int, int],
+    ) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.window, self.shift = window, shift
+        self.posmlp = PositionMlp(axes, position_dim, num_heads)
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, norm: nn.LayerNorm, positions: WindowPositions) -> Tensor:
+        """(B, T, H, W, C) to the same; ``norm`` is applied first."""
+        windows = cut_windows(roll(x, self.shift), self.window)
+        qkv = norm_linear(windows, norm, self.qkv.weight, self.qkv.bias)
+        # To (B, windows, heads, n, head_dim).
+        query, key, value = (part.unflatten(3, (self.num_heads, -1)).transpose(2, 3) for part in qkv.chunk(3, dim=3))
+        bias = positions.bias(self.posmlp, self.shift).to(query.dtype)
+        batch, count = query.shape[:2]
+        bias = bias.expand(batch, count, *bias.shape[2:]).flatten(0, 1)
+        # Four axes: some of the fused kernels know no more.
+        query, key, value = (part.flatten(0, 1) for part in (query, key, value))
+        out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        out = out.unflatten(0, (batch, count)).transpose(2, 3).flatten(3)
+        x = join_windows(self.proj(out), x.shape[1:4], self.window)
+        return roll(x, [-by for by in self.shift])
+
+
+class SwinEncoder(PyramidEncoder):
+    """Swin with positions from a small network instead of a table, and merges by convolution.
+
+    Args:
+        grid: The units.
+        pattern: The cells of which one unit is visible each; None: it takes all tokens.
+        in_chans: Colour channels.
+        dims: Widths of the stages.
+        depths: Their blocks.
+        num_heads: Their attention heads.
+        window: Patches along a window's side: 8 on visible units and 16 on all, which is the same area of the image.
+        position_dim: Hidden width of the position networks.
+        mlp_ratio: Hidden width of the MLPs over the width.
+        drop_path_rate: Stochastic depth of the last block.
+        final_norm: Whether a LayerNorm follows the blocks.
+
+    Raises:
+        UserError: If sizes do not fit.
+    """
+
+    family = "swin"
+
+    def __init__(
+        self,
+        grid: TokenGrid,
+        *,
+        pattern: CellPattern | None,
+        in_chans: int = 3,
+        dims: Sequence[int] = (96, 192, 384, 768),
+        depths: Sequence[int] = (2, 2, 6, 2),
+        num_heads: Sequence[int] = (3, 6, 12, 24),
+        window: int = 8,
+        position_dim: int = 32,
+        mlp_ratio: float = 4.0,
+        drop_path_rate: float = 0.0,
+        final_norm: bool = True,
+    ) -> None:
+        self.window = window
+        super().__init__(
+            grid,
+            pattern=pattern,
+            in_chans=in_chans,
+            dims=dims,
+            depths=depths,
+            patch_norm=True,
+            final_norm=final_norm,
+        )
+        rates = iter(drop_path_rates(self.depths, drop_path_rate))
+        blocks = []
+        for stage, (dim, depth, heads) in enumerate(zip(dims, depths, num_heads, strict=True)):
+            check_heads(f"stage {stage + 1}", dim, heads)
+            for index in range(depth):
+                size, shift = self.windows(stage, shifted=index % 2 == 1)
+                attention = WindowAttention(
+                    dim, heads, axes=self.axes, position_dim=position_dim, window=size, shift=shift
+                )
+                merge = Merge(dims[stage - 1], dim, norm=True) if stage and not index else None
+                blocks.append(
+                    PyramidBlock(dim, attention, mlp_ratio=mlp_ratio, drop_path_rate=next(rates), downsample=merge)
+                )
+        self.blocks = nn.ModuleList(blocks)
+        self.apply(initialise_xavier)
+
+    def windows(self, stage: int, shifted: bool) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+        """Size and shift of a stage's windows; an axis that is no longer than a window is not divided."""
+        t, h, w = self.shape
+        lengths = (t, h >> stage, w >> stage)
+        sides = (min(WINDOW_TIMES, lengths[0]), min(self.window, lengths[1]), min(self.window, lengths[2]))
+        by = [side // 2 if shifted and length > side else 0 for side, length in zip(sides, lengths, strict=True)]
+        return sides, (by[0], by[1], by[2])
+
+    def fits_stage(self, length: int) -> bool:
+        """Whether it is no longer than a window, or whole windows."""
+        return 0 < length <= self.window or length % self.window == 0
+
+    def share(self, layout: Layout, stage: int, like: Tensor) -> WindowPositions:
+        """The relative positions of the stage's windows."""
+        return WindowPositions(layout, self.windows(stage, shifted=False)[0], like)

@@ -1,0 +1,61 @@
+"""From the pixels of a unit to its patches."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from adamae.grid import TokenGrid
+from adamae.layers.block import LayerNorm
+from adamae.layers.tokenizer import Tokenizer
+
+# Pixels along a patch's side.
+PATCH_SIZE = 4
+
+
+class PatchTokenizer(Tokenizer):
+    """Cuts each token of the grid, a unit, into patches of 4x4 pixels and projects them.
+
+    The weight is stored as that of a Conv2d for clips of one frame and tubelets of one, else as that of a Conv3d.
+
+    Args:
+        grid: The units.
+        in_chans: Colour channels.
+        patch_dim: Width C of a patch.
+        norm: Whether a LayerNorm follows.
+    """
+
+    def __init__(self, grid: TokenGrid, in_chans: int, patch_dim: int, *, norm: bool) -> None:
+        self.patches = grid.patch_size // PATCH_SIZE
+        super().__init__(self.patches**2 * patch_dim)
+        self.tubelet_size = grid.tubelet_size
+        side = (PATCH_SIZE, PATCH_SIZE)
+        if is_image(grid):
+            self.proj: nn.Conv2d | nn.Conv3d = nn.Conv2d(in_chans, patch_dim, side, side)
+        else:
+            kernel = (grid.tubelet_size, *side)
+            self.proj = nn.Conv3d(in_chans, patch_dim, kernel, kernel)
+        self.norm = LayerNorm(patch_dim) if norm else None
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(B, N, P) pixels, colour fastest, to (B, N, 16 * C): the patches of each unit in raster order."""
+        k = self.patches
+        patches = rearrange(
+            pixels,
+            "b n (f i p j q c) -> b n (i j) (f p q c)",
+            f=self.tubelet_size,
+            i=k,
+            j=k,
+            p=PATCH_SIZE,
+            q=PATCH_SIZE,
+        )
+        # (C, channels, [frames,] 4, 4): the colour goes last.
+        matrix = self.proj.weight.movedim(1, -1).flatten(1)
+        x = F.linear(patches, matrix, self.proj.bias)
+        return (x if self.norm is None else self.norm(x)).flatten(2)
+
+
+def is_image(grid: TokenGrid) -> bool:
+    """Whether clips are single images: one frame, in tubelets of one."""
+    return grid.t == grid.tubelet_size == 1

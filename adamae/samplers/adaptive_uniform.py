@@ -1,0 +1,119 @@
+"""Adaptive masks on cells: the learned sampler chooses the visible token of each cell (not in any paper)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from adamae.grid import TokenGrid
+from adamae.randomness import SampleNoise
+from adamae.samplers.adaptive import AdaptiveSampler, Network
+from adamae.samplers.cells import CellSampler
+
+
+class AdaptiveUniformSampler(CellSampler):
+    """P = softmax over the tokens of a cell, and one token drawn from each cell.
+
+    The encoder keeps the regular grid of uniform masks, and the sampler learns which position of a cell is worth
+    seeing. The cells' draws are independent, so the logarithm of the probability of a whole choice is the sum over
+    cells. At the start all positions are equally likely. With "tube" the logits of a position are averaged over the
+    times.
+
+    Args:
+        mask_ratio: See :class:`~adamae.samplers.cells.CellSampler`.
+        uniform_sampling: "tube", "step" or "octet".
+        secondary_mask_ratio: Fraction of the visible tokens that the encoder sees as a mask token.
+        grid: The model's tokens.
+        network: What gives the logits; its own mask ratio has no effect.
+    """
+
+    learns = True
+
+    def __init__(
+        self,
+        mask_ratio: float,
+        uniform_sampling: str,
+        secondary_mask_ratio: float,
+        grid: TokenGrid,
+        network: AdaptiveSampler,
+    ) -> None:
+        super().__init__(mask_ratio, uniform_sampling, secondary_mask_ratio)
+        self.grid = grid
+        self.scorer = network
+        self.teaches_tokenizer = network.teaches_tokenizer
+        score = network.network[-1]
+        assert isinstance(score, nn.Linear)
+        for parameter in score.parameters():
+            nn.init.zeros_(parameter)
+
+    @classmethod
+    def build(  # type: ignore[override]
+        cls,
+        mask_ratio: float,
+        grid: TokenGrid,
+        embed_dim: int,
+        *,
+        uniform_sampling: str = "tube",
+        secondary_mask_ratio: float = 0.25,
+        sampler_network: Network = "mha",
+        sampler_depth: int = 1,
+        sampler_dim: int | None = None,
+        sampler_drop_rate: float = 0.1,
+        sampler_mlp_ratio: float = 4.0,
+        sampler_temperature: float = 1.0,
+        detach_sampler_input: bool = True,
+    ) -> AdaptiveUniformSampler:
+        """One for a model, from the model's keywords; see this class and the adaptive sampler's for their meaning."""
+        network = AdaptiveSampler.build(
+            mask_ratio,
+            grid,
+            embed_dim,
+            sampler_network=sampler_network,
+            sampler_depth=sampler_depth,
+            sampler_dim=sampler_dim,
+            sampler_drop_rate=sampler_drop_rate,
+            sampler_mlp_ratio=sampler_mlp_ratio,
+            sampler_temperature=sampler_temperature,
+            detach_sampler_input=detach_sampler_input,
+        )
+        return cls(mask_ratio, uniform_sampling, secondary_mask_ratio, grid, network)
+
+    def log_probs(self, tokens: Tensor, noise: SampleNoise) -> Tensor:
+        """(B, N) log-probabilities of each token within its cell."""
+        self.scorer.recompute = self.recompute
+        logits = self.scorer.logits(tokens, noise)
+        if self.pattern.shared_over_time:
+            logits = logits.unflatten(1, (self.grid.t, -1))
+            logits = logits.mean(dim=1, keepdim=True).expand_as(logits).flatten(1)
+        return self._by_token(self._by_cell(logits, self.grid).log_softmax(dim=2), self.grid)
+
+    def draw(self, tokens: Tensor, log_probs: Tensor | None, grid: TokenGrid, noise: SampleNoise) -> Tensor:
+        """(B, V) indices: the largest of log p + Gumbel noise in each cell has that cell's distribution."""
+        assert log_probs is not None
+        area = grid.h * grid.w
+        drawn = noise.uniform(area if self.pattern.shared_over_time else grid.num_tokens)
+        gumbel = -torch.log(-torch.log(drawn)).repeat(1, grid.num_tokens // drawn.shape[1])
+        keys = log_probs.detach() / self.scorer.temperature + gumbel
+        choice = self._by_cell(keys, grid).argmax(dim=2, keepdim=True)
+        table = self.pattern.tokens(grid, choice.device).expand(len(choice), -1, -1)
+        return table.gather(2, choice).squeeze(2)
+
+    def preference(self, tokens: Tensor, log_probs: Tensor | None, grid: TokenGrid) -> Tensor | None:
+        """(B, N) the logarithms of the probabilities over the number of cells, which add up to one."""
+        return None if log_probs is None else log_probs - math.log(self.num_visible(grid))
+
+    def max_entropy(self, grid: TokenGrid) -> float:
+        """That of as many even draws as there are cells; with "tube" as if those of all times were independent."""
+        return self.num_visible(grid) * math.log(self.pattern.size)
+
+    def _by_cell(self, values: Tensor, grid: TokenGrid) -> Tensor:
+        """(B, N) to (B, cells, K)."""
+        order = self.pattern.tokens(grid, values.device)
+        return values[:, order.flatten()].unflatten(1, tuple(order.shape))
+
+    def _by_token(self, values: Tensor, grid: TokenGrid) -> Tensor:
+        """(B, cells, K) to (B, N): the inverse of :meth:`_by_cell`."""
+        order = self.pattern.tokens(grid, values.device).flatten()
+        return values.flatten(1)[:, order.argsort()]

@@ -1,0 +1,172 @@
+"""Checkpoints of pyramid networks: told from their keys, loaded for fine-tuning, written, and made to fit video."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from adamae.checkpoints.constants import describe_network
+from adamae.checkpoints.formats import open_checkpoint
+from adamae.checkpoints.inference import infer_architecture
+from adamae.checkpoints.loading import load_weights
+from adamae.checkpoints.store import CheckpointStore
+from adamae.checkpoints.writing import convert
+from adamae.errors import UserError
+from adamae.evaluation.networks import build_classifier, build_encoder
+from adamae.models import create_model
+from adamae.training.resuming import check_same_run
+from adamae.visualize.networks import build_pretrainer
+from tests.golden import um_mae
+
+NAMES = ("um_swin_tiny", "um_pvt_small")
+CLASSIFIERS = {"um_swin_tiny": "swin_tiny_256", "um_pvt_small": "pvt_small_256"}
+SIZES: dict[str, dict[str, Any]] = {
+    # Heads of a PVT are not among its weights: a width of 64 for each is assumed.
+    "um_swin_tiny": {"embed_dim": (8, 8, 16, 16), "depth": (2, 1, 2, 1), "num_heads": (1, 1, 2, 2), "position_dim": 4},
+    "um_pvt_small": {"embed_dim": (8, 8, 64, 128), "depth": (1, 1, 1, 1), "num_heads": (1, 1, 1, 2)},
+}
+DECODER = {"decoder_embed_dim": 16, "decoder_depth": 1, "decoder_num_heads": 16}
+
+
+def pretrainer(name: str, **options: Any) -> tuple[Any, dict[str, Any]]:
+    sizes = {f"encoder_{key}" if key != "position_dim" else key: value for key, value in SIZES[name].items()}
+    arguments = {"img_size": 128, **sizes, **DECODER, **options}
+    return create_model(name, **arguments), arguments
+
+
+def classifier(name: str, **options: Any) -> tuple[Any, dict[str, Any]]:
+    arguments = {"img_size": 128, "num_classes": 3, **SIZES[name], **options}
+    return create_model(CLASSIFIERS[name], **arguments), arguments
+
+
+def saved(model: Any, arguments: dict[str, Any], folder: Path) -> Path:
+    meta = {"epoch": 1, "model": describe_network(model, arguments), "args": {}}
+    return CheckpointStore(folder).save(1, model.state_dict(), {}, meta)
+
+
+def images(model: Any, rng: np.random.Generator) -> torch.Tensor:
+    return torch.from_numpy(rng.integers(256, size=(2, *model.grid.clip_shape, 3))).to(torch.uint8)
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("mae_swin_tiny_256_sm025", "um_swin_tiny"),
+        ("mae_swin_large_256_sm025", "um_swin_large"),
+        ("mae_pvt_small_256_sm025", "um_pvt_small"),
+        ("swin_tiny_256_finetune", "swin_tiny_256"),
+        ("pvt_small_256_finetune", "pvt_small_256"),
+    ],
+)
+def test_published_networks_are_told_from_their_keys(key: str, name: str) -> None:
+    shapes = um_mae.STATE_DICTS[key]["state_dict"]
+    architecture = infer_architecture({each: torch.empty(shape, device="meta") for each, shape in shapes.items()})
+    assert {each: list(shape) for each, shape in architecture.shapes().items()} == shapes
+    assert (architecture.frames, architecture.size) == (1, (256, 256))
+    with torch.device("meta"):
+        expected = create_model(name)
+    options = architecture.options()
+    heads = options["num_heads" if architecture.decoder is None else "encoder_num_heads"]
+    stages = {block.attn.num_heads: None for block in expected.encoder.blocks}
+    assert tuple(stages) == heads
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_published_file_is_fine_tuned(name: str, tmp_path: Path) -> None:
+    key = {"um_swin_tiny": "mae_swin_tiny_256_sm025", "um_pvt_small": "mae_pvt_small_256_sm025"}[name]
+    golden = next(each for case, each in um_mae.GOLDEN["I_transfer_keys"].items() if case.startswith(key))
+    shapes = um_mae.STATE_DICTS[key]["state_dict"]
+    file = tmp_path / "checkpoint.pth"
+    torch.save({"model": {each: torch.randn(shape) for each, shape in shapes.items()}}, file)
+    model = create_model(CLASSIFIERS[name])
+    report = load_weights(model, file)
+    assert sorted(report.new) == golden["missing_in_pretrain"]
+    assert len(report.loaded) == golden["n_shared"]
+    assert not report.resized
+    dropped = {"decoder_*" if each.startswith("decoder_") else each.partition(".")[0] for each in report.ignored}
+    assert sorted(dropped) == golden["dropped"]
+    pretrained = create_model(name)
+    load_weights(pretrained, file, complete=True)
+    stored = torch.load(file, weights_only=True)["model"]
+    assert torch.equal(pretrained.state_dict()["vis_mask_token"], stored["vis_mask_token"])
+
+
+@pytest.mark.parametrize("options", [{}, {"num_frames": 4, "tubelet_size": 2, "uniform_sampling": "octet"}])
+@pytest.mark.parametrize("mask_type", ["uniform", "adaptive_uniform"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_gives_the_same_network(
+    name: str, mask_type: str, options: dict[str, Any], tmp_path: Path, rng: np.random.Generator
+) -> None:
+    model, arguments = pretrainer(name, mask_type=mask_type, sampler_dim=8, **options)
+    where = saved(model, arguments, tmp_path / "run")
+    file = open_checkpoint(tmp_path / "run")
+    again, _ = build_pretrainer(file)
+    clips, seeds = images(model, rng), torch.arange(2)
+    # With gradients another kernel of attention is taken.
+    with torch.no_grad():
+        assert torch.equal(again(clips, seeds=seeds).prediction, model.eval()(clips, seeds=seeds).prediction)
+    encoder, _ = build_encoder(file)
+    assert encoder(clips).shape == (2, model.encoder.embed_dim)
+    assert "UM-MAE" in file.method or "uniform" in file.method
+    store = CheckpointStore(tmp_path / "run").newest()
+    assert store is not None and where
+    check_same_run(store, model, describe_network(model, arguments))
+    if mask_type == "adaptive_uniform":
+        return
+    other, changed = pretrainer(name, mask_type=mask_type, decoder_depth=2, **options)
+    with pytest.raises(UserError, match="is of a different model"):
+        check_same_run(store, other, describe_network(other, changed))
+    convert(file, tmp_path / "weights.pth", "reference")
+    assert open_checkpoint(tmp_path / "weights.pth").architecture.options() == file.architecture.options()
+    plain = torch.load(tmp_path / "weights.pth", weights_only=False)["model"]
+    assert {each: value.shape for each, value in plain.items()} == {
+        each: value.shape for each, value in model.state_dict().items()
+    }
+    with pytest.raises(UserError, match="not supported by the VideoMAE of Transformers"):
+        convert(file, tmp_path / "hf", "transformers")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_fine_tuned_network(name: str, tmp_path: Path, rng: np.random.Generator) -> None:
+    model, arguments = classifier(name, drop_path_rate=0.1)
+    saved(model, arguments, tmp_path / "run")
+    again, _ = build_classifier(open_checkpoint(tmp_path / "run"))
+    clips = images(model, rng)
+    assert torch.equal(again(clips), model.eval()(clips))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_image_weights_answer_a_still_video_as_the_image(name: str, tmp_path: Path, rng: np.random.Generator) -> None:
+    image, arguments = classifier(name, use_mean_pooling=True)
+    saved(image, arguments, tmp_path / "run")
+    video, _ = classifier(name, num_frames=4, tubelet_size=2)
+    report = load_weights(video, tmp_path / "run")
+    expected = {"patch_embed.proj.weight"}
+    if name == "um_swin_tiny":
+        expected |= {f"blocks.{number}.attn.posmlp.0.weight" for number in range(6)}
+    assert set(report.resized) == expected
+    picture = images(image, rng)
+    if name == "um_pvt_small":
+        video.encoder.times.zero_()
+    torch.testing.assert_close(
+        video.eval()(picture.expand(-1, 4, -1, -1, -1)), image.eval()(picture), atol=1e-5, rtol=1e-4
+    )
+
+
+def test_learned_positions_of_a_pvt_are_resized(tmp_path: Path) -> None:
+    model, arguments = classifier("um_pvt_small")
+    saved(model, arguments, tmp_path / "run")
+    larger, _ = classifier("um_pvt_small", img_size=192)
+    assert load_weights(larger, tmp_path / "run").resized == ("pos_embed",)
+    assert larger.encoder.pos_embed.shape == (1, 48 * 48, 8)
+    # Those of pre-training are fixed, and so the model's own.
+    model, arguments = pretrainer("um_pvt_small")
+    saved(model, arguments, tmp_path / "pretrain")
+    larger, _ = pretrainer("um_pvt_small", img_size=192)
+    before = larger.encoder.pos_embed.clone()
+    assert not load_weights(larger, tmp_path / "pretrain", complete=True).resized
+    assert torch.equal(larger.encoder.pos_embed, before)
