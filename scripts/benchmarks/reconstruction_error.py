@@ -23,6 +23,7 @@ from adamae.checkpoints.loading import load_weights
 from adamae.data.annotations import load_annotations
 from adamae.errors import UserError
 from adamae.evaluation.networks import clip_facts
+from adamae.grid import TokenGrid
 from adamae.models import vit_pretrainer
 from adamae.models.pretrainer import Pretrainer
 from adamae.randomness import sample_seed
@@ -52,8 +53,8 @@ def measure(run: str, data: str, device: str) -> dict[str, float]:
     for start in range(0, len(annotations), BATCH):
         rows = range(start, min(start + BATCH, len(annotations)))
         pairs = [read_middle(annotations.path(row), model.grid.clip_shape[0], rate) for row in rows]
-        clips = torch.cat([clip for clip, _ in pairs]).to(device)
-        moving = torch.stack([mask[0] for _, mask in pairs]).to(device)
+        clips = torch.cat([middle_square(clip, model.grid) for clip, _ in pairs]).to(device)
+        moving = torch.cat([middle_square(mask[:1], model.grid) for _, mask in pairs]).to(device)
         seeds = torch.tensor([sample_seed(0, 0, row) for row in rows], device=device)
         model.sampler = own
         hits, expected = count_hits(model(clips, seeds=seeds).selection, moving, model.grid)
@@ -65,6 +66,13 @@ def measure(run: str, data: str, device: str) -> dict[str, float]:
         for region in ("moving", "still"):
             result[f"{region}_{ratio:g}"] = float(sums[f"{region} {ratio:g}"] / sums[f"{region} {ratio:g} tokens"])
     return result
+
+
+def middle_square(x: Tensor, grid: TokenGrid) -> Tensor:
+    """(B, T, H, W, ...) to the grid's height and width, cut from the middle; the network refuses smaller ones."""
+    _, height, width = grid.clip_shape
+    top, left = (x.shape[2] - height) // 2, (x.shape[3] - width) // 2
+    return x[:, :, max(top, 0) :, max(left, 0) :][:, :, :height, :width]
 
 
 def region_errors(model: Pretrainer, ratio: float, clips: Tensor, moving: Tensor, seeds: Tensor) -> dict[str, Tensor]:
@@ -98,10 +106,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("run", help="folder or checkpoint of a pre-training run")
     parser.add_argument("data", type=Path, help="list of videos with motion masks beside them")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     given = parser.parse_args()
+    device = given.device if given.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        print(json.dumps(measure(given.run, str(given.data), given.device)))
+        print(json.dumps(measure(given.run, str(given.data), device)))
     except UserError as error:
         print(f"reconstruction_error: error: {error}", file=sys.stderr)
         return 2

@@ -27,11 +27,12 @@ from typing import Any
 
 from pieces import PieceError, Pieces, StoppedError
 from table1_report import Results, renew_document, report
-from table1_rows import DATA_SETS, GROUPS, ROWS, SCALES, Row, Scale, plan
+from table1_rows import DATA_SETS, GROUPS, REAL, ROWS, SCALES, Row, Scale, plan
 
 from adamae.errors import UserError
 from adamae.training.run_lock import lock_directory
 
+CLIPS = Path("../shared/clips")
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "TABLE1.md"
 
 
@@ -41,14 +42,20 @@ class Table1:
     Args:
         scale: Size of the experiment.
         pieces: Where results go.
+        clips: Folder with the real clips.
     """
 
-    def __init__(self, scale: Scale, pieces: Pieces) -> None:
+    def __init__(self, scale: Scale, pieces: Pieces, clips: Path) -> None:
         self.scale = scale
         self.pieces = pieces
+        self.clips = clips
 
     def prepare(self, data_set: str) -> None:
         """Make the videos of a data set."""
+        if data_set == REAL:
+            words = ["real_clips.py", str(self.clips), self.videos(data_set), "--short_side", str(self.scale.side)]
+            self.pieces.make(data_set, words, lambda _: {})
+            return
         words = ["adamae", "synthesize", self.videos(data_set), *shlex.split(self.scale.videos)]
         self.pieces.make(data_set, [*words, *shlex.split(DATA_SETS[data_set])], lambda _: {})
 
@@ -64,7 +71,8 @@ class Table1:
             StoppedError: If not all of them may be begun.
         """
         trained = self._pretrain(row, seed) if row.options is not None else None
-        self._finetune(row, seed, trained)
+        if row.videos != REAL:
+            self._finetune(row, seed, trained)
         if trained is not None:
             self._probe(row, seed, trained)
             words = [
@@ -78,11 +86,12 @@ class Table1:
 
     def _pretrain(self, row: Row, seed: int) -> str:
         output = self.pieces.folder / f"pretrain-{row.name}-{seed}"
+        training = "pretrain.csv" if row.videos == REAL else "train.csv"
         words = [
             "adamae",
             "pretrain",
             "--data_path",
-            f"{self.videos(row.videos)}/train.csv",
+            f"{self.videos(row.videos)}/{training}",
             "--output_dir",
             str(output),
         ]
@@ -192,12 +201,17 @@ def main() -> int:
     parser.add_argument("--scale", default="cpu", choices=[*SCALES], help="size of the experiment")
     parser.add_argument("--groups", nargs="+", default=[*GROUPS], choices=[*GROUPS], help="tables to make, in order")
     parser.add_argument("--seeds", type=int, help="number of seeds (default: that of each group)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes side by side")
+    parser.add_argument("--workers", type=int, help="processes side by side (default: one per core; on a GPU four)")
+    parser.add_argument("--clips", type=Path, default=CLIPS, help="folder with the real clips (default: %(default)s)")
+    parser.add_argument("--smoke_test", action="store_true", help="two training videos, one epoch, one seed")
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin no piece of work after so long")
     parser.add_argument("--only_report", action="store_true", help="run nothing, print the tables of what is finished")
     parser.add_argument("--write", action="store_true", help=f"write the tables into docs/{DOCUMENT.name}")
     given = parser.parse_args()
-    table = Table1(SCALES[given.scale], Pieces(given.output_dir, time.monotonic() + 60 * given.minutes))
+    scale, seeds = SCALES[given.scale], given.seeds
+    if given.smoke_test:
+        scale, seeds = scale.smoke_test(), 1
+    table = Table1(scale, Pieces(given.output_dir, time.monotonic() + 60 * given.minutes), given.clips)
     code = 0
     try:
         if not given.only_report:
@@ -205,7 +219,7 @@ def main() -> int:
             lock_directory(given.output_dir)
             for name in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(name, lambda *_: table.pieces.stop())
-            code = make_all(table, plan(given.groups, given.seeds), given.workers)
+            code = make_all(table, plan(given.groups, seeds), given.workers or scale.workers or os.cpu_count() or 1)
         text = report(table.results(), given.groups)
         if given.write:
             renew_document(DOCUMENT, given.scale, text)

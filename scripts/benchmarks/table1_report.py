@@ -11,7 +11,7 @@ from typing import Any
 
 from compare_pretraining import interval
 from paired import answer_enough, answer_near, answer_order, compare, paired_difference
-from table1_rows import GROUPS, ROWS, Claim, Group
+from table1_rows import GROUPS, REAL, ROWS, Claim, Group
 
 from adamae.errors import UserError
 
@@ -76,17 +76,24 @@ def report(results: Results, groups: Sequence[str]) -> str:
     return "\n\n".join([*parts, origins_line(results)])
 
 
+def measures_of(group: Group) -> tuple[Measure, ...]:
+    """The columns of a group, the first of which decides; real clips are not fine-tuned on."""
+    real = all(ROWS[name].videos == REAL for name in group.rows)
+    return tuple(measure for measure in MEASURES if measure.kind != "finetune") if real else MEASURES
+
+
 def rows_table(results: Results, group: Group) -> str:
     """Means over seeds with 95 % intervals, and the main figure seed by seed."""
-    heads = ["pre-training", MEASURES[0].title, "seed by seed", *(measure.title for measure in MEASURES[1:])]
+    measures = measures_of(group)
+    heads = ["pre-training", measures[0].title, "seed by seed", *(measure.title for measure in measures[1:])]
     lines = []
     for name in group.rows:
-        columns = [measure.values(results, name) for measure in MEASURES]
+        columns = [measure.values(results, name) for measure in measures]
         seeds = ", ".join(f"{value:.1f}" for value in columns[0].values())
         lines.append([ROWS[name].title, interval([*columns[0].values()]), seeds])
         # Random weights have nothing but a fine-tuning.
         alone = ROWS[name].options is None
-        for measure, column in zip(MEASURES[1:], columns[1:], strict=True):
+        for measure, column in zip(measures[1:], columns[1:], strict=True):
             lines[-1].append("" if alone and measure.kind != "finetune" else _cell(measure, results, name, column))
     return markdown(heads, lines)
 
@@ -102,11 +109,13 @@ def _cell(measure: Measure, results: Results, name: str, column: Mapping[int, fl
 def differences_table(results: Results, group: Group) -> str:
     """Paired differences of the group's first row and each other one."""
     first, *others = group.rows
-    heads = [f"{ROWS[first].title} less", "seeds", AREA.title, "by the main figure", *(m.title for m in MEASURES[1:])]
+    measures = measures_of(group)
+    heads = [f"{ROWS[first].title} less", "seeds", measures[0].title, "by that figure"]
+    heads += [measure.title for measure in measures[1:]]
     lines = []
     for name in others:
         differences = [
-            paired_difference(measure.values(results, first), measure.values(results, name)) for measure in MEASURES
+            paired_difference(measure.values(results, first), measure.values(results, name)) for measure in measures
         ]
         cells = ["" if each is None else each.render() for each in differences]
         main = differences[0]

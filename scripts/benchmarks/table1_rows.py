@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -26,6 +26,17 @@ _CPU_VIDEOS = "--object_size 0.25 --videos_per_class 64 --val_per_class 20 --tes
 Rule = Literal["above", "near", "enough"]
 
 
+# One hour of one GPU: small networks with as many tokens as the paper's. The loader decides how fast they are.
+_GPU_SIZES = """--num_frames 16 --sampling_rate 1 --input_size 112 --patch_size 8 --num_workers 3 --video_timeout 0"""
+_GPU_PRETRAIN = f"""--model adamae_tiny {_GPU_SIZES} --decoder_depth 4 --no_normlize_target --batch_size 64
+    --warmup_epochs 3 --lr 0.006 --min_lr 0.0004 --save_ckpt_freq 10 --log_every 24"""
+_GPU_FINETUNE = f"""--model vit_tiny_patch16_224 {_GPU_SIZES} --drop_path 0 --aa none --num_sample 1
+    --crop_scale 0.8 1.0 --reprob 0 --mixup 0 --cutmix 0 --batch_size 32 --warmup_epochs 1 --lr 0.008 --min_lr 0.0001
+    --layer_decay 1.0 --test_num_segment 1 --test_num_crop 1 --save_ckpt_freq 4 --log_every 24"""
+_GPU_VIDEOS = """--size 112 --frames 20 --object_size 0.25 --videos_per_class 128 --val_per_class 30
+    --test_per_class 60"""
+
+
 @dataclass(frozen=True)
 class Scale:
     """The size of the experiment.
@@ -37,6 +48,8 @@ class Scale:
         finetune: Options of ``adamae finetune``.
         epochs: Of pre-training.
         device: Of the measures.
+        side: Pixels of a clip's side.
+        workers: Processes side by side; None: one per core.
     """
 
     name: str
@@ -45,13 +58,28 @@ class Scale:
     finetune: str
     epochs: int
     device: str
+    side: int
+    workers: int | None = None
+
+    def smoke_test(self) -> Scale:
+        """The same on two training videos for one epoch, to see that everything runs."""
+        few = "--batch_size 2 --warmup_epochs 0 --num_workers 0"
+        return replace(
+            self,
+            videos=f"{self.videos} --classes left,right --videos_per_class 1 --val_per_class 1 --test_per_class 1",
+            pretrain=f"{self.pretrain} {few}",
+            finetune=f"{self.finetune} {few} --epochs 1",
+            epochs=1,
+        )
 
 
 SCALES = {
-    "cpu": Scale("cpu", _CPU_VIDEOS, _CPU_PRETRAIN, f"{_CPU_FINETUNE} --epochs 12", 40, "cpu"),
+    "cpu": Scale("cpu", _CPU_VIDEOS, _CPU_PRETRAIN, f"{_CPU_FINETUNE} --epochs 12", 40, "cpu", 64),
+    "gpu": Scale("gpu", _GPU_VIDEOS, _GPU_PRETRAIN, f"{_GPU_FINETUNE} --epochs 12", 60, "auto", 112, workers=4),
 }
 # Data sets by the name of their folder: what is added to the scale's options of ``adamae synthesize``.
-SMOOTH, NOISY = "videos", "videos-noisy"
+# The real clips are cut and not synthesized.
+SMOOTH, NOISY, REAL = "videos", "videos-noisy", "clips"
 DATA_SETS = {SMOOTH: "", NOISY: "--background textured --camera_noise 0.05"}
 
 
@@ -64,7 +92,7 @@ class Row:
         title: In the tables.
         options: Of ``adamae pretrain``; None: nothing is pre-trained, fine-tuning starts from random weights.
         length: Epochs of pre-training over those of the scale.
-        videos: A key of :data:`DATA_SETS`.
+        videos: Name of the data set; of real clips there are too few to fine-tune on.
         plain_error: Whether errors are squared differences of plain pixels, which rows have in common.
     """
 
@@ -77,7 +105,7 @@ class Row:
 
     def words(self, scale: Scale) -> list[str]:
         """Options of ``adamae pretrain``, those of the row last, as the last one typed counts."""
-        epochs = str(round(self.length * scale.epochs))
+        epochs = str(max(1, round(self.length * scale.epochs)))
         return [*shlex.split(scale.pretrain), "--epochs", epochs, *shlex.split(self.options or "")]
 
     @property
@@ -184,7 +212,12 @@ _NOISY_ROWS = tuple(
         *((name, title, f"{_ADAPTIVE} {options}") for name, title, options in _BEYOND),
     )
 )
-ROWS = {row.name: row for row in (*_MASKS, *_SETTINGS, *_EQUAL_COST, *_BEYOND_ROWS, *_NOISY_ROWS)}
+_REAL_ROWS = tuple(
+    replace(row, name=f"real-{row.name}", options=f"{row.options} --sampling_rate 1", videos=REAL)
+    for row in _MASKS
+    if row.options is not None
+)
+ROWS = {row.name: row for row in (*_MASKS, *_REAL_ROWS, *_SETTINGS, *_EQUAL_COST, *_BEYOND_ROWS, *_NOISY_ROWS)}
 
 _ORDER = (ADAPTIVE, "tube-90", "random-90", "frame-87")
 # In the order in which they are run.
@@ -230,6 +263,7 @@ GROUPS = {
     "ratio": Group("Mask ratio", (ADAPTIVE, *(f"adaptive-{ratio}" for ratio in (98, 90, 85, 80)))),
     "beyond": Group("Beyond the paper", (ADAPTIVE, *(row.name for row in _BEYOND_ROWS))),
     "noisy": Group("Beyond the paper, noisy videos", tuple(row.name for row in _NOISY_ROWS)),
+    "real": Group("Real clips", tuple(row.name for row in _REAL_ROWS)),
     "epochs": Group("Epochs of pre-training", (ADAPTIVE, "epochs-0.25", "epochs-0.5", "epochs-2")),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +13,10 @@ from typing import Any
 import pytest
 
 from adamae.errors import UserError
+from adamae.options.finetune import finetune_parser
 from adamae.options.parser import OptionParser
+from adamae.options.pretrain import pretrain_parser
+from adamae.options.synthesize import synthesize_parser
 
 ORIGIN = {"date": "2026-01-02", "commit": "abc", "machine": "a machine", "cpu_seconds": 1800.0, "command": []}
 
@@ -70,7 +74,7 @@ def rows(*names: str) -> list[Any]:
 
 def test_all_pieces_of_a_row(script: ModuleType, tmp_path: Path) -> None:
     pieces = FakePieces(tmp_path)
-    table = script.Table1(script.SCALES["cpu"], pieces)
+    table = script.Table1(script.SCALES["cpu"], pieces, tmp_path)
     assert script.make_all(table, rows("random-95", "scratch", "noisy-random-95"), workers=2) == 0
     assert set(pieces.commands) == {
         *("videos", "videos-noisy", "finetune-scratch-0"),
@@ -86,11 +90,38 @@ def test_all_pieces_of_a_row(script: ModuleType, tmp_path: Path) -> None:
     assert "--camera_noise" in pieces.commands["videos-noisy"]
 
 
+def test_real_clips_are_cut_and_not_fine_tuned_on(script: ModuleType, tables: ModuleType, tmp_path: Path) -> None:
+    pieces = FakePieces(tmp_path)
+    table = script.Table1(script.SCALES["cpu"], pieces, Path("given"))
+    assert script.make_all(table, rows("real-random-95"), workers=1) == 0
+    assert [*pieces.commands] == [
+        "clips",
+        *(f"{kind}-real-random-95-0" for kind in ("pretrain", "probe", "reconstruction")),
+    ]
+    assert pieces.commands["clips"] == ["real_clips.py", "given", str(tmp_path / "clips"), "--short_side", "64"]
+    assert str(tmp_path / "clips" / "pretrain.csv") in pieces.commands["pretrain-real-random-95-0"]
+    text = tables.report({("probe", "real-random-95", 0): {"attentive": 61.0, "linear": 2.0, **ORIGIN}}, ["real"])
+    assert "| random 95 % | 61.0 | 61.0 | 2.0 |" in text
+    assert "validation accuracy" not in text
+
+
+def test_a_smoke_test_runs_every_kind_of_piece_on_two_videos(script: ModuleType) -> None:
+    for scale in script.SCALES.values():
+        small = scale.smoke_test()
+        for row in script.ROWS.values():
+            if row.options is not None and row.available:
+                options = pretrain_parser().parse(row.words(small)).options
+                assert (options.optimizer.epochs, options.data.batch_size) == (max(1, round(row.length)), 2)
+        videos = synthesize_parser().parse(["out", *shlex.split(small.videos)]).options.videos
+        assert (videos.classes, videos.videos_per_class) == ("left,right", 1)
+        assert finetune_parser().parse(shlex.split(small.finetune)).options.optimizer.epochs == 1
+
+
 def test_a_failure_leaves_the_other_rows_and_is_told(
     script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pieces = FakePieces(tmp_path, failing=["pretrain-random-95-0"])
-    table = script.Table1(script.SCALES["cpu"], pieces)
+    table = script.Table1(script.SCALES["cpu"], pieces, tmp_path)
     assert script.make_all(table, rows("random-95", "tube-90"), workers=1) == 1
     assert "reconstruction-tube-90-0" in pieces.commands
     assert "finetune-random-95-0" not in pieces.commands
@@ -99,7 +130,7 @@ def test_a_failure_leaves_the_other_rows_and_is_told(
 
 def test_a_stop_is_no_failure(script: ModuleType, tmp_path: Path) -> None:
     for name in ("videos", "probe-random-95-0"):
-        table = script.Table1(script.SCALES["cpu"], FakePieces(tmp_path / name, stopped=[name]))
+        table = script.Table1(script.SCALES["cpu"], FakePieces(tmp_path / name, stopped=[name]), tmp_path)
         assert script.make_all(table, rows("random-95"), workers=1) == 3
 
 
@@ -107,7 +138,7 @@ def test_every_command_parses(script: ModuleType, tmp_path: Path, monkeypatch: p
     from adamae.cli.main import run_command
 
     pieces = FakePieces(tmp_path)
-    script.make_all(script.Table1(script.SCALES["cpu"], pieces), rows("random-95"), workers=1)
+    script.make_all(script.Table1(script.SCALES["cpu"], pieces, tmp_path), rows("random-95"), workers=1)
     parse, understood = OptionParser.parse, []
 
     class UnderstoodError(Exception):

@@ -1,0 +1,97 @@
+"""The gesture clips as a data set with motion masks: pre-training parts, held-out parts, and what moves in them.
+
+    .venv/bin/python scripts/benchmarks/real_clips.py /my/clips runs/real
+
+Each clip is cut in time as in gestures.py. Nobody has labelled what moves, so a pixel counts as moving where it differs
+much from the frame before after that one was shifted onto it (a camera that pans is not motion). The masks lie beside
+the videos as those of ``adamae synthesize`` do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from gesture_parts import write_parts
+
+from adamae.data.decoding import get_decoder
+from adamae.errors import UserError
+from adamae.files import write_whole
+
+PARTS, GAP, LEAST = 4, 3, 8
+# Of 255, in the mean over colours and a neighbourhood of so many pixels; sensor noise stays below.
+THRESHOLD, NEIGHBOURHOOD = 12, 3
+
+
+def registered(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """``before`` (H, W, 3), shifted by whole pixels onto ``after``, by phase correlation of their brightness."""
+    spectra = [np.fft.rfft2(frame.mean(axis=2) - frame.mean()) for frame in (before, after)]
+    cross = spectra[1] * spectra[0].conj()
+    peaks = np.fft.irfft2(cross / np.maximum(np.abs(cross), 1e-9), s=before.shape[:2])
+    shift = np.unravel_index(peaks.argmax(), peaks.shape)
+    return np.roll(before, shift, axis=(0, 1))
+
+
+def moving_regions(frames: np.ndarray) -> np.ndarray:
+    """What moves in each frame.
+
+    Args:
+        frames: (T, H, W, 3) uint8, at least two.
+
+    Returns:
+        (T, H, W) bool; the first frame has the mask of the second.
+    """
+    frames = frames.astype(np.float32)
+    masks = []
+    for before, after in pairwise(frames):
+        difference = np.abs(after - registered(before, after)).mean(axis=2)
+        masks.append(_box_mean(difference, NEIGHBOURHOOD) > THRESHOLD)
+    return np.stack([masks[0], *masks])
+
+
+def _box_mean(image: np.ndarray, size: int) -> np.ndarray:
+    """(H, W) means over squares of ``size`` pixels, edges repeated."""
+    padded = np.pad(image, size // 2, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size))
+    return windows.mean(axis=(2, 3))
+
+
+def write_masks(folder: Path) -> float:
+    """Write the mask of every video below a folder; the share of moving pixels of all of them.
+
+    Raises:
+        UserError: If a video cannot be read.
+    """
+    shares = []
+    for path in sorted(folder.rglob("*.mp4")):
+        with get_decoder()(str(path)) as reader:
+            moving = moving_regions(reader.read(np.arange(reader.num_frames)))
+        content = io.BytesIO()
+        np.savez(content, moving=np.packbits(moving, axis=-1), shape=np.array(moving.shape))
+        write_whole(path.with_suffix(".moving.npz"), content.getvalue())
+        shares.append(moving.mean())
+    return float(np.mean(shares))
+
+
+def main() -> int:
+    """Write the data set."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("clips", type=Path, help="folder with asl_GESTURE.mkv")
+    parser.add_argument("out", type=Path, help="folder to write")
+    parser.add_argument("--short_side", type=int, default=64, help="pixels; that of the network's clips")
+    given = parser.parse_args()
+    try:
+        write_parts(given.clips, given.out, parts=PARTS, gap=GAP, short_side=given.short_side, least=LEAST)
+        print(f"{write_masks(given.out):.4f} of the pixels move")
+    except UserError as error:
+        print(f"real_clips: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
