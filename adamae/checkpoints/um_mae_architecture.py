@@ -118,7 +118,7 @@ def _listed(value: Any) -> tuple[Any, ...]:
 def is_um_mae(shapes: Shapes) -> bool:
     """Whether a state dict is that of one of UM-MAE's networks: a pyramid, or a ViT whose first kernel is of images."""
     pyramid = "blocks.0.attn.posmlp.0.weight" in shapes or "blocks.0.attn.sr.weight" in shapes
-    return pyramid or len(shapes.get("patch_embed.proj.weight", ())) == 4
+    return pyramid or ("cls_token" in shapes and len(shapes.get("patch_embed.proj.weight", ())) == 4)
 
 
 def infer_um_mae(shapes: Shapes, given: Mapping[str, Any], known: Mapping[str, Any]) -> UmMaeArchitecture:
