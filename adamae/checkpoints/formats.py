@@ -21,8 +21,8 @@ from adamae.checkpoints.key_tables import (
     mae_st_table,
     translate,
 )
-from adamae.checkpoints.pyramid_architecture import is_pyramid
 from adamae.checkpoints.reading import RawCheckpoint, read_raw
+from adamae.checkpoints.um_mae_architecture import is_um_mae
 from adamae.errors import UserError
 from adamae.samplers import SAMPLERS
 
@@ -167,7 +167,7 @@ def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def _recognise(state: dict[str, Tensor]) -> str:
     if any(name.endswith("layernorm_before.weight") for name in state):
         return "transformers"
-    if is_pyramid(state):
+    if is_um_mae({name: tuple(tensor.shape) for name, tensor in state.items()}):
         return "um_mae"
     signs = ("pos_embed_spatial", "blocks.0.attn.q.weight", "decoder_embed.weight", "decoder_pred.weight")
     if any(sign in state for sign in signs) or {"cls_token", "pos_embed"} <= state.keys():

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from adamae.checkpoints.architecture import Architecture, Description, SamplerShape, Shapes, Stack
-from adamae.checkpoints.pyramid_architecture import infer_pyramid, is_pyramid
+from adamae.checkpoints.um_mae_architecture import infer_um_mae, is_um_mae
 from adamae.errors import UserError
 
 # Widths whose head count is not width / 64: ViT-H, VideoMAEv2's ViT-g; our tiny decoder and that of ViT-H.
@@ -41,7 +41,7 @@ def infer_architecture(
     shapes: Shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     given = _given_options(config or {})
     known = {**_from_args(args or {}), **_from_transformers(hf_config or {}), **given}
-    infer = infer_pyramid if is_pyramid(shapes) else _infer_vit
+    infer = infer_um_mae if is_um_mae(shapes) else _infer_vit
     architecture: Description = infer(shapes, given, known)
     _compare(shapes, architecture.shapes())
     return architecture

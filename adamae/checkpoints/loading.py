@@ -8,6 +8,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from adamae.checkpoints.formats import CheckpointFile, open_checkpoint
@@ -206,7 +207,12 @@ def _fit(
             known = tensor.shape[1] == math.prod(before) and not (
                 file.architecture.guessed and tensor.shape == wanted[name].shape
             )
-            fitted = resize_positions(tensor, before, after) if known else tensor
+            if known:
+                fitted = resize_positions(tensor, before, after)
+            elif tensor.shape[1] == math.prod(before) + 1:
+                # MAE's table, whose first row belongs to the class token.
+                places = resize_positions(tensor[:, 1:], before, after)
+                fitted = tensor if before == after else torch.cat((tensor[:, :1], places), dim=1)
         elif name.endswith("patch_embed.proj.weight"):
             fitted = fit_kernel(tensor, tuple(wanted[name].shape))
         elif name.endswith("posmlp.0.weight"):

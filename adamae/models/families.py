@@ -13,6 +13,7 @@ from typing import Any
 
 from adamae.errors import UserError
 from adamae.models.classifier import Classifier
+from adamae.models.mae_vit import mae_vit_classifier, mae_vit_pretrainer
 from adamae.models.pretrainer import Pretrainer
 from adamae.models.pyramid.networks import (
     pvt_classifier,
@@ -95,6 +96,12 @@ FAMILIES: dict[str, Family] = {
             *("uniform_sampling", "released_decoder_order"),
         ),
         (pyramid_pretrainer, pyramid_classifier),
+    ),
+    "mae_vit": Family(
+        "mae_vit",
+        mae_vit_pretrainer,
+        mae_vit_classifier,
+        (*_CLIP, "mlp_ratio", *_STAGES, *_DECODER, *_PIXELS),
     ),
 }
 

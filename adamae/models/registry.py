@@ -10,6 +10,7 @@ from torch import nn
 
 from adamae.errors import UserError
 from adamae.models.classifier import Classifier
+from adamae.models.mae_vit import mae_vit_classifier, mae_vit_pretrainer
 from adamae.models.pretrainer import Pretrainer
 from adamae.models.pyramid.networks import pvt_classifier, pvt_pretrainer, swin_classifier, swin_pretrainer
 from adamae.models.vit import vit_classifier, vit_pretrainer
@@ -92,6 +93,11 @@ def _named() -> dict[str, NamedModel]:
         models[f"vit_{size}_patch16_{pixels}"] = _classifier(size, img_size=pixels)
     for size in SWIN_SIZES:
         models |= _swin(size)
+    width, depth, heads, *_ = SIZES["base"]
+    sizes = {"embed_dim": width, "depth": depth, "num_heads": heads}
+    pretrain = {f"encoder_{name}": value for name, value in sizes.items()}
+    models["um_vit_base"] = NamedModel(Pretrainer, pretrain, mae_vit_pretrainer)
+    models["mae_vit_base_patch16_224"] = NamedModel(Classifier, sizes, mae_vit_classifier)
     models["um_pvt_small"] = NamedModel(Pretrainer, {}, pvt_pretrainer)
     models["pvt_small_256"] = NamedModel(Classifier, {}, pvt_classifier)
     return models

@@ -48,8 +48,18 @@ def selection(model: Pretrainer, batch: int = 2) -> TokenSelection:
     grid, sampler = model.grid, model.sampler
     visible = cell_order_units(grid.h, batch).sort(dim=1).values
     assert isinstance(sampler, CellSampler)
-    secondary = sampler.secondary_of(visible, grid, formula_noise(batch, grid.num_tokens))
+    if model.encoder.family == "mae_vit":
+        secondary = visible.gather(1, vit_token_slots(batch, visible.shape[1]))
+    else:
+        secondary = sampler.secondary_of(visible, grid, formula_noise(batch, grid.num_tokens))
     return TokenSelection(visible, complement(visible, grid.num_tokens), secondary=secondary)
+
+
+def vit_token_slots(batch: int, visible: int) -> Tensor:
+    """(B, S) ascending: the visible tokens that the official ViT replaces: slot s if argsort(noise)[s] is late."""
+    order = formula_noise(batch, visible).argsort(dim=1)
+    kept = int(visible * 0.75)
+    return (order >= kept).nonzero()[:, 1].view(batch, visible - kept)
 
 
 def fill(model: Pretrainer) -> None:

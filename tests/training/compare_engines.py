@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from adamae import distributed
-from tests.training.tiny_run import run
+from tests.training.tiny_run import NETWORKS, run
 from tests.training.toy import build, losses
 
 
@@ -36,7 +36,10 @@ def compare(output: Path) -> dict[str, Any]:
             rows[f"{saved_by}->{name}"] = losses(engine, world, range(10, 14))
             engine.close()
     for name in ("plain", "zero1"):
-        rows[f"{name}/run"] = run(output / name, engine=name, batch_size=2, max_steps=6, world=world).step
+        for network in NETWORKS:
+            folder = output / name / network
+            ended = run(folder, engine=name, network=network, batch_size=2, max_steps=6, world=world)
+            rows[f"{name}/{network}/run"] = ended.step
     rank = world.rank
     world.close()
     return rows if rank == 0 else {}

@@ -172,18 +172,19 @@ def test_fp16_scales_and_skips_alike(two_processes: Any, engine: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("network", ["vit", "swin"])
 @pytest.mark.parametrize("engine", ["plain", "zero1"])
-def test_the_loop_in_two_processes_equals_one(two_processes: Any, tmp_path: Path, engine: str) -> None:
+def test_the_loop_in_two_processes_equals_one(two_processes: Any, tmp_path: Path, engine: str, network: str) -> None:
     from tests.training.tiny_run import run
 
     rows, output = two_processes
-    assert rows[f"{engine}/run"] == 6
-    run(tmp_path, max_steps=6)
+    assert rows[f"{engine}/{network}/run"] == 6
+    run(tmp_path, network=network, max_steps=6)
     names = ("step", "loss", "reconstruction", "sampling", "grad_norm", "lr")
     one = [[record[name] for name in names] for record in StepLines(tmp_path / "log.jsonl").read()]
-    two = [[record[name] for name in names] for record in StepLines(output / engine / "log.jsonl").read()]
+    two = [[record[name] for name in names] for record in StepLines(output / engine / network / "log.jsonl").read()]
     assert two == [pytest.approx(row, rel=1e-5) for row in one]
-    assert len(StepLines(output / engine / "bad_videos.jsonl").read()) == 1
+    assert len(StepLines(output / engine / network / "bad_videos.jsonl").read()) == 1
 
 
 @pytest.mark.slow

@@ -17,15 +17,17 @@ import torch
 from adamae.checkpoints.store import CheckpointStore
 from tests.launching import ROOT, launch
 from tests.training.test_loop import lines
-from tests.training.tiny_run import run, weights
+from tests.training.tiny_run import NETWORKS, run, weights
 
 
-def start(output: Path, workers: int) -> subprocess.Popen[str]:
+def start(output: Path, workers: int, network: str = "vit") -> subprocess.Popen[str]:
     command = [
         sys.executable,
         "-m",
         "tests.training.tiny_run",
         str(output),
+        "--network",
+        network,
         "--workers",
         str(workers),
         "--pause",
@@ -51,13 +53,14 @@ def kill_somewhere(process: subprocess.Popen[str], output: Path, chance: random.
 
 
 @pytest.mark.slow
-def test_killed_twice_and_resumed_with_other_workers(tmp_path: Path) -> None:
-    run(tmp_path / "whole")
+@pytest.mark.parametrize("network", NETWORKS)
+def test_killed_twice_and_resumed_with_other_workers(tmp_path: Path, network: str) -> None:
+    run(tmp_path / "whole", network=network)
     chance = random.Random(os.getpid())
     killed = tmp_path / "killed"
     for workers in (0, 2):
-        kill_somewhere(start(killed, workers), killed, chance)
-    ended, _ = start(killed, 1).communicate(timeout=120)
+        kill_somewhere(start(killed, workers, network), killed, chance)
+    ended, _ = start(killed, 1, network).communicate(timeout=120)
     assert ended == "ended 18 None\n"
     assert lines(killed) == lines(tmp_path / "whole")
     after, before = weights(killed), weights(tmp_path / "whole")

@@ -65,6 +65,14 @@ def test_ended_early_and_resumed_equals_never_ended(whole: Path, tmp_path: Path,
     assert all(torch.equal(after[name], before[name]) for name in before)
 
 
+def test_a_pyramid_ended_early_and_resumed_equals_never_ended(tmp_path: Path) -> None:
+    run(tmp_path / "whole", network="swin", max_steps=9)
+    run(tmp_path / "halves", network="swin", max_steps=5)
+    run(tmp_path / "halves", network="swin", max_steps=9)
+    whole, halves = weights(tmp_path / "whole"), weights(tmp_path / "halves")
+    assert all(torch.equal(halves[name], whole[name]) for name in whole)
+
+
 def test_resume_forgets_what_was_written_beyond_the_checkpoint(whole: Path, tmp_path: Path) -> None:
     run(tmp_path, max_steps=8)
     log = tmp_path / "log.jsonl"

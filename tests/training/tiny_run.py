@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from adamae import distributed
 from adamae.checkpoints.store import CheckpointStore
 from adamae.models import Pretrainer, vit_pretrainer
+from adamae.models.pyramid.networks import swin_pretrainer
 from adamae.randomness import epoch_permutation, sample_generator, sample_seed
 from adamae.training.deepspeed import DeepSpeedEngine
 from adamae.training.engine import Batch, Engine, build_optimizer
@@ -51,15 +52,40 @@ def tiny_model() -> Pretrainer:
     )
 
 
+def tiny_pyramid() -> Pretrainer:
+    torch.manual_seed(SEED)
+    return swin_pretrainer(
+        img_size=64,
+        num_frames=8,
+        tubelet_size=2,
+        encoder_embed_dim=(8, 8, 16, 16),
+        encoder_depth=(2, 1, 1, 1),
+        encoder_num_heads=(1, 1, 2, 2),
+        position_dim=4,
+        decoder_embed_dim=16,
+        decoder_depth=1,
+        decoder_num_heads=2,
+        drop_path_rate=0.2,
+        mask_type="adaptive_uniform",
+        sampling_weight=0.1,
+    )
+
+
+NETWORKS = {"vit": tiny_model, "swin": tiny_pyramid}
+
+
+@dataclass
 class NumberedClips(Dataset[Batch]):
     """A clip is a function of (seed, epoch, index); video 5 is damaged, and video 6 stands in for it."""
+
+    shape: tuple[int, int, int] = (8, 16, 16)
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:
         epoch, index = key
         bad = [{"path": "five.mp4", "reason": "is empty", "index": 5}] if index == 5 else []
         noise = sample_generator(SEED, epoch, 6 if bad else index)
-        clip = noise.integers(0, 256, (8, 16, 16, 3), dtype="uint8")
-        moving = noise.random((8, 16, 16)) < 0.1
+        clip = noise.integers(0, 256, (*self.shape, 3), dtype="uint8")
+        moving = noise.random(self.shape) < 0.1
         return {
             "clip": torch.from_numpy(clip),
             "moving": torch.from_numpy(moving),
@@ -101,6 +127,7 @@ class TinyBatches:
     workers: int
     pause: float
     stream: Any
+    clips: NumberedClips
     num_videos: int = VIDEOS
 
     def quarantine(self, rows: Iterable[int]) -> None:
@@ -111,7 +138,7 @@ class TinyBatches:
             return self.stream(epoch, first)
         per_epoch = VIDEOS // (self.batch_size * self.accumulation * self.world.size) * self.accumulation
         keys = EndlessBatches(epoch, first, per_epoch, self.batch_size, self.world)
-        loader = DataLoader(NumberedClips(), batch_sampler=keys, num_workers=self.workers, collate_fn=collate)  # type: ignore[arg-type]
+        loader = DataLoader(self.clips, batch_sampler=keys, num_workers=self.workers, collate_fn=collate)  # type: ignore[arg-type]
         return slowly(loader, self.pause)
 
 
@@ -119,6 +146,7 @@ def run(
     output: Path,
     *,
     engine: str = "plain",
+    network: str = "vit",
     batch_size: int = 4,
     accumulation: int = 1,
     workers: int = 0,
@@ -134,7 +162,8 @@ def run(
     **options: Any,
 ) -> Outcome:
     world = world or distributed.World()
-    model = tiny_model()
+    model = NETWORKS[network]()
+    clips = NumberedClips(model.grid.clip_shape)
     optimizer = build_optimizer(parameter_groups(model, 0.05))
     shared = {"world": world, "accumulation": accumulation, "clip_grad": 1.0, "precision": precision}
     body: Engine
@@ -151,7 +180,7 @@ def run(
     logger = RunLogger(output, tensorboard=output / "tensorboard" if tensorboard else None)
     outcome = train(
         body,
-        TinyBatches(world, batch_size, accumulation, workers, pause, stream),
+        TinyBatches(world, batch_size, accumulation, workers, pause, stream, clips),
         Run(
             Schedule(plan, lr, CosineSchedule(0.05, 0.1, plan.scheduled_steps)),
             store,
@@ -184,8 +213,9 @@ def weights(output: Path) -> dict[str, Tensor]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("output", type=Path)
+    parser.add_argument("--network", default="vit")
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--pause", type=float, default=0.0)
     flags = parser.parse_args()
-    ended = run(flags.output, workers=flags.workers, pause=flags.pause)
+    ended = run(flags.output, network=flags.network, workers=flags.workers, pause=flags.pause)
     print("ended", ended.step, ended.signal, flush=True)

@@ -25,7 +25,7 @@ from adamae.samplers.cells import cell_pattern
 from adamae.samplers.frame_choice import FrameChoice
 
 # Of the whole model in published checkpoints; what is the encoder's has no prefix there.
-_PUBLISHED_NAMES = (
+UM_MAE_NAMES = (
     ("encoder_to_decoder.", "decoder_embed."),
     ("decoder.blocks.", "decoder_blocks."),
     ("decoder.norm.", "decoder_norm."),
@@ -196,7 +196,7 @@ def pyramid_pretrainer(
         frame_choice=frames,
         target_statistics=target_statistics or ("token" if is_image(grid) else "colour"),
         imagenet_default_mean_and_std=imagenet_default_mean_and_std,
-        published_names=_PUBLISHED_NAMES,
+        published_names=UM_MAE_NAMES,
         **own,
     )
 

@@ -15,7 +15,7 @@ PATCH_SIZE = 4
 
 
 class PatchTokenizer(Tokenizer):
-    """Cuts each token of the grid, a unit, into patches of 4x4 pixels and projects them.
+    """Cuts each token of the grid, a unit, into smaller patches and projects them.
 
     The weight is stored as that of a Conv2d for clips of one frame and tubelets of one, else as that of a Conv3d.
 
@@ -24,13 +24,17 @@ class PatchTokenizer(Tokenizer):
         in_chans: Colour channels.
         patch_dim: Width C of a patch.
         norm: Whether a LayerNorm follows.
+        patch_size: Pixels along a patch's side; that of the grid leaves units whole.
     """
 
-    def __init__(self, grid: TokenGrid, in_chans: int, patch_dim: int, *, norm: bool) -> None:
-        self.patches = grid.patch_size // PATCH_SIZE
+    def __init__(
+        self, grid: TokenGrid, in_chans: int, patch_dim: int, *, norm: bool, patch_size: int = PATCH_SIZE
+    ) -> None:
+        self.patch_size = patch_size
+        self.patches = grid.patch_size // patch_size
         super().__init__(self.patches**2 * patch_dim)
         self.tubelet_size = grid.tubelet_size
-        side = (PATCH_SIZE, PATCH_SIZE)
+        side = (patch_size, patch_size)
         if is_image(grid):
             self.proj: nn.Conv2d | nn.Conv3d = nn.Conv2d(in_chans, patch_dim, side, side)
         else:
@@ -39,7 +43,7 @@ class PatchTokenizer(Tokenizer):
         self.norm = LayerNorm(patch_dim) if norm else None
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """(B, N, P) pixels, colour fastest, to (B, N, 16 * C): the patches of each unit in raster order."""
+        """(B, N, P) pixels, colour fastest, to (B, N, k * k * C): the k * k patches of each unit in raster order."""
         k = self.patches
         patches = rearrange(
             pixels,
@@ -47,10 +51,10 @@ class PatchTokenizer(Tokenizer):
             f=self.tubelet_size,
             i=k,
             j=k,
-            p=PATCH_SIZE,
-            q=PATCH_SIZE,
+            p=self.patch_size,
+            q=self.patch_size,
         )
-        # (C, channels, [frames,] 4, 4): the colour goes last.
+        # The colour, second of the axes, goes last.
         matrix = self.proj.weight.movedim(1, -1).flatten(1)
         x = F.linear(patches, matrix, self.proj.bias)
         return (x if self.norm is None else self.norm(x)).flatten(2)

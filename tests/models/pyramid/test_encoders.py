@@ -207,6 +207,8 @@ def test_sizes_that_do_not_divide_are_named_with_those_that_do() -> None:
         ("um_swin_tiny", "mae_swin_tiny_256_sm025"),
         ("um_swin_large", "mae_swin_large_256_sm025"),
         ("um_pvt_small", "mae_pvt_small_256_sm025"),
+        ("um_vit_base", "mae_vit_base_patch16_dec512d2b_sm025"),
+        ("mae_vit_base_patch16_224", "vit_base_patch16_finetune"),
         ("swin_tiny_256", "swin_tiny_256_finetune"),
         ("swin_large_256", "swin_large_256_finetune"),
         ("pvt_small_256", "pvt_small_256_finetune"),

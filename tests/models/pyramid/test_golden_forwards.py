@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from adamae.models import Pretrainer
+from adamae.models.mae_vit import mae_vit_pretrainer
 from adamae.models.naming import reference_parameters
 from adamae.models.pyramid.networks import pvt_pretrainer, swin_pretrainer
 from tests.golden import um_mae
@@ -30,6 +31,14 @@ def tiny(name: str, **options: Any) -> Pretrainer:
             **DECODER,
             **options,
         )
+    if name == "vit":
+        return mae_vit_pretrainer(
+            img_size=config["img"],
+            encoder_embed_dim=config["embed"],
+            encoder_depth=config["depth"],
+            encoder_num_heads=config["heads"],
+            **DECODER,
+        )
     return pvt_pretrainer(
         img_size=config["img"],
         encoder_embed_dim=config["dims"],
@@ -48,16 +57,22 @@ def filled(name: str, dtype: torch.dtype, **options: Any) -> Pretrainer:
     return model.to(dtype).eval()
 
 
-@pytest.mark.parametrize("name", ["swin", "pvt"])
+def test_secondary_masks_of_the_vit() -> None:
+    golden = um_mae.GOLDEN["C2_secondary_masking_vit"]["token_slots"]
+    assert um_mae.vit_token_slots(2, 16).tolist() == golden
+
+
+@pytest.mark.parametrize("name", ["swin", "pvt", "vit"])
 def test_names_of_the_parameters(name: str) -> None:
     assert sorted(each for each, _ in reference_parameters(tiny(name))) == GOLDEN[name]["param_names_sorted"]
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
-@pytest.mark.parametrize("name", ["swin", "pvt"])
+@pytest.mark.parametrize("name", ["swin", "pvt", "vit"])
 def test_a_forward_pass_in_the_released_order(name: str, dtype: torch.dtype, tolerance: float) -> None:
     golden = GOLDEN[name]
-    model = filled(name, dtype, released_decoder_order=True)
+    # The ViT's order has always been right.
+    model = filled(name, dtype, **({} if name == "vit" else {"released_decoder_order": True}))
     images, selection = um_mae.images(128).to(dtype), um_mae.selection(model)
     latent, prediction = um_mae.whole_forward(model, images, selection)
     loss = um_mae.loss(model, images, latent, selection)

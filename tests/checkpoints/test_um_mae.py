@@ -1,4 +1,4 @@
-"""Checkpoints of pyramid networks: told from their keys, loaded for fine-tuning, written, and made to fit video."""
+"""Checkpoints of UM-MAE's networks: told from their keys, loaded for fine-tuning, written, and made to fit video."""
 
 from __future__ import annotations
 
@@ -22,12 +22,16 @@ from adamae.training.resuming import check_same_run
 from adamae.visualize.networks import build_pretrainer
 from tests.golden import um_mae
 
-NAMES = ("um_swin_tiny", "um_pvt_small")
-CLASSIFIERS = {"um_swin_tiny": "swin_tiny_256", "um_pvt_small": "pvt_small_256"}
+NAMES = ("um_swin_tiny", "um_pvt_small", "um_vit_base")
+CLASSIFIERS = {
+    "um_swin_tiny": "swin_tiny_256",
+    "um_pvt_small": "pvt_small_256",
+    "um_vit_base": "mae_vit_base_patch16_224",
+}
 SIZES: dict[str, dict[str, Any]] = {
-    # Heads of a PVT are not among its weights: a width of 64 for each is assumed.
     "um_swin_tiny": {"embed_dim": (8, 8, 16, 16), "depth": (2, 1, 2, 1), "num_heads": (1, 1, 2, 2), "position_dim": 4},
-    "um_pvt_small": {"embed_dim": (8, 8, 64, 128), "depth": (1, 1, 1, 1), "num_heads": (1, 1, 1, 2)},
+    "um_pvt_small": {"embed_dim": (8, 8, 64, 128), "depth": (1, 1, 1, 1), "num_heads": (1, 2, 4, 2)},
+    "um_vit_base": {"embed_dim": 16, "depth": 2, "num_heads": 2},
 }
 DECODER = {"decoder_embed_dim": 16, "decoder_depth": 1, "decoder_num_heads": 16}
 
@@ -60,24 +64,31 @@ def images(model: Any, rng: np.random.Generator) -> torch.Tensor:
         ("mae_pvt_small_256_sm025", "um_pvt_small"),
         ("swin_tiny_256_finetune", "swin_tiny_256"),
         ("pvt_small_256_finetune", "pvt_small_256"),
+        ("mae_vit_base_patch16_dec512d2b_sm025", "um_vit_base"),
+        ("vit_base_patch16_finetune", "mae_vit_base_patch16_224"),
     ],
 )
 def test_published_networks_are_told_from_their_keys(key: str, name: str) -> None:
     shapes = um_mae.STATE_DICTS[key]["state_dict"]
     architecture = infer_architecture({each: torch.empty(shape, device="meta") for each, shape in shapes.items()})
     assert {each: list(shape) for each, shape in architecture.shapes().items()} == shapes
-    assert (architecture.frames, architecture.size) == (1, (256, 256))
+    side = 224 if "vit" in name else 256
+    assert (architecture.frames, architecture.size) == (1, (side, side))
     with torch.device("meta"):
         expected = create_model(name)
     options = architecture.options()
     heads = options["num_heads" if architecture.decoder is None else "encoder_num_heads"]
     stages = {block.attn.num_heads: None for block in expected.encoder.blocks}
-    assert tuple(stages) == heads
+    assert tuple(stages) == (heads if isinstance(heads, tuple) else (heads,))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_published_file_is_fine_tuned(name: str, tmp_path: Path) -> None:
-    key = {"um_swin_tiny": "mae_swin_tiny_256_sm025", "um_pvt_small": "mae_pvt_small_256_sm025"}[name]
+    key = {
+        "um_swin_tiny": "mae_swin_tiny_256_sm025",
+        "um_pvt_small": "mae_pvt_small_256_sm025",
+        "um_vit_base": "mae_vit_base_patch16_dec512d2b_sm025",
+    }[name]
     golden = next(each for case, each in um_mae.GOLDEN["I_transfer_keys"].items() if case.startswith(key))
     shapes = um_mae.STATE_DICTS[key]["state_dict"]
     file = tmp_path / "checkpoint.pth"
@@ -101,6 +112,8 @@ def test_a_published_file_is_fine_tuned(name: str, tmp_path: Path) -> None:
 def test_a_run_gives_the_same_network(
     name: str, mask_type: str, options: dict[str, Any], tmp_path: Path, rng: np.random.Generator
 ) -> None:
+    if name == "um_vit_base" and options:
+        options = {"img_size": 96}
     model, arguments = pretrainer(name, mask_type=mask_type, sampler_dim=8, **options)
     where = saved(model, arguments, tmp_path / "run")
     file = open_checkpoint(tmp_path / "run")
@@ -117,7 +130,7 @@ def test_a_run_gives_the_same_network(
     check_same_run(store, model, describe_network(model, arguments))
     if mask_type == "adaptive_uniform":
         return
-    other, changed = pretrainer(name, mask_type=mask_type, decoder_depth=2, **options)
+    other, changed = pretrainer(name, mask_type=mask_type, **{**options, "decoder_depth": 2})
     with pytest.raises(UserError, match="is of a different model"):
         check_same_run(store, other, describe_network(other, changed))
     convert(file, tmp_path / "weights.pth", "reference")
@@ -139,7 +152,7 @@ def test_a_fine_tuned_network(name: str, tmp_path: Path, rng: np.random.Generato
     assert torch.equal(again(clips), model.eval()(clips))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["um_swin_tiny", "um_pvt_small"])
 def test_image_weights_answer_a_still_video_as_the_image(name: str, tmp_path: Path, rng: np.random.Generator) -> None:
     image, arguments = classifier(name, use_mean_pooling=True)
     saved(image, arguments, tmp_path / "run")
@@ -157,16 +170,17 @@ def test_image_weights_answer_a_still_video_as_the_image(name: str, tmp_path: Pa
     )
 
 
-def test_learned_positions_of_a_pvt_are_resized(tmp_path: Path) -> None:
-    model, arguments = classifier("um_pvt_small")
+@pytest.mark.parametrize(("name", "rows"), [("um_pvt_small", 48 * 48), ("um_vit_base", 12 * 12 + 1)])
+def test_learned_positions_are_resized(name: str, rows: int, tmp_path: Path) -> None:
+    model, arguments = classifier(name)
     saved(model, arguments, tmp_path / "run")
-    larger, _ = classifier("um_pvt_small", img_size=192)
+    larger, _ = classifier(name, img_size=192)
     assert load_weights(larger, tmp_path / "run").resized == ("pos_embed",)
-    assert larger.encoder.pos_embed.shape == (1, 48 * 48, 8)
+    assert larger.encoder.pos_embed.shape[1] == rows
     # Those of pre-training are fixed, and so the model's own.
-    model, arguments = pretrainer("um_pvt_small")
+    model, arguments = pretrainer(name)
     saved(model, arguments, tmp_path / "pretrain")
-    larger, _ = pretrainer("um_pvt_small", img_size=192)
+    larger, _ = pretrainer(name, img_size=192)
     before = larger.encoder.pos_embed.clone()
     assert not load_weights(larger, tmp_path / "pretrain", complete=True).resized
     assert torch.equal(larger.encoder.pos_embed, before)

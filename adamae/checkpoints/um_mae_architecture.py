@@ -1,4 +1,4 @@
-"""The shape of a pyramid network (UM-MAE's Swin and PVT), told from its state dict."""
+"""The shape of one of UM-MAE's networks (Swin, PVT and MAE's ViT), told from its state dict."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from adamae.samplers.builtin import UNIFORM
 
 # Published decoders have 16 heads; narrow ones of ours fewer.
 _DECODER_HEADS = 16
-_PVT_HEAD_WIDTH = 64
+_HEAD_WIDTH = 64
 _USUAL_SIZE = 256
 _USUAL_FRAMES = 16
 _PUBLISHED_SECONDARY = 0.25
 
 
 @dataclass(frozen=True)
-class PyramidArchitecture(Description):
-    """A pyramid network, as far as a checkpoint tells.
+class UmMaeArchitecture(Description):
+    """A network of UM-MAE, as far as a checkpoint tells.
 
     Attributes:
-        family: "swin" or "pvt".
-        stages: Arguments of a classifier's constructor that say what the stages are.
+        family: "swin", "pvt" or "mae_vit".
+        stages: Arguments of a classifier's constructor that say what the encoder's blocks are.
         secondary: Whether there is a token for secondary masks.
     """
 
@@ -42,12 +42,14 @@ class PyramidArchitecture(Description):
     @property
     def position_grid(self) -> tuple[int, int, int]:
         """One for each patch of a frame."""
-        return 1, self.size[0] // PATCH_SIZE, self.size[1] // PATCH_SIZE
+        side = self.patch if self.family == _VIT else PATCH_SIZE
+        return 1, self.size[0] // side, self.size[1] // side
 
     def options(self) -> dict[str, Any]:
         """See :meth:`~adamae.checkpoints.architecture.Description.options`."""
         options: dict[str, Any] = {
             "img_size": self.size[0] if self.size[0] == self.size[1] else self.size,
+            "patch_size": self.patch,
             "tubelet_size": self.tubelet,
             "num_frames": self.frames,
             "in_chans": self.channels,
@@ -94,34 +96,33 @@ class PyramidArchitecture(Description):
         stages = ", ".join(f"{name} {' '.join(map(str, _listed(value)))}" for name, value in self.stages.items())
         return {
             "encoder": f"{self.family}: {stages}",
-            "tokens": f"{self.tubelet} frames of {UNIT_SIZE}x{UNIT_SIZE} pixels, {self.channels} channels"
+            "tokens": f"{self.tubelet} frames of {self.patch}x{self.patch} pixels, {self.channels} channels"
             + ("; a token for secondary masks" if self.secondary else ""),
         }
 
 
-# Names of the stages' arguments in a pre-train model's constructor.
-_PRETRAIN_NAMES = {
-    "swin": {"embed_dim": "encoder_embed_dim", "depth": "encoder_depth", "num_heads": "encoder_num_heads"},
-    "pvt": {
-        "embed_dim": "encoder_embed_dim",
-        "depth": "encoder_depth",
-        "num_heads": "encoder_num_heads",
-        "mlp_ratio": "encoder_mlp_ratio",
-    },
-}
+_VIT = "mae_vit"
+# Names of the blocks' arguments in a pre-train model's constructor.
+_ENCODER = {"embed_dim": "encoder_embed_dim", "depth": "encoder_depth", "num_heads": "encoder_num_heads"}
+_PRETRAIN_NAMES = {"swin": _ENCODER, "pvt": {**_ENCODER, "mlp_ratio": "encoder_mlp_ratio"}, _VIT: _ENCODER}
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _listed(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def is_pyramid(names: Mapping[str, Any]) -> bool:
-    """Whether a state dict is that of a pyramid network."""
-    return "blocks.0.attn.posmlp.0.weight" in names or "blocks.0.attn.sr.weight" in names
+def is_um_mae(shapes: Shapes) -> bool:
+    """Whether a state dict is that of one of UM-MAE's networks: a pyramid, or a ViT whose first kernel is of images."""
+    pyramid = "blocks.0.attn.posmlp.0.weight" in shapes or "blocks.0.attn.sr.weight" in shapes
+    return pyramid or ("cls_token" in shapes and len(shapes.get("patch_embed.proj.weight", ())) == 4)
 
 
-def infer_pyramid(shapes: Shapes, given: Mapping[str, Any], known: Mapping[str, Any]) -> PyramidArchitecture:
-    """Read a pyramid network off the shapes of its state dict.
+def infer_um_mae(shapes: Shapes, given: Mapping[str, Any], known: Mapping[str, Any]) -> UmMaeArchitecture:
+    """Read a network of UM-MAE off the shapes of its state dict.
 
     Args:
         shapes: Under the published names.
@@ -131,7 +132,7 @@ def infer_pyramid(shapes: Shapes, given: Mapping[str, Any], known: Mapping[str, 
     Raises:
         UserError: If the entries do not form one.
     """
-    swin = "blocks.0.attn.posmlp.0.weight" in shapes
+    family = _family(shapes)
     kernel = _shape(shapes, "patch_embed.proj.weight")
     if len(kernel) not in (4, 5):
         raise UserError(f"patch_embed.proj.weight has the shape {kernel}; expected 4 or 5 axes")
@@ -139,7 +140,8 @@ def infer_pyramid(shapes: Shapes, given: Mapping[str, Any], known: Mapping[str, 
     pretrain = "decoder_embed.weight" in shapes
     decoder, guessed = None, []
     if pretrain:
-        width = _shape(shapes, "decoder_embed.weight")[0] // 4
+        # Of a pyramid, PixelShuffle makes four tokens of each feature.
+        width = _shape(shapes, "decoder_embed.weight")[0] // (1 if family == _VIT else 4)
         heads = known.get("decoder_num_heads")
         if heads is None:
             guessed.append("heads")
@@ -150,16 +152,22 @@ def infer_pyramid(shapes: Shapes, given: Mapping[str, Any], known: Mapping[str, 
     if frames is None:
         frames = _USUAL_FRAMES
         guessed.append("frames")
-    size = _sides(known.get("img_size")) or _table_side(shapes)
+    stages = _stages(shapes, family)
+    # Of Swin they are among the shapes.
+    heads_of = known.get("encoder_num_heads" if pretrain else "num_heads") if family != "swin" else None
+    if heads_of is None and family != "swin" and "heads" not in guessed:
+        guessed.append("heads")
+    patch = kernel[-1] if family == _VIT else UNIT_SIZE
+    size = _sides(known.get("img_size")) or _table_side(shapes, patch)
     if size is None:
         size = (_USUAL_SIZE, _USUAL_SIZE)
         guessed.append("size")
-    architecture = PyramidArchitecture(
+    architecture = UmMaeArchitecture(
         kind="pretrain" if pretrain else "classifier",
         decoder=decoder,
         channels=kernel[1],
         tubelet=kernel[2] if video else 1,
-        patch=UNIT_SIZE,
+        patch=patch,
         norm="norm.weight" in shapes,
         fc_norm="fc_norm.weight" in shapes,
         classes=_shape(shapes, "head.weight")[0] if "head.weight" in shapes else 0,
@@ -167,14 +175,20 @@ def infer_pyramid(shapes: Shapes, given: Mapping[str, Any], known: Mapping[str, 
         size=size,
         guessed=tuple(guessed),
         given=given,
-        family="swin" if swin else "pvt",
-        stages=_stages(shapes, swin),
+        family=family,
+        stages={**stages, **({"num_heads": _tuple(heads_of)} if heads_of is not None else {})},
         secondary="vis_mask_token" in shapes,
     )
     return architecture
 
 
-def _stages(shapes: Shapes, swin: bool) -> dict[str, Any]:
+def _family(shapes: Shapes) -> str:
+    if "blocks.0.attn.posmlp.0.weight" in shapes:
+        return "swin"
+    return "pvt" if "blocks.0.attn.sr.weight" in shapes else _VIT
+
+
+def _stages(shapes: Shapes, family: str) -> dict[str, Any]:
     """What the blocks tell: a merge begins each stage but the first."""
     numbers = sorted(_numbers(shapes, "blocks"))
     starts = [number for number in numbers if number == 0 or f"blocks.{number}.downsample.proj.weight" in shapes]
@@ -187,13 +201,17 @@ def _stages(shapes: Shapes, swin: bool) -> dict[str, Any]:
         "embed_dim": tuple(dims),
         "depth": tuple(end - start for start, end in zip(starts, ends, strict=True)),
     }
-    if swin:
+    if family == _VIT:
+        (dim,), (depth,) = stages["embed_dim"], stages["depth"]
+        heads = max(1, dim // _HEAD_WIDTH)
+        return {"embed_dim": dim, "depth": depth, "num_heads": heads, "mlp_ratio": ratios[0]}
+    if family == "swin":
         heads = [_shape(shapes, f"blocks.{number}.attn.posmlp.2.weight")[0] for number in starts]
         position_dim = _shape(shapes, "blocks.0.attn.posmlp.0.weight")[0]
         return {**stages, "num_heads": tuple(heads), "mlp_ratio": ratios[0], "position_dim": position_dim}
     return {
         **stages,
-        "num_heads": tuple(max(1, dim // _PVT_HEAD_WIDTH) for dim in dims),
+        "num_heads": tuple(max(1, dim // _HEAD_WIDTH) for dim in dims),
         "mlp_ratio": tuple(ratios),
     }
 
@@ -214,10 +232,11 @@ def _sides(value: Any) -> tuple[int, int] | None:
     return (sides[0], sides[1]) if len(sides) == 2 and all(isinstance(side, int) for side in sides) else None
 
 
-def _table_side(shapes: Shapes) -> tuple[int, int] | None:
+def _table_side(shapes: Shapes, patch: int) -> tuple[int, int] | None:
     """Height and width of square images, where a table of positions tells them."""
-    for name, pixels in (("decoder_pos_embed", UNIT_SIZE), ("pos_embed", PATCH_SIZE)):
+    extra = "cls_token" in shapes
+    for name, pixels in (("decoder_pos_embed", patch), ("pos_embed", patch if extra else PATCH_SIZE)):
         if name in shapes:
-            side = math.isqrt(shapes[name][1]) * pixels
+            side = math.isqrt(shapes[name][1] - extra) * pixels
             return side, side
     return None
