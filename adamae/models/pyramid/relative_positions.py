@@ -32,8 +32,10 @@ class PositionMlp(nn.Sequential):
         """(..., A) logarithmic offsets to (..., heads)."""
         first, _, second = self
         assert isinstance(first, nn.Conv2d) and isinstance(second, nn.Conv2d)
-        hidden = F.linear(offsets.to(first.weight.dtype), first.weight.flatten(1), first.bias).relu()
-        return F.linear(hidden, second.weight.flatten(1), second.bias)
+        # In place, as the hidden layer of all pairs is large; of two axes, because in place on a view costs a copy.
+        pairs = offsets.flatten(0, -2).to(first.weight.dtype)
+        hidden = F.linear(pairs, first.weight.flatten(1), first.bias).relu_()
+        return F.linear(hidden, second.weight.flatten(1), second.bias).unflatten(0, offsets.shape[:-1])
 
 
 def log_offsets(offsets: Tensor) -> Tensor:
