@@ -118,8 +118,7 @@ def extract_windows(
         )
     features = np.concatenate([part[3] for part in parts])
     if level == "tubelet":
-        grid = encoder.grid
-        features = features.reshape(len(features), grid.t, grid.h, grid.w, -1)
+        features = features.reshape(len(features), *encoder.feature_grid, -1)
     rows = np.repeat([part[0] for part in parts], [len(part[3]) for part in parts])
     return WindowFeatures(
         features=features,
@@ -232,11 +231,10 @@ def _few_tokens(encoded: Tensor, encoder: FrozenEncoder, most: int) -> Tensor:
     if encoder.selects_tokens:
         few = torch.nn.functional.adaptive_avg_pool1d(encoded.transpose(1, 2), min(most, encoded.shape[1]))
         return few.transpose(1, 2).flatten(0, 1)
-    grid = encoder.grid
-    t, h, w = grid.t, grid.h, grid.w
+    t, h, w = encoder.feature_grid
     while t * h * w > most and max(h, w) > 1:
         h, w = max(h // 2, 1), max(w // 2, 1)
     while t * h * w > most and t > 1:
         t = max(t // 2, 1)
-    volume = encoded.unflatten(1, (grid.t, grid.h, grid.w)).permute(0, 4, 1, 2, 3)
+    volume = encoded.unflatten(1, encoder.feature_grid).permute(0, 4, 1, 2, 3)
     return torch.nn.functional.adaptive_avg_pool3d(volume, (t, h, w)).flatten(2).transpose(1, 2).flatten(0, 1)

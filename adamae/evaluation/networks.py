@@ -111,7 +111,7 @@ class FrozenEncoder(nn.Module):
     def __init__(self, model: Classifier) -> None:
         super().__init__()
         self.model = model.eval().requires_grad_(False)
-        self.grid = model.grid
+        self.feature_grid = model.encoder.feature_grid
         self.width = model.encoder.embed_dim
 
     def encode(self, clips: Tensor) -> Tensor:
@@ -134,7 +134,7 @@ class FrozenEncoder(nn.Module):
 
     def times(self, clips: Tensor) -> Tensor:
         """(B, T, H, W, C) uint8 to (B, t, D): one feature for each tubelet's frames."""
-        return self.pool(self.encode(clips).unflatten(1, (self.grid.t, -1)))
+        return self.pool(self.encode(clips).unflatten(1, (self.feature_grid[0], -1)))
 
     def tokens(self, clips: Tensor) -> Tensor:
         """(B, T, H, W, C) uint8 to (B, t * h * w, D): one feature for each token, as a mean of one."""

@@ -70,6 +70,11 @@ class Encoder(nn.Module, ABC):
         """Whether blocks keep nothing but their input for the backward pass, and compute the rest again."""
 
     @property
+    def feature_grid(self) -> tuple[int, int, int]:
+        """Features of a whole clip along time, height and width."""
+        return self.grid.t, self.grid.h, self.grid.w
+
+    @property
     def position_grid(self) -> tuple[int, int, int]:
         """Entries of a learned table of positions along time, height and width."""
         return self.grid.t, self.grid.h, self.grid.w

@@ -47,6 +47,7 @@ class Panels:
             token instead of a visible token's pixels.
         prediction: (B, T, H, W, 3) uint8 predictions of the target tokens among the visible ones' pixels.
         visible: (B, N) bool, for colouring.
+        secondary: (B, N) bool, those of them that the encoder sees as a mask token.
         error: (B, N) float32 loss of each target token; NaN where nothing was predicted.
         probability: (B, N) float32 of being drawn first, relative to uniform sampling, so that 1 is no preference.
         statistics: Where mean and deviation of predicted tokens come from.
@@ -58,6 +59,7 @@ class Panels:
     seen: Tensor
     prediction: Tensor
     visible: Tensor
+    secondary: Tensor
     error: Tensor
     probability: Tensor
     statistics: Statistics
@@ -97,10 +99,11 @@ def draw_panels(
     guess = _to_unit_range(prediction, pixels, selection, grid, statistics, standardised)
     shown = torch.full_like(pixels, HIDDEN)
     seen = torch.where(visible.unsqueeze(-1), pixels, shown)
+    secondary = torch.zeros_like(visible)
     if selection.secondary is not None:
-        replaced = torch.zeros_like(visible).scatter(1, selection.secondary, True)
+        secondary.scatter_(1, selection.secondary, True)
         colour = torch.tensor(SECONDARY, dtype=torch.uint8).repeat(pixels.shape[-1] // 3)
-        seen = torch.where(replaced.unsqueeze(-1), colour, seen)
+        seen = torch.where(secondary.unsqueeze(-1), colour, seen)
     places = selection.target.unsqueeze(-1).expand(-1, -1, pixels.shape[-1])
     predicted = seen.scatter(1, places, (guess * 255).round().clamp(0, 255).to(torch.uint8))
     error = torch.full(pixels.shape[:2], torch.nan).scatter(1, selection.target, token_error.float())
@@ -111,6 +114,7 @@ def draw_panels(
         seen=grid.unpatchify(seen),
         prediction=grid.unpatchify(predicted),
         visible=visible,
+        secondary=secondary,
         error=error,
         probability=even if selection.log_probs is None else selection.log_probs.float().exp() * grid.num_tokens,
         statistics=statistics,

@@ -132,11 +132,13 @@ def notes_of(results: Sequence[Reconstruction]) -> list[str]:
     """What a reader of the pictures has to know."""
     statistics = results[0].panels.statistics.value
     ending = "All panels share one colour scale." if len(results) > 1 else ""
+    replaced = any(result.panels.secondary.any() for result in results)
+    blue = "Blue: visible, but the encoder sees a mask token. " if replaced else ""
     names = dict.fromkeys(result.sampler.sampler_class.score_name for result in results if result.panels.prefers)
     scores = [name for name in names if name != Sampler.score_name]
     return [
         f"Visible tokens are shown as pixels, also in the prediction. Predicted tokens: {statistics}. "
-        f"Grey: masked, or in the error not predicted. {ending}".strip(),
+        f"Grey: masked, or in the error not predicted. {blue}{ending}".strip(),
         *(
             f"{name.capitalize()}s are relative to the mean of the clip, on the colour scale of the probabilities."
             for name in scores

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,8 @@ def test_a_run_gives_the_same_network(
         assert torch.equal(again(clips, seeds=seeds).prediction, model.eval()(clips, seeds=seeds).prediction)
     encoder, _ = build_encoder(file)
     assert encoder(clips).shape == (2, model.encoder.embed_dim)
+    assert encoder.tokens(clips).shape == (2, math.prod(encoder.feature_grid), model.encoder.embed_dim)
+    assert encoder.times(clips).shape == (2, model.grid.t, model.encoder.embed_dim)
     assert "UM-MAE" in file.method or "uniform" in file.method
     store = CheckpointStore(tmp_path / "run").newest()
     assert store is not None and where

@@ -86,7 +86,7 @@ def test_the_page_of_ten_seconds_stays_below_ten_megabytes() -> None:
     film = VideoClips("long.mp4", torch.from_numpy(frames), None, np.arange(251) / 25, 0, 250, cut)
     grid = TokenGrid(8, 14, 14, 2, 16)
     clips, values = film.clips(slice(None)), torch.rand(len(cut.frames), 1568)
-    panels = Panels(grid, clips, clips, clips, values > 0.9, values, values, Statistics.TARGET, True)
+    panels = Panels(grid, clips, clips, clips, values > 0.9, values > 1, values, values, Statistics.TARGET, True)
     results = [Reconstruction(Variant("learnable", ratio), ADAPTIVE, panels, values, {}) for ratio in (0.75, 0.9, 0.95)]
     assert len(page_bytes(film, results, shared_scales(results), [])) < 10e6
 

@@ -56,6 +56,7 @@ def test_secondary_masked_tokens_have_a_colour_of_their_own() -> None:
     assert (second[:, :2] == torch.tensor(SECONDARY)).all()
     assert (second[:, 2:] == HIDDEN).all()
     assert selection.read_tokens(4).tolist() == [[1]]
+    assert got.secondary.tolist() == [[False, False, True, False]]
 
 
 def test_targets_that_are_normalised_over_the_token_are_shown_as_the_pixels_that_they_are(

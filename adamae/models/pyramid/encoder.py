@@ -75,6 +75,11 @@ class PyramidEncoder(Encoder):
         self.norm = LayerNorm(dims[-1]) if final_norm else nn.Identity()
 
     @property
+    def feature_grid(self) -> tuple[int, int, int]:
+        """One for two by two units."""
+        return self.grid.t, self.grid.h // 2, self.grid.w // 2
+
+    @property
     def position_grid(self) -> tuple[int, int, int]:
         """One for each patch of a frame."""
         return 1, self.grid.h * self.patches, self.grid.w * self.patches
