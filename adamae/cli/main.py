@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
+import select
+import signal
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -62,11 +65,28 @@ adamae COMMAND --help lists the options of a command.
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run a command line; the exit code is 0, 2 for what the person can mend, 130 after Ctrl-C.
+    """Run a command line.
 
     Args:
         words: The command line without the program's name; that of the process if None.
+
+    Returns:
+        The exit code: 0, 2 for what the person can mend, 130 after Ctrl-C, 141 where the reader of standard output
+        (``head``) has ended, as shells have it.
     """
+    try:
+        code = _run(words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _output_is_closed():
+            raise
+        # What Python still holds would raise again at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    return code
+
+
+def _run(words: Sequence[str] | None) -> int:
     words = _without_local_rank(sys.argv[1:] if words is None else list(words))
     if not words or words[0] in ("-h", "--help", "help"):
         print(usage(), end="")
@@ -84,6 +104,13 @@ def main(words: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _output_is_closed() -> bool:
+    """Whether standard output is a pipe that nobody reads any more."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def run_command(name: str, words: Sequence[str]) -> int:

@@ -35,6 +35,16 @@ SUBJECTS = ("step", "memory", "loader", "eval")
 WITH_OUT = ("prepare", "scan", "pack", "extract", "visualize", "saliency", "timeline", "report", "convert")
 
 
+@pytest.mark.parametrize("words", ["--help", "--version"])
+def test_a_reader_that_has_ended_is_no_error(words: str) -> None:
+    command = [sys.executable, "-m", "adamae", *words.split()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 141
+
+
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
 def test_help_lists_the_commands(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(words) == 0
