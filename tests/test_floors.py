@@ -20,7 +20,7 @@ FLOORS = (
     # A sampler brings its own options.
     {"options"},
     {"models"},
-    # What a file holds is told by building the network that it describes.
+    # Reading a file builds the network that it describes, to know the shapes of its entries.
     {"checkpoints"},
     {"training", "evaluation"},
     {"visualize"},

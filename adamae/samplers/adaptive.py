@@ -11,7 +11,7 @@ from adamae.grid import TokenGrid
 from adamae.layers.block import Block, initialise_xavier
 from adamae.layers.recomputation import recomputed
 from adamae.randomness import SampleNoise
-from adamae.samplers.sampler import Sampler, checked_count
+from adamae.samplers.sampler import Sampler, checked_count, draw_gumbel
 from adamae.samplers.scored_mlp import scored_mlp
 from adamae.selection import count_visible
 
@@ -145,8 +145,7 @@ class AdaptiveSampler(Sampler):
         The V largest of log p + Gumbel noise have exactly that distribution, in one pass.
         """
         assert log_probs is not None
-        gumbel = -torch.log(-torch.log(noise.uniform(grid.num_tokens)))
-        keys = log_probs.detach() / self.temperature + gumbel
+        keys = log_probs.detach() / self.temperature + draw_gumbel(noise, grid.num_tokens)
         count = self.num_visible(grid)
         uniform = round(self.uniform_fraction * count)
         chosen = keys.topk(count - uniform, dim=1, sorted=False).indices

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor, nn
 
 from adamae.grid import TokenGrid
 from adamae.randomness import SampleNoise
 from adamae.samplers.adaptive import AdaptiveSampler, Network
 from adamae.samplers.cells import CellSampler
+from adamae.samplers.sampler import draw_gumbel
 
 
 class AdaptiveUniformSampler(CellSampler):
@@ -93,8 +93,8 @@ class AdaptiveUniformSampler(CellSampler):
         """(B, V) indices: the largest of log p + Gumbel noise in each cell has that cell's distribution."""
         assert log_probs is not None
         area = grid.h * grid.w
-        drawn = noise.uniform(area if self.pattern.shared_over_time else grid.num_tokens)
-        gumbel = -torch.log(-torch.log(drawn)).repeat(1, grid.num_tokens // drawn.shape[1])
+        gumbel = draw_gumbel(noise, area if self.pattern.shared_over_time else grid.num_tokens)
+        gumbel = gumbel.repeat(1, grid.num_tokens // gumbel.shape[1])
         keys = log_probs.detach() / self.scorer.temperature + gumbel
         choice = self._by_cell(keys, grid).argmax(dim=2, keepdim=True)
         table = self.pattern.tokens(grid, choice.device).expand(len(choice), -1, -1)

@@ -7,6 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Self
 
+import torch
 from torch import Tensor, nn
 
 from adamae.errors import UserError
@@ -142,6 +143,11 @@ class Sampler(nn.Module, ABC):
 def draw_distinct(noise: SampleNoise, total: int, count: int) -> Tensor:
     """(B, count) distinct numbers below ``total``, every subset equally likely."""
     return noise.uniform(total).topk(count, dim=1, sorted=False).indices
+
+
+def draw_gumbel(noise: SampleNoise, total: int) -> Tensor:
+    """(B, total) Gumbel noise: the largest of log p + noise is drawn by p, the largest V without replacement."""
+    return -torch.log(-torch.log(noise.uniform(total)))
 
 
 def checked_count(visible: int, total: int, what: str, mask_ratio: float) -> int:

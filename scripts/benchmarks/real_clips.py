@@ -1,10 +1,10 @@
-"""The gesture clips as a data set with motion masks: pre-training parts, held-out parts, and what moves in them.
+"""The gesture clips as a data set with motion masks: pre-training parts, held-out parts, and moving regions of them.
 
     .venv/bin/python scripts/benchmarks/real_clips.py /my/clips runs/real
 
-Each clip is cut in time as in gestures.py. Nobody has labelled what moves, so a pixel counts as moving where it differs
-much from the frame before after that one was shifted onto it (a camera that pans is not motion). The masks lie beside
-the videos as those of ``adamae synthesize`` do.
+Each clip is cut in time as in gestures.py. There are no labels of moving regions, so a pixel counts as moving where it
+differs much from the frame before after that one was shifted onto it (a camera that pans is not motion). The masks lie
+beside the videos as those of ``adamae synthesize`` do.
 """
 
 from __future__ import annotations

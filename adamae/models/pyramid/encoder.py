@@ -123,7 +123,7 @@ class PyramidEncoder(Encoder):
         """
 
     def place(self, x: Tensor, layout: Layout) -> Tensor:
-        """Add what tells patches (B, T, H, W, C) where they lie, if that is told here."""
+        """Add positions to patches (B, T, H, W, C), for encoders that do not put them into attention."""
         return x
 
     def check_sampler(self, sampler: Sampler) -> None:

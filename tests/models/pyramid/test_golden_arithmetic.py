@@ -1,4 +1,4 @@
-"""What the networks compute against the multiply-adds that were counted on the published code (section J)."""
+"""What the networks compute against the MACs that were counted on the official code (section J)."""
 
 from __future__ import annotations
 
