@@ -132,7 +132,6 @@ def main() -> None:
         report_peak(asked.peak_of, asked.model, asked.batch_size)
         return
     result: dict[str, object] = {"model": asked.model, "batch_size": asked.batch_size}
-    # First of all: a process starts with the peak of the one that starts it.
     peaks = {which: peak_of(which, asked.model, asked.batch_size) for which in (CELLS, IMAGE)}
     kept = {
         which: count_kept_bytes(loss, [*network.parameters(), *network.buffers()])
