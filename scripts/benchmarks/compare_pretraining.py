@@ -2,7 +2,7 @@
 
     .venv/bin/python scripts/benchmarks/compare_pretraining.py --output_dir runs/comparison
 
-For every seed: pre-train with each kind of mask by the quickstart recipe, fine-tune each result and a network with
+For every seed: pre-train with each kind of mask by a recipe of small models, fine-tune each result and a network with
 random weights in the same way and for equally many steps, test them, and probe the frozen features with nearest
 neighbours. The videos, and so the test, are the same for all. Every finished piece is written down and skipped when the
 command is given again; an unfinished one goes on from its last checkpoint.
@@ -28,6 +28,8 @@ NAMES = {
     "economy": "adaptive masks, `--economy`",
     "random": "random masks",
     "tube": "tube masks",
+    "uniform": "uniform masks",
+    "adaptive_uniform": "adaptive masks, one token of each cell",
     "none": "random weights",
 }
 # Student's t at 97.5 %, by degrees of freedom.
@@ -219,6 +221,7 @@ def shared_parser(doc: str | None, finetune_epochs: int) -> argparse.ArgumentPar
     parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
     parser.add_argument("--output_dir", type=Path, required=True, help="folder for everything")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--recipe", default="quickstart", help="of pre-training and of fine-tuning")
     parser.add_argument("--pretrain_epochs", type=int, default=25)
     parser.add_argument("--finetune_epochs", type=int, default=finetune_epochs)
     parser.add_argument("--videos_per_class", type=int, default=32)
@@ -231,12 +234,12 @@ def shared_parser(doc: str | None, finetune_epochs: int) -> argparse.ArgumentPar
 
 
 def comparison_of(kind: type[AnyComparison], given: argparse.Namespace) -> AnyComparison:
-    """A comparison with the quickstart's recipes and what was typed."""
+    """A comparison with a recipe and what was typed."""
     videos = ["--videos_per_class", str(given.videos_per_class), "--test_per_class", str(given.test_per_class)]
     return kind(
         given.output_dir,
-        ["--config", "quickstart", "--epochs", str(given.pretrain_epochs), *shlex.split(given.pretraining)],
-        ["--config", "quickstart", "--epochs", str(given.finetune_epochs), *shlex.split(given.finetuning)],
+        ["--config", given.recipe, "--epochs", str(given.pretrain_epochs), *shlex.split(given.pretraining)],
+        ["--config", given.recipe, "--epochs", str(given.finetune_epochs), *shlex.split(given.finetuning)],
         [*videos, *shlex.split(given.synthesis)],
         run_adamae,
         time.monotonic() + 60 * given.minutes,

@@ -125,7 +125,7 @@ def pyramid_pretrainer(
     uniform_sampling: str = "tube",
     sampler_dim: int | None = None,
     released_decoder_order: bool = False,
-    target_statistics: Statistics | None = None,
+    target_statistics: Statistics = "token",
     imagenet_default_mean_and_std: bool = True,
     candidate_frames: int | None = None,
     frame_keep_ratio: float = 0.3,
@@ -152,8 +152,7 @@ def pyramid_pretrainer(
         uniform_sampling: "tube", "step" or "octet", see :class:`~adamae.samplers.cells.CellSampler`.
         sampler_dim: Width of an adaptive sampler; None: of a patch of the first stage.
         released_decoder_order: See :class:`~adamae.models.pyramid.expansion.CellExpansion`.
-        target_statistics: See :class:`~adamae.models.pretrainer.Pretrainer`; None: "token" for images, as published,
-            and "colour" for video.
+        target_statistics: See :class:`~adamae.models.pretrainer.Pretrainer`; as published.
         imagenet_default_mean_and_std: Standardise pixels by ImageNet's statistics; else by 0.5 and 0.5.
         candidate_frames: As for :func:`~adamae.models.vit.vit_pretrainer`, like the next two.
         frame_keep_ratio: Share of the candidates' tokens that is counted.
@@ -194,7 +193,7 @@ def pyramid_pretrainer(
         mask_token=mask_token,
         encoder_to_decoder=expansion,
         frame_choice=frames,
-        target_statistics=target_statistics or ("token" if is_image(grid) else "colour"),
+        target_statistics=target_statistics,
         imagenet_default_mean_and_std=imagenet_default_mean_and_std,
         published_names=UM_MAE_NAMES,
         **own,
