@@ -142,3 +142,11 @@ def initialise_xavier(module: nn.Module) -> None:
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def initialise_normal(module: nn.Module) -> None:
+    """The start of fine-tune networks and of pyramids: normal linear weights of deviation 0.02, zero biases."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from adamae.errors import UserError
 from adamae.grid import TokenGrid
-from adamae.layers.block import LayerNorm, check_heads, initialise_xavier, recompute_blocks, stack
+from adamae.layers.block import LayerNorm, check_heads, initialise_normal, initialise_xavier, recompute_blocks, stack
 from adamae.layers.positions import sincos_2d_table
 from adamae.losses.reconstruction import Statistics
 from adamae.models.classifier import Classifier
@@ -23,7 +23,7 @@ from adamae.models.encoder import Encoder
 from adamae.models.pretrainer import Pretrainer, Projection, new_mask_token
 from adamae.models.pyramid.networks import UM_MAE_NAMES
 from adamae.models.pyramid.tokenizer import PatchTokenizer, is_image
-from adamae.models.vit import grid_of, initialise_normal, new_head
+from adamae.models.vit import grid_of, new_head
 from adamae.randomness import SampleNoise
 from adamae.samplers import build_sampler
 from adamae.samplers.builtin import UNIFORM

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from adamae.grid import TokenGrid
+from adamae.layers.block import initialise_normal
 from adamae.models.classifier import Classifier
 from adamae.models.decoder import Decoder
 from adamae.models.pretrainer import Pretrainer, new_mask_token
@@ -250,11 +251,3 @@ def new_head(embed_dim: int, num_classes: int, scale: float) -> nn.Linear:
         for parameter in head.parameters():
             parameter.mul_(scale)
     return head
-
-
-def initialise_normal(module: nn.Module) -> None:
-    """The fine-tune networks' start: normal linear weights of deviation 0.02, zero biases."""
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

@@ -18,7 +18,7 @@ from adamae.models.pyramid.expansion import CellExpansion
 from adamae.models.pyramid.pvt import PvtEncoder
 from adamae.models.pyramid.swin import SwinEncoder
 from adamae.models.pyramid.tokenizer import is_image
-from adamae.models.vit import grid_of, initialise_normal, new_head
+from adamae.models.vit import grid_of, new_head
 from adamae.samplers import build_sampler, declared
 from adamae.samplers.builtin import UNIFORM
 from adamae.samplers.cells import cell_pattern
@@ -331,7 +331,6 @@ def pyramid_classifier(
         grid, pattern=None, in_chans=in_chans, drop_path_rate=drop_path_rate, final_norm=not use_mean_pooling
     )
     head = new_head(encoder.embed_dim, num_classes, init_scale) if num_classes else None
-    encoder.blocks.apply(initialise_normal)
     return Classifier(
         encoder,
         head,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from adamae.grid import TokenGrid
 from adamae.layers.attention import attend
-from adamae.layers.block import check_heads, initialise_xavier
+from adamae.layers.block import check_heads, initialise_normal
 from adamae.layers.positions import sincos_2d_table, sinusoid_table
 from adamae.layers.recomputing_linear import norm_linear
 from adamae.models.pyramid.blocks import BLOCK_NORM_EPS, Merge, PyramidBlock, drop_path_rates
@@ -125,7 +125,8 @@ class PvtEncoder(PyramidEncoder):
                     )
                 )
         self.blocks = nn.ModuleList(blocks)
-        self.apply(initialise_xavier)
+        # Not Xavier's, as of plain encoders: weights of narrow stages are then so large that blocks drown their input.
+        self.apply(initialise_normal)
 
     def fits_stage(self, length: int) -> bool:
         """Any number of whole patches will do; the squares of all stages come from the first one's."""

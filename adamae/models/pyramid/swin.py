@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adamae.grid import TokenGrid
-from adamae.layers.block import check_heads, initialise_xavier
+from adamae.layers.block import check_heads, initialise_normal
 from adamae.layers.recomputing_linear import norm_linear
 from adamae.models.pyramid.blocks import Merge, PyramidBlock, drop_path_rates
 from adamae.models.pyramid.encoder import PyramidEncoder
@@ -127,7 +127,8 @@ class SwinEncoder(PyramidEncoder):
                     PyramidBlock(dim, attention, mlp_ratio=mlp_ratio, drop_path_rate=next(rates), downsample=merge)
                 )
         self.blocks = nn.ModuleList(blocks)
-        self.apply(initialise_xavier)
+        # Not Xavier's, as of plain encoders: weights of narrow stages are then so large that blocks drown their input.
+        self.apply(initialise_normal)
 
     def windows(self, stage: int, shifted: bool) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
         """Size and shift of a stage's windows; an axis that is no longer than a window is not divided."""
