@@ -27,7 +27,7 @@ FLOORS = (
     # Whole runs, each from top to bottom.
     {"pretrain", "finetune", "evaluate", "export"},
     # Measures the steps that training takes.
-    {"benchmark"},
+    {"benchmark", "doctor"},
     {"cli"},
     {"__main__"},
 )
