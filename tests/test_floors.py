@@ -25,9 +25,9 @@ FLOORS = (
     {"training", "evaluation"},
     {"visualize"},
     # Whole runs, each from top to bottom.
-    {"pretrain", "finetune", "evaluate"},
+    {"pretrain", "finetune", "evaluate", "export"},
     # Measures the steps that training takes.
-    {"benchmark"},
+    {"benchmark", "doctor"},
     {"cli"},
     {"__main__"},
 )
@@ -42,6 +42,8 @@ KEPT_IN = {
     "decord": ("data/decoding/",),
     "torchcodec": ("data/decoding/",),
     "webdataset": ("data/shards/fetching.py",),
+    "onnxruntime": ("export/",),
+    "onnxscript": ("export/",),
     # The published checkpoints carry a Namespace, which the reader admits as data.
     "argparse": ("options/", "cli/", "checkpoints/"),
 }

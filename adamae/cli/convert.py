@@ -1,22 +1,29 @@
-"""``adamae convert``: rewrite a checkpoint in another program's layout."""
+"""``adamae convert``: rewrite a checkpoint in another program's layout, or export its network."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from adamae.options.checkpoints import convert_parser
+from adamae.options.checkpoints import GRAPHS, convert_parser
 
 
 def run(words: Sequence[str]) -> int:
     """Run the command.
 
     Raises:
-        UserError: If the file is no checkpoint, the layout cannot hold its network, or it cannot be written.
+        UserError: If the file is no checkpoint, the target cannot hold its network, or it cannot be written.
     """
     options = convert_parser().parse(words).options
     from adamae.checkpoints.formats import open_checkpoint
-    from adamae.checkpoints.writing import convert
 
-    file = open_checkpoint(options.source.file, options.source.model_key)
-    print(convert(file, options.target.out, options.target.to))
+    source, target = options.source, options.target
+    file = open_checkpoint(source.file, source.model_key)
+    if target.to in GRAPHS:
+        from adamae.export.writing import export
+
+        print(export(file, target.out, target.to, target.part))
+    else:
+        from adamae.checkpoints.writing import convert
+
+        print(convert(file, target.out, target.to))
     return 0

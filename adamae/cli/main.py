@@ -40,7 +40,8 @@ COMMANDS = {
     "report": ("adamae.cli.report", "compare runs in an HTML report: curves, differing options, final metrics"),
     "probe": ("adamae.cli.probe", "evaluate frozen features with k-NN, linear and attentive probes"),
     "inspect": ("adamae.cli.inspect", "print format, method and architecture of a checkpoint"),
-    "convert": ("adamae.cli.convert", "convert a checkpoint to the layout of another program"),
+    "convert": ("adamae.cli.convert", "convert a checkpoint to the layout of another program, or to ONNX"),
+    "doctor": ("adamae.cli.doctor", "check this machine for training: GPUs, decoders, limits, file systems"),
     "estimate": ("adamae.cli.estimate", "estimate memory, throughput and hours of a pre-training run"),
     "bench": ("adamae.cli.bench", "benchmark a training step, the data loader or test views"),
 }

@@ -89,7 +89,7 @@ class Decoder(nn.Module):
 
     def decode(self, encoded: Tensor, mask_token: Tensor, selection: TokenSelection, noise: SampleNoise) -> Tensor:
         """The blocks: as :meth:`forward`, to the target tokens (B, M, D')."""
-        table = self.positions.to(encoded.dtype).expand(len(encoded), -1, -1)
+        table = self.positions.to(encoded.dtype).expand(encoded.shape[0], -1, -1)
         extra, positions = table[:, : self.num_extra], table[:, self.num_extra :]
         seen = encoded + torch.cat((extra, gather_tokens(positions, selection.visible)), dim=1)
         hidden = mask_token.to(encoded.dtype) + gather_tokens(positions, selection.target)

@@ -96,8 +96,8 @@ class MaeVitEncoder(Encoder):
         first, positions = table[:, :1], table[:, 1:]
         if selection is not None:
             seen = self.with_secondary_tokens(seen, self.vis_mask_token, selection)
-            positions = gather_tokens(positions.expand(len(seen), -1, -1), selection.visible)
-        first = (self.cls_token.to(seen.dtype) + first).expand(len(seen), -1, -1)
+            positions = gather_tokens(positions.expand(seen.shape[0], -1, -1), selection.visible)
+        first = (self.cls_token.to(seen.dtype) + first).expand(seen.shape[0], -1, -1)
         x = torch.cat((first, seen + positions), dim=1)
         for number, block in enumerate(self.blocks):
             x = block(x, noise.fold_in(number))

@@ -110,11 +110,11 @@ class VitEncoder(Encoder):
         positions = self.position_table().to(seen.dtype)
         if selection is not None:
             seen = self.with_secondary_tokens(seen, self.vis_mask_token, selection)
-            positions = gather_tokens(positions.expand(len(seen), -1, -1), selection.visible)
+            positions = gather_tokens(positions.expand(seen.shape[0], -1, -1), selection.visible)
         x = seen + positions
         if self.cls_token is not None:
             first = self.cls_token if self.position_embedding == "fixed" else self.cls_token + self.pos_embed_class
-            x = torch.cat((first.to(x.dtype).expand(len(x), -1, -1), x), dim=1)
+            x = torch.cat((first.to(x.dtype).expand(x.shape[0], -1, -1), x), dim=1)
         for number, block in enumerate(self.blocks):
             x = block(x, noise.fold_in(number))
         return self.norm(x if self.cls_token is None else x[:, 1:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass
 from typing import Literal
 
+from adamae.errors import UserError
 from adamae.flags import OptionGroup, flag
 from adamae.options.parser import OptionParser
 
@@ -12,6 +13,10 @@ _KINDS = (
     "a .pth, .pt, .bin or .safetensors file, a Transformers or DeepSpeed directory, or a checkpoint or output "
     "folder of adamae"
 )
+
+
+# Values of --to that write a network instead of its weights.
+GRAPHS = ("onnx", "torch_export")
 
 
 @dataclass(frozen=True)
@@ -40,10 +45,25 @@ class TargetOptions(OptionGroup):
     """What to write."""
 
     out: str = flag(MISSING, "file to write, or directory for transformers", aliases=("-o",), metavar="OUT")
-    to: Literal["reference", "safetensors", "transformers"] = flag(
+    to: Literal["reference", "safetensors", "transformers", "onnx", "torch_export"] = flag(
         "safetensors",
-        "reference: a .pth for the official code; safetensors: for adamae; transformers: for from_pretrained",
+        "reference: a .pth for the official code; safetensors: for adamae; transformers: for from_pretrained; onnx and "
+        "torch_export: a graph that runs without adamae",
     )
+    part: Literal["encoder", "classifier", "pretrainer"] | None = flag(
+        None,
+        "what onnx and torch_export contain; none: the classifier of a fine-tuned checkpoint, else the encoder; "
+        "pretrainer: the masked autoencoder with the visible tokens as an input",
+    )
+
+    def __post_init__(self) -> None:
+        """Check that --part has an effect.
+
+        Raises:
+            UserError: If it has none.
+        """
+        if self.part is not None and self.to not in GRAPHS:
+            raise UserError(f"--part {self.part}: expected --to {' or '.join(GRAPHS)}, got --to {self.to}")
 
 
 @dataclass(frozen=True)
@@ -81,10 +101,12 @@ def convert_parser() -> OptionParser[ConvertOptions]:
     return OptionParser(
         ConvertOptions,
         prog="adamae convert",
-        description="Convert a checkpoint to the layout of another program; the weights are bit-identical.",
+        description="Convert a checkpoint to another program's layout, bit for bit, or export its network as a graph.",
         examples=(
             "adamae convert runs/ssv2 -o checkpoint-799.pth --to reference",
             "adamae convert checkpoint-799.pth -o checkpoint.safetensors",
             "adamae convert runs/k400-finetune -o videomae-k400 --to transformers",
+            "adamae convert runs/k400-finetune -o k400.onnx --to onnx",
+            "adamae convert runs/ssv2 -o reconstruct.pt2 --to torch_export --part pretrainer",
         ),
     )

@@ -97,7 +97,7 @@ class AdaptiveUniformSampler(CellSampler):
         gumbel = gumbel.repeat(1, grid.num_tokens // gumbel.shape[1])
         keys = log_probs.detach() / self.scorer.temperature + gumbel
         choice = self._by_cell(keys, grid).argmax(dim=2, keepdim=True)
-        table = self.pattern.tokens(grid, choice.device).expand(len(choice), -1, -1)
+        table = self.pattern.tokens(grid, choice.device).expand(choice.shape[0], -1, -1)
         return table.gather(2, choice).squeeze(2)
 
     def preference(self, tokens: Tensor, log_probs: Tensor | None, grid: TokenGrid) -> Tensor | None:

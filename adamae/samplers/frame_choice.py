@@ -112,5 +112,5 @@ class FrameChoice:
 def count_moving(tokens: Tensor, grid: TokenGrid, keep_ratio: float) -> Tensor:
     """How many of the clip's tokens that move most each tubelet has: (B, N, D) to (B, t) int64."""
     kept = rank_tokens(motion_scores(tokens, grid), count_kept(grid.num_tokens, keep_ratio))
-    counts = torch.zeros(len(tokens), grid.t, dtype=torch.int64, device=tokens.device)
+    counts = torch.zeros(tokens.shape[0], grid.t, dtype=torch.int64, device=tokens.device)
     return counts.scatter_add_(1, kept // (grid.h * grid.w), torch.ones_like(kept))

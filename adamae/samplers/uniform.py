@@ -33,5 +33,5 @@ class UniformSampler(CellSampler):
         order = noise.uniform(pools, pool_rows(self.pattern.size, rows * columns)).argsort(dim=2, stable=True)
         choice = balanced_choices(order, self.pattern.size, rows * columns)
         choice = choice.expand(-1, times, -1).flatten(1)
-        table = self.pattern.tokens(grid, choice.device).expand(len(choice), -1, -1)
+        table = self.pattern.tokens(grid, choice.device).expand(choice.shape[0], -1, -1)
         return table.gather(2, choice.unsqueeze(2)).squeeze(2)

@@ -183,8 +183,8 @@ class PyramidEncoder(Encoder):
     def _patches(self, units: Tensor, layout: Layout) -> Tensor:
         """(B, V, 16 * C) units in raster order to their patches (B, T, H, W, C)."""
         (t, h, w), k = layout.shape, self.patches
-        x = units.view(len(units), t, h // k, w // k, k, k, self.patch_dim)
-        return x.transpose(3, 4).reshape(len(units), t, h, w, self.patch_dim)
+        x = units.view(units.shape[0], t, h // k, w // k, k, k, self.patch_dim)
+        return x.transpose(3, 4).reshape(units.shape[0], t, h, w, self.patch_dim)
 
     def recompute_blocks(self, active: bool) -> None:
         """See :meth:`~adamae.models.encoder.Encoder.recompute_blocks`."""

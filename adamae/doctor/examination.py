@@ -1,0 +1,36 @@
+"""All that is looked at, in the order in which it is printed."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from adamae.distributed import World
+from adamae.doctor.findings import Finding
+from adamae.doctor.folders import check_data, check_output
+from adamae.doctor.hardware import check_hardware
+from adamae.doctor.software import check_software
+from adamae.doctor.system import check_system
+from adamae.doctor.trial import try_steps
+
+
+def examine(world: World, output: Path, data: Path | None = None) -> list[Finding]:
+    """Look at this machine and, with all processes of the world, try a few steps.
+
+    Args:
+        world: The processes; every one of them calls.
+        output: Folder for checkpoints, which need not be there yet.
+        data: Folder or list of videos; None: none.
+
+    Returns:
+        On the main process; the others get what the trial found.
+    """
+    hosts = world.gather(socket.gethostname())
+    found: list[Finding] = []
+    if world.is_main:
+        found = [*check_software(), *check_hardware(), *check_system(), check_output(output)]
+        found += [] if data is None else [check_data(data)]
+    if world.size > 1:
+        counts = ", ".join(f"{hosts.count(host)} on {host}" for host in dict.fromkeys(hosts))
+        found.append(Finding("processes", f"{counts}; all respond"))
+    return [*found, try_steps(world)]

@@ -1,0 +1,141 @@
+"""The file systems that runs read from and write to."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+
+from adamae.doctor.findings import Finding
+
+_MOUNTS = Path("/proc/self/mountinfo")
+_NETWORK = re.compile(
+    r"nfs.*|cifs|smb.*|lustre|gpfs|beegfs|ceph|fuse\..*|glusterfs|9p|wekafs|afs|pvfs2|orangefs|virtiofs"
+)
+# Two checkpoints of ViT-B with its optimiser; those of ViT-H, and logs.
+_LEAST_FREE, _GOOD_FREE = 3 * 2**30, 20 * 2**30
+_WRITES, _WRITE_BYTES = 50, 4096
+_READS, _READ_BYTES = 50, 65536
+# Files per second below which small files limit a run.
+_SLOW_WRITES, _SLOW_READS = 20, 100
+_SECONDS = 5.0
+
+
+def check_output(folder: Path) -> Finding:
+    """Whether checkpoints can be written there."""
+    place = _existing(folder)
+    kind = file_system(place, _mounts())
+    name = "output folder"
+    try:
+        rate = _write_rate(place)
+    except OSError as error:
+        return Finding(name, f"{place}: {kind}", f"cannot be written: {error.strerror}")
+    return judge_output(f"{place}: {kind}", shutil.disk_usage(place).free, rate)
+
+
+def judge_output(where: str, free: int, rate: float) -> Finding:
+    """Whether space and speed do.
+
+    Args:
+        where: The folder and its file system.
+        free: Bytes.
+        rate: Small files that are written and flushed in a second.
+    """
+    value = f"{where}, {free / 2**30:.0f} GiB free, {rate:.0f} small files/s"
+    if free < _LEAST_FREE:
+        return Finding("output folder", value, f"expected at least {_LEAST_FREE / 2**30:.0f} GiB for two checkpoints")
+    notes = [f"checkpoints of large models need {_GOOD_FREE / 2**30:.0f} GiB"] if free < _GOOD_FREE else []
+    if rate < _SLOW_WRITES:
+        notes.append("writing is slow: save checkpoints seldom (--save_ckpt_freq)")
+    return Finding("output folder", value, note="; ".join(notes))
+
+
+def check_data(path: Path) -> Finding:
+    """Whether videos, or the list of them, can be read there."""
+    name = "data"
+    if not path.exists():
+        return Finding(name, str(path), "no such file or folder")
+    kind = file_system(path.resolve(), _mounts())
+    try:
+        rate = _read_rate(path) if path.is_dir() else None
+    except OSError as error:
+        return Finding(name, f"{path}: {kind}", f"cannot be read: {error.strerror}")
+    return judge_data(f"{path}: {kind}", rate)
+
+
+def judge_data(where: str, rate: float | None) -> Finding:
+    """Whether reading is fast enough.
+
+    Args:
+        where: The folder or list and its file system.
+        rate: Files whose beginning is read in a second; None: it is no folder, or has no files.
+    """
+    if rate is None:
+        return Finding("data", where)
+    slow = rate < _SLOW_READS
+    note = "opening files is slow: adamae pack makes shards, which are read in one piece" if slow else ""
+    return Finding("data", f"{where}, beginnings of {rate:.0f} files/s", note=note)
+
+
+def file_system(path: Path, mounts: str) -> str:
+    """The kind of file system that a path lies on, and whether it is reached over a network.
+
+    Args:
+        path: Absolute, without links.
+        mounts: As in /proc/self/mountinfo.
+    """
+    best, kind = "", "unknown"
+    for line in mounts.splitlines():
+        before, _, behind = line.partition(" - ")
+        fields = before.split()
+        if len(fields) < 5 or not behind:
+            continue
+        # Blanks are written as \040.
+        point = re.sub(r"\\(\d{3})", lambda match: chr(int(match[1], 8)), fields[4])
+        if len(point) >= len(best) and path.is_relative_to(point):
+            best, kind = point, behind.split()[0]
+    return f"{kind} (network)" if _NETWORK.fullmatch(kind) else kind
+
+
+def _mounts() -> str:
+    try:
+        return _MOUNTS.read_text()
+    except OSError:
+        return ""
+
+
+def _existing(folder: Path) -> Path:
+    place = folder.resolve()
+    while not place.exists():
+        place = place.parent
+    return place
+
+
+def _write_rate(folder: Path) -> float:
+    """Small files a second, each flushed to the disk; nothing is left behind."""
+    content, begin = os.urandom(_WRITE_BYTES), time.perf_counter()
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".adamae-doctor-") as place:
+        for number in range(_WRITES):
+            with Path(place, str(number)).open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            if time.perf_counter() - begin > _SECONDS:
+                break
+        return (number + 1) / (time.perf_counter() - begin)
+
+
+def _read_rate(folder: Path) -> float | None:
+    files = [Path(place, name) for place, _, names in islice(os.walk(folder), _READS) for name in names][:_READS]
+    begin, count = time.perf_counter(), 0
+    for path in files:
+        with path.open("rb") as file:
+            file.read(_READ_BYTES)
+        count += 1
+        if time.perf_counter() - begin > _SECONDS:
+            break
+    return count / max(time.perf_counter() - begin, 1e-9) if count else None

@@ -1,0 +1,86 @@
+"""Limits of the operating system that loader workers and GPUs run into."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+from pathlib import Path
+
+from adamae.data.loader import choose_workers
+from adamae.doctor.findings import Finding
+
+_SHARED_MEMORY = Path("/dev/shm")
+_INFINIBAND = Path("/sys/class/infiniband")
+# A usual micro-batch: 32 clips of 16 frames of 224x224 pixels and three bytes; each worker prepares two of them.
+_BATCH_BYTES = 32 * 16 * 224 * 224 * 3
+_PREFETCH = 2
+# Open files of a run beside those of its workers: a tensor in shared memory is an open file.
+_OPEN_FILES = 1024
+_OPEN_FILES_OF_WORKER = 256
+
+
+def check_system() -> list[Finding]:
+    """Cores, shared memory and limits of this process."""
+    workers = choose_workers(None)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    found = [Finding("CPU cores", f"{cores} for this process, {workers} loader workers by default")]
+    if _SHARED_MEMORY.is_dir():
+        found.append(judge_shared_memory(shutil.disk_usage(_SHARED_MEMORY).free, workers))
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    locked = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+    infiniband = _INFINIBAND.is_dir() and any(_INFINIBAND.iterdir())
+    return [*found, judge_open_files(*files, workers), judge_locked_memory(locked, infiniband)]
+
+
+def judge_shared_memory(free: int, workers: int) -> Finding:
+    """Whether the batches of all workers fit into /dev/shm.
+
+    Args:
+        free: Bytes.
+        workers: Loader workers of one training process.
+    """
+    needed = _BATCH_BYTES * _PREFETCH * workers
+    value = f"{free / 2**30:.1f} GiB free in {_SHARED_MEMORY}"
+    if free >= needed:
+        return Finding("shared memory", value)
+    change = (
+        f"{workers} workers with batches of 32 clips need {needed / 2**30:.1f} GiB for each training process: "
+        "docker run --shm-size 16g, or fewer --num_workers"
+    )
+    return Finding("shared memory", value, change)
+
+
+def judge_open_files(soft: int, hard: int, workers: int) -> Finding:
+    """Whether workers may open enough files.
+
+    Args:
+        soft: The limit in force; negative: none.
+        hard: What a process may raise it to.
+        workers: Loader workers of one training process.
+    """
+    needed = _OPEN_FILES + _OPEN_FILES_OF_WORKER * workers
+    value = f"{_amount(soft)} (at most {_amount(hard)})"
+    if soft < 0 or soft >= needed:
+        return Finding("open files", value)
+    raised = f"ulimit -n {min(hard, 65536) if hard > 0 else 65536}"
+    if soft < _OPEN_FILES:
+        return Finding("open files", value, f"too few for {workers} workers: {raised}")
+    return Finding("open files", value, note=f"many workers and shards need more: {raised}")
+
+
+def judge_locked_memory(soft: int, infiniband: bool) -> Finding:
+    """Whether memory may be locked, as InfiniBand wants it.
+
+    Args:
+        soft: The limit in bytes; negative: none.
+        infiniband: Whether there is such a network card.
+    """
+    value = "unlimited" if soft < 0 else f"{soft / 2**20:.0f} MiB"
+    if soft < 0 or not infiniband:
+        return Finding("locked memory", value)
+    return Finding("locked memory", value, "InfiniBand cannot register memory: ulimit -l unlimited")
+
+
+def _amount(limit: int) -> str:
+    return "unlimited" if limit < 0 else str(limit)

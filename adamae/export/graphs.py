@@ -1,0 +1,165 @@
+"""What is exported: a network of a checkpoint as a function of tensors alone, without losses and random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from adamae.checkpoints.formats import CheckpointFile
+from adamae.evaluation.networks import FrozenEncoder, build_classifier, build_encoder
+from adamae.layers.pixels import PixelNormalisation
+from adamae.models import Classifier, Pretrainer
+from adamae.randomness import SampleNoise
+from adamae.selection import TokenSelection, gather_tokens
+from adamae.visualize.networks import build_pretrainer
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network to export.
+
+    Attributes:
+        part: "encoder", "classifier" or "pretrainer".
+        module: Takes the inputs in their order, gives the outputs in theirs.
+        outputs: Their names.
+        example: From a number of clips to random inputs by name, as many clips along their first axes.
+        notes: What a person should know of how the network was made.
+    """
+
+    part: str
+    module: nn.Module
+    outputs: tuple[str, ...]
+    example: Callable[[int], dict[str, Tensor]]
+    notes: tuple[str, ...]
+
+
+def build_graph(file: CheckpointFile, part: str | None = None) -> Graph:
+    """The network of a checkpoint, ready to be exported.
+
+    Args:
+        file: The checkpoint.
+        part: A key of :data:`PARTS`; None: the classifier of a fine-tuned checkpoint, the encoder of any other.
+
+    Raises:
+        UserError: If the checkpoint has no such part.
+    """
+    if part is None:
+        part = "classifier" if file.architecture.classes else "encoder"
+    return PARTS[part](file)
+
+
+class ClassifierGraph(nn.Module):
+    """``video`` (B, T, H, W, C) uint8 to ``logits`` (B, classes)."""
+
+    def __init__(self, model: Classifier) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, video: Tensor) -> Tensor:
+        """Score clips."""
+        model = self.model
+        encoded = model.encode(_standardised(video, model.pixel_values), model.noise(video))
+        logits: Tensor = model.head(model.pool(encoded))
+        return logits
+
+
+class EncoderGraph(nn.Module):
+    """``video`` (B, T, H, W, C) uint8 to ``features`` (B, D) and ``tokens`` (B, N, D).
+
+    They are what ``adamae extract`` gives for a window, and with ``--level tubelet``.
+    """
+
+    def __init__(self, encoder: FrozenEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, video: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode clips."""
+        model = self.encoder.model
+        encoded = model.encode(_standardised(video, model.pixel_values), _no_noise(video))
+        return self.encoder.pool(encoded), self.encoder.pool(encoded.unsqueeze(-2))
+
+
+class PretrainerGraph(nn.Module):
+    """What a masked autoencoder predicts from given visible tokens.
+
+    ``video`` (B, T, H, W, C) uint8 and ``visible`` (B, V) int64 to ``prediction`` (B, M, P) and ``target`` (B, M)
+    int64, the tokens that are predicted, ascending. A network with secondary masks takes ``secondary`` (B, S) int64 as
+    well: which of the visible tokens are read as its mask token.
+    """
+
+    def __init__(self, model: Pretrainer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, video: Tensor, visible: Tensor, secondary: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Predict the pixels of target tokens."""
+        model, noise = self.model, _no_noise(video)
+        clips = _standardised(video, model.pixel_values)
+        pixels, _ = model.frame_choice.shorten(model.pixels(clips), model.encoder.patch_embed.exact, noise, False)
+        visible = visible.sort(dim=1).values
+        tokens = model.tokens_for(model.sampler, pixels)
+        target = model.sampler.targets(tokens, visible, model.grid)
+        selection = TokenSelection(visible, target, secondary=secondary)
+        seen = model.tokens_for(model.sampler, gather_tokens(pixels, visible))
+        latent = model.encoder_to_decoder(model.encoder(seen, noise, selection), selection)
+        return model.decoder(latent, model.mask_token, selection, noise), target
+
+
+def _standardised(video: Tensor, pixel_values: PixelNormalisation) -> Tensor:
+    """(B, T, H, W, C) uint8 to (B, C, T, H, W) float, with products that every exporter knows."""
+    scale = 1 / (255 * pixel_values.std)
+    return (video.to(scale.dtype) * scale - pixel_values.mean / pixel_values.std).movedim(-1, 1)
+
+
+def _no_noise(video: Tensor) -> SampleNoise:
+    """In evaluation nothing is drawn, but the networks' signatures ask for it."""
+    return SampleNoise(video.flatten(1)[:, 0])
+
+
+def _classifier(file: CheckpointFile) -> Graph:
+    model, notes = build_classifier(file)
+    frames = model.frame_choice.candidates.clip_shape
+    return Graph(
+        "classifier", ClassifierGraph(model), ("logits",), lambda batch: _clips(model, frames, batch), (*notes,)
+    )
+
+
+def _encoder(file: CheckpointFile) -> Graph:
+    encoder, notes = build_encoder(file)
+    shape = encoder.model.grid.clip_shape
+    module = EncoderGraph(encoder)
+    return Graph(
+        "encoder", module, ("features", "tokens"), lambda batch: _clips(encoder.model, shape, batch), (*notes,)
+    )
+
+
+def _pretrainer(file: CheckpointFile) -> Graph:
+    model, notes = build_pretrainer(file)
+    shape = model.frame_choice.candidates.clip_shape
+
+    def example(batch: int) -> dict[str, Tensor]:
+        inputs = _clips(model, shape, batch)
+        pixels, _ = model.frame_choice.shorten(
+            model.pixels(inputs["video"]), model.encoder.patch_embed.exact, SampleNoise.fresh(batch), False
+        )
+        selection = model.select_tokens(pixels, SampleNoise.fresh(batch), None)[1]
+        inputs["visible"] = selection.visible
+        return inputs if selection.secondary is None else {**inputs, "secondary": selection.secondary}
+
+    return Graph("pretrainer", PretrainerGraph(model), ("prediction", "target"), example, (*notes,))
+
+
+def _clips(model: Classifier | Pretrainer, shape: tuple[int, int, int], batch: int) -> dict[str, Tensor]:
+    size = (batch, *shape, model.encoder.in_chans)
+    return {"video": torch.randint(256, size, dtype=torch.uint8)}
+
+
+PARTS: dict[str, Callable[[CheckpointFile], Graph]] = {
+    "encoder": _encoder,
+    "classifier": _classifier,
+    "pretrainer": _pretrainer,
+}

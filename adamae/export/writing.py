@@ -1,0 +1,234 @@
+"""Graphs as files, each run once before it is given its name."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from adamae.checkpoints.formats import CheckpointFile
+from adamae.errors import UserError
+from adamae.export.graphs import ClassifierGraph, Graph, build_graph
+from adamae.files import check_writable, flush
+
+# The entry of a file's metadata that is ours: JSON.
+_OURS = "adamae"
+# Clips of the example that is traced, and of the one that is run afterwards: another number shows that any will do.
+_TRACED, _RUN = 2, 3
+# Of the largest value. What differs by more is not rounding.
+_TOLERANCE = 1e-3
+
+Run = Callable[[Mapping[str, Tensor]], list[Tensor]]
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written.
+
+    Attributes:
+        path: The file.
+        target: "onnx" or "torch_export".
+        graph: What is in it.
+        difference: Largest difference from the network's own outputs on random clips, over the largest value; None:
+            there was nothing to run the file with.
+    """
+
+    path: Path
+    target: str
+    graph: Graph
+    difference: float | None
+
+    def __str__(self) -> str:
+        """One line for the log."""
+        inputs = ", ".join(_signature(name, value) for name, value in self.graph.example(1).items())
+        checked = (
+            "not run: onnxruntime is not installed"
+            if self.difference is None
+            else f"largest relative difference from the checkpoint's network {self.difference:.1e}"
+        )
+        what = f"{self.path}: {self.graph.part} as {self.target}, {inputs} to {', '.join(self.graph.outputs)}"
+        return "; ".join([what, checked, *self.graph.notes])
+
+
+def export(file: CheckpointFile, out: str | Path, target: str, part: str | None = None) -> ExportReport:
+    """Write a network of a checkpoint as a graph for any number of clips.
+
+    Args:
+        file: What :func:`~adamae.checkpoints.formats.open_checkpoint` gave.
+        out: A file, which ends in ``.onnx`` or ``.pt2``. ONNX weights of 2 GB and more lie beside it, in ``OUT.data``.
+        target: A key of :data:`TARGETS`: "onnx", or "torch_export" for ``torch.export.load``.
+        part: See :func:`~adamae.export.graphs.build_graph`.
+
+    Raises:
+        UserError: If a package is missing, the network cannot be exported, or the file cannot be written.
+    """
+    out, suffix = Path(out), _SUFFIXES[target]
+    if out.suffix != suffix:
+        raise UserError(f"{out}: expected a name that ends in {suffix} for --to {target}")
+    check_writable(out)
+    _check_target(target)
+    graph = build_graph(file, part)
+    if target == "onnx" and isinstance(graph.module, ClassifierGraph):
+        _check_choice(file, graph.module)
+    graph.module.eval().requires_grad_(False)
+    program = _trace(file, graph)
+    facts = {"part": graph.part, "class_names": list(file.class_names) if graph.part == "classifier" else []}
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with _published(out) as temporary:
+            run = TARGETS[target](program, graph, temporary, json.dumps(facts))
+            difference = _difference(graph, run) if run else None
+            if difference is not None and not difference <= _TOLERANCE:
+                raise UserError(
+                    f"{file.path}: the exported graph gives other numbers than the network (relative difference "
+                    f"{difference:.1e}); nothing was written"
+                )
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written ({error.strerror or error})") from error
+    return ExportReport(out, target, graph, difference)
+
+
+def _check_target(target: str) -> None:
+    if target == "onnx" and importlib.util.find_spec("onnxscript") is None:
+        raise UserError("--to onnx needs the package 'onnxscript', which is not installed: pip install 'adamae[onnx]'")
+
+
+def _check_choice(file: CheckpointFile, module: ClassifierGraph) -> None:
+    if module.model.token_choice.active and module.model.token_choice.strategy == "random":
+        raise UserError(
+            f"{file.path}: selects random tokens by a hash of each clip, which ONNX has no operators for: expected "
+            "token_selection none, motion or adaptive, or --to torch_export"
+        )
+
+
+def _trace(file: CheckpointFile, graph: Graph) -> ExportedProgram:
+    inputs = graph.example(_TRACED)
+    batch = torch.export.Dim("batch", min=1)
+    try:
+        with torch.no_grad():
+            return torch.export.export(
+                graph.module, (), inputs, dynamic_shapes={name: {0: batch} for name in inputs}, strict=False
+            )
+    # Whatever an operator that cannot be traced raises.
+    except Exception as error:
+        raise UserError(f"{file.path}: torch.export cannot trace the {graph.part}: {_reason(error)}") from error
+
+
+def _write_torch_export(program: ExportedProgram, graph: Graph, path: Path, facts: str) -> Run:
+    torch.export.save(program, path, extra_files={_OURS: facts})
+    loaded = torch.export.load(path).module()
+    return lambda inputs: _listed(loaded(**inputs))
+
+
+def _write_onnx(program: ExportedProgram, graph: Graph, path: Path, facts: str) -> Run | None:
+    from adamae.export.onnx_operators import onnx_operators
+
+    inputs = graph.example(_TRACED)
+    try:
+        with _quiet():
+            made: Any = torch.onnx.export(
+                program,
+                kwargs=inputs,
+                input_names=list(inputs),
+                output_names=list(graph.outputs),
+                dynamo=True,
+                verbose=False,
+                custom_translation_table=onnx_operators(),
+            )
+    # Whatever an operator that has no translation raises.
+    except Exception as error:
+        raise UserError(f"torch.onnx cannot translate the {graph.part}: {_reason(error)}") from error
+    _name_batch(made.model)
+    made.model.metadata_props[_OURS] = facts
+    made.save(path)
+    if importlib.util.find_spec("onnxruntime") is None:
+        return None
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda inputs: [
+        torch.from_numpy(value) for value in session.run(None, {name: x.numpy() for name, x in inputs.items()})
+    ]
+
+
+def _name_batch(model: Any) -> None:
+    """Call the free axis "batch" everywhere, where torch calls it by a number of its own."""
+    free = str(model.graph.inputs[0].shape[0])
+    values = [*model.graph.inputs, *(value for node in model.graph for value in node.outputs)]
+    for value in values:
+        for axis, size in enumerate(value.shape or ()):
+            if str(size) == free:
+                value.shape[axis] = "batch"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the exporter says to those who develop it."""
+    logger = logging.getLogger("torch.onnx")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)
+
+
+@contextmanager
+def _published(out: Path) -> Iterator[Path]:
+    """A path of the same name to write to; all that lies beside it then takes its place, the file itself last.
+
+    A graph names the file of its weights, so that neither can be renamed.
+    """
+    folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=".unfinished-"))
+    try:
+        yield folder / out.name
+        for path in sorted(folder.iterdir(), key=lambda path: path.name == out.name):
+            flush(path)
+            path.replace(out.with_name(path.name))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@torch.no_grad()
+def _difference(graph: Graph, run: Run) -> float:
+    """The largest difference of any output on random clips, over its largest value or one."""
+    inputs = graph.example(_RUN)
+    pairs = zip(run(inputs), _listed(graph.module(**inputs)), strict=True)
+    return max(float((got - wanted).abs().max() / wanted.abs().max().clamp(min=1)) for got, wanted in pairs)
+
+
+def _listed(outputs: Tensor | tuple[Tensor, ...]) -> list[Tensor]:
+    return [outputs] if isinstance(outputs, Tensor) else list(outputs)
+
+
+def _signature(name: str, value: Tensor) -> str:
+    sizes = ", ".join(["batch", *map(str, value.shape[1:])])
+    return f"{name} {str(value.dtype).removeprefix('torch.')} ({sizes})"
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause in one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+TARGETS: dict[str, Callable[[ExportedProgram, Graph, Path, str], Run | None]] = {
+    "onnx": _write_onnx,
+    "torch_export": _write_torch_export,
+}
+_SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2"}

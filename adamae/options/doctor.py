@@ -1,0 +1,45 @@
+"""The options of ``adamae doctor``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from adamae.flags import OptionGroup, flag
+from adamae.options.parser import OptionParser
+
+
+@dataclass(frozen=True)
+class Examination(OptionGroup):
+    """What is looked at, and how it is printed."""
+
+    title = "Examination"
+
+    output_dir: str = flag(".", "folder for checkpoints", metavar="DIR")
+    data_path: str | None = flag(None, "folder or list of videos; none: no data is looked at", metavar="PATH")
+    device: str = flag("auto", "cpu, cuda or auto; auto: cuda if available", metavar="DEVICE")
+    rendezvous_timeout: float = flag(
+        120.0, "seconds to wait for the other processes at start-up", above=0, most=86400, metavar="SECONDS"
+    )
+    json: bool = flag(False, "print JSON")
+
+
+@dataclass(frozen=True)
+class DoctorOptions:
+    """Everything that decides an examination."""
+
+    examination: Examination
+
+
+def doctor_parser() -> OptionParser[DoctorOptions]:
+    """The command line of ``adamae doctor``."""
+    return OptionParser(
+        DoctorOptions,
+        prog="adamae doctor",
+        description="Check packages, decoders, GPUs, limits and file systems, run ten steps of a tiny model, and print "
+        "what to change. Exit code 1: something must be changed.",
+        examples=(
+            "adamae doctor",
+            "adamae doctor --output_dir /scratch/runs --data_path /data/ssv2/train.csv",
+            "torchrun --nproc_per_node 8 -m adamae doctor",
+        ),
+    )
