@@ -22,6 +22,7 @@ from typing import Any
 from unittest import mock
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._subclasses import fake_tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -102,6 +103,7 @@ def fake_cuda() -> Iterator[FakeTensorMode]:
             stack.callback(pretend, False)
             for place, name, value in _answers():
                 stack.enter_context(mock.patch.object(place, name, value))
+            stack.enter_context(mock.patch.object(F, "scaled_dot_product_attention", _fused_attention))
         # Its draws are repeated until values are right, and here are none.
         stack.enter_context(mock.patch.object(torch.nn.init, "_no_grad_trunc_normal_", lambda tensor, *_, **__: tensor))
         stack.enter_context(mock.patch.object(nn.Module, "_apply", _replace_tensors))
@@ -132,6 +134,24 @@ def _answers() -> Iterator[tuple[Any, str, Callable[..., Any]]]:
     yield torch.cuda, "_lazy_init", lambda: None
     # Makes a first tensor on a true device.
     yield fake_tensor, "init_gpu_context", lambda device: None
+
+
+def _fused_attention(
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0
+) -> Tensor:
+    """``F.scaled_dot_product_attention`` by the kernels that a GPU would take; torch asks the GPU itself for them.
+
+    Those are FlashAttention for 16-bit types without a mask, and else the memory-efficient kernel.
+    """
+    if torch.is_autocast_enabled("cuda"):
+        dtype = torch.get_autocast_dtype("cuda")
+        query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
+        attn_mask = None if attn_mask is None else attn_mask.to(dtype)
+    kernels = torch.ops.aten
+    if attn_mask is None and query.dtype in (torch.float16, torch.bfloat16):
+        return kernels._scaled_dot_product_flash_attention(query, key, value, dropout_p)[0]
+    needed = any(tensor.requires_grad for tensor in (query, key, value)) and torch.is_grad_enabled()
+    return kernels._scaled_dot_product_efficient_attention(query, key, value, attn_mask, needed, dropout_p)[0]
 
 
 @cache
