@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._subclasses import fake_tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from adamae.errors import UserError
 
@@ -89,7 +89,8 @@ extern "C" void pretend(bool active) {
 def fake_cuda() -> Iterator[FakeTensorMode]:
     """Inside, tensors have no values, and may lie on the CUDA device ``DEVICE``, whether or not there is one.
 
-    A model is built and moved there as usual. What reads a value (``.item()``, ``nonzero``) raises torch's
+    A model is built and moved there as usual. Enter it before the first backward pass of the process: torch's autograd
+    engine counts the devices then, and never again. What reads a value (``.item()``, ``nonzero``) raises torch's
     ``DataDependentOutputException`` or ``DynamicOutputShapeException``, and an operation on tensors of two devices a
     ``RuntimeError``. Streams and pinned memory are not there.
 
@@ -107,6 +108,7 @@ def fake_cuda() -> Iterator[FakeTensorMode]:
         # Its draws are repeated until values are right, and here are none.
         stack.enter_context(mock.patch.object(torch.nn.init, "_no_grad_trunc_normal_", lambda tensor, *_, **__: tensor))
         stack.enter_context(mock.patch.object(nn.Module, "_apply", _replace_tensors))
+        stack.enter_context(mock.patch.object(FakeTensor, "__deepcopy__", _copy, create=True))
         yield stack.enter_context(FakeTensorMode())
 
 
@@ -123,6 +125,21 @@ def _replace_tensors(module: nn.Module, function: Callable[[Tensor], Tensor], re
     return module
 
 
+class _HostGenerator(torch.Generator):
+    """One for the device would be asked of its library."""
+
+    def __new__(cls, device: torch.device | str | None = None) -> _HostGenerator:
+        return super().__new__(cls)
+
+
+def _copy(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
+    """A copy under the same mode; torch's own copies the mode as well."""
+    copied = memo[id(tensor)] = tensor.detach().clone()
+    if isinstance(tensor, nn.Parameter):
+        copied = memo[id(tensor)] = nn.Parameter(copied, tensor.requires_grad)
+    return copied
+
+
 def _answers() -> Iterator[tuple[Any, str, Callable[..., Any]]]:
     """What Python code of torch is told about the device: (where, name, function)."""
     yield torch.cuda, "is_available", lambda: True
@@ -132,8 +149,19 @@ def _answers() -> Iterator[tuple[Any, str, Callable[..., Any]]]:
     yield torch.cuda, "get_device_capability", lambda device=None: (9, 0)
     yield torch.cuda, "is_current_stream_capturing", lambda: False
     yield torch.cuda, "_lazy_init", lambda: None
+    yield torch, "Generator", _HostGenerator
+    yield torch.cuda, "Stream", mock.MagicMock
+    yield torch.cuda, "Event", mock.MagicMock
+    yield torch.cuda, "stream", lambda stream: nullcontext()
+    yield torch.cuda, "current_stream", lambda device=None: mock.MagicMock()
+    yield Tensor, "record_stream", _record_stream
     # Makes a first tensor on a true device.
     yield fake_tensor, "init_gpu_context", lambda device: None
+
+
+def _record_stream(tensor: Tensor, stream: object) -> None:
+    if tensor.device.type != "cuda":
+        raise RuntimeError(f"record_stream of a tensor on {tensor.device}")
 
 
 def _fused_attention(
@@ -168,23 +196,23 @@ def _library() -> ctypes.CDLL:
     return ctypes.CDLL(str(library))
 
 
+def find_compiler() -> str | None:
+    """The C++ compiler that :func:`fake_cuda` takes where there is no GPU."""
+    named = os.environ.get("CXX")
+    found = (shutil.which(name) for name in (*((named,) if named else ()), "g++", "clang++", "c++"))
+    return next(filter(None, found), None)
+
+
 def _compile(library: Path) -> Path:
-    compiler = next(
-        filter(None, map(shutil.which, filter(None, (os.environ.get("CXX"), "g++", "clang++", "c++")))), None
-    )
+    compiler = find_compiler()
     if compiler is None:
-        raise UserError(
-            "no C++ compiler found (CXX, g++, clang++, c++): one is needed to imitate a GPU where there is none"
-        )
+        raise UserError("no C++ compiler found (CXX, g++, clang++, c++), which fake_cuda needs where there is no GPU")
     installed = Path(torch.__file__).parent
-    command = [compiler, "-shared", "-fPIC", "-std=c++20", "-x", "c++", "-", f"-I{installed / 'include'}"]
-    command += [
-        f"-L{installed / 'lib'}",
-        "-lc10",
-        "-ltorch_cpu",
-        f"-D_GLIBCXX_USE_CXX11_ABI={int(torch._C._GLIBCXX_USE_CXX11_ABI)}",
-    ]
+    abi = f"-D_GLIBCXX_USE_CXX11_ABI={int(torch._C._GLIBCXX_USE_CXX11_ABI)}"
+    command = [compiler, "-shared", "-fPIC", "-std=c++20", abi, f"-I{installed / 'include'}", "-x", "c++", "-"]
+    command += [f"-L{installed / 'lib'}", "-lc10", "-ltorch_cpu"]
     done = subprocess.run([*command, "-o", str(library)], input=_SOURCE, text=True, capture_output=True)
     if done.returncode:
-        raise UserError(f"{compiler} cannot compile the imitation of a GPU: {done.stderr.strip().splitlines()[-1]}")
+        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise UserError(f"{compiler} cannot compile what fake_cuda needs: {reason}")
     return library
