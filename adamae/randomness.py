@@ -7,6 +7,7 @@ sample, and the noise that a model needs on its device is a hash of the sample's
 
 from __future__ import annotations
 
+import math
 import zlib
 
 import numpy as np
@@ -99,12 +100,22 @@ class SampleNoise:
     Values depend on (clip's seed, path of folded-in numbers, position) only: a clip gets the same noise alone, in a
     larger batch or on another device.
 
+    Seeds on the host are hashed there: of a tree of sources whose values are one number for each clip, a GPU would be
+    given hundreds of operations that are done before they are launched. Only noise of more than one number for each
+    clip is made on the device, and what nobody draws from is never hashed.
+
     Args:
         seeds: (B,) integers.
+        device: Where the noise is wanted; None: where the seeds lie.
     """
 
-    def __init__(self, seeds: Tensor) -> None:
-        self._keys = _mix((seeds.to(torch.int32) + 1).mul_(_GOLDEN))
+    def __init__(self, seeds: Tensor, device: torch.device | None = None) -> None:
+        self._device = seeds.device if device is None else device
+        if torch.compiler.is_compiling():
+            # There all hashes are one kernel of the device.
+            seeds = seeds.to(self._device)
+        self._origin: tuple[SampleNoise, int] | None = None
+        self._known: Tensor | None = _mix((seeds.to(torch.int32) + 1).mul_(_GOLDEN))
 
     @classmethod
     def fresh(cls, batch: int, device: torch.device | str | None = None) -> SampleNoise:
@@ -114,23 +125,42 @@ class SampleNoise:
     def fold_in(self, number: int) -> SampleNoise:
         """An independent source, for the ``number``-th consumer: a layer or a purpose."""
         folded = object.__new__(SampleNoise)
-        folded._keys = _mix(self._keys + _wrap(_GOLDEN * (number + 1)))
+        folded._device = self._device
+        folded._origin, folded._known = (self, number), None
+        if torch.compiler.is_compiling():
+            # Nothing may change when it is used; the compiler leaves out what nobody uses.
+            folded._known = folded._keys()
         return folded
+
+    def _keys(self) -> Tensor:
+        """(B,) int32."""
+        if self._known is not None:
+            return self._known
+        assert self._origin is not None
+        parent, number = self._origin
+        keys = _mix(parent._keys() + _wrap(_GOLDEN * (number + 1)))
+        if not torch.compiler.is_compiling():
+            self._known = keys
+        return keys
 
     def uniform(self, *shape: int) -> Tensor:
         """(B, *shape) float32 strictly between 0 and 1, on the centres of 2^23 equal cells."""
-        return (_logical_shift(self._bits(*shape), 9).to(torch.float32) + 0.5) * 2.0**-23
+        values = (_logical_shift(self._bits(*shape), 9).to(torch.float32) + 0.5) * 2.0**-23
+        return values.to(self._device, non_blocking=True)
 
     def keep(self, drop_rate: float, *shape: int) -> Tensor:
         """(B, *shape) bool, False with probability ``drop_rate`` (to the nearest 2^-16)."""
         *rows, size = shape
         # Half a word decides well enough whether to drop, and halves the cost of the largest noise there is.
         halves = self._bits(*rows, (size + 1) // 2).view(torch.int16)[..., :size]
-        return halves >= round(drop_rate * 2**16) - 2**15
+        kept = halves >= round(drop_rate * 2**16) - 2**15
+        return kept.to(self._device, non_blocking=True)
 
     def _bits(self, *shape: int) -> Tensor:
-        """(B, *shape) int32, every value equally likely."""
-        keys = self._keys
+        """(B, *shape) int32, every value equally likely; of one number for each clip where the seeds lie."""
+        keys = self._keys()
+        if math.prod(shape) > 1:
+            keys = keys.to(self._device, non_blocking=True)
         for size in shape:
             # Rows get keys before columns do, so the work is that of the last axis alone.
             steps = torch.arange(1, size + 1, device=keys.device, dtype=torch.int32).mul_(_GOLDEN)

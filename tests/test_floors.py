@@ -14,7 +14,7 @@ import tomllib
 FLOORS = (
     {"errors", "plain_text", "imagenet", "json_lines", "peak_memory", "ranks", "version"},
     {"files"},
-    {"flags", "grid", "selection", "randomness", "distributed", "precision", "torchvision_import"},
+    {"flags", "grid", "selection", "randomness", "distributed", "precision", "torchvision_import", "fake_cuda"},
     {"data", "layers", "progress"},
     {"samplers", "losses"},
     # A sampler brings its own options.

@@ -131,7 +131,7 @@ def score_readable(
             unscored += [Unscored(v["row"], v["path"], v["reason"]) for v in group if "reason" in v]
             damaged += [Damaged(v["row"], v["path"], v["damaged"]) for v in readable if v["damaged"]]
             if readable:
-                clips = torch.cat([video["views"] for video in readable])
+                clips = _joined([video["views"] for video in readable], world.device)
                 logits = forward_in_batches(model, clips, batch_size, precision)
                 means = (logits.softmax(-1) if softmax else logits).unflatten(0, (len(readable), -1)).mean(dim=1)
                 rows += [video["row"] for video in readable]
@@ -148,7 +148,7 @@ def forward_in_batches(model: Callable[[Tensor], Tensor], clips: Tensor, batch_s
 
     Args:
         model: A module, or a function of one, on (B, T, H, W, C) uint8.
-        clips: (V, T, H, W, C) uint8 on the host.
+        clips: (V, T, H, W, C) uint8 on the host, or on the device.
         batch_size: Clips on the device at once.
         precision: A key of :data:`~adamae.precision.AUTOCAST`.
 
@@ -162,6 +162,14 @@ def forward_in_batches(model: Callable[[Tensor], Tensor], clips: Tensor, batch_s
     with autocast(device, precision):
         parts = [model(part.to(device, non_blocking=True)).float() for part in clips.split(batch_size)]
     return torch.cat(parts)
+
+
+def _joined(views: list[Tensor], device: torch.device) -> Tensor:
+    """All views of a group: on the device, unless they are one video's, which may be more than fit there.
+
+    Joined on the host they would not be pinned any more, and the host would wait for the copy.
+    """
+    return views[0] if len(views) == 1 else torch.cat([each.to(device, non_blocking=True) for each in views])
 
 
 @contextmanager

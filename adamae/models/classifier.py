@@ -71,7 +71,7 @@ class Classifier(nn.Module):
 
         Args:
             video: Raw clips (B, T, H, W, C) uint8, or standardised ones (B, C, T, H, W) float.
-            seeds: (B,) integers that stochastic depth and a random selection of tokens draw from; see :meth:`noise`
+            seeds: (B,) integers, best on the host, that stochastic depth and a random selection of tokens draw from; see :meth:`noise`
                 for None.
 
         Returns:
@@ -100,7 +100,7 @@ class Classifier(nn.Module):
         its result depends on nothing else.
         """
         if seeds is not None:
-            return SampleNoise(seeds)
+            return SampleNoise(seeds, video.device)
         return SampleNoise.fresh(len(video), video.device) if self.training else SampleNoise(_fingerprint(video))
 
     def encode(self, video: Tensor, noise: SampleNoise) -> Tensor:

@@ -45,8 +45,10 @@ class PastNetwork(nn.Module):
     def follow(self, model: nn.Module) -> None:
         """Move towards the weights of a model that has the same parts by the same names."""
         now = dict(model.named_parameters())
-        for name, parameter in self.named_parameters():
-            parameter.lerp_(now[name].to(parameter.dtype), 1 - DECAY)
+        averages = dict(self.named_parameters())
+        moved_to = [now[name].to(average.dtype) for name, average in averages.items()]
+        # A few kernels for all of them.
+        torch._foreach_lerp_(list(averages.values()), moved_to, 1 - DECAY)
 
     @torch.no_grad()
     def forward(self, seen: Tensor, selection: TokenSelection, noise: SampleNoise) -> Tensor:

@@ -155,12 +155,12 @@ class Pretrainer(nn.Module):
         Args:
             video: Raw clips (B, T, H, W, C) uint8, or standardised ones (B, C, T, H, W) float.
             visible: (B, V) indices of the visible tokens, to prescribe what the sampler would draw.
-            seeds: (B,) integers; with the same seed a clip is treated the same in every batch. None draws them
-                from torch's generator.
+            seeds: (B,) integers, best on the host; with the same seed a clip is treated the same in every batch. None
+                draws them from torch's generator.
             diagnose: Add to the losses what a person watches: "trivial", and of a learned sampler "entropy" and
                 "top_tenth" (see :meth:`diagnosis`).
         """
-        noise = SampleNoise.fresh(len(video), video.device) if seeds is None else SampleNoise(seeds)
+        noise = SampleNoise.fresh(len(video), video.device) if seeds is None else SampleNoise(seeds, video.device)
         exact = self.encoder.patch_embed.exact
         pixels, frames = self.frame_choice.shorten(self.pixels(video), exact, noise.fold_in(3), self.training)
         seen, selection = self.select_tokens(pixels, noise.fold_in(0), visible)

@@ -56,7 +56,7 @@ class _Coming:
         computing = torch.cuda.current_stream(self._device)
         computing.wait_event(self._arrival)
         for value in self._batch.values():
-            if isinstance(value, Tensor):
+            if isinstance(value, Tensor) and value.device.type == "cuda":
                 # Its memory was taken on the other stream, which must not have it back before this one is done.
                 value.record_stream(computing)
         return self._batch

@@ -22,6 +22,8 @@ Batch = dict[str, Any]
 Losses = dict[str, Tensor]
 # (model, batch on its device, diagnose) -> 0-dim tensors: "loss" with its gradient, and detached named parts
 Objective = Callable[[nn.Module, Batch, bool], Losses]
+# What of a batch is read on the host alone.
+_HOST_ENTRIES = frozenset({"seed"})
 # published parameter name -> {"step", "exp_avg", "exp_avg_sq"}
 AdamState = dict[str, dict[str, Tensor]]
 
@@ -109,9 +111,12 @@ def set_rates(optimizer: torch.optim.Optimizer, lr: float, weight_decay: float) 
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch with its tensors on ``device``; pinned ones travel while the host goes on."""
+    """The batch with its tensors on ``device``; pinned ones travel while the host goes on.
+
+    Seeds stay on the host, which is where they are hashed: see :class:`~adamae.randomness.SampleNoise`.
+    """
     return {
-        name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+        name: value.to(device, non_blocking=True) if isinstance(value, Tensor) and name not in _HOST_ENTRIES else value
         for name, value in batch.items()
     }
 
