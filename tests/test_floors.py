@@ -13,7 +13,7 @@ import tomllib
 
 FLOORS = (
     {"errors", "plain_text", "imagenet", "json_lines", "peak_memory", "ranks", "version"},
-    {"files"},
+    {"files", "gpu_specs"},
     {"flags", "grid", "selection", "randomness", "distributed", "precision", "torchvision_import", "fake_cuda"},
     {"data", "layers", "progress"},
     {"samplers", "losses"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +16,23 @@ from adamae.models.economy import economy_arguments
 from adamae.samplers import SAMPLERS, Declaration, declaration_of, declared
 from adamae.training.compilation import check_compiler
 
+Network = TypeVar("Network", bound=nn.Module)
 OURS = "ours"
 # Adam's two moments and the weights. Gradients live only while a step runs and are part of its peak anyway.
 _FLOATS_HELD = 3
+# Part of a step by the method that computes it in the forward pass; the innermost one counts.
+DEFAULT_PART = "losses"
+OUR_PARTS = {
+    "pixels": "tokens",
+    "encoder.patch_embed.forward": "tokens",
+    "select_tokens": "selection",
+    "sampler.forward": "selection",
+    "encoder.forward": "encoder",
+    "encoder_to_decoder.forward": "decoder",
+    "decoder.decode": "decoder",
+    "reconstruct": "losses",
+    "sampling_loss": "losses",
+}
 
 
 @dataclass(frozen=True)
@@ -29,11 +43,13 @@ class Contender:
         step: Forward pass, backward pass and optimiser; returns without waiting for the device.
         network: The network that is trained.
         held: Bytes of the weights and the optimiser's state, which stay in memory between steps.
+        parts: Part of the step by the path of the network's method that computes it; other methods are the losses'.
     """
 
     step: Callable[[], None]
     network: nn.Module
     held: int
+    parts: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -45,7 +61,8 @@ class Setting:
         options: Arguments of its constructor.
         clips: (B, T, H, W, C) uint8, on the device.
         precision: Autocast to this type; float32 runs without.
-        compiled: Whether our steps go through ``torch.compile``.
+        compiled: Whether our steps are compiled.
+        compiler: What compiles them.
     """
 
     model: str
@@ -53,12 +70,18 @@ class Setting:
     clips: Tensor
     precision: torch.dtype
     compiled: bool = False
+    compiler: Callable[[nn.Module], Callable[..., Any]] = torch.compile
 
     def build(self, **changes: Any) -> Pretrainer:
         """The model on the clips' device, in training mode, with some arguments changed."""
         network = create_model(self.model, **{**self.options, **changes})
         assert isinstance(network, Pretrainer)
-        return network.to(self.clips.device).train()
+        return on_device(network, self.clips.device).train()
+
+
+def on_device(network: Network, device: torch.device) -> Network:
+    """Move a network; one without values cannot be moved, and is there already."""
+    return network if next(network.parameters()).device == device else network.to(device)
 
 
 BuildContender = Callable[[Setting], Contender]
@@ -71,8 +94,8 @@ def _ours(setting: Setting, *, compiled: bool | None = None, recompute: Any = No
     forward: Callable[[Tensor], Any] = network
     if setting.compiled if compiled is None else compiled:
         check_compiler()
-        forward = torch.compile(network)
-    return contender(network, lambda: forward(setting.clips).losses["loss"], setting.precision)
+        forward = setting.compiler(network)
+    return contender(network, lambda: forward(setting.clips).losses["loss"], setting.precision, parts=OUR_PARTS)
 
 
 def _part_of_economy(name: str) -> BuildContender:
@@ -126,12 +149,16 @@ def choose(names: Iterable[str], known: Mapping[str, BuildContender]) -> dict[st
 
 
 def contender(
-    network: nn.Module, loss: Callable[[], Tensor], precision: torch.dtype, scaled: bool = False
+    network: nn.Module,
+    loss: Callable[[], Tensor],
+    precision: torch.dtype,
+    scaled: bool = False,
+    parts: Mapping[str, str] | None = None,
 ) -> Contender:
-    """A network and what computes its loss as a contender; arguments as in :func:`whole_step`."""
+    """A network and what computes its loss as a contender; arguments as in :func:`whole_step` and its attributes."""
     held = _FLOATS_HELD * sum(parameter.numel() * parameter.element_size() for parameter in network.parameters())
     device = next(network.parameters()).device
-    return Contender(whole_step(network, loss, precision, device, scaled), network, held)
+    return Contender(whole_step(network, loss, precision, device, scaled), network, held, parts or {})
 
 
 def whole_step(

@@ -82,6 +82,23 @@ class StepReport:
         needed = 3 * 2 * self.multiply_adds[THIS] * self.batch_size
         return needed / self.step.wall / self.matrix_peak
 
+    parts_title = ", forward and backward"
+
+    @property
+    def title(self) -> str:
+        """What was measured."""
+        return f"{self.model} on {self.device}, {self.precision}, batch {self.batch_size}"
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Clips per second of ours and all others."""
+        return {OURS: self.clips_per_second} | {name: other.clips_per_second for name, other in self.compared.items()}
+
+    @property
+    def part_seconds(self) -> dict[str, float]:
+        """Of each part alone."""
+        return {name: part.wall for name, part in self.parts.items()}
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return {**asdict(self), "share_of_peak": self.share_of_peak}
@@ -89,7 +106,7 @@ class StepReport:
     def render(self) -> str:
         """The report as text."""
         lines = [
-            f"{self.model} on {self.device}, {self.precision}, batch {self.batch_size}",
+            self.title,
             f"  step            {self.step.wall * 1e3:10.1f} ms   {self.clips_per_second:.2f} clips/s   "
             f"peak memory {self.peak_memory / 2**30:.2f} GiB",
             f"  activations per additional clip: {self.kept_per_clip / 2**20:.0f} MiB",

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from adamae.errors import UserError
 from adamae.files import publish
 
-if TYPE_CHECKING:
-    from adamae.benchmark.step import StepReport
+
+class DrawnReport(Protocol):
+    """A measured or predicted step beside others."""
+
+    @property
+    def title(self) -> str:
+        """Model, device, precision and batch."""
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Clips per second of ours and all others."""
+
+    @property
+    def part_seconds(self) -> dict[str, float]:
+        """Seconds of each part of our step."""
+
+    parts_title: str
 
 
-def write_step_picture(report: StepReport, path: Path) -> None:
+def write_step_picture(report: DrawnReport, path: Path) -> None:
     """Bars of clips per second of all contenders, and of the time that each part of our step takes.
 
     Args:
-        report: What was measured.
+        report: What was measured or predicted.
         path: PNG file; it is whole or it is not there.
 
     Raises:
@@ -28,14 +43,13 @@ def write_step_picture(report: StepReport, path: Path) -> None:
     except ImportError as error:
         raise UserError("--plot needs the package matplotlib: pip install matplotlib") from error
 
-    speeds = {"ours": report.clips_per_second}
-    speeds |= {name: other.clips_per_second for name, other in report.compared.items()}
-    parts = {name: part.wall * 1e3 for name, part in report.parts.items()}
+    speeds = report.rates
+    parts = {name: seconds * 1e3 for name, seconds in report.part_seconds.items()}
     figure = Figure(figsize=(10, 1.6 + 0.3 * max(len(speeds), len(parts))), layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    figure.suptitle(f"{report.model} on {report.device}, {report.precision}, batch {report.batch_size}")
+    figure.suptitle(report.title)
     columns = figure.subplots(1, 2)
-    labels = ("clips per second", "milliseconds of each part, forward and backward")
+    labels = ("clips per second", f"milliseconds of each part{report.parts_title}")
     for axes, values, label in zip(columns, (speeds, parts), labels, strict=True):
         bars = axes.barh(list(values), list(values.values()), color="#3b528b")
         axes.bar_label(bars, fmt="%.3g", padding=3)

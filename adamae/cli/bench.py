@@ -6,10 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from adamae.errors import UserError
 from adamae.flags import did_you_mean
+from adamae.gpu_specs import GPUS
 from adamae.options.bench import (
     BenchStepOptions,
     StepMeasurement,
@@ -22,12 +23,13 @@ from adamae.options.pretrain import model_arguments
 
 if TYPE_CHECKING:
     from adamae.benchmark.contenders import BuildContender
+    from adamae.benchmark.roofline import Prediction
     from adamae.benchmark.step import StepReport
 
 _USAGE = """usage: adamae bench SUBJECT [--option value ...]
 
 subjects:
-  step     time a training step and its parts; no videos are needed
+  step     time a training step and its parts, or predict them for a GPU; no videos are needed
   memory   count the activation memory per clip; nothing is executed
   loader   measure the throughput of the data loader on a list
   eval     measure the throughput of test views of a list
@@ -76,8 +78,8 @@ def measure_step(words: Sequence[str]) -> str:
     return printed(report, options.measurement)
 
 
-def report_step(options: BenchStepOptions, compare: Mapping[str, BuildContender]) -> StepReport:
-    """Measure the step that the options describe.
+def report_step(options: BenchStepOptions, compare: Mapping[str, BuildContender]) -> StepReport | Prediction:
+    """Measure or predict the step that the options describe.
 
     Args:
         options: Of the model, the clip and the measurement.
@@ -92,20 +94,25 @@ def report_step(options: BenchStepOptions, compare: Mapping[str, BuildContender]
     from adamae.precision import choose_precision
 
     options, measurement = apply_economy(options), options.measurement
+    arguments = model_arguments(options.clip, options.model, options.sampler, options.loss)
+    step: dict[str, Any] = {
+        "model": options.model.model,
+        "batch_size": measurement.batch_size,
+        "compare": compare,
+        "compile_model": measurement.compile,
+    }
+    if measurement.predict is not None:
+        from adamae.benchmark.roofline import predict_steps
+
+        gpu = GPUS[measurement.predict]
+        precision = gpu.best_half if measurement.precision == "auto" else measurement.precision
+        return predict_steps(**step, gpu=gpu, precision=precision, **arguments)
     device = distributed.start(measurement.device).device
-    return benchmark_step(
-        model=options.model.model,
-        batch_size=measurement.batch_size,
-        precision=choose_precision(measurement.precision, device),
-        device=str(device),
-        rounds=measurement.rounds,
-        compare=compare,
-        compile_model=measurement.compile,
-        **model_arguments(options.clip, options.model, options.sampler, options.loss),
-    )
+    precision = choose_precision(measurement.precision, device)
+    return benchmark_step(**step, precision=precision, device=str(device), rounds=measurement.rounds, **arguments)
 
 
-def printed(report: StepReport, measurement: StepMeasurement) -> str:
+def printed(report: StepReport | Prediction, measurement: StepMeasurement) -> str:
     """The report as the options ask for it; ``--plot`` is written.
 
     Raises:

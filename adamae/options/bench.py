@@ -7,6 +7,7 @@ from typing import Literal
 
 from adamae.data.decoders import decoder_names
 from adamae.flags import OptionGroup, flag
+from adamae.gpu_specs import gpu_names
 from adamae.options.groups import (
     ClipOptions,
     LossOptions,
@@ -38,6 +39,11 @@ class StepMeasurement(OptionGroup):
         metavar="NAME",
     )
     compile: bool = flag(False, "compile our step with torch.compile (torch 2.6 or newer)")
+    predict: str | None = flag(
+        None,
+        "run nothing; predict the least time on this GPU from the step's operations, their bytes and their launches",
+        choices=gpu_names,
+    )
     device: str = flag("auto", "cpu, cuda or auto; auto: cuda if available", metavar="DEVICE")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = flag(
         "auto", "auto: bf16 if the GPU supports it, else fp16; fp32 on the CPU"
@@ -142,10 +148,12 @@ def bench_step_parser() -> OptionParser[BenchStepOptions]:
     return OptionParser(
         BenchStepOptions,
         prog="adamae bench step",
-        description="Time a pre-training step and its parts on random clips; no videos are needed.",
+        description="Time a pre-training step and its parts on random clips, or predict them for a GPU; no videos are "
+        "needed.",
         examples=(
             "adamae bench step --model adamae_base --batch_size 2",
             "adamae bench step --compare economy compile tube --batch_size 16 --device cuda --plot step.png",
+            "adamae bench step --predict h100 --batch_size 32 --compare compile economy tube",
         ),
     )
 

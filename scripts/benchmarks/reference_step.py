@@ -7,11 +7,14 @@ logarithms.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
+from known_masks import with_known_masks
 from torch import Tensor, nn
 from torch.distributions import Categorical
 
-from adamae.benchmark.contenders import Contender, Setting, contender
+from adamae.benchmark.contenders import Contender, Setting, contender, on_device
 from adamae.layers.block import Block
 from adamae.layers.positions import sinusoid_table
 from adamae.models import Pretrainer
@@ -20,18 +23,29 @@ from adamae.samplers.adaptive import SAMPLER_HEADS, SAMPLER_NORM_EPS
 
 _SAMPLING_WEIGHT = 1e-4
 _SAMPLER_DROP_RATE = 0.1
+# Of adamae bench step --predict.
+_PARTS = {
+    "tokenizer.forward": "tokens",
+    "sampler.forward": "selection",
+    "score.forward": "selection",
+    "encoder.forward": "encoder",
+    "to_decoder.forward": "decoder",
+    "decoder.forward": "decoder",
+}
 
 
 def build_reference(setting: Setting) -> Contender:
     """The step of :class:`ReferenceStyle`, with the sizes of the setting's model."""
     like = setting.build()
-    network = ReferenceStyle(like).to(setting.clips.device).train()
+    network = on_device(ReferenceStyle(like), setting.clips.device).train()
     frames = like.grid.clip_shape[0]
     video = like.pixel_values(setting.clips[:, :frames]).permute(0, 4, 1, 2, 3).contiguous()
     on_gpu = setting.clips.device.type == "cuda"
     # The published launch scripts train in fp16 with loss scaling, which a CPU does not support.
     precision = torch.float16 if on_gpu else setting.precision
-    return contender(network, lambda: network(video), precision, scaled=on_gpu)
+    step = contender(network, lambda: network(video), precision, scaled=on_gpu, parts=_PARTS)
+    hidden = len(video) * (like.grid.num_tokens - network.visible)
+    return replace(step, step=with_known_masks(step.step, setting.clips, hidden))
 
 
 class ReferenceStyle(nn.Module):

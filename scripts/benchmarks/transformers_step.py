@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 import torch
+from known_masks import with_known_masks
 from torch import nn
 
-from adamae.benchmark.contenders import Contender, Setting, contender
+from adamae.benchmark.contenders import Contender, Setting, contender, on_device
 from adamae.errors import UserError
 from adamae.layers.block import Block
 from adamae.models.vit_encoder import VitEncoder
 
 MASK_RATIO = 0.9
+# Of adamae bench step --predict.
+_PARTS = {
+    "videomae.embeddings.forward": "tokens",
+    "videomae.encoder.forward": "encoder",
+    "encoder_to_decoder.forward": "decoder",
+    "decoder.forward": "decoder",
+}
 
 
 def build_transformers(setting: Setting) -> Contender:
@@ -42,12 +51,14 @@ def build_transformers(setting: Setting) -> Contender:
         **_stack_sizes(model.encoder.blocks, "{}"),
         **_stack_sizes(model.decoder.blocks, "decoder_{}"),
     )
-    network = VideoMAEForPreTraining(config).to(clips.device).train()
+    network = on_device(VideoMAEForPreTraining(config), clips.device).train()
     video = model.pixel_values(clips).permute(0, 1, 4, 2, 3).contiguous()
     area = grid.h * grid.w
-    masked = torch.rand(len(clips), area, device=clips.device).argsort(dim=1) < int(MASK_RATIO * area)
+    count = int(MASK_RATIO * area)
+    masked = torch.rand(len(clips), area, device=clips.device).argsort(dim=1) < count
     masks = masked.unsqueeze(1).expand(-1, grid.t, -1).flatten(1)
-    return contender(network, lambda: network(video, bool_masked_pos=masks).loss, setting.precision)
+    step = contender(network, lambda: network(video, bool_masked_pos=masks).loss, setting.precision, parts=_PARTS)
+    return replace(step, step=with_known_masks(step.step, clips, len(clips) * count * grid.t))
 
 
 def _stack_sizes(blocks: nn.ModuleList, name: str) -> dict[str, int]:
