@@ -39,6 +39,7 @@ def fusing_backend(recorded: list[Operation], default: str, parts: Mapping[str, 
         parts: Part of the step by the path of a module.
     """
     from torch._dynamo.backends.common import aot_autograd
+    from torch._functorch._aot_autograd.utils import make_boxed_func
     from torch._functorch.partitioners import min_cut_rematerialization_partition
     from torch._inductor.decomposition import select_decomp_table
 
@@ -47,7 +48,7 @@ def fusing_backend(recorded: list[Operation], default: str, parts: Mapping[str, 
             return BACKWARD if backward else _part(node, default, parts)
 
         recorded.extend(kernels(graph, part))
-        return graph.forward
+        return make_boxed_func(graph.forward)
 
     backend: Callable[..., Any] = aot_autograd(
         fw_compiler=partial(compiled, backward=False),

@@ -1,0 +1,141 @@
+"""How near `adamae bench step --predict` comes to a step that can be measured: on this CPU, in float32, on one thread.
+
+    OMP_NUM_THREADS=1 .venv/bin/python scripts/benchmarks/roofline.py
+
+The CPU's limits (the peak of a product, the bandwidth of its memory, the cost of a call) are measured between the steps,
+all by processor time; medians of both are compared.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date
+
+from machine import machine
+
+from adamae.errors import UserError
+from adamae.flags import OptionGroup, flag
+from adamae.options.groups import ModelOptions
+from adamae.options.parser import OptionParser
+
+
+@dataclass(frozen=True)
+class CheckMeasurement(OptionGroup):
+    """What is measured."""
+
+    batch_size: int = flag(1, "clips in a step", least=1)
+    rounds: int = flag(3, "timed steps of each; the median is compared", least=1)
+    img_size: int = flag(224, "height and width of a clip", least=16)
+    json: bool = flag(False, "print JSON")
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """Everything that decides what is measured."""
+
+    measurement: CheckMeasurement = field(default_factory=CheckMeasurement)
+    model: ModelOptions = field(default_factory=ModelOptions)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A step on this CPU.
+
+    Attributes:
+        step: Its name.
+        measured: Seconds of processor time.
+        predicted: Seconds.
+    """
+
+    step: str
+    measured: float
+    predicted: float
+
+
+STEPS = ("ours", "economy", "tube")
+
+
+def check(options: CheckOptions) -> Iterator[Checked]:
+    """Predict and measure full, economical and tube-masked steps."""
+    import torch
+
+    from adamae.benchmark.contenders import Setting, variants
+    from adamae.benchmark.roofline import predict, step_operations, without_values
+    from adamae.benchmark.this_cpu import measure_cpu
+    from adamae.benchmark.timing import take_turns
+    from adamae.gpu_specs import Gpu
+
+    torch.set_num_threads(1)
+    measurement, name = options.measurement, options.model.model
+    size = measurement.img_size
+    arguments = {"img_size": size}
+    shape = (measurement.batch_size, 16, size, size, 3)
+    operations = {}
+    for step in STEPS:
+        with without_values():
+            clips = torch.zeros(shape, dtype=torch.uint8)
+            operations[step] = step_operations(variants()[step], Setting(name, arguments, clips, torch.float32))
+    clips = torch.randint(0, 256, shape, dtype=torch.uint8)
+    steps = {step: variants()[step](Setting(name, arguments, clips, torch.float32)).step for step in STEPS}
+    limits: list[Gpu] = []
+    turns = {"limits": lambda: limits.append(measure_cpu(1)), **steps}
+    timings = take_turns(turns, measurement.rounds, torch.device("cpu"))
+    cpu = Gpu(
+        title=limits[0].title,
+        flops={"fp32": statistics.median(one.peak("fp32") for one in limits)},
+        bandwidth=statistics.median(one.bandwidth for one in limits),
+        exponentials=limits[0].exponentials,
+        launch=statistics.median(one.launch for one in limits),
+    )
+    print(
+        f"one thread: {cpu.peak('fp32') / 1e9:.1f} GFLOP/s, {cpu.bandwidth / 1e9:.1f} GB/s, "
+        f"{cpu.launch * 1e6:.1f} us for a call",
+        file=sys.stderr,
+    )
+    for step in STEPS:
+        predicted = predict(operations[step], cpu, cpu.peak("fp32")).total.seconds
+        yield Checked(step, timings[step].process, predicted)
+
+
+def render(rows: Sequence[Checked]) -> str:
+    """A table in Markdown, and where it was measured."""
+    lines = [
+        f"{date.today().isoformat()}, {machine()}.",
+        "",
+        "| step | measured, s | predicted, s | predicted / measured |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row.step} | {row.measured:.2f} | {row.predicted:.2f} | {row.predicted / row.measured:.2f} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def parser() -> OptionParser[CheckOptions]:
+    """The command line."""
+    return OptionParser(
+        CheckOptions,
+        prog="scripts/benchmarks/roofline.py",
+        description="Compare predicted with measured steps on this CPU.",
+    )
+
+
+def main(words: Sequence[str]) -> int:
+    """Measure and print."""
+    options = parser().parse(words).options
+    rows = list(check(options))
+    print(json.dumps([asdict(row) for row in rows], indent=2) if options.measurement.json else render(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except UserError as error:
+        print(f"roofline.py: error: {error}", file=sys.stderr)
+        sys.exit(2)
