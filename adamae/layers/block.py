@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import Tensor, nn
 
 from adamae.errors import UserError
 from adamae.layers.attention import Attention
 from adamae.layers.dropping import drop_path, dropout
+from adamae.layers.layer_norm import LayerNorm
 from adamae.layers.recomputation import recomputed
 from adamae.layers.recomputing_linear import gelu_linear, norm_linear
 from adamae.randomness import SampleNoise
 
-# The published networks use this epsilon everywhere but in the sampler, which keeps PyTorch's.
-LayerNorm = partial(nn.LayerNorm, eps=1e-6)
 # Which child of a block's noise it is; see Block._branch.
 _DROPOUT_OF_MLP = 2
 
@@ -73,9 +70,9 @@ class Block(nn.Module):
         key_bias: bool = False,
     ) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(dim, eps=norm_eps)
+        self.norm1 = LayerNorm(dim, norm_eps)
         self.attn = Attention(dim, num_heads, qkv_bias, attn_drop_rate, key_bias)
-        self.norm2 = nn.LayerNorm(dim, eps=norm_eps)
+        self.norm2 = LayerNorm(dim, norm_eps)
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
         scaled = bool(init_values and init_values > 0)
         self.gamma_1 = nn.Parameter(torch.full((dim,), float(init_values or 0))) if scaled else None

@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from adamae.layers.layer_norm import sums_in_half
+
 
 def norm_linear(x: Tensor, norm: nn.LayerNorm, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``F.linear(norm(x), weight, bias)``: (..., D) to (..., E), of which ``x`` alone is kept for the backward pass."""
@@ -48,18 +50,26 @@ class _NormLinear(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, mean, deviation, scale, shift, weight = ctx.saved_tensors
-        wanted = ctx.needs_input_grad
+        wanted, shape = ctx.needs_input_grad, x.shape[-1:]
         x = x.to(ctx.norm_type)
         grad_weight = grad_x = grad_scale = grad_shift = None
-        if wanted[4]:
-            normed = torch.native_layer_norm(x, x.shape[-1:], scale, shift, ctx.eps)[0]
+        own_sums = sums_in_half(x)
+        if own_sums and any(wanted[index] for index in (1, 2, 4)):
+            normed = torch.native_layer_norm(x, shape, None, None, ctx.eps)[0]
+            grad_scale, grad_shift, grad_weight = _sums_over_rows(grad, normed.to(grad.dtype), scale, shift, weight)
+            del normed
+        elif wanted[4]:
+            normed = torch.native_layer_norm(x, shape, scale, shift, ctx.eps)[0]
             grad_weight = _weight_gradient(grad, normed.to(grad.dtype), weight)
             del normed
-        if any(wanted[:3]):
+        left = [wanted[0], wanted[1] and not own_sums, wanted[2] and not own_sums]
+        if any(left):
             grad_normed = (grad @ weight.to(grad.dtype)).to(ctx.norm_type)
-            grad_x, grad_scale, grad_shift = torch.ops.aten.native_layer_norm_backward(
-                grad_normed, x, x.shape[-1:], mean, deviation, scale, shift, list(wanted[:3])
+            grad_x, *sums = torch.ops.aten.native_layer_norm_backward(
+                grad_normed, x, shape, mean, deviation, scale, shift, left
             )
+            if not own_sums:
+                grad_scale, grad_shift = sums
         return grad_x, grad_scale, grad_shift, None, grad_weight, _bias_gradient(grad, wanted[5], weight)
 
 
@@ -102,6 +112,15 @@ def _no_autocast_cache() -> Iterator[None]:
 
 def _weight_gradient(grad: Tensor, read: Tensor, weight: Tensor) -> Tensor:
     return (grad.flatten(0, -2).t() @ read.flatten(0, -2)).to(weight.dtype)
+
+
+def _sums_over_rows(
+    grad: Tensor, normed: Tensor, scale: Tensor, shift: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of ``scale``, ``shift`` and ``weight`` of ``F.linear(normed * scale + shift, weight)``."""
+    product = _weight_gradient(grad, normed, weight)
+    total = grad.flatten(0, -2).sum(dim=0).to(weight.dtype)
+    return (product * weight).sum(dim=0), total @ weight, product * scale + torch.outer(total, shift)
 
 
 def _bias_gradient(grad: Tensor, wanted: bool, weight: Tensor) -> Tensor | None:

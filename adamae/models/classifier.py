@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from adamae.errors import UserError
-from adamae.layers.block import LayerNorm
+from adamae.layers.layer_norm import LayerNorm
 from adamae.layers.pixels import PixelNormalisation, cut_pixels, frames_in
 from adamae.layers.recomputation import CheckpointActivations
 from adamae.models.encoder import Encoder

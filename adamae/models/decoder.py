@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from adamae.grid import TokenGrid
-from adamae.layers.block import LayerNorm, check_heads, initialise_xavier, stack
+from adamae.layers.block import check_heads, initialise_xavier, stack
+from adamae.layers.layer_norm import LayerNorm
 from adamae.layers.positions import sinusoid_table
 from adamae.layers.recomputing_linear import norm_linear
 from adamae.randomness import SampleNoise

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from adamae.errors import UserError
 from adamae.grid import TokenGrid
-from adamae.layers.block import LayerNorm, check_heads, initialise_normal, initialise_xavier, recompute_blocks, stack
+from adamae.layers.block import check_heads, initialise_normal, initialise_xavier, recompute_blocks, stack
+from adamae.layers.layer_norm import LayerNorm
 from adamae.layers.positions import sincos_2d_table
 from adamae.losses.reconstruction import Statistics
 from adamae.models.classifier import Classifier

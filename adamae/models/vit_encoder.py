@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from adamae.errors import UserError
 from adamae.grid import TokenGrid
-from adamae.layers.block import LayerNorm, check_heads, initialise_xavier, recompute_blocks, stack
+from adamae.layers.block import check_heads, initialise_xavier, recompute_blocks, stack
+from adamae.layers.layer_norm import LayerNorm
 from adamae.layers.positions import sinusoid_table
 from adamae.layers.tokenizer import TubeletTokenizer
 from adamae.models.encoder import Encoder

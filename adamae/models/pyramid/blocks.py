@@ -6,8 +6,9 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from adamae.layers.block import LayerNorm, Mlp
+from adamae.layers.block import Mlp
 from adamae.layers.dropping import drop_path
+from adamae.layers.layer_norm import LayerNorm
 from adamae.layers.recomputation import recomputed
 from adamae.randomness import SampleNoise
 
@@ -56,9 +57,9 @@ class PyramidBlock(nn.Module):
         self, dim: int, attention: nn.Module, *, mlp_ratio: float, drop_path_rate: float, downsample: Merge | None
     ) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(dim, eps=BLOCK_NORM_EPS)
+        self.norm1 = LayerNorm(dim, BLOCK_NORM_EPS)
         self.attn = attention
-        self.norm2 = nn.LayerNorm(dim, eps=BLOCK_NORM_EPS)
+        self.norm2 = LayerNorm(dim, BLOCK_NORM_EPS)
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
         self.downsample = downsample
         self.drop_path_rate = drop_path_rate

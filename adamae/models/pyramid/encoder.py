@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from adamae.errors import UserError
 from adamae.grid import TokenGrid
-from adamae.layers.block import LayerNorm
+from adamae.layers.layer_norm import LayerNorm
 from adamae.models.encoder import Encoder
 from adamae.models.pyramid.blocks import PyramidBlock
 from adamae.models.pyramid.layout import Layout, all_units, compact_units

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from adamae.grid import TokenGrid
 from adamae.layers.attention import attend
 from adamae.layers.block import check_heads, initialise_normal
+from adamae.layers.layer_norm import LayerNorm
 from adamae.layers.positions import sincos_2d_table, sinusoid_table
 from adamae.layers.recomputing_linear import norm_linear
 from adamae.models.pyramid.blocks import BLOCK_NORM_EPS, Merge, PyramidBlock, drop_path_rates
@@ -37,7 +38,7 @@ class PooledAttention(nn.Module):
         self.kv = nn.Linear(dim, 2 * dim)
         self.proj = nn.Linear(dim, dim)
         self.sr = nn.Conv2d(dim, dim, kernel_size=1)
-        self.norm = nn.LayerNorm(dim, eps=BLOCK_NORM_EPS)
+        self.norm = LayerNorm(dim, BLOCK_NORM_EPS)
 
     def forward(self, x: Tensor, norm: nn.LayerNorm, shared: object) -> Tensor:
         """(B, T, H, W, C) to the same; ``norm`` is applied first."""

@@ -7,7 +7,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from adamae.grid import TokenGrid
-from adamae.layers.block import LayerNorm
+from adamae.layers.layer_norm import LayerNorm
 from adamae.layers.tokenizer import Tokenizer
 
 # Pixels along a patch's side.
