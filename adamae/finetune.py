@@ -27,6 +27,7 @@ from adamae.evaluation.networks import build_classifier
 from adamae.evaluation.setup import describe_unread
 from adamae.models import Classifier
 from adamae.options.finetune import FinetuneOptions
+from adamae.plain_text import counted
 from adamae.precision import choose_precision
 from adamae.progress import say
 from adamae.training.averaging import WeightAverage
@@ -280,14 +281,15 @@ def _describe(options: FinetuneOptions, splits: Splits, initial: InitialClassifi
     """What is trained on what."""
     world = run.world
     millions = sum(parameter.numel() for parameter in initial.model.parameters()) / 1e6
+    noun = splits.train.noun
     return [
-        f"data: {len(splits.train)} training, {len(splits.val)} validation and {len(splits.test)} test videos, "
+        f"data: {len(splits.train)} training, {len(splits.val)} validation and {len(splits.test)} test {noun}s, "
         f"{splits.num_classes} classes, of {options.data.source}",
         f"model: {millions:.1f} M parameters, {initial.model.grid.num_tokens} tokens",
         *initial.origin,
         run.schedule.describe(),
-        f"videos per step: {options.clips_per_step(world.size)} ({options.data.batch_size} per micro-batch, "
-        f"{options.passes} "
-        f"micro-batches, {world.size} processes), {options.augmentation.num_sample} clips per video",
+        f"{noun}s per step: {options.clips_per_step(world.size)} ({options.data.batch_size} per micro-batch, "
+        f"{counted(options.passes, 'micro-batch', 'micro-batches')}, {counted(world.size, 'process', 'processes')}), "
+        f"{counted(options.augmentation.num_sample, 'clip')} per {noun}",
         describe_machine(options, world),
     ]

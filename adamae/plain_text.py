@@ -1,4 +1,4 @@
-"""Names of files as text that every terminal, page and program takes: they may hold any byte but zero and a slash."""
+"""Text for persons and programs; names of files may hold any byte but zero and a slash."""
 
 from __future__ import annotations
 
@@ -14,6 +14,17 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 def one_line(text: str) -> str:
     """Text for a person, on one line: ends of lines and bytes that are not UTF-8 as escapes."""
     return _UNPRINTABLE.sub(_escape, text)
+
+
+def counted(number: int, one: str, several: str = "") -> str:
+    """A number and its noun: "1 video", "2 videos".
+
+    Args:
+        number: How many.
+        one: The noun in the singular.
+        several: In the plural; empty: with an s.
+    """
+    return f"{number} {one if number == 1 else several or one + 's'}"
 
 
 def as_json(value: Any) -> str:

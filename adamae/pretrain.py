@@ -26,6 +26,7 @@ from adamae.models import MODELS, Pretrainer, create_model
 from adamae.models.economy import apply_economy
 from adamae.options.groups import PretrainClipOptions, PretrainDataOptions
 from adamae.options.pretrain import PretrainOptions, model_arguments
+from adamae.plain_text import counted
 from adamae.progress import say
 from adamae.training.batches import Batches
 from adamae.training.engines import build_engine, describe_machine, start_world
@@ -164,11 +165,10 @@ def _describe(options: PretrainOptions, dataset: PretrainDataset, model: Pretrai
     if model.decoder_budget < 1:
         visible += f", {model.decoder_budget:.0%} of the masked ones reconstructed in each step"
     return [
-        f"data: {len(dataset)} videos of {options.data.source}",
+        f"data: {counted(len(dataset), dataset.annotations.noun)} of {options.data.source}",
         f"model: {options.model.model}, {millions:.1f} M parameters, {visible}",
         run.schedule.describe(),
         f"clips per step: {options.clips_per_step(world.size)} ({options.clips_per_pass} per micro-batch, "
-        f"{options.passes} "
-        f"micro-batches, {world.size} processes)",
+        f"{counted(options.passes, 'micro-batch', 'micro-batches')}, {counted(world.size, 'process', 'processes')})",
         describe_machine(options, world),
     ]

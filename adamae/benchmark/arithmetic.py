@@ -8,8 +8,11 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from adamae.checkpoints.inference import infer_architecture
 from adamae.errors import UserError
 from adamae.models import Classifier, Pretrainer, create_model
+from adamae.models.families import family_of
+from adamae.models.registry import named_model
 from adamae.samplers import builtin
 from adamae.samplers.token_choice import TokenChoice
 
@@ -32,7 +35,7 @@ def compare_multiply_adds(name: str, **options: Any) -> dict[str, int]:
     contenders: dict[str, Callable[[], Any]] = {
         THIS: lambda: create_model(name, **options),
         TUBE: lambda: create_model(name, **{**plain, "mask_type": builtin.TUBE.name, "mask_ratio": 0.9}),
-        ALL_TOKENS: lambda: encoder_alone(create_model(name, **plain)),
+        ALL_TOKENS: lambda: finetuned(name, **plain),
         MOTION: lambda: encoder_alone(create_model(name, **plain), token_selection="motion", keep_ratio=0.6),
     }
     counts = {}
@@ -44,6 +47,23 @@ def compare_multiply_adds(name: str, **options: Any) -> dict[str, int]:
                 # On a clip of few tokens there may be no such masks, and nothing that moves.
                 continue
     return counts
+
+
+def finetuned(name: str, **options: Any) -> Classifier:
+    """The classifier without a head that fine-tuning makes of a pre-train model.
+
+    Args:
+        name: Of the pre-train model.
+        **options: Arguments of its constructor.
+    """
+    model = create_model(name, **options)
+    assert isinstance(model, Pretrainer)
+    if "visible" in model.encoder.takes:
+        return encoder_alone(model)
+    # A pyramid's windows and pools are larger where it takes all tokens.
+    config = {"options": {**named_model(name).arguments, **options}}
+    arguments = infer_architecture(model.state_dict(), config=config).classifier_options()
+    return family_of(model).classifier(**{**arguments, "num_classes": 0})
 
 
 def encoder_alone(model: Any, token_selection: str = "none", keep_ratio: float = 1.0) -> Classifier:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from adamae.data.decoding import FrameFolder, VideoSource
+from adamae.data.decoding.image_names import is_image
 from adamae.data.image_files import ImageFiles, check_images, files_below
 from adamae.data.list_rows import is_number, read_rows
 from adamae.data.packed_text import PackedText
@@ -76,6 +77,11 @@ class Annotations:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def noun(self) -> str:
+        """What the first row is, and so all that a run takes: "image" or "video"."""
+        return "image" if len(self) and self.frames is None and is_image(self.names[0]) else "video"
 
     def path(self, row: int) -> str:
         """Where the video of a row lies; in shards, the shard and the video's name."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from adamae.data.loader import BatchKeys
 from adamae.errors import UserError
 from adamae.options.training import TrainingOptions
+from adamae.plain_text import counted
 from adamae.training.plan import Plan
 
 
@@ -67,7 +68,10 @@ def plan_run(options: TrainingOptions, num_videos: int, world_size: int) -> Plan
     """
     taken = options.clips_per_step(world_size) // options.clips_per_video
     if taken > num_videos:
-        parts = f"{world_size} processes, --batch_size {options.data.batch_size}, {options.passes} micro-batches"
+        parts = (
+            f"{counted(world_size, 'process', 'processes')}, --batch_size {options.data.batch_size}, "
+            f"{counted(options.passes, 'micro-batch', 'micro-batches')}"
+        )
         raise UserError(f"a step needs {taken} videos ({parts}), got {num_videos}: expected a smaller global batch")
     keys = BatchKeys(num_videos, options.data.batch_size, world_size=world_size, accumulation=options.passes)
     return Plan(

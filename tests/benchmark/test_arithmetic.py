@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from adamae.benchmark.arithmetic import ALL_TOKENS, MOTION, THIS, TUBE, compare_multiply_adds, count_multiply_adds
-from adamae.models import vit_classifier, vit_pretrainer
+from adamae.models import create_model, vit_classifier, vit_pretrainer
 from tests.golden import mats
 
 NAMES = {"ViT-S": "adamae_small", "ViT-B": "adamae_base", "ViT-L": "adamae_large"}
@@ -36,6 +36,25 @@ def test_a_clip_too_small_for_a_comparison_is_counted_nevertheless() -> None:
     sizes: dict[str, Any] = {"img_size": 16, "num_frames": 4, "encoder_depth": 1, "decoder_depth": 1}
     counts = compare_multiply_adds("adamae_tiny", mask_type="random", mask_ratio=0.5, **sizes)
     assert counts.keys() == {THIS, ALL_TOKENS, MOTION}
+
+
+@pytest.mark.parametrize(
+    ("name", "classifier", "sizes"),
+    [
+        ("um_swin_micro", "swin_micro_256", {"img_size": 128}),
+        ("um_swin_micro", "swin_micro_256", {"img_size": 128, "num_frames": 4, "tubelet_size": 2}),
+        ("um_pvt_small", "pvt_small_256", {"img_size": 128, "mask_type": "adaptive_uniform"}),
+    ],
+    ids=str,
+)
+def test_fine_tuning_of_a_pyramid_has_its_own_windows_and_pools(
+    name: str, classifier: str, sizes: dict[str, Any]
+) -> None:
+    counts = compare_multiply_adds(name, **sizes)
+    assert counts.keys() == {THIS, ALL_TOKENS}
+    sizes = {key: value for key, value in sizes.items() if key != "mask_type"}
+    with torch.device("meta"):
+        assert counts[ALL_TOKENS] == count_multiply_adds(create_model(classifier, num_classes=0, **sizes))
 
 
 def test_the_model_is_not_changed() -> None:

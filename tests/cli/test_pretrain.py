@@ -79,7 +79,7 @@ def test_the_record_repeats_the_run_on_another_number_of_processes(
     total: tuple[str, str], videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert pretrain(videos, tmp_path / "one", *total) == 0
-    assert "clips per step: 8 (4 per micro-batch, 2 micro-batches, 1 processes)" in capsys.readouterr().err
+    assert "clips per step: 8 (4 per micro-batch, 2 micro-batches, 1 process)" in capsys.readouterr().err
     record = tmp_path / "one" / "options.yaml"
     words = ["pretrain", "--config", record, "--output_dir", tmp_path / "two", "--engine", "plain"]
     processes.launch(["-m", "adamae", *words], size=2)
@@ -107,7 +107,7 @@ def test_several_clips_of_one_decode(videos: Path, tmp_path: Path, capsys: pytes
     words = ["--batch_size", "2", "--num_sample", "3", "--max_steps", "3"]
     assert pretrain(videos, tmp_path / "alone", *words) == 0
     told = capsys.readouterr().err
-    assert "clips per step: 6 (6 per micro-batch, 1 micro-batches, 1 processes)" in told
+    assert "clips per step: 6 (6 per micro-batch, 1 micro-batch, 1 process)" in told
     assert "6 per epoch; peak learning rate 3.52e-06" in told
     assert pretrain(videos, tmp_path / "worker", *words, "--num_workers", "1") == 0
     assert losses(tmp_path / "worker") == losses(tmp_path / "alone")
@@ -142,10 +142,10 @@ def test_accumulation_follows_from_the_total_batch(videos: Path, tmp_path: Path)
         ("--total_batch_size 6", "--total_batch_size 6: expected a multiple of 4"),
         (
             "--batch_size 13",
-            "a step needs 13 videos (1 processes, --batch_size 13, 1 micro-batches), got 12: expected a smaller "
+            "a step needs 13 videos (1 process, --batch_size 13, 1 micro-batch), got 12: expected a smaller "
             "global batch",
         ),
-        ("--total_batch_size 16", "a step needs 16 videos (1 processes, --batch_size 4, 4 micro-batches), got 12"),
+        ("--total_batch_size 16", "a step needs 16 videos (1 process, --batch_size 4, 4 micro-batches), got 12"),
         ("--deepspeed_config zero9", "--deepspeed_config zero9: expected a JSON file, or one of zero0, zero1, zero2"),
         ("--resume nowhere", "--resume nowhere: no valid checkpoint found"),
     ],
