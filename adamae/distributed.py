@@ -108,6 +108,7 @@ class World:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     _hosts: Any = None
     _watch: RankWatch | None = None
+    _limit: timedelta = timedelta(seconds=120)
 
     @property
     def is_main(self) -> bool:
@@ -170,6 +171,21 @@ class World:
             raise
         self.broadcast((value, None))
         return value
+
+    def new_group(self) -> Any:
+        """One more process group of all ranks that waits as long as the run's own. All ranks call.
+
+        A number is exchanged over it at once: a group's connections are made at its first exchange.
+
+        Raises:
+            UserError: If the GPUs cannot communicate.
+        """
+        group = dist.new_group(timeout=_PATIENCE)
+        if self.device.type == "cuda":
+            _check_gpus(self, self._limit, group)
+        else:
+            dist.all_reduce(torch.ones(()), group=group)
+        return group
 
     def vote(self, flag: bool) -> Callable[[], bool]:
         """Begin to find out whether any rank's ``flag`` is set; call the result to have the answer.
@@ -243,7 +259,7 @@ def start(device: str = "auto", *, timeout_seconds: float = 120.0, group_of_one:
     hosts = dist.new_group(backend="gloo", timeout=_PATIENCE) if place.type == "cuda" else None
     watch = RankWatch(store, launch.rank) if launch.size > 1 else None
     atexit.register(_leave_alone, watch)
-    world = World(launch.rank, launch.size, place, hosts, watch)
+    world = World(launch.rank, launch.size, place, hosts, watch, limit)
     _preflight(world, limit)
     return world
 
@@ -315,13 +331,13 @@ def _check_owners(world: World) -> None:
         )
 
 
-def _check_gpus(world: World, limit: timedelta) -> None:
-    """The same over NCCL, in a thread: its first call blocks without a limit of its own."""
+def _check_gpus(world: World, limit: timedelta, group: Any = None) -> None:
+    """Exchange one number over NCCL, in a thread: its first call blocks without a limit of its own."""
     total = torch.ones((), device=world.device)
 
     def exchange() -> None:
         torch.cuda.set_device(world.device)
-        dist.all_reduce(total)
+        dist.all_reduce(total, group=group)
         torch.cuda.synchronize()
 
     thread = threading.Thread(target=exchange, daemon=True)

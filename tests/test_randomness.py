@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
+from adamae import randomness
 from adamae.randomness import SampleNoise, epoch_permutation, sample_generator, sample_seed
 
 
@@ -13,6 +15,41 @@ def test_noise_of_a_clip_is_the_same_alone_and_in_a_batch() -> None:
     alone = SampleNoise(torch.tensor([8]))
     assert torch.equal(together.fold_in(3).uniform(5, 4)[1:2], alone.fold_in(3).uniform(5, 4))
     assert torch.equal(together.keep(0.3, 6, 11)[1:2], alone.keep(0.3, 6, 11))
+
+
+def hashed(values: np.ndarray) -> np.ndarray:
+    """The integer hash in numpy's unsigned arithmetic."""
+    values = values ^ values >> np.uint32(16)
+    values = values * np.uint32(0x21F0AAAD)
+    values = values ^ values >> np.uint32(15)
+    values = values * np.uint32(0x735A2D97)
+    return values ^ values >> np.uint32(15)
+
+
+def test_noise_is_a_hash_of_seed_path_and_position(rng: np.random.Generator) -> None:
+    golden = 0x9E3779B9
+    seeds = rng.integers(2**31 - 1, size=5)
+    keys = hashed((seeds.astype(np.uint32) + np.uint32(1)) * np.uint32(golden))
+    for number in (3, 0, 7):
+        keys = hashed(keys + np.uint32(golden * (number + 1) % 2**32))
+    noise = SampleNoise(torch.from_numpy(seeds)).fold_in(3).fold_in(0).fold_in(7)
+    for size in (1, 6):
+        bits = hashed(keys[:, None] + np.uint32(golden) * np.arange(1, size + 1, dtype=np.uint32))
+        expected = ((bits >> np.uint32(9)).astype(np.float64) + 0.5) / 2**23
+        assert np.array_equal(noise.uniform(size).numpy(), expected.astype(np.float32))
+
+
+def test_what_nobody_draws_from_is_never_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
+    mixed = []
+    mix = randomness._mix
+    monkeypatch.setattr(randomness, "_mix", lambda x: mixed.append(x.shape) or mix(x))
+    noise = SampleNoise(torch.arange(4))
+    layers = [noise.fold_in(number) for number in range(12)]
+    assert len(mixed) == 1
+    layers[3].uniform(2)
+    layers[3].uniform(2)
+    # The layer's own key once, and the values of both draws.
+    assert len(mixed) == 1 + 1 + 2
 
 
 def test_children_and_seeds_differ() -> None:

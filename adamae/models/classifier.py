@@ -71,8 +71,8 @@ class Classifier(nn.Module):
 
         Args:
             video: Raw clips (B, T, H, W, C) uint8, or standardised ones (B, C, T, H, W) float.
-            seeds: (B,) integers, best on the host, that stochastic depth and a random selection of tokens draw from; see :meth:`noise`
-                for None.
+            seeds: (B,) integers, best on the host, that stochastic depth and a random selection of tokens draw from;
+                see :meth:`noise` for None.
 
         Returns:
             (B, num_classes), or features (B, D) where there is no head.

@@ -162,6 +162,11 @@ class DeepSpeedEngine:
         if compile_model:
             compile_in_place(model)
         deepspeed = _import_deepspeed(world.device)
+        # It exchanges everything over a group of its own, which would give up after torch's default of 10 minutes, and
+        # be tried for the first time within a step.
+        groups = deepspeed.utils.groups
+        if groups._WORLD_GROUP is None:
+            groups._WORLD_GROUP = world.new_group()
         try:
             self._engine, *_ = deepspeed.initialize(
                 model=ForwardPass(model, objective, precision), optimizer=optimizer, config=self.resolved_config

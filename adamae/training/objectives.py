@@ -18,7 +18,8 @@ def pretrain_objective(model: nn.Module, batch: Batch, diagnose: bool) -> Losses
 
     Args:
         model: A :class:`~adamae.models.pretrainer.Pretrainer`.
-        batch: "clip" (B, T, H, W, C) uint8, "seed" (B,) on the host, and "moving" (B, T, H, W) bool where it is known what moved.
+        batch: "clip" (B, T, H, W, C) uint8, "seed" (B,) on the host, and "moving" (B, T, H, W) bool where it is known
+            what moved.
         diagnose: Add what a person watches: see :meth:`~adamae.models.pretrainer.Pretrainer.diagnosis`, and "hit_rate"
             where "moving" is there.
 

@@ -2,8 +2,8 @@
 
     python -m tests.fake_cuda.steps CASE...
 
-writes a line of JSON for each case. A process of its own, because torch's autograd engine counts the devices once, before
-the first backward pass of a process.
+writes a line of JSON for each case. A process of its own, because torch's autograd engine counts the devices once,
+before the first backward pass of a process.
 """
 
 from __future__ import annotations

@@ -106,12 +106,16 @@ from tests.training.toy import build, micro_batches
 
 world = distributed.start("cpu", group_of_one=True)
 missing = []
+def patience(group):
+    return group._get_backend(torch.device("cpu")).options._timeout
 for stage in ("zero1", "zero2"):
     engine = build(stage, world)
     zero = engine._engine.optimizer
     for name in ("averaged_gradients", "refresh_fp32_params", "_lazy_init_hp_params_optimizer_state"):
         if not hasattr(zero, name):
             missing.append(f"{stage}: {type(zero).__name__}.{name}")
+    if patience(zero.dp_process_group) != patience(torch.distributed.group.WORLD):
+        missing.append(f"{stage}: its group waits {patience(zero.dp_process_group)}")
     if not missing:
         losses = engine._engine(micro_batches(0, 1, world)[0], False)
         engine._engine.backward(losses["loss"])
