@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
 from adamae.benchmark.activation_memory import activation_memory
+from adamae.benchmark.contenders import OURS, variants
+from adamae.benchmark.distribution import NETWORKS, Distribution
+from adamae.benchmark.memory_table import kept_in_memory
+from adamae.benchmark.operations import OPTIMIZER
+from adamae.benchmark.roofline import predict_steps
 from adamae.benchmark.timing import take_turns
+from adamae.gpu_specs import Gpu
+from adamae.layers.recomputation import CheckpointActivations
 from adamae.models import Pretrainer
 from adamae.peak_memory import peak_memory
+from adamae.precision import matmul_dtype
 from adamae.training.compilation import compile_in_place
 from adamae.training.engine import build_optimizer
 from adamae.training.parameter_groups import parameter_groups
@@ -19,7 +28,7 @@ from adamae.training.parameter_groups import parameter_groups
 
 @dataclass(frozen=True)
 class PassCost:
-    """What one process was seen to need.
+    """What one process was seen to need, or is predicted to.
 
     Attributes:
         clips: Clips in each measured pass.
@@ -28,6 +37,8 @@ class PassCost:
         peak_memory: Bytes: allocated on a GPU, resident in the process on a CPU.
         kept_per_clip: Bytes that a further clip keeps for the backward pass.
         total_memory: Bytes that the GPU has; 0 on a CPU.
+        predicted: Nothing was run: the seconds are the least that a GPU may take, and peak_memory is what activations
+            need, without what is held between steps.
     """
 
     clips: int
@@ -36,6 +47,7 @@ class PassCost:
     peak_memory: int
     kept_per_clip: int
     total_memory: int = 0
+    predicted: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,7 +55,7 @@ class Run:
     """What decides how much there is to do.
 
     Attributes:
-        gpus: Processes that train.
+        gpus: Processes that train, over all machines.
         clips_per_pass: Clips of one process in one pass.
         passes_per_step: Passes between two updates.
         epochs: Passes over the data.
@@ -67,11 +79,13 @@ class Estimate:
         run: What was asked about.
         cost: What was measured.
         loader_rate: Clips that one core of the loader makes in a second; None if not known.
+        distribution: What each process holds and exchanges.
     """
 
     run: Run
     cost: PassCost
     loader_rate: float | None
+    distribution: Distribution
 
     @property
     def seconds_per_step(self) -> float:
@@ -107,14 +121,19 @@ class Estimate:
     @property
     def memory(self) -> int:
         """Bytes of one process at the run's clips in a pass."""
-        return self.cost.peak_memory + max(self.run.clips_per_pass - self.cost.clips, 0) * self.cost.kept_per_clip
+        return self._peak + max(self.run.clips_per_pass - self.cost.clips, 0) * self.cost.kept_per_clip
+
+    @property
+    def _peak(self) -> int:
+        """Bytes at the cost's clips in a pass."""
+        return self.cost.peak_memory + (self.distribution.held if self.cost.predicted else 0)
 
     @property
     def largest_pass(self) -> int | None:
         """Clips in a pass that fill the GPU but for a tenth; None on a CPU."""
         if not self.cost.total_memory:
             return None
-        room = 0.9 * self.cost.total_memory - self.cost.peak_memory
+        room = 0.9 * self.cost.total_memory - self._peak
         return max(0, self.cost.clips + math.floor(room / self.cost.kept_per_clip))
 
     @property
@@ -134,7 +153,13 @@ class Estimate:
         """Plain values, for JSON."""
         names = ("seconds_per_step", "model_rate", "loaded_rate", "rate", "limit", "cores_per_gpu", "memory")
         more = ("largest_pass", "hours_per_epoch", "hours")
-        return asdict(self) | {name: getattr(self, name) for name in (*names, *more)}
+        held = ("weights", "gradients", "optimizer", "exchange_buffers", "held", "exchanged", "sent")
+        return (
+            asdict(self)
+            | {name: getattr(self, name) for name in (*names, *more)}
+            | {"per_process": {name: getattr(self.distribution, name) for name in held}}
+            | {"network_seconds": {str(rate): self.distribution.network_seconds(rate) for rate in NETWORKS}}
+        )
 
     def render(self) -> str:
         """The estimate as a table, and what it leaves out."""
@@ -142,6 +167,9 @@ class Estimate:
             ("memory", self._memory()),
             ("model", f"{self.model_rate:.2f} clips/s per process, {self._all(self.model_rate)}"),
         ]
+        rows.insert(1, ("held", self._held()))
+        if self.distribution.nodes > 1:
+            rows.append(("network", self._network()))
         rows += [("loader", self._loader()), ("limit", self._limit())]
         if self.hours_per_epoch is not None and self.hours is not None:
             rows.append(("epoch", f"{self.hours_per_epoch:.2f} h, {self.run.steps_per_epoch} steps"))
@@ -157,6 +185,23 @@ class Estimate:
         text = f"{self.memory / 2**30:.1f} GiB at {self.run.clips_per_pass} clips per pass"
         text += f"; {self.cost.kept_per_clip / 2**20:.0f} MiB of activations per additional clip"
         return text if self.largest_pass is None else f"{text}; {self.largest_pass} clips would use 90% of this GPU"
+
+    def _held(self) -> str:
+        of = self.distribution
+        parts = {
+            "weights": of.weights,
+            "gradients": of.gradients,
+            "optimizer": of.optimizer,
+            "exchange": of.exchange_buffers,
+            "model buffers": of.buffers,
+        }
+        text = ", ".join(f"{name} {size / 2**30:.2f}" for name, size in parts.items() if size)
+        return f"{of.held / 2**30:.2f} GiB per process besides activations, ZeRO stage {of.zero_stage}: {text}"
+
+    def _network(self) -> str:
+        of = self.distribution
+        shares = [f"{of.network_seconds(rate) / self.seconds_per_step:.0%} at {rate} Gbit/s" for rate in NETWORKS]
+        return f"{of.sent / 2**30:.2f} GiB sent per machine and step; of a step's time {', '.join(shares)}"
 
     def _loader(self) -> str:
         if self.loader_rate is None or self.loaded_rate is None:
@@ -177,9 +222,63 @@ class Estimate:
             notes.append(
                 f"{self.run.gpus} processes are counted as that many times one, without gradient communication"
             )
+        if self.distribution.nodes > 1:
+            notes.append("the network's share is that of a ring without overlap with the backward pass, at full speed")
+        if self.cost.predicted:
+            notes.append("no real GPU reaches the predicted rate; see docs/benchmarks/roofline.md")
         if not self.cost.total_memory:
             notes.append("on a CPU the loader and the model compete for cores: each rate was measured alone")
         return [f"  note: {note}" for note in notes]
+
+
+def predict_pass(
+    model: str,
+    *,
+    gpu: Gpu,
+    clips: int,
+    precision: str,
+    compiled: bool,
+    recompute: CheckpointActivations,
+    arguments: Mapping[str, Any],
+) -> PassCost:
+    """What a pass and an update would take on a GPU at best; nothing is run.
+
+    Args:
+        model: Name of a pre-train model.
+        gpu: The device.
+        clips: In a pass.
+        precision: "fp32", "bf16" or "fp16".
+        compiled: Through ``torch.compile``.
+        recompute: What is computed again in the backward pass.
+        arguments: Of the model's constructor.
+
+    Raises:
+        UserError: If the model is not a pre-train model, or the device has no such precision.
+    """
+    names = {"none": OURS, "decoder": "checkpoint_decoder", "all": "checkpoint_all"}
+    name = names[recompute]
+    others = {} if name == OURS else {name: variants()[name]}
+    predicted = predict_steps(
+        model=model,
+        batch_size=clips,
+        precision=precision,
+        gpu=gpu,
+        compare=others,
+        compile_model=compiled,
+        **arguments,
+    )
+    step = predicted.steps[name]
+    update = step.parts[OPTIMIZER].seconds
+    kept = kept_in_memory(model, matmul_dtype(precision), recompute, **arguments)
+    return PassCost(
+        clips=clips,
+        pass_seconds=step.total.seconds - update,
+        update_seconds=update,
+        peak_memory=kept.fixed + clips * kept.per_clip,
+        kept_per_clip=kept.per_clip,
+        total_memory=gpu.memory,
+        predicted=True,
+    )
 
 
 def measure_pass(model: Pretrainer, *, clips: int, precision: torch.dtype, passes: int, compiled: bool) -> PassCost:

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from adamae.benchmark.activation_memory import activation_memory
+from adamae.benchmark.activation_memory import ActivationMemory, activation_memory
 from adamae.layers.recomputation import CheckpointActivations
 from adamae.models import Pretrainer, create_model
 from adamae.precision import matmul_dtype
@@ -26,13 +26,20 @@ def kept_per_clip(name: str, precision: torch.dtype, parts: CheckpointActivation
         parts: What is computed again instead of being kept.
         **arguments: Of the model's constructor.
     """
+    return kept_in_memory(name, precision, parts, **arguments).per_clip
+
+
+def kept_in_memory(
+    name: str, precision: torch.dtype, parts: CheckpointActivations = "none", **arguments: Any
+) -> ActivationMemory:
+    """The same, with what does not depend on the batch; arguments as in :func:`kept_per_clip`."""
     # Initialisation looks at values, so it is done where there are none and nothing asks for them.
     with torch.device("meta"):
         model = create_model(name, **arguments)
     assert isinstance(model, Pretrainer)
     model.checkpoint_activations(parts)
     with FakeTensorMode(allow_non_fake_inputs=True):
-        return activation_memory(model.to_empty(device="cpu").train(), precision).per_clip
+        return activation_memory(model.to_empty(device="cpu").train(), precision)
 
 
 def memory_table(name: str, modes: Mapping[str, Mapping[str, Any]]) -> Table:

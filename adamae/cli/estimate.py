@@ -7,12 +7,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from adamae.errors import UserError
+from adamae.gpu_specs import GPUS
 from adamae.options.estimate import EstimateOptions, estimate_parser
 
 if TYPE_CHECKING:
-    from adamae.benchmark.estimate import Estimate
+    from adamae.benchmark.distribution import Distribution
+    from adamae.benchmark.estimate import Estimate, PassCost
+    from adamae.models import Pretrainer
 
 _MOST_CLIPS_ON_CPU = 2
+# DeepSpeed's own default.
+_DEEPSPEED_BUCKET = 5e8
 
 
 def run(words: Sequence[str]) -> int:
@@ -25,32 +30,49 @@ def run(words: Sequence[str]) -> int:
     measurement = options.measurement
     if measurement.hours_per_epoch and measurement.num_videos is None and options.data.data_path is None:
         raise UserError("--hours_per_epoch needs the number of videos: give --data_path or --num_videos")
-    estimate, device = _estimate(options.for_processes(measurement.gpus))
+    estimate, device = _estimate(options.for_processes(measurement.processes))
     if measurement.hours_per_epoch:
         print(f"{estimate.hours_per_epoch:.4f}")
     elif measurement.json:
         print(json.dumps(estimate.as_dict(), indent=2))
     else:
-        print(f"{options.model.model} on {device}, {measurement.gpus} process{'es' * (measurement.gpus > 1)}")
+        print(f"{options.model.model} on {device}, {measurement.processes} process{'es' * (measurement.processes > 1)}")
         print(estimate.render())
     return 0
 
 
 def _estimate(options: EstimateOptions) -> tuple[Estimate, str]:
     """The estimate, and what it was measured on."""
-    from adamae import distributed
-    from adamae.benchmark.estimate import Estimate, Run, measure_pass
+    from adamae.benchmark.estimate import Estimate, Run
     from adamae.data.loader import choose_workers
     from adamae.models.economy import apply_economy
-    from adamae.precision import choose_precision, matmul_dtype
     from adamae.pretrain import build_model
     from adamae.training.schedules import plan_run
 
     options, measurement = apply_economy(options), options.measurement
     videos, loader_rate = _videos(options)
+    model, _ = build_model(options)
+    cost, where = _predicted(options) if measurement.predict is not None else _measured(options, model)
+    plan = plan_run(options, videos, measurement.processes) if videos else None
+    run = Run(
+        gpus=measurement.processes,
+        clips_per_pass=options.clips_per_pass,
+        passes_per_step=options.passes,
+        epochs=options.optimizer.epochs,
+        steps_per_epoch=plan.steps_per_epoch if plan else None,
+        workers=choose_workers(options.data.num_workers),
+    )
+    return Estimate(run, cost, loader_rate, _distribution(options, model)), where
+
+
+def _measured(options: EstimateOptions, model: Pretrainer) -> tuple[PassCost, str]:
+    from adamae import distributed
+    from adamae.benchmark.estimate import measure_pass
+    from adamae.precision import choose_precision, matmul_dtype
+
+    measurement = options.measurement
     device = distributed.start(options.run.device, timeout_seconds=options.run.rendezvous_timeout).device
     precision = choose_precision(options.run.precision, device)
-    model, _ = build_model(options)
     clips = measurement.clips_per_pass
     if clips is None:
         clips = min(options.clips_per_pass, _MOST_CLIPS_ON_CPU) if device.type == "cpu" else options.clips_per_pass
@@ -61,16 +83,45 @@ def _estimate(options: EstimateOptions) -> tuple[Estimate, str]:
         passes=measurement.passes,
         compiled=options.run.compile,
     )
-    plan = plan_run(options, videos, measurement.gpus) if videos else None
-    run = Run(
-        gpus=measurement.gpus,
-        clips_per_pass=options.clips_per_pass,
-        passes_per_step=options.passes,
-        epochs=options.optimizer.epochs,
-        steps_per_epoch=plan.steps_per_epoch if plan else None,
-        workers=choose_workers(options.data.num_workers),
+    return cost, f"{device}, {precision}"
+
+
+def _predicted(options: EstimateOptions) -> tuple[PassCost, str]:
+    from adamae.benchmark.estimate import predict_pass
+    from adamae.options.pretrain import model_arguments
+
+    assert options.measurement.predict is not None
+    gpu = GPUS[options.measurement.predict]
+    precision = gpu.best_half if options.run.precision == "auto" else options.run.precision
+    cost = predict_pass(
+        options.model.model,
+        gpu=gpu,
+        clips=options.measurement.clips_per_pass or options.clips_per_pass,
+        precision=precision,
+        compiled=options.run.compile,
+        recompute=options.run.checkpoint_activations,
+        arguments=model_arguments(options.clip, options.model, options.sampler, options.loss),
     )
-    return Estimate(run, cost, loader_rate), f"{device}, {precision}"
+    return cost, f"{gpu.title} (predicted), {precision}"
+
+
+def _distribution(options: EstimateOptions, model: Pretrainer) -> Distribution:
+    from adamae.benchmark.distribution import Distribution
+    from adamae.training.engines import choose_engine
+
+    processes, zero = options.measurement.processes, {"stage": 0}
+    if choose_engine(options.run.engine, processes) == "deepspeed":
+        from adamae.training.deepspeed import read_config
+
+        zero = read_config(options.run.deepspeed_file).get("zero_optimization", {})
+    return Distribution(
+        parameters=sum(one.numel() for one in model.parameters() if one.requires_grad),
+        buffers=sum(one.nbytes for one in model.buffers()),
+        processes=processes,
+        nodes=options.measurement.nodes,
+        zero_stage=zero.get("stage", 0),
+        bucket=int(zero.get("reduce_bucket_size", _DEEPSPEED_BUCKET)),
+    )
 
 
 def _videos(options: EstimateOptions) -> tuple[int | None, float | None]:

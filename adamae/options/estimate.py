@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from adamae.flags import OptionGroup, flag
+from adamae.gpu_specs import gpu_names
 from adamae.options.parser import OptionParser
 from adamae.options.pretrain import PretrainOptions
 from adamae.options.published import PRETRAIN_ANSWERS
@@ -15,7 +16,13 @@ class Measurement(OptionGroup):
     """What is measured for the estimate."""
 
     gpus: int = flag(
-        1, "number of training processes, each on a GPU (or, without one, a CPU) like that of this machine", least=1
+        1,
+        "training processes on each machine, each on a GPU (or, without one, a CPU) like that of this machine",
+        least=1,
+    )
+    nodes: int = flag(1, "machines; the bytes that they exchange in a step are printed for several", least=1)
+    predict: str | None = flag(
+        None, "measure no pass; predict its least time on this GPU, as adamae bench step --predict", choices=gpu_names
     )
     num_videos: int | None = flag(None, "videos per epoch; none: those of --data_path", least=1)
     loader_rate: float | None = flag(
@@ -28,6 +35,11 @@ class Measurement(OptionGroup):
     )
     hours_per_epoch: bool = flag(False, "print only the hours per epoch")
     json: bool = flag(False, "print JSON")
+
+    @property
+    def processes(self) -> int:
+        """Over all machines."""
+        return self.gpus * self.nodes
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,7 @@ def estimate_parser() -> OptionParser[EstimateOptions]:
         examples=(
             "adamae estimate --config adamae_ssv2_base --data_path ssv2/train.csv --gpus 8",
             "adamae estimate --config adamae_ssv2_base --num_videos 168913 --loader_rate 25 --gpus 8 --economy",
+            "adamae estimate --config adamae_ssv2_base --num_videos 168913 --gpus 8 --nodes 4 --predict h100",
         ),
         foreign=PRETRAIN_ANSWERS,
         preset_folder="pretrain",

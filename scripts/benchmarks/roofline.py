@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 .venv/bin/python scripts/benchmarks/roofline.py
 
-The CPU's limits (the peak of a product, the bandwidth of its memory, the cost of a call) are measured between the steps,
-all by processor time; medians of both are compared.
+The CPU's limits (the peak of a product, the bandwidth of its memory, the cost of a call) are measured between the
+steps, by processor time as well; medians of both are compared.
 """
 
 from __future__ import annotations

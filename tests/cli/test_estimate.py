@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from adamae.benchmark.distribution import Distribution
 from adamae.benchmark.estimate import Estimate, PassCost, Run
 from adamae.cli.main import main
 from tests.cli.test_pretrain import TINY
@@ -18,7 +19,7 @@ FAST = [*TINY, "--passes", "1", "--loader_videos", "4"]
 def estimate(**changes: Any) -> Estimate:
     run = Run(gpus=2, clips_per_pass=8, passes_per_step=4, epochs=10, steps_per_epoch=100, workers=3)
     cost = PassCost(clips=8, pass_seconds=0.9, update_seconds=0.4, peak_memory=1000, kept_per_clip=10)
-    parts: dict[str, Any] = {"run": run, "cost": cost, "loader_rate": 5.0}
+    parts: dict[str, Any] = {"run": run, "cost": cost, "loader_rate": 5.0, "distribution": Distribution(100, 0, 2, 1)}
     return Estimate(**{**parts, **changes})
 
 
@@ -52,6 +53,34 @@ def test_fewer_clips_than_the_run_has_are_counted_in_proportion_and_it_says_so()
     assert told.largest_pass == 2 + 80
     assert "measured with 2 clips per pass and scaled in proportion" in told.render()
     assert "2 processes are counted as that many times one, without gradient communication" in told.render()
+
+
+def test_a_prediction_adds_what_a_process_holds_and_what_machines_exchange() -> None:
+    cost = PassCost(
+        clips=8,
+        pass_seconds=0.9,
+        update_seconds=0.4,
+        peak_memory=1000,
+        kept_per_clip=10,
+        total_memory=10000,
+        predicted=True,
+    )
+    spread = Distribution(parameters=10**9, buffers=0, processes=32, nodes=4, zero_stage=1)
+    told = estimate(cost=cost, distribution=spread)
+    assert told.memory == 1000 + spread.held
+    # 32 processes in a ring: 2 * 31 / 32 of 4 GB, in a step of 4 s.
+    assert "7.22 GiB sent per machine and step; of a step's time 15% at 100 Gbit/s, 8% at 200" in told.render()
+    assert "ZeRO stage 1: weights 3.73, gradients 3.73, optimizer 0.35" in told.render()
+    assert told.as_dict()["network_seconds"]["100"] == pytest.approx(0.62)
+
+
+def test_a_run_on_several_machines_is_predicted(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--num_videos", "4000", "--gpus", "8", "--nodes", "2", "--predict", "h100", "--json"]
+    assert main(["estimate", *TINY, *words]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["run"]["gpus"] == told["distribution"]["processes"] == 16
+    assert told["cost"]["predicted"] and told["cost"]["total_memory"] == 80 * 10**9
+    assert told["hours"] > 0 and told["network_seconds"]["400"] > 0
 
 
 def test_what_is_not_known_is_not_made_up() -> None:
