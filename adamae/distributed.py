@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -25,6 +26,7 @@ from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
 from adamae.errors import UserError
+from adamae.network_interface import choose_interface
 from adamae.ranks import RankWatch
 
 T = TypeVar("T")
@@ -247,8 +249,13 @@ def start(device: str = "auto", *, timeout_seconds: float = 120.0, group_of_one:
     limit = timedelta(seconds=timeout_seconds)
     try:
         store = _meet(launch, limit)
+        if launch.size > 1:
+            choose_interface(store, launch.rank, launch.size, os.environ["MASTER_ADDR"])
         backend = "nccl" if place.type == "cuda" else "gloo"
-        dist.init_process_group(backend, store=store, rank=launch.rank, world_size=launch.size, timeout=_PATIENCE)
+        join = partial(
+            dist.init_process_group, store=store, rank=launch.rank, world_size=launch.size, timeout=_PATIENCE
+        )
+        _within(limit, lambda: join(backend))
     except (RuntimeError, ValueError) as error:
         address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         raise UserError(
@@ -304,6 +311,32 @@ def _export(launch: Launch, place: torch.device) -> None:
         os.environ["MASTER_ADDR"] = first_slurm_host(nodes) if nodes and launch.size > 1 else "127.0.0.1"
     if "MASTER_PORT" not in os.environ:
         os.environ["MASTER_PORT"] = str(20000 + int(os.environ.get("SLURM_JOB_ID", "9500")) % 20000)
+
+
+def _within(limit: timedelta, join: Callable[[], object]) -> None:
+    """``join()`` in a thread: gloo would wait for connections that cannot be made as long as for any later answer.
+
+    Raises:
+        RuntimeError: If it takes longer than ``limit``.
+    """
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            join()
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(limit.total_seconds())
+    if thread.is_alive():
+        raise RuntimeError(
+            "the ranks met but cannot connect to each other: expected no firewall between their machines, and "
+            f"GLOO_SOCKET_IFNAME (now {os.environ.get('GLOO_SOCKET_IFNAME', 'unset')}) with the interface to the others"
+        )
+    if failures:
+        raise failures[0]
 
 
 def _preflight(world: World, limit: timedelta) -> None:

@@ -3,14 +3,22 @@
 #
 #   bash scripts/benchmarks/gpu.sh
 #
+# It takes at most LIMIT seconds (570) and works in stages. A stage that is finished leaves a mark in WORK (runs/gpu): the next call
+# skips it and goes on behind it, as long as neither the settings below nor the code have changed. Exit codes: 0, all stages
+# are finished; 1, one failed; 3, time is up, call again.
+#
 # PYTHON names the interpreter. It needs torch and einops; a stage that needs another package which is missing is left out with a
-# line that names it, and a stage that fails does not keep the next ones from running. The exit code is 1 if one failed.
-# OUT is the folder for the JSON reports and the table, docs/benchmarks's columns for GPUs.
+# line that names it, and a stage that fails does not keep the next ones from running. Without a network, gpu_wheels.sh brings
+# packages as wheels: those in WHEELS (build/wheels) are installed into WORK, for this script alone.
+# The JSON reports and the table, docs/benchmarks's columns for GPUs, lie in WORK. Where OUT is set, table.md and all small results
+# as results.tar.gz are put there after each stage; unpacked in WORK on another machine, they let the script go on there.
 # DEVICE, MODEL (a name and options), BATCH, BATCHES, ROUNDS and STEPS are for trying the script where there is no GPU.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit
 python=${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python3)}
-out=${OUT:-runs/gpu}
+work=${WORK:-runs/gpu}
+wheels=${WHEELS:-build/wheels}
+limit=${LIMIT:-570}
 device=${DEVICE:-cuda}
 read -ra model <<< "${MODEL:-adamae_base}"
 batch=${BATCH:-16}
@@ -18,9 +26,22 @@ batch=${BATCH:-16}
 batches=${BATCHES-64 128 256 512}
 rounds=${ROUNDS:-10}
 steps=${STEPS:-200}
-mkdir -p "$out" || exit
+mkdir -p "$work/done" || exit
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 failed=()
+left=()
+
+# Results of other settings or of other code are not mixed with today's.
+settings="$device ${model[*]} $batch $rounds $steps $(find adamae scripts/benchmarks -name '*.py' | sort | xargs cat | cksum)"
+if [ "$(cat "$work/done/settings" 2>/dev/null)" != "$settings" ]; then
+    rm -rf "$work"/{done,whole,resumed,fp32,bf16,zero1} "$work"/*.{json,md,png,txt}
+    mkdir -p "$work/done" && echo "$settings" > "$work/done/settings" || exit
+fi
+if compgen -G "$wheels/*.whl" > /dev/null; then
+    "$python" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade --target "$work/site" \
+        "$wheels"/*.whl || exit
+    PYTHONPATH=$PYTHONPATH:$(realpath "$work")/site
+fi
 
 needs() { # STAGE PACKAGE...: whether all packages are there
     local stage=$1 missing
@@ -29,10 +50,33 @@ needs() { # STAGE PACKAGE...: whether all packages are there
 print(*[name for name in sys.argv[1:] if find_spec(name) is None])' "$@")
     [ -z "$missing" ] || { echo "gpu.sh: $stage left out, not installed: $missing"; return 1; }
 }
-stage() { # STAGE COMMAND...: run it; the next stage runs in any case
-    local stage=$1
+run() { # ARGUMENT...: the interpreter, ended when time is up
+    timeout --foreground -k 10 "$((limit > SECONDS ? limit - SECONDS : 1))" "$python" "$@"
+}
+stage() { # STAGE COMMAND...: run it unless it is finished; the next stage runs in any case
+    local stage=$1 code
     shift
-    "$@" || { echo "gpu.sh: $stage failed"; failed+=("$stage"); return 1; }
+    [ ! -e "$work/done/$stage" ] || { echo "gpu.sh: $stage was finished before"; return 0; }
+    [ "$SECONDS" -lt "$limit" ] || { left+=("$stage"); return 1; }
+    "$@"
+    code=$?
+    if [ $code = 0 ]; then
+        echo "$SECONDS" > "$work/done/$stage"
+    elif [ "$SECONDS" -ge "$limit" ]; then
+        echo "gpu.sh: $stage: time is up"
+        left+=("$stage")
+    else
+        echo "gpu.sh: $stage failed"
+        failed+=("$stage")
+    fi
+    deliver
+    return $code
+}
+deliver() { # what is small of all results so far, to OUT
+    [ -n "${OUT:-}" ] || return 0
+    tar -czf "$OUT/results.tar.gz" --exclude='./videos' --exclude='./site' --exclude='*.safetensors' --exclude='*.pt' \
+        -C "$work" .
+    [ ! -e "$work/table.md" ] || cp "$work/table.md" "$OUT"
 }
 report() { "$python" scripts/benchmarks/gpu_report.py "$@"; }
 
@@ -41,61 +85,84 @@ print(torch.__version__, torch.cuda.get_device_name() if sys.argv[1] == "cuda" e
 
 echo "== are the numbers right? =="
 parity() {
-    "$python" -m pytest -q -m gpu -p no:cacheprovider \
+    run -m pytest -q -m gpu -p no:cacheprovider \
         tests/models/test_gpu.py tests/training/test_torch_engine.py tests/training/test_device_prefetch.py
 }
 train() { # NAME OPTION...
     local name=$1
     shift
-    set -- --config quickstart --data_path "$out/videos" --device "$device" --log_every 1 --epochs 50 "$@"
-    "$python" -m adamae pretrain --output_dir "$out/$name" "$@"
+    set -- --config quickstart --data_path "$work/videos" --device "$device" --log_every 1 --epochs 50 "$@"
+    run -m adamae pretrain --output_dir "$work/$name" "$@"
 }
 videos() {
-    "$python" -m adamae synthesize "$out/videos" --videos_per_class 8 --val_per_class 1 --test_per_class 1
+    run -m adamae synthesize "$work/videos" --videos_per_class 8 --val_per_class 1 --test_per_class 1
+}
+doctor() {
+    run -m adamae doctor --device "$device" --output_dir "$work" | tee "$work/doctor.txt"
 }
 resuming() {
+    rm -rf "$work"/{whole,resumed}
     train whole --save_ckpt_steps 2 --max_steps 4 &&
         train resumed --save_ckpt_steps 2 --max_steps 2 &&
         train resumed --save_ckpt_steps 2 --max_steps 4 &&
-        report same "$out/whole" "$out/resumed"
+        report same "$work/whole" "$work/resumed"
 }
 half_precision() {
+    rm -rf "$work"/{fp32,bf16}
     train fp32 --precision fp32 --max_steps "$steps" &&
         train bf16 --precision bf16 --max_steps "$steps" &&
-        report curves "$out/fp32" "$out/bf16"
+        report curves "$work/fp32" "$work/bf16"
 }
+zero1() {
+    rm -rf "$work/zero1"
+    train zero1 --precision fp32 --max_steps "$steps" --engine deepspeed && report curves "$work/fp32" "$work/zero1"
+}
+# They are not among the results that are carried to another machine.
+[ -d "$work/videos" ] || rm -f "$work/done/videos"
 needs parity pytest && stage parity parity
 if needs "trial runs" av braceexpand rich safetensors tensorboard yaml && stage videos videos; then
-    rm -rf "$out"/{whole,resumed,fp32,bf16}
+    stage doctor doctor
     stage resuming resuming
-    stage "half precision" half_precision
+    if stage half_precision half_precision && needs zero1 deepspeed; then
+        stage zero1 zero1
+    fi
 fi
 
 echo "== how fast, how large? =="
-reports=()
 plots=()
 needs pictures matplotlib && plots=(--plot)
-measure() {
-    "$python" scripts/benchmarks/step.py --json "$@"
-}
 step() { # NAME OPTION...
     local name=$1
     shift
-    [ ${#plots[@]} = 0 ] || set -- --plot "$out/$name.png" "$@"
-    measure --model "${model[@]}" --rounds "$rounds" --device "$device" "$@" > "$out/$name.json" || return 1
-    reports+=("$out/$name.json")
+    [ ${#plots[@]} = 0 ] || set -- --plot "$work/$name.png" "$@"
+    run scripts/benchmarks/step.py --json --model "${model[@]}" --rounds "$rounds" --device "$device" "$@" \
+        > "$work/$name.part" && mv "$work/$name.part" "$work/$name.json"
 }
-others=(reference compile economy checkpoint_decoder checkpoint_all decoder_budget sampler_half no_sampler_dropout tube)
+# Compiling takes a minute each time: by itself, so that a stage fits the time.
+others=(reference economy checkpoint_decoder checkpoint_all decoder_budget sampler_half no_sampler_dropout tube)
 stage bf16 step bf16 --batch_size "$batch" --precision bf16 --compare "${others[@]}"
+stage bf16-compile step bf16-compile --batch_size "$batch" --precision bf16 --compare compile
 stage fp32 step fp32 --batch_size "$batch" --precision fp32 --compare compile
 if needs "Transformers' step" transformers; then
     stage bf16-transformers step bf16-transformers --batch_size "$batch" --precision bf16 --compare transformers
     stage fp32-transformers step fp32-transformers --batch_size "$batch" --precision fp32 --compare transformers
 fi
+largest() { # SIZE: whether a batch of so many clips fits; that it does not is no failure
+    step "bf16-$1" --batch_size "$1" --precision bf16 --compile && return
+    [ "$SECONDS" -lt "$limit" ] || return
+    echo "gpu.sh: no step of $1 clips, larger ones are left out"
+    touch "$work/done/too-large"
+}
 for size in $batches; do
-    step "bf16-$size" --batch_size "$size" --precision bf16 --compile ||
-        { echo "gpu.sh: no step of $size clips, larger ones are left out"; break; }
+    [ -e "$work/done/too-large" ] || stage "bf16-$size" largest "$size"
 done
-table() { report table "${reports[@]}" | tee "$out/table.md"; }
-[ ${#reports[@]} = 0 ] || stage table table
-[ ${#failed[@]} = 0 ] || { printf 'gpu.sh: failed: %s\n' "$(IFS=,; echo "${failed[*]}")"; exit 1; }
+table() { report table "$@" | tee "$work/table.md"; }
+reports=()
+for name in bf16 bf16-compile fp32 bf16-transformers fp32-transformers $(printf 'bf16-%s ' $batches); do
+    [ ! -e "$work/$name.json" ] || reports+=("$work/$name.json")
+done
+[ ${#reports[@]} = 0 ] || table "${reports[@]}" || failed+=(table)
+deliver
+said() { (IFS=,; echo "$*"); }
+[ ${#failed[@]} = 0 ] || { echo "gpu.sh: failed: $(said "${failed[@]}")"; exit 1; }
+[ ${#left[@]} = 0 ] || { echo "gpu.sh: time is up, call again for: $(said "${left[@]}")"; exit 3; }

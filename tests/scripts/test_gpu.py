@@ -8,7 +8,9 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -23,15 +25,15 @@ TINY = (
 # All that the interpreter of a GPU machine may have: what torch needs, torchvision, einops, pytest without plug-ins.
 BARE = (
     "torch torchgen functorch torchvision torchvision.libs numpy numpy.libs PIL pillow.libs sympy mpmath networkx "
-    "jinja2 markupsafe fsspec filelock typing_extensions.py setuptools pytest _pytest py.py pluggy iniconfig packaging "
-    "pygments einops"
+    "jinja2 markupsafe fsspec filelock typing_extensions.py setuptools pip pytest _pytest py.py pluggy iniconfig "
+    "packaging pygments einops"
 )
-# An interpreter without packages whose programs all fail, and which writes down what it was to run.
-BROKEN = """#!/usr/bin/env bash
+# What stands in for an interpreter.
+STUB = """#!/usr/bin/env bash
 case "$*" in
     "-c import sys, torch"*) echo torch ;;
     "-c "*find_spec*) ;;
-    *) echo "$*" >> {told}; case "$*" in *synthesize*) ;; *) exit 1 ;; esac ;;
+    *) echo "$*" >> {told}; case "$*" in {case} ;; esac ;;
 esac
 """
 
@@ -39,7 +41,8 @@ esac
 def run_script(python: Path, out: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     small = {"DEVICE": "cpu", "MODEL": TINY, "BATCH": "2", "BATCHES": "1", "ROUNDS": "1", "STEPS": "4"}
     # Compiling takes minutes on a CPU, and is tested elsewhere.
-    here = {"PYTHON": str(python), "OUT": str(out), "OMP_NUM_THREADS": "1", "TORCHDYNAMO_DISABLE": "1"}
+    here = {"PYTHON": str(python), "WORK": str(out), "WHEELS": str(out / "wheels"), "LIMIT": "3600"}
+    here |= {"OMP_NUM_THREADS": "1", "TORCHDYNAMO_DISABLE": "1"}
     settings = {**os.environ, **small, **here, **settings}
     return subprocess.run(["bash", SCRIPTS / "gpu.sh"], env=settings, capture_output=True, text=True, check=False)
 
@@ -94,26 +97,89 @@ def test_the_tests_it_names_are_those_for_a_gpu(root: Path) -> None:
 
 
 def test_a_stage_that_fails_does_not_end_the_others(tmp_path: Path) -> None:
-    python, told = tmp_path / "python", tmp_path / "told"
-    python.write_text(BROKEN.format(told=told))
-    python.chmod(0o755)
+    python, told = stub(tmp_path, "*synthesize*) ;; *) exit 1")
     done = run_script(python, tmp_path, BATCHES="1 2")
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1] == (
-        "gpu.sh: failed: parity,resuming,half precision,bf16,fp32,bf16-transformers,fp32-transformers"
+        "gpu.sh: failed: parity,doctor,resuming,half_precision,bf16,bf16-compile,fp32,"
+        "bf16-transformers,fp32-transformers"
     )
     assert "gpu.sh: no step of 1 clips, larger ones are left out" in done.stdout
     started = told.read_text().splitlines()
-    assert sum(" pretrain " in line for line in started) == 2 and sum("/step.py " in line for line in started) == 5
+    assert sum(" pretrain " in line for line in started) == 2 and sum("/step.py " in line for line in started) == 6
+
+
+def stub(folder: Path, case: str) -> tuple[Path, Path]:
+    """A stand-in for the interpreter that writes down what it is to run, and does ``case`` of it."""
+    python, told = folder / "python", folder / "told"
+    python.write_text(STUB.format(told=told, case=case))
+    python.chmod(0o755)
+    return python, told
+
+
+def test_what_is_finished_is_not_done_again(tmp_path: Path) -> None:
+    report = '{"batch_size": 1, "clips_per_second": 1, "share_of_peak": 1, "matrix_peak": 1, "peak_memory": 1}'
+    python, told = stub(tmp_path, f"*fp32*) exit 1 ;; *step.py*) echo '{report}'")
+    out = tmp_path / "out"
+    out.mkdir()
+    done = run_script(python, tmp_path, BATCHES="1 2", OUT=str(out))
+    assert done.stdout.splitlines()[-1] == "gpu.sh: failed: half_precision,fp32,fp32-transformers"
+    told.unlink()
+    again = run_script(python, tmp_path, BATCHES="1 2", OUT=str(out))
+    assert again.returncode == 1 and "gpu.sh: bf16 was finished before" in again.stdout
+    started = told.read_text().splitlines()
+    assert {word for line in started for word in re.findall(r"--precision (\w+)", line)} == {"fp32"}
+    with tarfile.open(out / "results.tar.gz") as results:
+        assert "./bf16-2.json" in results.getnames()
+    # Results of other settings are not mixed with these.
+    told.unlink()
+    run_script(python, tmp_path, BATCHES="1 2", STEPS="5")
+    assert "--precision bf16" in told.read_text()
+
+
+def test_it_ends_in_time_and_says_what_is_left(tmp_path: Path) -> None:
+    python, told = stub(tmp_path, "*) exec sleep 600")
+    done = run_script(python, tmp_path, LIMIT="2")
+    assert done.returncode == 3, done.stdout
+    assert done.stdout.splitlines()[-1].startswith("gpu.sh: time is up, call again for: parity,videos,bf16,")
+    # On a busy machine time is up before the first one.
+    assert not told.exists() or len(told.read_text().splitlines()) == 1
+
+
+def test_wheels_have_the_pinned_versions(tmp_path: Path, root: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/told; touch "{tmp_path}/wheels/$#.whl"\n')
+    python.chmod(0o755)
+    script = ["bash", SCRIPTS / "gpu_wheels.sh"]
+    env = {**os.environ, "PYTHON": str(python), "WHEELS": f"{tmp_path}/wheels"}
+    subprocess.run(script, env=env, check=True, capture_output=True)
+    wanted = [line.split()[-1] for line in (tmp_path / "told").read_text().splitlines()]
+    pins = "".join(path.read_text() for path in (root / "requirements").glob("*.txt"))
+    assert len(wanted) == 8 and all(re.search(f"^{pin}(;|$)", pins, re.MULTILINE) for pin in wanted), wanted
+    done = subprocess.run(script, env={**env, "PACKAGES": "av nothing"}, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "gpu_wheels.sh: error: PACKAGES: nothing: expected a package of requirements/\n"
+
+
+def carry_wheel(folder: Path, name: str) -> None:
+    """A wheel with nothing but an empty module."""
+    folder.mkdir()
+    facts = f"{name}-1.0.dist-info"
+    with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{name}.py", "")
+        wheel.writestr(f"{facts}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        wheel.writestr(f"{facts}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{facts}/RECORD", "")
 
 
 @pytest.mark.slow
 def test_it_runs_where_there_is_little_more_than_torch(tmp_path: Path) -> None:
+    carry_wheel(tmp_path / "wheels", "braceexpand")
     done = run_script(bare_interpreter(tmp_path / "bare"), tmp_path, BATCHES="")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     left_out = [line for line in done.stdout.splitlines() if line.startswith("gpu.sh: ")]
     assert left_out == [
-        "gpu.sh: trial runs left out, not installed: av braceexpand rich safetensors tensorboard yaml",
+        "gpu.sh: trial runs left out, not installed: av rich safetensors tensorboard yaml",
         "gpu.sh: pictures left out, not installed: matplotlib",
         "gpu.sh: Transformers' step left out, not installed: transformers",
     ]
