@@ -44,6 +44,7 @@ _LAUNCHES = {
     "slice_backward": 2,
     "select_backward": 2,
     "_scaled_dot_product_flash_attention_for_cpu_backward": 3,
+    "_scaled_dot_product_flash_attention_backward": 3,
     "convolution_backward": 3,
 }
 # Clips, heads, queries and keys.
