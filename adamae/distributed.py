@@ -263,7 +263,7 @@ def start(device: str = "auto", *, timeout_seconds: float = 120.0, group_of_one:
         waiting.cancel()
     # None stands for the default group: to refer to it would keep it alive beyond its end.
     hosts = dist.new_group(backend="gloo", timeout=_PATIENCE) if place.type == "cuda" else None
-    watch = RankWatch(store, launch.rank) if launch.size > 1 else None
+    watch = RankWatch(store, launch.rank, launch.size) if launch.size > 1 else None
     atexit.register(_leave_alone, watch)
     world = World(launch.rank, launch.size, place, hosts, watch, limit)
     _preflight(world, limit)
