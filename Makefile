@@ -1,4 +1,4 @@
-.PHONY: install format lint test-fast test docs
+.PHONY: install format lint test-fast test faults docs
 
 install:
 	bash scripts/install.sh
@@ -15,6 +15,9 @@ test-fast:
 
 test:
 	bash scripts/test.sh
+
+faults: install
+	.venv/bin/python -m tests.faults --results build/faults/results.jsonl --write
 
 docs: install
 	.venv/bin/python -m adamae.options.tables PRETRAIN.md FINETUNE.md

@@ -13,6 +13,7 @@ import gc
 import os
 import re
 import socket
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -36,6 +37,9 @@ _FIRST_SPECIAL_SLURM_STEP = 0xFFFFFFF0
 
 # How long one process may keep the others waiting once the run goes: a large checkpoint on a slow disk takes minutes.
 _PATIENCE = timedelta(minutes=30)
+
+# After how long a process that waits for the others at the start says so.
+_LATE_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -247,6 +251,7 @@ def start(device: str = "auto", *, timeout_seconds: float = 120.0, group_of_one:
         return World(device=place)
     _export(launch, place)
     limit = timedelta(seconds=timeout_seconds)
+    waiting = _say_if_late(launch, limit)
     try:
         store = _meet(launch, limit)
         if launch.size > 1:
@@ -257,18 +262,40 @@ def start(device: str = "auto", *, timeout_seconds: float = 120.0, group_of_one:
         )
         _within(limit, lambda: join(backend))
     except (RuntimeError, ValueError) as error:
-        address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         raise UserError(
-            f"rank {launch.rank} of {launch.size} could not reach the other ranks at {address} within {limit} "
+            f"rank {launch.rank} of {launch.size} could not reach the other ranks at {_address()} within {limit} "
             f"(--rendezvous_timeout): {_first_line(error)}"
         ) from error
+    finally:
+        waiting.cancel()
     # None stands for the default group: to refer to it would keep it alive beyond its end.
     hosts = dist.new_group(backend="gloo", timeout=_PATIENCE) if place.type == "cuda" else None
-    watch = RankWatch(store, launch.rank) if launch.size > 1 else None
+    watch = RankWatch(store, launch.rank, launch.size) if launch.size > 1 else None
     atexit.register(_leave_alone, watch)
     world = World(launch.rank, launch.size, place, hosts, watch, limit)
     _preflight(world, limit)
     return world
+
+
+def _address() -> str:
+    return f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+
+
+def _say_if_late(launch: Launch, limit: timedelta) -> threading.Timer:
+    """Print, after a while and well before the limit, where this process waits: the address may be a wrong one."""
+
+    def say() -> None:
+        print(
+            f"adamae: rank {launch.rank} of {launch.size} has been waiting for the other ranks at {_address()} "
+            f"for {_LATE_SECONDS:g} s, and gives up after {limit} (--rendezvous_timeout)",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    timer = threading.Timer(_LATE_SECONDS, say)
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 def _choose_device(name: str, local_rank: int) -> torch.device:

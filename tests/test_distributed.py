@@ -14,7 +14,7 @@ import torch
 from adamae import distributed
 from adamae.distributed import Launch, World, first_slurm_host
 from adamae.errors import UserError
-from tests.launching import ROOT, launch
+from tests.launching import ROOT, free_port, launch
 
 
 @pytest.mark.parametrize(
@@ -251,3 +251,16 @@ def test_a_missing_process_is_a_message_and_not_silence() -> None:
         "UserError: rank 0 of 2 could not reach the other ranks at 127.0.0.1:29654 within 0:00:02 "
         "(--rendezvous_timeout)" in ended.stderr
     )
+
+
+def test_a_process_that_waits_for_the_others_says_where_before_it_gives_up(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    address = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    for name, value in {**address, "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(distributed, "_LATE_SECONDS", 0.1)
+    with pytest.raises(UserError, match=r"rank 1 of 2 could not reach the other ranks at 127.0.0.1:"):
+        distributed.start("cpu", timeout_seconds=3)
+    place = f"127.0.0.1:{address['MASTER_PORT']}"
+    assert f"adamae: rank 1 of 2 has been waiting for the other ranks at {place} for 0.1 s" in capfd.readouterr().err

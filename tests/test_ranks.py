@@ -54,3 +54,29 @@ print("done")
 @pytest.mark.slow
 def test_a_rank_may_stay_after_a_common_end() -> None:
     assert launch(["-c", ALL_END.format(seconds=8)], size=2) == ["done\n"] * 2
+
+
+ONE_IS_KILLED = """
+import os, signal, time
+import torch
+import torch.distributed as dist
+from adamae import distributed
+world = distributed.start("cpu", timeout_seconds=60)
+time.sleep(3)
+if world.rank == 1:
+    os.kill(os.getpid(), signal.SIGKILL)
+dist.all_reduce(torch.ones(()))
+"""
+
+
+@pytest.mark.slow
+def test_a_rank_that_was_killed_is_named_by_the_others() -> None:
+    command = [sys.executable, "-c", ONE_IS_KILLED]
+    processes = [subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) for env in ranks_environment(3)]
+    try:
+        errors = [process.communicate(timeout=120)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert 0 not in [process.returncode for process in processes]
+    assert any("exits because rank 1 no longer responds: killed" in errors[rank] for rank in (0, 2)), errors

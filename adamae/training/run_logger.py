@@ -117,9 +117,9 @@ class RunLogger:
     def tensorboard(self) -> SummaryWriter | None:
         """TensorBoard's writer, opened when it is first wanted."""
         if self._writer is None and self._tensorboard_directory is not None:
-            from torch.utils.tensorboard import SummaryWriter
+            from adamae.training.event_files import EventFiles
 
-            self._writer = SummaryWriter(str(self._tensorboard_directory), purge_step=self._purge_step)
+            self._writer = EventFiles(self._tensorboard_directory, self._purge_step)
         return self._writer
 
     def flush(self) -> None:

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import errno
 import io
+import itertools
 import math
+import os
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -53,6 +58,30 @@ def test_tensorboard_is_opened_only_when_wanted(tmp_path: Path) -> None:
     logger.flush()
     logger.close()
     assert len(list((tmp_path / "b/tensorboard").iterdir())) == 1
+
+
+@pytest.mark.parametrize("records", [0, 3])
+def test_event_files_that_cannot_be_written_are_one_line_without_a_traceback(
+    records: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The disk is full at once, or after some records."""
+    count = itertools.count()
+
+    def full(*_: object) -> None:
+        if next(count) >= records:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("tensorboard.summary.writer.record_writer.RecordWriter.write", full)
+    logger = RunLogger(tmp_path, tensorboard=tmp_path / "tensorboard")
+    usual = threading.excepthook
+    with pytest.raises(UserError, match=r"/tensorboard: TensorBoard's event files .*: No space left on device"):
+        for step in range(100):
+            logger.write({"kind": "step", "step": step, "epoch": 0, "loss": 1.0})
+            logger.flush()
+    with suppress(UserError):
+        logger.close()
+    assert threading.excepthook is usual
+    assert capfd.readouterr().err == ""
 
 
 def test_the_meter_averages_what_is_finite_and_counts_what_was_skipped() -> None:

@@ -1,0 +1,55 @@
+"""Writes that fail: builds ``disk_faults.c``, has it loaded before the interpreter, and arms it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+SOURCE = Path(__file__).with_name("disk_faults.c")
+LOADED = "LD_PRELOAD"
+
+
+def load_and_restart(module: str, words: list[str], build: Path) -> None:
+    """Start this program again with the wrapper before the C library, unless it is there or cannot be built."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if is_loaded() or compiler is None or not sys.platform.startswith("linux"):
+        return
+    build.mkdir(parents=True, exist_ok=True)
+    library = build / f"disk-faults-{sha256(SOURCE.read_bytes()).hexdigest()[:12]}.so"
+    if not library.exists():
+        # Several may build it at once.
+        own = library.with_suffix(f".{os.getpid()}")
+        subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", own, SOURCE, "-ldl"], check=True)
+        own.replace(library)
+    environment = os.environ | {LOADED: str(library)}
+    os.execve(sys.executable, [sys.executable, "-m", module, *words], environment)
+
+
+def is_loaded() -> bool:
+    """Whether this process can fail at will."""
+    return hasattr(ctypes.CDLL(None), "faults_arm")
+
+
+def arm(folder: Path, after: int, failure: int, *, by_bytes: bool = False, reading: bool = False) -> None:
+    """Let what is written below a folder fail from now on.
+
+    Args:
+        folder: Below it.
+        after: Operations, or bytes, that still succeed.
+        failure: The system's error number; a negative one is a signal that ends the process instead.
+        by_bytes: Whether ``after`` counts bytes; the last write may be a short one.
+        reading: Whether reading fails as well.
+    """
+    ctypes.CDLL(None).faults_arm(os.fsencode(folder), int(by_bytes), ctypes.c_long(after), failure, int(reading))
+
+
+def seen() -> tuple[int, int]:
+    """Operations and bytes since the wrapper was armed."""
+    operations, size = ctypes.c_long(), ctypes.c_long()
+    ctypes.CDLL(None).faults_seen(ctypes.byref(operations), ctypes.byref(size))
+    return operations.value, size.value
