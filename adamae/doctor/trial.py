@@ -20,8 +20,10 @@ from adamae.training.torch_engine import TorchEngine
 STEPS = 10
 _CLIPS = 8
 # As small as that of the quickstart.
+# Frames, height and width.
+_CLIP = (8, 64, 64)
 _SIZES = {
-    "num_frames": 8, "img_size": 64, "patch_size": 8, "encoder_embed_dim": 96, "encoder_depth": 4,
+    "num_frames": _CLIP[0], "img_size": _CLIP[1:], "patch_size": 8, "encoder_embed_dim": 96, "encoder_depth": 4,
     "encoder_num_heads": 4, "decoder_embed_dim": 64, "decoder_depth": 2, "decoder_num_heads": 4, "mask_ratio": 0.9,
 }  # fmt: skip
 
@@ -50,9 +52,8 @@ def _run(world: World, precision: str) -> tuple[list[float], list[float]]:
     model = create_model("adamae_tiny", **_SIZES).to(world.device).train()
     optimizer = build_optimizer(parameter_groups(model, 0.05))
     engine = TorchEngine(model, pretrain_objective, optimizer, world=world, precision=precision)
-    size = (_CLIPS, _SIZES["num_frames"], _SIZES["img_size"], _SIZES["img_size"], 3)
     batch = {
-        "clip": torch.randint(256, size, dtype=torch.uint8),
+        "clip": torch.randint(256, (_CLIPS, *_CLIP_SHAPE), dtype=torch.uint8),
         "seed": torch.arange(_CLIPS),
     }
     losses, seconds = [], []

@@ -59,7 +59,8 @@ def estimate_parser() -> OptionParser[EstimateOptions]:
         examples=(
             "adamae estimate --config adamae_ssv2_base --data_path ssv2/train.csv --gpus 8",
             "adamae estimate --config adamae_ssv2_base --num_videos 168913 --loader_rate 25 --gpus 8 --economy",
-            "adamae estimate --config adamae_ssv2_base --num_videos 168913 --gpus 8 --nodes 4 --predict h100",
+            "adamae estimate --config adamae_ssv2_base --num_videos 168913 --gpus 8 --nodes 4 --batch_size 8 "
+            "--predict h100",
         ),
         foreign=PRETRAIN_ANSWERS,
         preset_folder="pretrain",
