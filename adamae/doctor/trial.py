@@ -19,8 +19,7 @@ from adamae.training.torch_engine import TorchEngine
 
 STEPS = 10
 _CLIPS = 8
-# As small as that of the quickstart.
-# Frames, height and width.
+# Frames, height and width, as small as those of the quickstart; so is the network.
 _CLIP = (8, 64, 64)
 _SIZES = {
     "num_frames": _CLIP[0], "img_size": _CLIP[1:], "patch_size": 8, "encoder_embed_dim": 96, "encoder_depth": 4,
@@ -53,7 +52,7 @@ def _run(world: World, precision: str) -> tuple[list[float], list[float]]:
     optimizer = build_optimizer(parameter_groups(model, 0.05))
     engine = TorchEngine(model, pretrain_objective, optimizer, world=world, precision=precision)
     batch = {
-        "clip": torch.randint(256, (_CLIPS, *_CLIP_SHAPE), dtype=torch.uint8),
+        "clip": torch.randint(256, (_CLIPS, *_CLIP, 3), dtype=torch.uint8),
         "seed": torch.arange(_CLIPS),
     }
     losses, seconds = [], []
