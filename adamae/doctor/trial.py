@@ -18,10 +18,10 @@ from adamae.training.parameter_groups import parameter_groups
 from adamae.training.torch_engine import TorchEngine
 
 STEPS = 10
-_CLIPS = 8
+_CLIPS, _FRAMES, _SIDE = 8, 8, 64
 # As small as that of the quickstart.
 _SIZES = {
-    "num_frames": 8, "img_size": 64, "patch_size": 8, "encoder_embed_dim": 96, "encoder_depth": 4,
+    "num_frames": _FRAMES, "img_size": _SIDE, "patch_size": 8, "encoder_embed_dim": 96, "encoder_depth": 4,
     "encoder_num_heads": 4, "decoder_embed_dim": 64, "decoder_depth": 2, "decoder_num_heads": 4, "mask_ratio": 0.9,
 }  # fmt: skip
 
@@ -50,9 +50,8 @@ def _run(world: World, precision: str) -> tuple[list[float], list[float]]:
     model = create_model("adamae_tiny", **_SIZES).to(world.device).train()
     optimizer = build_optimizer(parameter_groups(model, 0.05))
     engine = TorchEngine(model, pretrain_objective, optimizer, world=world, precision=precision)
-    size = (_CLIPS, _SIZES["num_frames"], _SIZES["img_size"], _SIZES["img_size"], 3)
     batch = {
-        "clip": torch.randint(256, size, dtype=torch.uint8),
+        "clip": torch.randint(256, (_CLIPS, _FRAMES, _SIDE, _SIDE, 3), dtype=torch.uint8),
         "seed": torch.arange(_CLIPS),
     }
     losses, seconds = [], []

@@ -18,7 +18,7 @@ def onnx_operators() -> dict[Callable[..., Any], Callable[..., Any]]:
 
     def ranked(x: Any, dim: int, descending: bool) -> tuple[Any, Any]:
         length = op.Gather(op.Shape(x), op.Constant(value_ints=[dim]))
-        return op.TopK(x, length, axis=dim, largest=int(descending))  # type: ignore[no-any-return]
+        return op.TopK(x, length, axis=dim, largest=int(descending))
 
     def sort_stable(x: Any, *, stable: bool | None = None, dim: int = -1, descending: bool = False) -> tuple[Any, Any]:
         if x.dtype.is_floating_point():
