@@ -88,6 +88,7 @@ def test_a_pyramid_as_onnx(tmp_path: Path, rng: np.random.Generator) -> None:
 
 
 @needs_onnx
+@pytest.mark.skipif(torch.__version__.startswith("2.6."), reason="the exporter of torch 2.6 cannot translate it")
 @torch.no_grad()
 def test_a_masked_autoencoder_predicts_from_given_tokens(tmp_path: Path, rng: np.random.Generator) -> None:
     options = {**PRETRAIN, "mask_type": "random"}
