@@ -7,7 +7,7 @@ their patches keep the coordinates that they have in the clip.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -38,12 +38,13 @@ class Layout:
         """
         t, h, w = self.shape
         shape = (t, h // 2, w // 2)
+        # Not replace(), which the compiler of torch 2.6 cannot follow.
         if self.coordinates is None:
-            return replace(self, shape=shape)
+            return Layout(shape, None, self.axes)
         kept = self.coordinates[:, :, ::2, ::2]
         # Not times a tensor of three factors: to make one of numbers, the host waits for the device.
         times, places = kept[..., :-2], kept[..., -2:]
-        return replace(self, shape=shape, coordinates=torch.cat((times, places * 0.5), dim=-1))
+        return Layout(shape, torch.cat((times, places * 0.5), dim=-1), self.axes)
 
 
 def all_units(grid: TokenGrid, patches: int, axes: int) -> Layout:
