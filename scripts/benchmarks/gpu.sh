@@ -97,8 +97,15 @@ train() { # NAME OPTION...
 videos() {
     run -m adamae synthesize "$work/videos" --videos_per_class 8 --val_per_class 1 --test_per_class 1
 }
+examine() {
+    run -m adamae doctor --device "$device" --output_dir "$work"
+}
 doctor() {
-    run -m adamae doctor --device "$device" --output_dir "$work" | tee "$work/doctor.txt"
+    local code
+    examine > "$work/doctor.txt"
+    code=$?
+    cat "$work/doctor.txt"
+    return $code
 }
 resuming() {
     rm -rf "$work"/{whole,resumed}

@@ -12,7 +12,7 @@ import re
 
 COMMANDS = (
     "pretrain finetune prepare scan pack synthesize evaluate predict extract visualize saliency timeline report probe "
-    "inspect convert estimate bench"
+    "inspect convert estimate bench doctor"
 ).split()
 SUBJECTS = "step memory loader eval".split()
 
@@ -218,7 +218,8 @@ _MISTAKES = {
         visualize ../pretrain/run ../given/videos -o out --mask_type grid; saliency ../pretrain/run nowhere -o out
         timeline ../pretrain/run ../given/videos; report ../given/empty; probe ../pretrain/run; inspect nowhere
         inspect ../given/file; convert ../pretrain/run -o x.pth --to keras; estimate --hours_per_epoch; bench stap
-        bench loader; bench step --lr 1; bench eval ../given/empty; bench step --compare nothing""",
+        doctor --device tpu; bench loader; bench step --lr 1; bench eval ../given/empty
+        bench step --compare nothing""",
 }
 
 

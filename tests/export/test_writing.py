@@ -130,7 +130,7 @@ def test_an_encoder_for_torch_export(tmp_path: Path, rng: np.random.Generator) -
 def test_what_cannot_be_exported_says_why(
     words: list[str], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> Tensor:
+    def refuse(self: ClassifierGraph, video: Tensor) -> Tensor:
         raise NotImplementedError("no such operator\n  in a long story")
 
     monkeypatch.setattr(ClassifierGraph, "forward", refuse)

@@ -61,8 +61,8 @@ def test_what_waits_by_design_is_seen(case: str, outcomes: dict[str, dict[str, A
 @pytest.mark.parametrize(
     ("spoilt", "complaint"),
     [
-        ("item", r"within a step: _local_scalar_dense at steps\.py:\d+$"),
-        ("index", r"within a step: index of tensors on two devices at steps\.py:\d+$"),
+        ("item", r"(?m)within a step: _local_scalar_dense at steps\.py:\d+$"),
+        ("index", r"(?m)within a step: index of tensors on two devices at steps\.py:\d+$"),
         ("tensor", r"(?s)with_host_tensor.*two d\w+ devices|with_host_tensor.*at least two devices"),
     ],
 )
