@@ -21,7 +21,8 @@ pytestmark = [pytest.mark.xdist_group("fake_cuda"), pytest.mark.slow]
 WAITS_BY_DESIGN = {"averaged-on-host": "training/averaging.py"}
 
 
-@pytest.fixture(scope="module")
+# Not of the module: a worker may run tests of others between these.
+@pytest.fixture(scope="session")
 def outcomes() -> dict[str, dict[str, Any]]:
     if not torch.cuda.is_available() and find_compiler() is None:
         pytest.skip("no C++ compiler found, and no GPU")
