@@ -141,7 +141,7 @@ def _copy(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
 
 
 def _answers() -> Iterator[tuple[Any, str, Callable[..., Any]]]:
-    """What Python code of torch is told about the device: (where, name, function)."""
+    """The answers that torch's Python code gets about the device: (where, name, function)."""
     yield torch.cuda, "is_available", lambda: True
     yield torch.cuda, "is_bf16_supported", lambda including_emulation=True: True
     yield torch.cuda, "device_count", lambda: 1

@@ -36,7 +36,7 @@ def seconds(operation: Operation, gpu: Gpu) -> float:
     work = operation.moved / gpu.bandwidth
     if operation.flop:
         precision = _PRECISION_OF[operation.dtype]
-        # Torch's convolutions use TF32 unless they are told not to; its matrix products do not.
+        # Torch's convolutions use TF32 unless it is switched off; its matrix products do not.
         if operation.name.startswith("convolution") and precision == "fp32" and "tf32" in gpu.flops:
             precision = "tf32"
         work = max(work, operation.flop / gpu.peak(precision), operation.exponentials / gpu.exponentials)

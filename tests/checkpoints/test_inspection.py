@@ -132,7 +132,10 @@ def test_convert_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         ("inspect", "the following arguments are required: FILE"),
         ("inspect {file} --model_key ema", "has no 'ema'; it holds args, epoch, model, optimizer, scaler"),
         ("convert {file} --to reference", "the following arguments are required: --out"),
-        ("convert {file} -o {tmp}/out --to keras", "got 'keras', expected one of"),
+        (
+            "convert {file} -o {tmp}/out --to keras",
+            "got 'keras', expected one of reference, safetensors, transformers, onnx, torch_export",
+        ),
         ("convert {file} -o {tmp} --to reference", "is a directory; expected a file"),
     ],
 )
