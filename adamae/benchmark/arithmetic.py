@@ -82,7 +82,8 @@ def count_by_kind(model: Pretrainer | Classifier) -> dict[str, int]:
     """Multiply-adds of the matrix products in one clip's forward pass.
 
     The network runs as it is, on tensors without values: what is counted is what it does and not what a formula says.
-    Sums, norms and activations are left out, as in the papers' tables.
+    Sums, norms and activations are left out, as in the papers' tables. Those count more for the same masks, because the
+    official code embeds patches and decodes tokens that nothing reads.
 
     Args:
         model: On the meta device (build it under ``torch.device("meta")``).

@@ -26,7 +26,7 @@ def step_parts(model: Pretrainer, clips: Tensor, precision: torch.dtype) -> dict
     autocast = torch.autocast(clips.device.type, precision, enabled=precision != torch.float32)
     with torch.no_grad(), autocast:
         pixels, _ = model.frame_choice.shorten(model.pixels(clips), model.encoder.patch_embed.exact, noise, True)
-        tokens = model.encoder.patch_embed(pixels)
+        tokens = model.tokens_for(model.sampler, pixels)
         seen, selection = model.select_tokens(pixels, noise, None)
         latent = model.encoder(seen, noise, selection)
         prediction = model.decoder(model.encoder_to_decoder(latent, selection), model.mask_token, selection, noise)
@@ -35,11 +35,9 @@ def step_parts(model: Pretrainer, clips: Tensor, precision: torch.dtype) -> dict
         return x.detach().clone().requires_grad_()
 
     def tokenizer() -> Tensor:
-        all_tokens: Tensor = model.encoder.patch_embed(pixels)
-        if model.sampler.teaches_tokenizer:
-            return all_tokens
-        visible: Tensor = model.encoder.patch_embed(gather_tokens(pixels, selection.visible))
-        return visible
+        chosen_from = model.tokens_for(model.sampler, pixels)
+        taught = model.sampler.teaches_tokenizer
+        return chosen_from if taught else model.embed(gather_tokens(pixels, selection.visible))
 
     def losses() -> Tensor:
         error = token_error(leaf(prediction), model.target(pixels, selection), model.reconstruction_loss)

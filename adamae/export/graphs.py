@@ -104,7 +104,7 @@ class PretrainerGraph(nn.Module):
         tokens = model.tokens_for(model.sampler, pixels)
         target = model.sampler.targets(tokens, visible, model.grid)
         selection = TokenSelection(visible, target, secondary=secondary)
-        seen = model.tokens_for(model.sampler, gather_tokens(pixels, visible))
+        seen = model.embed(gather_tokens(pixels, visible))
         latent = model.encoder_to_decoder(model.encoder(seen, noise, selection), selection)
         return model.decoder(latent, model.mask_token, selection, noise), target
 

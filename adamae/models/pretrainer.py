@@ -186,9 +186,16 @@ class Pretrainer(nn.Module):
         """Clips as in :meth:`forward` to standardised tokens' pixels (B, N, P), cut once for all uses."""
         return cut_pixels(video, self.frame_choice.grid_of(frames_in(video)), self.pixel_values)
 
+    def embed(self, pixels: Tensor) -> Tensor:
+        """Pixels (B, V, P) to tokens (B, V, D), in the precision in which the sampler chooses."""
+        return self._embed(pixels, self.sampler.exact_tokens)
+
     def tokens_for(self, sampler: Sampler, pixels: Tensor) -> Tensor:
-        """Pixels (B, N, P) to the tokens (B, N, D) that ``sampler`` looks at."""
-        tokens: Tensor = (self.encoder.patch_embed.exact if sampler.exact_tokens else self.encoder.patch_embed)(pixels)
+        """Pixels (B, N, P) to the tokens (B, N, D) that ``sampler`` looks at; the pixels where it reads no tokens."""
+        return self._embed(pixels, sampler.exact_tokens) if sampler.reads_tokens else pixels
+
+    def _embed(self, pixels: Tensor, exact: bool) -> Tensor:
+        tokens: Tensor = (self.encoder.patch_embed.exact if exact else self.encoder.patch_embed)(pixels)
         return tokens
 
     def select_tokens(
@@ -197,7 +204,8 @@ class Pretrainer(nn.Module):
         """Choose.
 
         Unless the sampler teaches the tokenizer, the tokens that it chooses from carry no gradient, and those of the
-        visible pixels are made a second time: the backward pass is then that of V tokens instead of N.
+        visible pixels are made a second time: the backward pass is then that of V tokens instead of N. Where it reads
+        no tokens, those of the visible pixels are all that are made.
 
         Args:
             pixels: (B, N, P) of all tokens.
@@ -208,11 +216,11 @@ class Pretrainer(nn.Module):
             (B, V, D) the visible tokens without positions, and where they and the targets lie.
         """
         taught = self.sampler.teaches_tokenizer
-        tokens = self.tokens_for(self.sampler, pixels) if self.sampler.reads_tokens else pixels
+        tokens = self.tokens_for(self.sampler, pixels)
         tokens = tokens if taught else tokens.detach()
         selection = self.sampler(tokens, pixels, self.grid, noise, visible)
         at = selection.visible
-        seen = gather_tokens(tokens, at) if taught else self.tokens_for(self.sampler, gather_tokens(pixels, at))
+        seen = gather_tokens(tokens, at) if taught else self.embed(gather_tokens(pixels, at))
         return seen, selection
 
     def target(self, pixels: Tensor, selection: TokenSelection) -> Tensor:

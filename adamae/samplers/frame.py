@@ -13,6 +13,8 @@ from adamae.samplers.sampler import Sampler, checked_count, draw_distinct
 class FrameSampler(Sampler):
     """Whole frames (tubelets) or nothing of them."""
 
+    reads_tokens = False
+
     def _frames(self, grid: TokenGrid) -> int:
         return checked_count(grid.t - int(self.mask_ratio * grid.t), grid.t, "tubelets along time", self.mask_ratio)
 

@@ -12,6 +12,8 @@ from adamae.samplers.sampler import Sampler, checked_count, draw_distinct
 class RandomSampler(Sampler):
     """Any token, everywhere equally likely."""
 
+    reads_tokens = False
+
     def num_visible(self, grid: TokenGrid) -> int:
         """N - int(ratio * N): the published generators truncate the number of hidden tokens."""
         total = grid.num_tokens

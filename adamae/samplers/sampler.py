@@ -33,7 +33,8 @@ class Sampler(nn.Module, ABC):
             nothing is learned.
         exact_tokens: Whether the choice needs tokens in full precision where the networks compute in half.
         teaches_tokenizer: Whether a loss on the choice has a gradient with respect to the tokens.
-        reads_tokens: Whether the choice depends on the tokens' values; else it may be given anything of their number.
+        reads_tokens: Whether a method reads the tokens' values. Where none does, only the visible patches are embedded,
+            and what is given as tokens (B, N, D) are the pixels (B, N, P).
     """
 
     learns: ClassVar[bool] = False

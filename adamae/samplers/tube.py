@@ -13,6 +13,8 @@ from adamae.samplers.sampler import Sampler, checked_count, draw_distinct
 class TubeSampler(Sampler):
     """The same places of the image at all times."""
 
+    reads_tokens = False
+
     def _per_frame(self, grid: TokenGrid) -> int:
         area = grid.h * grid.w
         return checked_count(area - int(self.mask_ratio * area), area, "places", self.mask_ratio)

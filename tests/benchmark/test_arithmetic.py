@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from adamae.benchmark.arithmetic import ALL_TOKENS, MOTION, THIS, TUBE, compare_multiply_adds, count_multiply_adds
-from adamae.models import create_model, vit_classifier, vit_pretrainer
+from adamae.models import Pretrainer, create_model, vit_classifier, vit_pretrainer
+from adamae.samplers.tube import TubeSampler
 from tests.golden import mats
 
 NAMES = {"ViT-S": "adamae_small", "ViT-B": "adamae_base", "ViT-L": "adamae_large"}
@@ -16,12 +17,35 @@ NAMES = {"ViT-S": "adamae_small", "ViT-B": "adamae_base", "ViT-L": "adamae_large
 
 @pytest.mark.parametrize("row", mats.GOLDEN["M_cost_model_GMAC"]["rows"], ids=lambda row: row["model"])
 def test_counts_are_the_tables(row: dict[str, Any]) -> None:
-    counts = compare_multiply_adds(NAMES[row["model"]], mask_type="motion", mask_ratio=0.9, keep_ratio=0.3)
-    columns = {TUBE: "videomae_pt", THIS: "ours_pt", ALL_TOKENS: "videomae_ft", MOTION: "ours_ft"}
-    for name, column in columns.items():
+    motion = {"mask_type": "motion", "mask_ratio": 0.9, "keep_ratio": 0.3}
+    with torch.device("meta"):
+        networks = [create_model(NAMES[row["model"]], **masks) for masks in ({**motion, "mask_type": "tube"}, motion)]
+    tube, ours = (mats.published_multiply_adds(network) for network in networks if isinstance(network, Pretrainer))
+    assert tube / 1e9 == pytest.approx(row["videomae_pt"], abs=0.006)
+    assert ours / 1e9 == pytest.approx(row["ours_pt"], abs=0.006)
+    assert 100 * (1 - ours / tube) == pytest.approx(row["pt_saving"], abs=0.06)
+    counts = compare_multiply_adds(NAMES[row["model"]], **motion)
+    for name, column in {ALL_TOKENS: "videomae_ft", MOTION: "ours_ft"}.items():
         assert counts[name] / 1e9 == pytest.approx(row[column], rel=0.01)
-    assert 100 * (1 - counts[THIS] / counts[TUBE]) == pytest.approx(row["pt_saving"], abs=0.5)
     assert 100 * (1 - counts[MOTION] / counts[ALL_TOKENS]) == pytest.approx(row["ft_saving"], abs=0.5)
+    # This network does less: it embeds no patch that nothing reads, and its last block gives the targets alone.
+    assert counts[TUBE] < 0.97 * tube
+
+
+@pytest.mark.parametrize(("model", "saved"), [("adamae_small", 0.08), ("adamae_base", 0.05)])
+def test_masks_that_read_no_tokens_save_the_embedding_of_all_patches(
+    model: str, saved: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def counted() -> int:
+        with torch.device("meta"):
+            return count_multiply_adds(create_model(model, mask_type="tube", mask_ratio=0.9))  # type: ignore[arg-type]
+
+    visible_alone = counted()
+    monkeypatch.setattr(TubeSampler, "reads_tokens", True)
+    everything = counted()
+    width = 384 if model == "adamae_small" else 768
+    assert everything - visible_alone == 1568 * width * 2 * 16 * 16 * 3
+    assert 1 - visible_alone / everything == pytest.approx(saved, abs=0.005)
 
 
 def test_candidate_frames_cost_their_tokenizer() -> None:

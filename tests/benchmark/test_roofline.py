@@ -63,6 +63,8 @@ def test_a_tiny_step_and_its_variants(tmp_path: Path) -> None:
         assert getattr(compiled.kinds["other"], of) < getattr(ours.kinds["other"], of)
     assert set(compiled.parts) == set(ours.parts)
     assert report.steps["checkpoint_all"].total.flop > ours.total.flop > report.steps["economy"].total.flop
+    # 8 tokens, of which 4 are visible: tube masks embed those alone.
+    assert report.steps["tube"].parts["tokens"].flop < ours.parts["tokens"].flop / 2
     text = report.render()
     assert "adamae_tiny predicted for H100 SXM, bf16, batch 2; nothing was run" in text
     assert json.loads(json.dumps(report.as_dict()))["clips_per_second"].keys() == report.steps.keys()

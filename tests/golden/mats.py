@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from adamae.benchmark.arithmetic import count_multiply_adds
 from adamae.grid import TokenGrid
 from adamae.layers.tokenizer import TubeletTokenizer
+from adamae.models import Pretrainer
 from adamae.randomness import SampleNoise
 from tests.golden import recipe
 
@@ -94,3 +97,33 @@ def standardised(clip: Tensor) -> Tensor:
     """(1, T, H, W, 3) to (1, 3, T, H, W), by ImageNet's statistics."""
     mean, std = (torch.tensor(v.reshape(3, 1, 1, 1), dtype=torch.float32) for v in (recipe.MEAN, recipe.STD))
     return ((clip.permute(0, 4, 1, 2, 3) - mean) / std).float()
+
+
+def published_multiply_adds(model: Pretrainer) -> int:
+    """Multiply-adds of one clip's forward pass as the official code computes it.
+
+    It embeds all patches once, whatever reads them, and the decoder's last block gives all tokens, although only the
+    targets are predicted.
+
+    Args:
+        model: On the meta device.
+    """
+    last = model.decoder.blocks[-1]
+    embedded, asked = [], []
+    hooks = [
+        model.encoder.patch_embed.register_forward_pre_hook(lambda _, given: embedded.append(given[0])),
+        last.register_forward_pre_hook(lambda _, given: asked.append(given)),
+    ]
+    count = count_multiply_adds(model)
+    for hook in hooks:
+        hook.remove()
+    counters = FlopCounterMode(display=False), FlopCounterMode(display=False)
+    with torch.no_grad(), counters[0]:
+        for pixels in embedded:
+            model.encoder.patch_embed(pixels)
+        last(*asked[0])
+    with torch.no_grad(), counters[1]:
+        model.encoder.patch_embed(pixels.new_empty(1, model.grid.num_tokens, pixels.shape[2]))
+        last(*asked[0][:2])
+    here, there = (counter.get_total_flops() // 2 for counter in counters)
+    return count - here + there

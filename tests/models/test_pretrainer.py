@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from adamae.errors import UserError
 from adamae.models import create_model, vit_pretrainer
+from adamae.samplers import SAMPLERS
 
 TINY: dict[str, Any] = {
     "img_size": 32,
@@ -89,6 +91,52 @@ def test_any_size_that_divides_trains(sizes: dict[str, Any]) -> None:
     assert all(parameter.grad is not None for parameter in model.parameters())
     learned = {"sampling", "entropy", "top_tenth"} if model.learns_to_sample else set()
     assert out.losses.keys() == {"loss", "reconstruction", "trivial"} | learned
+
+
+@pytest.mark.parametrize("mask_type", SAMPLERS)
+def test_only_visible_patches_are_embedded_where_the_sampler_reads_no_tokens(mask_type: str) -> None:
+    model = vit_pretrainer(**{**TINY, "mask_type": mask_type})
+    rows: list[int] = []
+    model.encoder.patch_embed.register_forward_pre_hook(lambda _, given: rows.append(given[0].shape[1]))
+    model(clips(), diagnose=True)
+    visible = model.sampler.num_visible(model.grid)
+    assert rows == ([model.grid.num_tokens, visible] if model.sampler.reads_tokens else [visible])
+
+
+@pytest.mark.parametrize("parts", ["none", "all"])
+@pytest.mark.parametrize("mask_type", ["random", "tube", "frame"])
+def test_losses_and_gradients_are_those_of_embedding_all_patches(
+    mask_type: str, parts: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {**TINY, "mask_type": mask_type, "mask_ratio": 0.5, "drop_path_rate": 0.1}
+    video, seeds, steps = clips(4), torch.from_numpy(rng.integers(2**31, size=4)), []
+    for reads_tokens in (False, True):
+        torch.manual_seed(0)
+        model = vit_pretrainer(**options)
+        model.checkpoint_activations(parts)  # type: ignore[arg-type]
+        monkeypatch.setattr(type(model.sampler), "reads_tokens", reads_tokens)
+        loss = model(video, seeds=seeds).losses["loss"]
+        loss.backward()
+        steps.append([loss, *(parameter.grad for parameter in model.parameters())])
+    assert all(torch.equal(got, expected) for got, expected in zip(*steps, strict=True))
+
+
+@pytest.mark.parametrize("mask_type", ["random", "tube", "frame"])
+def test_a_removed_patch_that_is_not_finite_spoils_its_own_error_alone(mask_type: str) -> None:
+    model = vit_pretrainer(**{**TINY, "mask_type": mask_type, "mask_ratio": 0.5})
+    seeds, video = torch.arange(2), model.pixel_values(clips()).permute(0, 4, 1, 2, 3)
+    before = model(video, seeds=seeds)
+    pixels = model.grid.patchify(video.permute(0, 2, 3, 4, 1))
+    one = before.selection.target[:, 3:4]
+    pixels.scatter_(1, one.unsqueeze(2).expand(-1, -1, pixels.shape[2]), torch.nan)
+    embedded: list[torch.Tensor] = []
+    model.encoder.patch_embed.register_forward_hook(lambda *given: embedded.append(given[-1]))
+    after = model(model.grid.unpatchify(pixels).permute(0, 4, 1, 2, 3), seeds=seeds)
+    assert all(tokens.isfinite().all() for tokens in embedded)
+    assert torch.equal(after.prediction, before.prediction)
+    assert after.token_error.isnan().nonzero()[:, 1].tolist() == [3, 3]
+    after.prediction.square().sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters() if parameter.grad is not None)
 
 
 def test_bytes_and_standardised_clips_are_one_and_the_same() -> None:

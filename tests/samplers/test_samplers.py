@@ -6,6 +6,7 @@ import math
 from itertools import permutations
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -60,6 +61,18 @@ def test_every_clip_chooses_for_itself_and_the_same_in_any_batch(mask_type: str)
     alone = sampler(tokens[1:2], torch.empty(0), GRID, SampleNoise(torch.tensor([6]))).visible
     assert torch.equal(together[1:2], alone)
     assert not torch.equal(together[0], together[1])
+
+
+@pytest.mark.parametrize("mask_type", SAMPLERS)
+def test_only_samplers_that_say_so_read_tokens(mask_type: str, rng: np.random.Generator) -> None:
+    sampler = build_sampler(mask_type, 0.75, GRID, 16).eval()
+    noise, tokens = SampleNoise(torch.arange(3)), torch.from_numpy(rng.normal(size=(3, GRID.num_tokens, 16))).float()
+    choices = [sampler(given, torch.empty(0), GRID, noise) for given in (tokens, torch.full_like(tokens, torch.nan))]
+    if not sampler.reads_tokens:
+        wide = torch.full((3, GRID.num_tokens, 1536), torch.nan)
+        choices.append(sampler(wide, torch.empty(0), GRID, noise))
+    same = all(torch.equal(each.visible, choices[0].visible) for each in choices)
+    assert sampler.reads_tokens != same == (mask_type in ("random", "tube", "frame", "uniform"))
 
 
 @pytest.mark.parametrize("ratio", [0.0, 1.0, -0.5, 95, float("nan")])

@@ -67,14 +67,16 @@ def test_equal_cost_is_the_arithmetic_of_tube_masks_at_vit_b(script: ModuleType)
 
 
 def multiply_adds(words: str) -> int:
-    """Of a clip's forward pass in training at ViT-B."""
+    """Of a clip's forward pass in training at ViT-B, as the official code computes it."""
     import torch
 
-    from adamae.benchmark.arithmetic import count_multiply_adds
-    from adamae.models import create_model
+    from adamae.models import Pretrainer, create_model
     from adamae.models.economy import apply_economy
+    from tests.golden.mats import published_multiply_adds
 
     options: PretrainOptions = apply_economy(pretrain_parser().parse(shlex.split(words)).options)
     arguments = model_arguments(options.clip, options.model, options.sampler, options.loss)
     with torch.device("meta"):
-        return count_multiply_adds(create_model("adamae_base", **arguments).train())
+        network = create_model("adamae_base", **arguments).train()
+    assert isinstance(network, Pretrainer)
+    return published_multiply_adds(network)
