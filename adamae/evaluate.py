@@ -26,6 +26,7 @@ from adamae.evaluation.setup import (
 )
 from adamae.files import check_writable
 from adamae.options.evaluation import EvaluateOptions
+from adamae.plain_text import counted
 from adamae.progress import progress_bar, say
 
 
@@ -59,12 +60,12 @@ def evaluate(options: EvaluateOptions, world: World | None = None) -> Evaluation
         **compute_settings(options.compute, world),
     )
 
-    views, *selected = setup.describe()
+    views, *selected = setup.describe(annotations.noun)
     if world.is_main:
         say(
             f"{options.network.checkpoint}: {setup.file.method}",
             *(f"note: {note}" for note in (*changes, *notes)),
-            f"{len(annotations)} videos of {annotations.source}: {views}",
+            f"{counted(len(annotations), annotations.noun)} of {annotations.source}: {views}",
             *selected,
         )
     measured = {

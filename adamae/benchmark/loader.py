@@ -15,6 +15,7 @@ from adamae.benchmark.loader_parts import measure_parts, some_rows
 from adamae.data.dataset import PretrainDataset
 from adamae.data.decoding.image_names import is_image
 from adamae.data.loader import build_loader
+from adamae.plain_text import counted
 
 # Parts of the work that the same remedy helps -> that remedy.
 _ADVICE = {
@@ -88,7 +89,7 @@ class LoaderReport:
             f"{self.gpu_rate:g} clips/s for a GPU take {self.cores} such cores",
         ]
         if self.bad:
-            lines.append(f"{self.bad} videos could not be read and were skipped")
+            lines.append(f"{counted(self.bad, 'image' if self.images else 'video')} could not be read and skipped")
         return "\n".join(lines)
 
 

@@ -16,6 +16,7 @@ from adamae.data.dataset import PretrainDataset, Sample
 from adamae.data.decoding import DecodeError, VideoReader
 from adamae.data.loader import collate
 from adamae.errors import UserError
+from adamae.plain_text import counted
 from adamae.randomness import epoch_permutation, sample_generator
 
 PARTS = ("opening", "seeking", "decoding", "resizing", "augmenting", "collating")
@@ -73,7 +74,9 @@ def measure_parts(dataset: PretrainDataset, rows: np.ndarray, batch_size: int) -
             with parts.timed("collating"):
                 collate(samples)
     if not parts.clips:
-        raise UserError(f"{dataset.annotations.source}: none of {len(rows)} videos can be read")
+        raise UserError(
+            f"{dataset.annotations.source}: none of {counted(len(rows), dataset.annotations.noun)} can be read"
+        )
     return parts
 
 

@@ -14,6 +14,7 @@ from adamae.data.annotations import Annotations
 from adamae.data.decoding import DecodedFrame, VideoReader
 from adamae.data.views import VideoViews, ViewPlan
 from adamae.errors import UserError
+from adamae.plain_text import counted
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class ViewReport:
         decoding: Seconds of opening and decoding, for one video.
         others: Seconds of resizing and cropping, for one video.
         views_per_second: Of one core.
+        images: Whether they are images.
     """
 
     videos: int
@@ -35,6 +37,7 @@ class ViewReport:
     decoding: float
     others: float
     views_per_second: float
+    images: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -42,13 +45,14 @@ class ViewReport:
 
     def render(self) -> str:
         """The report as text."""
+        noun = "image" if self.images else "video"
         lines = [
-            f"{self.views} views of each of {self.videos} videos, one core",
+            f"{self.views} views of each of {counted(self.videos, noun)}, one core",
             f"{self.views_per_second:8.1f} views/s",
-            f"{self.decoding * 1e3:8.1f} ms/video for opening and decoding",
-            f"{self.others * 1e3:8.1f} ms/video for resizing and cropping",
+            f"{self.decoding * 1e3:8.1f} ms/{noun} for opening and decoding",
+            f"{self.others * 1e3:8.1f} ms/{noun} for resizing and cropping",
         ]
-        return "\n".join([*lines, f"{self.bad} videos could not be read and were skipped"] if self.bad else lines)
+        return "\n".join([*lines, f"{counted(self.bad, noun)} could not be read and skipped"] if self.bad else lines)
 
 
 def measure_views(
@@ -91,7 +95,7 @@ def measure_in_turns(datasets: Sequence[TimedViews], num_videos: int) -> list[Vi
                 dataset.measure(row)
             measured += 1
     if not measured:
-        raise UserError(f"{first.annotations.source}: none of {len(rows)} videos can be read")
+        raise UserError(f"{first.annotations.source}: none of {counted(len(rows), first.annotations.noun)} can be read")
     return [dataset.report(measured, len(rows) - measured) for dataset in datasets]
 
 
@@ -128,6 +132,7 @@ class TimedViews(VideoViews):
             decoding=self.decoding / videos,
             others=(self.whole - self.decoding) / videos,
             views_per_second=videos * self.plan.num_views / self.whole,
+            images=self.annotations.noun == "image",
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from adamae.options.evaluation import ExtractOptions, extract_parser
+from adamae.plain_text import counted
 
 if TYPE_CHECKING:
     from adamae.data.annotations import Annotations
@@ -46,10 +47,13 @@ def _extract(options: ExtractOptions) -> None:
     encoder, changes = setup.encoder()
     world = distributed.start(options.compute.device, timeout_seconds=options.compute.rendezvous_timeout)
     clip = setup.clip
+    windows = f"windows of {counted(clip.num_frames, 'frame')}"
+    if clip.num_frames > 1:
+        windows += f" with stride {clip.sampling_rate}"
     say(
         f"{options.network.checkpoint}: {setup.file.method}, feature dimension {encoder.width}",
         *(f"note: {note}" for note in changes),
-        f"{len(annotations)} videos, windows of {clip.num_frames} frames with stride {clip.sampling_rate}",
+        f"{counted(len(annotations), annotations.noun)}, {windows}",
         *setup.selection.describe(setup.seen),
     )
     found = _extract_windows(encoder, annotations, setup, options, world)
@@ -64,8 +68,8 @@ def _extract(options: ExtractOptions) -> None:
     }
     write_features(out, found, about)
     say(*describe_unread("features", found.unread), *describe_damaged(found.damaged))
-    videos = len(annotations) - len(found.unread)
-    print(f"{out}: {len(found.row)} windows of {videos} videos, features {found.features.shape[1:]}")
+    read = counted(len(annotations) - len(found.unread), annotations.noun)
+    print(f"{out}: {counted(len(found.row), 'window')} of {read}, features {found.features.shape[1:]}")
     world.close()
 
 

@@ -45,7 +45,7 @@ def _predict(options: PredictOptions) -> tuple[list[dict[str, Any]], Sequence[Un
     names = find_class_names(count, given=options.data.classes, stored=stored) or numbered(count)
     world = distributed.start(options.compute.device, timeout_seconds=options.compute.rendezvous_timeout)
     if world.is_main:
-        say(*(f"note: {note}" for note in changes), *setup.describe())
+        say(*(f"note: {note}" for note in changes), *setup.describe(videos.noun))
     # A few videos are not worth the start of a process.
     settings = compute_settings(options.compute, world) | {"num_workers": options.compute.num_workers or 0}
     scores = score_readable(model.to(world.device), setup.views_of(videos, options.compute), world=world, **settings)

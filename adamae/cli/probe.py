@@ -51,11 +51,12 @@ def _probe(options: ProbeOptions) -> dict[str, Any]:
     torch.manual_seed(probing.seed)
     encoder, changes = setup.encoder(probing.random_weights)
     world = distributed.start(options.compute.device, timeout_seconds=options.compute.rendezvous_timeout)
-    views, *selected = setup.describe()
+    views, *selected = setup.describe(splits.train.noun)
     say(
         f"{options.network.checkpoint}: {setup.file.method}",
         *(f"note: {note}" for note in (*changes, *splits.notes)),
-        f"{len(splits.train)} training and {len(splits.test)} test videos of {splits.num_classes} classes: {views}",
+        f"{len(splits.train)} training and {len(splits.test)} test {splits.train.noun}s of "
+        f"{splits.num_classes} classes: {views}",
         *selected,
     )
     train, test = _extract(encoder, splits, setup, options, world)
@@ -85,9 +86,9 @@ def _extract(
         say(f"note: the attentive probe uses {tokens} tokens per view instead of {asked}, as memory allows")
     encoder, settings = encoder.to(world.device), compute_settings(options.compute, world)
     found = []
-    for name, videos in (("training videos", splits.train), ("test videos", splits.test)):
+    for name, videos in (("training", splits.train), ("test", splits.test)):
         dataset = setup.views_of(videos, options.compute)
-        with progress_bar(name, world) as progress:
+        with progress_bar(f"{name} {videos.noun}s", world) as progress:
             features = extract_videos(encoder, dataset, most_tokens=tokens, progress=progress, **settings)
         say(*describe_unread("features", features.unread))
         found.append(features)

@@ -98,7 +98,7 @@ class ClipDataset(Dataset[Sample]):
                 continue
             return self._sample(epoch, index, row, clips, moving) | {"bad": bad}
         raise UserError(
-            f"{self.annotations.source}: {len(bad)} videos in a row cannot be read, "
+            f"{self.annotations.source}: {len(bad)} {self.annotations.noun}s in a row cannot be read, "
             f"the last is {bad[-1]['path']}: {bad[-1]['reason']}"
         )
 

@@ -182,7 +182,7 @@ def _check_numbers(train: Annotations, count: int) -> None:
     if lacking > len(train):
         row = int(train.labels.argmax())
         raise UserError(
-            f"{train.source}: {lacking} of {count} classes have no training video; expected at least one for each, and "
+            f"{train.source}: {lacking} of {count} classes have no training {train.noun}; expected at least one for each, and "
             f"the largest label is {train.labels[row]}, that of {train.path(row)}"
         )
 
@@ -198,8 +198,10 @@ def _complete(
         missing = "test" if there == "val" else "val"
         return train, {there: videos, missing: videos}, (f"no list for {missing}: that of {there} is used for both",)
     parts = automatic_split(train)
-    note = "no lists for validation and test: a tenth of the videos of each class, chosen by a hash of the path, "
-    "is used for each"
+    note = (
+        f"no lists for validation and test: a tenth of the {train.noun}s of each class, chosen by a hash of the path, "
+        "is used for each"
+    )
     return parts["train"], {"val": parts["val"], "test": parts["test"]}, (note,)
 
 
@@ -225,7 +227,9 @@ def automatic_split(videos: Annotations) -> dict[str, Annotations]:
             rows["test"] += members[count : 2 * count]
             rows["train"] += members[2 * count :]
     if not rows["val"]:
-        raise UserError(f"{videos.source}: one video in each class cannot be split; expected a list for validation")
+        raise UserError(
+            f"{videos.source}: one {videos.noun} in each class cannot be split; expected a list for validation"
+        )
     return {split: videos.select(sorted(chosen)) for split, chosen in rows.items()}
 
 
@@ -235,7 +239,7 @@ def _check_folders(place: Path, train: Annotations) -> None:
         return
     for entry in folders_in(place):
         if entry.name not in train.classes:
-            raise UserError(f"{entry}: no video in the folder of this class; add some or remove it")
+            raise UserError(f"{entry}: no {train.noun} in the folder of this class; add some or remove it")
 
 
 def _check_labelled(videos: Annotations) -> None:
@@ -262,12 +266,14 @@ def _check_labels(splits: Splits) -> None:
     for split in ("val", "test"):
         if not (counts[split][counts["train"] > 0]).any():
             raise UserError(
-                f"{getattr(splits, split).source}: none of its classes has a training video in {splits.train.source}"
+                f"{getattr(splits, split).source}: none of its classes has a training {splits.train.noun} in "
+                f"{splits.train.source}"
             )
     lacking = [splits.classes[number] for number in np.flatnonzero(counts["train"] == 0)]
     if lacking:
         raise UserError(
-            f"{splits.train.source}: {len(lacking)} of {splits.num_classes} classes have no training video: "
+            f"{splits.train.source}: {len(lacking)} of {splits.num_classes} classes have no training "
+            f"{splits.train.noun}: "
             f"{_some(lacking)}; expected at least one for each"
         )
 

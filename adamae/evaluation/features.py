@@ -19,6 +19,7 @@ from adamae.evaluation.networks import FrozenEncoder
 from adamae.evaluation.scoring import Damaged, Unscored, evaluating, forward_in_batches
 from adamae.evaluation.view_loader import groups_of_rows, load_groups
 from adamae.evaluation.windows import Windows, read_windows, window_times
+from adamae.plain_text import counted
 
 # What the tokens of all videos may take, in half precision.
 _TOKEN_BYTES = 8 * 2**30
@@ -113,7 +114,7 @@ def extract_windows(
             progress(row + 1, len(annotations))
     if not parts:
         raise UserError(
-            f"{annotations.source}: none of {len(annotations)} videos can be read, "
+            f"{annotations.source}: none of {counted(len(annotations), annotations.noun)} can be read, "
             f"for example {unread[0].path}: {unread[0].reason}"
         )
     features = np.concatenate([part[3] for part in parts])
@@ -201,7 +202,7 @@ def extract_videos(
                 progress(len(rows) + len(unread), len(labelled))
     if not rows:
         example = f", for example {unread[0].path}: {unread[0].reason}" if unread else ""
-        raise UserError(f"{dataset.annotations.source}: no labelled video can be read{example}")
+        raise UserError(f"{dataset.annotations.source}: no labelled {dataset.annotations.noun} can be read{example}")
     return VideoFeatures(
         pooled=torch.stack(pooled),
         tokens=torch.stack(tokens) if tokens else None,

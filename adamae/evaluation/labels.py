@@ -14,6 +14,7 @@ from adamae.data.image_files import ImageFiles
 from adamae.data.shards.names import is_remote, names_shards, shard_folder_of
 from adamae.data.walking import folders_in
 from adamae.errors import UserError
+from adamae.plain_text import counted
 
 
 def find_class_names(
@@ -100,8 +101,8 @@ def load_labelled(
         annotations = load(classes=names or numbered(num_classes))
     if not (annotations.labels != UNLABELLED).any():
         raise UserError(
-            f"{annotations.source}: no video has a label, expected PATH LABEL on each line; "
-            "`adamae predict` names the classes of videos without labels"
+            f"{annotations.source}: no {annotations.noun} has a label, expected PATH LABEL on each line; "
+            "`adamae predict` names classes without labels"
         )
     return annotations
 
@@ -121,7 +122,7 @@ def find_test_list(source: str | Path) -> tuple[str | Path, list[str]]:
     inside = place / "test"
     if inside.is_dir() and folders_in(inside):
         return inside, []
-    return place, [f"{place} has no test.csv: all videos are scored, including training videos"]
+    return place, [f"{place} has no test.csv: everything is scored, including what may be training data"]
 
 
 def notes_on_labels(annotations: Annotations, names: Sequence[str]) -> list[str]:
@@ -134,12 +135,12 @@ def notes_on_labels(annotations: Annotations, names: Sequence[str]) -> list[str]
     labels, notes = annotations.labels, []
     unlabelled = int((labels == UNLABELLED).sum())
     if unlabelled:
-        notes.append(f"{unlabelled} of {len(labels)} videos have no label and are ignored")
+        notes.append(f"{unlabelled} of {counted(len(labels), annotations.noun)} have no label and are ignored")
     there = np.bincount(labels[labels != UNLABELLED], minlength=len(names)) > 0
     absent = [names[number] for number in np.flatnonzero(~there).tolist()]
     if absent:
         notes.append(
-            f"{len(absent)} of {len(names)} classes have no video in {annotations.source}: {_some(absent)}; "
+            f"{len(absent)} of {len(names)} classes have no {annotations.noun} in {annotations.source}: {_some(absent)}; "
             "they are excluded from the mean over classes"
         )
     return notes

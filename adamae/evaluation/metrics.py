@@ -126,7 +126,7 @@ class Accuracy:
         )
         if self.labelled > self.scored:
             line += (
-                f"; {self.labelled - self.scored} videos have no score: "
+                f"; {self.labelled - self.scored} without a score: "
                 f"{self.top1_of_all:.2f} % and {self.top5_of_all:.2f} % if counted as wrong"
             )
         return line

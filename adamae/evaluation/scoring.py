@@ -19,6 +19,7 @@ from adamae.data.views import VideoViews
 from adamae.distributed import World
 from adamae.errors import UserError
 from adamae.evaluation.view_loader import groups_of_rows, load_groups
+from adamae.plain_text import counted
 from adamae.precision import autocast
 
 _NOT_FINITE = "the scores are not finite"
@@ -83,7 +84,7 @@ def score_videos(model: nn.Module, dataset: VideoViews, **settings: Any) -> Scor
     if not len(scores.rows):
         first = scores.unscored[0]
         raise UserError(
-            f"{dataset.annotations.source}: none of {len(dataset)} videos has a score, "
+            f"{dataset.annotations.source}: none of {counted(len(dataset), dataset.annotations.noun)} has a score, "
             f"for example {first.path}: {first.reason}"
         )
     return scores

@@ -26,7 +26,7 @@ from adamae.options.inference import (
     ViewComputeOptions,
     ViewOptions,
 )
-from adamae.plain_text import one_line
+from adamae.plain_text import counted, one_line
 from adamae.precision import choose_precision
 
 # A centre crop with dense frames, independent of how a classifier was trained.
@@ -113,12 +113,12 @@ def choose_views(clip: ClipFacts, frames: FrameOptions, views: ViewOptions | Few
     )
 
 
-def describe_views(clip: ClipFacts, plan: ViewPlan) -> str:
-    """One line about the views, and which of their settings are defaults."""
+def describe_views(clip: ClipFacts, plan: ViewPlan, noun: str) -> str:
+    """One line about the views of each video or image, and which of their settings are defaults."""
     rate = f" with stride {clip.sampling_rate}" if clip.frame_sampling == "dense" else " that span the video"
     text = (
-        f"{plan.num_clips} clips x {plan.num_crops} crops per video, {clip.num_frames} frames{rate}, "
-        f"{clip.size}x{clip.size} pixels"
+        f"{counted(plan.num_clips, 'clip')} x {counted(plan.num_crops, 'crop')} per {noun}, "
+        f"{counted(clip.num_frames, 'frame')}{rate if clip.num_frames > 1 else ''}, {clip.size}x{clip.size} pixels"
     )
     options = {"size": "input_size"}
     flags = ", ".join(f"--{options.get(name, name)}" for name in clip.guessed)
@@ -171,9 +171,9 @@ class EvaluationSetup:
         """The views of a list's videos."""
         return VideoViews(videos, self.plan, decoder=compute.decoder, video_timeout=compute.video_timeout)
 
-    def describe(self) -> list[str]:
-        """Log lines about the views and the selection."""
-        return [describe_views(self.clip, self.plan), *self.selection.describe(self.seen)]
+    def describe(self, noun: str) -> list[str]:
+        """Log lines about the views and the selection; ``noun`` is the annotations'."""
+        return [describe_views(self.clip, self.plan, noun), *self.selection.describe(self.seen)]
 
 
 def open_setup(
@@ -222,5 +222,5 @@ def without(missing: str, videos: Sequence[Unscored]) -> UserError:
         missing: The missing result, such as "features".
         videos: All of them, at least one.
     """
-    more = f", and {len(videos) - 1} more videos without {missing}" if len(videos) > 1 else ""
+    more = f", and {len(videos) - 1} more without {missing}" if len(videos) > 1 else ""
     return UserError(f"{videos[0].path}: {videos[0].reason}{more}")

@@ -43,8 +43,6 @@ class LabelledListOptions(OptionGroup):
 class PredictedVideosOptions(NamedVideosOptions):
     """The videos, and how many classes are printed for each."""
 
-    title = "Videos"
-
     classes: str | None = flag(
         None, "text file with one class name on each line; none: the checkpoint's names", metavar="FILE"
     )

@@ -40,8 +40,13 @@ class PlainListOptions(OptionGroup):
 class NamedVideosOptions(OptionGroup):
     """The videos."""
 
+    title = "Videos"
+
     videos: tuple[str, ...] = flag(
-        MISSING, "video files, folders of videos or lists; or one set of shards", positional=True, metavar="VIDEO..."
+        MISSING,
+        "video or image files, folders or lists of them; or one set of shards",
+        positional=True,
+        metavar="VIDEO...",
     )
     data_root: str | None = flag(
         None, "folder that relative paths of lists are resolved against; none: the folder of each list", metavar="DIR"

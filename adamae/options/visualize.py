@@ -15,8 +15,6 @@ from adamae.samplers import mask_types
 class ShownVideosOptions(NamedVideosOptions):
     """The videos, and which part of them is shown."""
 
-    title = "Videos"
-
     start: float = flag(0.0, "start time in each video in seconds", least=0)
     seconds: float = flag(30.0, "maximum duration to show of each video in seconds", above=0)
 

@@ -104,9 +104,7 @@ def test_commands_that_look_at_single_videos(
     if command == "predict":
         assert code == 2
         assert [entry["video"] for entry in json.loads(told.out)] == names[:2]
-        assert (
-            told.err.splitlines()[-1] == f"adamae: error: {names[2]}: {CUT_OFF}, and 1 more videos without a prediction"
-        )
+        assert told.err.splitlines()[-1] == f"adamae: error: {names[2]}: {CUT_OFF}, and 1 more without a prediction"
         return
     missing = "features" if command == "extract" else "pictures"
     lines = [line for line in told.err.splitlines() if line.startswith("no ")]

@@ -49,14 +49,14 @@ def test_one_line_without_json(place: Path, capsys: pytest.CaptureFixture[str]) 
     assert evaluate(place, "unnamed", "--data_path", str(place / "test.csv"), *words) == 0
     told = capsys.readouterr()
     assert told.out.startswith("top-1 ")
-    assert "1 videos have no score" in told.out
-    assert "2 clips x 1 crops per video, 4 frames that span the video, 16x16 pixels" in told.err
+    assert "; 1 without a score: " in told.out
+    assert "2 clips x 1 crop per video, 4 frames that span the video, 16x16 pixels" in told.err
 
 
 def test_other_clips_than_the_checkpoint_s(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = "--num_frames 8 --input_size 24 --short_side_size 28 --test_num_segment 1 --test_num_crop 1".split()
     assert evaluate(place, "named", "--data_path", str(place / "test.csv"), *words) == 0
-    assert "1 clips x 1 crops per video, 8 frames with stride 2, 24x24 pixels" in capsys.readouterr().err
+    assert "1 clip x 1 crop per video, 8 frames with stride 2, 24x24 pixels" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

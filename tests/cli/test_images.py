@@ -68,7 +68,9 @@ def test_training(pretrained: Path, finetuned: Path) -> None:
 
 def test_evaluation(images: Path, finetuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(finetuned), "--data_path", str(images), "--device", "cpu"]) == 0
-    assert "(" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "(" in told.out
+    assert f"6 images of {images / 'test'}: 1 clip x 3 crops per image, 1 frame, 32x32 pixels" in told.err
     # Files, folders and lists of images, and a video of which a frame is taken.
     encode(tmp_path / "v.mp4", 5)
     first = sorted((images / "test" / "red").iterdir())
@@ -89,10 +91,15 @@ def test_features(images: Path, pretrained: Path, tmp_path: Path, capsys: pytest
         assert file["features"].shape == (6, 24)
         assert file["start_frame"].tolist() == [0] * 6 and file["end_frame"].tolist() == [1] * 6
         assert np.isnan(file["start"]).all()
-    capsys.readouterr()
+    told = capsys.readouterr()
+    assert f"{out}: 6 windows of 6 images, features (24,)" in told.out
+    assert "6 images, windows of 1 frame\n" in told.err
     words = "--probe_tokens 4 --num_workers 0 --json --device cpu".split()
     assert main(["probe", str(pretrained), "--data_path", str(images), *words]) == 0
-    found = json.loads(capsys.readouterr().out)
+    told = capsys.readouterr()
+    assert "12 training and 6 test images of 3 classes: 1 clip x 1 crop per image" in told.err
+    assert "video" not in told.err
+    found = json.loads(told.out)
     assert (found["training_videos"], found["test_videos"], found["unread"]) == (12, 6, 0)
 
 

@@ -88,7 +88,7 @@ def test_a_bad_video_is_told_when_it_comes_and_at_the_end(
     bad = f"{place / 'set' / '2.mp4'}: not a readable video (Invalid data found when processing input)"
     notes = [line for line in told if line.startswith("no pictures: ")]
     assert notes == [f"no pictures: {bad}", f"no pictures: {gone}: no such file"]
-    assert told[-1] == f"adamae: error: {bad}, and 1 more videos without pictures"
+    assert told[-1] == f"adamae: error: {bad}, and 1 more without pictures"
 
 
 @pytest.mark.parametrize("command", [*SHOWN, "extract", "evaluate", "report"])

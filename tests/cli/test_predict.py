@@ -49,7 +49,7 @@ def test_a_damaged_video_does_not_keep_the_others_back(place: Path, capsys: pyte
     assert [entry["video"] for entry in json.loads(told.out)] == videos[:1]
     line = told.err.splitlines()[-1]
     assert line.startswith(f"adamae: error: {videos[1]}: not a readable video")
-    assert line.endswith(", and 1 more videos without a prediction")
+    assert line.endswith(", and 1 more without a prediction")
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_a_run_of_ours_tells_its_clips(tmp_path: Path, videos: Path, capsys: pyt
     words = ["--data_path", str(videos), "--num_workers", "0", "--device", "cpu", "--probe_tokens", "0"]
     assert main(["probe", run, *words]) == 0
     told = capsys.readouterr().err.splitlines()[-1]
-    assert told.endswith("1 clips x 1 crops per video, 4 frames with stride 2, 32x32 pixels")
+    assert told.endswith("1 clip x 1 crop per video, 4 frames with stride 2, 32x32 pixels")
 
 
 def test_a_list_to_test_on(network: str, videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,4 +103,4 @@ def test_bench_eval_of_nothing_readable(tmp_path: Path, capsys: pytest.CaptureFi
     (tmp_path / "bad.mp4").write_bytes(b"bad")
     (tmp_path / "list.csv").write_text("bad.mp4\n")
     assert main(["bench", "eval", str(tmp_path / "list.csv")]) == 2
-    assert "none of 1 videos can be read" in capsys.readouterr().err
+    assert "none of 1 video can be read" in capsys.readouterr().err

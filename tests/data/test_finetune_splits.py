@@ -104,6 +104,10 @@ def test_a_tree_is_split_class_by_class_and_always_alike(tmp_path: Path) -> None
     assert splits.classes == ("a", "b", "c")
     assert [len(splits.train), len(splits.val), len(splits.test)] == [48, 6, 6]
     assert np.bincount(splits.val.labels).tolist() == np.bincount(splits.test.labels).tolist() == [2, 2, 2]
+    assert splits.notes == (
+        "no lists for validation and test: a tenth of the videos of each class, chosen by a hash of the path, is used "
+        "for each",
+    )
     parts = [{v.path(row) for row in range(len(v))} for v in (splits.train, splits.val, splits.test)]
     assert len(set.union(*parts)) == 60
     assert all(Path(path).is_file() for path in set.union(*parts))

@@ -91,7 +91,7 @@ def test_what_of_a_data_set_is_scored(tmp_path: Path) -> None:
     assert find_test_list(place) == (place, [])
     chosen, (note,) = find_test_list(tmp_path / "test")
     assert chosen == tmp_path / "test"
-    assert note.endswith("has no test.csv: all videos are scored, including training videos")
+    assert note.endswith("has no test.csv: everything is scored, including what may be training data")
 
 
 def test_notes(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_videos_without_a_score_or_a_label_by_hand() -> None:
     assert result["classes_scored"] == 2
     assert accuracy.render() == (
         "top-1 75.00 % (3 of 4; 95 % interval 30.1 to 95.4), top-4 100.00 % (4), mean over classes 75.00 %; "
-        "1 videos have no score: 60.00 % and 80.00 % if counted as wrong"
+        "1 without a score: 60.00 % and 80.00 % if counted as wrong"
     )
 
 
