@@ -46,8 +46,8 @@ def gpu_choices() -> Iterator[None]:
         for name, kernel in _SOFTMAXES.items():
             library.impl(name, _softmax(getattr(torch.ops.aten, kernel).default), "AutocastCPU")
         library.impl("dropout", _fused_dropout, "AutogradCPU")
-        # A GPU's fused attention is as good for few keys as for many.
-        with patch("adamae.layers.attention._FEW_KEYS_ON_CPU", 0):
+        # What our layers do on a CPU alone.
+        with patch("adamae.layers.half_precision._CPU", ""):
             yield
     finally:
         library._destroy()

@@ -216,8 +216,8 @@ def _traffic(
         return touched(read[1:]) + (brought if "add" in name else 0), brought
     if name in _PADS:
         return touched(read), touched(written) + touched(read)
-    if name == "copy_":
-        return touched(read[1:]), touched(written)
+    if name in ("copy_", "_foreach_copy_"):
+        return touched(_tensors(args[1])), touched(written)
     if name == "_fused_adamw_":
         parameters, _, mean, square = args[:4]
         return touched(read), touched([*parameters, *mean, *square])

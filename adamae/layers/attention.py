@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from adamae.layers.half_precision import half_on_cpu
 from adamae.layers.recomputing_linear import norm_linear
 
 # Below this many keys, and in half precision on a CPU, plain matrix products beat the fused kernel's backward.
@@ -24,8 +25,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, drop_rate: float = 0.0) ->
     Returns:
         (B, heads, Q, head_dim).
     """
-    half_on_cpu = query.device.type == "cpu" and query.dtype in (torch.bfloat16, torch.float16)
-    if half_on_cpu and key.shape[2] <= _FEW_KEYS_ON_CPU:
+    if half_on_cpu(query) and key.shape[2] <= _FEW_KEYS_ON_CPU:
         weights = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
         return F.dropout(weights.softmax(dim=-1), drop_rate) @ value
     return F.scaled_dot_product_attention(query, key, value, dropout_p=drop_rate)

@@ -1,13 +1,27 @@
-"""LayerNorm with exact gradients in half precision."""
+"""LayerNorm in half precision: with exact gradients on a CPU, without detours over float32 on a GPU."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from adamae.layers.half_precision import half_on_cpu, half_on_gpu, without_autocast
 
 
 class LayerNorm(nn.LayerNorm):
-    """As torch's, but on a CPU computed in float32 where it is given half precision, as autocast does on a GPU.
+    """As torch's, but what is given half precision comes back in it, whatever autocast says.
+
+    On a CPU it is computed in float32, because torch's kernels there add up the gradients of the weight and the bias
+    over all rows in half precision: half of the bias's gradient is lost with some thousand rows, and nearly all of it
+    with a hundred thousand.
+
+    On a GPU it is computed by the kernels for half precision. They read and write half precision, but compute each row
+    and add up over all rows in float32 (accumulation type ``T_ACC`` in torch's layer_norm_kernel.cu), so only the
+    results are rounded, as those of products are. Autocast would have them in float32, with a cast before and one
+    after: 20 bytes for each value instead of 4. Those kernels take weights of the input's type alone.
+
+    A compiler fuses the casts with the norm, which is then computed in float32 anyway.
 
     Args:
         dim: Width of what is normalised.
@@ -19,13 +33,10 @@ class LayerNorm(nn.LayerNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) to the same."""
-        return super().forward(x.float()).to(x.dtype) if sums_in_half(x) else super().forward(x)
-
-
-def sums_in_half(x: Tensor) -> bool:
-    """Whether torch adds up the gradients of a LayerNorm of ``x`` in half precision.
-
-    On a CPU it adds them up over all rows in the type of ``x``: in bf16 half of the bias's gradient is lost with some
-    thousand rows, and nearly all of it with a hundred thousand.
-    """
-    return x.device.type == "cpu" and x.dtype in (torch.bfloat16, torch.float16)
+        if half_on_gpu(x) and not torch.compiler.is_compiling():
+            with without_autocast(x):
+                weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
+                return F.layer_norm(x, self.normalized_shape, weight, bias, self.eps)
+        if half_on_cpu(x) or half_on_gpu(x):
+            return super().forward(x.float()).to(x.dtype)
+        return super().forward(x)

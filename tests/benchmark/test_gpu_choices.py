@@ -53,5 +53,9 @@ def test_the_operations_are_those_of_a_pretended_gpu() -> None:
     ended = subprocess.run([sys.executable, "-c", _SCRIPT], cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr[-3000:]
     there, here = json.loads(ended.stdout.splitlines()[-1])
-    assert here == there
+    assert here.keys() == there.keys()
+    for kind, (launches, flop, *moved) in here.items():
+        assert [launches, flop] == there[kind][:2]
+        # The mean and the deviation of each row of a norm are float32 on a GPU alone.
+        assert moved == pytest.approx(there[kind][2:], rel=1e-4)
     assert here["other"][0] > 100

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from adamae.benchmark.operations import OperationRecorder
+from adamae.layers import half_precision
 from adamae.layers.recomputing_linear import gelu_linear, norm_linear
 
 
@@ -39,10 +41,12 @@ def layers(dtype: torch.dtype) -> tuple[nn.LayerNorm, nn.Linear]:
     return norm, linear
 
 
-def run(pair: Pair, x: Tensor, norm: nn.LayerNorm, linear: nn.Linear, half: bool = False) -> list[Tensor | None]:
+def run(
+    pair: Pair, x: Tensor, norm: nn.LayerNorm, linear: nn.Linear, half: torch.dtype | None = None
+) -> list[Tensor | None]:
     """The output and every gradient."""
     leaves = [x, *norm.parameters(), *linear.parameters()]
-    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+    with torch.autocast("cpu", half, enabled=half is not None):
         out = pair(x, norm, linear)
     wanted = [leaf for leaf in leaves if leaf.requires_grad]
     gradients = iter(torch.autograd.grad(out.float().square().sum(), wanted, allow_unused=True))
@@ -50,9 +54,11 @@ def run(pair: Pair, x: Tensor, norm: nn.LayerNorm, linear: nn.Linear, half: bool
 
 
 @pytest.mark.parametrize(("recomputing", "plain"), PAIRS)
-@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("half", [None, torch.bfloat16])
 @pytest.mark.parametrize("frozen", [None, "norm", "linear", "input"])
-def test_the_same_results_and_gradients(recomputing: Pair, plain: Pair, half: bool, frozen: str | None) -> None:
+def test_the_same_results_and_gradients(
+    recomputing: Pair, plain: Pair, half: torch.dtype | None, frozen: str | None
+) -> None:
     norm, linear = layers(torch.float32 if half else torch.float64)
     x = torch.randn(2, 3, 12, dtype=norm.weight.dtype, requires_grad=frozen != "input")
     norm.requires_grad_(frozen != "norm")
@@ -60,6 +66,31 @@ def test_the_same_results_and_gradients(recomputing: Pair, plain: Pair, half: bo
     tolerance = {"rtol": 2e-2, "atol": 2e-2} if half else {}
     for got, expected in zip(*(run(pair, x, norm, linear, half) for pair in (recomputing, plain)), strict=True):
         torch.testing.assert_close(got, expected, **tolerance)
+
+
+def gelu_alone(x: Tensor, norm: nn.LayerNorm, linear: nn.Linear) -> Tensor:
+    return gelu_linear(x, linear.weight, linear.bias)
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("recomputing", [recomputing_norm, gelu_alone])
+def test_the_way_of_a_gpu(recomputing: Pair, half: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a CPU's kernels, whose sums over so few rows are good enough."""
+    norm, linear = layers(torch.float32)
+    x = torch.randn(2, 3, 12).to(half).requires_grad_()
+    expected = run(recomputing, x.detach().float().requires_grad_(), norm, linear)
+    monkeypatch.setattr(half_precision, "_CPU", "")
+    with OperationRecorder("forward") as seen:
+        got = run(recomputing, x, norm, linear, half)
+    for one, exact in zip(got, expected, strict=True):
+        if one is not None and exact is not None:
+            assert one.dtype == (half if one.shape[:2] == (2, 3) else torch.float32)
+            assert (one.float() - exact).norm() < 3e-2 * exact.norm()
+    # All parameters are cast in one kernel and their gradients in another; nothing as large as the input is.
+    names = [one.name for one in seen.operations]
+    assert names.count("_foreach_copy_") == 2
+    # The loss of this test in float32, and back.
+    assert names.count("_to_copy") == 2
 
 
 @pytest.mark.parametrize(("recomputing", "plain"), PAIRS)
