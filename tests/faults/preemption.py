@@ -55,8 +55,13 @@ def _trial(
         receives = (lambda rank: True) if whom == "all" else (lambda rank: rank == size - 1)
 
         def before(rank: int) -> None:
-            if receives(rank):
-                _signal_at(moment, step, lambda: _send(number, moments))
+            def reach() -> None:
+                if moment in ("validation", "test"):
+                    _score_slowly()
+                if receives(rank):
+                    _send(number, moments)
+
+            at_moment(moment, step, reach)
 
         processes = start(line, folder, size, before)
         codes = [process.wait().code for process in processes]
@@ -84,33 +89,47 @@ def _expect_codes(codes: list[int], moment: str, number: int, whom: str, size: i
     own = {128 + number, -number}
     for rank, code in enumerate(codes):
         received = whom == "all" or rank == size - 1
-        # Who was not sent it learns of a signal by another, and leaves as after SIGTERM, or by the end of that rank.
-        others = {128 + signal.SIGTERM} | (
-            {1, 2, -signal.SIGALRM, -signal.SIGABRT} if moment in ("start-up", "test") else set()
-        )
+        # Who was not sent it learns of a signal by another, and leaves as after SIGTERM; before the training, by the
+        # end of that rank.
+        at_start = {1, 2, -signal.SIGALRM, -signal.SIGABRT}
+        others = at_start if moment == "start-up" else {128 + signal.SIGTERM}
         if code not in (own if received else others):
             raise LostError(f"rank {rank} ended with {code} after {signal.Signals(number).name}")
 
 
-def _signal_at(moment: str, step: int, send: Callable[[], None]) -> None:
-    """Have this process send itself a signal at a moment, once."""
+def _score_slowly() -> None:
+    """Let a validation or test last longer than a run may take to leave."""
+    from adamae.evaluation import scoring
+
+    groups, forward = scoring.groups_of_rows, scoring.forward_in_batches
+
+    def slow(*arguments: object) -> object:
+        time.sleep(0.25)
+        return forward(*arguments)  # type: ignore[arg-type]
+
+    scoring.groups_of_rows = lambda *given: groups(*given) * 100
+    scoring.forward_in_batches = slow  # type: ignore[assignment]
+
+
+def at_moment(moment: str, step: int, action: Callable[[], None]) -> None:
+    """Have this process do something at a moment of a run, once."""
     if moment in ("first batch", "step"):
-        at_step(1 if moment == "first batch" else step, send)
+        at_step(1 if moment == "first batch" else step, action)
         return
     from adamae import finetune
     from adamae.training import run
     from adamae.training.validation import Validation
 
     owner, name = {
-        "start-up": (run.CheckpointStore, "find"),
+        "start-up": (run, "find_checkpoint"),
         "validation": (Validation, "after_epoch"),
         "test": (finetune, "_test"),
     }[moment]
     whole = getattr(owner, name)
 
-    def sending(*arguments: object, **named: object) -> object:
+    def acting(*arguments: object, **named: object) -> object:
         setattr(owner, name, whole)
-        send()
+        action()
         return whole(*arguments, **named)
 
-    setattr(owner, name, sending)
+    setattr(owner, name, acting)

@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import Path
 
 from tests.faults.kill import words
-from tests.faults.preemption import _signal_at
+from tests.faults.preemption import at_moment
 from tests.faults.processes import start
 from tests.faults.runs import videos
 from tests.faults.trial import LostError, Trial
@@ -72,7 +72,7 @@ def _dies(command: str, moment: str, victim: int, size: int, data: Path) -> Tria
 
 def _at(moment: str, action: Callable[[], None]) -> None:
     if moment != "save":
-        _signal_at(moment, 2, action)
+        at_moment(moment, 2, action)
         return
     from adamae.training.loop import _Loop
 
