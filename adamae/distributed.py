@@ -209,6 +209,16 @@ class World:
 
         return answer
 
+    def request_exit(self) -> None:
+        """Ask all ranks to exit, without waiting for any; safe in a signal handler."""
+        if self._watch is not None:
+            self._watch.request_exit()
+
+    @property
+    def exit_requested(self) -> bool:
+        """Whether any rank asks to exit; ranks learn of it within a second or two, not at the same time."""
+        return self._watch is not None and self._watch.exit_requested
+
     def __enter__(self) -> World:
         """The world itself."""
         return self

@@ -9,7 +9,7 @@ finetune(FinetuneOptions.of(finetune="runs/first", data_path="videos", output_di
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from adamae.checkpoints.formats import open_checkpoint
@@ -21,7 +21,7 @@ from adamae.data.loader import choose_workers
 from adamae.data.splits import Splits, load_splits
 from adamae.data.views import VideoViews, ViewPlan, plan_test, plan_validation
 from adamae.distributed import World
-from adamae.errors import UserError
+from adamae.errors import PreemptedError, UserError
 from adamae.evaluation.evaluator import Evaluator
 from adamae.evaluation.networks import build_classifier
 from adamae.evaluation.setup import describe_unread
@@ -39,6 +39,7 @@ from adamae.training.loop import Outcome, train
 from adamae.training.mixing import Mixing
 from adamae.training.objectives import FinetuneObjective
 from adamae.training.parameter_groups import parameter_groups
+from adamae.training.preemption import Preemption
 from adamae.training.run import Run, open_run
 from adamae.training.schedules import Schedule
 from adamae.training.validation import Validation
@@ -93,20 +94,24 @@ def finetune(
     run.record(options, engine, command)
     average = _average(options, model)
     best = BestWeights(run.directory / BEST, model, run.description, run.schedule.plan, world)
-    validation = Validation(_measure(options, model, splits, validation_views, world), best.keep, average)
-    # New callbacks behind these: see loop._by_name.
-    outcome = train(engine, batches, run, {"average": average, "validation": validation})
-    run.logger.close()
-    if world.is_main:
-        say(outcome.describe(run))
+    preemption = Preemption(world)
+    measure = _measure(options, model, splits, validation_views, world, preemption)
+    validation = Validation(measure, best.keep, average)
+    with preemption:
+        # New callbacks behind these: see loop._by_name.
+        outcome = train(engine, batches, run, {"average": average, "validation": validation}, preemption)
+        run.logger.close()
+        if world.is_main:
+            say(outcome.describe(run))
 
-    if outcome.signal is None:
-        evaluator = _evaluator(options, model, splits.test, splits.classes, test_views, world)
-        if validation.best:
-            _test(evaluator, options, best.take())
-        else:
-            with average.applied():
-                _test(evaluator, options, f"the last weights, step {outcome.step}")
+        if outcome.signal is None:
+            evaluator = _evaluator(options, model, splits.test, splits.classes, test_views, world, preemption)
+            try:
+                _test_best(evaluator, options, outcome.step, validation, best, average)
+            except PreemptedError:
+                outcome = replace(outcome, signal=preemption.name)
+                if world.is_main:
+                    say(f"test stopped by {outcome.signal}; run the same command to repeat it")
     engine.close()
     return outcome
 
@@ -230,6 +235,7 @@ def _evaluator(
     classes: Sequence[str],
     views: ViewPlan,
     world: World,
+    preemption: Preemption | None = None,
 ) -> Evaluator:
     data = options.data
     return Evaluator(
@@ -240,16 +246,22 @@ def _evaluator(
         batch_size=data.batch_size * options.augmentation.num_sample,
         num_workers=choose_workers(data.num_workers),
         precision=choose_precision(options.run.precision, world.device),
+        preempted=None if preemption is None else preemption.requested,
     )
 
 
 def _measure(
-    options: FinetuneOptions, model: Classifier, splits: Splits, views: ViewPlan, world: World
+    options: FinetuneOptions,
+    model: Classifier,
+    splits: Splits,
+    views: ViewPlan,
+    world: World,
+    preemption: Preemption,
 ) -> Callable[[], Mapping[str, float]] | None:
     """What scores the model after each epoch; None without validation."""
     if options.scoring.disable_eval_during_finetuning:
         return None
-    evaluator = _evaluator(options, model, splits.val, splits.classes, views, world)
+    evaluator = _evaluator(options, model, splits.val, splits.classes, views, world, preemption)
 
     def measure() -> Mapping[str, float]:
         figures, accuracy = evaluator.figures()
@@ -258,6 +270,22 @@ def _measure(
         return figures
 
     return measure
+
+
+def _test_best(
+    evaluator: Evaluator,
+    options: FinetuneOptions,
+    step: int,
+    validation: Validation,
+    best: BestWeights,
+    average: WeightAverage,
+) -> None:
+    """The test of the best weights, or of the last ones where nothing was validated."""
+    if validation.best:
+        _test(evaluator, options, best.take())
+        return
+    with average.applied():
+        _test(evaluator, options, f"the last weights, step {step}")
 
 
 def _test(evaluator: Evaluator, options: FinetuneOptions, which: str) -> None:

@@ -23,6 +23,7 @@ _GRACE = 5.0
 # How long a process that ends by an error may take to be gone; a group that waits for others is not waited for.
 _LAST_SECONDS = 8
 _ENDED = "ended"
+_EXIT = "exit-requested"
 # Who holds the place where the ranks meet.
 _STORE_LOST = "rank 0, or the launcher,"
 
@@ -34,6 +35,9 @@ class RankWatch:
         store: Where the ranks met.
         rank: This one.
         size: How many ranks there are.
+
+    Attributes:
+        exit_requested: Whether a rank asks all to exit, as seen within the last second.
     """
 
     def __init__(self, store: Any, rank: int, size: int) -> None:
@@ -41,6 +45,8 @@ class RankWatch:
         self._rank = rank
         self._size = size
         self._over = threading.Event()
+        self._asks = False
+        self.exit_requested = False
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
 
@@ -48,6 +54,10 @@ class RankWatch:
         """Look no more: all ranks have come to the end."""
         self._over.set()
         self._thread.join(timeout=_GRACE)
+
+    def request_exit(self) -> None:
+        """Ask all ranks to exit; they see it within a second or two. Safe in a signal handler."""
+        self._asks = True
 
     def give_up(self) -> None:
         """Say that this rank ends by an error, and because of whom; and see to it that it ends."""
@@ -69,6 +79,7 @@ class RankWatch:
     def _look(self) -> None:
         for count in itertools.count():
             self._beat(count)
+            self._pass_on()
             if self._over.wait(_POLL_SECONDS):
                 return
             who = self._ended()
@@ -85,6 +96,12 @@ class RankWatch:
         # Where the store is gone, the next question finds that out.
         with suppress(RuntimeError):
             self._store.set(f"beat-{self._rank}", str(count))
+
+    def _pass_on(self) -> None:
+        with suppress(RuntimeError):
+            if self._asks:
+                self._store.set(_EXIT, "")
+            self.exit_requested = self._store.check([_EXIT])
 
     def _silent(self) -> str | None:
         """The ranks whose watch has stopped, which is what a killed process leaves."""

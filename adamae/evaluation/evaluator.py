@@ -60,6 +60,7 @@ class Evaluator:
         num_workers: Processes that decode, for each rank.
         precision: A key of :data:`~adamae.precision.AUTOCAST`.
         softmax: Average probabilities over the views instead of logits.
+        preempted: Asked after each batch; a rank that it asks to exit scores no more.
     """
 
     model: nn.Module
@@ -70,6 +71,7 @@ class Evaluator:
     num_workers: int = 0
     precision: str = "fp32"
     softmax: bool = False
+    preempted: Callable[[], bool] | None = None
 
     def evaluate(self, measured: Mapping[str, Any], progress: Callable[[int, int], None] | None = None) -> Evaluation:
         """Score every video once.
@@ -80,6 +82,7 @@ class Evaluator:
 
         Raises:
             UserError: If not one video has a score.
+            PreemptedError: If a rank was asked to exit.
         """
         scores, accuracy = self._score(progress)
         plan = self.dataset.plan
@@ -90,7 +93,11 @@ class Evaluator:
         return Evaluation(scores, accuracy, self.dataset.annotations, self.classes, summary)
 
     def figures(self) -> tuple[dict[str, float], Accuracy]:
-        """Loss and accuracies for the log, and the accuracy to print."""
+        """Loss and accuracies for the log, and the accuracy to print.
+
+        Raises:
+            PreemptedError: If a rank was asked to exit.
+        """
         scores, accuracy = self._score()
         labels = torch.from_numpy(self.dataset.annotations.labels[scores.rows])
         loss = F.cross_entropy(torch.from_numpy(scores.logits), labels).item() if len(labels) else float("nan")
@@ -106,5 +113,6 @@ class Evaluator:
             precision=self.precision,
             softmax=self.softmax,
             progress=progress,
+            preempted=self.preempted,
         )
         return scores, measure_accuracy(scores, self.dataset.annotations.labels)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from adamae.data.views import VideoViews
 from adamae.distributed import World
-from adamae.errors import UserError
+from adamae.errors import PreemptedError, UserError
 from adamae.evaluation.view_loader import groups_of_rows, load_groups
 from adamae.plain_text import counted
 from adamae.precision import autocast
@@ -100,6 +100,7 @@ def score_readable(
     precision: str = "fp32",
     softmax: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    preempted: Callable[[], bool] | None = None,
 ) -> Scores:
     """Score every video of a data set once. All ranks call; all get the whole result.
 
@@ -114,11 +115,14 @@ def score_readable(
         precision: A key of :data:`~adamae.precision.AUTOCAST`.
         softmax: Average probabilities over the views instead of logits.
         progress: Called on the main rank with how many of its videos are done, and how many it has.
+        preempted: Asked after each batch; a rank that it asks to exit scores no more.
 
     Raises:
         UserError: If the precision is unknown.
+        PreemptedError: On every rank, if any was asked to exit.
     """
     world = world or World()
+    left_early = False
     rows: list[int] = []
     scores: list[np.ndarray] = []
     unscored: list[Unscored] = []
@@ -140,6 +144,11 @@ def score_readable(
             seen += len(group)
             if progress is not None and world.is_main:
                 progress(seen, share)
+            left_early = preempted is not None and preempted()
+            if left_early:
+                break
+    if preempted is not None and any(world.gather(left_early)):
+        raise PreemptedError
     return _together(world, (rows, scores, unscored, damaged), dataset)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal as signals
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from time import perf_counter
@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import torch
 
+from adamae.errors import PreemptedError
 from adamae.training.device_prefetch import prefetched
 from adamae.training.engine import Batch, Engine
 from adamae.training.fault_log import FaultLog
@@ -43,7 +44,11 @@ class Callback(Protocol):
         """``step`` steps are completed."""
 
     def after_epoch(self, epoch: int) -> Mapping[str, float]:
-        """The zero-based ``epoch`` is over; what is returned joins its line in the log. All ranks are called."""
+        """The zero-based ``epoch`` is over; what is returned joins its line in the log. All ranks are called.
+
+        Raises:
+            PreemptedError: On all ranks, which are asked to exit. It is called again when the run is resumed.
+        """
 
     def state(self) -> dict[str, Any]:
         """What :meth:`load` takes: tensors, numbers, strings, and lists and dicts of them. The main rank is asked."""
@@ -79,7 +84,13 @@ class Outcome:
         return f"done: step {self.step}, in {run.store.directory}"
 
 
-def train(engine: Engine, batches: BatchStream, run: Run, callbacks: Mapping[str, Callback] | None = None) -> Outcome:
+def train(
+    engine: Engine,
+    batches: BatchStream,
+    run: Run,
+    callbacks: Mapping[str, Callback] | None = None,
+    preemption: Preemption | None = None,
+) -> Outcome:
     """Train, log and save until the schedule is done or a signal asks to leave.
 
     A run that was killed and goes on from its last checkpoint computes and logs the same numbers as one that was not:
@@ -91,6 +102,7 @@ def train(engine: Engine, batches: BatchStream, run: Run, callbacks: Mapping[str
         batches: Where micro-batches come from; each epoch has ``steps_per_epoch * engine.accumulation`` of them.
         run: Its schedule, checkpoints, log and limits.
         callbacks: What else lives with the run, by the name under which its state is saved.
+        preemption: An entered one that goes on after the training; by default signals are taken over for the training.
 
     Raises:
         UserError: If the disk is full, too many videos are bad, or too many updates are not finite.
@@ -100,27 +112,42 @@ def train(engine: Engine, batches: BatchStream, run: Run, callbacks: Mapping[str
     loop.begin()
     progress = ProgressReport(plan.last_step, loop.step, silent=run.quiet or not run.world.is_main)
     # An error's traceback would keep the stream, and with it the loader's workers, alive.
-    with Preemption(run.world) as preemption, progress, closing(loop.micro_batches()) as stream:
-        while loop.step < plan.last_step:
-            loop.advance(stream)
-            progress.advance(loop.step)
-            if plan.logs(loop.step):
-                progress.show(loop.log())
-            if plan.ends_epoch(loop.step):
+    scope = Preemption(run.world) if preemption is None else nullcontext(preemption)
+    with scope as asked, progress, closing(loop.micro_batches()) as stream:
+        try:
+            if loop.in_epochs_end:
                 loop.log_epoch()
-            leaving = preemption.wanted()
-            if plan.saves(loop.step) or leaving:
                 loop.save()
-            if leaving and loop.step < plan.last_step:
-                return Outcome(loop.step, preemption.name)
+            while loop.step < plan.last_step:
+                loop.advance(stream)
+                progress.advance(loop.step)
+                if plan.logs(loop.step):
+                    progress.show(loop.log())
+                if plan.ends_epoch(loop.step):
+                    loop.log_epoch()
+                leaving = asked.wanted()
+                if plan.saves(loop.step) or leaving:
+                    loop.save()
+                if leaving and loop.step < plan.last_step:
+                    return Outcome(loop.step, asked.name)
+        except PreemptedError:
+            # A validation was left: the run is resumed with it.
+            loop.save()
+            return Outcome(loop.step, asked.name)
     return Outcome(loop.step)
 
 
 class _Loop:
-    """A run between two updates: where it stands, and what is done with it from there."""
+    """A run between two updates: where it stands, and what is done with it from there.
+
+    Attributes:
+        step: Completed updates.
+        in_epochs_end: Whether the epoch's line has begun and is not written: a validation was left, on request.
+    """
 
     def __init__(self, engine: Engine, batches: BatchStream, run: Run, callbacks: Mapping[str, Callback]) -> None:
         self.step = 0
+        self.in_epochs_end = False
         self._engine = engine
         self._batches = batches
         self._run = run
@@ -139,7 +166,6 @@ class _Loop:
         self._metrics = MetricAverager(run.world)
         self._throughput = Throughput(run.world, engine.device)
         self._epoch_throughput = Throughput(run.world, engine.device)
-        self._rates: dict[str, float] = {}
 
     def begin(self) -> None:
         """Start anew, or resume from the run's checkpoint as if nothing had happened since."""
@@ -147,6 +173,7 @@ class _Loop:
         if checkpoint is not None:
             saved = checkpoint.training()
             self.step = checkpoint.step
+            self.in_epochs_end = saved.get("in_epochs_end", False)
             self._engine.load(checkpoint.weights(), saved["engine"])
             self._metrics.load(saved["meter"])
             states = _by_name(saved["companions"], self._callbacks)
@@ -157,7 +184,7 @@ class _Loop:
 
     def _tidy(self) -> None:
         self._run.store.clean()
-        self._logger.rewind(self.step, going_on=self.step < self._plan.last_step)
+        self._logger.rewind(self.step, going_on=self.step < self._plan.last_step, in_epochs_end=self.in_epochs_end)
 
     def micro_batches(self) -> Generator[Batch, None, None]:
         """The stream from where the run stands; not even opened when there is nothing left to do."""
@@ -178,7 +205,6 @@ class _Loop:
         torch.manual_seed(_step_seed(self._plan.seed, self.step, self._world.rank))
         values = self._engine.step(micro_batches, lr, weight_decay, diagnose=self._plan.logs(self.step + 1))
         self.step += 1
-        self._rates = {"lr": lr, "weight_decay": weight_decay}
         self._metrics.add(self.step, values)
         self._faults.add(self.step, epoch, micro_batches)
         clips = sum(len(batch["index"]) for batch in micro_batches)
@@ -198,12 +224,14 @@ class _Loop:
 
     def log_epoch(self) -> None:
         """Write the line of the epoch that ends here."""
+        self.in_epochs_end = True
         self._read()
         record = self._record("epoch", self._metrics.epoch, self._epoch_throughput)
-        self._metrics.epoch = Averages()
         for callback in self._callbacks.values():
             record |= callback.after_epoch(record["epoch"])
+        self._metrics.epoch = Averages()
         self._write(record)
+        self.in_epochs_end = False
 
     def save(self) -> None:
         """Write a checkpoint."""
@@ -217,6 +245,7 @@ class _Loop:
             "engine": engine_state,
             "meter": self._metrics.state(),
             "companions": {name: callback.state() for name, callback in self._callbacks.items()},
+            "in_epochs_end": self.in_epochs_end,
         }
         plan = self._plan
         meta = {"epoch": plan.epochs_at(self.step), "steps_per_epoch": plan.steps_per_epoch, **self._run.description}
@@ -228,14 +257,15 @@ class _Loop:
 
     def _record(self, kind: str, averages: Averages, throughput: Throughput) -> Record:
         epoch = self._plan.place(self.step - 1) // self._plan.steps_per_epoch
-        skipped = {"skipped": self._metrics.skipped}
+        lr, weight_decay = self._run.schedule.rates(self.step - 1)
         return {
             "kind": kind,
             "step": self.step,
             "epoch": epoch,
             **averages.means(),
-            **self._rates,
-            **skipped,
+            "lr": lr,
+            "weight_decay": weight_decay,
+            "skipped": self._metrics.skipped,
             **throughput.lap(),
         }
 

@@ -1,4 +1,4 @@
-"""Leaving when asked: a signal ends the run after the step that is under way."""
+"""Leaving when asked: a signal ends the run after the step, or the batch of a validation or test, under way."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ class Preemption:
     def _receive(self, number: int, _: FrameType | None) -> None:
         if not self._received:
             self._received, self._when = number, time.monotonic()
+            self._world.request_exit()
         elif number == signal.SIGINT and time.monotonic() - self._when > _ECHO_SECONDS:
             raise KeyboardInterrupt
 
@@ -56,6 +57,10 @@ class Preemption:
     def name(self) -> str:
         """The signal received by this process, or that another one received it."""
         return signal.Signals(self._received).name if self._received else "a signal to another process"
+
+    def requested(self) -> bool:
+        """Whether this rank, or another one a second ago, received a signal. Ranks learn of it at different times."""
+        return bool(self._received) or self._world.exit_requested
 
     def wanted(self) -> bool:
         """Whether all ranks leave now. Every rank must ask at every step."""

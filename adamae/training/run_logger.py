@@ -46,14 +46,20 @@ class StepLines:
         """All whole records."""
         return list(JsonLines(self.path).read())
 
-    def rewind(self, step: int, going_on: bool = True) -> None:
+    def rewind(self, step: int, going_on: bool = True, in_epochs_end: bool = False) -> None:
         """Forget what was written after ``step``, all at once or not at all.
 
-        Lines of intervals that an early end cut short ("partial") go as well if the run is going on to complete them.
+        Lines of intervals that an early end cut short ("partial") go as well if the run is going on to complete them,
+        and so does the line of the epoch that ends with ``step`` if it is to be written again.
         """
         if not self.path.exists():
             return
-        kept = [record for record in self.read() if record["step"] <= step and not (going_on and record.get("partial"))]
+
+        def is_kept(record: Record) -> bool:
+            again = in_epochs_end and record["step"] == step and record.get("kind") == "epoch"
+            return record["step"] <= step and not again and not (going_on and record.get("partial"))
+
+        kept = [record for record in self.read() if is_kept(record)]
         with replacing(self.path) as temporary:
             temporary.touch()
             StepLines(temporary).append(kept)
@@ -95,9 +101,12 @@ class RunLogger:
         self._writer: SummaryWriter | None = None
         self._purge_step: int | None = None
 
-    def rewind(self, step: int, going_on: bool = True) -> None:
-        """Go back to the state after ``step``: what a run wrote beyond its checkpoint will be written again."""
-        self.log.rewind(step, going_on)
+    def rewind(self, step: int, going_on: bool = True, in_epochs_end: bool = False) -> None:
+        """Go back to the state after ``step``: what a run wrote beyond its checkpoint will be written again.
+
+        With ``in_epochs_end`` the epoch's line of that step is written again, too.
+        """
+        self.log.rewind(step, going_on, in_epochs_end)
         self.bad_videos.rewind(step)
         self._purge_step = step + 1
 

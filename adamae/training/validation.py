@@ -58,8 +58,9 @@ class Validation:
 
     def state(self) -> dict[str, Any]:
         """What :meth:`load` takes."""
-        return {"best": dict(self.best)}
+        return {"best": dict(self.best), "step": self._step}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on with the best so far."""
+        """Go on with the best so far, at the saved step."""
         self.best = dict(state.get("best", {}))
+        self._step = state.get("step", 0)

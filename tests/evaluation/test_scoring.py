@@ -12,7 +12,7 @@ import torch
 from adamae.data.annotations import Annotations
 from adamae.data.views import plan_validation
 from adamae.distributed import World
-from adamae.errors import UserError
+from adamae.errors import PreemptedError, UserError
 from adamae.evaluation.scoring import score_readable, score_videos
 from adamae.evaluation.view_loader import groups_of_rows
 from tests.checkpoints.networks import classifier
@@ -87,6 +87,19 @@ def test_progress_is_told_up_to_the_last_video(test_list: Path) -> None:
     told: list[tuple[int, int]] = []
     score_videos(classifier(), views(test_list), progress=lambda done, total: told.append((done, total)))
     assert told == [(done, 7) for done in range(1, 8)]
+
+
+def test_a_rank_that_is_asked_to_exit_scores_no_more(test_list: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[int] = []
+    with pytest.raises(PreemptedError):
+        score_videos(
+            classifier(), views(test_list), progress=lambda seen, _: done.append(seen), preempted=lambda: len(done) == 2
+        )
+    assert len(done) == 2
+    # Another rank was asked: all leave together.
+    monkeypatch.setattr(World, "gather", lambda self, value: [value, True])
+    with pytest.raises(PreemptedError):
+        score_videos(classifier(), views(test_list), preempted=lambda: False)
 
 
 def test_scores_that_are_not_finite_are_no_scores(test_list: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from adamae.errors import UserError
+from adamae.errors import PreemptedError, UserError
 from adamae.training.plan import Plan
 from adamae.training.run_logger import TIMING, StepLines
 from tests.training.tiny_run import EPOCHS, VIDEOS, run, weights
@@ -168,6 +168,43 @@ def test_bad_videos_are_listed_once_and_end_the_run_past_their_share(whole: Path
     assert [(record["path"], record["reason"]) for record in records] == [("five.mp4", "is empty")]
     with pytest.raises(UserError, match=r"1 of 26 videos could not be read.*five\.mp4: is empty"):
         run(tmp_path, max_bad_fraction=0.01)
+
+
+@pytest.mark.parametrize("at", [0, EPOCHS - 1])
+def test_a_validation_that_was_left_is_done_when_the_run_is_resumed(whole: Path, tmp_path: Path, at: int) -> None:
+    asked: list[int] = []
+
+    class Validating:
+        def after_step(self, step: int) -> None:
+            pass
+
+        def after_epoch(self, epoch: int) -> dict[str, float]:
+            asked.append(epoch)
+            if asked.count(at) == 1 and epoch == at:
+                raise PreemptedError
+            return {}
+
+        def state(self) -> dict[str, Any]:
+            return {}
+
+        def load(self, state: Any) -> None:
+            pass
+
+    left = run(tmp_path, callbacks={"validation": Validating()})
+    assert (left.step, left.signal is None) == ((at + 1) * (VIDEOS // 4), False)
+    assert run(tmp_path, callbacks={"validation": Validating()}).signal is None
+    assert asked == [*range(at + 1), *range(at, EPOCHS)]
+    assert lines(tmp_path) == lines(whole)
+    after, before = weights(tmp_path), weights(whole)
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+def test_the_line_of_an_epochs_end_that_is_gone_through_again_is_dropped(tmp_path: Path) -> None:
+    log = StepLines(tmp_path / "log.jsonl")
+    kept = [{"kind": "epoch", "step": 6}, {"kind": "step", "step": 12}]
+    log.append([*kept, {"kind": "epoch", "step": 12}, {"kind": "step", "step": 15}])
+    log.rewind(12, in_epochs_end=True)
+    assert log.read() == kept
 
 
 def poisoned(first_bad: int, last_bad: int) -> Any:

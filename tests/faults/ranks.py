@@ -1,0 +1,113 @@
+"""A rank dies, stands still or never comes: the others end within a limit, and say so; no process is left behind."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+
+from tests.faults.kill import words
+from tests.faults.preemption import at_moment
+from tests.faults.processes import start
+from tests.faults.runs import videos
+from tests.faults.trial import LostError, Trial
+from tests.launching import free_port
+
+PROMISE = "A rank dies or never starts: the others end within 60 s with a message that names it; no process is left"
+LIMIT = 60.0
+# Within which a wrong address or port is told.
+SOON = 30.0
+MOMENTS = {"pretrain": ("start-up", "step", "save"), "finetune": ("start-up", "step", "save", "validation")}
+
+
+def trials(seed: int, scale: float, shared: Path) -> list[Trial]:
+    """A rank killed at each moment; one that never starts, or that goes to another port."""
+    data = videos(shared)
+    kinds = [
+        (command, moment, victim, size)
+        for command, moments in MOMENTS.items()
+        for moment, (victim, size) in product(moments, ((0, 2), (1, 2), (1, 4)))
+    ]
+    random.Random(f"ranks {seed}").shuffle(kinds)
+    kinds.sort(key=lambda kind: kind[3])
+    chosen = kinds if scale >= 1 else kinds[: max(1, round(len(kinds) * scale))]
+    made = [_dies(*kind, data) for kind in chosen]
+    absent = [
+        Trial(f"rank {rank} {how}", _absent(rank, how, data))
+        for rank in (0, 1)
+        for how in ("never starts", "goes to another port")
+    ]
+    return made + (absent if scale >= 1 else absent[1:2])
+
+
+def _dies(command: str, moment: str, victim: int, size: int, data: Path) -> Trial:
+    def body(folder: Path) -> None:
+        died = folder / "died"
+
+        def die() -> None:
+            died.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        def before(rank: int) -> None:
+            if rank == victim:
+                _at(moment, die)
+
+        processes = start(words(command, size, "plain", data, folder / "run"), folder, size, before)
+        ended = [process.wait(LIMIT) for process in processes]
+        if not died.exists():
+            raise LostError("the rank did not die")
+        others = [each for rank, each in enumerate(ended) if rank != victim]
+        if any(each.code == 0 for each in others):
+            raise LostError("a rank ended as if nothing had happened")
+        silent = [each.told[-800:] for each in others if f"rank {victim}" not in each.told]
+        if silent:
+            raise LostError(f"no message names rank {victim}: {silent[0]}")
+
+    return Trial(f"{command}, rank {victim} of {size} killed at {moment}", body)
+
+
+def _at(moment: str, action: Callable[[], None]) -> None:
+    if moment != "save":
+        at_moment(moment, 2, action)
+        return
+    from adamae.training.loop import _Loop
+
+    save = _Loop.save
+
+    def dying(self: _Loop) -> None:
+        action()
+        save(self)
+
+    _Loop.save = dying  # type: ignore[method-assign]
+
+
+def _absent(rank: int, how: str, data: Path) -> Callable[[Path], None]:
+    """Rank 0 keeps the address: without it the others cannot even meet."""
+
+    def body(folder: Path) -> None:
+        line = words("pretrain", 2, "plain", data, folder / "run")
+        port = str(free_port())
+
+        def before(own: int) -> None:
+            if own == rank and how == "never starts":
+                os._exit(0)
+            if own == rank:
+                os.environ["MASTER_PORT"] = port
+
+        processes = start(line, folder, 2, before)
+        waiting = [process for number, process in enumerate(processes) if number != rank or how != "never starts"]
+        deadline = time.monotonic() + SOON
+        while time.monotonic() < deadline and not all("rank" in process.told() for process in waiting):
+            time.sleep(0.1)
+        told = [process.told() for process in waiting]
+        for process in processes:
+            process.send(signal.SIGKILL)
+            process.wait()
+        if not all("rank" in text and os.environ.get("MASTER_ADDR", "127.0.0.1") in text for text in told):
+            raise LostError(f"nothing was told within {SOON:g} s: {told}")
+
+    return body
