@@ -20,7 +20,13 @@ from adamae.json_lines import JsonLines
 from tests.faults.trial import Result, run_trials
 from tests.launching import ROOT
 
-PROMISES = ("disk", "data")
+PROMISES = (
+    "disk",
+    "data",
+    "strangers",
+    "load",
+    "fuzz",
+)
 DOCUMENT = ROOT / "docs" / "RELIABILITY.md"
 BEGIN, END = "<!-- begin: printed by make faults -->\n", "<!-- end -->"
 

@@ -16,6 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 
+# The promise on resident memory.
+MEMORY_LIMIT_BYTES = 2 * 1024**3
+
+
 class LostError(Exception):
     """The promise did not hold; the message says in what."""
 
