@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import random
+import re
 import struct
 import tarfile
 import zipfile
@@ -177,21 +178,34 @@ def _header(folder: Path, dice: random.Random) -> None:
 
 
 def _zip(folder: Path, dice: random.Random) -> None:
-    """A checkpoint's archive with names that lead out of it, a bomb in it, or the same name twice."""
+    """A checkpoint's archive with names that lead out of it, a bomb, a name twice, or sizes that lie."""
     path = folder / "m.pth"
     torch.save({"model": dict(pretrainer().state_dict())}, path)
     with zipfile.ZipFile(path) as read:
         members = {name: read.read(name) for name in read.namelist()}
     first = next(iter(members)).split("/")[0]
-    kind = dice.randrange(4)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED if kind == 1 else zipfile.ZIP_STORED) as write:
+    data = dice.choice([name for name in members if "/data/" in name])
+    kind = dice.choice(["names", "bomb", "twice", "sizes", "storage"])
+    if kind == "bomb":
+        members[data] = bytes(300 * 2**20)
+    if kind == "storage":
+        # Of a storage the number of values is followed by what ends its tuple.
+        pickled = members[f"{first}/data.pkl"]
+        members[f"{first}/data.pkl"] = re.sub(rb"K.(?=tq)", b"\x8a\x05\0\0\0\0\x40", pickled, flags=re.DOTALL)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED if kind == "bomb" else zipfile.ZIP_STORED) as write:
         for name, content in members.items():
-            write.writestr(name, content if kind != 1 or "/data/" not in name else bytes(200 * 2**20))
-        if kind == 0:
+            write.writestr(name, content)
+        if kind == "names":
             write.writestr("../../canary", b"x")
             write.writestr("/tmp/adamae-canary", b"x")
-        if kind == 2:
+        if kind == "twice":
             write.writestr(f"{first}/data.pkl", pickle.dumps(Payload(os.mkdir, str(folder / "canary"))))
+    if kind == "sizes":
+        content = bytearray(path.read_bytes())
+        # In the central directory: the compressed and the whole size.
+        place = content.rfind(b"PK\1\2") + 20
+        content[place : place + 8] = dice.choice((b"\xff" * 8, b"\0\0\0\x7f" * 2, bytes(8)))
+        path.write_bytes(content)
     refused(["inspect", path], folder)
 
 
@@ -229,7 +243,9 @@ def _yaml(folder: Path, dice: random.Random, data: Path) -> None:
             "a: !!python/name:os.system",
             "epochs: !!python/object/new:os.mkdir [canary]",
             "&a [*a]",
-            "a: &a [x,x]\nb: &b [*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b]\nepochs: [*c,*c,*c]",
+            "".join(f"x{n + 1}: &x{n + 1} [{', '.join([f'*x{n}'] * 10) if n else '0'}]\n" for n in range(12)),
+            "epochs: 2026-13-45",
+            "epochs: !!timestamp x",
             "config: ../../../../etc/passwd",
             "output_dir: [1, 2]",
             "\0",
