@@ -14,6 +14,7 @@ from typing import Any
 
 from adamae.errors import UserError
 from adamae.flags import did_you_mean
+from adamae.options.yaml_files import read_mapping
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -76,30 +77,16 @@ def find_preset(name: str, folder: str, beside: Path | None = None) -> Preset:
     """
     path = Path(name) if beside is None else beside / name
     if path.is_file():
-        return Preset(path.resolve(), _read(path))
+        return Preset(path.resolve(), read_mapping(path))
     home = configs_folder() / folder
     named = home / f"{name}.yaml"
     if named.is_file():
-        return Preset(named, _read(named))
+        return Preset(named, read_mapping(named))
     if name.endswith((".yaml", ".yml")):
         raise UserError(f"--config {name}: no such file")
     known = sorted(path.stem for path in home.glob("*.yaml"))
     hint = did_you_mean(name, known) or f"; expected one of {', '.join(known)}"
     raise UserError(f"--config {name}: no such file and no preset of that name{hint}")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise UserError(f"{path}: expected lines of the form 'option: value'")
-    return content
 
 
 def words_of(values: Mapping[str, Any]) -> list[str]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
-from adamae.errors import UserError
 from adamae.flags import flags_of
 
 FILE_NAME = "options.yaml"
@@ -51,23 +49,6 @@ def as_yaml(options: Any, comment: str) -> str:
         lines += ["", f"# {group.heading()}"]
         lines += [f"{option.name}: {_yaml(getattr(group, option.name))}" for option in flags_of(type(group))]
     return "\n".join(lines) + "\n"
-
-
-def read_options(path: Path) -> dict[str, Any]:
-    """What :func:`as_yaml` wrote, as plain values.
-
-    Raises:
-        UserError: If the file is not a mapping.
-    """
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: expected lines of the form 'option: value'")
-    return content
 
 
 def _yaml(value: Any) -> str:

@@ -14,8 +14,9 @@ from adamae.checkpoints.store import Checkpoint, CheckpointStore
 from adamae.distributed import World
 from adamae.errors import UserError
 from adamae.files import write_whole
-from adamae.options.record import FILE_NAME, as_yaml, differences, flatten, read_options
+from adamae.options.record import FILE_NAME, as_yaml, differences, flatten
 from adamae.options.training import TrainingOptions
+from adamae.options.yaml_files import read_mapping
 from adamae.progress import say
 from adamae.training.engine import Engine
 from adamae.training.resuming import find_checkpoint
@@ -68,7 +69,7 @@ class Run:
         done = f"{plan.epochs_at(self.resume.step):.4g} of {plan.epochs} epochs done"
         say(f"resuming from step {self.resume.step}, {done}, {self.resume.directory}")
         if (self.directory / FILE_NAME).exists():
-            changed = differences(read_options(self.directory / FILE_NAME), flatten(options.for_any_processes()))
+            changed = differences(read_mapping(self.directory / FILE_NAME), flatten(options.for_any_processes()))
             if changed:
                 say(f"changed options: {', '.join(changed)}")
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from adamae.errors import UserError
-from adamae.options.record import FILE_NAME, read_options
+from adamae.options.record import FILE_NAME
+from adamae.options.yaml_files import read_mapping
 from adamae.visualize.line_chart import COLOURS, Curve, line_chart
 
 Record = dict[str, Any]
@@ -72,7 +73,7 @@ def read_run(folder: str | Path) -> RunLog:
     records = [record for record in map(_parsed, lines) if record is not None]
     if not records:
         raise UserError(f"{path}: contains no complete line, expected the log of a run")
-    options = read_options(place / FILE_NAME) if (place / FILE_NAME).is_file() else {}
+    options = read_mapping(place / FILE_NAME) if (place / FILE_NAME).is_file() else {}
     scores = {}
     for found in sorted(place.glob("**/scores.json")):
         record = _parsed(found.read_text(encoding="utf-8", errors="replace"))

@@ -65,7 +65,8 @@ class Process:
                     os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
                 os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
                 # As the parent may have closed or replaced them.
-                sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+                sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+                sys.stderr = open(2, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115
                 if environment is not None:
                     os.environ.clear()
                     os.environ.update(environment)

@@ -28,6 +28,9 @@ PROMISES = (
     "data",
     "numbers",
     "ranks",
+    "strangers",
+    "load",
+    "fuzz",
 )
 DOCUMENT = ROOT / "docs" / "RELIABILITY.md"
 BEGIN, END = "<!-- begin: printed by make faults -->\n", "<!-- end -->"

@@ -15,6 +15,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+# The promise on resident memory.
+MEMORY_LIMIT_BYTES = 2 * 1024**3
+_LEAVING_SECONDS = 10.0
+
 
 class LostError(Exception):
     """The promise did not hold; the message says in what."""
@@ -139,7 +143,10 @@ def _in_fork(trial: Trial, folder: Path, writer: int) -> None:
     reason: str | None = None
     try:
         trial.body(folder)
-        left = processes_of_session(os.getpid())
+        # Those of multiprocessing that serve others end a moment after who started them.
+        until = time.monotonic() + _LEAVING_SECONDS
+        while (left := processes_of_session(os.getpid())) and time.monotonic() < until:
+            time.sleep(0.05)
         if left:
             raise LostError(f"left {len(left)} processes behind")
     except LostError as error:

@@ -59,6 +59,14 @@ def test_later_presets_win_and_presets_build_on_others(tmp_path: Path) -> None:
         ("nb_classes: 174\n", "nb_classes: belongs to fine-tuning; pre-training has no classes; remove it"),
         ("just a text\n", "expected lines of the form 'option: value'"),
         ("a: b: c\n", "is not YAML: mapping values are not allowed here"),
+        ("{" * 3000, "is not YAML of options: it is nested too deeply"),
+        ("seed: 2026-13-45\n", "is not YAML: month must be in 1..12"),
+        ("seed: !!timestamp x\n", "is not YAML: "),
+        (
+            "".join(f"x{n + 1}: &x{n + 1} [{', '.join([f'*x{n}'] * 10) if n else '0'}]\n" for n in range(12)),
+            "x2: expected a value or a list of values, got a nested list",
+        ),
+        ("seed: {a: 1}\n", "seed: expected a value or a list of values, got a nested dict"),
         ("config: mine.yaml\n", "config = 'mine.yaml' is circular"),
     ],
 )

@@ -9,7 +9,8 @@ import pytest
 
 from adamae.errors import UserError
 from adamae.options.pretrain import PretrainOptions, pretrain_parser
-from adamae.options.record import as_yaml, differences, flatten, read_options
+from adamae.options.record import as_yaml, differences, flatten
+from adamae.options.yaml_files import read_mapping
 
 
 def options(line: str) -> PretrainOptions:
@@ -90,7 +91,7 @@ def test_the_record_is_a_preset_that_makes_the_same_run(tmp_path: Path) -> None:
     path = tmp_path / "options.yaml"
     path.write_text(as_yaml(made, "adamae 0.1.0\nadamae pretrain --config quickstart"))
     assert pretrain_parser().parse(["--config", str(path)]).options == made
-    assert differences(read_options(path), flatten(made)) == []
+    assert differences(read_mapping(path), flatten(made)) == []
 
 
 def test_differences_name_the_option_and_both_values() -> None:

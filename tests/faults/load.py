@@ -1,0 +1,87 @@
+"""Many steps: memory, open files and threads stay what they were, and no step is slow but at checkpoints."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from tests.faults.processes import expect, run
+from tests.faults.runs import COMMANDS, videos
+from tests.faults.trial import LostError, Trial
+
+PROMISE = "20,000 steps: memory, files, threads within 5 % of those after 1,000; no step ten times the median"
+STEPS = 20_000
+EPOCH = 3
+
+
+def trials(seed: int, scale: float, shared: Path) -> list[Trial]:
+    """A run of each command with everything switched on; a small one measures from its first twentieth as well."""
+    data = videos(shared)
+    steps = max(60, round(STEPS * scale))
+    more = ("--log_images_every", str(max(50, steps // 40)))
+    return [
+        Trial(
+            f"{command}, {steps} steps",
+            _trial(command, steps, data, more if command == "pretrain" else ()),
+            seconds=7200,
+        )
+        for command in (list(COMMANDS) if scale >= 1 else list(COMMANDS)[:1])
+    ]
+
+
+def _trial(command: str, steps: int, data: Path, more: tuple[str, ...]) -> Callable[[Path], None]:
+    def body(folder: Path) -> None:
+        noted = folder / "noted"
+        epochs = str(-(-steps // EPOCH))
+        words = COMMANDS[command](
+            data, folder / "run", "--epochs", epochs, "--save_ckpt_steps", str(max(20, steps // 40))
+        )
+        seconds = 7000.0
+        expect(run([*words, *more, "--log_every", "10"], folder, before=_measure(noted, steps), seconds=seconds))
+        first, last = (json.loads(line) for line in noted.read_text().splitlines()[:2])
+        for name, value in first["held"].items():
+            if last["held"][name] > 1.05 * value:
+                raise LostError(
+                    f"{name}: {value} after {first['step']} steps, {last['held'][name]} after {last['step']}"
+                )
+        if last["slow"]:
+            raise LostError(f"steps slower than ten times the median: {last['slow'][:5]}")
+
+    return body
+
+
+def held() -> dict[str, int]:
+    """Resident memory in KiB, open files and threads of this process."""
+    (memory,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
+    files = len(list(Path("/proc/self/fd").iterdir()))
+    return {"memory": int(memory.split()[1]), "files": files, "threads": threading.active_count()}
+
+
+def _measure(noted: Path, steps: int) -> Callable[[int], object]:
+    """Have this process note what it holds after a twentieth of its steps and at the last, and which were slow."""
+
+    def before(rank: int) -> None:
+        from adamae.training.torch_engine import TorchEngine
+
+        whole, took = TorchEngine.step, []
+
+        def timed(self: TorchEngine, *arguments: object, **named: object) -> object:
+            # Of the processor: what others do on this machine is no matter of ours.
+            begun = time.process_time()
+            values = whole(self, *arguments, **named)  # type: ignore[arg-type]
+            took.append(time.process_time() - begun)
+            if len(took) in (steps // 20, steps):
+                median = float(np.median(took))
+                slow = [(step, value) for step, value in enumerate(took) if step > 5 and value > 10 * median]
+                with noted.open("a") as file:
+                    file.write(json.dumps({"step": len(took), "held": held(), "slow": slow}) + "\n")
+            return values
+
+        TorchEngine.step = timed  # type: ignore[method-assign, assignment]
+
+    return before
