@@ -301,9 +301,8 @@ def _test(evaluator: Evaluator, options: FinetuneOptions, which: str) -> None:
     notes = world.on_main(lambda: evaluation.write(folder))
     if world.is_main:
         say(*(f"note: {note}" for note in notes), *describe_unread("score", evaluation.scores.unscored))
-        say(
-            f"tested {which}; {counted(evaluation.scores.num_views, 'view')} per {evaluator.dataset.annotations.noun}; results in {folder}"
-        )
+        views = counted(evaluation.scores.num_views, "view")
+        say(f"tested {which}; {views} per {evaluator.dataset.annotations.noun}; results in {folder}")
         print(evaluation.accuracy.render())
 
 

@@ -140,8 +140,8 @@ def notes_on_labels(annotations: Annotations, names: Sequence[str]) -> list[str]
     absent = [names[number] for number in np.flatnonzero(~there).tolist()]
     if absent:
         notes.append(
-            f"{len(absent)} of {len(names)} classes have no {annotations.noun} in {annotations.source}: {_some(absent)}; "
-            "they are excluded from the mean over classes"
+            f"{len(absent)} of {len(names)} classes have no {annotations.noun} in {annotations.source}: "
+            f"{_some(absent)}; they are excluded from the mean over classes"
         )
     return notes
 
