@@ -182,8 +182,8 @@ def _check_numbers(train: Annotations, count: int) -> None:
     if lacking > len(train):
         row = int(train.labels.argmax())
         raise UserError(
-            f"{train.source}: {lacking} of {count} classes have no training {train.noun}; expected at least one for each, "
-            f"and the largest label is {train.labels[row]}, that of {train.path(row)}"
+            f"{train.source}: {lacking} of {count} classes have no training {train.noun}; expected at least one for "
+            f"each, and the largest label is {train.labels[row]}, that of {train.path(row)}"
         )
 
 
