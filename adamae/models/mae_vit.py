@@ -6,7 +6,6 @@ two-dimensional positions.
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import torch
@@ -24,13 +23,15 @@ from adamae.models.encoder import Encoder
 from adamae.models.pretrainer import Pretrainer, Projection, new_mask_token
 from adamae.models.pyramid.networks import UM_MAE_NAMES
 from adamae.models.pyramid.tokenizer import PatchTokenizer, is_image
-from adamae.models.vit import grid_of, new_head
+from adamae.models.vit import grid_of, new_head, refuse, take_own_options
 from adamae.randomness import SampleNoise
 from adamae.samplers import build_sampler
 from adamae.samplers.builtin import UNIFORM
 from adamae.samplers.frame_choice import FrameChoice
 from adamae.samplers.token_choice import TokenChoice
 from adamae.selection import TokenSelection, gather_tokens
+
+_LACKING = "this ViT has no LayerScale and no dropout"
 
 
 class MaeVitEncoder(Encoder):
@@ -172,8 +173,8 @@ def mae_vit_pretrainer(
     Raises:
         UserError: If a keyword is unknown, sizes do not divide, or clips are no images.
     """
-    _check_layer_scale(init_values)
-    own = {name: others.pop(name) for name in inspect.signature(Pretrainer).parameters if name in others}
+    refuse(_LACKING, init_values=init_values)
+    own = take_own_options(others)
     grid = grid_of(img_size, patch_size, tubelet_size, num_frames)
     blocks: dict[str, Any] = {"mlp_ratio": mlp_ratio, "drop_path_rate": drop_path_rate}
     encoder = MaeVitEncoder(
@@ -268,10 +269,7 @@ def mae_vit_classifier(
     Raises:
         UserError: If sizes do not divide, or clips are no images.
     """
-    _check_layer_scale(init_values)
-    for name, rate in (("drop_rate", drop_rate), ("attn_drop_rate", attn_drop_rate)):
-        if rate:
-            raise UserError(f"{name} = {rate}: expected 0, because this ViT has no dropout")
+    refuse(_LACKING, init_values=init_values, drop_rate=drop_rate, attn_drop_rate=attn_drop_rate)
     if num_classes and not use_mean_pooling:
         raise UserError("use_mean_pooling = False: expected True, because this classifier pools over the tokens")
     grid = grid_of(img_size, patch_size, tubelet_size, num_frames)
@@ -298,8 +296,3 @@ def mae_vit_classifier(
         token_choice=TokenChoice(token_selection, keep_ratio, grid, embed_dim),
         frame_choice=FrameChoice(grid, candidate_frames, frame_keep_ratio, frame_choice),
     )
-
-
-def _check_layer_scale(init_values: float | None) -> None:
-    if init_values:
-        raise UserError(f"init_values = {init_values}: expected 0, because this ViT has no LayerScale")

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from adamae.errors import UserError
 from adamae.grid import TokenGrid
 from adamae.layers.block import initialise_normal
 from adamae.models.classifier import Classifier
@@ -82,7 +83,7 @@ def vit_pretrainer(
         UserError: If a keyword is unknown, sizes do not divide, or the ratio leaves nothing to see or to
             predict.
     """
-    own = {name: others.pop(name) for name in inspect.signature(Pretrainer).parameters if name in others}
+    own = take_own_options(others)
     grid = grid_of(img_size, patch_size, tubelet_size, num_frames)
     frames = FrameChoice(grid, candidate_frames, frame_keep_ratio, frame_choice)
     # Parts are made in this order, so that a seed gives the weights that it has always given.
@@ -231,6 +232,22 @@ def vit_classifier(
         token_choice=token_choice,
         frame_choice=FrameChoice(grid, candidate_frames, frame_keep_ratio, frame_choice),
     )
+
+
+def take_own_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Take those of :class:`~adamae.models.pretrainer.Pretrainer` itself out of ``options``; samplers' are left."""
+    return {name: options.pop(name) for name in inspect.signature(Pretrainer).parameters if name in options}
+
+
+def refuse(reason: str, **rates: float | None) -> None:
+    """Refuse rates other than 0 and None of what a network does not have, for a ``reason``.
+
+    Raises:
+        UserError: If there is one.
+    """
+    for name, rate in rates.items():
+        if rate:
+            raise UserError(f"{name} = {rate}: expected 0, because {reason}")
 
 
 def grid_of(img_size: int | tuple[int, int], patch_size: int, tubelet_size: int, num_frames: int) -> TokenGrid:

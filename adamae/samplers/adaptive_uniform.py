@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from torch import Tensor, nn
 
 from adamae.grid import TokenGrid
 from adamae.randomness import SampleNoise
-from adamae.samplers.adaptive import AdaptiveSampler, Network
+from adamae.samplers.adaptive import AdaptiveSampler
 from adamae.samplers.cells import CellSampler
 from adamae.samplers.sampler import draw_gumbel
 
@@ -57,28 +58,18 @@ class AdaptiveUniformSampler(CellSampler):
         *,
         uniform_sampling: str = "tube",
         secondary_mask_ratio: float = 0.25,
-        sampler_network: Network = "mha",
-        sampler_depth: int = 1,
-        sampler_dim: int | None = None,
-        sampler_drop_rate: float = 0.1,
-        sampler_mlp_ratio: float = 4.0,
-        sampler_temperature: float = 1.0,
-        detach_sampler_input: bool = True,
+        **network: Any,
     ) -> AdaptiveUniformSampler:
-        """One for a model, from the model's keywords; see this class and the adaptive sampler's for their meaning."""
-        network = AdaptiveSampler.build(
-            mask_ratio,
-            grid,
-            embed_dim,
-            sampler_network=sampler_network,
-            sampler_depth=sampler_depth,
-            sampler_dim=sampler_dim,
-            sampler_drop_rate=sampler_drop_rate,
-            sampler_mlp_ratio=sampler_mlp_ratio,
-            sampler_temperature=sampler_temperature,
-            detach_sampler_input=detach_sampler_input,
-        )
-        return cls(mask_ratio, uniform_sampling, secondary_mask_ratio, grid, network)
+        """One for a model, from the model's keywords; those of ``network`` are the adaptive sampler's."""
+        scorer = AdaptiveSampler.build(mask_ratio, grid, embed_dim, **network)
+        return cls(mask_ratio, uniform_sampling, secondary_mask_ratio, grid, scorer)
+
+    @classmethod
+    def keywords(cls) -> dict[str, Any]:
+        """Its own, and those of the network; a cell has one visible token, so none is left to be drawn uniformly."""
+        network = AdaptiveSampler.keywords()
+        del network["sampler_uniform_fraction"]
+        return super().keywords() | network
 
     def log_probs(self, tokens: Tensor, noise: SampleNoise) -> Tensor:
         """(B, N) log-probabilities of each token within its cell."""

@@ -47,7 +47,7 @@ class CellPattern:
         for name, tokens, unit in zip(("time", "height", "width"), (grid.t, grid.h, grid.w), self.cell, strict=True):
             if tokens % unit:
                 raise UserError(
-                    f"{tokens} tokens along the {name} do not divide into cells of "
+                    f"{tokens} tokens along {name} do not divide into cells of "
                     f"{'x'.join(map(str, self.cell))} tokens: expected a multiple of {unit}"
                 )
         t, h, w = self.cell
@@ -99,6 +99,7 @@ class CellSampler(Sampler):
 
     def __init__(self, mask_ratio: float, uniform_sampling: str, secondary_mask_ratio: float) -> None:
         super().__init__(mask_ratio)
+        self.uniform_sampling = uniform_sampling
         self.pattern = cell_pattern(uniform_sampling)
         if not 0 <= secondary_mask_ratio < 1:
             raise UserError(f"secondary_mask_ratio = {secondary_mask_ratio}: expected at least 0 and below 1")

@@ -76,7 +76,10 @@ def build_sampler(mask_type: str, mask_ratio: float | None, grid: TokenGrid, emb
     known = {name for declaration in SAMPLERS.values() for name in declaration.sampler_class.keywords()}
     for name in options:
         if name not in known:
-            raise UserError(f"no sampler has an option {name}: expected some of {', '.join(sorted(known))}")
+            raise UserError(
+                f"{name}: not an option of this model, and no sampler has it; options of samplers are "
+                f"{', '.join(sorted(known))}"
+            )
     own = {name: options[name] for name in kind.keywords() if name in options}
     sampler = kind.build(kind.usual_ratio(**own) if mask_ratio is None else mask_ratio, grid, embed_dim, **own)
     sampler.num_visible(grid)

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from adamae.visualize.colours import Scale, colour_table
-from adamae.visualize.panels import HIDDEN
+from adamae.visualize.panels import HIDDEN, SECONDARY
 from adamae.visualize.reconstruction import Reconstruction
 from adamae.visualize.rows import Scales, title_of
 from adamae.visualize.video_clips import VideoClips
@@ -85,6 +85,8 @@ def page_bytes(video: VideoClips, results: Sequence[Reconstruction], scales: Sca
         "grid": [grid.t, grid.h, grid.w],
         "patch": grid.patch_size,
         "hidden": HIDDEN,
+        "secondary": SECONDARY,
+        "noun": video.noun,
         "plane": (video.cut.clip * grid.t + video.cut.position // grid.tubelet_size).tolist(),
         "numbers": [video.first + frame for frame in range(len(video.frames))],
         "seconds": [round(video.seconds(frame), 4) for frame in range(len(video.frames))],
@@ -107,6 +109,7 @@ def page_bytes(video: VideoClips, results: Sequence[Reconstruction], scales: Sca
     text = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     contents = {
         "@TITLE@": escape(video.name),
+        "@NOUN@": video.noun,
         "@STYLE@": (folder / "page.css").read_text(encoding="utf-8"),
         "@SCRIPT@": (folder / "page.js").read_text(encoding="utf-8"),
         "@DATA@": text,
@@ -144,7 +147,8 @@ def _variant(result: Reconstruction, among: Sequence[Reconstruction], prediction
         "ratio": title.ratio.replace(" masked", ""),
         "mask_ratio": result.variant.mask_ratio,
         "prediction": prediction,
-        "visible": _text(panels.visible.numpy().astype(np.uint8)),
+        # 1, or 2 where the encoder sees a mask token.
+        "visible": _text(panels.visible.numpy().astype(np.uint8) + panels.secondary.numpy()),
         "error": _text(panels.error.numpy()),
         "if_hidden": _text(result.error_if_hidden.numpy()),
         "probability": _text(panels.probability.numpy()) if panels.prefers else None,

@@ -11,6 +11,7 @@ from adamae.errors import UserError
 from adamae.models import Pretrainer
 from adamae.models.families import family_named
 from adamae.samplers import SAMPLERS, build_sampler, declaration_of, declared
+from adamae.samplers.cells import CellSampler
 from adamae.samplers.sampler import Sampler
 
 
@@ -80,6 +81,11 @@ def sampler_of(model: Pretrainer, mask_type: str, mask_ratio: float) -> Sampler:
         raise UserError(
             f"mask_type {mask_type}: the checkpoint has no learned sampler, expected one of {', '.join(others)}"
         )
-    sampler = build_sampler(mask_type, mask_ratio, model.grid, model.encoder.patch_embed.embed_dim)
+    own = model.sampler
+    # Tokens are shown as secondary-masked only where the encoder has learned a token for them.
+    options: dict[str, Any] = {"secondary_mask_ratio": 0.0}
+    if isinstance(own, CellSampler):
+        options = {"secondary_mask_ratio": own.secondary_mask_ratio, "uniform_sampling": own.uniform_sampling}
+    sampler = build_sampler(mask_type, mask_ratio, model.grid, model.encoder.patch_embed.embed_dim, **options)
     model.encoder.check_sampler(sampler)
     return sampler

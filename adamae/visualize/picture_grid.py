@@ -61,10 +61,11 @@ class PictureGrid:
     scales: tuple[Scale, ...] = ()
     notes: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def width(self) -> int:
-        """Of the page."""
-        return self.left + len(self.columns) * (self.side + GAP) + GAP
+        """Of the page: its columns, or a title that is longer than those."""
+        titles = (self.left + width_of(row.title, "bold") + _MARGIN for row in self.rows if row.title.strip())
+        return max(self.left + len(self.columns) * (self.side + GAP) + GAP, *titles, 0)
 
     @property
     def height(self) -> int:
@@ -198,12 +199,14 @@ def left_of(names: Sequence[str]) -> int:
     return 4 * GAP + max(map(width_of, names))
 
 
-def width_of(text: str) -> int:
+def width_of(text: str, weight: str = "normal") -> int:
     """Pixels that a line takes."""
     from matplotlib.backends.backend_agg import RendererAgg
     from matplotlib.font_manager import FontProperties
 
-    width, _, _ = RendererAgg(1, 1, _DPI).get_text_width_height_descent(text, FontProperties(size=SIZE), False)
+    width, _, _ = RendererAgg(1, 1, _DPI).get_text_width_height_descent(
+        text, FontProperties(size=SIZE, weight=weight), False
+    )
     return int(np.ceil(width))
 
 

@@ -45,14 +45,14 @@ def contact_sheets(
     chosen = np.unique(np.linspace(0, count - 1, min(columns, count)).round().astype(int))
     factor = max(1, -(-_SIDE // video.frames.shape[2]))
     side = video.frames.shape[2] * factor
-    left = left_of(["video", *(row.name for block in blocks for row in block.rows)])
+    left = left_of([video.noun, *(row.name for block in blocks for row in block.rows)])
     across = max((most - left - GAP) // (side + GAP), 1)
     pages = []
     for some in np.array_split(chosen, -(-len(chosen) // across)):
         times = tuple(video.stamp(frame) for frame in some)
         foot = PictureGrid(times, (), side, left, tuple(scales), tuple(notes)).foot_height
         for part in _divided(blocks, side + GAP, most - HEAD - foot - (side + GAP)):
-            shown = [Block("", (Row("video", video.frames.numpy()),)), *part]
+            shown = [Block("", (Row(video.noun, video.frames.numpy()),)), *part]
             rows = [row for block in shown for row in block.rows]
             names = [
                 PictureRow("" if number else block.title, row.name)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from adamae.data.dataset import moving_path, read_moving
 from adamae.data.decoding import DecodeError, VideoReader
+from adamae.data.decoding.image_names import is_image
 from adamae.data.views import ViewPlan, cut_views, resize_short_side
 from adamae.plain_text import one_line
 
@@ -90,6 +91,11 @@ class VideoClips:
         """The file's name without its suffix, escaped for display."""
         return one_line(Path(self.path).stem)
 
+    @property
+    def noun(self) -> str:
+        """What pictures call it: "image" or "video"."""
+        return "image" if is_image(self.path) else "video"
+
     def clips(self, some: slice) -> Tensor:
         """(n, T, S, S, 3) uint8."""
         return self.frames[self.cut.frames[some]]
@@ -107,7 +113,9 @@ class VideoClips:
         return float(self.times[frame])
 
     def stamp(self, frame: int) -> str:
-        """Timestamp of a shown frame as text, or its index without ``times``."""
+        """Timestamp of a shown frame as text, or its index without ``times``; nothing for an image."""
+        if self.noun == "image":
+            return ""
         return f"{self.seconds(frame):.2f} s" if self.times.size else f"frame {self.first + frame}"
 
 

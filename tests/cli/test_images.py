@@ -110,6 +110,7 @@ def test_pictures(images: Path, pretrained: Path, tmp_path: Path, capsys: pytest
     # A film of one frame is none.
     written = sorted(path.name.removeprefix(image.stem) for path in tmp_path.iterdir())
     assert written == ["-saliency.png", ".html", ".npz", ".png"]
+    assert "<h2>Statistics over the whole image</h2>" in (tmp_path / f"{image.stem}.html").read_text()
     with np.load(tmp_path / f"{image.stem}.npz") as file:
         assert file["video"].shape == (1, 32, 32, 3) and file["grid"].tolist() == [1, 4, 4]
     capsys.readouterr()

@@ -131,9 +131,9 @@ def test_what_is_refused() -> None:
         build_sampler("uniform", 0.9, VIDEO, 8)
     with pytest.raises(UserError, match=r"mask_ratio = 0.75: expected 0.875, because one token of each cell of 2x2x2"):
         build_sampler("uniform", 0.75, VIDEO, 8, uniform_sampling="octet")
-    with pytest.raises(UserError, match="7 tokens along the height do not divide into cells of 1x2x2 tokens"):
+    with pytest.raises(UserError, match="7 tokens along height do not divide into cells of 1x2x2 tokens"):
         build_sampler("uniform", None, TokenGrid(1, 7, 7, 1, 16), 8)
-    with pytest.raises(UserError, match="3 tokens along the time do not divide into cells of 2x2x2 tokens"):
+    with pytest.raises(UserError, match="3 tokens along time do not divide into cells of 2x2x2 tokens"):
         build_sampler("uniform", None, TokenGrid(3, 8, 8, 1, 16), 8, uniform_sampling="octet")
     with pytest.raises(UserError, match="uniform_sampling = 'cube': expected one of tube, step, octet"):
         build_sampler("uniform", None, VIDEO, 8, uniform_sampling="cube")

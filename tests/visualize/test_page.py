@@ -118,6 +118,11 @@ const done = arguments[arguments.length - 1];
 setTimeout(() => done([...document.querySelectorAll("canvas.panel")].map((canvas) =>
   [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data])), 250);
 """
+CLICK = """
+const [canvas, row, column] = arguments, box = canvas.getBoundingClientRect();
+const [clientX, clientY] = [box.left + (column + 0.5) / 4 * box.width, box.top + (row + 0.5) / 4 * box.height];
+canvas.dispatchEvent(new MouseEvent("click", { clientX, clientY }));
+"""
 SET = """
 const [id, value, kind] = arguments, control = document.getElementById(id);
 control.value = value;
@@ -179,6 +184,21 @@ def test_the_page_in_a_browser(browser: Driver, width: int, scheme: str, tmp_pat
     # That reading pixels back is slow is the test's own doing.
     assert [entry for entry in browser.get_log("browser") if "readback" not in entry["message"]] == []
     keep_screenshot(browser, screen, tmp_path / f"page-{width}-{scheme}.png")
+
+
+@pytest.mark.slow
+def test_tokens_that_the_encoder_does_not_see_have_a_colour_of_their_own(browser: Driver, tmp_path: Path) -> None:
+    model, film = tiny_model(patch_size=4, mask_type="uniform", mask_ratio=None), video_clips()
+    results = [reconstruct(model, film, Variant("uniform", 0.75))]
+    (tmp_path / "page.html").write_bytes(page_bytes(film, results, shared_scales(results), []))
+    browser.get((tmp_path / "page.html").as_uri())
+    panels = results[0].panels
+    found = torch.tensor(browser.execute_async_script(PIXELS)[1]).view(16, 16, 4)[..., :3]
+    assert torch.equal(found, film.in_time(panels.seen)[0].long())
+    place = int(panels.secondary[0, :16].nonzero()[0])
+    canvas = browser.find_elements("css selector", "canvas.panel")[1]
+    browser.execute_script(CLICK, canvas, place // 4, place % 4)
+    assert "visible, but the encoder sees a mask token" in text_of(browser, "numbers")
 
 
 def check_pixels(

@@ -84,6 +84,14 @@ def test_titles_tell_what_is_really_masked(mask_type: str, mask_ratio: float, to
     assert str(title_of(result, [result])) == told
 
 
+def test_a_page_is_as_wide_as_its_titles() -> None:
+    title = "adaptive uniform, 75 % masked"
+    grid = PictureGrid(("",), (PictureRow(title),), 16, 40)
+    assert grid.width >= 40 + width_of(title)
+    # Nothing is cut off.
+    assert (grid.draw({})[:, -GAP:] == PAPER).all()
+
+
 def test_masks_that_prefer_nothing_have_no_probability(results: list[Reconstruction]) -> None:
     scales = shared_scales(results)
     adaptive, random = blocks_of(video_clips(), results, scales)
@@ -102,7 +110,7 @@ def test_masks_that_prefer_nothing_have_no_probability(results: list[Reconstruct
             y = panel_top(number)
             place = frames[:, y : y + 16, column : column + 16]
             assert bool((place == PAPER).all()) == (number == empty)
-    assert side_by_side(*drawn(results[1:]), least_side=16).shape[2] == 4 * (16 + GAP) + 2 * GAP
+    assert side_by_side(*drawn(results[1:]), least_side=64).shape[2] == 4 * (64 + GAP) + 2 * GAP
 
 
 def test_a_network_that_is_worse_than_the_trivial_predictor_is_named(results: list[Reconstruction]) -> None:

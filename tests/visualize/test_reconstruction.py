@@ -80,6 +80,17 @@ def test_a_ratio_is_changed_for_the_look_alone() -> None:
     assert model.sampler.mask_ratio == 0.5
 
 
+def test_uniform_masks_are_those_that_the_network_was_trained_with() -> None:
+    model = tiny_model(
+        mask_type="adaptive_uniform", mask_ratio=None, uniform_sampling="step", secondary_mask_ratio=0.5, patch_size=4
+    )
+    sampler = sampler_of(model, "uniform", 0.75)
+    assert (sampler.uniform_sampling, sampler.secondary_mask_ratio) == ("step", 0.5)
+    # A network without a token for secondary masks sees all visible tokens.
+    model = tiny_model(patch_size=4)
+    assert not reconstruct(model, video_clips(), Variant("uniform", 0.75)).panels.secondary.any()
+
+
 def test_what_cannot_be_drawn_is_one_line() -> None:
     with pytest.raises(UserError, match="the checkpoint has no learned sampler, expected one of random"):
         sampler_of(tiny_model(mask_type="random"), "learnable", 0.5)

@@ -16,6 +16,7 @@ from adamae.models.pyramid.blocks import PyramidBlock
 from adamae.models.pyramid.layout import Layout, all_units, compact_units
 from adamae.models.pyramid.tokenizer import PATCH_SIZE, PatchTokenizer, is_image
 from adamae.randomness import SampleNoise
+from adamae.samplers import declaration_of
 from adamae.samplers.cells import CellPattern, CellSampler
 from adamae.samplers.sampler import Sampler
 from adamae.selection import TokenSelection, gather_tokens
@@ -128,11 +129,15 @@ class PyramidEncoder(Encoder):
 
     def check_sampler(self, sampler: Sampler) -> None:
         """Raise a UserError unless ``sampler`` leaves one unit of each of its cells visible."""
-        if not isinstance(sampler, CellSampler) or sampler.pattern != self.pattern:
+        name = declaration_of(sampler).name
+        if not isinstance(sampler, CellSampler):
             raise UserError(
-                f"{type(self).__name__} cannot encode the tokens of {type(sampler).__name__}: expected a mask type "
-                "that leaves one token of each cell visible (uniform, adaptive_uniform), with the encoder's "
-                "uniform_sampling"
+                f"mask_type = {name!r}: expected uniform or adaptive_uniform, which leave one token of each cell "
+                f"visible, because the encoder is a pyramid ({self.family})"
+            )
+        if sampler.pattern != self.pattern:
+            raise UserError(
+                f"uniform_sampling = {sampler.uniform_sampling!r} of mask_type {name}: expected that of the encoder"
             )
 
     def learn_secondary_token(self) -> None:

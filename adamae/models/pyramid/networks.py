@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -18,7 +17,7 @@ from adamae.models.pyramid.expansion import CellExpansion
 from adamae.models.pyramid.pvt import PvtEncoder
 from adamae.models.pyramid.swin import SwinEncoder
 from adamae.models.pyramid.tokenizer import is_image
-from adamae.models.vit import grid_of, new_head
+from adamae.models.vit import grid_of, new_head, refuse, take_own_options
 from adamae.samplers import build_sampler, declared
 from adamae.samplers.builtin import UNIFORM
 from adamae.samplers.cells import cell_pattern
@@ -33,6 +32,7 @@ UM_MAE_NAMES = (
     ("decoder.positions", "decoder_pos_embed"),
     ("encoder.", ""),
 )
+_LACKING = "the pyramid encoders have no LayerScale and no dropout"
 
 
 def swin_pretrainer(
@@ -162,8 +162,8 @@ def pyramid_pretrainer(
     Raises:
         UserError: If a keyword is unknown, sizes do not fit, or the sampler leaves no regular grid.
     """
-    _check_layer_scale(init_values)
-    own = {name: others.pop(name) for name in inspect.signature(Pretrainer).parameters if name in others}
+    refuse(_LACKING, init_values=init_values)
+    own = take_own_options(others)
     grid = grid_of(img_size, patch_size, tubelet_size, num_frames)
     frames = FrameChoice(grid, candidate_frames, frame_keep_ratio, frame_choice)
     mask_token = new_mask_token(decoder_embed_dim)
@@ -316,10 +316,7 @@ def pyramid_classifier(
     Raises:
         UserError: If sizes do not fit.
     """
-    _check_layer_scale(init_values)
-    for name, rate in (("drop_rate", drop_rate), ("attn_drop_rate", attn_drop_rate)):
-        if rate:
-            raise UserError(f"{name} = {rate}: expected 0, because the pyramid encoders have no dropout")
+    refuse(_LACKING, init_values=init_values, drop_rate=drop_rate, attn_drop_rate=attn_drop_rate)
     if num_classes and not use_mean_pooling:
         raise UserError("use_mean_pooling = False: expected True, because the pyramid encoders have no class token")
     if token_selection != "none":
@@ -348,8 +345,3 @@ def _stages(dims: Sequence[int], depths: Sequence[int], heads: Sequence[int]) ->
                 f"{name} = {given}: expected {STAGES} numbers, one for each stage of the pyramid; take another model"
             )
     return {"dims": tuple(dims), "depths": tuple(depths), "num_heads": tuple(heads)}
-
-
-def _check_layer_scale(init_values: float | None) -> None:
-    if init_values:
-        raise UserError(f"init_values = {init_values}: expected 0, because the pyramid encoders have no LayerScale")

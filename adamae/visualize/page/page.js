@@ -13,6 +13,10 @@ const variants = data.variants.map((variant) => ({
   probability: variant.probability && floats(variant.probability),
 }));
 
+// In `visible`: of tokens that are visible, but the encoder sees a mask token.
+const REPLACED = 2;
+const states = ["masked", "visible", "visible, but the encoder sees a mask token"];
+
 // What the person has chosen.
 const state = { frame: 0, variant: 0, opacity: 0.7, token: null, playing: false };
 
@@ -36,12 +40,12 @@ const names = ["video", "visible tokens", "prediction", "error", ...(data.scales
 const panels = Object.fromEntries(names.map((name) => {
   const figure = document.createElement("figure"), caption = document.createElement("figcaption");
   const canvas = document.createElement("canvas");
-  caption.textContent = name;
+  caption.textContent = name === "video" ? data.noun : name;
   canvas.className = "panel";
   canvas.width = canvas.height = data.size;
   canvas.dataset.name = name;
   canvas.setAttribute("role", "img");
-  canvas.setAttribute("aria-label", name);
+  canvas.setAttribute("aria-label", caption.textContent);
   canvas.addEventListener("click", (event) => choose(event, canvas));
   if (name === "probability") figure.className = "of-probability";
   figure.append(caption, canvas);
@@ -86,10 +90,11 @@ function draw() {
     pen.fillStyle = `rgb(${data.hidden} ${data.hidden} ${data.hidden})`;
     pen.fillRect(0, 0, data.size, data.size);
     for (let cell = 0; cell < cells; cell++) {
-      if (variant.visible[begin + cell]) {
-        const x = cell % columns * patch, y = Math.floor(cell / columns) * patch;
-        part(pen, video, x, y, x, y);
-      }
+      const token = variant.visible[begin + cell], x = cell % columns * patch, y = Math.floor(cell / columns) * patch;
+      if (token === REPLACED) {
+        pen.fillStyle = `rgb(${data.secondary.join(" ")})`;
+        pen.fillRect(x, y, patch, patch);
+      } else if (token) part(pen, video, x, y, x, y);
     }
     if (variant.probability) panels["probability"].drawImage(video, 0, 0, data.size, data.size);
   }
@@ -145,7 +150,7 @@ function describe() {
   const table = find("numbers");
   table.replaceChildren();
   row(table, ["place", `time ${token.plane % times}, row ${Math.floor(token.cell / columns)}, column ${token.cell % columns}`]);
-  row(table, ["state", variant.visible[place] ? "visible" : "masked"]);
+  row(table, ["state", states[variant.visible[place]]]);
   if (variant.probability) {
     const first = Math.floor(token.plane / times) * tokens;
     const clip = variant.probability.subarray(first, first + tokens);
@@ -166,7 +171,7 @@ function patches(variant, token) {
   box.replaceChildren();
   data.plane.forEach((plane, frame) => {
     if (plane !== token.plane) return;
-    for (const [name, list] of [["video", data.video], ["prediction", variant.prediction]]) {
+    for (const [name, list] of [[data.noun, data.video], ["prediction", variant.prediction]]) {
       const figure = document.createElement("figure"), caption = document.createElement("figcaption");
       const canvas = document.createElement("canvas");
       canvas.width = canvas.height = patch;
@@ -233,6 +238,8 @@ find("ratio").addEventListener("change", (event) => {
 });
 find("opacity").addEventListener("input", (event) => { state.opacity = event.target.value / 100; draw(); });
 find("time").max = last;
+// A single frame is no film.
+for (const id of ["play", "time", "clock"]) find(id).hidden = last === 0;
 find("time").addEventListener("input", (event) => { play(false); go(Number(event.target.value)); });
 find("play").addEventListener("click", () => play(!state.playing));
 find("theme").addEventListener("click", () => {

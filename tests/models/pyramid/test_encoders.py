@@ -12,6 +12,7 @@ from torch import Tensor
 from adamae.errors import UserError
 from adamae.models import MODELS, Classifier, Pretrainer, create_model
 from adamae.randomness import SampleNoise
+from adamae.samplers import build_sampler
 from adamae.samplers.cells import PATTERNS
 from adamae.selection import TokenSelection, gather_tokens
 
@@ -180,8 +181,13 @@ def test_regular_positions_are_those_of_the_coordinates(rng: np.random.Generator
 
 def test_only_uniform_masks_fit() -> None:
     for mask_type in ("random", "learnable"):
-        with pytest.raises(UserError, match="expected a mask type that leaves one token of each cell visible"):
+        with pytest.raises(UserError, match=f"mask_type = '{mask_type}': expected uniform or adaptive_uniform, which "):
             small("um_swin_tiny", mask_type=mask_type)
+    encoder = small("um_swin_tiny").encoder
+    tube, step = (build_sampler("uniform", None, encoder.grid, 8, uniform_sampling=kind) for kind in ("tube", "step"))
+    encoder.check_sampler(tube)
+    with pytest.raises(UserError, match="uniform_sampling = 'step' of mask_type uniform: expected that of the encoder"):
+        encoder.check_sampler(step)
     with pytest.raises(UserError, match="SwinEncoder cannot encode visible tokens, expected all tokens"):
         small("um_swin_tiny").encoder.check_takes("visible")
 
