@@ -156,7 +156,7 @@ def test_wheels_have_the_pinned_versions(tmp_path: Path, root: Path) -> None:
     subprocess.run(script, env=env, check=True, capture_output=True)
     wanted = [line.split()[-1] for line in (tmp_path / "told").read_text().splitlines()]
     pins = "".join(path.read_text() for path in (root / "requirements").glob("*.txt"))
-    assert len(wanted) == 8 and all(re.search(f"^{pin}(;|$)", pins, re.MULTILINE) for pin in wanted), wanted
+    assert len(wanted) == 9 and all(re.search(f"^{pin}(;|$)", pins, re.MULTILINE) for pin in wanted), wanted
     done = subprocess.run(script, env={**env, "PACKAGES": "av nothing"}, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == "gpu_wheels.sh: error: PACKAGES: nothing: expected a package of requirements/\n"
