@@ -1,4 +1,4 @@
-.PHONY: install format lint test-fast test faults docs
+.PHONY: install format lint test-fast test faults docs roofline
 
 install:
 	bash scripts/install.sh
@@ -21,3 +21,6 @@ faults: install
 
 docs: install
 	.venv/bin/python -m adamae.options.tables PRETRAIN.md FINETUNE.md
+
+roofline: install
+	OMP_NUM_THREADS=1 .venv/bin/python scripts/benchmarks/roofline.py

@@ -63,13 +63,19 @@ class Distribution:
         return _FLOAT * self.parameters if self.processes > 1 else 0
 
     @property
+    def gathered(self) -> int:
+        """Bytes of the updated weights, of which under ZeRO 1 and 2 each process has a shard and gathers the others."""
+        return _FLOAT * self.parameters if self.processes > 1 and self.zero_stage else 0
+
+    @property
     def sent(self) -> int:
         """Bytes that one process sends in a step by a ring.
 
-        A ring of n reduces in n - 1 steps of one n-th and hands the results round in as many: the gradients without
-        ZeRO, the updated weights with it, which are as large.
+        A ring of n adds up in n - 1 steps of one n-th and hands the results round in as many. DeepSpeed adds up and hands
+        round the gradients under stages 1 and 2 too, although a process needs its shard alone, and then hands round the
+        updated weights: half as much again as without ZeRO.
         """
-        return 2 * self.exchanged * (self.processes - 1) // self.processes
+        return (2 * self.exchanged + self.gathered) * (self.processes - 1) // self.processes
 
     def network_seconds(self, gigabits: float) -> float:
         """Of a step's exchange between machines, where each has one connection; 0 on a single machine."""

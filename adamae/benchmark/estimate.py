@@ -153,7 +153,7 @@ class Estimate:
         """Plain values, for JSON."""
         names = ("seconds_per_step", "model_rate", "loaded_rate", "rate", "limit", "cores_per_gpu", "memory")
         more = ("largest_pass", "hours_per_epoch", "hours")
-        held = ("weights", "gradients", "optimizer", "exchange_buffers", "held", "exchanged", "sent")
+        held = ("weights", "gradients", "optimizer", "exchange_buffers", "held", "exchanged", "gathered", "sent")
         return (
             asdict(self)
             | {name: getattr(self, name) for name in (*names, *more)}

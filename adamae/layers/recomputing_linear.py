@@ -19,8 +19,12 @@ from adamae.layers.half_precision import cast_together, half_on_cpu, half_on_gpu
 def norm_linear(x: Tensor, norm: nn.LayerNorm, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``F.linear(norm(x), weight, bias)``: (..., D) to (..., E), of which ``x`` alone is kept for the backward pass."""
     if torch.compiler.is_compiling():
-        # The compiler decides by itself what to make again.
-        return F.linear(norm(x), weight, bias)
+        # The compiler decides by itself what to make again. The norm's own weights are folded into the product's: their
+        # gradients are then read off the product's, which is made anyway, and not added up over all rows.
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        normed = F.layer_norm(wide, norm.normalized_shape, None, None, norm.eps).to(x.dtype)
+        folded = (weight * norm.bias).sum(dim=1)
+        return F.linear(normed, weight * norm.weight, folded if bias is None else bias + folded)
     return _NormLinear.apply(x, norm.weight, norm.bias, norm.eps, weight, bias)
 
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# On a machine with a CUDA device: first whether the numbers are right, then how fast and how large a step is.
+# On a machine with a CUDA device: first whether the numbers are right, then how fast and how large a step is, beside what
+# `adamae bench step --predict` says of the same steps.
 #
 #   bash scripts/benchmarks/gpu.sh
 #
@@ -12,6 +13,7 @@
 # packages as wheels: those in WHEELS (build/wheels) are installed into WORK, for this script alone.
 # The JSON reports and the table, docs/benchmarks's columns for GPUs, lie in WORK. Where OUT is set, table.md and all small results
 # as results.tar.gz are put there after each stage; unpacked in WORK on another machine, they let the script go on there.
+# PREDICT names the card of adamae/gpu_specs.py that steps are predicted for: the one that the device's name tells; empty, none.
 # DEVICE, MODEL (a name and options), BATCH, BATCHES, ROUNDS and STEPS are for trying the script where there is no GPU.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit
@@ -80,8 +82,14 @@ deliver() { # what is small of all results so far, to OUT
 }
 report() { "$python" scripts/benchmarks/gpu_report.py "$@"; }
 
-"$python" -c 'import sys, torch
-print(torch.__version__, torch.cuda.get_device_name() if sys.argv[1] == "cuda" else sys.argv[1])' "$device" || exit
+found=$("$python" -c 'import sys, torch
+print(torch.__version__, torch.cuda.get_device_name() if sys.argv[1] == "cuda" else sys.argv[1])' "$device") || exit
+echo "$found"
+card_of() { # TEXT: the known card that it names
+    local card
+    for card in h100 h200 a100 v100; do [[ ${1,,} != *"$card"* ]] || { echo "$card"; return; }; done
+}
+card=${PREDICT-$(card_of "$found")}
 
 echo "== are the numbers right? =="
 parity() {
@@ -147,25 +155,46 @@ step() { # NAME OPTION...
 }
 # Compiling takes a minute each time: by itself, so that a stage fits the time.
 others=(reference economy checkpoint_decoder checkpoint_all decoder_budget sampler_half no_sampler_dropout tube)
-stage bf16 step bf16 --batch_size "$batch" --precision bf16 --compare "${others[@]}"
-stage bf16-compile step bf16-compile --batch_size "$batch" --precision bf16 --compare compile
-stage fp32 step fp32 --batch_size "$batch" --precision fp32 --compare compile
+declare -A asked
+names=()
+timed() { # NAME OPTION...: a stage that times steps; its options are kept for their prediction
+    local name=$1
+    shift
+    names+=("$name")
+    asked[$name]=$*
+    stage "$name" "${timer:-step}" "$name" "$@"
+}
+timed bf16 --batch_size "$batch" --precision bf16 --compare "${others[@]}"
+timed bf16-compile --batch_size "$batch" --precision bf16 --compare compile
+timed fp32 --batch_size "$batch" --precision fp32 --compare compile
 if needs "Transformers' step" transformers; then
-    stage bf16-transformers step bf16-transformers --batch_size "$batch" --precision bf16 --compare transformers
-    stage fp32-transformers step fp32-transformers --batch_size "$batch" --precision fp32 --compare transformers
+    timed bf16-transformers --batch_size "$batch" --precision bf16 --compare transformers
+    timed fp32-transformers --batch_size "$batch" --precision fp32 --compare transformers
 fi
-largest() { # SIZE: whether a batch of so many clips fits; that it does not is no failure
-    step "bf16-$1" --batch_size "$1" --precision bf16 --compile && return
+largest() { # NAME OPTION...: whether a batch fits; that it does not is no failure
+    step "$@" && return
     [ "$SECONDS" -lt "$limit" ] || return
-    echo "gpu.sh: no step of $1 clips, larger ones are left out"
+    echo "gpu.sh: no step of ${1#bf16-} clips, larger ones are left out"
     touch "$work/done/too-large"
 }
 for size in $batches; do
-    [ -e "$work/done/too-large" ] || stage "bf16-$size" largest "$size"
+    [ -e "$work/done/too-large" ] || timer=largest timed "bf16-$size" --batch_size "$size" --precision bf16 --compile
+done
+
+echo "== and by prediction? =="
+predict() { # NAME: the steps of a stage, predicted for the card; nothing runs on it
+    local options
+    read -ra options <<< "${asked[$1]}"
+    run scripts/benchmarks/step.py --json --model "${model[@]}" --predict "$card" "${options[@]}" \
+        > "$work/predicted-$1.part" && mv "$work/predicted-$1.part" "$work/predicted-$1.json"
+}
+[ -n "$card" ] || echo "gpu.sh: predictions left out, the limits of this device are not known"
+for name in "${names[@]}"; do
+    [ -z "$card" ] || [ ! -e "$work/$name.json" ] || stage "predicted-$name" predict "$name"
 done
 table() { report table "$@" | tee "$work/table.md"; }
 reports=()
-for name in bf16 bf16-compile fp32 bf16-transformers fp32-transformers $(printf 'bf16-%s ' $batches); do
+for name in "${names[@]}"; do
     [ ! -e "$work/$name.json" ] || reports+=("$work/$name.json")
 done
 [ ${#reports[@]} = 0 ] || table "${reports[@]}" || failed+=(table)

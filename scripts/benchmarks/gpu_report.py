@@ -43,24 +43,42 @@ def curves(fp32: Path, bf16: Path) -> tuple[str, bool]:
 
 
 def table(reports: Sequence[Path]) -> str:
-    """Markdown: a row for every step that was timed, ours and those beside it."""
+    """Markdown: a row for every step that was timed, ours and those beside it.
+
+    A prediction of the same steps lies beside a report as predicted-NAME.json; without one its columns stay empty.
+    """
     lines = [
-        "| run | step | batch | clips/s | of our clips/s | peak GiB | of the matrix peak | MiB per additional clip |",
-        "|---|---|---|---|---|---|---|---|",
+        "| run | step | batch | clips/s | of our clips/s | predicted clips/s | measured / predicted | peak GiB "
+        "| of the matrix peak | MiB per additional clip |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for path in reports:
         report = json.loads(path.read_text())
-        batch = report["batch_size"]
+        batch, predicted = report["batch_size"], _predicted(path)
+        rate = report["clips_per_second"]
         lines.append(
-            f"| {path.stem} | ours | {batch} | {report['clips_per_second']:.1f} | 1 | {_gib(report)} | "
-            f"{report['share_of_peak']:.0%} of {report['matrix_peak'] / 1e12:.3g} TFLOP/s | {_mib(report)} |"
+            f"| {path.stem} | ours | {batch} | {rate:.1f} | 1 | {_beside(rate, predicted.get('ours'))} | "
+            f"{_gib(report)} | {report['share_of_peak']:.0%} of {report['matrix_peak'] / 1e12:.3g} TFLOP/s | "
+            f"{_mib(report)} |"
         )
         lines += [
             f"| {path.stem} | {name} | {batch} | {other['clips_per_second']:.1f} | {other['over_ours']:.2f} | "
-            f"{_gib(other)} | | {_mib(other)} |"
+            f"{_beside(other['clips_per_second'], predicted.get(name))} | {_gib(other)} | | {_mib(other)} |"
             for name, other in report["compared"].items()
         ]
     return "\n".join(lines)
+
+
+def _predicted(report: Path) -> dict[str, float]:
+    """Clips per second by name of the step."""
+    path = report.with_name(f"predicted-{report.name}")
+    rates: dict[str, float] = json.loads(path.read_text())["clips_per_second"] if path.is_file() else {}
+    return rates
+
+
+def _beside(measured: float, predicted: float | None) -> str:
+    """Two cells."""
+    return " | " if predicted is None else f"{predicted:.1f} | {measured / predicted:.2f}"
 
 
 def _gib(report: dict[str, Any]) -> str:

@@ -6,12 +6,12 @@
 #
 # They are put into WHEELS (build/wheels), which then travels with the checkout; gpu.sh installs what lies there. Versions are those
 # of requirements/. FOR_PYTHON is the version of Python there (3.12), PACKAGES what it lacks (those that NVIDIA's and similar
-# images lack: PyAV, braceexpand, DeepSpeed and its needs), each by name without its own needs. Linux on x86-64 only.
+# images lack, or have too old: PyAV, braceexpand, DeepSpeed and its needs), each by name without its own needs. Linux on x86-64 only.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 python=${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python3)}
 wheels=${WHEELS:-build/wheels}
-read -ra packages <<< "${PACKAGES:-av braceexpand deepspeed hjson pydantic pydantic_core annotated-types typing-inspection}"
+read -ra packages <<< "${PACKAGES:-av braceexpand deepspeed hjson pydantic pydantic_core annotated-types typing-inspection typing_extensions}"
 fail() { echo "gpu_wheels.sh: error: $1" >&2; exit 2; }
 
 pinned=()

@@ -1,14 +1,17 @@
 """How near `adamae bench step --predict` comes to a step that can be measured: on this CPU, in float32, on one thread.
 
-    OMP_NUM_THREADS=1 .venv/bin/python scripts/benchmarks/roofline.py
+    make roofline
 
 The CPU's limits (the peak of a product, the bandwidth of its memory, the cost of a call) are measured between the
-steps, by processor time as well; medians of both are compared.
+steps, by processor time as well; medians of both are compared. It fails where a prediction is farther than --within
+from what was measured, in the best of --attempts: other work on the machine takes from caches and memory, of a step
+more than of a product, and never brings the two nearer. So this is no test of the suite, which runs beside other work.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import sys
 from collections.abc import Iterator, Sequence
@@ -30,6 +33,8 @@ class CheckMeasurement(OptionGroup):
     batch_size: int = flag(1, "clips in a step", least=1)
     rounds: int = flag(3, "timed steps of each; the median is compared", least=1)
     img_size: int = flag(224, "height and width of a clip", least=16)
+    within: float = flag(0.25, "fail where a prediction differs from its measurement by a larger share", least=0)
+    attempts: int = flag(3, "measurements of which the best counts", least=1)
     json: bool = flag(False, "print JSON")
 
 
@@ -55,11 +60,16 @@ class Checked:
     measured: float
     predicted: float
 
+    @property
+    def error(self) -> float:
+        """Of the prediction, as a share of the measurement."""
+        return abs(self.predicted / self.measured - 1)
+
 
 STEPS = ("ours", "economy", "tube")
 
 
-def check(options: CheckOptions) -> Iterator[Checked]:
+def measured_steps(options: CheckOptions) -> Iterator[Checked]:
     """Predict and measure full, economical and tube-masked steps."""
     import torch
 
@@ -101,6 +111,21 @@ def check(options: CheckOptions) -> Iterator[Checked]:
         yield Checked(step, timings[step].process, predicted)
 
 
+def check(options: CheckOptions) -> list[Checked]:
+    """Measure until all predictions are near enough, at most ``attempts`` times; the best measurement."""
+    best: list[Checked] = []
+    for _ in range(options.measurement.attempts):
+        rows = list(measured_steps(options))
+        best = min((rows, best or rows), key=_worst)
+        if _worst(best) <= options.measurement.within:
+            break
+    return best
+
+
+def _worst(rows: Sequence[Checked]) -> float:
+    return max(row.error for row in rows)
+
+
 def render(rows: Sequence[Checked]) -> str:
     """A table in Markdown, and where it was measured."""
     lines = [
@@ -128,9 +153,17 @@ def parser() -> OptionParser[CheckOptions]:
 def main(words: Sequence[str]) -> int:
     """Measure and print."""
     options = parser().parse(words).options
-    rows = list(check(options))
+    rows = check(options)
     print(json.dumps([asdict(row) for row in rows], indent=2) if options.measurement.json else render(rows))
-    return 0
+    if _worst(rows) <= options.measurement.within:
+        return 0
+    load = os.getloadavg()[0]
+    print(
+        f"roofline.py: a prediction is off by {_worst(rows):.0%}, expected {options.measurement.within:.0%} at most; the load "
+        f"average is {load:.1f} on {os.cpu_count()} cores" + (", other work runs beside this" if load > 1.5 else ""),
+        file=sys.stderr,
+    )
+    return 1
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What processes hold and exchange, against DDP's own buckets."""
+"""What processes hold and exchange, against DDP's own buckets (tests/training/test_deepspeed.py: against two processes)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch.distributed as dist
 from adamae.benchmark.distribution import Distribution
 from adamae.models import create_model
 from adamae.training.torch_engine import _replicate
+from tests.training.collectives import MODEL
 
 
 @pytest.mark.parametrize(
@@ -25,12 +26,13 @@ def test_what_zero_shards(stage: int, gradients: int, optimizer: int) -> None:
 def test_one_process_exchanges_nothing_and_one_machine_nothing_over_the_network() -> None:
     assert Distribution(100, 0, 1, 1).sent == 0
     assert Distribution(100, 0, 8, 1).sent == 700
+    assert Distribution(100, 0, 8, 1, zero_stage=1).sent == 1050
     assert Distribution(100, 0, 8, 1).network_seconds(100) == 0
     assert Distribution(100, 0, 8, 2).network_seconds(100) == pytest.approx(5600 / 1e11)
 
 
 def test_the_torch_engine_exchanges_so_many_bytes(tmp_path: Path) -> None:
-    model = create_model("adamae_tiny", img_size=32, num_frames=4, encoder_depth=1, decoder_depth=1, mask_ratio=0.5)
+    model = create_model("adamae_tiny", **MODEL)
     given: list[int] = []
 
     def exchange(bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:

@@ -57,10 +57,12 @@ def test_a_tiny_step_and_its_variants(tmp_path: Path) -> None:
     assert list(report.steps) == ["ours", *names]
     ours, compiled = report.steps["ours"], report.steps["compile"]
     assert set(ours.parts) == {"tokens", "selection", "encoder", "decoder", "losses", "backward", "optimizer"}
-    # The compiler changes no arithmetic, and moves and launches less.
+    # The compiler changes no arithmetic, and moves and launches less: in so small a step weights are most of what is
+    # read, and it folds those of the norms into those of the products.
     assert compiled.total.flop == pytest.approx(ours.total.flop, rel=0.02)
-    for of in ("launches", "read", "written"):
+    for of in ("launches", "written"):
         assert getattr(compiled.kinds["other"], of) < getattr(ours.kinds["other"], of)
+    assert compiled.total.read + compiled.total.written < ours.total.read + ours.total.written
     assert set(compiled.parts) == set(ours.parts)
     assert report.steps["checkpoint_all"].total.flop > ours.total.flop > report.steps["economy"].total.flop
     # 8 tokens, of which 4 are visible: tube masks embed those alone.

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from adamae.gpu_specs import gpu_names
 from tests.scripts.warm_interpreter import warm_interpreter
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts" / "benchmarks"
@@ -155,7 +156,7 @@ def test_wheels_have_the_pinned_versions(tmp_path: Path, root: Path) -> None:
     subprocess.run(script, env=env, check=True, capture_output=True)
     wanted = [line.split()[-1] for line in (tmp_path / "told").read_text().splitlines()]
     pins = "".join(path.read_text() for path in (root / "requirements").glob("*.txt"))
-    assert len(wanted) == 8 and all(re.search(f"^{pin}(;|$)", pins, re.MULTILINE) for pin in wanted), wanted
+    assert len(wanted) == 9 and all(re.search(f"^{pin}(;|$)", pins, re.MULTILINE) for pin in wanted), wanted
     done = subprocess.run(script, env={**env, "PACKAGES": "av nothing"}, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == "gpu_wheels.sh: error: PACKAGES: nothing: expected a package of requirements/\n"
@@ -182,6 +183,7 @@ def test_it_runs_where_there_is_little_more_than_torch(tmp_path: Path) -> None:
         "gpu.sh: trial runs left out, not installed: av rich safetensors tensorboard yaml",
         "gpu.sh: pictures left out, not installed: matplotlib",
         "gpu.sh: Transformers' step left out, not installed: transformers",
+        "gpu.sh: predictions left out, the limits of this device are not known",
     ]
     assert re.search(r"\d+ (skipped|passed)", done.stdout) and "error" not in done.stdout
     rows = (tmp_path / "table.md").read_text().splitlines()[2:]
@@ -192,7 +194,7 @@ def test_it_runs_where_there_is_little_more_than_torch(tmp_path: Path) -> None:
 def test_it_runs_from_end_to_end(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     with warm_interpreter(tmp_path) as python:
-        done = run_script(python, tmp_path)
+        done = run_script(python, tmp_path, PREDICT="h100")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "resumed against never stopped: losses differ by 0.0e+00" in done.stdout
     assert "mean loss of the last 2 steps" in done.stdout
@@ -203,3 +205,25 @@ def test_it_runs_from_end_to_end(tmp_path: Path) -> None:
         and ("fp32-transformers", "transformers", "2") in named
         and named[-1] == ("bf16-1", "ours", "1")
     )
+    # Beside each measured step its prediction for the card.
+    for row in rows:
+        measured, predicted, ratio = (float(row.split("|")[cell]) for cell in (4, 6, 7))
+        assert predicted > measured and ratio == pytest.approx(measured / predicted, abs=6e-3)
+
+
+def test_the_device_tells_which_card_steps_are_predicted_for(tmp_path: Path) -> None:
+    script = (SCRIPTS / "gpu.sh").read_text()
+    assert set(re.findall(r"for card in ([a-z0-9 ]+);", script)[0].split()) == set(gpu_names())
+    report = '{"batch_size": 1, "clips_per_second": 1, "share_of_peak": 1, "matrix_peak": 1, "peak_memory": 1}'
+    python, told = stub(tmp_path, f"*step.py*) echo '{report}'")
+    python.write_text(python.read_text().replace("echo torch", "echo 2.13 NVIDIA H200"))
+    run_script(python, tmp_path)
+    started = [line for line in told.read_text().splitlines() if "/step.py " in line]
+    timed = [line for line in started if "--predict" not in line]
+    predicted = [line for line in started if "--predict h200" in line]
+    assert len(timed) == len(predicted) == 6 and started == timed + predicted
+
+    def asked(line: str) -> str:
+        return line[line.index("--batch_size") :].partition(" --rounds")[0]
+
+    assert [asked(line) for line in timed] == [asked(line) for line in predicted]

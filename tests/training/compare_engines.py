@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from adamae import distributed
+from tests.training.collectives import count_collectives
 from tests.training.tiny_run import NETWORKS, run
 from tests.training.toy import build, losses
 
@@ -40,6 +41,7 @@ def compare(output: Path) -> dict[str, Any]:
             folder = output / name / network
             ended = run(folder, engine=name, network=network, batch_size=2, max_steps=6, world=world)
             rows[f"{name}/{network}/run"] = ended.step
+    rows["collectives"] = count_collectives(world)
     rank = world.rank
     world.close()
     return rows if rank == 0 else {}

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ import pytest
 import tomllib
 import torch
 
+from adamae.benchmark.distribution import Distribution
 from adamae.distributed import World
 from adamae.errors import UserError
+from adamae.models import create_model
 from adamae.training.deepspeed import OLDEST, _import_deepspeed, read_config, resolve_config
 from adamae.training.run_logger import StepLines
 from tests.launching import ROOT, launch
+from tests.training.collectives import MODEL
 from tests.training.toy import Toy, build, losses
 
 deepspeed = pytest.importorskip("deepspeed")
@@ -45,6 +49,21 @@ def test_two_processes_equal_one_in_every_engine(two_processes: Any, engine: str
     assert rows[:6] == expected(range(6))
     assert rows[6][2] == 1  # one rank's input was infinite; both left out the step
     assert rows[7:] == expected(range(7, 10))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("engine", "stage"), [("plain", 0), ("zero0", 0), ("zero1", 1), ("zero2", 2)])
+def test_the_estimate_is_what_two_processes_exchange(two_processes: Any, engine: str, stage: int) -> None:
+    parameters = sum(one.numel() for one in create_model("adamae_tiny", **MODEL).parameters())
+    spread = Distribution(parameters, 0, processes=2, nodes=1, zero_stage=stage)
+    total: Counter[str] = Counter()
+    for operation, size in two_processes[0]["collectives"][engine]:
+        total[operation] += size
+    assert total["allreduce_"] == pytest.approx(spread.exchanged, rel=0.05)
+    assert total["_allgather_base_"] == pytest.approx(spread.gathered, rel=0.05)
+    # A ring of two sends half of what is added up, half of its result, and half of everything else.
+    ring = total["allreduce_"] + (sum(total.values()) - total["allreduce_"]) / 2
+    assert spread.sent == pytest.approx(ring, rel=0.05)
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one process", "two processes"])
