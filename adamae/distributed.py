@@ -243,13 +243,20 @@ class World:
             dist.destroy_process_group()
 
 
-def start(device: str = "auto", *, timeout_seconds: float = 120.0, group_of_one: bool = False) -> World:
+def start(
+    device: str = "auto",
+    *,
+    timeout_seconds: float = 120.0,
+    heartbeat_timeout: float = 300.0,
+    group_of_one: bool = False,
+) -> World:
     """Join the run that the launcher began, and make sure that every process can be heard.
 
     Args:
         device: "cpu", "cuda" or "auto" (cuda where there is one). "cuda" means the GPU of this process's local rank.
         timeout_seconds: How long to wait for the other processes, at the start and in the first exchange
             (``--rendezvous_timeout``).
+        heartbeat_timeout: Seconds without a heartbeat after which a rank is given up; 0: never.
         group_of_one: Make a process group also when there is only this process, as DeepSpeed wants it.
 
     Raises:
@@ -280,7 +287,7 @@ def start(device: str = "auto", *, timeout_seconds: float = 120.0, group_of_one:
         waiting.cancel()
     # None stands for the default group: to refer to it would keep it alive beyond its end.
     hosts = dist.new_group(backend="gloo", timeout=_PATIENCE) if place.type == "cuda" else None
-    watch = RankWatch(store, launch.rank, launch.size) if launch.size > 1 else None
+    watch = RankWatch(store, launch.rank, launch.size, heartbeat_timeout) if launch.size > 1 else None
     atexit.register(_leave_alone, watch)
     world = World(launch.rank, launch.size, place, hosts, watch, limit)
     _preflight(world, limit)

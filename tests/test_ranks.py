@@ -4,11 +4,76 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
+import torch.distributed as dist
 
+from adamae import ranks
+from adamae.ranks import RankWatch
 from tests.launching import launch, ranks_environment
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Why a watch ended its process, which it does not do here."""
+    reasons: list[str] = []
+
+    def note(watch: RankWatch, why: str) -> None:
+        reasons.append(why)
+        watch._over.set()
+
+    monkeypatch.setattr(ranks, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(RankWatch, "_exit", note)
+    return reasons
+
+
+def wait_until_over(watch: RankWatch) -> None:
+    assert watch._over.wait(60)
+    watch.close()
+
+
+def test_a_rank_whose_heartbeat_stands_still_ends_the_others(said: list[str]) -> None:
+    store = dist.HashStore()
+    names = dist.PrefixStore("adamae-ranks", store)
+    names.set("beat-1", "7 somewhere")
+    watch = RankWatch(store, 0, 2, heartbeat_timeout=0.05)
+    wait_until_over(watch)
+    assert len(said) == 1
+    assert said[0].startswith("rank 1 has not responded for ")
+    assert names.get("ended").decode() == said[0]
+
+
+def test_a_store_that_does_not_answer_ends_the_ranks(said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    never = threading.Event()
+    monkeypatch.setattr(ranks, "_GRACE", 0.01)
+    monkeypatch.setattr(RankWatch, "_write", lambda *_: never.wait())
+    watch = RankWatch(dist.HashStore(), 1, 2, heartbeat_timeout=0.05)
+    assert watch._over.wait(60)
+    never.set()
+    watch.close()
+    assert said[0].startswith("rank 0, or the launcher, has not responded for ")
+
+
+def test_a_request_to_exit_reaches_all(said: list[str]) -> None:
+    store = dist.HashStore()
+    watches = [RankWatch(store, rank, 2, heartbeat_timeout=0) for rank in (0, 1)]
+    watches[1].request_exit()
+    deadline = time.monotonic() + 60
+    while not all(watch.exit_requested for watch in watches):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    for watch in watches:
+        watch.close()
+    assert said == []
+
+
+def test_a_heartbeat_says_where_the_main_thread_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ranks._position().startswith("adamae/ranks.py:")
+    monkeypatch.setattr(ranks, "_PACKAGE", ranks._PACKAGE / "elsewhere")
+    assert ranks._position() == "an unknown place"
+
 
 ONE_FAILS = """
 import sys, time

@@ -302,6 +302,14 @@ class RunOptions(OptionGroup):
         metavar="SECONDS",
         changes_result=False,
     )
+    heartbeat_timeout: float = flag(
+        300.0,
+        "end the run when a process has not responded for this many seconds; 0: wait",
+        least=0,
+        most=86400,
+        metavar="SECONDS",
+        changes_result=False,
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = flag(
         "auto", "auto: bf16 if the GPU supports it, else fp16; fp32 on the CPU"
     )

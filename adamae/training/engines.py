@@ -31,8 +31,12 @@ def start_world(run: RunOptions) -> World:
         UserError: If the device does not exist, or a process does not answer in time.
     """
     engine = choose_engine(run.engine, distributed.Launch.detect().size)
-    timeout = run.rendezvous_timeout
-    return distributed.start(run.device, timeout_seconds=timeout, group_of_one=engine == "deepspeed")
+    return distributed.start(
+        run.device,
+        timeout_seconds=run.rendezvous_timeout,
+        heartbeat_timeout=run.heartbeat_timeout,
+        group_of_one=engine == "deepspeed",
+    )
 
 
 def build_engine(

@@ -63,7 +63,7 @@ def words_of(command: str, videos: Path, network: Path) -> list[str]:
 def test_every_command_of_several_processes_waits_as_long_as_it_is_told(
     command: str, videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def note(device: str, *, timeout_seconds: float = -1, group_of_one: bool = False) -> None:
+    def note(device: str, *, timeout_seconds: float = -1, **_: object) -> None:
         raise UserError(f"waits {timeout_seconds} s on {device}")
 
     monkeypatch.setattr(distributed, "start", note)

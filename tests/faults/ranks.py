@@ -7,9 +7,11 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from itertools import product
 from pathlib import Path
 
+from adamae import distributed
 from tests.faults.kill import words
 from tests.faults.preemption import at_moment
 from tests.faults.processes import start
@@ -17,8 +19,10 @@ from tests.faults.runs import videos
 from tests.faults.trial import LostError, Trial
 from tests.launching import free_port
 
-PROMISE = "A rank dies or never starts: the others end within 60 s with a message that names it; no process is left"
+PROMISE = "A rank dies, stops, hangs or never starts: the others end within the limit and name it; no process is left"
 LIMIT = 60.0
+# In the place of the five minutes of --heartbeat_timeout, and of the half an hour that an exchange waits.
+HEARTBEAT, PATIENCE = 5, timedelta(seconds=15)
 # Within which a wrong address or port is told.
 SOON = 30.0
 MOMENTS = {"pretrain": ("start-up", "step", "save"), "finetune": ("start-up", "step", "save", "validation")}
@@ -41,7 +45,13 @@ def trials(seed: int, scale: float, shared: Path) -> list[Trial]:
         for rank in (0, 1)
         for how in ("never starts", "goes to another port")
     ]
-    return made + (absent if scale >= 1 else absent[1:2])
+    standing = [
+        _stands(command, rank, size, how, data)
+        for command in MOMENTS
+        for rank, size in ((0, 2), (1, 2), (1, 4))
+        for how in ("stopped", "hangs")
+    ]
+    return made + (absent + standing if scale >= 1 else [*absent[1:2], *standing[2:4]])
 
 
 def _dies(command: str, moment: str, victim: int, size: int, data: Path) -> Trial:
@@ -68,6 +78,41 @@ def _dies(command: str, moment: str, victim: int, size: int, data: Path) -> Tria
             raise LostError(f"no message names rank {victim}: {silent[0]}")
 
     return Trial(f"{command}, rank {victim} of {size} killed at {moment}", body)
+
+
+def _stands(command: str, victim: int, size: int, how: str, data: Path) -> Trial:
+    """A rank whose process is stopped, or whose main thread waits for ever; a launcher would end it afterwards."""
+
+    def body(folder: Path) -> None:
+        reached = folder / "reached"
+
+        def stand() -> None:
+            reached.touch()
+            if how == "stopped":
+                os.kill(os.getpid(), signal.SIGSTOP)
+            else:
+                time.sleep(3600)
+
+        def before(rank: int) -> None:
+            distributed._PATIENCE = PATIENCE
+            if rank == victim:
+                at_moment("step", 2, stand)
+
+        line = [*words(command, size, "plain", data, folder / "run"), "--heartbeat_timeout", str(HEARTBEAT)]
+        processes = start(line, folder, size, before)
+        others = [process for rank, process in enumerate(processes) if rank != victim]
+        ended = [process.wait(LIMIT) for process in others]
+        processes[victim].send(signal.SIGKILL)
+        processes[victim].wait()
+        if not reached.exists() or any(each.code == 0 for each in ended):
+            raise LostError(f"ended with {[each.code for each in ended]} as if nothing had happened")
+        name = f"rank {victim}" if how == "stopped" else f"rank {victim} is at adamae/training/loop.py"
+        if not all(name in each.told for each in ended if how == "stopped"):
+            raise LostError(f"not every message names rank {victim}: {[each.told[-800:] for each in ended]}")
+        if not any(name in each.told for each in ended):
+            raise LostError(f"no message says where rank {victim} is: {[each.told[-800:] for each in ended]}")
+
+    return Trial(f"{command}, rank {victim} of {size} {how} in a step", body)
 
 
 def _at(moment: str, action: Callable[[], None]) -> None:
