@@ -34,7 +34,7 @@ SECONDS = 90
 REPETITIONS = {
     *("rounds", "passes", "num_videos", "loader_videos", "videos_per_class", "val_per_class", "test_per_class"),
     *("draws", "max_steps", "update_freq", "num_workers", "workers", "test_num_segment", "test_num_crop", "num_sample"),
-    *("frames", "objects"),
+    *("frames", "objects", "recount"),
 }
 # torch.compile calls a C++ compiler for minutes; it has its own tests.
 NEVER_TRUE = {"compile"}
