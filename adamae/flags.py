@@ -16,6 +16,15 @@ from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type
 
 from adamae.errors import UserError
 
+# Far above what anybody trains or has; beyond, sizes overflow, and allocations fail after minutes or kill the process.
+LARGEST_SIDE = 65_536  # pixels
+LARGEST_WIDTH = 65_536  # of tokens
+MOST_FRAMES = 100_000
+MOST_BLOCKS = 1_000
+MOST_AT_ONCE = 100_000  # clips, views, classes
+MOST_WORKERS = 1_024
+_LARGEST_INTEGER = 2**63 - 1
+
 BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
@@ -63,6 +72,7 @@ def flag(
     most: float | None = None,
     above: float | None = None,
     below: float | None = None,
+    limit: int | None = None,
     aliases: tuple[str, ...] = (),
     changes_result: bool = True,
     positional: bool = False,
@@ -78,6 +88,7 @@ def flag(
         most: Largest allowed number.
         above: Numbers must be larger than this.
         below: Numbers must be smaller than this.
+        limit: Numbers that are larger are mistakes, which only the error states; None: 2**63 - 1 of integers.
         aliases: Other names of the option; a name with its dash, such as ``-o``, is used as it is.
         changes_result: Whether the value affects the result; False for paths, devices and speed.
         positional: Whether it is a positional argument.
@@ -87,6 +98,7 @@ def flag(
         "text": text,
         "choices": choices,
         "bounds": Bounds(least, most, above, below),
+        "limit": limit,
         "aliases": aliases,
         "changes_result": changes_result,
         "positional": positional,
@@ -161,7 +173,13 @@ class Flag:
             return
         if self.choices and value not in self.choices:
             raise ValueError(f"got {value!r}, expected {self.expected}{did_you_mean(str(value), self.choices)}")
-        if self.kind in (int, float) and not self.metadata["bounds"].hold(value):
+        if self.kind not in (int, float):
+            return
+        limit = self.metadata["limit"] or (_LARGEST_INTEGER if self.kind is int else math.inf)
+        # First: the bounds are numbers of 64 bits.
+        if value > limit:
+            raise ValueError(f"got {value}, expected at most {limit}")
+        if value < -limit or not self.metadata["bounds"].hold(value):
             raise ValueError(f"got {value}, expected {self.expected}")
 
     def words(self, value: Any) -> list[str]:

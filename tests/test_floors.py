@@ -12,7 +12,17 @@ import pytest
 import tomllib
 
 FLOORS = (
-    {"errors", "plain_text", "imagenet", "json_lines", "network_interface", "peak_memory", "ranks", "version"},
+    {
+        "errors",
+        "plain_text",
+        "imagenet",
+        "json_lines",
+        "memory_errors",
+        "network_interface",
+        "peak_memory",
+        "ranks",
+        "version",
+    },
     {"files", "gpu_specs"},
     {"flags", "grid", "selection", "randomness", "distributed", "precision", "torchvision_import", "fake_cuda"},
     {"data", "layers", "progress"},

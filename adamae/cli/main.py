@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import adamae
 from adamae.errors import UserError
 from adamae.flags import did_you_mean
+from adamae.memory_errors import out_of_memory
 from adamae.options.help_layout import help_width
 from adamae.plain_text import one_line
 
@@ -102,6 +103,12 @@ def _run(words: Sequence[str] | None) -> int:
         return run_command(words[0], words[1:])
     except UserError as error:
         print(f"adamae: error: {one_line(str(error))}", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        told = out_of_memory(error)
+        if told is None:
+            raise
+        print(f"adamae: error: {told}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from adamae.data.decoders import decoder_names
-from adamae.flags import OptionGroup, flag
+from adamae.flags import LARGEST_SIDE, MOST_AT_ONCE, MOST_FRAMES, OptionGroup, flag
 from adamae.gpu_specs import gpu_names
 from adamae.options.groups import (
     ClipOptions,
@@ -27,7 +27,7 @@ class StepMeasurement(OptionGroup):
 
     title = "Measurement"
 
-    batch_size: int = flag(2, "clips in a step", least=1)
+    batch_size: int = flag(2, "clips in a step", least=1, limit=MOST_AT_ONCE)
     rounds: int = flag(5, "number of timed steps; the median is reported", least=1)
     compare: tuple[str, ...] | None = flag(
         None,
@@ -80,16 +80,19 @@ class BenchViewOptions(OptionGroup):
 
     title = "Views"
 
-    num_frames: int = flag(16, "frames in a clip", least=1)
-    sampling_rate: int = flag(4, "use every n-th frame", least=1)
-    input_size: int = flag(224, "height and width of a view in pixels", least=1)
+    num_frames: int = flag(16, "frames in a clip", least=1, limit=MOST_FRAMES)
+    sampling_rate: int = flag(4, "use every n-th frame", least=1, limit=MOST_FRAMES)
+    input_size: int = flag(224, "height and width of a view in pixels", least=1, limit=LARGEST_SIDE)
     frame_sampling: Literal["dense", "segment"] = flag(
         "dense", "dense: clips at --sampling_rate; segment: clips that span the video"
     )
     test_num_segment: int | None = flag(
-        None, "clips per video; none: 5 with dense sampling, 2 with segment sampling, 1 of single frames", least=1
+        None,
+        "clips per video; none: 5 with dense sampling, 2 with segment sampling, 1 of single frames",
+        least=1,
+        limit=MOST_AT_ONCE,
     )
-    test_num_crop: int = flag(3, "square crops along the longer side of each clip", least=1)
+    test_num_crop: int = flag(3, "square crops along the longer side of each clip", least=1, limit=MOST_AT_ONCE)
 
 
 @dataclass(frozen=True)

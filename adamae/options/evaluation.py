@@ -6,7 +6,7 @@ from dataclasses import MISSING, dataclass
 from typing import Any, Literal
 
 from adamae.errors import UserError
-from adamae.flags import OptionGroup, flag
+from adamae.flags import MOST_FRAMES, OptionGroup, flag
 from adamae.options.inference import (
     ComputeOptions,
     FewViewOptions,
@@ -89,7 +89,7 @@ class FeatureOptions(OptionGroup):
         "one feature per window, per time step of it (averaged over space), or per tubelet",
     )
     window_step: int | None = flag(
-        None, "stride of the windows in frames; none: the length of a window (no overlap)", least=1
+        None, "stride of the windows in frames; none: the length of a window (no overlap)", least=1, limit=MOST_FRAMES
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from adamae.flags import OptionGroup, flag
+from adamae.flags import LARGEST_SIDE, LARGEST_WIDTH, MOST_AT_ONCE, MOST_BLOCKS, MOST_FRAMES, OptionGroup, flag
 from adamae.options.groups import ClipOptions, DataOptions, LogOptions, OptimizerOptions, RunOptions
 from adamae.options.parser import OptionParser, Parsed
 from adamae.options.published import FINETUNE_ANSWERS
@@ -61,12 +61,18 @@ class ClassifierOptions(OptionGroup):
         "vit_{tiny,small,base,large,huge}_patch16_224; none: sizes of the checkpoint, else vit_base_patch16_224",
         metavar="NAME",
     )
-    nb_classes: int | None = flag(None, "number of classes; none: that of the training list", least=1)
-    patch_size: int | None = flag(None, "height and width of a token in pixels; none: that of --model", least=1)
-    tubelet_size: int | None = flag(None, "frames in a token; none: that of --model", least=1)
-    encoder_embed_dim: int | None = flag(None, "embedding dimension; none: that of --model", least=1)
-    encoder_depth: int | None = flag(None, "number of blocks; none: that of --model", least=1)
-    encoder_num_heads: int | None = flag(None, "attention heads; none: that of --model", least=1)
+    nb_classes: int | None = flag(
+        None, "number of classes; none: that of the training list", least=1, limit=MOST_AT_ONCE
+    )
+    patch_size: int | None = flag(
+        None, "height and width of a token in pixels; none: that of --model", least=1, limit=LARGEST_SIDE
+    )
+    tubelet_size: int | None = flag(None, "frames in a token; none: that of --model", least=1, limit=MOST_FRAMES)
+    encoder_embed_dim: int | None = flag(
+        None, "embedding dimension; none: that of --model", least=1, limit=LARGEST_WIDTH
+    )
+    encoder_depth: int | None = flag(None, "number of blocks; none: that of --model", least=1, limit=MOST_BLOCKS)
+    encoder_num_heads: int | None = flag(None, "attention heads; none: that of --model", least=1, limit=LARGEST_WIDTH)
     token_selection: Literal["none", "motion", "adaptive", "random"] = flag(
         "none",
         "encode only a fraction of the tokens: those with the most motion, those with the highest probability under "
@@ -101,6 +107,7 @@ class AugmentationOptions(OptionGroup):
         2,
         "clips per decoded video (repeated augmentation); a micro-batch has --batch_size times this many clips",
         least=1,
+        limit=MOST_AT_ONCE,
     )
     crop_scale: tuple[float, float] = flag(
         (0.08, 1.0), "smallest and largest fraction of the frame area kept by the random crop", above=0, most=1
@@ -112,7 +119,7 @@ class AugmentationOptions(OptionGroup):
     remode: Literal["pixel", "rand", "const"] = flag(
         "pixel", "random erasing: fill with noise (pixel), a random colour (rand) or the mean (const)"
     )
-    recount: int = flag(1, "random erasing: number of boxes", least=1)
+    recount: int = flag(1, "random erasing: number of boxes", least=1, limit=MOST_AT_ONCE)
     smoothing: float = flag(0.1, "label smoothing", least=0, below=1)
     mixup: float = flag(0.8, "alpha of mixup; 0: no mixup", least=0)
     cutmix: float = flag(1.0, "alpha of cutmix; 0: no cutmix", least=0)
@@ -157,12 +164,15 @@ class ScoringOptions(OptionGroup):
     disable_eval_during_finetuning: bool = flag(False, "skip validation; the last epoch is tested instead of the best")
     eval: bool = flag(False, "only test: the best checkpoint of --output_dir, otherwise that of --finetune")
     short_side_size: int | None = flag(
-        None, "resize the short side to this before views are cropped; none: --input_size", least=1
+        None, "resize the short side to this before views are cropped; none: --input_size", least=1, limit=LARGEST_SIDE
     )
     test_num_segment: int | None = flag(
-        None, "test clips per video; none: 5 with dense sampling, 2 with segment sampling, 1 of single frames", least=1
+        None,
+        "test clips per video; none: 5 with dense sampling, 2 with segment sampling, 1 of single frames",
+        least=1,
+        limit=MOST_AT_ONCE,
     )
-    test_num_crop: int = flag(3, "square crops along the longer side of each test clip", least=1)
+    test_num_crop: int = flag(3, "square crops along the longer side of each test clip", least=1, limit=MOST_AT_ONCE)
 
 
 @dataclass(frozen=True)

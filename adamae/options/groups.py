@@ -13,7 +13,16 @@ from typing import Any, Literal
 
 from adamae.data.decoders import decoder_names
 from adamae.errors import UserError
-from adamae.flags import OptionGroup, flag
+from adamae.flags import (
+    LARGEST_SIDE,
+    LARGEST_WIDTH,
+    MOST_AT_ONCE,
+    MOST_BLOCKS,
+    MOST_FRAMES,
+    MOST_WORKERS,
+    OptionGroup,
+    flag,
+)
 from adamae.options.presets import configs_folder
 from adamae.samplers import DEFAULT, SAMPLERS, mask_types
 
@@ -46,9 +55,13 @@ class DataOptions(OptionGroup):
     decoder: str = flag(
         "pyav", "decoding library; only pyav returns the right frames for unusual files", choices=decoder_names
     )
-    batch_size: int = flag(8, "clips per process and forward pass", least=1, changes_result=False)
+    batch_size: int = flag(8, "clips per process and forward pass", least=1, limit=MOST_AT_ONCE, changes_result=False)
     num_workers: int | None = flag(
-        None, "loader workers per training process; none: chosen by the number of cores", least=0, changes_result=False
+        None,
+        "loader workers per training process; none: chosen by the number of cores",
+        least=0,
+        limit=MOST_WORKERS,
+        changes_result=False,
     )
     pin_mem: bool = flag(True, "use pinned (page-locked) memory for batches", changes_result=False)
     max_bad_fraction: float = flag(
@@ -81,6 +94,7 @@ class PretrainDataOptions(DataOptions):
         1,
         "clips per decoded video (repeated augmentation); a micro-batch has --batch_size times this many clips",
         least=1,
+        limit=MOST_AT_ONCE,
     )
 
 
@@ -95,21 +109,23 @@ class ClipOptions(OptionGroup):
 
     title = "Clip"
 
-    num_frames: int = flag(16, "frames in a clip", least=1)
+    num_frames: int = flag(16, "frames in a clip", least=1, limit=MOST_FRAMES)
     sampling_rate: int = flag(
-        4, "use every n-th frame; official code: 4 for Kinetics, 2 for Something-Something", least=1
+        4, "use every n-th frame; official code: 4 for Kinetics, 2 for Something-Something", least=1, limit=MOST_FRAMES
     )
     frame_sampling: Literal["dense", "segment"] = flag(
         "dense",
         "dense: frames at --sampling_rate from a random start; segment: one frame from each of --num_frames equal "
         "segments",
     )
-    input_size: int = flag(224, "height and width of a clip in pixels", least=1)
+    input_size: int = flag(224, "height and width of a clip in pixels", least=1, limit=LARGEST_SIDE)
     flip: bool = flag(False, "flip half of the clips horizontally (paper: on Kinetics; official code: never)")
     frame_selection: Literal["none", "motion"] = flag(
         "none", "motion: decode more frames than a clip has and keep those with the most motion, for uncurated video"
     )
-    frame_oversample: float = flag(1.5, "motion: number of decoded frames, as a multiple of --num_frames", least=1)
+    frame_oversample: float = flag(
+        1.5, "motion: number of decoded frames, as a multiple of --num_frames", least=1, limit=100
+    )
     frame_keep_ratio: float = flag(
         0.3, "motion: fraction of tokens, those with the most motion, that are counted per tubelet", above=0, most=1
     )
@@ -154,14 +170,26 @@ class ModelOptions(OptionGroup):
         "such as pretrain_videomae_base_patch16_224",
         metavar="NAME",
     )
-    patch_size: int = flag(16, "height and width of a token in pixels", least=1)
-    tubelet_size: int = flag(2, "frames in a token", least=1)
-    encoder_embed_dim: int | None = flag(None, "embedding dimension of the encoder; none: that of --model", least=1)
-    encoder_depth: int | None = flag(None, "number of encoder blocks; none: that of --model", least=1)
-    encoder_num_heads: int | None = flag(None, "attention heads of the encoder; none: that of --model", least=1)
-    decoder_embed_dim: int | None = flag(None, "embedding dimension of the decoder; none: that of --model", least=1)
-    decoder_depth: int | None = flag(None, "number of decoder blocks; none: that of --model (adamae: 4)", least=1)
-    decoder_num_heads: int | None = flag(None, "attention heads of the decoder; none: that of --model", least=1)
+    patch_size: int = flag(16, "height and width of a token in pixels", least=1, limit=LARGEST_SIDE)
+    tubelet_size: int = flag(2, "frames in a token", least=1, limit=MOST_FRAMES)
+    encoder_embed_dim: int | None = flag(
+        None, "embedding dimension of the encoder; none: that of --model", least=1, limit=LARGEST_WIDTH
+    )
+    encoder_depth: int | None = flag(
+        None, "number of encoder blocks; none: that of --model", least=1, limit=MOST_BLOCKS
+    )
+    encoder_num_heads: int | None = flag(
+        None, "attention heads of the encoder; none: that of --model", least=1, limit=LARGEST_WIDTH
+    )
+    decoder_embed_dim: int | None = flag(
+        None, "embedding dimension of the decoder; none: that of --model", least=1, limit=LARGEST_WIDTH
+    )
+    decoder_depth: int | None = flag(
+        None, "number of decoder blocks; none: that of --model (adamae: 4)", least=1, limit=MOST_BLOCKS
+    )
+    decoder_num_heads: int | None = flag(
+        None, "attention heads of the decoder; none: that of --model", least=1, limit=LARGEST_WIDTH
+    )
     released_decoder_order: bool = flag(
         False, "um_swin and um_pvt: the decoder's positions as in the official code, wrong for most visible tokens"
     )

@@ -6,7 +6,7 @@ from dataclasses import MISSING, dataclass
 from typing import Literal
 
 from adamae.data.decoders import decoder_names
-from adamae.flags import OptionGroup, flag
+from adamae.flags import LARGEST_SIDE, MOST_AT_ONCE, MOST_FRAMES, MOST_WORKERS, OptionGroup, flag
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,11 @@ class NamedVideosOptions(OptionGroup):
 class FrameOptions(OptionGroup):
     """Frames and size of a clip; none: as in training of the checkpoint."""
 
-    num_frames: int | None = flag(None, "frames in a clip", least=1)
-    sampling_rate: int | None = flag(None, "use every n-th frame", least=1)
-    input_size: int | None = flag(None, "height and width of a view in pixels", least=1)
+    num_frames: int | None = flag(None, "frames in a clip", least=1, limit=MOST_FRAMES)
+    sampling_rate: int | None = flag(None, "use every n-th frame", least=1, limit=MOST_FRAMES)
+    input_size: int | None = flag(None, "height and width of a view in pixels", least=1, limit=LARGEST_SIDE)
     short_side_size: int | None = flag(
-        None, "resize the short side to this before views are cropped; none: --input_size", least=1
+        None, "resize the short side to this before views are cropped; none: --input_size", least=1, limit=LARGEST_SIDE
     )
 
 
@@ -84,6 +84,7 @@ class SelectionOptions(OptionGroup):
         None,
         "number of decoded frames, as a multiple of --num_frames; none: as in training of the checkpoint, else 1.5",
         least=1,
+        limit=100,
     )
     frame_keep_ratio: float | None = flag(
         None, "fraction of tokens counted per tubelet; none: as in training of the checkpoint", above=0, most=1
@@ -107,8 +108,9 @@ class ViewOptions(OptionGroup):
         None,
         "evenly spaced clips per video; none: 5 with dense sampling, 2 with segment sampling, 1 of single frames",
         least=1,
+        limit=MOST_AT_ONCE,
     )
-    test_num_crop: int = flag(3, "square crops along the longer side of each clip", least=1)
+    test_num_crop: int = flag(3, "square crops along the longer side of each clip", least=1, limit=MOST_AT_ONCE)
 
 
 @dataclass(frozen=True)
@@ -121,8 +123,10 @@ class FewViewOptions(OptionGroup):
         None,
         "dense: clips at --sampling_rate; segment: clips that span the video; none: as in training of the checkpoint",
     )
-    test_num_segment: int = flag(1, "evenly spaced clips per video; 1: the middle clip", least=1)
-    test_num_crop: int = flag(1, "square crops along the longer side of each clip; 1: the centre crop", least=1)
+    test_num_segment: int = flag(1, "evenly spaced clips per video; 1: the middle clip", least=1, limit=MOST_AT_ONCE)
+    test_num_crop: int = flag(
+        1, "square crops along the longer side of each clip; 1: the centre crop", least=1, limit=MOST_AT_ONCE
+    )
 
 
 @dataclass(frozen=True)
@@ -131,11 +135,13 @@ class ComputeOptions(OptionGroup):
 
     title = "Inference"
 
-    batch_size: int = flag(16, "views per forward pass", least=1)
+    batch_size: int = flag(16, "views per forward pass", least=1, limit=MOST_AT_ONCE)
     decoder: str = flag(
         "pyav", "decoding library; only pyav returns the right frames for unusual files", choices=decoder_names
     )
-    num_workers: int | None = flag(None, "loader workers per process; none: chosen by the number of cores", least=0)
+    num_workers: int | None = flag(
+        None, "loader workers per process; none: chosen by the number of cores", least=0, limit=MOST_WORKERS
+    )
     device: str = flag("auto", "cpu, cuda or auto; auto: cuda if available", metavar="DEVICE")
     rendezvous_timeout: float = flag(
         120.0,

@@ -6,7 +6,7 @@ import re
 from dataclasses import MISSING, dataclass
 
 from adamae.errors import UserError
-from adamae.flags import OptionGroup, flag
+from adamae.flags import MOST_WORKERS, OptionGroup, flag
 from adamae.options.parser import OptionParser
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
@@ -40,7 +40,10 @@ class PackedOptions(OptionGroup):
         0.05, "stop when more than this fraction of the files is missing or empty", least=0, most=1
     )
     workers: int | None = flag(
-        None, "number of writer threads, each writing one shard at a time; none: one per core", least=1
+        None,
+        "number of writer threads, each writing one shard at a time; none: one per core",
+        least=1,
+        limit=MOST_WORKERS,
     )
 
     @property

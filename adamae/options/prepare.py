@@ -6,7 +6,7 @@ from dataclasses import MISSING, dataclass
 from typing import Literal
 
 from adamae.errors import UserError
-from adamae.flags import OptionGroup, flag
+from adamae.flags import LARGEST_SIDE, MOST_FRAMES, MOST_WORKERS, OptionGroup, flag
 from adamae.options.parser import OptionParser
 
 
@@ -35,8 +35,8 @@ class PreparedOptions(OptionGroup):
         MISSING, "output folder: new, empty, or started with the same options", metavar="DST", aliases=("-o",)
     )
     transcode: bool = flag(True, "re-encode the videos; without it, and for images, only the lists are written")
-    short_side: int = flag(256, "short side in pixels; smaller videos keep their size", least=16)
-    gop: int = flag(16, "keyframe interval in frames", least=1)
+    short_side: int = flag(256, "short side in pixels; smaller videos keep their size", least=16, limit=LARGEST_SIDE)
+    gop: int = flag(16, "keyframe interval in frames", least=1, limit=MOST_FRAMES)
     crf: int = flag(20, "H.264 constant rate factor: lower is better quality and larger files", least=0, most=51)
     paths: Literal["relative", "absolute"] = flag(
         "relative", "paths in the lists: relative to the folder of the list, or absolute"
@@ -64,7 +64,11 @@ class WorkOptions(OptionGroup):
         changes_result=False,
     )
     workers: int | None = flag(
-        None, "number of encoding processes, one thread each; none: one per core", least=0, changes_result=False
+        None,
+        "number of encoding processes, one thread each; none: one per core",
+        least=0,
+        limit=MOST_WORKERS,
+        changes_result=False,
     )
     video_timeout: float = flag(
         1800.0, "seconds after which a video counts as corrupt; 0: no limit", least=0, changes_result=False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass
 from typing import Literal
 
-from adamae.flags import OptionGroup, flag
+from adamae.flags import LARGEST_SIDE, MOST_FRAMES, MOST_WORKERS, OptionGroup, flag
 from adamae.options.parser import OptionParser
 
 
@@ -21,9 +21,9 @@ class SynthesisOptions(OptionGroup):
     test_per_class: int = flag(8, "test videos of each class", least=0)
     images: bool = flag(False, "write PNG images of single frames, whose classes are the shapes of the objects")
     classes: str = flag("all", "comma-separated names of motions, of twelve, or of shapes, of four", metavar="NAMES")
-    frames: int = flag(16, "frames per video", least=2)
-    size: int = flag(64, "height and width in pixels", least=16)
-    fps: int = flag(10, "frames per second", least=1)
+    frames: int = flag(16, "frames per video", least=2, limit=MOST_FRAMES)
+    size: int = flag(64, "height and width in pixels", least=16, limit=LARGEST_SIDE)
+    fps: int = flag(10, "frames per second", least=1, limit=MOST_FRAMES)
     background: Literal["smooth", "textured", "mixed"] = flag("smooth", "background of the moving objects")
     camera_noise: float = flag(0.0, "std of the noise in every pixel (1 is white)", least=0, most=1)
     contrast: float = flag(
@@ -37,10 +37,10 @@ class SynthesisOptions(OptionGroup):
     speed: float = flag(
         0.03, "speed of the motion in cycles (one crossing, rotation or scaling) per frame", above=0, most=0.25
     )
-    gop: int = flag(16, "keyframe interval in frames", least=1)
+    gop: int = flag(16, "keyframe interval in frames", least=1, limit=MOST_FRAMES)
     crf: int = flag(12, "H.264 constant rate factor: lower is better quality", least=0, most=51)
     seed: int = flag(0, "random seed", least=0)
-    workers: int | None = flag(None, "number of writer processes; none: one per core", least=0)
+    workers: int | None = flag(None, "number of writer processes; none: one per core", least=0, limit=MOST_WORKERS)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass
 
 from adamae.data.decoders import decoder_names
-from adamae.flags import OptionGroup, flag
+from adamae.flags import MOST_AT_ONCE, OptionGroup, flag
 from adamae.options.inference import FrameOptions, NamedVideosOptions, NetworkOptions
 from adamae.options.parser import OptionParser
 from adamae.samplers import mask_types
@@ -32,7 +32,7 @@ class MaskOptions(OptionGroup):
     mask_ratio: tuple[float, ...] | None = flag(
         None, "mask ratios; none: that of the checkpoint", above=0, below=1, metavar="X..."
     )
-    draws: int = flag(1, "number of samples of the mask", least=1)
+    draws: int = flag(1, "number of samples of the mask", least=1, limit=MOST_AT_ONCE)
     seed: int = flag(0, "random seed of the first sample; further samples use the following seeds", least=0)
 
 
@@ -56,7 +56,7 @@ class VisualizeComputeOptions(OptionGroup):
 
     title = "Inference"
 
-    batch_size: int = flag(8, "clips per forward pass", least=1)
+    batch_size: int = flag(8, "clips per forward pass", least=1, limit=MOST_AT_ONCE)
     decoder: str = flag(
         "pyav", "decoding library; only pyav returns the right frames for unusual files", choices=decoder_names
     )

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from adamae.errors import UserError
 from adamae.grid import TokenGrid
 from adamae.layers.block import Block, initialise_xavier
 from adamae.layers.recomputation import recomputed
@@ -101,7 +102,14 @@ class AdaptiveSampler(Sampler):
         sampler_uniform_fraction: float = 0.0,
         detach_sampler_input: bool = True,
     ) -> AdaptiveSampler:
-        """One for a model, from the model's keywords; see the class for their meaning."""
+        """One for a model, from the model's keywords; see the class for their meaning.
+
+        Raises:
+            UserError: If attention heads would be left without a value.
+        """
+        dim = sampler_dim or embed_dim
+        if sampler_network == "mha" and dim < SAMPLER_HEADS:
+            raise UserError(f"sampler_dim {dim}: expected at least {SAMPLER_HEADS}, one for each attention head")
         return cls(
             mask_ratio,
             grid.num_tokens,

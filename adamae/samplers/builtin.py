@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from adamae.flags import OptionGroup, flag
+from adamae.flags import LARGEST_WIDTH, MOST_BLOCKS, OptionGroup, flag
 from adamae.samplers.declaration import Declaration
 
 _VIDEOMAE = "VideoMAE: masked autoencoder without a learned sampler"
@@ -16,9 +16,12 @@ class AdaptiveOptions(OptionGroup):
     """The network of the adaptive sampler."""
 
     sampler_network: Literal["mha", "mlp"] = flag("mha", "mha: transformer blocks (paper); mlp: token-wise layers")
-    sampler_depth: int = flag(1, "number of sampler blocks", least=1)
+    sampler_depth: int = flag(1, "number of sampler blocks", least=1, limit=MOST_BLOCKS)
     sampler_dim: int | None = flag(
-        None, "embedding dimension of the sampler; none: that of the encoder, or half of it with --economy", least=1
+        None,
+        "embedding dimension of the sampler; none: that of the encoder, or half of it with --economy",
+        least=1,
+        limit=LARGEST_WIDTH,
     )
     sampler_drop_rate: float | None = flag(
         None, "dropout of the sampler; none: 0.1, or 0 with --economy", least=0, below=1

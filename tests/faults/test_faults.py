@@ -13,8 +13,9 @@ import pytest
 from tests.launching import ROOT
 
 # What is tried here of a promise, as a fraction of the whole run. The disk's trials begin with four whole runs, which
-# take too long here.
-SCALES = {"data": 0.01}
+# take too long here, and so do strangers' lists, videos and names.
+SCALES = {"data": 0.01, "strangers": 0.01}
+ONLY = {"strangers": "pickle|header|zip|YAML|shard|mutated"}
 
 
 @pytest.mark.slow
@@ -27,6 +28,8 @@ def test_nothing_is_lost(promise: str, tmp_path: Path) -> None:
         promise,
         "--scale",
         str(SCALES[promise]),
+        "--only",
+        ONLY.get(promise, ""),
         "--jobs",
         "1",
         "--seed",
@@ -37,5 +40,5 @@ def test_nothing_is_lost(promise: str, tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-m", "tests.faults", *words], cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode in (0, 1), ended.stderr[-4000:]
     results = [json.loads(line) for line in path.read_text().splitlines()]
-    assert len(results) > 10
+    assert len(results) > 8
     assert [result for result in results if result["reason"] is not None] == []

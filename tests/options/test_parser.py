@@ -68,6 +68,10 @@ def test_both_spellings_of_the_target_option() -> None:
         ("--mask_ratio nan", "--mask_ratio: got nan, expected a number above 0 and below 1, or none"),
         ("--mask_ratio much", "--mask_ratio: got 'much', expected a number above 0 and below 1, or none"),
         ("--batch_size 0", "--batch_size: got 0, expected an integer at least 1"),
+        ("--input_size 65537", "--input_size: got 65537, expected at most 65536"),
+        ("--seed 9223372036854775808", "--seed: got 9223372036854775808, expected at most 9223372036854775807"),
+        (f"--seed 1{'0' * 400}", f"--seed: got 1{'0' * 400}, expected at most 9223372036854775807"),
+        (f"--seed -1{'0' * 400}", f"--seed: got -1{'0' * 400}, expected an integer at least 0"),
         ("--batch_size 1.5", "--batch_size: got '1.5', expected an integer at least 1"),
         ("--sampler_dim wide", "--sampler_dim: got 'wide', expected an integer at least 1, or none"),
         (

@@ -89,6 +89,11 @@ def test_ratios_that_leave_nothing_are_refused(mask_type: str) -> None:
         build_sampler(mask_type, ratio, GRID, 16)
 
 
+def test_a_width_below_the_number_of_heads_is_refused() -> None:
+    with pytest.raises(UserError, match="sampler_dim 7: expected at least 8, one for each attention head"):
+        AdaptiveSampler.build(0.5, GRID, 16, sampler_dim=7)
+
+
 def test_unknown_names_are_listed() -> None:
     with pytest.raises(UserError, match="'tubes': expected one of learnable, random"):
         build_sampler("tubes", 0.9, GRID, 16)
