@@ -25,11 +25,17 @@ class Layout:
         coordinates: (B, T, H, W, A) where each patch lies in the clip, in patches: (t, row, column), or (row, column)
             where the others do not need the time. T may be 1 where all times are alike. None: as in the tensor.
         axes: A, axes of a relative position: 2 for images, 3 for video.
+        places: How many values a coordinate can have along time, height and width: places of the clip.
+        unit: Patches along a unit's side; 1 where a patch is one unit or several.
+        step: What lies between neighbouring values of a row or column; of times it is 1.
     """
 
     shape: tuple[int, int, int]
     coordinates: Tensor | None
     axes: int
+    places: tuple[int, int, int]
+    unit: int = 1
+    step: float = 1.0
 
     def merged(self) -> Layout:
         """After two neighbouring rows and columns have become one.
@@ -40,11 +46,16 @@ class Layout:
         shape = (t, h // 2, w // 2)
         # Not replace(), which the compiler of torch 2.6 cannot follow.
         if self.coordinates is None:
-            return Layout(shape, None, self.axes)
+            return Layout(shape, None, self.axes, shape)
         kept = self.coordinates[:, :, ::2, ::2]
         # Not times a tensor of three factors: to make one of numbers, the host waits for the device.
         times, places = kept[..., :-2], kept[..., -2:]
-        return Layout(shape, torch.cat((times, places * 0.5), dim=-1), self.axes)
+        coordinates = torch.cat((times, places * 0.5), dim=-1)
+        if self.unit == 1:
+            # Any unit may be the first of several, so that there are as many places as before, half as far apart.
+            return Layout(shape, coordinates, self.axes, self.places, 1, self.step / 2)
+        among = (self.places[0], self.places[1] // 2, self.places[2] // 2)
+        return Layout(shape, coordinates, self.axes, among, self.unit // 2, self.step)
 
 
 def all_units(grid: TokenGrid, patches: int, axes: int) -> Layout:
@@ -55,7 +66,8 @@ def all_units(grid: TokenGrid, patches: int, axes: int) -> Layout:
         patches: Patches along a unit's side.
         axes: Axes of a relative position.
     """
-    return Layout((grid.t, grid.h * patches, grid.w * patches), None, axes)
+    shape = (grid.t, grid.h * patches, grid.w * patches)
+    return Layout(shape, None, axes, shape)
 
 
 def compact_units(units: Tensor, grid: TokenGrid, pattern: CellPattern, patches: int, axes: int) -> Layout:
@@ -87,7 +99,8 @@ def compact_units(units: Tensor, grid: TokenGrid, pattern: CellPattern, patches:
     both = (rows, columns) if alike else (spread(time, inside.new_zeros(1)), rows, columns)
     coordinates = torch.stack(both, dim=-1).to(torch.float32)
     shape = (cells[0], cells[1] * patches, cells[2] * patches)
-    return Layout(shape, coordinates, axes)
+    places = (grid.t, grid.h * patches, grid.w * patches)
+    return Layout(shape, coordinates, axes, places, patches)
 
 
 def roll(x: Tensor, shift: Sequence[int]) -> Tensor:

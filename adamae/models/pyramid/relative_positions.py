@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -46,13 +45,16 @@ def log_offsets(offsets: Tensor) -> Tensor:
 class WindowPositions:
     """The offsets between the patches of each window, for all blocks of one stage.
 
-    They are made once for each shift. Where patches lie as in the tensor, all windows have the same few offsets, and
-    they depend on no sample.
+    Offsets are few and pairs of patches are many, so that a table holds what each offset gains. A patch has a number
+    that grows with its time, row and column, and the difference of two numbers is the place of their offset in the table.
 
     Args:
         layout: The stage's patches.
         window: Patches of a window along time, height and width.
         like: Tells device and precision.
+
+    Attributes:
+        per_clip: Whether each clip has offsets of its own; else all windows of all clips have the same ones.
     """
 
     def __init__(self, layout: Layout, window: Sequence[int], like: Tensor) -> None:
@@ -61,75 +63,59 @@ class WindowPositions:
         self.device = like.device
         # Not in half precision: coordinates are whole numbers up to many hundreds.
         self.dtype = torch.promote_types(like.dtype, torch.float32)
+        self.per_clip = layout.coordinates is not None
+        # Times are those of the tensor where all are alike.
+        flat = layout.coordinates is None or layout.coordinates.shape[-1] == 2
+        self.times_of_tensor = flat and layout.axes == 3
+        sides = self.window if layout.coordinates is None else layout.places
+        self.sides = (self.window[0] if self.times_of_tensor else sides[0], *sides[1:])[3 - layout.axes :]
+        self._offsets: Tensor | None = None
         self._known: dict[tuple[int, ...], tuple[Tensor, Tensor | None]] = {}
 
-    def bias(self, network: PositionMlp, shift: Sequence[int]) -> Tensor:
-        """What is added to the attention.
+    def table(self, network: PositionMlp) -> Tensor:
+        """(heads, offsets) what each offset adds to the attention; ``network`` is the block's."""
+        if self._offsets is None:
+            steps = [1.0, self.layout.step, self.layout.step][3 - self.layout.axes :]
+            along = [
+                torch.arange(1 - side, side, device=self.device, dtype=self.dtype) * step
+                for side, step in zip(self.sides, steps, strict=True)
+            ]
+            self._offsets = log_offsets(torch.stack(torch.meshgrid(*along, indexing="ij"), dim=-1).flatten(0, -2))
+        # The network's hidden layer is far larger than what it reads and what it gives. Gradients of all pairs are
+        # added up in the table, so not in half precision.
+        return recomputed(True, network, self._offsets).to(self.dtype).t()
+
+    def pairs(self, shift: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+        """What :func:`bias_of` reads beside the table: the patches' numbers, and what keeps some pairs apart.
 
         Args:
-            network: Of the block.
             shift: How far the tensor was rolled before it was cut into windows.
-
-        Returns:
-            (B or 1, windows or 1, heads, n, n), from queries (rows) to keys.
         """
         key = tuple(shift)
         if key not in self._known:
-            self._known[key] = (self._offsets(shift), self._apart(shift))
-        offsets, apart = self._known[key]
-        if self.layout.coordinates is None:
-            bias = self._regular(network(offsets))
-        else:
-            # The network's hidden layer is far larger than what it reads and what it gives.
-            bias = self._spread(recomputed(True, network, offsets))
-        return bias if apart is None else bias + apart.to(bias.dtype)
+            self._known[key] = (self._numbers(shift), self._apart(shift))
+        return self._known[key]
 
-    def _offsets(self, shift: Sequence[int]) -> Tensor:
-        """What :class:`PositionMlp` reads: (offsets of a window, A), or (B, windows, [times,] n, n, A)."""
-        coordinates, window = self.layout.coordinates, self.window
+    def _numbers(self, shift: Sequence[int]) -> Tensor:
+        """(B or 1, windows or 1, n) of the patches."""
+        coordinates = self.layout.coordinates
         if coordinates is None:
-            axes = [self._steps(side) for side in window[3 - self.layout.axes :]]
-            return log_offsets(torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, -2))
-        flat = coordinates.shape[-1] == 2
-        inside = (1, *window[1:]) if flat else window
-        places = cut_windows(roll(coordinates.to(self.dtype), shift), inside)
-        offsets = log_offsets(places.unsqueeze(2) - places.unsqueeze(3))
-        if not flat or self.layout.axes == 2:
-            return offsets
-        times = log_offsets(self._steps(window[0])).view(-1, 1, 1, 1)
-        times, offsets = torch.broadcast_tensors(times, offsets.unsqueeze(2))
-        return torch.cat((times[..., :1], offsets), dim=-1)
+            places = [torch.arange(side, device=self.device) for side in self.window]
+            *time, row, column = torch.meshgrid(*places[3 - self.layout.axes :], indexing="ij")
+            return self._number([*time, row, column]).view(1, 1, -1)
+        *time, row, column = roll(coordinates.to(self.dtype), shift).unbind(dim=-1)
+        row, column = (row / self.layout.step).long(), (column / self.layout.step).long()
+        if self.times_of_tensor:
+            time = [torch.arange(self.layout.shape[0], device=self.device).view(1, -1, 1, 1)]
+        numbers = self._number([*(each.long() for each in time[: self.layout.axes - 2]), row, column])
+        return cut_windows(numbers.unsqueeze(-1), self.window).squeeze(-1)
 
-    def _steps(self, side: int) -> Tensor:
-        """All offsets along an axis of a window, from -(side - 1) to side - 1."""
-        return torch.arange(1 - side, side, device=self.device, dtype=self.dtype)
-
-    def _pairs(self, side: int) -> Tensor:
-        """(side, side) which of :meth:`_steps` lies between a query (row) and a key."""
-        place = torch.arange(side, device=self.device)
-        return place - place.unsqueeze(1) + side - 1
-
-    def _regular(self, table: Tensor) -> Tensor:
-        """(offsets, heads) to (1, 1, heads, n, n)."""
-        index = torch.zeros((), dtype=torch.long, device=self.device)
-        sides = self.window[3 - self.layout.axes :]
-        for axis, side in enumerate(sides):
-            # (1, .., query, .., 1, 1, .., key, .., 1): this axis of the queries' places and of the keys'.
-            shape = [1] * 2 * len(sides)
-            shape[axis] = shape[len(sides) + axis] = side
-            index = index * (2 * side - 1) + self._pairs(side).view(shape)
-        patches = math.prod(sides)
-        return table[index.reshape(patches, patches)].permute(2, 0, 1)[None, None]
-
-    def _spread(self, table: Tensor) -> Tensor:
-        """(B, windows, n, n, heads), or (B, windows, times, n, n, heads) of one time, to (B, windows, heads, n, n)."""
-        if table.dim() == 5:
-            return table.permute(0, 1, 4, 2, 3)
-        times = self.layout.shape[0] // self.window[0]
-        # (B, windows, query's time, key's time, query's place, key's place, heads)
-        table = table[:, :, self._pairs(self.window[0])].permute(0, 1, 6, 2, 4, 3, 5)
-        table = table.flatten(5, 6).flatten(3, 4)
-        return table.repeat(1, times, 1, 1, 1) if times > 1 else table
+    def _number(self, coordinates: Sequence[Tensor]) -> Tensor:
+        """Whole coordinates along each axis to a number, in the order of the table."""
+        number = torch.zeros((), dtype=torch.long, device=self.device)
+        for side, along in zip(self.sides, coordinates, strict=True):
+            number = number * (2 * side - 1) + along
+        return number
 
     def _apart(self, shift: Sequence[int]) -> Tensor | None:
         """(1, windows, 1, n, n) what keeps patches apart that the shift has brought together."""
@@ -143,3 +129,20 @@ class WindowPositions:
         windows = cut_windows(region[None, ..., None], self.window).squeeze(-1)
         differ = windows.unsqueeze(2) != windows.unsqueeze(3)
         return (differ * _APART).unsqueeze(2)
+
+
+def bias_of(table: Tensor, numbers: Tensor, apart: Tensor | None) -> Tensor:
+    """What is added to the attention.
+
+    Args:
+        table: (heads, offsets) from :meth:`WindowPositions.table`.
+        numbers: (B or 1, windows or 1, n) from :meth:`WindowPositions.pairs`, of all clips or some.
+        apart: (1, windows, 1, n, n) from there.
+
+    Returns:
+        (B or 1, windows or 1, heads, n, n), from queries (rows) to keys.
+    """
+    # The offset of a patch to itself is in the middle of the table.
+    index = numbers.unsqueeze(2) - numbers.unsqueeze(3) + table.shape[1] // 2
+    bias = table.gather(1, index.flatten().expand(table.shape[0], -1)).unflatten(1, index.shape).movedim(0, 2)
+    return bias if apart is None else bias + apart.to(bias.dtype)

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adamae.grid import TokenGrid
 from adamae.layers.block import check_heads, initialise_normal
+from adamae.layers.recomputation import recomputed
 from adamae.layers.recomputing_linear import norm_linear
 from adamae.models.pyramid.blocks import Merge, PyramidBlock, drop_path_rates
 from adamae.models.pyramid.encoder import PyramidEncoder
 from adamae.models.pyramid.layout import Layout, cut_windows, join_windows, roll
-from adamae.models.pyramid.relative_positions import PositionMlp, WindowPositions
+from adamae.models.pyramid.relative_positions import PositionMlp, WindowPositions, bias_of
 from adamae.samplers.cells import CellPattern
 
 # Times in a window of video; axes with fewer patches have smaller windows.
 WINDOW_TIMES = 8
+# Weights of so many pairs of patches, counted for each head, are in memory at a time.
+_MAX_PAIRS = 2**24
 
 
 class WindowAttention(nn.Module):
@@ -53,17 +57,30 @@ class WindowAttention(nn.Module):
         """(B, T, H, W, C) to the same; ``norm`` is applied first."""
         windows = cut_windows(roll(x, self.shift), self.window)
         qkv = norm_linear(windows, norm, self.qkv.weight, self.qkv.bias)
+        table = positions.table(self.posmlp)
+        numbers, apart = positions.pairs(self.shift)
+        if positions.per_clip:
+            # The bias and the weights of all pairs are far larger than what they are made of.
+            clips = max(1, _MAX_PAIRS // (self.num_heads * qkv.shape[1] * qkv.shape[2] ** 2))
+            parts = zip(qkv.split(clips), numbers.split(clips), strict=True)
+            attended = [recomputed(True, self._attend, some, table, each, apart) for some, each in parts]
+            out = attended[0] if len(attended) == 1 else torch.cat(attended)
+        else:
+            out = self._attend(qkv, table, numbers, apart)
+        x = join_windows(self.proj(out), x.shape[1:4], self.window)
+        return roll(x, [-by for by in self.shift])
+
+    def _attend(self, qkv: Tensor, table: Tensor, numbers: Tensor, apart: Tensor | None) -> Tensor:
+        """(B, windows, n, 3C) queries, keys and values to (B, windows, n, C)."""
         # To (B, windows, heads, n, head_dim).
         query, key, value = (part.unflatten(3, (self.num_heads, -1)).transpose(2, 3) for part in qkv.chunk(3, dim=3))
-        bias = positions.bias(self.posmlp, self.shift).to(query.dtype)
+        bias = bias_of(table, numbers, apart).to(query.dtype)
         batch, count = query.shape[:2]
         bias = bias.expand(batch, count, *bias.shape[2:]).flatten(0, 1)
         # Four axes: some of the fused kernels know no more.
         query, key, value = (part.flatten(0, 1) for part in (query, key, value))
         out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-        out = out.unflatten(0, (batch, count)).transpose(2, 3).flatten(3)
-        x = join_windows(self.proj(out), x.shape[1:4], self.window)
-        return roll(x, [-by for by in self.shift])
+        return out.unflatten(0, (batch, count)).transpose(2, 3).flatten(3)
 
 
 class SwinEncoder(PyramidEncoder):

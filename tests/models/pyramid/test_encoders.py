@@ -155,7 +155,7 @@ def test_regular_positions_are_those_of_the_coordinates(rng: np.random.Generator
     from dataclasses import replace
 
     from adamae.models.pyramid.layout import Layout
-    from adamae.models.pyramid.relative_positions import PositionMlp, WindowPositions
+    from adamae.models.pyramid.relative_positions import PositionMlp, WindowPositions, bias_of
 
     for shape, window, shift in (
         ((1, 16, 16), (1, 8, 8), (0, 0, 0)),
@@ -163,13 +163,14 @@ def test_regular_positions_are_those_of_the_coordinates(rng: np.random.Generator
         ((4, 8, 8), (2, 4, 4), (1, 2, 2)),
     ):
         axes = 2 if shape[0] == 1 else 3
-        regular = Layout(shape, None, axes)
+        regular = Layout(shape, None, axes, shape)
         full = torch.stack(torch.meshgrid(*map(torch.arange, shape), indexing="ij"), dim=-1).float().unsqueeze(0)
         shared = replace(regular, coordinates=full[:, :1, :, :, 1:])
         network = PositionMlp(axes, 6, 2)
         layouts = [regular, shared] if axes == 2 else [regular, shared, replace(regular, coordinates=full)]
         x = torch.empty(0)
-        results = [WindowPositions(layout, window, x).bias(network, shift) for layout in layouts]
+        positions = [WindowPositions(layout, window, x) for layout in layouts]
+        results = [bias_of(each.table(network), *each.pairs(shift)) for each in positions]
         count = results[-1].shape[1]
         first = results[0].expand(-1, count, -1, -1, -1)
         # Patches that only the shift has brought together are kept apart, and nothing else of them counts.
