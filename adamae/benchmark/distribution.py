@@ -71,9 +71,9 @@ class Distribution:
     def sent(self) -> int:
         """Bytes that one process sends in a step by a ring.
 
-        A ring of n adds up in n - 1 steps of one n-th and hands the results round in as many. DeepSpeed adds up and hands
-        round the gradients under stages 1 and 2 too, although a process needs its shard alone, and then hands round the
-        updated weights: half as much again as without ZeRO.
+        A ring of n adds up in n - 1 steps of one n-th and hands the results round in as many. DeepSpeed adds up and
+        hands round the gradients under stages 1 and 2 too, although a process needs its shard alone, and then hands
+        round the updated weights: half as much again as without ZeRO.
         """
         return (2 * self.exchanged + self.gathered) * (self.processes - 1) // self.processes
 

@@ -1,4 +1,4 @@
-"""What processes hold and exchange, against DDP's own buckets (tests/training/test_deepspeed.py: against two processes)."""
+"""What processes hold and exchange, against DDP's own buckets (tests/training/test_deepspeed.py: two processes)."""
 
 from __future__ import annotations
 

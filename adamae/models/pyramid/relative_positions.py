@@ -46,7 +46,8 @@ class WindowPositions:
     """The offsets between the patches of each window, for all blocks of one stage.
 
     Offsets are few and pairs of patches are many, so that a table holds what each offset gains. A patch has a number
-    that grows with its time, row and column, and the difference of two numbers is the place of their offset in the table.
+    that grows with its time, row and column, and the difference of two numbers is the place of their offset in the
+    table.
 
     Args:
         layout: The stage's patches.
