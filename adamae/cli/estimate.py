@@ -51,9 +51,10 @@ def _estimate(options: EstimateOptions) -> tuple[Estimate, str]:
 
     options, measurement = apply_economy(options), options.measurement
     videos, loader_rate = _videos(options)
+    # A run that there cannot be is refused before minutes of measuring it.
+    plan = plan_run(options, videos, measurement.processes) if videos else None
     model, _ = build_model(options)
     cost, where = _predicted(options) if measurement.predict is not None else _measured(options, model)
-    plan = plan_run(options, videos, measurement.processes) if videos else None
     run = Run(
         gpus=measurement.processes,
         clips_per_pass=options.clips_per_pass,
