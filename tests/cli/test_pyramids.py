@@ -107,7 +107,7 @@ def test_pictures(videos: Path, run: Path, tmp_path: Path) -> None:
     [
         (
             ["--input_size", "224"],
-            "height = 224 does not divide into the 4 stages of the encoder: expected one of 64, 128",
+            "height = 224 does not divide into the 4 stages of the encoder with windows of 8x8 patches: expected",
         ),
         (["--mask_type", "random"], "mask_type = 'random': expected uniform or adaptive_uniform"),
         (

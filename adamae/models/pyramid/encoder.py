@@ -97,8 +97,8 @@ class PyramidEncoder(Encoder):
             if not self._fits(size):
                 sizes = [str(each) for each in _SIZES if self._fits(each)]
                 raise UserError(
-                    f"{name} = {size} does not divide into the {STAGES} stages of the encoder: expected one of "
-                    f"{', '.join(sizes)}"
+                    f"{name} = {size} does not divide into the {STAGES} stages of the encoder{self.within}: expected "
+                    f"one of {', '.join(sizes) or 'none, because of the window size'}"
                 )
 
     def _fits(self, size: int) -> bool:
@@ -108,6 +108,11 @@ class PyramidEncoder(Encoder):
         # Whole units behind the last stage, of both kinds of layout.
         divides = size % (PATCH_SIZE * cell) == 0 and size % 64 == 0
         return divides and all(self.fits_stage(patches >> stage) for stage in range(STAGES))
+
+    @property
+    def within(self) -> str:
+        """What else a size has to divide into, for messages."""
+        return ""
 
     @abstractmethod
     def fits_stage(self, length: int) -> bool:

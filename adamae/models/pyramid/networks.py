@@ -98,9 +98,7 @@ def pvt_pretrainer(
     """
     encoder = partial(
         PvtEncoder,
-        **_stages(encoder_embed_dim, encoder_depth, encoder_num_heads),
-        mlp_ratios=tuple(encoder_mlp_ratio),
-        pools=tuple(pools),
+        **_stages(encoder_embed_dim, encoder_depth, encoder_num_heads, mlp_ratios=encoder_mlp_ratio, pools=pools),
         drop_path_rate=drop_path_rate,
     )
     return pyramid_pretrainer(encoder, drop_path_rate=drop_path_rate, **others)
@@ -258,9 +256,7 @@ def pvt_classifier(
     """
     encoder = partial(
         PvtEncoder,
-        **_stages(embed_dim, depth, num_heads),
-        mlp_ratios=tuple(mlp_ratio),
-        pools=tuple(pools),
+        **_stages(embed_dim, depth, num_heads, mlp_ratios=mlp_ratio, pools=pools),
         learned_positions=True,
     )
     return pyramid_classifier(encoder, **others)
@@ -338,10 +334,14 @@ def pyramid_classifier(
     )
 
 
-def _stages(dims: Sequence[int], depths: Sequence[int], heads: Sequence[int]) -> dict[str, Any]:
-    for name, given in (("embed_dim", dims), ("depth", depths), ("num_heads", heads)):
-        if isinstance(given, int) or len(given) != STAGES:
+def _stages(
+    dims: Sequence[int], depths: Sequence[int], heads: Sequence[int], **others: Sequence[float]
+) -> dict[str, Any]:
+    """Arguments of an encoder with a number for each stage."""
+    for name, given in {"embed_dim": dims, "depth": depths, "num_heads": heads, **others}.items():
+        if isinstance(given, (int, float)) or len(given) != STAGES:
             raise UserError(
                 f"{name} = {given}: expected {STAGES} numbers, one for each stage of the pyramid; take another model"
             )
-    return {"dims": tuple(dims), "depths": tuple(depths), "num_heads": tuple(heads)}
+    whole = {"dims": dims, "depths": depths, "num_heads": heads, **others}
+    return {name: tuple(given) for name, given in whole.items()}

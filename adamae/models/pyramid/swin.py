@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from adamae.errors import UserError
 from adamae.grid import TokenGrid
 from adamae.layers.block import check_heads, initialise_normal
 from adamae.layers.recomputation import recomputed
@@ -120,6 +121,8 @@ class SwinEncoder(PyramidEncoder):
         drop_path_rate: float = 0.0,
         final_norm: bool = True,
     ) -> None:
+        if window < 1:
+            raise UserError(f"window_size = {window}: expected at least 1 patch")
         self.window = window
         super().__init__(
             grid,
@@ -154,6 +157,11 @@ class SwinEncoder(PyramidEncoder):
         sides = (min(WINDOW_TIMES, lengths[0]), min(self.window, lengths[1]), min(self.window, lengths[2]))
         by = [side // 2 if shifted and length > side else 0 for side, length in zip(sides, lengths, strict=True)]
         return sides, (by[0], by[1], by[2])
+
+    @property
+    def within(self) -> str:
+        """See :attr:`~adamae.models.pyramid.encoder.PyramidEncoder.within`."""
+        return f" with windows of {self.window}x{self.window} patches"
 
     def fits_stage(self, length: int) -> bool:
         """Whether it is no longer than a window, or whole windows."""

@@ -202,6 +202,15 @@ def test_sizes_that_do_not_divide_are_named_with_those_that_do() -> None:
         create_model("um_swin_tiny", img_size=(256, 320))
     with pytest.raises(UserError, match="patch_size = 8: expected 16"):
         create_model("um_swin_tiny", patch_size=8)
+    with pytest.raises(UserError, match=r"height = 256 .* with windows of 7x7 patches: expected one of 448, 896$"):
+        create_model("um_swin_tiny", window_size=7)
+    for window in (0, -8):
+        with pytest.raises(UserError, match=f"window_size = {window}: expected at least 1 patch"):
+            create_model("swin_tiny_256", window_size=window)
+    with pytest.raises(UserError, match=r"pools = \(4, 2, 1\): expected 4 numbers, one for each stage"):
+        create_model("um_pvt_small", pools=(4, 2, 1))
+    with pytest.raises(UserError, match=r"mlp_ratios = 4\.0: expected 4 numbers, one for each stage"):
+        create_model("pvt_small_256", mlp_ratio=4.0)
     with pytest.raises(UserError, match="depth = 4: expected 4 numbers"):
         create_model("um_swin_tiny", encoder_depth=4)
     with pytest.raises(UserError, match=r"init_values = 0\.1: expected 0"):
