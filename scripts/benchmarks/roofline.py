@@ -159,8 +159,8 @@ def main(words: Sequence[str]) -> int:
         return 0
     load = os.getloadavg()[0]
     print(
-        f"roofline.py: a prediction is off by {_worst(rows):.0%}, expected {options.measurement.within:.0%} at most; the "
-        f"load average is {load:.1f} on {os.cpu_count()} cores"
+        f"roofline.py: a prediction is off by {_worst(rows):.0%}, expected {options.measurement.within:.0%} at most; "
+        f"the load average is {load:.1f} on {os.cpu_count()} cores"
         + (", other work runs beside this" if load > 1.5 else ""),
         file=sys.stderr,
     )
