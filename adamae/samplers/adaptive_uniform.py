@@ -50,7 +50,7 @@ class AdaptiveUniformSampler(CellSampler):
             nn.init.zeros_(parameter)
 
     @classmethod
-    def build(  # type: ignore[override]
+    def build(
         cls,
         mask_ratio: float,
         grid: TokenGrid,
