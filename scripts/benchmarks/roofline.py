@@ -157,13 +157,9 @@ def main(words: Sequence[str]) -> int:
     print(json.dumps([asdict(row) for row in rows], indent=2) if options.measurement.json else render(rows))
     if _worst(rows) <= options.measurement.within:
         return 0
-    load = os.getloadavg()[0]
-    print(
-        f"roofline.py: a prediction is off by {_worst(rows):.0%}, expected {options.measurement.within:.0%} at most; "
-        f"the load average is {load:.1f} on {os.cpu_count()} cores"
-        + (", other work runs beside this" if load > 1.5 else ""),
-        file=sys.stderr,
-    )
+    expected = f"expected {options.measurement.within:.0%} at most"
+    busy = f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    print(f"roofline.py: a prediction is off by {_worst(rows):.0%}, {expected}; {busy}", file=sys.stderr)
     return 1
 
 
