@@ -16,16 +16,18 @@ PROMISE = "Another number of processes or another engine: same order of samples,
 SIZES = ((1, 2), (2, 1), (2, 4), (4, 2), (1, 4), (4, 1))
 ENGINES = ("plain", "zero0", "zero1", "zero2")
 TOLERANCE = 1e-5
+# Of 96 changes.
+RUNS = 48
 PAUSE = 4
 
 
 def trials(seed: int, scale: float, shared: Path) -> list[Trial]:
-    """Each change of size with each pair of engines, in turn for both commands."""
+    """Changes of size with pairs of engines, in turn for both commands."""
     data = videos(shared)
     kinds = list(product(SIZES, ENGINES, ENGINES))
     random.Random(f"world {seed}").shuffle(kinds)
     kinds.sort(key=lambda kind: sum(kind[0]) + 4 * (kind[1:] != ("plain", "plain")) if scale < 1 else 0)
-    count = len(kinds) if scale >= 1 else max(1, round(len(kinds) * scale))
+    count = min(len(kinds), max(1, round(RUNS * scale)))
     made = []
     for number, (sizes, before, after) in enumerate(kinds[:count]):
         command = list(COMMANDS)[number % 2]
