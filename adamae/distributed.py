@@ -27,76 +27,18 @@ from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
 from adamae.errors import UserError
+from adamae.launch import Launch, meeting_place
 from adamae.network_interface import choose_interface
 from adamae.ranks import RankWatch
+from adamae.time_limit import finishes_within
 
 T = TypeVar("T")
-
-# Slurm numbers the batch script and interactive shells from here on; neither is one of several tasks.
-_FIRST_SPECIAL_SLURM_STEP = 0xFFFFFFF0
 
 # How long one process may keep the others waiting once the run goes: a large checkpoint on a slow disk takes minutes.
 _PATIENCE = timedelta(minutes=30)
 
 # After how long a process that waits for the others at the start says so.
 _LATE_SECONDS = 20.0
-
-
-@dataclass(frozen=True)
-class Launch:
-    """What the launcher said.
-
-    Attributes:
-        rank: This process among all, from 0.
-        size: How many processes there are.
-        local_rank: This process among those of its machine.
-    """
-
-    rank: int = 0
-    size: int = 1
-    local_rank: int = 0
-
-    @classmethod
-    def detect(cls, environment: Mapping[str, str] | None = None) -> Launch:
-        """Read the variables of torchrun, deepspeed or ``srun``; without any of them this is the only process.
-
-        Raises:
-            UserError: If a variable is not a number or the ranks do not fit the size.
-        """
-        env = os.environ if environment is None else environment
-        if "RANK" in env and "WORLD_SIZE" in env:
-            launch = cls(_number(env, "RANK"), _number(env, "WORLD_SIZE"), _number(env, "LOCAL_RANK", "0"))
-        elif _is_slurm_task(env):
-            size = "SLURM_STEP_NUM_TASKS" if "SLURM_STEP_NUM_TASKS" in env else "SLURM_NTASKS"
-            launch = cls(_number(env, "SLURM_PROCID"), _number(env, size), _number(env, "SLURM_LOCALID", "0"))
-        else:
-            launch = cls()
-        if not 0 <= launch.rank < launch.size:
-            raise UserError(
-                f"the launcher gave rank {launch.rank} of {launch.size} processes: expected 0 <= rank < size"
-            )
-        return launch
-
-
-def _number(env: Mapping[str, str], name: str, default: str | None = None) -> int:
-    text = env.get(name, default)
-    try:
-        return int(text)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise UserError(f"environment variable {name} = {text!r}: expected an integer") from None
-
-
-def _is_slurm_task(env: Mapping[str, str]) -> bool:
-    step = env.get("SLURM_STEP_ID", "")
-    return "SLURM_PROCID" in env and step.isdigit() and int(step) < _FIRST_SPECIAL_SLURM_STEP
-
-
-def first_slurm_host(node_list: str) -> str:
-    """The first machine of Slurm's compressed list: ``gpu[03-05,9],cpu1`` begins with ``gpu03``."""
-    match = re.match(r"([^,\[]+)(?:\[([^,\-\]]+))?", node_list)
-    if match is None:
-        raise UserError(f"SLURM_NODELIST = {node_list!r}: expected a list of host names")
-    return match[1] + (match[2] or "")
 
 
 @dataclass
@@ -266,7 +208,7 @@ def start(
     place = _choose_device(device, launch.local_rank)
     if launch.size == 1 and not group_of_one:
         return World(device=place)
-    _export(launch, place)
+    launch.export(place.index)
     limit = timedelta(seconds=timeout_seconds)
     waiting = _say_if_late(launch, limit)
     try:
@@ -277,10 +219,10 @@ def start(
         join = partial(
             dist.init_process_group, store=store, rank=launch.rank, world_size=launch.size, timeout=_PATIENCE
         )
-        _within(limit, lambda: join(backend))
+        _connect(limit, lambda: join(backend))
     except (RuntimeError, ValueError) as error:
         raise UserError(
-            f"rank {launch.rank} of {launch.size} could not reach the other ranks at {_address()} within {limit} "
+            f"rank {launch.rank} of {launch.size} could not reach the other ranks at {meeting_place()} within {limit} "
             f"(--rendezvous_timeout): {_first_line(error)}"
         ) from error
     finally:
@@ -294,16 +236,12 @@ def start(
     return world
 
 
-def _address() -> str:
-    return f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
-
-
 def _say_if_late(launch: Launch, limit: timedelta) -> threading.Timer:
     """Print, after a while and well before the limit, where this process waits: the address may be a wrong one."""
 
     def say() -> None:
         print(
-            f"adamae: rank {launch.rank} of {launch.size} has been waiting for the other ranks at {_address()} "
+            f"adamae: rank {launch.rank} of {launch.size} has been waiting for the other ranks at {meeting_place()} "
             f"for {_LATE_SECONDS:g} s, and gives up after {limit} (--rendezvous_timeout)",
             file=sys.stderr,
             flush=True,
@@ -343,44 +281,17 @@ def _meet(launch: Launch, limit: timedelta) -> Any:
     return store
 
 
-def _export(launch: Launch, place: torch.device) -> None:
-    """Write the launch where torch and DeepSpeed look for it; under Slurm nobody else has.
-
-    DeepSpeed takes the local rank for the number of its GPU.
-    """
-    local = launch.local_rank if place.index is None else place.index
-    os.environ.update(RANK=str(launch.rank), WORLD_SIZE=str(launch.size), LOCAL_RANK=str(local))
-    nodes = os.environ.get("SLURM_STEP_NODELIST") or os.environ.get("SLURM_NODELIST")
-    if "MASTER_ADDR" not in os.environ:
-        os.environ["MASTER_ADDR"] = first_slurm_host(nodes) if nodes and launch.size > 1 else "127.0.0.1"
-    if "MASTER_PORT" not in os.environ:
-        os.environ["MASTER_PORT"] = str(20000 + int(os.environ.get("SLURM_JOB_ID", "9500")) % 20000)
-
-
-def _within(limit: timedelta, join: Callable[[], object]) -> None:
-    """``join()`` in a thread: gloo would wait for connections that cannot be made as long as for any later answer.
+def _connect(limit: timedelta, join: Callable[[], object]) -> None:
+    """``join()``: gloo would wait for connections that cannot be made as long as for any later answer.
 
     Raises:
         RuntimeError: If it takes longer than ``limit``.
     """
-    failures: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            join()
-        except BaseException as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(limit.total_seconds())
-    if thread.is_alive():
+    if not finishes_within(limit, join):
         raise RuntimeError(
             "the ranks met but cannot connect to each other: expected no firewall between their machines, and "
             f"GLOO_SOCKET_IFNAME (now {os.environ.get('GLOO_SOCKET_IFNAME', 'unset')}) with the interface to the others"
         )
-    if failures:
-        raise failures[0]
 
 
 def _preflight(world: World, limit: timedelta) -> None:
@@ -409,7 +320,7 @@ def _check_owners(world: World) -> None:
 
 
 def _check_gpus(world: World, limit: timedelta, group: Any = None) -> None:
-    """Exchange one number over NCCL, in a thread: its first call blocks without a limit of its own."""
+    """Exchange one number over NCCL, whose first call blocks without a limit of its own."""
     total = torch.ones((), device=world.device)
 
     def exchange() -> None:
@@ -417,12 +328,13 @@ def _check_gpus(world: World, limit: timedelta, group: Any = None) -> None:
         dist.all_reduce(total, group=group)
         torch.cuda.synchronize()
 
-    thread = threading.Thread(target=exchange, daemon=True)
-    thread.start()
-    thread.join(limit.total_seconds())
-    if thread.is_alive() or total.item() != world.size:
+    try:
+        heard, why = finishes_within(limit, exchange) and total.item() == world.size, "NCCL"
+    except RuntimeError as error:
+        heard, why = False, f"NCCL: {_first_line(error)}"
+    if not heard:
         raise UserError(
-            f"rank {world.rank}: the GPUs could not communicate within {limit} (NCCL); "
+            f"rank {world.rank}: the GPUs could not communicate within {limit} ({why}); "
             "set NCCL_DEBUG=INFO for details, NCCL_SOCKET_IFNAME to choose the network interface"
         )
 

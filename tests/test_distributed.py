@@ -12,57 +12,9 @@ import pytest
 import torch
 
 from adamae import distributed
-from adamae.distributed import Launch, World, first_slurm_host
+from adamae.distributed import World
 from adamae.errors import UserError
 from tests.launching import ROOT, free_port, launch
-
-
-@pytest.mark.parametrize(
-    ("environment", "expected"),
-    [
-        ({}, Launch()),
-        ({"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}, Launch(3, 8, 1)),
-        (
-            {"SLURM_PROCID": "5", "SLURM_NTASKS": "8", "SLURM_STEP_ID": "0", "SLURM_LOCALID": "1"},
-            Launch(5, 8, 1),
-        ),
-        # A step of two tasks inside an allocation of eight.
-        (
-            {"SLURM_PROCID": "1", "SLURM_NTASKS": "8", "SLURM_STEP_ID": "3", "SLURM_STEP_NUM_TASKS": "2"},
-            Launch(1, 2, 0),
-        ),
-        # The batch script itself and an interactive shell: one process, whatever was allocated.
-        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8"}, Launch()),
-        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8", "SLURM_STEP_ID": "4294967291"}, Launch()),
-        # torchrun inside srun.
-        (
-            {"SLURM_PROCID": "1", "SLURM_NTASKS": "2", "SLURM_STEP_ID": "0", "RANK": "9", "WORLD_SIZE": "16"},
-            Launch(9, 16),
-        ),
-    ],
-)
-def test_launchers_are_recognised(environment: dict[str, str], expected: Launch) -> None:
-    assert Launch.detect(environment) == expected
-
-
-@pytest.mark.parametrize(
-    ("environment", "message"),
-    [
-        ({"RANK": "one", "WORLD_SIZE": "2"}, "RANK = 'one': expected an integer"),
-        ({"RANK": "2", "WORLD_SIZE": "2"}, "rank 2 of 2"),
-    ],
-)
-def test_nonsense_from_the_launcher(environment: dict[str, str], message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        Launch.detect(environment)
-
-
-@pytest.mark.parametrize(
-    ("nodes", "first"),
-    [("gpu1", "gpu1"), ("gpu[03-05,9],cpu1", "gpu03"), ("a-b[7,9]", "a-b7"), ("one,two", "one")],
-)
-def test_first_slurm_host(nodes: str, first: str) -> None:
-    assert first_slurm_host(nodes) == first
 
 
 def test_one_process_talks_to_itself() -> None:
@@ -138,17 +90,6 @@ def test_a_gpu_that_cannot_be_seen(
     ):
         distributed._choose_device(device, local_rank)
     assert taken == []
-
-
-@pytest.mark.parametrize(("device", "found"), [(torch.device("cuda", 0), "0"), (torch.device("cpu"), "3")])
-def test_deepspeed_is_told_the_number_of_the_gpu(
-    monkeypatch: pytest.MonkeyPatch, device: torch.device, found: str
-) -> None:
-    environment = {"LOCAL_RANK": "3", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
-    monkeypatch.setattr(distributed.os, "environ", environment)
-    distributed._export(Launch(11, 16, 3), device)
-    assert environment["LOCAL_RANK"] == found
-    assert (environment["RANK"], environment["WORLD_SIZE"]) == ("11", "16")
 
 
 def test_two_processes_with_one_gpu_are_a_message(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,13 +6,10 @@ import json
 import os
 import subprocess
 import sys
-import threading
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from adamae import distributed
 from adamae.network_interface import address_towards, choose_interface, interface_of
 from tests.launching import ROOT, free_port
 from tests.nodes import namespaces_permitted, two_nodes
@@ -42,19 +39,6 @@ def test_on_one_machine_nothing_is_chosen(monkeypatch: pytest.MonkeyPatch) -> No
     choose_interface(store, 0, 2, "127.0.0.1")
     assert "GLOO_SOCKET_IFNAME" not in os.environ
     assert store["adamae-address/0"] == "localhost "
-
-
-def test_connections_that_are_not_made_are_a_message() -> None:
-    never = threading.Event()
-    with pytest.raises(RuntimeError, match=r"cannot connect to each other: .* GLOO_SOCKET_IFNAME \(now"):
-        distributed._within(timedelta(seconds=0.1), never.wait)
-    never.set()
-    with pytest.raises(ValueError, match="refused"):
-        distributed._within(timedelta(seconds=60), refuse)
-
-
-def refuse() -> None:
-    raise ValueError("refused")
 
 
 TALK = """

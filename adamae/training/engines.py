@@ -9,6 +9,7 @@ from torch import nn
 
 from adamae import distributed
 from adamae.distributed import World
+from adamae.launch import Launch
 from adamae.options.groups import RunOptions
 from adamae.options.training import TrainingOptions
 from adamae.precision import choose_precision
@@ -30,7 +31,7 @@ def start_world(run: RunOptions) -> World:
     Raises:
         UserError: If the device does not exist, or a process does not answer in time.
     """
-    engine = choose_engine(run.engine, distributed.Launch.detect().size)
+    engine = choose_engine(run.engine, Launch.detect().size)
     return distributed.start(
         run.device,
         timeout_seconds=run.rendezvous_timeout,

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -184,6 +185,44 @@ def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
+
+
+SRUN = """#!/bin/sh
+# Starts two tasks as Slurm numbers them; the first word is an option of its own.
+shift
+export SLURM_NTASKS=2 SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=2 SLURM_NODELIST="localhost" OMP_NUM_THREADS=1
+SLURM_PROCID=1 SLURM_LOCALID=1 "$@" &
+SLURM_PROCID=0 SLURM_LOCALID=0 "$@" && wait $!
+"""
+
+
+@pytest.mark.slow
+def test_one_process_resumes_what_slurms_script_began_with_two_tasks(videos: Path, tmp_path: Path, root: Path) -> None:
+    stub = tmp_path / "bin" / "srun"
+    stub.parent.mkdir()
+    stub.write_text(SRUN)
+    stub.chmod(0o755)
+    launchers = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+    environment = {name: value for name, value in os.environ.items() if name not in launchers}
+    environment |= {"PATH": f"{stub.parent}:{os.environ['PATH']}", "SLURM_SUBMIT_DIR": str(root)}
+    # The port of the rendezvous follows from it.
+    environment["SLURM_JOB_ID"] = str(free_slurm_job())
+    run = ["--data_path", videos / "train.csv", "--output_dir", tmp_path / "two", *TINY, "--max_steps", "4"]
+    command = ["bash", "scripts/slurm/pretrain.sbatch", *run, "--batch_size", "2", "--engine", "plain"]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "2 processes" in done.stderr
+    assert pretrain(videos, tmp_path / "two") == 0
+    assert pretrain(videos, tmp_path / "one") == 0
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
+
+
+def free_slurm_job() -> int:
+    for job in range(os.getpid() % 9000, 10000):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", 20000 + job))
+            return job
+    raise AssertionError("no port is free")
 
 
 @pytest.mark.slow

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
 from tests.faults.processes import expect, run
-from tests.faults.runs import COMMANDS, STEPS, log, videos
+from tests.faults.runs import COMMANDS, STEPS, Words, log, videos
 from tests.faults.trial import LostError, Trial
+from tests.launching import ROOT, free_port
+from tests.nodes import namespaces_permitted, two_nodes
 
 PROMISE = "Another number of processes or another engine: same order of samples, losses equal to 1e-5"
 SIZES = ((1, 2), (2, 1), (2, 4), (4, 2), (1, 4), (4, 1))
 ENGINES = ("plain", "zero0", "zero1", "zero2")
 TOLERANCE = 1e-5
+# Of 96 changes.
+RUNS = 48
 PAUSE = 4
 
 
 def trials(seed: int, scale: float, shared: Path) -> list[Trial]:
-    """Each change of size with each pair of engines, in turn for both commands."""
+    """Changes of size with pairs of engines, in turn for both commands."""
     data = videos(shared)
     kinds = list(product(SIZES, ENGINES, ENGINES))
     random.Random(f"world {seed}").shuffle(kinds)
     kinds.sort(key=lambda kind: sum(kind[0]) + 4 * (kind[1:] != ("plain", "plain")) if scale < 1 else 0)
-    count = len(kinds) if scale >= 1 else max(1, round(len(kinds) * scale))
+    count = min(len(kinds), max(1, round(RUNS * scale)))
     made = []
     for number, (sizes, before, after) in enumerate(kinds[:count]):
         command = list(COMMANDS)[number % 2]
@@ -34,6 +41,8 @@ def trials(seed: int, scale: float, shared: Path) -> list[Trial]:
             expected.mkdir()
             _expect_run(command, 1, "plain", STEPS, data, expected)
         made.append(_trial(command, sizes, before, after, data, expected))
+        if namespaces_permitted() and number < len(COMMANDS) and scale >= 1:
+            made.append(_nodes(command, data, expected))
     return made
 
 
@@ -43,28 +52,59 @@ def _trial(command: str, sizes: tuple[int, int], before: str, after: str, data: 
         _expect_run(command, sizes[1], after, STEPS, data, folder)
         if _samples(folder) != _samples(expected):
             raise LostError(f"samples {_samples(folder)} instead of {_samples(expected)}")
-        ours, theirs = (
-            {entry["step"]: float(str(entry["loss"])) for entry in log(place / "run") if entry["kind"] == "step"}
-            for place in (folder, expected)
-        )
-        differing = {step: (ours.get(step), loss) for step, loss in theirs.items() if not _close(ours.get(step), loss)}
-        if differing:
-            raise LostError(f"losses differ: {differing}")
+        _expect_losses(folder, expected)
 
     return Trial(f"{command}, {sizes[0]} {before} to {sizes[1]} {after}", body, seconds=400)
+
+
+def _nodes(command: str, data: Path, expected: Path) -> Trial:
+    """Two machines with a process each, which torchrun's rendezvous brings together, and one that goes on alone."""
+
+    def body(folder: Path) -> None:
+        port, words = free_port(), [str(word) for word in _words(command, 2, "plain", PAUSE, data, folder)]
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1"]
+        torchrun += ["--rdzv_backend", "c10d", "--rdzv_endpoint", f"node1:{port}", "--rdzv_id", "world", "-m", "adamae"]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        with two_nodes(folder) as nodes:
+            processes = [
+                subprocess.Popen([*enter, *torchrun, *words], env=environment, stderr=subprocess.PIPE, text=True)
+                for enter in nodes.values()
+            ]
+            told = [process.communicate(timeout=240)[1] for process in processes]
+        for process, text in zip(processes, told, strict=True):
+            if process.returncode:
+                raise LostError(f"torchrun ended with {process.returncode}: {text[-1500:]}")
+        _expect_run(command, 1, "plain", STEPS, data, folder)
+        _expect_losses(folder, expected)
+
+    return Trial(f"{command}, two machines by torchrun to 1 plain", body, seconds=400)
+
+
+def _expect_losses(folder: Path, expected: Path) -> None:
+    ours, theirs = (
+        {entry["step"]: float(str(entry["loss"])) for entry in log(place / "run") if entry["kind"] == "step"}
+        for place in (folder, expected)
+    )
+    differing = {step: (ours.get(step), loss) for step, loss in theirs.items() if not _close(ours.get(step), loss)}
+    if differing:
+        raise LostError(f"losses differ: {differing}")
 
 
 def _close(one: float | None, other: float) -> bool:
     return one is not None and abs(one - other) <= TOLERANCE * max(1.0, abs(other))
 
 
-def _expect_run(command: str, size: int, engine: str, steps: int, data: Path, folder: Path) -> None:
+def _words(command: str, size: int, engine: str, steps: int, data: Path, folder: Path) -> Words:
     engines = ("plain",) if engine == "plain" else ("deepspeed", "--deepspeed_config", engine)
     more = ["--engine", *engines, "--batch_size", str(4 // size), "--max_steps", str(steps)]
     if command == "finetune":
         # What is drawn for each rank, or mixes the clips of one rank, differs with their number.
         more += ["--drop_path", "0", "--mixup", "0", "--cutmix", "0"]
-    expect(run(COMMANDS[command](data, folder / "run", *more), folder, size, _noting(folder), seconds=180))
+    return COMMANDS[command](data, folder / "run", *more)
+
+
+def _expect_run(command: str, size: int, engine: str, steps: int, data: Path, folder: Path) -> None:
+    expect(run(_words(command, size, engine, steps, data, folder), folder, size, _noting(folder), seconds=180))
 
 
 def _noting(folder: Path) -> Callable[[int], object]:

@@ -40,7 +40,7 @@ def trials(seed: int, scale: float, shared: Path) -> list[Trial]:
     ]
     dice.shuffle(kinds)
     kinds.sort(key=lambda kind: kind[3])
-    chosen = kinds if scale >= 1 else kinds[: max(2, round(len(kinds) * scale))]
+    chosen = kinds if scale >= 1 else kinds[: max(1, round(len(kinds) * scale))]
     return [_trial(*kind, dice.randrange(2, STEPS), data, shared) for kind in chosen]
 
 

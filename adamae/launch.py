@@ -1,0 +1,89 @@
+"""What torchrun, the deepspeed launcher or ``srun`` said to this process, and where the processes of a run meet."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from adamae.errors import UserError
+
+# Slurm numbers the batch script and interactive shells from here on; neither is one of several tasks.
+_FIRST_SPECIAL_SLURM_STEP = 0xFFFFFFF0
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What the launcher said.
+
+    Attributes:
+        rank: This process among all, from 0.
+        size: How many processes there are.
+        local_rank: This process among those of its machine.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    @classmethod
+    def detect(cls, environment: Mapping[str, str] | None = None) -> Launch:
+        """Read the variables of torchrun, deepspeed or ``srun``; without any of them this is the only process.
+
+        Raises:
+            UserError: If a variable is not a number or the ranks do not fit the size.
+        """
+        env = os.environ if environment is None else environment
+        if "RANK" in env and "WORLD_SIZE" in env:
+            launch = cls(_number(env, "RANK"), _number(env, "WORLD_SIZE"), _number(env, "LOCAL_RANK", "0"))
+        elif _is_slurm_task(env):
+            size = "SLURM_STEP_NUM_TASKS" if "SLURM_STEP_NUM_TASKS" in env else "SLURM_NTASKS"
+            launch = cls(_number(env, "SLURM_PROCID"), _number(env, size), _number(env, "SLURM_LOCALID", "0"))
+        else:
+            launch = cls()
+        if not 0 <= launch.rank < launch.size:
+            raise UserError(
+                f"the launcher gave rank {launch.rank} of {launch.size} processes: expected 0 <= rank < size"
+            )
+        return launch
+
+    def export(self, gpu: int | None) -> None:
+        """Write the launch where torch and DeepSpeed look for it; under Slurm nobody else has.
+
+        Args:
+            gpu: Number of this process's GPU, for which DeepSpeed takes the local rank; None without one.
+        """
+        local = self.local_rank if gpu is None else gpu
+        os.environ.update(RANK=str(self.rank), WORLD_SIZE=str(self.size), LOCAL_RANK=str(local))
+        nodes = os.environ.get("SLURM_STEP_NODELIST") or os.environ.get("SLURM_NODELIST")
+        if "MASTER_ADDR" not in os.environ:
+            os.environ["MASTER_ADDR"] = first_slurm_host(nodes) if nodes and self.size > 1 else "127.0.0.1"
+        if "MASTER_PORT" not in os.environ:
+            os.environ["MASTER_PORT"] = str(20000 + int(os.environ.get("SLURM_JOB_ID", "9500")) % 20000)
+
+
+def meeting_place() -> str:
+    """Address and port where the ranks meet, as :meth:`Launch.export` left them."""
+    return f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+
+
+def _number(env: Mapping[str, str], name: str, default: str | None = None) -> int:
+    text = env.get(name, default)
+    try:
+        return int(text)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise UserError(f"environment variable {name} = {text!r}: expected an integer") from None
+
+
+def _is_slurm_task(env: Mapping[str, str]) -> bool:
+    step = env.get("SLURM_STEP_ID", "")
+    return "SLURM_PROCID" in env and step.isdigit() and int(step) < _FIRST_SPECIAL_SLURM_STEP
+
+
+def first_slurm_host(node_list: str) -> str:
+    """The first machine of Slurm's compressed list: ``gpu[03-05,9],cpu1`` begins with ``gpu03``."""
+    match = re.match(r"([^,\[]+)(?:\[([^,\-\]]+))?", node_list)
+    if match is None:
+        raise UserError(f"SLURM_NODELIST = {node_list!r}: expected a list of host names")
+    return match[1] + (match[2] or "")
