@@ -20,6 +20,7 @@ FOUND = (
     "bench step --decoder_depth 91948981",
     "bench memory --sampler_dim 18446744073709551616",
     "bench loader --input_size 262144",
+    "evaluate --video_timeout 3.0029506309372464e+16",
     "saliency --num_frames 2147483648",
     "visualize --num_frames 137438953472",
 )
