@@ -23,6 +23,7 @@ MOST_FRAMES = 100_000
 MOST_BLOCKS = 1_000
 MOST_AT_ONCE = 100_000  # clips, views, classes
 MOST_WORKERS = 1_024
+MOST_SECONDS = 1_000_000  # that somebody waits for a video
 _LARGEST_INTEGER = 2**63 - 1
 
 BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}

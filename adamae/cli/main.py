@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import io
 import os
@@ -103,6 +104,12 @@ def _run(words: Sequence[str] | None) -> int:
         return run_command(words[0], words[1:])
     except UserError as error:
         print(f"adamae: error: {one_line(str(error))}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        # No name of ours is as long: it was typed, or stands in a list.
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        print(f"adamae: error: {one_line(str(error.filename))}: {error.strerror}", file=sys.stderr)
         return 2
     except (MemoryError, RuntimeError) as error:
         told = out_of_memory(error)

@@ -19,6 +19,7 @@ from adamae.flags import (
     MOST_AT_ONCE,
     MOST_BLOCKS,
     MOST_FRAMES,
+    MOST_SECONDS,
     MOST_WORKERS,
     OptionGroup,
     flag,
@@ -71,6 +72,7 @@ class DataOptions(OptionGroup):
         60.0,
         "seconds after which a video counts as unreadable and is not opened again; 0: no limit",
         least=0,
+        limit=MOST_SECONDS,
         changes_result=False,
     )
 

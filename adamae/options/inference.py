@@ -6,7 +6,7 @@ from dataclasses import MISSING, dataclass
 from typing import Literal
 
 from adamae.data.decoders import decoder_names
-from adamae.flags import LARGEST_SIDE, MOST_AT_ONCE, MOST_FRAMES, MOST_WORKERS, OptionGroup, flag
+from adamae.flags import LARGEST_SIDE, MOST_AT_ONCE, MOST_FRAMES, MOST_SECONDS, MOST_WORKERS, OptionGroup, flag
 
 
 @dataclass(frozen=True)
@@ -159,4 +159,6 @@ class ComputeOptions(OptionGroup):
 class ViewComputeOptions(ComputeOptions):
     """Batch size, decoder, device and precision."""
 
-    video_timeout: float = flag(60.0, "seconds after which a video counts as unreadable; 0: no limit", least=0)
+    video_timeout: float = flag(
+        60.0, "seconds after which a video counts as unreadable; 0: no limit", least=0, limit=MOST_SECONDS
+    )

@@ -6,7 +6,7 @@ from dataclasses import MISSING, dataclass
 from typing import Literal
 
 from adamae.errors import UserError
-from adamae.flags import LARGEST_SIDE, MOST_FRAMES, MOST_WORKERS, OptionGroup, flag
+from adamae.flags import LARGEST_SIDE, MOST_FRAMES, MOST_SECONDS, MOST_WORKERS, OptionGroup, flag
 from adamae.options.parser import OptionParser
 
 
@@ -71,7 +71,11 @@ class WorkOptions(OptionGroup):
         changes_result=False,
     )
     video_timeout: float = flag(
-        1800.0, "seconds after which a video counts as corrupt; 0: no limit", least=0, changes_result=False
+        1800.0,
+        "seconds after which a video counts as corrupt; 0: no limit",
+        least=0,
+        limit=MOST_SECONDS,
+        changes_result=False,
     )
     retry: bool = flag(False, "retry videos that an earlier call could not read", changes_result=False)
 

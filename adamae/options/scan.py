@@ -6,7 +6,7 @@ from dataclasses import MISSING, dataclass
 from typing import Literal
 
 from adamae.data.decoders import decoder_names
-from adamae.flags import MOST_WORKERS, OptionGroup, flag
+from adamae.flags import MOST_SECONDS, MOST_WORKERS, OptionGroup, flag
 from adamae.options.parser import OptionParser
 
 
@@ -38,7 +38,9 @@ class ScanWorkOptions(OptionGroup):
     full: bool = flag(False, "decode every frame; otherwise only the first, middle and last")
     decoder: str = flag("pyav", "decoding library", choices=decoder_names)
     workers: int | None = flag(None, "number of decoding processes; none: one per core", least=0, limit=MOST_WORKERS)
-    video_timeout: float = flag(60.0, "seconds after which a video counts as bad; 0: no limit", least=0)
+    video_timeout: float = flag(
+        60.0, "seconds after which a video counts as bad; 0: no limit", least=0, limit=MOST_SECONDS
+    )
     json: bool = flag(False, "print the report as JSON")
 
 

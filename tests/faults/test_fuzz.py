@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,7 @@ FOUND = (
     "bench step --decoder_depth 91948981",
     "bench memory --sampler_dim 18446744073709551616",
     "bench loader --input_size 262144",
+    "evaluate --video_timeout 3.0029506309372464e+16",
     "saliency --num_frames 2147483648",
     "visualize --num_frames 137438953472",
 )
@@ -30,6 +32,14 @@ def test_what_was_found_ends_with_one_line(line: str, capsys: pytest.CaptureFixt
     assert main(shlex.split(line)) == 2
     told = capsys.readouterr().err
     assert told.startswith(f"adamae: error: --{line.split('--')[1].split()[0]}: ")
+    assert told.count("\n") == 1
+
+
+def test_a_name_that_no_file_can_have_ends_with_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / ("9" * 5000)
+    assert main(["prepare", "folder", str(tmp_path), "--out", str(out)]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"adamae: error: {out}") and told.endswith(": File name too long\n")
     assert told.count("\n") == 1
 
 

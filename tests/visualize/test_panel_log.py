@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.backends.backend_agg import RendererAgg
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
@@ -41,6 +43,24 @@ def test_every_so_often_the_same_clips_are_shown(mask_type: str, tmp_path: Path)
     assert ("panels/probability" in events.Tags()["histograms"]) == (mask_type == "learnable")
     assert "panels/error" in events.Tags()["histograms"]
     assert panels.state() == panels.after_epoch(0) == {}
+
+
+def test_pages_that_were_drawn_leave_no_pixels_behind(tmp_path: Path) -> None:
+    def renderers() -> int:
+        # Not isinstance, which wakes whatever objects pretend to be of a class.
+        return sum(type(each) is RendererAgg for each in gc.get_objects())
+
+    clips = torch.zeros(2, 4, 16, 16, 3, dtype=torch.uint8)
+    with SummaryWriter(str(tmp_path)) as writer:
+        panels = PanelLog(tiny_model(), clips, None, every=1, writer=lambda: writer)
+        gc.collect()
+        gc.disable()
+        try:
+            before = renderers()
+            panels.after_step(1)
+            assert renderers() <= before
+        finally:
+            gc.enable()
 
 
 def test_nothing_is_drawn_where_nothing_is_asked_for() -> None:
