@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from adamae.layers.chunked_attention import chunked_attention
 from adamae.layers.half_precision import half_on_cpu
 from adamae.layers.recomputing_linear import norm_linear
 
@@ -28,6 +29,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, drop_rate: float = 0.0) ->
     if half_on_cpu(query) and key.shape[2] <= _FEW_KEYS_ON_CPU:
         weights = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
         return F.dropout(weights.softmax(dim=-1), drop_rate) @ value
+    if half_on_cpu(query) and query.dtype == torch.bfloat16 and not drop_rate and not torch.compiler.is_compiling():
+        return chunked_attention(query, key, value)
     return F.scaled_dot_product_attention(query, key, value, dropout_p=drop_rate)
 
 

@@ -44,7 +44,7 @@ class _NormLinear(torch.autograd.Function):
             affine = x.dtype if half_on_gpu(x) else scale.dtype
             cast, offset, scale, shift = cast_together((weight, dtype), (bias, dtype), (scale, affine), (shift, affine))
             normed, mean, deviation = torch.native_layer_norm(x, x.shape[-1:], scale, shift, eps)
-            ctx.save_for_backward(x, mean, deviation, scale, shift, _kept(weight, cast, x))
+            ctx.save_for_backward(x, mean, deviation, scale, shift, cast)
             ctx.eps, ctx.weight_type = eps, weight.dtype
             return F.linear(normed.to(dtype), cast, offset)
 
@@ -54,24 +54,20 @@ class _NormLinear(torch.autograd.Function):
         x, mean, deviation, scale, shift, weight = ctx.saved_tensors
         wanted, shape = ctx.needs_input_grad, x.shape[-1:]
         grad_weight = grad_x = grad_scale = grad_shift = None
-        own_sums = half_on_cpu(x)
         with without_autocast(x):
-            if own_sums and any(wanted[index] for index in (1, 2, 4)):
-                normed = torch.native_layer_norm(x, shape, None, None, ctx.eps)[0]
-                grad_scale, grad_shift, grad_weight = _sums_over_rows(grad, normed.to(grad.dtype), scale, shift, weight)
-                del normed
-            elif wanted[4]:
+            if wanted[4]:
                 normed = torch.native_layer_norm(x, shape, scale, shift, ctx.eps)[0]
                 grad_weight = _weight_gradient(grad, normed.to(grad.dtype))
                 del normed
-            left = [wanted[0], wanted[1] and not own_sums, wanted[2] and not own_sums]
-            if any(left):
-                grad_normed = (grad @ weight.to(grad.dtype)).to(x.dtype)
-                grad_x, *sums = torch.ops.aten.native_layer_norm_backward(
-                    grad_normed, x, shape, mean, deviation, scale, shift, left
+            if any(wanted[:3]):
+                rows = [(grad @ weight).to(x.dtype), x, mean, deviation, scale, shift]
+                if half_on_cpu(x):
+                    # There torch would add up over all rows in half precision.
+                    rows = [each.float() for each in rows]
+                grad_x, grad_scale, grad_shift = torch.ops.aten.native_layer_norm_backward(
+                    *rows[:2], shape, *rows[2:], wanted[:3]
                 )
-                if not own_sums:
-                    grad_scale, grad_shift = sums
+                grad_x = grad_x.to(x.dtype) if wanted[0] else None
             found = (grad_scale, grad_shift, grad_weight, _bias_gradient(grad, wanted[5]))
             grad_scale, grad_shift, grad_weight, grad_bias = cast_together(*((one, ctx.weight_type) for one in found))
         return grad_x, grad_scale, grad_shift, None, grad_weight, grad_bias
@@ -82,7 +78,7 @@ class _GeluLinear(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         with without_autocast(x) as dtype:
             cast, offset = cast_together((weight, dtype), (bias, dtype))
-            ctx.save_for_backward(x, _kept(weight, cast, x))
+            ctx.save_for_backward(x, cast)
             ctx.weight_type = weight.dtype
             return F.linear(F.gelu(x).to(dtype), cast, offset)
 
@@ -96,7 +92,7 @@ class _GeluLinear(torch.autograd.Function):
             if wanted[1]:
                 grad_weight = _weight_gradient(grad, F.gelu(x).to(grad.dtype))
             if wanted[0]:
-                grad_x = (grad @ weight.to(grad.dtype)).to(x.dtype)
+                grad_x = (grad @ weight).to(x.dtype)
                 # In place: each element depends on itself alone.
                 torch.ops.aten.gelu_backward.grad_input(grad_x, x, grad_input=grad_x)
             found = (grad_weight, _bias_gradient(grad, wanted[2]))
@@ -104,26 +100,8 @@ class _GeluLinear(torch.autograd.Function):
         return grad_x, grad_weight, grad_bias
 
 
-def _kept(weight: Tensor, cast: Tensor, x: Tensor) -> Tensor:
-    """What of a weight is kept for the backward pass.
-
-    On a GPU the copy in half precision: to make it again takes three times the bytes that a product reads of it. On a
-    CPU, which adds up in its own way, the weight itself.
-    """
-    return weight if half_on_cpu(x) else cast
-
-
 def _weight_gradient(grad: Tensor, read: Tensor) -> Tensor:
     return grad.flatten(0, -2).t() @ read.flatten(0, -2)
-
-
-def _sums_over_rows(
-    grad: Tensor, normed: Tensor, scale: Tensor, shift: Tensor, weight: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of ``scale``, ``shift`` and ``weight`` of ``F.linear(normed * scale + shift, weight)``."""
-    product = _weight_gradient(grad, normed).to(weight.dtype)
-    total = grad.flatten(0, -2).sum(dim=0).to(weight.dtype)
-    return (product * weight).sum(dim=0), total @ weight, product * scale + torch.outer(total, shift)
 
 
 def _bias_gradient(grad: Tensor, wanted: bool) -> Tensor | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import torch
@@ -37,11 +38,29 @@ def reconstruction_target(
         variance, mean = torch.var_mean(pixels, dim=-1, keepdim=True)
         return (pixels - mean) / (variance + 1e-6).sqrt()
     values = pixels.view(*pixels.shape[:-1], -1, pixel_values.std.numel())
-    variance, mean = torch.var_mean(values, dim=-2, keepdim=True)
+    centred, variance = _centred_and_variance(values)
     # The published target is computed from values between 0 and 1. There the standard deviation is smaller by
     # the channel's own, so the same 1e-6 is added to a deviation measured here in units of that.
     deviation = variance.sqrt() + 1e-6 / pixel_values.std.to(values)
-    return ((values - mean) / deviation).view(pixels.shape)
+    return (centred / deviation).view(pixels.shape)
+
+
+def _centred_and_variance(values: Tensor) -> tuple[Tensor, Tensor]:
+    """(..., K, C) values less their mean over K, and their variance (..., 1, C)."""
+    if values.device.type != "cpu":
+        variance, mean = torch.var_mean(values, dim=-2, keepdim=True)
+        return values - mean, variance
+    # There the library goes through an inner axis of three colours value by value.
+    centred = values - _sum(values) / values.shape[-2]
+    return centred, _sum(centred.square()) / (values.shape[-2] - 1)
+
+
+def _sum(values: Tensor) -> Tensor:
+    """(..., K, C) to (..., 1, C), first over rows of several pixels, then over the pixels of a row."""
+    *rest, count, channels = values.shape
+    pixels = math.gcd(count, 8)
+    rows = values.view(*rest, count // pixels, pixels * channels).sum(dim=-2)
+    return rows.view(*rest, pixels, channels).sum(dim=-2, keepdim=True)
 
 
 def token_error(prediction: Tensor, target: Tensor, metric: Metric = "mse") -> Tensor:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 
 from adamae.layers.attention import Attention, attend
 from adamae.layers.block import Block, stack
+from adamae.layers.chunked_attention import chunked_attention
 from adamae.layers.dropping import drop_path, dropout
 from adamae.layers.positions import sinusoid_table
 from adamae.randomness import SampleNoise
@@ -44,6 +46,22 @@ def test_every_way_to_attend_gives_the_same(tokens: int) -> None:
     exact = attend(query, key, value)
     half = attend(query.bfloat16(), key.bfloat16(), value.bfloat16()).float()
     torch.testing.assert_close(half, exact, atol=2e-2, rtol=2e-2)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.bfloat16, 2e-2)], ids=str)
+def test_chunks_of_queries_give_output_and_gradients_of_the_whole(dtype: torch.dtype, tolerance: float) -> None:
+    # Three chunks, the last one shorter; laid out as behind the layer that makes all three.
+    query, key, value = (2 * torch.randn(2, 1000, 3, 2, 8)).permute(2, 0, 3, 1, 4).to(dtype).unbind()
+    query = query[:, :, 101:]
+    grad = torch.randn(query.shape).to(dtype)
+
+    def results(attention: Callable[..., torch.Tensor], wanted: torch.dtype) -> list[torch.Tensor]:
+        leaves = [each.detach().to(wanted).requires_grad_() for each in (query, key, value)]
+        out = attention(*leaves)
+        return [out, *torch.autograd.grad(out, leaves, grad.to(wanted))]
+
+    for got, expected in zip(results(chunked_attention, dtype), results(attend, torch.float64), strict=True):
+        assert (got - expected).norm() < tolerance * expected.norm()
 
 
 def test_a_block_adds_two_scaled_branches() -> None:
