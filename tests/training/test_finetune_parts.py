@@ -104,4 +104,4 @@ def test_without_a_measure_nothing_is_validated() -> None:
     validation = Validation(None, lambda *_: None, average)
     validation.after_step(3)
     assert validation.after_epoch(0) == {}
-    assert validation.state() == {"best": {}}
+    assert validation.state() == {"best": {}, "step": 3}
