@@ -58,7 +58,8 @@ def _one(command: str, engine: str, precision: str, size: int, value: str, data:
             raise LostError(f"{last['skipped']} steps were counted as skipped, expected 1")
         if last["step"] != STEPS:
             raise LostError(f"the run ended at step {last['step']}")
-        for rank in range(size):
+        # Under fp16 a rank whose own loss is finite takes the step for one with too large a scale.
+        for rank in [size - 1] if precision == "fp16" else range(size):
             path = output / "nonfinite" / f"step-{step:08d}-rank{rank}.json"
             if not path.exists() or len(set(json.loads(path.read_text())["index"])) != 4 // size:
                 raise LostError(f"{path.name} does not record the samples of rank {rank}")
