@@ -24,8 +24,9 @@ import torch.distributed as dist
 _POLL_SECONDS = 1.0
 # What another rank's end breaks tells more than we do, and so does an error that all ranks have: time for either.
 _GRACE = 5.0
-# How long a process that ends by an error may take to be gone; a group that waits for others is not waited for.
-_LAST_SECONDS = 8
+# How long a process that ends by an error may take to be gone; a group that waits for others is not waited for. On a
+# busy machine the interpreter itself needs some ten seconds, and its exit code would be lost.
+_LAST_SECONDS = 20
 _ENDED = "ended"
 _EXIT = "exit-requested"
 # Who holds the place where the ranks meet.
