@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -268,7 +269,7 @@ def test_nothing_of_all_pairs_is_kept_and_each_offset_passes_once(layout: dict[s
     size, _ = encoder.windows(0, shifted=False)
     pairs = (size[0] * size[1] * size[2],) * 2
     # What keeps patches apart after a shift is there once for all clips.
-    assert not any(pairs in zip(shape, shape[1:], strict=False) for shape in kept if shape[0] > 1)
+    assert not any(pairs in pairwise(shape) for shape in kept if shape[0] > 1)
 
 
 def test_attention_in_parts_of_the_batch_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
