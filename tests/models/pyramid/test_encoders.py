@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,10 @@ from torch import Tensor
 
 from adamae.errors import UserError
 from adamae.models import MODELS, Classifier, Pretrainer, create_model
+from adamae.models.pyramid import swin
+from adamae.models.pyramid.layout import Layout
+from adamae.models.pyramid.relative_positions import PositionMlp, WindowPositions, bias_of
+from adamae.models.pyramid.swin import SwinEncoder
 from adamae.randomness import SampleNoise
 from adamae.samplers import build_sampler
 from adamae.samplers.cells import PATTERNS
@@ -152,11 +158,6 @@ def test_classifiers(name: str, layout: dict[str, Any], rng: np.random.Generator
 
 def test_regular_positions_are_those_of_the_coordinates(rng: np.random.Generator) -> None:
     """With all tokens the offsets of a window are made without coordinates; both ways must agree."""
-    from dataclasses import replace
-
-    from adamae.models.pyramid.layout import Layout
-    from adamae.models.pyramid.relative_positions import PositionMlp, WindowPositions, bias_of
-
     for shape, window, shift in (
         ((1, 16, 16), (1, 8, 8), (0, 0, 0)),
         ((1, 16, 24), (1, 8, 8), (0, 4, 4)),
@@ -239,3 +240,56 @@ def test_published_state_dicts(name: str, key: str) -> None:
     golden = um_mae.STATE_DICTS[key]
     assert {each: list(value.shape) for each, value in model.state_dict().items()} == golden["state_dict"]
     assert sum(each.numel() for each in model.parameters()) == golden["n_params_trainable"]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda each: each.get("uniform_sampling", "image"))
+def test_nothing_of_all_pairs_is_kept_and_each_offset_passes_once(layout: dict[str, Any]) -> None:
+    model = small("um_swin_tiny", **layout).train()
+    encoder = model.encoder
+    assert isinstance(encoder, SwinEncoder)
+    passed: list[int] = []
+    for module in encoder.modules():
+        if isinstance(module, PositionMlp):
+            module.register_forward_pre_hook(lambda _, inputs: passed.append(inputs[0].shape[:-1].numel()))
+    kept: list[tuple[int, ...]] = []
+
+    def note(x: Tensor) -> Tensor:
+        kept.append(tuple(x.shape))
+        return x
+
+    counts = []
+    for batch in (1, 3):
+        passed.clear()
+        clips = torch.zeros(batch, *model.grid.clip_shape, 3, dtype=torch.uint8)
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda x: x):
+            model(clips, seeds=torch.arange(batch))
+        counts.append(passed.copy())
+    # As many as there are offsets of two patches, however many clips and windows.
+    assert counts[0] == counts[1]
+    size, _ = encoder.windows(0, shifted=False)
+    pairs = (size[0] * size[1] * size[2],) * 2
+    # What keeps patches apart after a shift is there once for all clips.
+    assert not any(pairs in pairwise(shape) for shape in kept if shape[0] > 1)
+
+
+def test_attention_in_parts_of_the_batch_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small("um_swin_tiny", **VIDEO, uniform_sampling="step").double().train()
+    clips = torch.rand(3, 3, *model.grid.clip_shape, dtype=torch.float64)
+
+    def loss_and_gradients() -> list[Tensor]:
+        loss = model(clips, seeds=torch.arange(3)).losses["loss"]
+        return [loss, *torch.autograd.grad(loss, [*model.parameters()], allow_unused=True, materialize_grads=True)]
+
+    whole = loss_and_gradients()
+    calls: list[int] = []
+    before = swin.WindowAttention._attend
+
+    def attend(self: swin.WindowAttention, qkv: Tensor, *others: Any) -> Tensor:
+        calls.append(len(qkv))
+        return before(self, qkv, *others)
+
+    monkeypatch.setattr(swin.WindowAttention, "_attend", attend)
+    monkeypatch.setattr(swin, "_MAX_PAIRS", 1)
+    for one, other in zip(loss_and_gradients(), whole, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-9)
+    assert set(calls) == {1}
