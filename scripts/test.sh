@@ -19,6 +19,6 @@ if [ "${1:-}" = --fast ]; then
 fi
 # Screenshots of the pages stay here to be looked at.
 export ADAMAE_ARTEFACTS=${ADAMAE_ARTEFACTS:-$PWD/build/artefacts}
-# Two workers of one thread each: more would fight for the cores.
+# Workers of one thread each. One more than two cores have: many tests wait for processes that they have started.
 export OMP_NUM_THREADS=1
-.venv/bin/python -m pytest -n 2 --dist loadgroup --durations 5 "${selection[@]}" "$@"
+.venv/bin/python -m pytest -n 3 --dist loadgroup --durations 5 "${selection[@]}" "$@"
