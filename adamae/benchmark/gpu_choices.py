@@ -47,7 +47,7 @@ def gpu_choices() -> Iterator[None]:
             library.impl(name, _softmax(getattr(torch.ops.aten, kernel).default), "AutocastCPU")
         library.impl("dropout", _fused_dropout, "AutogradCPU")
         # What our layers do on a CPU alone.
-        with patch("adamae.layers.half_precision._CPU", ""):
+        with patch("adamae.layers.half_precision._CPU", ""), patch("adamae.losses.reconstruction._CPU", ""):
             yield
     finally:
         library._destroy()

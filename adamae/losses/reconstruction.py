@@ -14,6 +14,8 @@ from adamae.layers.pixels import PixelNormalisation
 Metric = Literal["mse", "l1"]
 Statistics = Literal["colour", "token"]
 
+_CPU = "cpu"
+
 
 def reconstruction_target(
     pixels: Tensor, pixel_values: PixelNormalisation, normalise: bool, statistics: Statistics = "colour"
@@ -47,7 +49,7 @@ def reconstruction_target(
 
 def _centred_and_variance(values: Tensor) -> tuple[Tensor, Tensor]:
     """(..., K, C) values less their mean over K, and their variance (..., 1, C)."""
-    if values.device.type != "cpu":
+    if values.device.type != _CPU:
         variance, mean = torch.var_mean(values, dim=-2, keepdim=True)
         return values - mean, variance
     # There the library goes through an inner axis of three colours value by value.

@@ -37,7 +37,7 @@ def test_the_table_says_what_to_change_first_and_how_many_cores_it_takes() -> No
     # Neither takes most by itself, but the same thing helps both.
     assert "seeking and decoding take 53% of the time: re-encode the videos with adamae prepare" in text
     assert "1050 clips/s for a GPU take 11 such cores" in text
-    assert "1 videos could not be read" in text
+    assert "1 video could not be read" in text
 
 
 @pytest.mark.parametrize(
