@@ -41,6 +41,11 @@ def check(outcome: dict[str, Any], by_design: str | None = None) -> None:
         assert not waits, f"{precision}: the host would wait within a step: {', '.join(dict.fromkeys(waits))}"
 
 
+def test_one_worker_has_these_tests(request: pytest.FixtureRequest) -> None:
+    if request.config.getoption("loadgroup", False):
+        assert request.node.nodeid.endswith("@fake_cuda")
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_a_step_has_all_tensors_on_the_device_and_never_waits(case: str, outcomes: dict[str, dict[str, Any]]) -> None:
     check(outcomes[case], WAITS_BY_DESIGN.get(case))
