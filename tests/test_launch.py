@@ -1,4 +1,4 @@
-"""Which launcher started us, and what torch and DeepSpeed are told of it."""
+"""Which launcher started the process, and the environment that torch and DeepSpeed get."""
 
 from __future__ import annotations
 

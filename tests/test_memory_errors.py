@@ -1,4 +1,4 @@
-"""Allocations that fail are told in one line; other errors are not taken for them."""
+"""Allocations that fail end in one line; other errors are not taken for them."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ PROMISE = "A rank dies, stops, hangs or never starts: the others end within the 
 LIMIT = 60.0
 # In the place of the five minutes of --heartbeat_timeout, and of the half an hour that an exchange waits.
 HEARTBEAT, PATIENCE = 5, timedelta(seconds=15)
-# Within which a wrong address or port is told.
+# Within which a wrong address or port is reported.
 SOON = 30.0
 MOMENTS = {"pretrain": ("start-up", "step", "save"), "finetune": ("start-up", "step", "save", "validation")}
 
