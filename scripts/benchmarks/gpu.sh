@@ -108,12 +108,13 @@ videos() {
 examine() {
     run -m adamae doctor --device "$device" --output_dir "$work"
 }
+# What it would have changed, a full disk say, is among the results and keeps nothing from running: no failure of the stage.
 doctor() {
     local code
     examine > "$work/doctor.txt"
     code=$?
     cat "$work/doctor.txt"
-    return $code
+    [ $code -le 1 ]
 }
 resuming() {
     rm -rf "$work"/{whole,resumed}
