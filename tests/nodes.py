@@ -3,11 +3,43 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 _NETWORK = "10.77.0"
+# ssh [-o OPTION] HOST WORDS: a shell that has nothing of this environment and starts in the home folder.
+_SSH = """#!/bin/sh
+[ "$1" = -o ] && shift 2
+host=$1
+shift
+case $host in
+{cases}
+*) echo "ssh: Could not resolve hostname $host" >&2; exit 255 ;;
+esac
+exec $enter env -i HOME="$HOME" PATH=/usr/local/bin:/usr/bin:/bin sh -c "cd; $*"
+"""
+# pdsh OPTIONS -w HOST,HOST WORDS: lines begin with their host's name, and -S gives the largest exit code.
+_PDSH = """#!/bin/bash
+set -o pipefail
+while [ "$1" != -w ]; do shift; done
+hosts=$2
+shift 2
+# It would find the processes of other tests too.
+case $1 in pkill*) exit 1 ;; esac
+number=0 largest=0 pids=()
+for host in ${hosts//,/ }; do
+    ssh "$host" "${*//%n/$number}" 2>&1 | sed -u "s/^/$host: /" &
+    pids+=($!)
+    number=$((number + 1))
+done
+for pid in "${pids[@]}"; do
+    wait "$pid"
+    code=$?
+    [ $code -le $largest ] || largest=$code
+done
+exit $largest
+"""
 
 
 def namespaces_permitted() -> bool:
@@ -52,6 +84,34 @@ def two_nodes(folder: Path) -> Iterator[dict[str, list[str]]]:
             _run(*words, "ip", "link", "set", "eth0", "up")
             _run(*words, "ip", "link", "set", "lo", "up")
         yield enter
+
+
+def remote_shells(folder: Path, nodes: Mapping[str, Sequence[str]]) -> Path:
+    """Stand-ins for ``ssh`` and ``pdsh``, by which a launcher reaches the nodes.
+
+    Returns:
+        The folder of the two programs, for PATH.
+    """
+    bin_folder = folder / "bin"
+    bin_folder.mkdir()
+    cases = "\n".join(f"{name}) enter='{' '.join(words)}' ;;" for name, words in nodes.items())
+    for name, text in {"ssh": _SSH.replace("{cases}", cases), "pdsh": _PDSH}.items():
+        (bin_folder / name).write_text(text)
+        (bin_folder / name).chmod(0o755)
+    return bin_folder
+
+
+def processes_on(enter: Sequence[str]) -> list[int]:
+    """What runs on a node, without the process that holds it."""
+    holder = int(enter[1].partition("=")[2])
+    network = Path(f"/proc/{holder}/ns/net").readlink()
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        # One that is gone, or a zombie.
+        with suppress(OSError):
+            if (process / "ns/net").readlink() == network:
+                found.append(int(process.name))
+    return sorted({*found} - {holder})
 
 
 def _run(*words: str) -> None:

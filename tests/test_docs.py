@@ -83,7 +83,7 @@ def launched(script: Path, words: list[str]) -> list[str]:
     """What a launch script gives to its command; of training, a recipe's name comes before the options."""
     if script.stem not in ("pretrain", "finetune"):
         return words
-    door = re.search(r"\.sh\" (\w+) \"\$@\"", script.read_text())
+    door = re.search(r"/\.\./\w+\.sh\" (\w+) \"\$@\"", script.read_text())
     recipe, *options = [door[1], *words] if door else words
     return ["--config", recipe, *options]
 

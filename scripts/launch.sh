@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# What pretrain.sh and finetune.sh do: a recipe of a command, started by the deepspeed launcher.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+command=$1
+shift
+case ${1:--} in -*)
+    echo "$command.sh: error: the recipe is missing: expected one of $(cd "configs/$command" && echo *.yaml | sed 's/\.yaml//g')" >&2
+    exit 2 ;;
+esac
+launch=(--num_gpus "${GPUS:-8}")
+words=("$@")
+if [ -n "${HOSTFILE:-}" ]; then
+    # Where the file is missing, the launcher would use the GPUs of this machine; and where it has only one line.
+    [ -f "$HOSTFILE" ] || { echo "$command.sh: error: HOSTFILE=$HOSTFILE: no such file, seen from $PWD" >&2; exit 2; }
+    launch=(--hostfile "$HOSTFILE" --force_multi ${GPUS:+--num_gpus "$GPUS"})
+    # A shell on each machine reads the words again: it would expand the {000..999} of shards. The launcher quotes only
+    # words with spaces.
+    for place in "${!words[@]}"; do
+        [[ ${words[place]} == *" "* ]] || printf -v "words[place]" %q "${words[place]}"
+    done
+fi
+
+exec .venv/bin/deepspeed "${launch[@]}" --module adamae "$command" --config "${words[@]}"
