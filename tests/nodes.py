@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 _NETWORK = "10.77.0"
-# ssh [-o OPTION] HOST WORDS: a shell that has nothing of this environment and starts in the home folder.
+# ssh [-o OPTION] HOST WORDS: a login shell has nothing of this environment and starts in the home folder.
 _SSH = """#!/bin/sh
 [ "$1" = -o ] && shift 2
 host=$1
@@ -17,7 +17,7 @@ case $host in
 {cases}
 *) echo "ssh: Could not resolve hostname $host" >&2; exit 255 ;;
 esac
-exec $enter env -i HOME="$HOME" PATH=/usr/local/bin:/usr/bin:/bin sh -c "cd; $*"
+exec $enter env -i HOME="$HOME" PATH=/usr/local/bin:/usr/bin:/bin bash -c "cd; $*"
 """
 # pdsh OPTIONS -w HOST,HOST WORDS: lines begin with their host's name, and -S gives the largest exit code.
 _PDSH = """#!/bin/bash

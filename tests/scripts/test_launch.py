@@ -49,7 +49,7 @@ def test_a_hostfile_says_where(repository: Path, command: str, settings: dict[st
     words = ["quickstart", "--data_path", "a/{0..9}.tar", "--finetune", "of a"]
     done = start(repository, f"{command}.sh", *words, HOSTFILE="hosts.txt", **settings)
     # What a shell on the other machine leaves as it is; the launcher quotes what has spaces.
-    wanted = rf"quickstart --data_path a/\{{0..9\}}.tar --finetune of a"
+    wanted = r"quickstart --data_path a/\{0..9\}.tar --finetune of a"
     wanted = f"deepspeed --hostfile hosts.txt --force_multi{launch} --module adamae {command} --config {wanted}\n"
     assert (done.returncode, done.stdout.rpartition("bin/")[2]) == (0, wanted), done.stderr
 
