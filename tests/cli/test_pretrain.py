@@ -226,8 +226,8 @@ def free_slurm_job() -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["plain", "auto"])
-def test_torchrun_starts_two_processes_that_equal_one(engine: str, videos: Path, tmp_path: Path, root: Path) -> None:
+def test_torchrun_starts_two_processes_that_equal_one(videos: Path, tmp_path: Path, root: Path) -> None:
+    """By DeepSpeed, as several processes choose it; the plain engine is tried without a launcher above."""
     torchrun = [
         sys.executable,
         "-m",
@@ -237,10 +237,10 @@ def test_torchrun_starts_two_processes_that_equal_one(engine: str, videos: Path,
         "--master_port",
         f"{free_port()}",
     ]
-    launch([*torchrun, "-m", "adamae"], videos, tmp_path / "two", root, "--batch_size", "2", "--engine", engine)
+    launch([*torchrun, "-m", "adamae"], videos, tmp_path / "two", root, "--batch_size", "2")
     assert pretrain(videos, tmp_path / "one") == 0
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
-    assert (tmp_path / "two" / "deepspeed.json").exists() == (engine == "auto")
+    assert (tmp_path / "two" / "deepspeed.json").exists()
 
 
 @pytest.mark.slow

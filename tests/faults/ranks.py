@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -17,7 +19,8 @@ from tests.faults.preemption import at_moment
 from tests.faults.processes import start
 from tests.faults.runs import videos
 from tests.faults.trial import LostError, Trial
-from tests.launching import free_port
+from tests.launching import ROOT, free_port
+from tests.nodes import namespaces_permitted, two_nodes
 
 PROMISE = "A rank dies, stops, hangs or never starts: the others end within the limit and name it; no process is left"
 LIMIT = 60.0
@@ -51,7 +54,8 @@ def trials(seed: int, scale: float, shared: Path) -> list[Trial]:
         for rank, size in ((0, 2), (1, 2), (1, 4))
         for how in ("stopped", "hangs")
     ]
-    return made + (absent + standing if scale >= 1 else [*absent[1:2], *standing[2:4]])
+    unplugged = [_unplugged(command, data) for command in MOMENTS] if namespaces_permitted() else []
+    return made + (absent + standing + unplugged if scale >= 1 else [*absent[1:2], *standing[2:4]])
 
 
 def _dies(command: str, moment: str, victim: int, size: int, data: Path) -> Trial:
@@ -113,6 +117,42 @@ def _stands(command: str, victim: int, size: int, how: str, data: Path) -> Trial
             raise LostError(f"no message says where rank {victim} is: {[each.told[-800:] for each in ended]}")
 
     return Trial(f"{command}, rank {victim} of {size} {how} in a step", body)
+
+
+def _unplugged(command: str, data: Path) -> Trial:
+    """Two machines whose connection is cut: nothing tells either that the other is gone."""
+
+    def body(folder: Path) -> None:
+        line = [str(word) for word in words(command, 2, "plain", data, folder / "run")]
+        line += ["--heartbeat_timeout", str(HEARTBEAT), "--epochs", "10000"]
+        environment = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "node1", "MASTER_PORT": str(free_port())}
+        log = folder / "run" / "log.jsonl"
+        with two_nodes(folder) as nodes:
+            processes = [
+                subprocess.Popen(
+                    [*enter, sys.executable, "-m", "adamae", *line],
+                    env=environment | {"RANK": str(rank), "PYTHONPATH": str(ROOT)},
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+                for rank, enter in enumerate(nodes.values())
+            ]
+            try:
+                while not log.exists() and all(process.poll() is None for process in processes):
+                    time.sleep(0.01)
+                subprocess.run([*nodes["node2"], "ip", "link", "set", "eth0", "down"], check=True)
+                told = [process.communicate(timeout=LIMIT)[1] for process in processes]
+            except subprocess.TimeoutExpired as error:
+                raise LostError(f"a rank did not end within {LIMIT:g} s") from error
+            finally:
+                for process in processes:
+                    process.kill()
+                    process.wait()
+        for rank, (process, text) in enumerate(zip(processes, told, strict=True)):
+            if process.returncode == 0 or f"rank {rank} exits because rank {1 - rank}" not in text:
+                raise LostError(f"rank {rank} ended with {process.returncode}: {text[-800:]}")
+
+    return Trial(f"{command}, two machines, connection cut in a step", body)
 
 
 def _at(moment: str, action: Callable[[], None]) -> None:
