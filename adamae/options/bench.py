@@ -17,6 +17,7 @@ from adamae.options.groups import (
     SamplerOptions,
 )
 from adamae.options.inference import PlainListOptions
+from adamae.options.mask_type import check_mask_type
 from adamae.options.parser import OptionParser
 from adamae.samplers import mask_types
 
@@ -158,6 +159,7 @@ def bench_step_parser() -> OptionParser[BenchStepOptions]:
             "adamae bench step --compare economy compile tube --batch_size 16 --device cuda --plot step.png",
             "adamae bench step --predict h100 --batch_size 32 --compare compile economy tube",
         ),
+        check=lambda options, preset: check_mask_type(options, preset, *(options.measurement.compare or ())),
     )
 
 
@@ -170,6 +172,7 @@ def bench_memory_parser() -> OptionParser[BenchMemoryOptions]:
         "--checkpoint_activations. "
         "Nothing is executed, so any model size can be counted on any machine.",
         examples=("adamae bench memory", "adamae bench memory --model adamae_huge --num_frames 64"),
+        check=check_mask_type,
     )
 
 

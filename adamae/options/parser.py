@@ -8,7 +8,7 @@ become underscores, and a switch gets its value, so that ``--pin-mem``, ``--pin_
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Generic, NoReturn, TypeVar, get_type_hints
 
@@ -49,6 +49,8 @@ class OptionParser(Generic[Options]):
         examples: Whole command lines, for the end of ``--help``.
         foreign: Flags of other programs' launch scripts and what is answered to them.
         preset_folder: Where ``--config NAME`` looks, below ``configs``; None if the command has no presets.
+        check: Given the options and those that the presets alone give (None without any): raises a UserError if they
+            do not go together, and returns further notes.
     """
 
     def __init__(
@@ -60,8 +62,10 @@ class OptionParser(Generic[Options]):
         examples: Sequence[str] = (),
         foreign: Mapping[str, Answer] | None = None,
         preset_folder: str | None = None,
+        check: Callable[[Options, Options | None], Sequence[str]] | None = None,
     ) -> None:
         self._options = options
+        self._check = check
         self._groups = groups_of(options)
         self._preset_folder = preset_folder
         self._parser = _Parser(
@@ -102,7 +106,8 @@ class OptionParser(Generic[Options]):
         """Read a command line.
 
         Raises:
-            UserError: If an option is unknown or a value is not one, typed or in a preset.
+            UserError: If an option is unknown or a value is not one, typed or in a preset, or options do not go
+                together.
         """
         names, words = self._take_presets(words)
         presets: list[Preset] = []
@@ -114,7 +119,9 @@ class OptionParser(Generic[Options]):
                 self._read(preset.words(), state)
         recipe = self._collect(state) if presets else None
         self._read(words, state)
-        return Parsed(self._collect(state), tuple(presets), recipe, tuple(getattr(state, _NOTES, None) or ()))
+        options = self._collect(state)
+        checked = self._check(options, recipe) if self._check else ()
+        return Parsed(options, tuple(presets), recipe, (*(getattr(state, _NOTES, None) or ()), *checked))
 
     def of(self, presets: Sequence[str], values: Mapping[str, Any], positionals: Sequence[str] = ()) -> Options:
         """Options by name from Python: the same defaults, presets and checks as on the command line.

@@ -18,6 +18,7 @@ from adamae.options.groups import (
     RunOptions,
     SamplerOptions,
 )
+from adamae.options.mask_type import check_mask_type
 from adamae.options.parser import OptionParser, Parsed
 from adamae.options.published import PRETRAIN_ANSWERS
 from adamae.options.training import TrainingOptions, departures
@@ -94,6 +95,7 @@ def pretrain_parser() -> OptionParser[PretrainOptions]:
         examples=EXAMPLES,
         foreign=PRETRAIN_ANSWERS,
         preset_folder="pretrain",
+        check=check_mask_type,
     )
 
 

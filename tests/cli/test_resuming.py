@@ -202,5 +202,7 @@ def test_what_only_acts_while_training_may_change(videos: Path, tmp_path: Path, 
 
 def test_blind_masks_take_each_other_s_weights(videos: Path, tmp_path: Path) -> None:
     assert pretrain(videos, tmp_path, "--max_steps", "1", "--mask_type", "tube") == 0
-    assert pretrain(videos, tmp_path, "--max_steps", "2", "--mask_type", "random", "--sampler_depth", "2") == 0
+    (tmp_path / "deep.yaml").write_text("sampler_depth: 2\n")
+    words = ("--config", str(tmp_path / "deep.yaml"), "--mask_type", "random")
+    assert pretrain(videos, tmp_path, "--max_steps", "2", *words) == 0
     assert sorted(losses(tmp_path)) == [1, 2]
