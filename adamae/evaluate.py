@@ -16,7 +16,15 @@ from adamae.data.annotations import Annotations
 from adamae.data.image_files import image_files_for
 from adamae.distributed import World
 from adamae.evaluation.evaluator import Evaluation, Evaluator
-from adamae.evaluation.labels import find_class_names, find_test_list, load_labelled, notes_on_labels, numbered
+from adamae.evaluation.labels import (
+    compare_numbers,
+    find_class_names,
+    find_test_list,
+    load_labelled,
+    notes_on_labels,
+    notes_on_names,
+    numbered,
+)
 from adamae.evaluation.setup import (
     EvaluationSetup,
     compute_settings,
@@ -92,4 +100,8 @@ def _open_list(options: EvaluateOptions, setup: EvaluationSetup) -> tuple[Annota
         source, count, known, data_root=options.data.data_root, image_files=image_files_for(setup.seen)
     )
     names = known or annotations.classes or numbered(count)
+    notes += notes_on_names(options.data.classes, names, file.class_names)
+    if annotations.classes is None:
+        owner = str(file.path) if options.data.classes is None else options.data.classes
+        notes += compare_numbers(options.source, names, owner)
     return annotations, names, [*notes, *notes_on_labels(annotations, names)]

@@ -23,6 +23,7 @@ from adamae.data.views import VideoViews, ViewPlan, plan_test, plan_validation
 from adamae.distributed import World
 from adamae.errors import PreemptedError, UserError
 from adamae.evaluation.evaluator import Evaluator
+from adamae.evaluation.labels import check_same_classes
 from adamae.evaluation.networks import build_classifier
 from adamae.evaluation.setup import describe_unread
 from adamae.models import Classifier
@@ -133,6 +134,7 @@ def test_only(options: FinetuneOptions, world: World) -> None:
             f"{given}: has {file.architecture.classes} classes, expected {splits.num_classes}, "
             f"as {splits.train.source} has"
         )
+    check_same_classes(splits.train.source, splits.classes, file.class_names, given)
     model, changes = build_classifier(file, num_frames=options.clip.num_frames, size=options.clip.input_size)
     if world.is_main:
         say(*(f"note: {note}" for note in (*changes, *splits.notes)))

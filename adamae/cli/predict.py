@@ -33,7 +33,7 @@ def _predict(options: PredictOptions) -> tuple[list[dict[str, Any]], Sequence[Un
     from adamae import distributed
     from adamae.data.image_files import image_files_for
     from adamae.data.named_videos import load_named
-    from adamae.evaluation.labels import find_class_names, numbered
+    from adamae.evaluation.labels import find_class_names, notes_on_names, numbered
     from adamae.evaluation.scoring import score_readable
     from adamae.evaluation.setup import compute_settings, describe_damaged, open_setup
     from adamae.progress import say
@@ -45,6 +45,7 @@ def _predict(options: PredictOptions) -> tuple[list[dict[str, Any]], Sequence[Un
     names = find_class_names(count, given=options.data.classes, stored=stored) or numbered(count)
     world = distributed.start(options.compute.device, timeout_seconds=options.compute.rendezvous_timeout)
     if world.is_main:
+        changes += notes_on_names(options.data.classes, names, stored)
         say(*(f"note: {note}" for note in changes), *setup.describe(videos.noun))
     # A few videos are not worth the start of a process.
     settings = compute_settings(options.compute, world) | {"num_workers": options.compute.num_workers or 0}

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from adamae.data.annotations import UNLABELLED, Annotations, load_annotations
-from adamae.data.class_names import class_names_beside, read_class_names
+from adamae.data.class_names import CLASSES_FILE, class_names_beside, read_class_names
 from adamae.data.image_files import ImageFiles
 from adamae.data.shards.names import is_remote, names_shards, shard_folder_of
 from adamae.data.walking import folders_in
@@ -57,6 +57,65 @@ def find_class_names(
 def numbered(num_classes: int) -> tuple[str, ...]:
     """Names for classes that have none."""
     return tuple(str(number) for number in range(num_classes))
+
+
+def check_same_classes(where: str | Path, names: Sequence[str], expected: Sequence[str], owner: str) -> None:
+    """Make sure that labels that are numbers mean the same classes in a data set and in a network.
+
+    Args:
+        where: What names the data set's classes.
+        names: Those names, class 0 first; numbers are no names.
+        expected: The network's names, likewise.
+        owner: Whose names the network's are.
+
+    Raises:
+        UserError: If both have names, and a class has another one: then scores would be of the wrong classes.
+    """
+    if tuple(names) == numbered(len(names)) or tuple(expected) == numbered(len(expected)):
+        return
+    number = _first_other(names, expected)
+    if number is not None:
+        raise UserError(f"{where}: class {number} is {names[number]!r}, expected {expected[number]!r}, as in {owner}")
+
+
+def compare_numbers(source: str | Path, names: Sequence[str], owner: str) -> list[str]:
+    """Compare ``classes.txt`` beside a list, whose labels are numbers, with the classes of a network.
+
+    Args:
+        source: The list or folder.
+        names: Of the network's classes, or their numbers.
+        owner: Whose names they are.
+
+    Returns:
+        A note if there are more or fewer classes in the file, else nothing.
+
+    Raises:
+        UserError: As :func:`check_same_classes`.
+    """
+    beside = None if is_remote(str(source)) else class_names_beside(source)
+    if beside is None:
+        return []
+    place = (Path(source) if Path(source).is_dir() else Path(source).parent) / CLASSES_FILE
+    check_same_classes(place, beside, names, owner)
+    if len(beside) != len(names):
+        return [
+            f"{place}: {len(beside)} class names, the model has {len(names)} classes: labels are taken as its numbers"
+        ]
+    return []
+
+
+def notes_on_names(given: str | Path | None, names: Sequence[str], stored: Sequence[str]) -> list[str]:
+    """Where the file of ``--classes`` and the checkpoint name a class differently: one note, or none.
+
+    Args:
+        given: The file; None: there is none.
+        names: Its names.
+        stored: Those of the checkpoint; empty: it has none.
+    """
+    number = None if given is None else _first_other(names, stored)
+    if number is None or tuple(stored) == numbered(len(stored)):
+        return []
+    return [f"{given}: class {number} is {names[number]!r}, {stored[number]!r} in the checkpoint"]
 
 
 def load_labelled(
@@ -144,6 +203,12 @@ def notes_on_labels(annotations: Annotations, names: Sequence[str]) -> list[str]
             f"{_some(absent)}; they are excluded from the mean over classes"
         )
     return notes
+
+
+def _first_other(names: Sequence[str], others: Sequence[str]) -> int | None:
+    """Position of the first name that is another there, as far as there are both."""
+    pairs = enumerate(zip(names, others, strict=False))
+    return next((number for number, (name, other) in pairs if name != other), None)
 
 
 def _some(names: Sequence[str]) -> str:

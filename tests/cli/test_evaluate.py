@@ -102,6 +102,22 @@ def test_no_list(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "--data_path is missing: expected a list of videos with labels" in capsys.readouterr().err
 
 
+def test_classes_of_another_order_are_refused_unless_they_are_given(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "test.csv").write_text(f"{place / 'a' / '0.mp4'} 0\n")
+    classes = tmp_path / "classes.txt"
+    classes.write_text("\n".join((NAMES[1], NAMES[0], *NAMES[2:])))
+    words = ["--data_path", str(tmp_path), "--test_num_segment", "1", "--test_num_crop", "1"]
+    assert evaluate(place, "named", *words) == 2
+    expected = f"{classes}: class 0 is 'right', expected 'left', as in {place / 'named.safetensors'}"
+    assert capsys.readouterr().err.splitlines()[-1] == f"adamae: error: {expected}"
+    assert evaluate(place, "unnamed", *words) == 0
+    capsys.readouterr()
+    assert evaluate(place, "named", *words, "--classes", str(classes)) == 0
+    assert f"note: {classes}: class 0 is 'right', 'left' in the checkpoint" in capsys.readouterr().err
+
+
 def test_names_of_the_list_get_the_checkpoint_s_numbers(place: Path, tmp_path: Path) -> None:
     rows = [f"{place / 'a' / '0.mp4'} {NAMES[3]}", f"{place / 'a' / '1.mp4'} {NAMES[1]}"]
     (tmp_path / "list.csv").write_text("\n".join(rows))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -144,6 +145,17 @@ def test_evaluating_the_best_again_gives_the_same_score(
     assert (tmp_path / "scores.csv").read_text() == (whole / "test" / "scores.csv").read_text()
     assert finetune(motion, whole, *SIZES, "--eval") == 0
     assert capsys.readouterr().out == told
+
+
+def test_a_test_alone_is_of_the_same_classes(
+    whole: Path, motion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(motion, tmp_path / "set")
+    (tmp_path / "set" / "classes.txt").write_text("left\nup\nright\n")
+    words = ("--finetune", str(whole / "best"), "--eval")
+    assert finetune(tmp_path / "set", tmp_path / "run", *SIZES, *words) == 2
+    expected = f"train.csv: class 1 is 'up', expected 'right', as in {whole / 'best'}\n"
+    assert capsys.readouterr().err.endswith(expected)
 
 
 @pytest.mark.parametrize("stop", [3, 4, 9])

@@ -42,6 +42,16 @@ def test_json_of_the_likeliest_classes(place: Path, capsys: pytest.CaptureFixtur
         assert entry["views"] == 15
 
 
+def test_names_that_are_not_the_checkpoint_s_are_noted(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join((*NAMES[:3], "below", *NAMES[4:])))
+    words = [str(place / "a" / "0.mp4"), "--classes", str(names), "--test_num_crop", "1", "--test_num_segment", "1"]
+    assert main(["predict", str(place / "named.safetensors"), *words, *FAST]) == 0
+    assert f"note: {names}: class 3 is 'below', 'down' in the checkpoint" in capsys.readouterr().err
+
+
 def test_a_damaged_video_does_not_keep_the_others_back(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     videos = [str(place / name) for name in ("a/0.mp4", "a/bad.mp4", "no.mp4")]
     assert main(["predict", str(place / "named.safetensors"), *videos, *FAST]) == 2
