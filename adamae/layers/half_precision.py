@@ -9,18 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from adamae.layers.devices import on_cpu
+
 _HALF = (torch.bfloat16, torch.float16)
-_CPU = "cpu"
 
 
 def half_on_cpu(x: Tensor) -> bool:
     """Whether ``x`` is in half precision and its operations run on a CPU."""
-    return x.dtype in _HALF and x.device.type == _CPU
+    return x.dtype in _HALF and on_cpu(x)
 
 
 def half_on_gpu(x: Tensor) -> bool:
     """Whether ``x`` is in half precision and its operations run on another device."""
-    return x.dtype in _HALF and x.device.type != _CPU
+    return x.dtype in _HALF and not on_cpu(x)
 
 
 @contextmanager

@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from adamae.layers.devices import on_cpu
 from adamae.layers.pixels import PixelNormalisation
 
 Metric = Literal["mse", "l1"]
 Statistics = Literal["colour", "token"]
-
-_CPU = "cpu"
 
 
 def reconstruction_target(
@@ -49,7 +48,7 @@ def reconstruction_target(
 
 def _centred_and_variance(values: Tensor) -> tuple[Tensor, Tensor]:
     """(..., K, C) values less their mean over K, and their variance (..., 1, C)."""
-    if values.device.type != _CPU:
+    if not on_cpu(values):
         variance, mean = torch.var_mean(values, dim=-2, keepdim=True)
         return values - mean, variance
     # There the library goes through an inner axis of three colours value by value.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from adamae.benchmark.operations import OperationRecorder
-from adamae.layers import half_precision
+from adamae.layers import devices
 from adamae.layers.layer_norm import LayerNorm
 
 HALF = [torch.bfloat16, torch.float16]
@@ -40,7 +40,7 @@ def test_a_gpu_computes_in_half_precision_whatever_autocast_says(
 ) -> None:
     norm, x = drawn(8)
     expected = norm(x.to(half).float())
-    monkeypatch.setattr(half_precision, "_CPU", "")
+    monkeypatch.setattr(devices, "_CPU", "")
     with torch.autocast("cpu", half), OperationRecorder("forward") as seen:
         out = norm(x.to(half))
     assert out.dtype == half

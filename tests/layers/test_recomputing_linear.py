@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adamae.benchmark.operations import OperationRecorder
-from adamae.layers import half_precision
+from adamae.layers import devices
 from adamae.layers.recomputing_linear import gelu_linear, norm_linear
 
 
@@ -79,7 +79,7 @@ def test_the_way_of_a_gpu(recomputing: Pair, half: torch.dtype, monkeypatch: pyt
     norm, linear = layers(torch.float32)
     x = torch.randn(2, 3, 12).to(half).requires_grad_()
     expected = run(recomputing, x.detach().float().requires_grad_(), norm, linear)
-    monkeypatch.setattr(half_precision, "_CPU", "")
+    monkeypatch.setattr(devices, "_CPU", "")
     with OperationRecorder("forward") as seen:
         got = run(recomputing, x, norm, linear, half)
     for one, exact in zip(got, expected, strict=True):
