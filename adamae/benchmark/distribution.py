@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _FLOAT = 4
+# Bytes after which DDP closes its first bucket, and each further one: its defaults, which the torch engine keeps.
+_DDP_FIRST, _DDP_BUCKET = 2**20, 25 * 2**20
 _MOMENTS = 2
 # Gbit per second and machine that estimates are given for.
 NETWORKS = (100, 200, 400)
@@ -21,6 +24,8 @@ class Distribution:
         nodes: Machines.
         zero_stage: 0 without DeepSpeed and for its stage 0: nothing is sharded.
         bucket: Numbers that DeepSpeed's stages 1 and 2 exchange at once.
+        buckets: All-reduces that the gradients of one backward pass take.
+        passes: Micro-batches of a step.
     """
 
     parameters: int
@@ -29,6 +34,8 @@ class Distribution:
     nodes: int
     zero_stage: int = 0
     bucket: int = 0
+    buckets: int = 1
+    passes: int = 1
 
     @property
     def weights(self) -> int:
@@ -59,8 +66,13 @@ class Distribution:
 
     @property
     def exchanged(self) -> int:
-        """Bytes of the gradients, which all processes reduce once in a step."""
-        return _FLOAT * self.parameters if self.processes > 1 else 0
+        """Bytes of the gradients, which all processes reduce."""
+        return _FLOAT * self.parameters * self._exchanges if self.processes > 1 else 0
+
+    @property
+    def all_reduces(self) -> int:
+        """All-reduces of a step: those of the gradients, and under ZeRO 1 and 2 that of their norm."""
+        return self.buckets * self._exchanges + (self.zero_stage > 0) if self.processes > 1 else 0
 
     @property
     def gathered(self) -> int:
@@ -82,5 +94,39 @@ class Distribution:
         return 8 * self.sent / (gigabits * 1e9) if self.nodes > 1 else 0.0
 
     @property
+    def _exchanges(self) -> int:
+        """How often gradients are reduced in a step: stage 2 keeps only its shard of them, so for each micro-batch."""
+        return self.passes if self.zero_stage == 2 else 1
+
+    @property
     def _shard(self) -> int:
         return -(-self.parameters // self.processes)
+
+
+def ddp_buckets(parameters: Sequence[int]) -> int:
+    """Buckets in which DDP exchanges gradients: each is closed once it is full.
+
+    Args:
+        parameters: Numbers in each parameter, in the model's order; gradients arrive about in the opposite one.
+    """
+    closed, filled, size = 0, 0, _DDP_FIRST
+    for numbers in reversed(parameters):
+        filled += _FLOAT * numbers
+        if filled >= size:
+            closed, filled, size = closed + 1, 0, _DDP_BUCKET
+    return closed + (filled > 0)
+
+
+def deepspeed_buckets(parameters: Sequence[int], bucket: int) -> int:
+    """Buckets in which DeepSpeed exchanges gradients: each takes as many as fit.
+
+    Args:
+        parameters: Numbers in each parameter. Another order may make a bucket more or less.
+        bucket: Numbers in a bucket, more than in any parameter.
+    """
+    count = filled = 0
+    for numbers in parameters:
+        if not count or filled + numbers > bucket:
+            count, filled = count + 1, 0
+        filled += numbers
+    return count

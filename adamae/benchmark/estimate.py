@@ -20,6 +20,7 @@ from adamae.gpu_specs import Gpu
 from adamae.layers.recomputation import CheckpointActivations
 from adamae.models import Pretrainer
 from adamae.peak_memory import peak_memory
+from adamae.plain_text import counted
 from adamae.precision import matmul_dtype
 from adamae.training.compilation import compile_in_place
 from adamae.training.engine import build_optimizer
@@ -153,11 +154,12 @@ class Estimate:
         """Plain values, for JSON."""
         names = ("seconds_per_step", "model_rate", "loaded_rate", "rate", "limit", "cores_per_gpu", "memory")
         more = ("largest_pass", "hours_per_epoch", "hours")
-        held = ("weights", "gradients", "optimizer", "exchange_buffers", "held", "exchanged", "gathered", "sent")
+        held = ("weights", "gradients", "optimizer", "exchange_buffers", "held")
+        exchange = ("exchanged", "gathered", "sent", "all_reduces")
         return (
             asdict(self)
             | {name: getattr(self, name) for name in (*names, *more)}
-            | {"per_process": {name: getattr(self.distribution, name) for name in held}}
+            | {"per_process": {name: getattr(self.distribution, name) for name in (*held, *exchange)}}
             | {"network_seconds": {str(rate): self.distribution.network_seconds(rate) for rate in NETWORKS}}
         )
 
@@ -201,7 +203,8 @@ class Estimate:
     def _network(self) -> str:
         of = self.distribution
         shares = [f"{of.network_seconds(rate) / self.seconds_per_step:.0%} at {rate} Gbit/s" for rate in NETWORKS]
-        return f"{of.sent / 2**30:.2f} GiB sent per machine and step; of a step's time {', '.join(shares)}"
+        sent = f"{of.sent / 2**30:.2f} GiB sent per machine and step, {counted(of.all_reduces, 'all-reduce')}"
+        return f"{sent}; of a step's time {', '.join(shares)}"
 
     def _loader(self) -> str:
         if self.loader_rate is None or self.loaded_rate is None:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from adamae.models import Pretrainer
 
 _MOST_CLIPS_ON_CPU = 2
-# DeepSpeed's own default.
-_DEEPSPEED_BUCKET = 5e8
+# DeepSpeed's own default, and what it takes for stage 0.
+_DEEPSPEED_BUCKET = 500_000_000
 
 
 def run(words: Sequence[str]) -> int:
@@ -107,21 +107,28 @@ def _predicted(options: EstimateOptions) -> tuple[PassCost, str]:
 
 
 def _distribution(options: EstimateOptions, model: Pretrainer) -> Distribution:
-    from adamae.benchmark.distribution import Distribution
+    from adamae.benchmark.distribution import Distribution, ddp_buckets, deepspeed_buckets
     from adamae.training.engines import choose_engine
 
-    processes, zero = options.measurement.processes, {"stage": 0}
+    processes, stage, bucket = options.measurement.processes, 0, _DEEPSPEED_BUCKET
+    parameters = [one.numel() for one in model.parameters() if one.requires_grad]
+    buckets = ddp_buckets(parameters)
     if choose_engine(options.run.engine, processes) == "deepspeed":
         from adamae.training.deepspeed import read_config
 
         zero = read_config(options.run.deepspeed_file).get("zero_optimization", {})
+        stage = zero.get("stage", 0)
+        bucket = int(zero.get("reduce_bucket_size", bucket)) if stage else bucket
+        buckets = deepspeed_buckets(parameters, bucket)
     return Distribution(
-        parameters=sum(one.numel() for one in model.parameters() if one.requires_grad),
+        parameters=sum(parameters),
         buffers=sum(one.nbytes for one in model.buffers()),
         processes=processes,
         nodes=options.measurement.nodes,
-        zero_stage=zero.get("stage", 0),
-        bucket=int(zero.get("reduce_bucket_size", _DEEPSPEED_BUCKET)),
+        zero_stage=stage,
+        bucket=bucket,
+        buckets=buckets,
+        passes=options.passes,
     )
 
 

@@ -19,8 +19,8 @@ from adamae.training.parameter_groups import parameter_groups
 from adamae.training.torch_engine import TorchEngine
 
 MODEL = {"img_size": 32, "num_frames": 4, "encoder_depth": 1, "decoder_depth": 1, "mask_ratio": 0.5}
-# Numbers, of some one and a half million parameters.
-BUCKET = 100_000
+# Numbers, of some one and a half million parameters; more than in any of them, as in configs/deepspeed.
+BUCKET = 600_000
 
 
 class Collectives(TorchDispatchMode):
@@ -37,25 +37,27 @@ class Collectives(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def build(name: str, world: World) -> Engine:
+def build(name: str, world: World, accumulation: int) -> Engine:
     """An engine by name: plain, or zero0 to zero2."""
     model = create_model("adamae_tiny", **MODEL).train()
     optimizer = build_optimizer(parameter_groups(model, 0.05))
     if name == "plain":
-        return TorchEngine(model, pretrain_objective, optimizer, world=world)
+        return TorchEngine(model, pretrain_objective, optimizer, world=world, accumulation=accumulation)
     config = {"zero_optimization": {"stage": int(name[-1]), "reduce_bucket_size": BUCKET}}
-    return DeepSpeedEngine(model, pretrain_objective, optimizer, world=world, config=config, batch_size=1)
+    return DeepSpeedEngine(
+        model, pretrain_objective, optimizer, world=world, config=config, batch_size=1, accumulation=accumulation
+    )
 
 
 def count_collectives(world: World) -> dict[str, list[tuple[str, int]]]:
-    """Take two steps of each engine and list what the second exchanges."""
+    """Take two steps of each engine, as "name/micro-batches", and list what the second exchanges."""
     batch = {"clip": torch.zeros(1, 4, 32, 32, 3, dtype=torch.uint8), "seed": torch.arange(1)}
     counted = {}
-    for name in ("plain", "zero0", "zero1", "zero2"):
-        engine = build(name, world)
-        engine.step([batch], lr=1e-3, weight_decay=0.05)
+    for name, passes in (("plain", 1), ("zero0", 1), ("zero1", 2), ("zero2", 1), ("zero2", 2)):
+        engine = build(name, world, passes)
+        engine.step([batch] * passes, lr=1e-3, weight_decay=0.05)
         with Collectives() as step:
-            engine.step([batch], lr=1e-3, weight_decay=0.05)
-        counted[name] = step.seen
+            engine.step([batch] * passes, lr=1e-3, weight_decay=0.05)
+        counted[f"{name}/{passes}"] = step.seen
         engine.close()
     return counted

@@ -14,14 +14,14 @@ import pytest
 import tomllib
 import torch
 
-from adamae.benchmark.distribution import Distribution
+from adamae.benchmark.distribution import Distribution, ddp_buckets, deepspeed_buckets
 from adamae.distributed import World
 from adamae.errors import UserError
 from adamae.models import create_model
 from adamae.training.deepspeed import OLDEST, _import_deepspeed, read_config, resolve_config
 from adamae.training.run_logger import StepLines
 from tests.launching import ROOT, launch
-from tests.training.collectives import MODEL
+from tests.training.collectives import BUCKET, MODEL
 from tests.training.toy import Toy, build, losses
 
 deepspeed = pytest.importorskip("deepspeed")
@@ -52,13 +52,19 @@ def test_two_processes_equal_one_in_every_engine(two_processes: Any, engine: str
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("engine", "stage"), [("plain", 0), ("zero0", 0), ("zero1", 1), ("zero2", 2)])
-def test_the_estimate_is_what_two_processes_exchange(two_processes: Any, engine: str, stage: int) -> None:
-    parameters = sum(one.numel() for one in create_model("adamae_tiny", **MODEL).parameters())
-    spread = Distribution(parameters, 0, processes=2, nodes=1, zero_stage=stage)
+@pytest.mark.parametrize(
+    ("engine", "stage", "passes"), [("plain", 0, 1), ("zero0", 0, 1), ("zero1", 1, 2), ("zero2", 2, 1), ("zero2", 2, 2)]
+)
+def test_the_estimate_is_what_two_processes_exchange(two_processes: Any, engine: str, stage: int, passes: int) -> None:
+    parameters = [one.numel() for one in create_model("adamae_tiny", **MODEL).parameters()]
+    bucket = BUCKET if stage else sum(parameters)
+    buckets = ddp_buckets(parameters) if engine == "plain" else deepspeed_buckets(parameters, bucket)
+    spread = Distribution(sum(parameters), 0, 2, nodes=1, zero_stage=stage, buckets=buckets, passes=passes)
     total: Counter[str] = Counter()
-    for operation, size in two_processes[0]["collectives"][engine]:
+    seen = two_processes[0]["collectives"][f"{engine}/{passes}"]
+    for operation, size in seen:
         total[operation] += size
+    assert Counter(operation for operation, _ in seen)["allreduce_"] == spread.all_reduces
     assert total["allreduce_"] == pytest.approx(spread.exchanged, rel=0.05)
     assert total["_allgather_base_"] == pytest.approx(spread.gathered, rel=0.05)
     # A ring of two sends half of what is added up, half of its result, and half of everything else.
