@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _USAGE = """usage: adamae bench SUBJECT [--option value ...]
 
 subjects:
-  step     time a training step, or predict it for a GPU, without videos
+  step     time a training step, or predict it for a GPU, without data
   memory   count the activation memory per clip; nothing is executed
   loader   measure the throughput of the data loader on a list
   eval     measure the throughput of test views of a list

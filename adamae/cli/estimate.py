@@ -29,7 +29,7 @@ def run(words: Sequence[str]) -> int:
     options = estimate_parser().parse(words).options
     measurement = options.measurement
     if measurement.hours_per_epoch and measurement.num_videos is None and options.data.data_path is None:
-        raise UserError("--hours_per_epoch needs the number of videos: give --data_path or --num_videos")
+        raise UserError("--hours_per_epoch needs the number of videos or images: give --data_path or --num_videos")
     estimate, device = _estimate(options.for_processes(measurement.processes))
     if measurement.hours_per_epoch:
         print(f"{estimate.hours_per_epoch:.4f}")

@@ -21,23 +21,23 @@ from adamae.plain_text import one_line
 
 # command: (module whose ``run`` takes the rest of the command line, what it is for)
 COMMANDS = {
-    "pretrain": ("adamae.cli.pretrain", "pre-train a masked autoencoder on a list or folder of videos"),
+    "pretrain": ("adamae.cli.pretrain", "pre-train a masked autoencoder on a list or folder of videos or images"),
     "finetune": ("adamae.cli.finetune", "fine-tune a classifier from a checkpoint and test it"),
-    "prepare": ("adamae.cli.prepare", "convert a downloaded data set to lists and videos that decode fast"),
-    "scan": ("adamae.cli.scan", "find videos of a list that cannot be decoded, and count frames"),
+    "prepare": ("adamae.cli.prepare", "convert a downloaded data set to lists, and to videos that decode fast"),
+    "scan": ("adamae.cli.scan", "find files of a list that cannot be decoded, and count frames"),
     "pack": (
         "adamae.cli.pack",
-        "pack a list of videos into WebDataset shards, for file systems that are slow with small files",
+        "pack a list of videos or images into WebDataset shards, for file systems that are slow with small files",
     ),
     "synthesize": (
         "adamae.cli.synthesize",
-        "generate a small labelled video data set whose classes differ only in motion",
+        "generate a small labelled data set: videos whose classes differ only in motion, or images",
     ),
     "evaluate": ("adamae.cli.evaluate", "evaluate a fine-tuned checkpoint on a labelled list"),
-    "predict": ("adamae.cli.predict", "predict the most likely classes of videos"),
-    "extract": ("adamae.cli.extract", "extract features of sliding windows over videos"),
+    "predict": ("adamae.cli.predict", "predict the most likely classes of videos or images"),
+    "extract": ("adamae.cli.extract", "extract features of images, or of sliding windows over videos"),
     "visualize": ("adamae.cli.visualize", "visualise sampled tokens, predictions and errors of a pre-trained model"),
-    "saliency": ("adamae.cli.saliency", "overlay the sampling probability on videos as a heat map"),
+    "saliency": ("adamae.cli.saliency", "overlay the sampling probability on videos or images as a heat map"),
     "timeline": ("adamae.cli.timeline", "plot sampling probability and error over time"),
     "report": ("adamae.cli.report", "compare runs in an HTML report: curves, differing options, final metrics"),
     "probe": ("adamae.cli.probe", "evaluate frozen features with k-NN, linear and attentive probes"),

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from adamae.options.pack import PackedOptions, pack_parser
+from adamae.plain_text import counted
 
 if TYPE_CHECKING:
     from adamae.progress import Stages
@@ -55,7 +56,7 @@ def _pack(options: PackedOptions, progress: Stages) -> Iterator[str]:
     for report in reports.values():
         known = "" if report.written else ", all of them already complete"
         shards = f"{report.shards} shard{'s' * (report.shards != 1)} of {report.num_bytes / 1e6:.1f} MB in total"
-        yield f"{report.folder}: {report.videos} videos in {shards}{known}"
+        yield f"{report.folder}: {counted(report.videos, report.noun)} in {shards}{known}"
         if report.left_out:
             first = report.left_out[0]
             yield (

@@ -162,7 +162,7 @@ def load_annotations(
     first = [annotations.path(row) for row in range(min(len(annotations), 20))]
     if not any(os.path.exists(path) for path in first):  # noqa: PTH110 (speed)
         raise UserError(
-            f"{place}: none of the first {len(first)} videos exists, for example {first[0]}; "
+            f"{place}: none of the first {len(first)} paths exists, for example {first[0]}; "
             "relative paths are taken from the list's folder unless --data_root names another"
         )
     return annotations
@@ -279,7 +279,7 @@ def read_list(
         if count is not None:
             frames.append(count)
     if not paths:
-        raise UserError(f"{place}: the list is empty, expected one video per line")
+        raise UserError(f"{place}: the list is empty, expected one video or image per line")
     check_images(paths, image_files)
     if not labels:
         return Annotations.of(paths, root=root, source=str(place), frames=frames)

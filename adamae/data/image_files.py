@@ -85,8 +85,8 @@ def files_below(root: Path, image_files: ImageFiles, scanning: ScanProgress | No
         )
     if not files:
         raise UserError(
-            f"{root}: no video in this folder or below it, expected files that end in {' '.join(VIDEO_SUFFIXES)}, or "
-            f"images that end in {' '.join(IMAGE_SUFFIXES)}"
+            f"{root}: no video or image in this folder or below it, expected files that end in "
+            f"{' '.join(VIDEO_SUFFIXES)}, or images that end in {' '.join(IMAGE_SUFFIXES)}"
         )
     return sorted(files)
 

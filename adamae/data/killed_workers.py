@@ -58,7 +58,7 @@ class KilledWorkers:
                 f"probably because memory ran out; {self._remedy}"
             )
         warnings.warn(
-            f"{self._workers} were killed by the system, probably because memory ran out; their videos are read "
+            f"{self._workers} were killed by the system, probably because memory ran out; their files are read "
             f"again. If it happens often, {self._remedy}",
             stacklevel=2,
         )

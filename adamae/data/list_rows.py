@@ -194,6 +194,6 @@ def _read_text(place: Path) -> str:
     except OSError as error:
         raise UserError(f"{place}: the list cannot be read ({error.strerror})") from None
     if b"\0" in raw:
-        raise UserError(f"{place}: this is not a text file, expected a list with one video per line")
+        raise UserError(f"{place}: this is not a text file, expected a list with one video or image per line")
     # Names of files need not be UTF-8; what is not comes back byte for byte.
     return raw.decode("utf-8-sig", "surrogateescape")

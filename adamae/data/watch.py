@@ -75,7 +75,7 @@ class Watch:
 
     def __init__(self, num_rows: int, limit: float = 60.0) -> None:
         if limit < 0:
-            raise UserError(f"the time limit per video is {limit} seconds, expected 0 or more")
+            raise UserError(f"the time limit per file is {limit} seconds, expected 0 or more")
         self.limit = limit
         self._marks = torch.zeros(num_rows, dtype=torch.int16).share_memory_()
 

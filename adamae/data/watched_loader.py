@@ -92,7 +92,7 @@ def watched_batches(
         restarts += not pool.found_fault
         if restarts > _MOST_RESTARTS:
             raise UserError(
-                f"loader workers ended {restarts} times in a row although none was reading a video ({pool.lost}); "
+                f"loader workers ended {restarts} times in a row although none was reading a file ({pool.lost}); "
                 f"if memory is short, {_REMEDY}"
             )
 

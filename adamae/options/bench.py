@@ -64,11 +64,11 @@ class MemoryMeasurement(OptionGroup):
 
 @dataclass(frozen=True)
 class LoaderMeasurement(OptionGroup):
-    """How many videos are read, and how the result is printed."""
+    """How many videos or images are read, and how the result is printed."""
 
     title = "Measurement"
 
-    num_videos: int = flag(64, "videos to read", least=1)
+    num_videos: int = flag(64, "videos or images to read", least=1)
     gpu_rate: float = flag(
         1000.0, "clips per second that the GPU consumes; the report gives the number of cores needed for it", above=0
     )
@@ -77,7 +77,7 @@ class LoaderMeasurement(OptionGroup):
 
 @dataclass(frozen=True)
 class BenchViewOptions(OptionGroup):
-    """Clips and crops of each video."""
+    """Clips and crops of each video or image."""
 
     title = "Views"
 
@@ -98,11 +98,11 @@ class BenchViewOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class BenchRunOptions(OptionGroup):
-    """How many videos are read, and how the result is printed."""
+    """How many videos or images are read, and how the result is printed."""
 
     title = "Measurement"
 
-    num_videos: int = flag(8, "videos to read, spread over the list", least=1)
+    num_videos: int = flag(8, "videos or images to read, spread over the list", least=1)
     decoder: str = flag("pyav", "decoding library", choices=decoder_names)
     json: bool = flag(False, "print JSON")
 
@@ -152,7 +152,7 @@ def bench_step_parser() -> OptionParser[BenchStepOptions]:
     return OptionParser(
         BenchStepOptions,
         prog="adamae bench step",
-        description="Time a pre-training step and its parts on random clips, or predict them for a GPU; no videos are "
+        description="Time a pre-training step and its parts on random clips, or predict them for a GPU; no data is "
         "needed.",
         examples=(
             "adamae bench step --model adamae_base --batch_size 2",
@@ -181,9 +181,8 @@ def bench_loader_parser() -> OptionParser[BenchLoaderOptions]:
     return OptionParser(
         BenchLoaderOptions,
         prog="adamae bench loader",
-        description="Measure the throughput of the data loader on a list of videos, and report its bottleneck. The "
-        "list "
-        "may be given as the first argument, without --data_path.",
+        description="Measure the throughput of the data loader on a list of videos or images, and report its "
+        "bottleneck. The list may be given as the first argument, without --data_path.",
         examples=(
             "adamae bench loader train.csv",
             "adamae bench loader ssv2/train.csv --sampling_rate 2 --num_workers 8 --gpu_rate 1500",
@@ -196,7 +195,7 @@ def bench_eval_parser() -> OptionParser[BenchEvalOptions]:
     return OptionParser(
         BenchEvalOptions,
         prog="adamae bench eval",
-        description="Measure the throughput of test views of a list of videos; all views of a video come from one "
-        "decode.",
+        description="Measure the throughput of test views of a list of videos or images; all views of one come "
+        "from one decode.",
         examples=("adamae bench eval videos/", "adamae bench eval test.csv --test_num_segment 2 --num_videos 4 --json"),
     )

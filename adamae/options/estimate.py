@@ -25,11 +25,11 @@ class Measurement(OptionGroup):
     predict: str | None = flag(
         None, "measure no pass; predict its least time on this GPU, as adamae bench step --predict", choices=gpu_names
     )
-    num_videos: int | None = flag(None, "videos per epoch; none: those of --data_path", least=1)
+    num_videos: int | None = flag(None, "videos or images per epoch; none: those of --data_path", least=1)
     loader_rate: float | None = flag(
         None, "clips per second and core of the loader; none: measured on --data_path", above=0
     )
-    loader_videos: int = flag(32, "number of videos to measure --loader_rate on", least=1)
+    loader_videos: int = flag(32, "number of videos or images to measure --loader_rate on", least=1)
     passes: int = flag(3, "measured forward and backward passes after one warm-up pass; the median is used", least=1)
     clips_per_pass: int | None = flag(
         None, "clips in a measured pass; none: the micro-batch of the run, but at most 2 on a CPU", least=1

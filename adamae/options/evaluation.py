@@ -22,7 +22,7 @@ from adamae.options.parser import OptionParser
 
 @dataclass(frozen=True)
 class LabelledListOptions(OptionGroup):
-    """The labelled videos."""
+    """The labelled videos or images."""
 
     title = "Data"
 
@@ -41,17 +41,17 @@ class LabelledListOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class PredictedVideosOptions(NamedVideosOptions):
-    """The videos, and how many classes are printed for each."""
+    """The videos or images, and how many classes are printed for each."""
 
     classes: str | None = flag(
         None, "text file with one class name on each line; none: the checkpoint's names", metavar="FILE"
     )
-    top: int = flag(5, "number of most likely classes to print for each video", least=1)
+    top: int = flag(5, "number of most likely classes to print for each video or image", least=1)
 
 
 @dataclass(frozen=True)
 class ProbeDataOptions(OptionGroup):
-    """Training and test videos of the probes."""
+    """Training and test data of the probes."""
 
     title = "Data"
 
@@ -132,7 +132,7 @@ class EvaluateOptions:
         Raises:
             UserError: If there is none.
         """
-        return _needed(self.data.data_path, "a list of videos with labels, or a folder with test.csv")
+        return _needed(self.data.data_path, "a list of videos or images with labels, or a folder with test.csv")
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ def evaluate_parser() -> OptionParser[EvaluateOptions]:
         EvaluateOptions,
         prog="adamae evaluate",
         description="Evaluate a fine-tuned checkpoint on a labelled list, averaging the scores of all views of a "
-        "video.",
+        "video or image.",
         examples=(
             "adamae evaluate runs/finetune --data_path ssv2/test.csv --output_dir runs/finetune/test",
             "adamae evaluate checkpoint-best.pth --data_path k400 --classes k400/classes.txt --sampling_rate 4",
@@ -201,7 +201,7 @@ def predict_parser() -> OptionParser[PredictOptions]:
     return OptionParser(
         PredictOptions,
         prog="adamae predict",
-        description="Print the most likely classes of videos as JSON.",
+        description="Print the most likely classes of videos or images as JSON.",
         examples=(
             "adamae predict runs/finetune holiday.mp4",
             "adamae predict runs/finetune videos/ list.csv",
@@ -215,7 +215,7 @@ def extract_parser() -> OptionParser[ExtractOptions]:
     return OptionParser(
         ExtractOptions,
         prog="adamae extract",
-        description="Write features of sliding windows over videos, with time stamps, to one file.",
+        description="Write features of images, or of sliding windows over videos with time stamps, to one file.",
         examples=(
             "adamae extract runs/pretrain videos/ -o features.npz",
             "adamae extract runs/pretrain holiday.mp4 -o holiday.npz",

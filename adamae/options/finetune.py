@@ -105,7 +105,7 @@ class AugmentationOptions(OptionGroup):
     )
     num_sample: int = flag(
         2,
-        "clips per decoded video (repeated augmentation); a micro-batch has --batch_size times this many clips",
+        "clips per decoded file (repeated augmentation); a micro-batch has --batch_size times this many clips",
         least=1,
         limit=MOST_AT_ONCE,
     )
@@ -143,7 +143,7 @@ class FinetuneOptimizerOptions(OptimizerOptions):
     epochs: int = flag(30, "number of epochs", least=1)
     opt_betas: tuple[float, float] = flag((0.9, 0.999), "betas of AdamW", least=0, below=1)
     lr: float = flag(
-        1e-3, "learning rate for a global batch of 256 videos; scaled linearly with the global batch", above=0
+        1e-3, "learning rate for a global batch of 256 videos or images; scaled linearly with the global batch", above=0
     )
     min_lr: float = flag(1e-6, "final learning rate of the cosine schedule; scaled like --lr", least=0)
     warmup_epochs: float | None = flag(None, "epochs of linear warm-up; none: 5, but at most --epochs / 10", least=0)

@@ -50,7 +50,7 @@ class DataOptions(OptionGroup):
     )
     shard_window: int = flag(
         16,
-        "number of shards whose videos are shuffled together; an epoch reads from this many shards at a time",
+        "number of shards whose videos or images are shuffled together; an epoch reads from this many shards at a time",
         least=1,
     )
     decoder: str = flag(
@@ -66,11 +66,15 @@ class DataOptions(OptionGroup):
     )
     pin_mem: bool = flag(True, "use pinned (page-locked) memory for batches", changes_result=False)
     max_bad_fraction: float = flag(
-        0.05, "stop when more than this fraction of the videos cannot be read", least=0, most=1, changes_result=False
+        0.05,
+        "stop when more than this fraction of the videos or images cannot be read",
+        least=0,
+        most=1,
+        changes_result=False,
     )
     video_timeout: float = flag(
         60.0,
-        "seconds after which a video counts as unreadable and is not opened again; 0: no limit",
+        "seconds after which a file counts as unreadable and is not opened again; 0: no limit",
         least=0,
         limit=MOST_SECONDS,
         changes_result=False,
@@ -84,7 +88,7 @@ class DataOptions(OptionGroup):
             UserError: If it was not given.
         """
         if not self.data_path:
-            raise UserError("--data_path is missing: expected a list file, a folder of videos, or shards")
+            raise UserError("--data_path is missing: expected a list file, a folder of videos or images, or shards")
         return self.data_path
 
 
@@ -94,7 +98,7 @@ class PretrainDataOptions(DataOptions):
 
     num_sample: int = flag(
         1,
-        "clips per decoded video (repeated augmentation); a micro-batch has --batch_size times this many clips",
+        "clips per decoded file (repeated augmentation); a micro-batch has --batch_size times this many clips",
         least=1,
         limit=MOST_AT_ONCE,
     )
@@ -407,7 +411,8 @@ class PanelOptions(OptionGroup):
     )
     log_images_path: str | None = flag(
         None,
-        "list or folder whose first four videos are logged; none: val.csv beside --data_path, else --data_path itself",
+        "list or folder whose first four videos or images are logged; none: val.csv beside --data_path, else "
+        "--data_path itself",
         metavar="PATH",
         changes_result=False,
     )

@@ -26,7 +26,7 @@ class NetworkOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class PlainListOptions(OptionGroup):
-    """The videos."""
+    """The videos or images."""
 
     data_path: str = flag(
         MISSING, "list or folder of videos or images, or shards; labels are optional", positional=True, metavar="LIST"
@@ -38,7 +38,7 @@ class PlainListOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class NamedVideosOptions(OptionGroup):
-    """The videos."""
+    """The videos or images."""
 
     title = "Videos"
 
@@ -160,5 +160,5 @@ class ViewComputeOptions(ComputeOptions):
     """Batch size, decoder, device and precision."""
 
     video_timeout: float = flag(
-        60.0, "seconds after which a video counts as unreadable; 0: no limit", least=0, limit=MOST_SECONDS
+        60.0, "seconds after which a file counts as unreadable; 0: no limit", least=0, limit=MOST_SECONDS
     )

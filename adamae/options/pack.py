@@ -15,7 +15,7 @@ _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 @dataclass(frozen=True)
 class PackedOptions(OptionGroup):
-    """The videos to pack, and the shards."""
+    """The videos or images to pack, and the shards."""
 
     data_path: str = flag(
         MISSING,
@@ -33,8 +33,8 @@ class PackedOptions(OptionGroup):
     shard_size: str = flag(
         "1GB", "maximum size of a shard: bytes, or a number with a unit such as MB or GiB", metavar="SIZE"
     )
-    videos_per_shard: int | None = flag(None, "videos per shard, instead of --shard_size", least=1)
-    shuffle: bool = flag(True, "shuffle the videos before packing, so that every shard contains all classes")
+    videos_per_shard: int | None = flag(None, "videos or images per shard, instead of --shard_size", least=1)
+    shuffle: bool = flag(True, "shuffle before packing, so that every shard contains all classes")
     seed: int = flag(0, "random seed of the shuffle", least=0)
     max_bad_fraction: float = flag(
         0.05, "stop when more than this fraction of the files is missing or empty", least=0, most=1
@@ -72,7 +72,8 @@ def pack_parser() -> OptionParser[PackOptions]:
     return OptionParser(
         PackOptions,
         prog="adamae pack",
-        description="Pack a list of videos into WebDataset shards, which every command accepts instead of a list.",
+        description="Pack a list of videos or images into WebDataset shards, which every command accepts instead of a "
+        "list.",
         examples=(
             "adamae pack train.csv -o shards",
             "adamae pack DIR -o shards --shard_size 500MB",

@@ -72,7 +72,7 @@ class WorkOptions(OptionGroup):
     )
     video_timeout: float = flag(
         1800.0,
-        "seconds after which a video counts as corrupt; 0: no limit",
+        "seconds after which a file counts as corrupt; 0: no limit",
         least=0,
         limit=MOST_SECONDS,
         changes_result=False,
@@ -95,9 +95,9 @@ def prepare_parser() -> OptionParser[PrepareOptions]:
         PrepareOptions,
         prog="adamae prepare",
         description=(
-            "Convert a downloaded data set to lists and small videos that decode fast, with a report of missing and\n"
-            "corrupt files. An interrupted call resumes when it is repeated. The exit code is 0 if anything was\n"
-            "prepared, whatever the report says, and 2 otherwise."
+            "Convert a downloaded data set to lists, and videos to small ones that decode fast, with a report of\n"
+            "missing and corrupt files. An interrupted call resumes when it is repeated. The exit code is 0 if\n"
+            "anything was prepared, whatever the report says, and 2 otherwise."
         ),
         examples=(
             "adamae prepare ssv2 downloads/ssv2 -o ssv2",

@@ -109,7 +109,9 @@ FINETUNE_ANSWERS: Mapping[str, Answer] = {
         nargs=0,
         sets={"save_ckpt_freq": 0},
     ),
-    "dist_eval": Answer("does nothing: evaluation is always distributed, and every video is scored once", nargs=0),
+    "dist_eval": Answer(
+        "does nothing: evaluation is always distributed, and every video or image is scored once", nargs=0
+    ),
     "mask_type": _instead(_PRETRAINING),
     "mask_ratio": _instead(_PRETRAINING),
     "decoder_depth": _instead(_PRETRAINING),

@@ -12,7 +12,7 @@ from adamae.options.parser import OptionParser
 
 @dataclass(frozen=True)
 class ScannedListOptions(OptionGroup):
-    """The videos."""
+    """The videos or images."""
 
     data_path: str = flag(MISSING, "list, folder of videos or images, or shards", positional=True, metavar="LIST")
     data_root: str | None = flag(
@@ -27,7 +27,7 @@ class ScannedListOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class ScanWorkOptions(OptionGroup):
-    """How videos are checked, and where results are written."""
+    """How files are checked, and where results are written."""
 
     out: str | None = flag(
         None,
@@ -39,7 +39,7 @@ class ScanWorkOptions(OptionGroup):
     decoder: str = flag("pyav", "decoding library", choices=decoder_names)
     workers: int | None = flag(None, "number of decoding processes; none: one per core", least=0, limit=MOST_WORKERS)
     video_timeout: float = flag(
-        60.0, "seconds after which a video counts as bad; 0: no limit", least=0, limit=MOST_SECONDS
+        60.0, "seconds after which a file counts as bad; 0: no limit", least=0, limit=MOST_SECONDS
     )
     json: bool = flag(False, "print the report as JSON")
 
@@ -57,8 +57,8 @@ def scan_parser() -> OptionParser[ScanOptions]:
     return OptionParser(
         ScanOptions,
         prog="adamae scan",
-        description="Decode every video of a list; write a list of good videos, a list of bad ones with reasons, "
-        "and frame counts.",
+        description="Decode every video or image of a list; write a list of good ones, a list of bad ones with "
+        "reasons, and frame counts.",
         examples=(
             "adamae scan k400/train.csv",
             "adamae scan ssv2/train.csv --data_root /data/ssv2 --workers 32 --full",

@@ -11,14 +11,14 @@ from adamae.options.parser import OptionParser
 
 @dataclass(frozen=True)
 class SynthesisOptions(OptionGroup):
-    """Number, size and content of the videos."""
+    """Number, size and content of the videos or images."""
 
     out: str = flag(
         MISSING, "output folder: new, empty, or started with the same options", positional=True, metavar="OUT"
     )
-    videos_per_class: int = flag(32, "training videos of each class", least=1)
-    val_per_class: int = flag(8, "validation videos of each class", least=0)
-    test_per_class: int = flag(8, "test videos of each class", least=0)
+    videos_per_class: int = flag(32, "training videos or images of each class", least=1)
+    val_per_class: int = flag(8, "validation videos or images of each class", least=0)
+    test_per_class: int = flag(8, "test videos or images of each class", least=0)
     images: bool = flag(False, "write PNG images of single frames, whose classes are the shapes of the objects")
     classes: str = flag("all", "comma-separated names of motions, of twelve, or of shapes, of four", metavar="NAMES")
     frames: int = flag(16, "frames per video", least=2, limit=MOST_FRAMES)
@@ -32,7 +32,7 @@ class SynthesisOptions(OptionGroup):
         least=0,
         most=1,
     )
-    objects: int = flag(1, "moving objects per video", least=1)
+    objects: int = flag(1, "objects per video or image", least=1)
     object_size: float = flag(0.5, "maximum diameter of an object relative to the side of the frame", above=0, most=1)
     speed: float = flag(
         0.03, "speed of the motion in cycles (one crossing, rotation or scaling) per frame", above=0, most=0.25

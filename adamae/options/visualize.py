@@ -13,7 +13,7 @@ from adamae.samplers import mask_types
 
 @dataclass(frozen=True)
 class ShownVideosOptions(NamedVideosOptions):
-    """The videos, and which part of them is shown."""
+    """The videos or images, and which part of a video is shown."""
 
     start: float = flag(0.0, "start time in each video in seconds", least=0)
     seconds: float = flag(30.0, "maximum duration to show of each video in seconds", above=0)
@@ -156,7 +156,7 @@ def saliency_parser() -> OptionParser[SaliencyOptions]:
     return OptionParser(
         SaliencyOptions,
         prog="adamae saliency",
-        description="Overlay the sampling probability on videos as a heat map.",
+        description="Overlay the sampling probability on videos or images as a heat map.",
         examples=(
             "adamae saliency runs/pretrain holiday.mp4 -o pictures",
             "adamae saliency checkpoint-799.pth a.mp4 b.mp4 -o pictures --opacity 0.4 --sampling_rate 2",

@@ -100,7 +100,7 @@ class FaultLog:
         if len(self._known) > self._max_bad_fraction * self._num_videos:
             last = next(reversed(found.values()))
             raise UserError(
-                f"{len(self._known)} of {self._num_videos} videos could not be read, more than --max_bad_fraction "
+                f"{len(self._known)} of {self._num_videos} files could not be read, more than --max_bad_fraction "
                 f"{self._max_bad_fraction} allows (see {self._logger.bad_videos.path}); "
                 f"the last was {last['path']}: {last['reason']}"
             )

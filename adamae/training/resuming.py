@@ -130,8 +130,9 @@ def _plan_from(checkpoint: Checkpoint, model: nn.Module, plan: Plan) -> Plan:
     if found is None:
         ends = place.step + place.steps_to_epochs_end
         raise UserError(
-            f"{checkpoint.directory}: stopped after {place.videos_of_epoch} videos of epoch {place.whole_epochs}, "
-            f"which is not a multiple of the {plan.videos_per_step} videos of a step: first train to the end of the "
-            f"epoch with --total_batch_size {clips} --max_steps {ends}, or --resume none to start a new run"
+            f"{checkpoint.directory}: stopped after {place.videos_of_epoch} videos or images of epoch "
+            f"{place.whole_epochs}, which is not a multiple of the {plan.videos_per_step} of a step: first train to "
+            f"the end of the epoch with --total_batch_size {clips} --max_steps {ends}, or --resume none to start a new "
+            "run"
         )
     return found

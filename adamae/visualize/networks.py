@@ -35,7 +35,7 @@ def build_pretrainer(
     if a.decoder is None:
         raise UserError(f"{file.path}: is a {file.method} without a decoder; expected a pre-trained checkpoint")
     if a.channels != 3:
-        raise UserError(f"{file.path}: its clips have {a.channels} channels, expected the 3 of a video")
+        raise UserError(f"{file.path}: its clips have {a.channels} channels, expected 3")
     asked = {"num_frames": num_frames, "img_size": size}
     options: dict[str, Any] = {**a.options(), **{name: value for name, value in asked.items() if value is not None}}
     notes = []

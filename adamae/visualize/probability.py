@@ -60,10 +60,10 @@ def heat_map(video: VideoClips, model: Pretrainer, probability: Tensor, opacity:
         probability: (C, N) from :func:`probability_of`.
         opacity: 0 shows the video alone, 1 the colours alone.
     """
-    scale = Scale.over(f"{PROBABILITY}, {100 * opacity:g} % over the video", PROBABILITY_MAP, [probability], 2.0)
+    scale = Scale.over(f"{PROBABILITY}, {100 * opacity:g} % over the {video.noun}", PROBABILITY_MAP, [probability], 2.0)
     colours = scale.paint(video.in_time(on_pixels(probability, model.grid)).numpy())
     mixed = opacity * colours.astype(np.float32) + (1 - opacity) * video.frames.numpy()
-    return Row("probability over the video", np.round(mixed).astype(np.uint8)), scale
+    return Row(f"probability over the {video.noun}", np.round(mixed).astype(np.uint8)), scale
 
 
 @dataclass(frozen=True)

@@ -124,9 +124,12 @@ def test_a_run_that_there_cannot_be_is_refused_before_it_is_measured(
     monkeypatch.setattr("adamae.benchmark.estimate.measure_pass", lambda *_, **__: pytest.fail("measured"))
     words = ["--num_videos", "3", "--loader_rate", "1", "--batch_size", "4", "--device", "cpu"]
     assert main(["estimate", *TINY, *words]) == 2
-    assert "a step needs 4 videos" in capsys.readouterr().err
+    assert "a step needs 4 videos or images" in capsys.readouterr().err
 
 
 def test_hours_without_a_number_of_videos_are_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["estimate", *FAST, "--hours_per_epoch"]) == 2
-    assert "--hours_per_epoch needs the number of videos: give --data_path or --num_videos" in capsys.readouterr().err
+    assert (
+        "--hours_per_epoch needs the number of videos or images: give --data_path or --num_videos"
+        in capsys.readouterr().err
+    )

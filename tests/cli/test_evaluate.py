@@ -99,7 +99,7 @@ def test_mistakes_are_one_line(
 
 def test_no_list(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate(place, "named") == 2
-    assert "--data_path is missing: expected a list of videos with labels" in capsys.readouterr().err
+    assert "--data_path is missing: expected a list of videos or images with labels" in capsys.readouterr().err
 
 
 def test_classes_of_another_order_are_refused_unless_they_are_given(

@@ -306,7 +306,7 @@ def test_fine_tuning_a_fine_tuned_checkpoint_keeps_its_head(
         ("--model vit_giant", "unknown model 'vit_giant'"),
         ("--aa randaug", "--aa randaug: expected none or a RandAugment of timm"),
         ("--crop_scale 1 0.08", "--crop_scale 1 0.08: expected two fractions in ascending order"),
-        ("--batch_size 19", "a step needs 19 videos (1 process, --batch_size 19, 1 micro-batch), got 18"),
+        ("--batch_size 19", "a step needs 19 videos or images (1 process, --batch_size 19, 1 micro-batch), got 18"),
         ("--deepspeed_config zero9", "--deepspeed_config zero9: expected a JSON file, or one of zero0, zero1, zero2"),
         ("--cutmix_minmax 0.5 0.1", "--cutmix_minmax 0.5 0.1: expected two fractions in ascending order"),
         ("--frame_sampling segment --test_num_segment 5", "number of temporal test views is 5"),

@@ -47,7 +47,7 @@ def test_pretraining_goes_on_and_a_resumed_run_does_not_open_it_again(
 def test_too_many_end_the_run_in_one_line(hanging: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert pretrain(hanging, tmp_path / "run", *LIMIT, "--max_bad_fraction", "0.01") == 2
     told = capsys.readouterr().err.splitlines()[-1]
-    assert "1 of 12 videos could not be read, more than --max_bad_fraction 0.01 allows" in told
+    assert "1 of 12 files could not be read, more than --max_bad_fraction 0.01 allows" in told
     assert told.endswith("took longer than 0.5 seconds (--video_timeout)")
 
 

@@ -113,13 +113,17 @@ def test_pictures(images: Path, pretrained: Path, tmp_path: Path, capsys: pytest
     assert "<h2>Statistics over the whole image</h2>" in (tmp_path / f"{image.stem}.html").read_text()
     with np.load(tmp_path / f"{image.stem}.npz") as file:
         assert file["video"].shape == (1, 32, 32, 3) and file["grid"].tolist() == [1, 4, 4]
-    capsys.readouterr()
+    assert "video" not in capsys.readouterr().err
     assert main(["timeline", str(pretrained), str(image), "-o", str(tmp_path), "--device", "cpu"]) == 2
     assert f"{image}: has 1 frame, expected at least 2 for a timeline" in capsys.readouterr().err
 
 
-def test_shards_take_the_place_of_a_folder(images: Path, pretrained: Path, tmp_path: Path) -> None:
+def test_shards_take_the_place_of_a_folder(
+    images: Path, pretrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["pack", str(images), "-o", str(tmp_path / "shards"), "--no_shuffle"]) == 0
+    told = capsys.readouterr().out
+    assert f"{tmp_path / 'shards' / 'train'}: 12 images in 1 shard" in told and "video" not in told
     for name, given in (("folder", images / "train"), ("shards", tmp_path / "shards" / "train")):
         words = ["pretrain", "--data_path", str(given), "--output_dir", str(tmp_path / name), "--shard_window", "1"]
         assert main([*words, *CLIP, *SIZES, *PRETRAIN, *TRAIN, "--max_steps", "1"]) == 0
@@ -137,7 +141,11 @@ def test_scan_and_benchmarks(images: Path, tmp_path: Path, capsys: pytest.Captur
     (broken / "whole.jpg").write_bytes(whole)
     (broken / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     (broken / "page.jpg").write_text("<html>")
-    assert main(["scan", str(tmp_path / "set"), "-o", str(tmp_path / "out"), "--json", "--workers", "0"]) == 0
+    words = ["scan", str(tmp_path / "set"), "-o", str(tmp_path / "out"), "--workers", "0"]
+    assert main(words) == 0
+    told = capsys.readouterr().out
+    assert "3 images: 1 good with 1 frames, 2 bad" in told and "video" not in told
+    assert main([*words, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["videos"], report["good"], report["frames"], report["cut_off"]) == (3, 1, 1, 1)
     with (tmp_path / "out" / "scan.bad.csv").open(newline="") as file:

@@ -30,7 +30,7 @@ def test_a_data_set_is_prepared_and_reported(tmp_path: Path, capsys: pytest.Capt
     told = capsys.readouterr().out
     assert f"{out}: 7 of 7 videos ready" in told
     assert "train.csv      3 videos" in told
-    assert "1 x missing: a listed video that is not there" in told
+    assert "1 x missing: a listed file that is not there" in told
     assert "something-something-v2-train.json:entry 2: no video 12 below" in told
     assert told.rstrip().endswith(f"all 1 of them: {out / 'report.json'}")
     assert told.splitlines()[:6] == (out / "report.txt").read_text().splitlines()[:6]

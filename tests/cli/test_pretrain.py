@@ -127,7 +127,7 @@ def test_accumulation_follows_from_the_total_batch(videos: Path, tmp_path: Path)
     ("words", "message"),
     [
         ("--data_path nowhere", "nowhere: no such list or folder"),
-        ("--data_path {empty}", "{empty}: no video in this folder or below it"),
+        ("--data_path {empty}", "{empty}: no video or image in this folder or below it"),
         ("--data_path {bad}", "{bad}"),
         ("--output_dir {file}/run", "--output_dir {file}/run: cannot be written: Not a directory"),
         ("--output_dir ''", "--output_dir is missing: expected a folder for checkpoints and logs"),
@@ -143,10 +143,13 @@ def test_accumulation_follows_from_the_total_batch(videos: Path, tmp_path: Path)
         ("--total_batch_size 6", "--total_batch_size 6: expected a multiple of 4"),
         (
             "--batch_size 13",
-            "a step needs 13 videos (1 process, --batch_size 13, 1 micro-batch), got 12: expected a smaller "
+            "a step needs 13 videos or images (1 process, --batch_size 13, 1 micro-batch), got 12: expected a smaller "
             "global batch",
         ),
-        ("--total_batch_size 16", "a step needs 16 videos (1 process, --batch_size 4, 4 micro-batches), got 12"),
+        (
+            "--total_batch_size 16",
+            "a step needs 16 videos or images (1 process, --batch_size 4, 4 micro-batches), got 12",
+        ),
         ("--deepspeed_config zero9", "--deepspeed_config zero9: expected a JSON file, or one of zero0, zero1, zero2"),
         ("--resume nowhere", "--resume nowhere: no valid checkpoint found"),
     ],

@@ -109,7 +109,7 @@ def test_another_batch_inside_an_epoch_says_what_to_do(
     capsys.readouterr()
     assert pretrain(videos, run, *words, "--total_batch_size", "12") == 2
     told = capsys.readouterr().err
-    assert "stopped after 4 videos of epoch 1, which is not a multiple of the 12 videos of a step" in told
+    assert "stopped after 4 videos or images of epoch 1, which is not a multiple of the 12 of a step" in told
     assert "--total_batch_size 4 --max_steps 6" in told
     assert told.count("\n") == 1
     assert snapshot(run) == before

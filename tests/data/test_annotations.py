@@ -120,11 +120,11 @@ def test_classes_that_are_not_known(tmp_path: Path) -> None:
 def test_sources_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.csv: no such list or folder"):
         load_annotations(tmp_path / "none.csv")
-    with pytest.raises(UserError, match="no video in this folder"):
+    with pytest.raises(UserError, match="no video or image in this folder"):
         load_annotations(tmp_path)
     with pytest.raises(UserError, match="this is a video, expected a list"):
         load_annotations(write(tmp_path, b"\0", "x.mp4"))
-    with pytest.raises(UserError, match=r"none of the first 2 videos exists, for example .*a\.mp4"):
+    with pytest.raises(UserError, match=r"none of the first 2 paths exists, for example .*a\.mp4"):
         load_annotations(write(tmp_path, "a.mp4 0\nb.mp4 1\n"))
 
 

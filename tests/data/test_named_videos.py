@@ -61,7 +61,7 @@ def test_a_root_for_lists(folder: Path) -> None:
     [
         (("none.csv",), "none.csv: no such list or folder"),
         (("frames", "x/{0..1}.tar"), "{0..1}.tar: shards cannot be combined with other inputs"),
-        (("empty",), "empty: no video in this folder or below it"),
+        (("empty",), "empty: no video or image in this folder or below it"),
     ],
 )
 def test_what_is_not_there(folder: Path, given: tuple[str, ...], message: str) -> None:

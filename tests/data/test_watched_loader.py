@@ -316,7 +316,7 @@ def test_workers_that_always_end_end_the_run_in_one_line(tmp_path: Path) -> None
     dataset = EndsBeforeAnyVideo(Fault("unreadable", tmp_path / "diary"))
     with pytest.raises(
         UserError,
-        match=r"ended 4 times in a row although none was reading a video \(exit code "
+        match=r"ended 4 times in a row although none was reading a file \(exit code "
         r"3\)",
     ) as raised:
         next(iter(build_loader(dataset, batch_size=2, num_workers=1)))
@@ -375,7 +375,7 @@ def test_the_alarm_leaves_no_trace() -> None:
 
 
 def test_a_limit_that_is_none() -> None:
-    with pytest.raises(UserError, match="the time limit per video is -1 seconds, expected 0 or more"):
+    with pytest.raises(UserError, match="the time limit per file is -1 seconds, expected 0 or more"):
         Watch(1, limit=-1)
 
 

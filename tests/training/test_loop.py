@@ -166,7 +166,7 @@ def test_callbacks_are_resumed_by_their_names(tmp_path: Path) -> None:
 def test_bad_videos_are_listed_once_and_end_the_run_past_their_share(whole: Path, tmp_path: Path) -> None:
     records = StepLines(whole / "bad_videos.jsonl").read()
     assert [(record["path"], record["reason"]) for record in records] == [("five.mp4", "is empty")]
-    with pytest.raises(UserError, match=r"1 of 26 videos could not be read.*five\.mp4: is empty"):
+    with pytest.raises(UserError, match=r"1 of 26 files could not be read.*five\.mp4: is empty"):
         run(tmp_path, max_bad_fraction=0.01)
 
 

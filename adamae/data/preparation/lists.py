@@ -88,5 +88,5 @@ def _fill(lists: dict[str, list[str]]) -> tuple[str, ...]:
     for empty, full in (("test", "val"), ("val", "test")):
         if lists[full] and not lists[empty]:
             lists[empty] = lists[full]
-            return (f"there are no labelled videos for {empty}: {empty}.csv is the same as {full}.csv",)
+            return (f"nothing is labelled for {empty}: {empty}.csv is the same as {full}.csv",)
     return ()

@@ -34,7 +34,9 @@ def plan_folder(tree: SourceTree, split: int, problems: Problems) -> Plan:
         return _plan_parted(tree, found, problems)
     if not all(os.sep in path for path in tree.videos):
         videos = [PlannedVideo("train", path, UNLABELLED) for path in tree.videos]
-        return Plan((), videos, len(videos), ("not every video lies in a folder of its class, so there are no labels",))
+        return Plan(
+            (), videos, len(videos), (f"not every {tree.noun} lies in a folder of its class, so there are no labels",)
+        )
     return _plan_classes(tree, problems)
 
 
@@ -47,7 +49,9 @@ def _plan_classes(tree: SourceTree, problems: Problems) -> Plan:
     videos = Annotations.of(tree.videos, numbers, root=str(tree.root), classes=classes, source=str(tree.root))
     try:
         parts = automatic_split(videos)
-        note = "no official split: every tenth video of each class, by a hash of its path, goes to val and to test"
+        note = (
+            f"no official split: every tenth {tree.noun} of each class, by a hash of its path, goes to val and to test"
+        )
     except UserError as error:
         parts, note = {"train": videos}, f"{error}; all are in train.csv"
     planned = [
@@ -104,13 +108,13 @@ def _plan_lists(tree: SourceTree, found: dict[str, Path], problems: Problems) ->
         elif path in seen:
             problems.add("duplicate", place, f"{path} stands in {seen[path]} already; passed over")
         elif not is_there:
-            problems.add("missing", place, f"no video {tree.root / path}")
+            problems.add("missing", place, f"no {tree.noun} {tree.root / path}")
         else:
             seen[path] = place
             planned.append(PlannedVideo(part, path, number))
     for path in tree.videos:
         if path not in seen:
-            problems.add("unlisted", path, "no list names this video")
+            problems.add("unlisted", path, "no list names it")
     return Plan(tuple(names or ()), planned, len(rows), ())
 
 
@@ -129,4 +133,4 @@ def _classes_of(paths: list[str]) -> list[str]:
 def _note_empty(tree: SourceTree, folder: Path, classes: list[str], problems: Problems) -> None:
     for entry in folders_in(folder):
         if entry.name not in classes and entry.resolve() != tree.left_out.resolve():
-            problems.add("empty_class", str(entry), f"no video in it, so {entry.name!r} is no class")
+            problems.add("empty_class", str(entry), f"no {tree.noun} in it, so {entry.name!r} is no class")

@@ -112,7 +112,7 @@ def match(listing: Listing, tree: SourceTree, problems: Problems, *, name_of: Ca
     for video in listing.videos:
         found = next((paths for name in video.names if (paths := files[name])), ())
         if not found:
-            problems.add("missing", video.place, f"no video {video.names[0]} below {tree.root}")
+            problems.add("missing", video.place, f"no {tree.noun} {video.names[0]} below {tree.root}")
             continue
         path = found[0] if len(found) == 1 else _nearest(found, video.label, folders)
         if path in used:
@@ -187,7 +187,7 @@ def _note_unused(
             first = next((other for other in files[name] if other in used), files[name][0])
             problems.add("duplicate", path, f"{first} has the same name and is taken")
         elif name not in listing.others:
-            problems.add("unlisted", path, "no label file lists this video")
+            problems.add("unlisted", path, "no label file lists it")
 
 
 def _nearest(paths: Sequence[str], label: int, folders: dict[str, int]) -> str:

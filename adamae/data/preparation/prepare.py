@@ -21,6 +21,7 @@ from adamae.data.preparation.transcoding import Encoding
 from adamae.data.threads import ScanProgress, in_threads
 from adamae.errors import UserError
 from adamae.files import begin, is_begun, remove_temporaries
+from adamae.plain_text import counted
 
 # The options of the work, in the folder of its results.
 MANIFEST = "prepare.json"
@@ -105,7 +106,9 @@ def _plan(layout: str, tree: SourceTree, split: int, problems: Problems) -> Plan
     if not plan.videos:
         first = next(iter(problems), None)
         why = f"; {first.place}: {first.reason}" if first else ""
-        raise UserError(f"{tree.root}: none of its {len(tree.videos)} videos can be prepared as {layout}{why}")
+        raise UserError(
+            f"{tree.root}: none of its {counted(len(tree.videos), tree.noun)} can be prepared as {layout}{why}"
+        )
     return plan
 
 
@@ -196,6 +199,7 @@ def _finish(
 def _facts(layout: str, tree: SourceTree, plan: Plan, folder: Path, problems: Problems) -> dict[str, Any]:
     return {
         "layout": layout,
+        "noun": tree.noun,
         "out": folder,
         "found": len(tree.videos),
         "listed": plan.listed,

@@ -9,15 +9,15 @@ from typing import NamedTuple
 # Kind -> what it means; the order is that of the report.
 KINDS = {
     "class_gap": "a number that no class has, below those of others",
-    "no_label": "a listed video without a label",
-    "unknown_class": "a listed video of a class that is not among the known ones",
-    "duplicate": "a video listed twice, or present twice",
-    "missing": "a listed video that is not there",
-    "empty_class": "a folder for a class that holds no video",
-    "unlisted": "a video that no label file lists",
-    "other_folder": "a video in the folder of another class than its label; the label is taken",
+    "no_label": "a listed file without a label",
+    "unknown_class": "a listed file of a class that is not among the known ones",
+    "duplicate": "a file listed twice, or present twice",
+    "missing": "a listed file that is not there",
+    "empty_class": "a folder for a class that is empty",
+    "unlisted": "a file that no label file lists",
+    "other_folder": "a file in the folder of another class than its label; the label is taken",
     "unwritable": "a path that cannot stand in a list",
-    "broken": "a video that cannot be read",
+    "broken": "a file that cannot be read",
     "damaged": "a video with damaged parts that were passed over; it is kept",
 }
 

@@ -14,6 +14,7 @@ from adamae.data.preparation.journal import Part
 from adamae.data.preparation.problems import KINDS, Problems
 from adamae.data.split_names import SPLITS
 from adamae.files import write_whole
+from adamae.plain_text import counted
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Report:
     Attributes:
         out: The folder of results.
         layout: Name of the data set's layout.
+        noun: What it consists of: "video" or "image".
         part: Which part of the work this was.
         complete: Whether the work of all parts is done and the lists are written.
         found: Video files.
@@ -42,6 +44,7 @@ class Report:
 
     out: Path
     layout: str
+    noun: str
     part: Part
     complete: bool
     found: int
@@ -122,15 +125,15 @@ class Report:
         }
 
     def _summary(self) -> Iterator[str]:
-        yield f"{self.out}: {self.done} of {self.planned} videos ready" + (
+        yield f"{self.out}: {self.done} of {self.planned} {self.noun}s ready" + (
             "" if self.complete else f", those of part {self.part.number}/{self.part.of} among them"
         )
-        yield f"  videos     {self.found} found, {self.listed} listed, {self.planned} both"
+        yield f"  {self.noun + 's':<10} {self.found} found, {self.listed} listed, {self.planned} both"
         for name, rows in self.rows.items():
-            yield f"  {name + '.csv':<14} {rows} videos"
+            yield f"  {name + '.csv':<14} {counted(rows, self.noun)}"
         if self.counts is not None and self.counts.size:
             lacking = int((self.counts[0] == 0).sum())
-            without = f", {lacking} without a training video (fine-tuning wants one of each)" if lacking else ""
+            without = f", {lacking} without a training {self.noun} (fine-tuning wants one of each)" if lacking else ""
             yield f"  classes    {self.counts.shape[1]}{without}"
         if durations := self._durations():
             yield (

@@ -34,6 +34,11 @@ class SourceTree:
     left_out: Path
     images: bool = False
 
+    @property
+    def noun(self) -> str:
+        """What one of ``videos`` is."""
+        return "image" if self.images else "video"
+
 
 def look_through(
     root: Path, *, annotations: Path | None, skip: Path, scanning: ScanProgress | None = None
@@ -68,8 +73,8 @@ def look_through(
         label_files = [annotations / path for path in found if path.lower().endswith(_LABEL_SUFFIXES)]
     if not videos and not images:
         raise UserError(
-            f"{root}: no video in this folder or below it, expected files that end in {' '.join(VIDEO_SUFFIXES)}, or "
-            f"images that end in {' '.join(IMAGE_SUFFIXES)}"
+            f"{root}: no video or image in this folder or below it, expected files that end in "
+            f"{' '.join(VIDEO_SUFFIXES)}, or images that end in {' '.join(IMAGE_SUFFIXES)}"
         )
     return SourceTree(root, sorted(videos or images), sorted(label_files), skip, images=not videos)
 

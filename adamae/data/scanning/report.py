@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adamae.data.decoding.damage import CUT_OFF, describe_loss
+from adamae.plain_text import counted
 
 _NUMBERS = re.compile(r"\d[\d.]*")
 _MOST_REASONS = 12
@@ -55,6 +56,7 @@ class ScanReport:
 
     Attributes:
         videos: In the list.
+        noun: What one of them is: "video" or "image".
         frames: Of all good ones together.
         bad: Those that cannot be used, in the order of the list.
         damaged: Good ones that are read past damage, in the order of the list.
@@ -64,6 +66,7 @@ class ScanReport:
     """
 
     videos: int
+    noun: str
     frames: int
     bad: tuple[BadVideo, ...]
     damaged: tuple[DamagedVideo, ...]
@@ -79,11 +82,11 @@ class ScanReport:
     @property
     def reasons(self) -> list[tuple[str, int, str]]:
         """Each reason without its numbers, how often it occurs, and an example; the commonest first."""
-        counted = Counter(_kind(video.reason) for video in self.bad)
+        occurrences = Counter(_kind(video.reason) for video in self.bad)
         first: dict[str, str] = {}
         for video in self.bad:
             first.setdefault(_kind(video.reason), video.path)
-        return [(reason, count, first[reason]) for reason, count in counted.most_common()]
+        return [(reason, count, first[reason]) for reason, count in occurrences.most_common()]
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, as JSON can hold it."""
@@ -105,16 +108,18 @@ class ScanReport:
         known = "" if self.decoded == self.videos else f"; {self.videos - self.decoded} were already known"
         cut_off = f", of which {self.cut_off} cut off" if self.cut_off else ""
         lines = [
-            f"{self.videos} videos: {good} good with {self.frames} frames, {len(self.bad)} bad{cut_off}",
+            f"{counted(self.videos, self.noun)}: {good} good with {self.frames} frames, {len(self.bad)} bad{cut_off}",
             f"{self.decoded} decoded in {self.seconds:.1f} s, {self.decoded / self.seconds:.1f} a second{known}",
             *(f"  {count:6d}  {reason}, for example {path}" for reason, count, path in self.reasons[:_MOST_REASONS]),
         ]
         if len(self.reasons) > _MOST_REASONS:
-            lines.append(f"          and {len(self.reasons) - _MOST_REASONS} more reasons, see the list of bad videos")
+            lines.append(
+                f"          and {len(self.reasons) - _MOST_REASONS} more reasons, see the list of bad {self.noun}s"
+            )
         if self.damaged:
             first = self.damaged[0]
             told = f"{first.path}: {describe_loss(first.packets)}"
-            lines.append(f"  {len(self.damaged):6d}  good videos are damaged but readable, for example {told}")
+            lines.append(f"  {len(self.damaged):6d}  good {self.noun}s are damaged but readable, for example {told}")
         return "\n".join([*lines, *(f"wrote {path}" for path in self.written)])
 
 

@@ -95,6 +95,7 @@ def scan(
     both = [(row, *_both(found)) for row, found in sorted(findings.items()) if not isinstance(found, str)]
     return ScanReport(
         videos=len(keys),
+        noun=annotations.noun,
         frames=sum(frames for _, frames, _ in both),
         bad=bad,
         damaged=tuple(DamagedVideo(row, annotations.path(row), damaged) for row, _, damaged in both if damaged),

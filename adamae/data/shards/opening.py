@@ -141,5 +141,5 @@ def _remembered(paths: Sequence[str], names: Sequence[str], sizes: np.ndarray, t
 
 def _read_headers(paths: Sequence[str], names: Sequence[str], sizes: np.ndarray, times: np.ndarray) -> ShardIndex:
     if len(paths) > _MANY:
-        _LOG.warning("looking for videos in %d shards, once: no index fits them", len(paths))
+        _LOG.warning("looking for videos and images in %d shards, once: no index fits them", len(paths))
     return index_of(names, sizes, times, in_threads(read_headers, paths))

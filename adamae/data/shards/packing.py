@@ -35,6 +35,7 @@ from adamae.data.shards.names import INDEX_FILE, MANIFEST
 from adamae.data.threads import in_threads
 from adamae.errors import UserError
 from adamae.files import begin, remove_temporaries, replacing, write_whole
+from adamae.plain_text import counted
 
 BAD_VIDEOS = "bad_videos.jsonl"
 _VERSION = 1
@@ -50,6 +51,7 @@ class PackReport:
     Attributes:
         folder: Where.
         videos: How many are in the shards.
+        noun: What one of them is.
         shards: How many shards there are.
         num_bytes: Their size.
         written: Shards written by this call; 0 when all were there.
@@ -58,6 +60,7 @@ class PackReport:
 
     folder: Path
     videos: int
+    noun: str
     shards: int
     num_bytes: int
     written: int
@@ -115,7 +118,9 @@ def pack(
         _check_space(folder, int(layout.tar_sizes[missing].sum()))
         _write_shards(folder, videos, layout, missing, workers, progress)
         _write_rest(folder, videos, layout, left_out)
-    return PackReport(folder, len(layout.rows), len(layout.tar_sizes), manifest["bytes"], len(missing), left_out)
+    return PackReport(
+        folder, len(layout.rows), videos.noun, len(layout.tar_sizes), manifest["bytes"], len(missing), left_out
+    )
 
 
 def _look_at_files(
@@ -133,8 +138,8 @@ def _look_at_files(
     if len(left_out) > max_bad_fraction * len(videos) or len(left_out) == len(videos):
         first = left_out[0]
         raise UserError(
-            f"{videos.source}: {len(left_out)} of {len(videos)} videos cannot be packed, more than --max_bad_fraction "
-            f"{max_bad_fraction} allows; the first is {first['path']}: {first['reason']}"
+            f"{videos.source}: {len(left_out)} of {counted(len(videos), videos.noun)} cannot be packed, more than "
+            f"--max_bad_fraction {max_bad_fraction} allows; the first is {first['path']}: {first['reason']}"
         )
     return np.array([0 if isinstance(size, str) else size for size in found], np.int64), left_out
 
@@ -282,7 +287,7 @@ def _offsets_of(folder: Path, layout: Layout, number: int) -> np.ndarray:
     places = layout.places(number)
     held = [(key, member.size) for key, member in videos.items()]
     if held != [(key_of(place), size) for place, size in zip(places, layout.sizes[places].tolist(), strict=True)]:
-        raise UserError(f"{shard}: holds other videos than the list; delete it, and the same command writes it anew")
+        raise UserError(f"{shard}: holds other files than the list; delete it, and the same command writes it anew")
     return np.array([member.offset_data for member in videos.values()], np.int64)
 
 

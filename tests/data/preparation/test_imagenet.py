@@ -62,6 +62,8 @@ def test_class_folders(tmp_path: Path) -> None:
     assert [(one.kind, one.place) for one in report.problems] == [
         ("unknown_class", "val/n9/x.JPEG"), ("unlisted", "other/x.png"), ("unlisted", "train/x.png"),
     ]  # fmt: skip
+    text = report.render(3)
+    assert f"{report.done} of {report.planned} images ready" in text and "video" not in text
     assert report.notes[-1] == "images are listed as they are: adamae scan finds the broken ones"
     # Nothing was encoded, and the same call again changes nothing.
     assert not (tmp_path / "out" / "videos").exists()

@@ -377,7 +377,7 @@ def test_a_malformed_label_file_is_one_line(mini: Miniature, change: Mutation, m
     [
         (SSV2, removed("labels/something-something-v2-labels.json"), r"no file \*labels\.json below"),
         (K400, lambda root: [path.unlink() for path in root.rglob("*.csv")], "no CSV file with a column youtube_id"),
-        (K400, lambda root: [path.unlink() for path in root.rglob("*.m??")], "no video in this folder"),
+        (K400, lambda root: [path.unlink() for path in root.rglob("*.m??")], "no video or image in this folder"),
         (UCF101, removed("labels/testlist01.txt"), r"no file testlist01\.txt"),
         (HMDB51, lambda root: [path.unlink() for path in root.rglob("*1.txt")], r"no file \*_test_split1\.txt"),
         (HMDB51, lambda root: (root / "wave").rename(root / ".wave"), ""),

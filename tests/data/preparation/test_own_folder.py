@@ -120,7 +120,11 @@ def test_a_folder_that_leads_to_itself(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("names", "message"),
-    [((), "no such folder"), (("read.me",), "no video in this folder"), (("val/a/1.mp4",), "no training data")],
+    [
+        ((), "no such folder"),
+        (("read.me",), "no video or image in this folder"),
+        (("val/a/1.mp4",), "no training data"),
+    ],
 )
 def test_mistakes(names: tuple[str, ...], message: str, tmp_path: Path) -> None:
     make(tmp_path / "own", *names)

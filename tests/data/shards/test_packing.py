@@ -136,7 +136,7 @@ def test_a_shard_of_the_same_size_that_is_another_one(
     shutil.copytree(packed, out := tmp_path / "out")
     shard = out / "000002.tar"
     shard.write_bytes(content(shard.stat().st_size))
-    with pytest.raises(UserError, match=r"000002\.tar: holds other videos than the list; delete it, and the same"):
+    with pytest.raises(UserError, match=r"000002\.tar: holds other files than the list; delete it, and the same"):
         pack(source, out, videos_per_shard=3)
     shard.unlink()
     pack(source, out, videos_per_shard=3)
