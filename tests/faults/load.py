@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,9 @@ STEPS = 20_000
 # What is held then is compared with what is held at the end; half of the steps in a run of fewer than twice as many.
 SETTLED = 1_000
 EPOCH = 3
+# Steps between two runs' slow ones that are taken for the same one: when Python collects garbage differs a little.
+SAME = 3
+RUN_SECONDS = 3500.0
 
 
 def trials(seed: int, scale: float, shared: Path) -> list[Trial]:
@@ -32,7 +36,7 @@ def trials(seed: int, scale: float, shared: Path) -> list[Trial]:
         Trial(
             f"{command}, {steps} steps",
             _trial(command, steps, data, more if command == "pretrain" else ()),
-            seconds=7200,
+            seconds=2 * RUN_SECONDS + 100,
         )
         for command in (list(COMMANDS) if scale >= 1 else list(COMMANDS)[:1])
     ]
@@ -40,14 +44,7 @@ def trials(seed: int, scale: float, shared: Path) -> list[Trial]:
 
 def _trial(command: str, steps: int, data: Path, more: tuple[str, ...]) -> Callable[[Path], None]:
     def body(folder: Path) -> None:
-        noted = folder / "noted"
-        epochs = str(-(-steps // EPOCH))
-        words = COMMANDS[command](
-            data, folder / "run", "--epochs", epochs, "--save_ckpt_steps", str(max(20, steps // 40))
-        )
-        seconds = 7000.0
-        expect(run([*words, *more, "--log_every", "10"], folder, before=_measure(noted, steps), seconds=seconds))
-        lines = [json.loads(line) for line in noted.read_text().splitlines()]
+        lines = _notes(command, steps, data, more, folder / "first")
         first = next(line for line in lines if line["step"] >= min(SETTLED, steps // 2))
         last = lines[-1]
         for name, value in first["held"].items():
@@ -57,9 +54,23 @@ def _trial(command: str, steps: int, data: Path, more: tuple[str, ...]) -> Calla
                     f"{name}: {value} after {first['step']} steps, {last['held'][name]} at the end: {series}"
                 )
         if last["slow"]:
-            raise LostError(f"steps slower than ten times the median: {last['slow'][:5]}")
+            # What the system does in between, compaction of memory say, counts as ours. It does not come back.
+            again = _notes(command, steps, data, more, folder / "again")[-1]["slow"]
+            slow = [step for step in last["slow"] if any(abs(step[0] - other[0]) <= SAME for other in again)]
+            if slow:
+                raise LostError(f"steps slower than ten times the median in two runs: {slow[:5]}")
 
     return body
+
+
+def _notes(command: str, steps: int, data: Path, more: tuple[str, ...], folder: Path) -> list[dict[str, Any]]:
+    """What a whole run notes about itself."""
+    folder.mkdir()
+    epochs = str(-(-steps // EPOCH))
+    words = COMMANDS[command](data, folder / "run", "--epochs", epochs, "--save_ckpt_steps", str(max(20, steps // 40)))
+    measure = _measure(folder / "noted", steps)
+    expect(run([*words, *more, "--log_every", "10"], folder, before=measure, seconds=RUN_SECONDS))
+    return [json.loads(line) for line in (folder / "noted").read_text().splitlines()]
 
 
 def held() -> dict[str, int]:
