@@ -1,0 +1,72 @@
+"""What scripts/quickstart.sh starts on somebody's own videos: ``adamae`` is a stand-in that prints its words."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.launching import ROOT
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    folder = tmp_path / "repository"
+    for name, text in (("scripts/install.sh", "exit 0\n"), (".venv/bin/adamae", '#!/bin/sh\necho "$@"\n')):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    shutil.copy(ROOT / "scripts" / "quickstart.sh", folder / "scripts")
+    return folder
+
+
+def pretraining(repository: Path, *words: str | Path) -> str:
+    """The words of ``adamae pretrain``."""
+    command = ["bash", repository / "scripts" / "quickstart.sh", *words]
+    environment = os.environ | {"OUT": "out"}
+    done = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, check=True)
+    return next(line for line in done.stdout.splitlines() if line.startswith("pretrain "))
+
+
+@pytest.mark.parametrize(
+    ("count", "steps"),
+    [
+        (2, "--batch_size 2 --num_sample 8 --epochs 480 --warmup_epochs 48"),
+        (33, "--batch_size 4 --num_sample 4 --epochs 59 --warmup_epochs 6"),
+        (5000, "--batch_size 4 --num_sample 4 --epochs 1 --warmup_epochs 1"),
+    ],
+)
+def test_as_many_steps_for_any_number_of_videos(repository: Path, tmp_path: Path, count: int, steps: str) -> None:
+    videos = tmp_path / "my videos"
+    videos.mkdir()
+    for number in range(count):
+        (videos / f"{number}.{'MP4' if number % 2 else 'webm'}").touch()
+    (videos / "notes.txt").touch()
+    words = pretraining(repository, videos, "--lr", "0.01")
+    assert f" {steps} --max_steps 480 " in words
+    # What is typed comes last and wins.
+    assert words.endswith(" --lr 0.01")
+
+    (tmp_path / "mine.csv").write_text("".join(f"{path} 0\n" for path in videos.glob("[0-9]*")) + "\n")
+    assert f" {steps} --max_steps 480 " in pretraining(repository, tmp_path / "mine.csv")
+
+
+def test_without_any_video_the_command_says_so(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (repository / ".venv/bin/adamae").write_text('#!/bin/sh\necho "$@"\nexit 2\n')
+    command = ["bash", repository / "scripts" / "quickstart.sh", tmp_path / "empty"]
+    done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stdout.startswith("pretrain ")
+
+
+def test_the_built_in_videos_take_the_recipe_as_it_is(repository: Path) -> None:
+    words = ["bash", repository / "scripts" / "quickstart.sh"]
+    # It ends after visualize, where it looks for what the stand-in has not made.
+    done = subprocess.run(words, env=os.environ | {"OUT": "out"}, cwd="/", capture_output=True, text=True, check=False)
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("pretrain ")]
+    assert (
+        line == "pretrain --config quickstart --data_path out/videos --output_dir out/pretrain --log_images_every 100"
+    )
