@@ -23,18 +23,16 @@ else
     "$adamae" synthesize "$videos" --object_size 0.25 --videos_per_class 64 --test_per_class 20
 fi
 videos_in() { find -L "$@" -type f | grep -iE '\.(mp4|mkv|webm|avi|mov)$'; }
-steps=()
 if [ -z "$labelled" ]; then
     # 480 steps of 16 clips, however many videos there are: twenty epochs of thirty would show noise, and of thousands take
     # hours. Four clips of a video, since real ones take long to decode.
     count=$(if [ -d "$videos" ]; then videos_in "$videos"; else grep . "$videos"; fi | wc -l) || true
     each=$((count < 4 ? (count > 0 ? count : 1) : 4))
     epochs=$(((480 * each + count - 1) / (count > 0 ? count : 1)))
-    steps=(--batch_size "$each" --num_sample $((16 / each)) --epochs "$epochs" --warmup_epochs $(((epochs + 9) / 10)))
-    steps+=(--max_steps 480 --save_ckpt_freq $(((epochs + 3) / 4)))
+    set -- --batch_size "$each" --num_sample $((16 / each)) --epochs "$epochs" --warmup_epochs $(((epochs + 9) / 10)) \
+        --max_steps 480 --save_ckpt_freq $(((epochs + 3) / 4)) "$@"
 fi
-"$adamae" pretrain --config quickstart --data_path "$videos" --output_dir "$out/pretrain" --log_images_every 100 \
-    ${steps[@]+"${steps[@]}"} "$@"
+"$adamae" pretrain --config quickstart --data_path "$videos" --output_dir "$out/pretrain" --log_images_every 100 "$@"
 
 # A video that the model has not seen where there is one, else the first of its own. Of the built-in ones a square that
 # moves across the frame.
