@@ -23,6 +23,8 @@ from adamae.errors import UserError
 _TOO_LONG, _EARLIER, _EXIT = 1, 2, 1000
 # The alarm fires in this many parts: after the machine was suspended, only one part has passed, not the whole limit.
 _PARTS = 4
+# Signals that come faster leave the process no time for anything else.
+_SHORTEST_PART = 0.001
 _NOBODY = -1.0
 _ROW, _SINCE = 0, 1
 
@@ -151,7 +153,8 @@ def _alarm(seconds: float) -> Iterator[None]:
 
     before = signal.signal(signal.SIGALRM, tick)
     try:
-        signal.setitimer(signal.ITIMER_REAL, seconds / _PARTS, seconds / _PARTS)
+        part = max(seconds / _PARTS, _SHORTEST_PART)
+        signal.setitimer(signal.ITIMER_REAL, part, part)
         try:
             yield
         finally:

@@ -374,6 +374,13 @@ def test_the_alarm_leaves_no_trace() -> None:
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
+def test_a_limit_that_is_over_at_once_does_not_stop_the_process() -> None:
+    watch, begun = Watch(1, limit=1e-156), time.monotonic()
+    with pytest.raises(QuarantineError, match="took longer than 1e-156 seconds"), watch.over(0, "a.mp4"):
+        time.sleep(60)
+    assert time.monotonic() - begun < 30
+
+
 def test_a_limit_that_is_none() -> None:
     with pytest.raises(UserError, match="the time limit per file is -1 seconds, expected 0 or more"):
         Watch(1, limit=-1)
