@@ -8,12 +8,17 @@ from typing import Any
 
 # What the file system's decoding makes of bytes that are not UTF-8 ("surrogateescape").
 _UNDECODED = re.compile("[\ud800-\udfff]")
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 
 
 def one_line(text: str) -> str:
     """Text for a person, on one line: ends of lines and bytes that are not UTF-8 as escapes."""
     return _UNPRINTABLE.sub(_escape, text)
+
+
+def is_utf8(text: str) -> bool:
+    """Whether text can be encoded: names of files that are not UTF-8 cannot."""
+    return not _UNDECODED.search(text)
 
 
 def counted(number: int, one: str, several: str = "") -> str:

@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from adamae.flags import flags_of
+from adamae.plain_text import one_line
 
 FILE_NAME = "options.yaml"
 
@@ -43,7 +44,8 @@ def as_yaml(options: Any, comment: str) -> str:
         options: A dataclass of option groups.
         comment: First lines of the file.
     """
-    lines = [f"# {line}".rstrip() for line in comment.splitlines()]
+    # YAML allows few control characters in a comment, and bytes that are not UTF-8 cannot be written.
+    lines = [f"# {one_line(line)}".rstrip() for line in comment.splitlines()]
     for entry in fields(options):
         group = getattr(options, entry.name)
         lines += ["", f"# {group.heading()}"]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from adamae.errors import UserError
 from adamae.files import replacing
 from adamae.json_lines import JsonLines
+from adamae.plain_text import is_utf8
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -84,11 +85,15 @@ class RunLogger:
         bad_videos: ``bad_videos.jsonl``, a line per video that could not be used.
 
     Raises:
-        UserError: If the directory cannot be written.
+        UserError: If the directory cannot be written, or TensorBoard cannot use the name of its own.
     """
 
     def __init__(self, directory: str | Path, tensorboard: str | Path | None = None) -> None:
         self.directory = Path(directory)
+        if tensorboard is not None and not is_utf8(str(tensorboard)):
+            raise UserError(
+                f"{tensorboard}: TensorBoard cannot write there: expected a name in UTF-8 for --output_dir or --log_dir"
+            )
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             # Nameless, since several ranks try at the same time.

@@ -50,18 +50,12 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--minutes", type=float, help="start no trial after so many minutes for each promise")
     parser.add_argument("--only", default="", help="trials whose name has this regular expression")
     parser.add_argument("--results", type=Path, help="JSON lines of results; trials that are in it are not run again")
+    parser.add_argument("--only_report", action="store_true", help="run nothing: the table of what is in --results")
     parser.add_argument("--write", action="store_true", help="renew the table of docs/RELIABILITY.md")
     options = parser.parse_args(words)
-    # Not a TemporaryDirectory, which every fork would take away at its end.
-    shared = Path(tempfile.mkdtemp(prefix="adamae-faults-"))
-    try:
-        results = [
-            result
-            for name in options.promises
-            for result in _results(importlib.import_module(f"tests.faults.{name}"), name, options, shared)
-        ]
-    finally:
-        shutil.rmtree(shared, ignore_errors=True)
+    if options.only_report and options.results is None:
+        parser.error("--only_report needs --results")
+    results = _kept(options.results) if options.only_report else _run(options)
     text = table(results)
     print(text, end="")
     if options.write:
@@ -69,9 +63,26 @@ def main(words: Sequence[str]) -> int:
     return int(any(result.reason is not None for result in results))
 
 
+def _run(options: argparse.Namespace) -> list[Result]:
+    # Not a TemporaryDirectory, which every fork would take away at its end.
+    shared = Path(tempfile.mkdtemp(prefix="adamae-faults-"))
+    try:
+        return [
+            result
+            for name in options.promises
+            for result in _results(importlib.import_module(f"tests.faults.{name}"), name, options, shared)
+        ]
+    finally:
+        shutil.rmtree(shared, ignore_errors=True)
+
+
+def _kept(path: Path) -> list[Result]:
+    return [Result(**line) for line in JsonLines(path).read()]
+
+
 def _results(promise: ModuleType, name: str, options: argparse.Namespace, shared: Path) -> list[Result]:
     kept = JsonLines(options.results) if options.results else None
-    known = [Result(**line) for line in kept.read() if line["promise"] == name] if kept else []
+    known = [result for result in _kept(options.results) if result.promise == name] if kept else []
     _warm()
     trials = [
         trial for trial in promise.trials(options.seed, options.scale, shared) if re.search(options.only, trial.name)

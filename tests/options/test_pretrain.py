@@ -94,6 +94,13 @@ def test_the_record_is_a_preset_that_makes_the_same_run(tmp_path: Path) -> None:
     assert differences(read_mapping(path), flatten(made)) == []
 
 
+@pytest.mark.parametrize("typed", ["\udcff", "\x07", "\uffff", "a\nb", "\u2028", "é"])
+def test_the_record_is_read_again_whatever_was_typed(tmp_path: Path, typed: str) -> None:
+    path, made = tmp_path / "options.yaml", PretrainOptions.of(output_dir=typed)
+    path.write_bytes(as_yaml(made, f"adamae pretrain --output_dir {typed}").encode())
+    assert pretrain_parser().parse(["--config", str(path)]).options == made
+
+
 def test_differences_name_the_option_and_both_values() -> None:
     before, after = flatten(options("")), flatten(options("--flip --opt_betas 0.8 0.9 --clip_grad 1"))
     assert differences(before, after) == [

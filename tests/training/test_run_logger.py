@@ -84,6 +84,14 @@ def test_event_files_that_cannot_be_written_are_one_line_without_a_traceback(
     assert capfd.readouterr().err == ""
 
 
+def test_a_folder_that_tensorboard_cannot_name_is_said_at_the_start(tmp_path: Path) -> None:
+    directory = tmp_path / os.fsdecode(b"\xff")
+    with pytest.raises(UserError, match="TensorBoard cannot write there: expected a name in UTF-8 for --output_dir"):
+        RunLogger(directory, tensorboard=directory / "tensorboard")
+    assert not directory.exists()
+    RunLogger(directory)
+
+
 def test_the_meter_averages_what_is_finite_and_counts_what_was_skipped() -> None:
     meter = MetricAverager(World())
     skips = [0, 1, 1, 0, 1]
