@@ -14,6 +14,7 @@ from typing import Any
 from adamae.errors import UserError
 from adamae.options.record import FILE_NAME
 from adamae.options.yaml_files import read_mapping
+from adamae.plain_text import one_line
 from adamae.visualize.line_chart import COLOURS, Curve, line_chart
 
 Record = dict[str, Any]
@@ -78,8 +79,8 @@ def read_run(folder: str | Path) -> RunLog:
     for found in sorted(place.glob("**/scores.json")):
         record = _parsed(found.read_text(encoding="utf-8", errors="replace"))
         if record is not None:
-            scores[str(found.parent.relative_to(place))] = record
-    return RunLog(str(folder), records, options, scores)
+            scores[one_line(str(found.parent.relative_to(place)))] = record
+    return RunLog(one_line(str(folder)), records, options, scores)
 
 
 def _parsed(line: str) -> Record | None:
@@ -173,4 +174,4 @@ def _shown(value: Any) -> str:
         return "–"
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
+    return f"{value:.5g}" if isinstance(value, float) else one_line(str(value))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -49,6 +50,12 @@ def test_a_single_run_shows_all_its_options(tmp_path: Path) -> None:
     page = report_page([read_run(write_run(tmp_path / "one", [1.0], seed=3))])
     assert "<td>--seed</td><td>3</td>" in page
     assert "last 1</title>" in page
+
+
+def test_names_that_are_not_utf8_are_escaped(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / os.fsdecode(b"\xff"), [1.0], data_path=r'"d\uDCFE"')
+    page = report_page([read_run(folder)]).encode().decode()
+    assert r"<td>d\xfe</td>" in page and rf"<th>{tmp_path}/\xff</th>" in page
 
 
 @pytest.mark.parametrize(
