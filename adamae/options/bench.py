@@ -159,7 +159,7 @@ def bench_step_parser() -> OptionParser[BenchStepOptions]:
             "adamae bench step --compare economy compile tube --batch_size 16 --device cuda --plot step.png",
             "adamae bench step --predict h100 --batch_size 32 --compare compile economy tube",
         ),
-        check=lambda options, preset: check_mask_type(options, preset, *(options.measurement.compare or ())),
+        check=lambda options, preset: check_mask_type(options, preset, *(options["compare"] or ())),
     )
 
 

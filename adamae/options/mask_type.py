@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
 from adamae.errors import UserError
 from adamae.flags import Flag, flags_of
 from adamae.options.groups import LossOptions, SamplerOptions
 from adamae.samplers import SAMPLERS
 
+_OPTIONS = (*flags_of(SamplerOptions), *flags_of(LossOptions))
 # Options of the sampling loss, among those of the losses.
 _OF_SAMPLING = tuple(option.name for option in flags_of(LossOptions) if option.name.startswith("sampling_"))
 
 
-class ChoosesTokens(Protocol):
-    """A dataclass of option groups with a sampler and losses."""
-
-    @property
-    def sampler(self) -> SamplerOptions:
-        """Which tokens the encoder sees."""
-
-    @property
-    def loss(self) -> LossOptions:
-        """The losses."""
-
-
-def check_mask_type(options: ChoosesTokens, preset: ChoosesTokens | None, *more: str) -> list[str]:
+def check_mask_type(options: Mapping[str, Any], preset: Mapping[str, Any], *more: str) -> list[str]:
     """Refuse typed options that have no effect with the mask type.
 
     Values of a preset are not refused, so that ``--mask_type`` can replace the preset's. Defaults never are.
 
     Args:
-        options: The options of a command line.
-        preset: Those that its presets alone give; None: the defaults.
+        options: The options of a command line by name, among them those of a sampler and of the losses.
+        preset: Those that its presets alone give; empty: the defaults.
         *more: Other mask types that the command uses as well.
 
     Returns:
@@ -42,14 +31,15 @@ def check_mask_type(options: ChoosesTokens, preset: ChoosesTokens | None, *more:
     Raises:
         UserError: If a typed option has no effect.
     """
-    mask_types = (options.sampler.mask_type, *more)
+    mask_types = (options["mask_type"], *more)
     unused = []
-    for group, option, value in _changed(options):
+    for option in _OPTIONS:
+        value = options[option.name]
         users, defaults = _users(option.name)
-        if not users or value in defaults or not users.isdisjoint(mask_types):
+        if value in (option.default, *defaults) or not users or not users.isdisjoint(mask_types):
             continue
         shown = f"{option.name} {_words(option, value)}"
-        if value != (option.default if preset is None else getattr(getattr(preset, group), option.name)):
+        if value != preset.get(option.name, option.default):
             known = " or ".join(name for name in SAMPLERS if name in users)
             raise UserError(
                 f"--{shown} has no effect with --mask_type {mask_types[0]}: expected --mask_type {known}, or the "
@@ -57,16 +47,6 @@ def check_mask_type(options: ChoosesTokens, preset: ChoosesTokens | None, *more:
             )
         unused.append(shown)
     return [f"no effect with --mask_type {mask_types[0]}: {', '.join(unused)}"] if unused else []
-
-
-def _changed(options: ChoosesTokens) -> Iterator[tuple[str, Flag, Any]]:
-    """Group, option and value of what is not the default."""
-    for name in ("sampler", "loss"):
-        group = getattr(options, name)
-        for option in flags_of(type(group)):
-            value = getattr(group, option.name)
-            if value != option.default:
-                yield name, option, value
 
 
 def _users(name: str) -> tuple[set[str], list[Any]]:

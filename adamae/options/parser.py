@@ -17,6 +17,7 @@ from adamae.flags import BOOLEANS, SWITCH, Flag, OptionGroup, did_you_mean, flag
 from adamae.options.help_layout import HelpLayout, example_text
 from adamae.options.presets import Preset, find_preset, words_of
 from adamae.options.published import Answer
+from adamae.options.record import flatten
 
 Options = TypeVar("Options")
 _NOTES = "notes"
@@ -49,8 +50,8 @@ class OptionParser(Generic[Options]):
         examples: Whole command lines, for the end of ``--help``.
         foreign: Flags of other programs' launch scripts and what is answered to them.
         preset_folder: Where ``--config NAME`` looks, below ``configs``; None if the command has no presets.
-        check: Given the options and those that the presets alone give (None without any): raises a UserError if they
-            do not go together, and returns further notes.
+        check: Given the options by name, and those that the presets alone give (none without any): raises a UserError
+            if they do not go together, and returns further notes.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class OptionParser(Generic[Options]):
         examples: Sequence[str] = (),
         foreign: Mapping[str, Answer] | None = None,
         preset_folder: str | None = None,
-        check: Callable[[Options, Options | None], Sequence[str]] | None = None,
+        check: Callable[[Mapping[str, Any], Mapping[str, Any]], Sequence[str]] | None = None,
     ) -> None:
         self._options = options
         self._check = check
@@ -120,7 +121,7 @@ class OptionParser(Generic[Options]):
         recipe = self._collect(state) if presets else None
         self._read(words, state)
         options = self._collect(state)
-        checked = self._check(options, recipe) if self._check else ()
+        checked = self._check(flatten(options), flatten(recipe) if presets else {}) if self._check else ()
         return Parsed(options, tuple(presets), recipe, (*(getattr(state, _NOTES, None) or ()), *checked))
 
     def of(self, presets: Sequence[str], values: Mapping[str, Any], positionals: Sequence[str] = ()) -> Options:

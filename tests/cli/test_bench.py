@@ -45,7 +45,7 @@ def test_views_are_measured(videos: Path, capsys: pytest.CaptureFixture[str]) ->
     ("words", "message"),
     [
         (["stap"], "adamae bench: unknown subject 'stap'; did you mean step?"),
-        (["loader"], "--data_path is missing: expected a list file, a folder of videos, or shards"),
+        (["loader"], "--data_path is missing: expected a list file, a folder of videos or images, or shards"),
         (["step", "--lr", "1"], "unknown option --lr; adamae bench step --help lists them"),
     ],
 )
