@@ -59,6 +59,7 @@ def test_what_a_line_reads_runs_before_it() -> None:
     assert sorted(order) == sorted(LINES)
 
 
+@pytest.mark.slow
 def test_a_recording_has_exit_codes_files_and_numbers(recording: Path) -> None:
     lines = json.loads(recording.read_text())["lines"]
     assert list(lines) == ["synthesize", "pretrain", "convert-reference"]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 # Prints the peak at the start, with 1 GiB more in use, and after that is given back.
 SCRIPT = """
@@ -21,6 +22,7 @@ print(peak_memory(cpu))
 """
 
 
+@pytest.mark.slow
 def test_it_grows_does_not_fall_and_is_not_the_parents() -> None:
     parents = np.ones(2**30, dtype=np.uint8)
     ended = subprocess.run([sys.executable, "-c", SCRIPT], check=True, capture_output=True, text=True)

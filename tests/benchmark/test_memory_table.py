@@ -39,6 +39,7 @@ def test_the_base_model(precision: torch.dtype, parts: Any, options: dict[str, A
     assert kept_per_clip("adamae_base", precision, parts, **options) < most * MIB
 
 
+@pytest.mark.slow
 def test_the_command_prints_all_of_them(capsys: pytest.CaptureFixture[str]) -> None:
     words = "--model adamae_tiny --encoder_depth 2 --decoder_depth 1 --num_frames 4 --input_size 64".split()
     assert main(["bench", "memory", *words, "--json"]) == 0

@@ -49,6 +49,7 @@ def test_share_of_the_peak_counts_the_forward_pass_three_times() -> None:
     assert list(step.parts) == ["encoder", "backward"]
 
 
+@pytest.mark.slow
 def test_a_tiny_step_and_its_variants(tmp_path: Path) -> None:
     names = ["compile", "economy", "checkpoint_all", "tube"]
     report = predict_steps(

@@ -41,6 +41,7 @@ def test_a_report_holds_step_and_parts(mask_type: str) -> None:
     assert "clips/s" in text and "sampler" in text
 
 
+@pytest.mark.slow
 def test_every_contender_takes_its_steps(tmp_path: Path) -> None:
     names = "checkpoint_decoder checkpoint_all decoder_budget sampler_half no_sampler_dropout economy tube".split()
     report = benchmark_step(model="adamae_tiny", batch_size=2, rounds=1, compare=choose(names, variants()), **TINY)

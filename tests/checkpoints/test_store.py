@@ -208,6 +208,7 @@ def test_training_state_is_data_and_never_code(store: CheckpointStore, tmp_path:
     assert not (tmp_path / "sprung").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [100, 3000, 9000])
 def test_a_full_disk_leaves_the_older_one(store: CheckpointStore, limit: int) -> None:
     """A limit on the size of files stands for the disk: writing beyond it fails as a full disk does."""

@@ -83,6 +83,7 @@ def test_published_networks_are_told_from_their_keys(key: str, name: str) -> Non
     assert tuple(stages) == (heads if isinstance(heads, tuple) else (heads,))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_published_file_is_fine_tuned(name: str, tmp_path: Path) -> None:
     key = {

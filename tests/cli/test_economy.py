@@ -88,6 +88,7 @@ def test_its_checkpoints_go_everywhere(videos: Path, run: Path, tmp_path: Path) 
     assert list((tmp_path / "pictures").glob("*.npz"))
 
 
+@pytest.mark.slow
 def test_a_step_is_measured_with_it(capsys: pytest.CaptureFixture[str]) -> None:
     words = [*TINY[: TINY.index("--batch_size")], "--rounds", "1", "--device", "cpu", "--json"]
     counts = []

@@ -54,6 +54,7 @@ def extracted(command: str, place: Path, given: list[str], out: Path) -> tuple[i
         return code, sorted({Path(path).stem for path in file["path"]})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [*SHOWN, "predict", "extract"])
 def test_a_file_a_folder_and_a_list_alike_and_past_a_bad_video(
     command: str, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -46,6 +46,7 @@ def test_it_leaves_a_film_a_sheet_and_arrays(
     assert np.isnan(arrays["error"]).sum() == 16
 
 
+@pytest.mark.slow
 def test_samplers_ratios_and_draws_side_by_side(run: Path, video: str, tmp_path: Path) -> None:
     words = "--mask_type learnable random --mask_ratio 0.5 0.75 --draws 2 --seed 5 --seconds 0.4 --own_statistics"
     assert show(run, video, tmp_path, *words.split()) == 0
@@ -147,6 +148,7 @@ def test_a_network_worse_than_the_trivial_predictor_is_warned_of(
     )
 
 
+@pytest.mark.slow
 def test_a_large_sheet_is_cut_into_pages(run: Path, video: str, tmp_path: Path) -> None:
     assert show(run, video, tmp_path, "--draws", "10", "--columns", "2") == 0
     pages = sorted(tmp_path.glob("*.png"))

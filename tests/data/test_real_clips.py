@@ -51,6 +51,7 @@ def presented(path: Path) -> list[float]:
         return [float((tick - min(ticks)) * stream.time_base) for tick in sorted(ticks)]
 
 
+@pytest.mark.slow
 def test_times_are_those_of_the_file(clips: Path) -> None:
     """To the unit of the file, milliseconds at the coarsest; three have uneven times."""
     uneven = set()
@@ -64,6 +65,7 @@ def test_times_are_those_of_the_file(clips: Path) -> None:
     assert uneven == {"asl_brother.mkv", "corrupted.mp4", "no_duration.webm"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [True, False], ids=["kept", "too large to keep"])
 def test_counts_sizes_and_random_access(
     clips: Path, kept: bool, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch

@@ -57,6 +57,7 @@ def assert_near(got: Tensor, wanted: Tensor) -> None:
     assert float((got - wanted).abs().max() / wanted.abs().max()) < 1e-5
 
 
+@pytest.mark.slow
 @needs_onnx
 @torch.no_grad()
 def test_a_classifier_that_selects_tokens_as_onnx(tmp_path: Path, rng: np.random.Generator) -> None:
@@ -87,6 +88,7 @@ def test_a_pyramid_as_onnx(tmp_path: Path, rng: np.random.Generator) -> None:
     assert_near(run_onnx(tmp_path / "out.onnx", video=video)[0], build_classifier(file)[0](video))
 
 
+@pytest.mark.slow
 @needs_onnx
 @pytest.mark.skipif(torch.__version__.startswith("2.6."), reason="the exporter of torch 2.6 cannot translate it")
 @torch.no_grad()

@@ -92,6 +92,7 @@ def registered() -> Iterator[None]:
     samplers.SAMPLERS.update(before)
 
 
+@pytest.mark.slow
 def test_every_command_knows_it(
     videos: Path,  # noqa: F811
     tmp_path: Path,

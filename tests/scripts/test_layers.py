@@ -31,6 +31,7 @@ def test_plain_layers_give_the_same_loss_and_gradients(layer: str) -> None:
         torch.testing.assert_close(one, other)
 
 
+@pytest.mark.slow
 def test_a_row_for_each_layer_and_precision(capsys: pytest.CaptureFixture[str]) -> None:
     assert layers.main([*WORDS, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)

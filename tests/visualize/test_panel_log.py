@@ -21,6 +21,7 @@ def written(folder: Path) -> EventAccumulator:
     return events
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mask_type", ["learnable", "random"])
 def test_every_so_often_the_same_clips_are_shown(mask_type: str, tmp_path: Path) -> None:
     model = tiny_model(mask_type=mask_type).train()

@@ -81,6 +81,7 @@ def die_at(event: int, work: Callable[[], object]) -> bool:
     return status != 0
 
 
+@pytest.mark.slow
 def test_killed_at_every_dealing_with_the_file_system(source: Path, whole: dict[str, bytes], tmp_path: Path) -> None:
     videos = {name: content for name, content in whole.items() if name.endswith(".mp4")}
     event = 1

@@ -49,6 +49,7 @@ def alone(packed: Path) -> torch.Tensor:
     return torch.cat(rank_of(packed, 0, 1, 0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", [1, 2, 3])
 @pytest.mark.parametrize("workers", [0, 1, 4])
 def test_each_sample_once_in_the_same_order(packed: Path, alone: torch.Tensor, world: int, workers: int) -> None:

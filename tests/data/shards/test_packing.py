@@ -94,6 +94,7 @@ def die_at(event: int, source: Annotations, out: Path) -> bool:
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
+@pytest.mark.slow
 def test_killed_anywhere_the_next_call_finishes_the_same(source: Annotations, packed: Path, tmp_path: Path) -> None:
     """12 videos; 4 shards, manifest, class names and index are renamed: 26 events, before and after each renaming."""
     expected = files_of(packed)
