@@ -194,6 +194,7 @@ def test_a_missing_process_is_a_message_and_not_silence() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_process_that_waits_for_the_others_says_where_before_it_gives_up(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

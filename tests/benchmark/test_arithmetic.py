@@ -15,6 +15,7 @@ from tests.golden import mats
 NAMES = {"ViT-S": "adamae_small", "ViT-B": "adamae_base", "ViT-L": "adamae_large"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", mats.GOLDEN["M_cost_model_GMAC"]["rows"], ids=lambda row: row["model"])
 def test_counts_are_the_tables(row: dict[str, Any]) -> None:
     motion = {"mask_type": "motion", "mask_ratio": 0.9, "keep_ratio": 0.3}

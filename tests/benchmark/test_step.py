@@ -24,6 +24,7 @@ def test_contenders_take_turns() -> None:
     assert timings.keys() == {"a", "b"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mask_type", ["learnable", "tube"])
 def test_a_report_holds_step_and_parts(mask_type: str) -> None:
     report = benchmark_step(model="adamae_tiny", batch_size=1, rounds=1, mask_type=mask_type, **TINY)

@@ -90,6 +90,7 @@ def test_pretrain(place: Path, tmp_path: Path) -> None:
     assert {(Path(line["path"]).name, line["reason"]) for line in lines} == {("cut.mp4", CUT_OFF), ("lost.mp4", LOST)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["predict", "visualize", "saliency", "timeline", "extract"])
 def test_commands_that_look_at_single_videos(
     command: str, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

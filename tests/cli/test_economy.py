@@ -67,6 +67,7 @@ def test_a_pause_changes_nothing(videos: Path, run: Path, tmp_path: Path) -> Non
     assert losses(tmp_path) == losses(run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["plain", "deepspeed"])
 def test_activations_that_are_not_kept_change_nothing(videos: Path, run: Path, tmp_path: Path, engine: str) -> None:
     words = ["--max_steps", "3", "--checkpoint_activations", "all", "--engine", engine]

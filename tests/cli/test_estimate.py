@@ -77,6 +77,7 @@ def test_a_prediction_adds_what_a_process_holds_and_what_machines_exchange() -> 
     assert told.as_dict()["network_seconds"]["100"] == pytest.approx(0.93)
 
 
+@pytest.mark.slow
 def test_a_run_on_several_machines_is_predicted(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--num_videos", "4000", "--gpus", "8", "--nodes", "2", "--predict", "h100", "--json"]
     assert main(["estimate", *TINY, *words]) == 0

@@ -86,6 +86,7 @@ def test_counts_sizes_and_random_access(
             assert np.array_equal(frames, [expected[number] for number in wanted.tolist()]), row["file"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["decord", "torchcodec"])
 def test_other_decoders_agree_or_refuse(clips: Path, name: str) -> None:
     """Among them rotated files: all three turn them, and the same way."""

@@ -162,6 +162,7 @@ def test_a_fault_changes_no_more_than_an_unreadable_file(
     assert set(children()) <= others
 
 
+@pytest.mark.slow
 @KILLED
 @FAULTS
 def test_every_video_has_its_views_or_a_reason_once(kind: str, workers: int, tmp_path: Path) -> None:
@@ -277,6 +278,7 @@ def test_views_at_which_the_system_killed_a_worker_are_read_again(tmp_path: Path
     assert [video["row"] for video in videos if "views" in video] == list(range(9))
 
 
+@pytest.mark.slow
 @KILLED
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("workers", [1, 2])

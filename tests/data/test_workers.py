@@ -159,6 +159,7 @@ raise ValueError("a defect")
 """
 
 
+@pytest.mark.slow
 def test_an_error_ends_the_program_that_has_workers(root: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", FAILING], cwd=root, stderr=subprocess.PIPE, text=True, timeout=60)
     assert ended.returncode == 1

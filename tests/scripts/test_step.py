@@ -18,6 +18,7 @@ WORDS = """--model adamae_tiny --encoder_depth 1 --decoder_depth 1 --input_size 
     --rounds 1 --batch_size 1 --device cpu""".split()
 
 
+@pytest.mark.slow
 def test_it_takes_turns_with_ours(capsys: pytest.CaptureFixture[str]) -> None:
     names = ["reference", "tube", *(["transformers"] if find_spec("transformers") else [])]
     assert main([*WORDS, "--compare", *names, "--json"]) == 0

@@ -65,6 +65,7 @@ def test_ended_early_and_resumed_equals_never_ended(whole: Path, tmp_path: Path,
     assert all(torch.equal(after[name], before[name]) for name in before)
 
 
+@pytest.mark.slow
 def test_a_pyramid_ended_early_and_resumed_equals_never_ended(tmp_path: Path) -> None:
     run(tmp_path / "whole", network="swin", max_steps=9)
     run(tmp_path / "halves", network="swin", max_steps=5)

@@ -154,6 +154,7 @@ def test_the_sheet_shows_the_first_and_the_last_frame(results: list[Reconstructi
     assert np.array_equal(image[26 : 26 + 112, start : start + 112], first)
 
 
+@pytest.mark.slow
 def test_large_sheets_are_cut_into_pages(results: list[Reconstruction]) -> None:
     # Each frame is 115 pixels wide with its gap: in 700 there is room for five, and for one variant.
     many = results * 2

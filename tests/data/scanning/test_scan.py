@@ -265,6 +265,7 @@ def test_decoders_count_alike(folder: Path, full: bool, tmp_path: Path) -> None:
     assert one.frames == other.frames
 
 
+@pytest.mark.slow
 def test_a_video_that_hangs(folder: Path) -> None:
     (folder / "b" / "none.mp4").unlink()
     os.mkfifo(folder / "b" / "none.mp4")
