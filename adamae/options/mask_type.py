@@ -35,8 +35,11 @@ def check_mask_type(options: Mapping[str, Any], preset: Mapping[str, Any], *more
     unused = []
     for option in _OPTIONS:
         value = options[option.name]
+        # Asked first: who uses an option is known to the samplers, which import torch.
+        if value == option.default:
+            continue
         users, defaults = _users(option.name)
-        if value in (option.default, *defaults) or not users or not users.isdisjoint(mask_types):
+        if value in defaults or not users or not users.isdisjoint(mask_types):
             continue
         shown = f"{option.name} {_words(option, value)}"
         if value != preset.get(option.name, option.default):

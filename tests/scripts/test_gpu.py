@@ -98,7 +98,7 @@ def test_the_tests_it_names_are_those_for_a_gpu(root: Path) -> None:
 
 
 def test_a_stage_that_fails_does_not_end_the_others(tmp_path: Path) -> None:
-    python, told = stub(tmp_path, "*synthesize*) ;; *) exit 2")
+    python, told = stub(tmp_path, "*synthesize*) ;; *) exit 1")
     done = run_script(python, tmp_path, BATCHES="1 2")
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1] == (
@@ -111,10 +111,10 @@ def test_a_stage_that_fails_does_not_end_the_others(tmp_path: Path) -> None:
 
 
 def test_what_the_doctor_finds_is_no_failure(tmp_path: Path) -> None:
-    python, _ = stub(tmp_path, "*'adamae doctor'*) echo '! output folder'; exit 1")
+    python, _ = stub(tmp_path, "*'adamae doctor'*) echo 'Must be changed:'; exit 1")
     done = run_script(python, tmp_path)
-    assert "! output folder" in done.stdout and "gpu.sh: doctor failed" not in done.stdout
-    assert (tmp_path / "doctor.txt").read_text() == "! output folder\n" and (tmp_path / "done" / "doctor").exists()
+    assert "Must be changed:" in done.stdout and "gpu.sh: doctor failed" not in done.stdout
+    assert (tmp_path / "doctor.txt").read_text() == "Must be changed:\n" and (tmp_path / "done" / "doctor").exists()
 
 
 def stub(folder: Path, case: str) -> tuple[Path, Path]:
