@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -26,10 +27,13 @@ def run(words: Sequence[str]) -> int:
     Raises:
         UserError: If options do not make a run, or the hours are asked for and the number of videos is not known.
     """
-    options = estimate_parser().parse(words).options
+    parsed = estimate_parser().parse(words)
+    options = parsed.options
     measurement = options.measurement
     if measurement.hours_per_epoch and measurement.num_videos is None and options.data.data_path is None:
         raise UserError("--hours_per_epoch needs the number of videos or images: give --data_path or --num_videos")
+    for note in parsed.notes:
+        print(f"note: {note}", file=sys.stderr)
     estimate, device = _estimate(options.for_processes(measurement.processes))
     if measurement.hours_per_epoch:
         print(f"{estimate.hours_per_epoch:.4f}")

@@ -81,6 +81,9 @@ def choose_selection(file: CheckpointFile, num_frames: int, asked: SelectionOpti
         file: The checkpoint.
         num_frames: Frames of the model's input.
         asked: Options of the command line.
+
+    Raises:
+        UserError: If a fraction of the tokens is given and no selection.
     """
     a = file.architecture
     trained = {name: a.given[name] for name in _SELECTION if name in a.given} if a.decoder is None else {}
@@ -92,6 +95,11 @@ def choose_selection(file: CheckpointFile, num_frames: int, asked: SelectionOpti
     frames_read = oversampled(num_frames, ratio) if selects else num_frames
     given = {name: getattr(asked, name, None) for name in _SELECTION}
     arguments = {**_USUAL, **trained, **{name: value for name, value in given.items() if value not in (None, "auto")}}
+    if arguments["token_selection"] == "none" and given["keep_ratio"] is not None:
+        raise UserError(
+            f"--keep_ratio {given['keep_ratio']} has no effect: all tokens are encoded; expected --token_selection "
+            "motion, adaptive or random with it"
+        )
     arguments |= {"candidate_frames": frames_read if selects else None, **a.sampler_options()}
     return Selection(arguments, frames_read)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from adamae.errors import UserError
 from adamae.flags import LARGEST_SIDE, LARGEST_WIDTH, MOST_AT_ONCE, MOST_BLOCKS, MOST_FRAMES, OptionGroup, flag
 from adamae.options.groups import ClipOptions, DataOptions, LogOptions, OptimizerOptions, RunOptions
 from adamae.options.parser import OptionParser, Parsed
@@ -225,7 +226,21 @@ def finetune_parser() -> OptionParser[FinetuneOptions]:
         examples=EXAMPLES,
         foreign=FINETUNE_ANSWERS,
         preset_folder="finetune",
+        check=_check_token_selection,
     )
+
+
+def _check_token_selection(options: Mapping[str, Any], preset: Mapping[str, Any]) -> Sequence[str]:
+    """Refuse a typed ``--keep_ratio`` where all tokens are encoded."""
+    ratio, default = options["keep_ratio"], ClassifierOptions.keep_ratio
+    if options["token_selection"] != "none" or ratio == default:
+        return ()
+    if ratio != preset.get("keep_ratio", default):
+        raise UserError(
+            f"--keep_ratio {ratio} has no effect with --token_selection none: expected another --token_selection, or "
+            f"the default, {default}"
+        )
+    return (f"no effect with --token_selection none: keep_ratio {ratio}",)
 
 
 def recipe_lines(parsed: Parsed[FinetuneOptions], world_size: int) -> Sequence[str]:

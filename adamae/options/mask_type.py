@@ -1,8 +1,8 @@
-"""Options that have no effect with the mask type."""
+"""Options that have no effect with the mask type, the sampler network or the reward."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adamae.errors import UserError
@@ -13,10 +13,17 @@ from adamae.samplers import SAMPLERS
 _OPTIONS = (*flags_of(SamplerOptions), *flags_of(LossOptions))
 # Options of the sampling loss, among those of the losses.
 _OF_SAMPLING = tuple(option.name for option in flags_of(LossOptions) if option.name.startswith("sampling_"))
+# Options that have no effect with one value of another option.
+_IDLE = {
+    "sampler_drop_rate": ("sampler_network", "mlp"),
+    "sampling_reduction": ("sampling_reward", "neighbours"),
+    "sampling_advantage": ("sampling_reward", "neighbours"),
+    "sampling_entropy_weight": ("sampling_reward", "neighbours"),
+}
 
 
 def check_mask_type(options: Mapping[str, Any], preset: Mapping[str, Any], *more: str) -> list[str]:
-    """Refuse typed options that have no effect with the mask type.
+    """Refuse typed options that have no effect with the mask type, or with the sampler network or reward.
 
     Values of a preset are not refused, so that ``--mask_type`` can replace the preset's. Defaults never are.
 
@@ -26,30 +33,44 @@ def check_mask_type(options: Mapping[str, Any], preset: Mapping[str, Any], *more
         *more: Other mask types that the command uses as well.
 
     Returns:
-        A note on the preset's values that have no effect, if there are any.
+        Notes on the preset's values that have no effect, one for each option that is the cause.
 
     Raises:
         UserError: If a typed option has no effect.
     """
-    mask_types = (options["mask_type"], *more)
-    unused = []
+    unused: dict[str, list[str]] = {}
     for option in _OPTIONS:
         value = options[option.name]
         # Asked first: who uses an option is known to the samplers, which import torch.
         if value == option.default:
             continue
-        users, defaults = _users(option.name)
-        if value in defaults or not users or not users.isdisjoint(mask_types):
+        cause = _cause(option.name, options, more)
+        if cause is None:
             continue
+        with_what, expected = cause
         shown = f"{option.name} {_words(option, value)}"
         if value != preset.get(option.name, option.default):
-            known = " or ".join(name for name in SAMPLERS if name in users)
             raise UserError(
-                f"--{shown} has no effect with --mask_type {mask_types[0]}: expected --mask_type {known}, or the "
-                f"default, {_words(option, option.default)}"
+                f"--{shown} has no effect with {with_what}: expected {expected}, or the default, "
+                f"{_words(option, option.default)}"
             )
-        unused.append(shown)
-    return [f"no effect with --mask_type {mask_types[0]}: {', '.join(unused)}"] if unused else []
+        unused.setdefault(with_what, []).append(shown)
+    return [f"no effect with {with_what}: {', '.join(shown)}" for with_what, shown in unused.items()]
+
+
+def _cause(name: str, options: Mapping[str, Any], more: Sequence[str]) -> tuple[str, str] | None:
+    """What an option has no effect with, and what would have to be in its place; None: it has one."""
+    mask_types = (options["mask_type"], *more)
+    users, defaults = _users(name)
+    if options[name] in defaults or not users:
+        return None
+    if users.isdisjoint(mask_types):
+        known = " or ".join(each for each in SAMPLERS if each in users)
+        return f"--mask_type {mask_types[0]}", f"--mask_type {known}"
+    other, idle_with = _IDLE.get(name, (None, None))
+    if other is not None and options[other] == idle_with:
+        return f"--{other} {idle_with}", f"another --{other}"
+    return None
 
 
 def _users(name: str) -> tuple[set[str], list[Any]]:

@@ -119,6 +119,17 @@ def test_known_rates_need_no_videos(capsys: pytest.CaptureFixture[str]) -> None:
     assert float(capsys.readouterr().out) == pytest.approx(36 / 0.01 / 3600, rel=1e-3)
 
 
+def test_what_a_preset_gives_in_vain_is_noted_beside_the_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.yaml").write_text("sampling_advantage: true\n")
+    words = ["--config", str(tmp_path / "mine.yaml"), *FAST, "--mask_type", "tube", "--num_videos", "9"]
+    assert main(["estimate", *words, "--loader_rate", "1", "--json"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == "note: no effect with --mask_type tube: sampling_advantage true\n"
+    assert json.loads(printed.out)["loader_rate"] == 1
+
+
 def test_a_run_that_there_cannot_be_is_refused_before_it_is_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

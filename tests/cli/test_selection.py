@@ -60,6 +60,18 @@ def test_scores_with_a_selection_repeat_themselves(
     assert first == evaluated(place, capsys, "all", *words, "--batch_size", "5")[0]
 
 
+@pytest.mark.parametrize(("name", "words"), [("all", []), ("motion", ["--token_selection", "none"])])
+def test_a_share_without_a_selection_is_refused(
+    place: Path, capsys: pytest.CaptureFixture[str], name: str, words: list[str]
+) -> None:
+    line = [str(place / f"{name}.safetensors"), "--data_path", str(place / "test.csv"), *FAST, "--keep_ratio", "0.5"]
+    assert main(["evaluate", *line, *words]) == 2
+    assert capsys.readouterr().err.endswith(
+        "adamae: error: --keep_ratio 0.5 has no effect: all tokens are encoded; expected --token_selection motion, "
+        "adaptive or random with it\n"
+    )
+
+
 def test_predictions(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     video = str(place / "a" / "0.mp4")
     for name, words in (("all", ["--token_selection", "motion", *MORE_FRAMES]), ("adaptive", [])):

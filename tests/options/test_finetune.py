@@ -116,6 +116,18 @@ def test_a_run_tells_how_it_differs_from_its_recipe() -> None:
     assert recipe_lines(parse(), world_size=1) == []
 
 
+def test_a_share_of_the_tokens_without_a_selection_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"--keep_ratio 0\.5 has no effect with --token_selection none: expected another"
+    ):
+        parse("--keep_ratio", "0.5")
+    assert parse("--keep_ratio", "0.6").notes == ()
+    assert parse("--keep_ratio", "0.5", "--token_selection", "random").notes == ()
+    (tmp_path / "mine.yaml").write_text("keep_ratio: 0.5\ntoken_selection: motion\n")
+    parsed = parse("--config", str(tmp_path / "mine.yaml"), "--token_selection", "none")
+    assert parsed.notes == ("no effect with --token_selection none: keep_ratio 0.5",)
+
+
 def test_missing_words() -> None:
     with pytest.raises(UserError, match="--data_path is missing"):
         parse().options.check_complete()

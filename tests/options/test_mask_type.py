@@ -1,4 +1,4 @@
-"""Options that have no effect with the mask type are refused, and no others."""
+"""Options that have no effect with the mask type, the sampler network or the reward are refused, and no others."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ VALUES: dict[str, Any] = {
 SIZES = {"img_size": 32, "num_frames": 8, "mask_ratio": 0.75, "encoder_depth": 1}
 
 
-def refused(mask_type: str, name: str) -> bool:
+def refused(name: str, **others: str) -> bool:
+    """Whether an option is refused beside others, the last of which is the cause."""
     try:
-        pretrain_parser().of((), {"mask_type": mask_type, name: VALUES[name]})
+        pretrain_parser().of((), {**others, name: VALUES[name]})
     except UserError as error:
-        assert f"--{name} {str(VALUES[name]).lower()} has no effect with --mask_type {mask_type}: expected" in str(
-            error
-        )
+        shown = f"--{name} {str(VALUES[name]).lower()} has no effect with"
+        assert any(f"{shown} --{other} {value}: expected" in str(error) for other, value in others.items())
         return True
     return False
 
@@ -73,7 +73,20 @@ def test_an_option_is_refused_exactly_if_a_step_is_the_same_with_it(mask_type: s
     for name, value in VALUES.items():
         after = step(clips, mask_type, **{name: value})
         same = len(before) == len(after) and all(map(torch.equal, before, after))
-        assert refused(mask_type, name) == same, name
+        assert refused(name, mask_type=mask_type) == same, name
+
+
+@pytest.mark.parametrize(
+    ("other", "value"),
+    [("sampler_network", "mlp"), ("sampling_reward", "progress"), ("sampling_reward", "neighbours")],
+)
+def test_so_it_is_with_a_network_or_a_reward(other: str, value: str) -> None:
+    clips = torch.randn(4, 3, 8, 32, 32, generator=torch.Generator().manual_seed(8))
+    before = step(clips, "learnable", **{other: value})
+    for name in VALUES.keys() - {other}:
+        after = step(clips, "learnable", **{other: value, name: VALUES[name]})
+        same = len(before) == len(after) and all(map(torch.equal, before, after))
+        assert refused(name, mask_type="learnable", **{other: value}) == same, name
 
 
 def test_the_line_and_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,6 +94,11 @@ def test_the_line_and_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == (
         "adamae: error: --sampler_uniform_fraction 0.2 has no effect with --mask_type adaptive_uniform: expected "
         "--mask_type learnable, or the default, 0.0\n"
+    )
+    assert main(["pretrain", "--sampler_network", "mlp", "--sampler_drop_rate", "0.2"]) == 2
+    assert capsys.readouterr().err == (
+        "adamae: error: --sampler_drop_rate 0.2 has no effect with --sampler_network mlp: expected another "
+        "--sampler_network, or the default, none\n"
     )
 
 
