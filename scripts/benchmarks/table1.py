@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from pieces import PieceError, Pieces, StoppedError
+from table1_picture import group_picture
 from table1_report import Results, renew_document, report
 from table1_rows import DATA_SETS, GROUPS, REAL, ROWS, SCALES, Row, Scale, plan
 
@@ -194,6 +195,16 @@ def make_all(table: Table1, todo: Sequence[tuple[Row, int]], workers: int) -> in
     return next((code for code in (1, 3) if code in codes), 0)
 
 
+def draw(results: Results, scale: str) -> str:
+    """Renew the picture beside the document: the line that shows it, empty where nothing is to be seen."""
+    picture = group_picture(results, GROUPS["main"])
+    if picture is None:
+        return ""
+    path = DOCUMENT.with_name(f"table1_{scale}.png")
+    picture.savefig(path, dpi=110)
+    return f"![Validation curves of the mask types, and paired differences]({path.name})\n\n"
+
+
 def main() -> int:
     """Run what is missing and print the tables; 3 if something is still missing, 1 if a piece failed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -206,7 +217,7 @@ def main() -> int:
     parser.add_argument("--smoke_test", action="store_true", help="two training videos, one epoch, one seed")
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin no piece of work after so long")
     parser.add_argument("--only_report", action="store_true", help="run nothing, print the tables of what is finished")
-    parser.add_argument("--write", action="store_true", help=f"write the tables into docs/{DOCUMENT.name}")
+    parser.add_argument("--write", action="store_true", help=f"write tables and picture into docs/{DOCUMENT.name}")
     given = parser.parse_args()
     scale, seeds = SCALES[given.scale], given.seeds
     if given.smoke_test:
@@ -222,7 +233,7 @@ def main() -> int:
             code = make_all(table, plan(given.groups, seeds), given.workers or scale.workers or os.cpu_count() or 1)
         text = report(table.results(), given.groups)
         if given.write:
-            renew_document(DOCUMENT, given.scale, text)
+            renew_document(DOCUMENT, given.scale, draw(table.results(), given.scale) + text)
     except (UserError, PieceError) as error:
         print(f"table1: error: {error}", file=sys.stderr)
         return 2

@@ -221,3 +221,24 @@ def test_the_document_is_written_between_its_markers(tables: ModuleType, tmp_pat
     assert path.read_text() == "# Title\n<!-- measured: table1 cpu -->\nnew\\1\n<!-- end of measured -->\nrest\n"
     with pytest.raises(UserError, match="0 places"):
         tables.renew_document(path, "gpu", "new")
+
+
+def test_the_picture_shows_every_seed(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows_of = importlib.import_module("table1_rows")
+    picture = importlib.import_module("table1_picture")
+    results = finetuned({"adaptive-95": [51.0, 62.0, 73.0], "random-95": [50.0, 60.0, 70.0], "tube-90": [60.0]})
+    for number, result in enumerate(results.values()):
+        result["curve"] = [10.0 * number, 20.0 * number]
+    left, right = picture.group_picture(results, rows_of.GROUPS["main"]).axes
+    legend = [text.get_text() for text in left.get_legend().get_texts()]
+    assert legend == ["adaptive 95 % (3 seeds)", "random 95 % (3 seeds)", "tube 90 % (1 seed)"]
+    drawn = [list(line.get_ydata()) for line in left.get_lines()]
+    assert drawn[:4] == [[0, 0], [10, 20], [20, 40], [10, 20]] and len(drawn) == 4 + 4 + 2
+    dots = {line.get_ydata()[0]: sorted(line.get_xdata()) for line in right.get_lines() if line.get_marker() == "o"}
+    assert dots == {0: [1.0, 2.0, 3.0], 2: [-9.0]}
+    assert [label.get_text() for label in right.get_yticklabels()][:3] == ["random 95 %", "random 90 %", "tube 90 %"]
+
+    monkeypatch.setattr(script, "DOCUMENT", tmp_path / "T.md")
+    assert script.draw({}, "cpu") == ""
+    assert script.draw(results, "cpu").endswith("(table1_cpu.png)\n\n")
+    assert (tmp_path / "table1_cpu.png").read_bytes().startswith(b"\x89PNG")
