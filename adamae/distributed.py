@@ -266,8 +266,7 @@ def _choose_device(name: str, local_rank: int) -> torch.device:
     if index >= count:
         raise UserError(
             f"--device {name}: this process needs GPU {index}, but only {count} are visible: expected one GPU per "
-            f"process "
-            "of the machine, or a single visible GPU per process (srun --gpus-per-task=1)"
+            "process of the machine, or a single visible GPU per process (srun --gpus-per-task=1)"
         )
     torch.cuda.set_device(index)
     return torch.device("cuda", index)
