@@ -72,7 +72,10 @@ def report(results: Results, groups: Sequence[str]) -> str:
         if group.primary:
             parts.append(margins_line(results, group))
         if group.claims:
-            parts.append(claims_table(results, group.claims))
+            parts.append(claims_table(results, group.claims, "in the paper"))
+        if group.expected:
+            expected = claims_table(results, group.expected, "expected here")
+            parts.append(expected.replace("not reproduced", "did not come true").replace("reproduced", "came true"))
     return "\n\n".join([*parts, origins_line(results)])
 
 
@@ -138,8 +141,8 @@ def margins_line(results: Results, group: Group) -> str:
     )
 
 
-def claims_table(results: Results, claims: Sequence[Claim]) -> str:
-    """What the paper says of two rows, and whether it is so here."""
+def claims_table(results: Results, claims: Sequence[Claim], source: str) -> str:
+    """What is said of two rows, by whom, and whether it is so here."""
     lines = []
     for claim in claims:
         difference = paired_difference(AREA.values(results, claim.one), AREA.values(results, claim.other))
@@ -150,7 +153,7 @@ def claims_table(results: Results, claims: Sequence[Claim]) -> str:
         }
         cell = "" if difference is None else difference.render()
         lines.append([claim.text, cell, answers[claim.rule]()])
-    return markdown(["in the paper", "difference here, points", "answer"], lines)
+    return markdown([source, "difference here, points", "answer"], lines)
 
 
 def origins_line(results: Results) -> str:

@@ -191,6 +191,15 @@ def test_claims_follow_their_rules(tables: ModuleType) -> None:
     assert "| MLP sampler near random 95 % | +0.2 [-1.1, +1.5] | reproduced |" in text
 
 
+def test_what_was_expected_is_answered_in_its_own_words(tables: ModuleType) -> None:
+    areas = {"adaptive-95": [50.0, 51.0], "adaptive-98": [60.0, 61.01], "adaptive-90": [60.0, 61.01]}
+    text = tables.report(finetuned(areas), ["ratio"])
+    assert "| 98 % above 95 % | +10.0 [+9.9, +10.1] | came true |" in text
+    assert "| 95 % above 90 % | -10.0 [-10.1, -9.9] | did not come true (the opposite) |" in text
+    assert "| 95 % above 85 % |  | not yet |" in text
+    assert "in the paper" not in text
+
+
 def test_enough_seeds_when_all_primary_intervals_are_narrow(tables: ModuleType) -> None:
     names = ("adaptive-95", "random-95", "random-90", "tube-90")
     results = finetuned({name: [50.0, 50.1, 50.2] for name in names})
