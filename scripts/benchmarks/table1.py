@@ -101,7 +101,7 @@ class Table1:
         return str(output)
 
     def _finetune(self, row: Row, seed: int, trained: str | None) -> None:
-        output = self.pieces.folder / f"finetune-{row.name}-{seed}"
+        output = self.pieces.folder / f"tuned-{row.name}-{seed}"
         words = [
             "adamae",
             "finetune",
@@ -131,10 +131,13 @@ class Table1:
         self.pieces.make(f"probe-{row.name}-{seed}", words, read)
 
     def results(self) -> Results:
-        """What is finished: kind of piece, row and seed to its numbers."""
+        """What is finished: kind of piece, row and seed to its numbers.
+
+        The kind "finetune" is the fine-tuning of the plan before its amendment; "tuned" is the one since.
+        """
         return {
             (kind, name, seed): result
-            for kind in ("pretrain", "finetune", "probe", "reconstruction")
+            for kind in ("pretrain", "finetune", "tuned", "probe", "reconstruction")
             for name in ROWS
             for seed in range(20)
             if (result := self.pieces.result(f"{kind}-{name}-{seed}")) is not None

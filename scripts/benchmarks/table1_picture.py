@@ -36,9 +36,7 @@ def group_picture(results: Results, group: Group) -> Figure | None:
 
 def curves_of(results: Results, name: str) -> list[list[float]]:
     """Validation accuracy in percent after each epoch, of every finished seed."""
-    found = {
-        seed: result["curve"] for (kind, row, seed), result in results.items() if (kind, row) == ("finetune", name)
-    }
+    found = {seed: result["curve"] for (kind, row, seed), result in results.items() if (kind, row) == (AREA.kind, name)}
     return [found[seed] for seed in sorted(found)]
 
 

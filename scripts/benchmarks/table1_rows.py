@@ -19,7 +19,7 @@ _CPU_PRETRAIN = f"""--model adamae_tiny {_CPU_SIZES} --decoder_embed_dim 64 --de
     --log_every 48"""
 _CPU_FINETUNE = f"""--model vit_tiny_patch16_224 {_CPU_SIZES} --drop_path 0 --aa none --num_sample 1
     --crop_scale 0.8 1.0 --reprob 0 --mixup 0 --cutmix 0 --batch_size 16 --warmup_epochs 1 --lr 0.032 --min_lr 0.0001
-    --layer_decay 1.0 --test_num_segment 1 --test_num_crop 1 --save_ckpt_freq 3 --log_every 48"""
+    --layer_decay 0.65 --test_num_segment 1 --test_num_crop 1 --save_ckpt_freq 3 --log_every 48"""
 _CPU_VIDEOS = "--object_size 0.25 --videos_per_class 64 --val_per_class 20 --test_per_class 60 --workers 1"
 
 
@@ -32,7 +32,7 @@ _GPU_PRETRAIN = f"""--model adamae_tiny {_GPU_SIZES} --decoder_depth 4 --no_norm
     --warmup_epochs 3 --lr 0.006 --min_lr 0.0004 --save_ckpt_freq 10 --log_every 24"""
 _GPU_FINETUNE = f"""--model vit_tiny_patch16_224 {_GPU_SIZES} --drop_path 0 --aa none --num_sample 1
     --crop_scale 0.8 1.0 --reprob 0 --mixup 0 --cutmix 0 --batch_size 32 --warmup_epochs 1 --lr 0.008 --min_lr 0.0001
-    --layer_decay 1.0 --test_num_segment 1 --test_num_crop 1 --save_ckpt_freq 4 --log_every 24"""
+    --layer_decay 0.75 --test_num_segment 1 --test_num_crop 1 --save_ckpt_freq 4 --log_every 24"""
 _GPU_VIDEOS = """--size 112 --frames 20 --object_size 0.25 --videos_per_class 128 --val_per_class 30
     --test_per_class 60"""
 

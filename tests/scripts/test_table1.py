@@ -77,11 +77,11 @@ def test_all_pieces_of_a_row(script: ModuleType, tmp_path: Path) -> None:
     table = script.Table1(script.SCALES["cpu"], pieces, tmp_path)
     assert script.make_all(table, rows("random-95", "scratch", "noisy-random-95"), workers=2) == 0
     assert set(pieces.commands) == {
-        *("videos", "videos-noisy", "finetune-scratch-0"),
-        *(f"{kind}-random-95-0" for kind in ("pretrain", "finetune", "probe", "reconstruction")),
-        *(f"{kind}-noisy-random-95-0" for kind in ("pretrain", "finetune", "probe", "reconstruction")),
+        *("videos", "videos-noisy", "tuned-scratch-0"),
+        *(f"{kind}-random-95-0" for kind in ("pretrain", "tuned", "probe", "reconstruction")),
+        *(f"{kind}-noisy-random-95-0" for kind in ("pretrain", "tuned", "probe", "reconstruction")),
     }
-    tuned, scratch = pieces.commands["finetune-random-95-0"], pieces.commands["finetune-scratch-0"]
+    tuned, scratch = pieces.commands["tuned-random-95-0"], pieces.commands["tuned-scratch-0"]
     # The same but for the start.
     place = tuned.index("--output_dir") + 1
     assert [*tuned[:place], scratch[place], *tuned[place + 1 : -2]] == scratch
@@ -124,7 +124,7 @@ def test_a_failure_leaves_the_other_rows_and_is_told(
     table = script.Table1(script.SCALES["cpu"], pieces, tmp_path)
     assert script.make_all(table, rows("random-95", "tube-90"), workers=1) == 1
     assert "reconstruction-tube-90-0" in pieces.commands
-    assert "finetune-random-95-0" not in pieces.commands
+    assert "tuned-random-95-0" not in pieces.commands
     assert "pretrain-random-95-0" in capsys.readouterr().err
 
 
@@ -157,17 +157,15 @@ def test_every_command_parses(script: ModuleType, tmp_path: Path, monkeypatch: p
     assert understood == ["synthesize", "pretrain", "finetune", "probe"]
 
 
-def finetuned(areas: dict[str, list[float]], **more: Any) -> dict[tuple[str, str, int], dict[str, Any]]:
-    values = {"test": 80.0, "steps_to_50": 100.0, **ORIGIN, **more}
+def tuned(areas: dict[str, list[float]], kind: str = "tuned") -> dict[tuple[str, str, int], dict[str, Any]]:
+    values = {"test": 80.0, "steps_to_50": 100.0, **ORIGIN}
     return {
-        ("finetune", row, seed): {"area": area, **values}
-        for row, each in areas.items()
-        for seed, area in enumerate(each)
+        (kind, row, seed): {"area": area, **values} for row, each in areas.items() for seed, area in enumerate(each)
     }
 
 
 def test_the_tables_of_the_main_rows(tables: ModuleType) -> None:
-    results = finetuned({"adaptive-95": [51.0, 62.0, 73.0], "random-95": [50.0, 60.0, 70.0], "tube-90": [60.0]})
+    results = tuned({"adaptive-95": [51.0, 62.0, 73.0], "random-95": [50.0, 60.0, 70.0], "tube-90": [60.0]})
     results["reconstruction", "random-95", 0] = {"moving_0.9": 0.0123, "hit_rate": 1.0, **ORIGIN}
     text = tables.report(results, ["main"])
     lines = text.splitlines()
@@ -186,36 +184,46 @@ def test_the_tables_of_the_main_rows(tables: ModuleType) -> None:
 
 def test_claims_follow_their_rules(tables: ModuleType) -> None:
     areas = {"mse-normalised": [60.0, 61.0], "adaptive-95": [50.0, 51.01], "sampler-mlp": [30.2, 30.4]}
-    text = tables.report(finetuned({**areas, "random-95": [30.1, 30.1]}), ["sampler", "loss"])
+    text = tables.report(tuned({**areas, "random-95": [30.1, 30.1]}), ["sampler", "loss"])
     assert "| normalised MSE above MSE | +10.0 [+9.9, +10.1] | reproduced |" in text
     assert "| MLP sampler near random 95 % | +0.2 [-1.1, +1.5] | reproduced |" in text
 
 
 def test_what_was_expected_is_answered_in_its_own_words(tables: ModuleType) -> None:
     areas = {"adaptive-95": [50.0, 51.0], "adaptive-98": [60.0, 61.01], "adaptive-90": [60.0, 61.01]}
-    text = tables.report(finetuned(areas), ["ratio"])
+    text = tables.report(tuned(areas), ["ratio"])
     assert "| 98 % above 95 % | +10.0 [+9.9, +10.1] | came true |" in text
     assert "| 95 % above 90 % | -10.0 [-10.1, -9.9] | did not come true (the opposite) |" in text
     assert "| 95 % above 85 % |  | not yet |" in text
     assert "in the paper" not in text
 
 
+def test_the_fine_tuning_of_the_first_plan_stands_beside(tables: ModuleType) -> None:
+    areas = {"adaptive-95": [30.0, 31.0], "tube-90": [20.0, 21.0]}
+    results = tuned({"adaptive-95": [50.0]}) | tuned(areas, "finetune")
+    text = tables.report(results, ["main"])
+    assert "| adaptive 95 % | 50.0 | 50.0 |" in text
+    assert "By the fine-tuning of the first plan: tube 90 %: +10.0 [+10.0, +10.0] (2 seeds, better).\n" in text
+    assert text.splitlines()[-1].startswith("5 pieces")
+    assert "first plan" not in tables.report(tuned(areas), ["main"])
+
+
 def test_enough_seeds_when_all_primary_intervals_are_narrow(tables: ModuleType) -> None:
     names = ("adaptive-95", "random-95", "random-90", "tube-90")
-    results = finetuned({name: [50.0, 50.1, 50.2] for name in names})
+    results = tuned({name: [50.0, 50.1, 50.2] for name in names})
     assert ": enough seeds." in tables.report(results, ["main"])
 
 
 def test_steps_that_are_not_reached_are_told_and_not_averaged(tables: ModuleType) -> None:
-    results = finetuned({"adaptive-95": [50.0, 50.0]})
-    results["finetune", "adaptive-95", 1]["steps_to_50"] = None
+    results = tuned({"adaptive-95": [50.0, 50.0]})
+    results["tuned", "adaptive-95", 1]["steps_to_50"] = None
     assert "| 100.0 (1 of 2 seeds) |" in tables.report(results, ["main"])
-    results["finetune", "adaptive-95", 0]["steps_to_50"] = None
+    results["tuned", "adaptive-95", 0]["steps_to_50"] = None
     assert "| not reached in 2 seeds |" in tables.report(results, ["main"])
 
 
 def test_errors_in_other_units_are_left_out(tables: ModuleType) -> None:
-    results = finetuned({"adaptive-95": [50.0], "mse-normalised": [50.0]})
+    results = tuned({"adaptive-95": [50.0], "mse-normalised": [50.0]})
     for name in ("adaptive-95", "mse-normalised"):
         results["reconstruction", name, 0] = {"moving_0.9": 0.5, "hit_rate": 2.0, **ORIGIN}
     text = tables.report(results, ["loss"])
@@ -235,7 +243,7 @@ def test_the_document_is_written_between_its_markers(tables: ModuleType, tmp_pat
 def test_the_picture_shows_every_seed(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows_of = importlib.import_module("table1_rows")
     picture = importlib.import_module("table1_picture")
-    results = finetuned({"adaptive-95": [51.0, 62.0, 73.0], "random-95": [50.0, 60.0, 70.0], "tube-90": [60.0]})
+    results = tuned({"adaptive-95": [51.0, 62.0, 73.0], "random-95": [50.0, 60.0, 70.0], "tube-90": [60.0]})
     for number, result in enumerate(results.values()):
         result["curve"] = [10.0 * number, 20.0 * number]
     left, right = picture.group_picture(results, rows_of.GROUPS["main"]).axes

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import json
+import re
 import shlex
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -81,3 +84,16 @@ def multiply_adds(words: str) -> int:
         network = create_model("adamae_base", **arguments).train()
     assert isinstance(network, Pretrainer)
     return published_multiply_adds(network)
+
+
+def test_the_trials_behind_the_amendment_are_those_of_the_document(root: Path) -> None:
+    text = (root / "docs" / "TABLE1.md").read_text()
+    amendment = text[text.index("## Amendment") : text.index("## Plan of the further rows")]
+    trials = json.loads((root / "docs" / "benchmarks" / "table1_fine_tuning_seeds.json").read_text())
+    told = [f"{trial['area']:.1f}" for trial in trials]
+    first = [
+        json.loads((root / "docs" / "benchmarks" / "table1" / f"finetune-{name}.json").read_text())["area"]
+        for name in ("adaptive-95-1", "random-95-3", "random-90-2", "random-90-3")
+    ]
+    in_text = re.findall(r"\b\d\d\.\d\b", amendment)
+    assert sorted(in_text) == sorted([*told, *(f"{area:.1f}" for area in first)])
