@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from adamae.errors import UserError
 from adamae.gpu_specs import GPUS
 from adamae.options.estimate import EstimateOptions, estimate_parser
+from adamae.progress import say
 
 if TYPE_CHECKING:
     from adamae.benchmark.distribution import Distribution
@@ -32,8 +32,7 @@ def run(words: Sequence[str]) -> int:
     measurement = options.measurement
     if measurement.hours_per_epoch and measurement.num_videos is None and options.data.data_path is None:
         raise UserError("--hours_per_epoch needs the number of videos or images: give --data_path or --num_videos")
-    for note in parsed.notes:
-        print(f"note: {note}", file=sys.stderr)
+    say(*(f"note: {note}" for note in parsed.notes))
     estimate, device = _estimate(options.for_processes(measurement.processes))
     if measurement.hours_per_epoch:
         print(f"{estimate.hours_per_epoch:.4f}")

@@ -6,12 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from adamae.errors import UserError
-from adamae.flags import LARGEST_SIDE, LARGEST_WIDTH, MOST_AT_ONCE, MOST_BLOCKS, MOST_FRAMES, OptionGroup, flag
+from adamae.flags import (
+    LARGEST_SIDE,
+    LARGEST_WIDTH,
+    MOST_AT_ONCE,
+    MOST_BLOCKS,
+    MOST_FRAMES,
+    OptionGroup,
+    flag,
+    flags_of,
+)
 from adamae.options.groups import ClipOptions, DataOptions, LogOptions, OptimizerOptions, RunOptions
 from adamae.options.parser import OptionParser, Parsed
 from adamae.options.published import FINETUNE_ANSWERS
 from adamae.options.training import TrainingOptions, departures
+from adamae.options.without_effect import refuse_without_effect
 
 EXAMPLES = (
     "adamae finetune --finetune checkpoint-799.pth --data_path videos/ --output_dir runs/mine",
@@ -230,17 +239,11 @@ def finetune_parser() -> OptionParser[FinetuneOptions]:
     )
 
 
-def _check_token_selection(options: Mapping[str, Any], preset: Mapping[str, Any]) -> Sequence[str]:
+def _check_token_selection(options: Mapping[str, Any], preset: Mapping[str, Any]) -> list[str]:
     """Refuse a typed ``--keep_ratio`` where all tokens are encoded."""
-    ratio, default = options["keep_ratio"], ClassifierOptions.keep_ratio
-    if options["token_selection"] != "none" or ratio == default:
-        return ()
-    if ratio != preset.get("keep_ratio", default):
-        raise UserError(
-            f"--keep_ratio {ratio} has no effect with --token_selection none: expected another --token_selection, or "
-            f"the default, {default}"
-        )
-    return (f"no effect with --token_selection none: keep_ratio {ratio}",)
+    ratios = [option for option in flags_of(ClassifierOptions) if option.name == "keep_ratio"]
+    cause = ("--token_selection none", "another --token_selection") if options["token_selection"] == "none" else None
+    return refuse_without_effect(ratios, options, preset, lambda _: cause)
 
 
 def recipe_lines(parsed: Parsed[FinetuneOptions], world_size: int) -> Sequence[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from adamae.errors import UserError
-from adamae.flags import Flag, flags_of
+from adamae.flags import flags_of
 from adamae.options.groups import LossOptions, SamplerOptions
+from adamae.options.without_effect import refuse_without_effect
 from adamae.samplers import SAMPLERS
 
 _OPTIONS = (*flags_of(SamplerOptions), *flags_of(LossOptions))
@@ -38,24 +38,8 @@ def check_mask_type(options: Mapping[str, Any], preset: Mapping[str, Any], *more
     Raises:
         UserError: If a typed option has no effect.
     """
-    unused: dict[str, list[str]] = {}
-    for option in _OPTIONS:
-        value = options[option.name]
-        # Asked first: who uses an option is known to the samplers, which import torch.
-        if value == option.default:
-            continue
-        cause = _cause(option.name, options, more)
-        if cause is None:
-            continue
-        with_what, expected = cause
-        shown = f"{option.name} {_words(option, value)}"
-        if value != preset.get(option.name, option.default):
-            raise UserError(
-                f"--{shown} has no effect with {with_what}: expected {expected}, or the default, "
-                f"{_words(option, option.default)}"
-            )
-        unused.setdefault(with_what, []).append(shown)
-    return [f"no effect with {with_what}: {', '.join(shown)}" for with_what, shown in unused.items()]
+    # The samplers, which import torch, are asked only if an option is not the default.
+    return refuse_without_effect(_OPTIONS, options, preset, lambda name: _cause(name, options, more))
 
 
 def _cause(name: str, options: Mapping[str, Any], more: Sequence[str]) -> tuple[str, str] | None:
@@ -80,7 +64,3 @@ def _users(name: str) -> tuple[set[str], list[Any]]:
     keywords = {each.name: each.sampler_class.keywords() for each in SAMPLERS.values()}
     defaults = {mask_type: known[name] for mask_type, known in keywords.items() if name in known}
     return set(defaults), list(defaults.values())
-
-
-def _words(option: Flag, value: Any) -> str:
-    return " ".join(option.words(value))

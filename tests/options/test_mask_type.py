@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -41,7 +42,7 @@ SIZES = {"img_size": 32, "num_frames": 8, "mask_ratio": 0.75, "encoder_depth": 1
 
 
 def refused(name: str, **others: str) -> bool:
-    """Whether an option is refused beside others, the last of which is the cause."""
+    """Whether an option is refused in one line that names one of the others as the cause."""
     try:
         pretrain_parser().of((), {**others, name: VALUES[name]})
     except UserError as error:
@@ -80,8 +81,8 @@ def test_an_option_is_refused_exactly_if_a_step_is_the_same_with_it(mask_type: s
     ("other", "value"),
     [("sampler_network", "mlp"), ("sampling_reward", "progress"), ("sampling_reward", "neighbours")],
 )
-def test_so_it_is_with_a_network_or_a_reward(other: str, value: str) -> None:
-    clips = torch.randn(4, 3, 8, 32, 32, generator=torch.Generator().manual_seed(8))
+def test_so_it_is_with_a_network_or_a_reward(other: str, value: str, rng: np.random.Generator) -> None:
+    clips = torch.from_numpy(rng.standard_normal((4, 3, 8, 32, 32), dtype=np.float32))
     before = step(clips, "learnable", **{other: value})
     for name in VALUES.keys() - {other}:
         after = step(clips, "learnable", **{other: value, name: VALUES[name]})
