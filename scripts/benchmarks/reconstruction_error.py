@@ -57,11 +57,17 @@ def measure(run: str, data: str, device: str) -> dict[str, float]:
         moving = torch.cat([middle_square(mask[:1], model.grid) for _, mask in pairs]).to(device)
         seeds = torch.tensor([sample_seed(0, 0, row) for row in rows], device=device)
         model.sampler = own
-        hits, expected = count_hits(model(clips, seeds=seeds).selection, moving, model.grid)
-        _add(sums, {"hits": hits.sum(), "expected": expected.sum()})
+        selection = model(clips, seeds=seeds).selection
+        hits, expected = count_hits(selection, moving, model.grid)
+        # A uniform draw of all tokens would hit all that move.
+        per_draw = model.grid.num_tokens / selection.visible.shape[1]
+        _add(sums, {"hits": hits.sum(), "expected": expected.sum(), "moving tokens": per_draw * expected.sum()})
         for ratio in RATIOS:
             _add(sums, region_errors(model, ratio, clips, moving, seeds))
-    result = {"hit_rate": float(sums["hits"] / sums["expected"]), "videos": len(annotations)}
+    videos = len(annotations)
+    result = {"hit_rate": float(sums["hits"] / sums["expected"]), "videos": videos}
+    # Of a clip.
+    result |= {"hits": float(sums["hits"]) / videos, "moving_tokens": float(sums["moving tokens"]) / videos}
     for ratio in RATIOS:
         for region in ("moving", "still"):
             result[f"{region}_{ratio:g}"] = float(sums[f"{region} {ratio:g}"] / sums[f"{region} {ratio:g} tokens"])
