@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -107,13 +108,13 @@ def _add(sums: dict[str, Tensor], more: dict[str, Tensor]) -> None:
         sums[name] = sums.get(name, 0) + value.double()
 
 
-def main() -> int:
+def main(words: Sequence[str]) -> int:
     """Measure a run and print JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("run", help="folder or checkpoint of a pre-training run")
     parser.add_argument("data", type=Path, help="list of videos with motion masks beside them")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
-    given = parser.parse_args()
+    given = parser.parse_args(words)
     device = given.device if given.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     try:
         print(json.dumps(measure(given.run, str(given.data), device)))
@@ -124,4 +125,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
