@@ -5,10 +5,9 @@
 #   bash scripts/quickstart.sh              on videos that it makes itself
 #   bash scripts/quickstart.sh /my/videos   on yours: a folder of videos, or a list file
 #
-# OUT names another folder than runs/quickstart. Other arguments go to adamae pretrain.
+# OUT names another folder than runs/quickstart, or runs/quickstart-my-videos for yours. Other arguments go to adamae pretrain.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-out=${OUT:-runs/quickstart}
 
 bash "$here/scripts/install.sh"
 adamae="$here/.venv/bin/adamae"
@@ -16,8 +15,12 @@ adamae="$here/.venv/bin/adamae"
 if [ $# -gt 0 ] && [ "${1#-}" = "$1" ]; then
     videos=$1
     labelled=""
+    # A folder for each source: in a folder of other videos the run would resume, and be complete without a step.
+    source=$(realpath -ms -- "$videos")
+    out=${OUT:-runs/quickstart${source//\//-}}
     shift
 else
+    out=${OUT:-runs/quickstart}
     videos="$out/videos"
     labelled=yes
     "$adamae" synthesize "$videos" --object_size 0.25 --videos_per_class 64 --test_per_class 20

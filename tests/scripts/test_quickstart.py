@@ -23,10 +23,10 @@ def repository(tmp_path: Path) -> Path:
     return folder
 
 
-def pretraining(repository: Path, *words: str | Path) -> str:
+def pretraining(repository: Path, *words: str | Path, out: str = "out") -> str:
     """The words of ``adamae pretrain``."""
     command = ["bash", repository / "scripts" / "quickstart.sh", *words]
-    environment = os.environ | {"OUT": "out"}
+    environment = os.environ | {"OUT": out}
     done = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, check=True)
     return next(line for line in done.stdout.splitlines() if line.startswith("pretrain "))
 
@@ -52,6 +52,19 @@ def test_as_many_steps_for_any_number_of_videos(repository: Path, tmp_path: Path
 
     (tmp_path / "mine.csv").write_text("".join(f"{path} 0\n" for path in videos.glob("[0-9]*")) + "\n")
     assert f" {steps} --max_steps 480 " in pretraining(repository, tmp_path / "mine.csv")
+
+
+def test_every_source_has_a_folder_of_its_own(repository: Path, tmp_path: Path) -> None:
+    folders = set()
+    for name in ("videos", "other/videos", "mit Leerzeichen"):
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / name / "a.mp4").touch()
+        words = pretraining(repository, tmp_path / name, out="")
+        folder = f"runs/quickstart{str(tmp_path / name).replace('/', '-')}"
+        assert f" --output_dir {folder}/pretrain " in words
+        folders.add(folder)
+    assert len(folders) == 3 and "runs/quickstart" not in folders
+    assert " --output_dir out/pretrain " in pretraining(repository, tmp_path / "videos")
 
 
 def test_without_any_video_the_command_says_so(repository: Path, tmp_path: Path) -> None:
