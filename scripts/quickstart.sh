@@ -16,7 +16,7 @@ if [ $# -gt 0 ] && [ "${1#-}" = "$1" ]; then
     videos=$1
     labelled=""
     # A folder for each source: in a folder of other videos the run would resume, and be complete without a step.
-    source=$(realpath -ms -- "$videos")
+    [ "${videos#/}" = "$videos" ] && source="$PWD/${videos%/}" || source=${videos%/}
     out=${OUT:-runs/quickstart${source//\//-}}
     shift
 else
