@@ -228,6 +228,29 @@ def test_any_damage_gives_frames_or_one_clear_error(
             assert (frames.ndim, len(frames), frames.shape[3]) == (4, 3, 3)
 
 
+def test_a_stream_that_appears_late(make_video: MakeVideo) -> None:
+    """Whether PyAV then raises after the last packet depends on what lies in memory, so the error is raised here."""
+
+    class Container:
+        """Of which PyAV knows fewer streams than FFmpeg does when the file ends."""
+
+        def demux(self, stream: av.VideoStream) -> Iterator[av.Packet]:
+            yield from container.demux(stream)
+            raise IndexError("list index out of range")
+
+    with av.open(str(make_video("a.ts", 12))) as container:
+        (stream,) = container.streams.video
+        found = packets.demuxed(Container(), stream)  # type: ignore[arg-type]
+        breaks_off = None
+
+        def until_the_end() -> Iterator[av.Packet]:
+            nonlocal breaks_off
+            breaks_off = yield from found
+
+        assert len(list(until_the_end())) == 12
+        assert breaks_off is False
+
+
 def test_packets_that_promise_too_much(make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the decoder drops a frame that the packets announced, sequence decides, and the last stands in for it."""
     path = make_video("a.mp4", 12, g="4", bf="0")

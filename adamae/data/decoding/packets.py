@@ -327,6 +327,10 @@ def demuxed(container: InputContainer, stream: VideoStream) -> Generator[av.Pack
             packet = next(packets, None)
         except (av.FFmpegError, OSError):
             return True
+        except IndexError:
+            # After the last packet, PyAV (18.1, its issue 692) may look up a stream that FFmpeg found while reading and
+            # that PyAV never listed. Transport streams may add one late, and damaged ones seem to.
+            return False
         if packet is None:
             return False
         if packet.size:
