@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # What pretrain.sh and finetune.sh do: a recipe of a command, started by the deepspeed launcher.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+
 
 command=$1
 shift
 case ${1:--} in -*)
-    echo "$command.sh: error: the recipe is missing: expected one of $(cd "configs/$command" && echo *.yaml | sed 's/\.yaml//g')" >&2
+    echo "$command.sh: error: the recipe is missing: expected one of $(cd "$root/configs/$command" && echo *.yaml | sed 's/\.yaml//g')" >&2
     exit 2 ;;
 esac
 launch=(--num_gpus "${GPUS:-8}")
@@ -22,4 +23,4 @@ if [ -n "${HOSTFILE:-}" ]; then
     done
 fi
 
-exec .venv/bin/deepspeed "${launch[@]}" --module adamae "$command" --config "${words[@]}"
+exec "$root/.venv/bin/deepspeed" "${launch[@]}" --module adamae "$command" --config "${words[@]}"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# From a fresh clone to a first pre-trained model, pictures of what it sees, and what it is worth in classification, in
-# one command.
+# From a fresh clone to a first pre-trained model, pictures of its tokens, and its test accuracy after fine-tuning, in one
+# command.
 #
 #   bash scripts/quickstart.sh              on videos that it makes itself
 #   bash scripts/quickstart.sh /my/videos   on yours: a folder of videos, or a list file
@@ -25,11 +25,32 @@ else
     labelled=yes
     "$adamae" synthesize "$videos" --object_size 0.25 --videos_per_class 64 --test_per_class 20
 fi
-videos_in() { find -L "$@" -type f | grep -iE '\.(mp4|mkv|webm|avi|mov)$'; }
-if [ -z "$labelled" ]; then
+if [ -n "$labelled" ]; then
+    # A square that moves across the frame.
+    shown="$videos/val/right/00061.mp4"
+else
+    # How many videos there are, and the one that is visualized: the first of val.csv, which the model has not seen, if there
+    # is one, else the first of all; of shards none. What is wrong with them adamae pretrain says.
+    { read -r count && IFS= read -r shown; } < <("$here/.venv/bin/python" - "$videos" <<'PYTHON'
+import os, sys
+from pathlib import Path
+from adamae.data.annotations import load_annotations
+from adamae.errors import UserError
+
+count, shown = 0, b""
+try:
+    found = load_annotations(sys.argv[1])
+    count = len(found)
+    if Path(sys.argv[1], "val.csv").is_file():
+        found = load_annotations(sys.argv[1], split="val")
+    shown = b"" if found.members is not None else os.fsencode(found.path(0))
+except UserError:
+    pass
+sys.stdout.buffer.write(b"%d\n%s\n" % (count, shown))
+PYTHON
+    )
     # 480 steps of 16 clips, however many videos there are: twenty epochs of thirty would show noise, and of thousands take
     # hours. Four clips of a video, since real ones take long to decode.
-    count=$(if [ -d "$videos" ]; then videos_in "$videos"; else grep . "$videos"; fi | wc -l) || true
     each=$((count < 4 ? (count > 0 ? count : 1) : 4))
     epochs=$(((480 * each + count - 1) / (count > 0 ? count : 1)))
     set -- --batch_size "$each" --num_sample $((16 / each)) --epochs "$epochs" --warmup_epochs $(((epochs + 9) / 10)) \
@@ -37,18 +58,7 @@ if [ -z "$labelled" ]; then
 fi
 "$adamae" pretrain --config quickstart --data_path "$videos" --output_dir "$out/pretrain" --log_images_every 100 "$@"
 
-# A video that the model has not seen where there is one, else the first of its own. Of the built-in ones a square that
-# moves across the frame.
-if [ -d "$videos" ]; then
-    places=("$videos")
-    [ -d "$videos/val" ] && places=("$videos/val")
-    [ -n "$labelled" ] && places=("$videos/val/right/00061.mp4")
-    shown=$(videos_in "${places[@]}" | LC_ALL=C sort | sed -n 1p)
-else
-    shown=$(sed -n '1{s/[ ,\t].*//;p}' "$videos")
-    [ -f "$shown" ] || shown="$(dirname "$videos")/$shown"
-fi
-"$adamae" visualize "$out/pretrain" "$shown" --out "$out/pictures" --html
+[ -z "$shown" ] || "$adamae" visualize "$out/pretrain" "$shown" --out "$out/pictures" --html
 "$adamae" report "$out/pretrain" --out "$out/report.html"
 
 # The classes of somebody's own videos are not known here; those of the built-in ones are.
@@ -58,25 +68,25 @@ if [ -n "$labelled" ]; then
     "$here/.venv/bin/python" - "$out" <<'PYTHON'
 import json, sys
 
-print("\nTwelve ways to move, told apart after the same fine-tuning (test videos, one view each):")
+print("\nTest accuracy on twelve motion classes after the same fine-tuning, one view of each video:")
 for name, start in ("finetune", "from adaptive pre-training"), ("scratch", "from random weights"):
     with open(f"{sys.argv[1]}/{name}/test/scores.json") as file:
         scores = json.load(file)
     low, high = scores["top1_interval"]
     print(f"  {start:27} {scores['top1']:5.1f} %   (95 % interval {low:.1f} to {high:.1f}, {scores['scored']} videos)")
-print(f"  {'by chance':27} {100 / scores['classes']:5.1f} %")
+print(f"  {'chance':27} {100 / scores['classes']:5.1f} %")
 PYTHON
 fi
 
 cat <<END
 
 Made in $out/pretrain:
-  checkpoints/    weights as safetensors, and what the run needs to go on
+  checkpoints/    weights as safetensors, and the training state for resuming
   log.jsonl       every number of the run, one line for each logging step
   tensorboard/    the same for TensorBoard
   options.yaml    all options; a preset that repeats the run
 Made in $out:
-  pictures/       what the model draws, predicts and errs on: open the page, the film or the contact sheet
+  pictures/       sampled tokens, predictions and errors: a page, a film and a contact sheet
   report.html     the run's curves${labelled:+
   finetune/       a classifier from the pre-trained weights, its scores in test/; scratch/ is the same without them}
 

@@ -285,7 +285,7 @@ def predict_pass(
 
 
 def measure_pass(model: Pretrainer, *, clips: int, precision: torch.dtype, passes: int, compiled: bool) -> PassCost:
-    """Run a few passes and updates on made-up clips.
+    """Run a few passes and updates on synthetic clips.
 
     Args:
         model: On its device, in training mode.

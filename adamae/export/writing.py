@@ -106,7 +106,9 @@ def _is_installed(package: str) -> bool:
 
 def _check_target(target: str) -> None:
     if target == "onnx" and not _is_installed("onnxscript"):
-        raise UserError("--to onnx needs the package 'onnxscript', which is not installed: pip install 'adamae[onnx]'")
+        raise UserError(
+            "--to onnx needs the package 'onnxscript', which is not installed: pip install onnxscript onnxruntime"
+        )
 
 
 def _trace(file: CheckpointFile, graph: Graph) -> ExportedProgram:

@@ -50,7 +50,8 @@ class LabelledClipOptions(ClipOptions):
     """Frames, stride and size of a clip."""
 
     flip: bool = flag(
-        True, "flip half of the clips horizontally, except classes with left, right or clockwise in their names"
+        True,
+        "flip half of the clips horizontally, except classes with left, right or clockwise in their names (numeric labels: in classes.txt)",
     )
 
 
@@ -68,7 +69,8 @@ class ClassifierOptions(OptionGroup):
     )
     model: str | None = flag(
         None,
-        "vit_{tiny,small,base,large,huge}_patch16_224; none: sizes of the checkpoint, else vit_base_patch16_224",
+        "vit_{tiny,small,base,large,huge}_patch16_224, swin_{micro,tiny,large}_256, pvt_small_256 or mae_vit_base_patch16_224; "
+        "none: sizes of the checkpoint, else vit_base_patch16_224",
         metavar="NAME",
     )
     nb_classes: int | None = flag(
@@ -151,6 +153,11 @@ class FinetuneOptimizerOptions(OptimizerOptions):
     """Optimiser, learning rate, weight decay and their schedules."""
 
     epochs: int = flag(30, "number of epochs", least=1)
+    total_batch_size: int | None = flag(
+        None,
+        "global batch size: videos or images per step over all processes; sets --update_freq accordingly",
+        least=1,
+    )
     opt_betas: tuple[float, float] = flag((0.9, 0.999), "betas of AdamW", least=0, below=1)
     lr: float = flag(
         1e-3, "learning rate for a global batch of 256 videos or images; scaled linearly with the global batch", above=0

@@ -56,7 +56,13 @@ class DataOptions(OptionGroup):
     decoder: str = flag(
         "pyav", "decoding library; only pyav returns the right frames for unusual files", choices=decoder_names
     )
-    batch_size: int = flag(8, "clips per process and forward pass", least=1, limit=MOST_AT_ONCE, changes_result=False)
+    batch_size: int = flag(
+        8,
+        "videos or images per process and micro-batch; each gives --num_sample clips",
+        least=1,
+        limit=MOST_AT_ONCE,
+        changes_result=False,
+    )
     num_workers: int | None = flag(
         None,
         "loader workers per training process; none: chosen by the number of cores",
@@ -172,7 +178,7 @@ class ModelOptions(OptionGroup):
 
     model: str = flag(
         "adamae_base",
-        "adamae_{tiny,small,base,large,huge}, um_swin_{micro,tiny,large}, um_pvt_small, or a name of the official code "
+        "adamae_{tiny,small,base,large,huge}, um_swin_{micro,tiny,large}, um_pvt_small, um_vit_base, or a name of the official code "
         "such as pretrain_videomae_base_patch16_224",
         metavar="NAME",
     )

@@ -3,7 +3,7 @@
     .venv/bin/python scripts/benchmarks/compare_selection.py --output_dir runs/selection
 
 For every seed: pre-train an AdaMAE by the quickstart recipe, then fine-tune it with all tokens, and with each share of
-them by motion, by its learned sampler and by chance, in the same way and for equally many steps. The videos, and so the
+them by motion, by its learned sampler and at random, in the same way and for equally many steps. The videos, and so the
 test, are the same for all; in a folder of compare_pretraining.py its videos and its adaptive models are used. At the
 end the steps of all kinds are timed in turns. Every finished piece is written down and skipped when the command is
 given again; an unfinished one goes on from its last checkpoint.
@@ -24,7 +24,7 @@ from typing import Any
 
 from compare_pretraining import Comparison, OutOfTimeError, interval, run_adamae
 
-NAMES = {"motion": "by motion", "adaptive": "by the learned sampler", "random": "by chance"}
+NAMES = {"motion": "by motion", "adaptive": "by the learned sampler", "random": "at random"}
 ALL = "all"
 # Clips in a timed step, and how often each kind is timed.
 TIMED_CLIPS, TIMED_ROUNDS = 8, 7

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fine-tuning on a part of the tokens, by motion, by the learned sampler and by chance, on the built-in motion data: the
+# Fine-tuning on a part of the tokens, by motion, by the learned sampler and at random, on the built-in motion data: the
 # second table of FINETUNE.md. Finished pieces are skipped when it is started again.
 #
 #   bash scripts/benchmarks/compare_selection.sh --output_dir runs/selection --pretraining "--mask_ratio 0.75"

@@ -2,7 +2,7 @@
 
     .venv/bin/python scripts/benchmarks/encoding.py
 
-Two made-up videos of ten seconds stand for real ones: detail of all sizes (1/f noise), a camera that pans, an object
+Two synthetic videos of ten seconds stand for real ones: detail of all sizes (1/f noise), a camera that pans, an object
 that crosses, and the noise of a sensor. They are encoded as ``adamae prepare`` does, by the number of frames between
 key frames, with and without B frames, at two sizes, and the choice among qualities and presets. Of each file some clips
 are read as training does: 16 frames, 4 apart (dense), or one from each of 16 equal parts (segments), opening included.

@@ -173,7 +173,7 @@ class Gestures(Comparison):
                 for score in _SCORES
                 if (other, score) != (BEGINNING, "top1")
             ]
-            lines.append(_row(f"pre-trained less {NAMES[other]}", gains))
+            lines.append(_row(f"pre-trained minus {NAMES[other]}", gains))
         for name in PLAIN:
             found = self.results.get(name)
             cells = [] if found is None else [[found[score]] for score, piece in _SCORES.items() if piece == "probe"]

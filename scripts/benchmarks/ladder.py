@@ -102,7 +102,9 @@ class Ladder:
             )
             for cells in ([*zip(row, widths, strict=True)] for row in rows)
         ]
-        told = f"{self.ratio:.2f} times the reference's way, one clip for each of {self.videos} videos, one core"
+        told = (
+            f"{self.ratio:.2f} times the reference implementation, one clip for each of {self.videos} videos, one core"
+        )
         tables = f"MP4 files' own tables save {100 * self.saved_by_tables:.1f} % of a clip's processor time"
         left_out = [f"{self.bad} videos could not be read in one of the ways and were left out"] if self.bad else []
         return "\n".join([*lines, "", told, tables, *left_out])
@@ -145,7 +147,7 @@ def compare_with_reference(dataset: PretrainDataset, *, num_videos: int = 32, ro
 def _ways() -> list[tuple[str, MakeClips]]:
     decord = get_decoder("decord")
     return [
-        ("the reference's way: decord, whole frames, Pillow, float32", _whole_frames(decord)),
+        ("reference implementation: decord, whole frames, Pillow, float32", _whole_frames(decord)),
         ("PyAV, from the keyframe to the last wanted frame", _whole_frames(PlainVideo)),
         ("frames that no wanted frame refers to are not decoded", _whole_frames(open_by_ffmpeg)),
         ("only the crop is kept, and resized by torch", _crops(open_by_ffmpeg, as_floats=True)),

@@ -279,7 +279,7 @@ def print_report(
     print(
         "# What a clip costs on its way from a file to a batch\n\n"
         f"Printed by `bash scripts/benchmarks/loader.sh --videos {options.videos} --rounds {options.rounds}`: so many "
-        f"made-up videos of each kind, and clips of each. {DATE}, {machine()}. "
+        f"synthetic videos of each kind, and clips of each. {DATE}, {machine()}. "
         f"Clips of 16 frames at {SIZE} x {SIZE}, 4 apart in Kinetics, 2 in Something-Something. Milliseconds are of "
         "one core's processor time, one thread; wall time grows with what else the machine does.\n\n"
         "## Where the time goes\n\n" + shares(reports) + "\n"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What a clip costs on its way from a file to a batch, part by part, beside the reference implementation's way, on made-up
+# What a clip costs on its way from a file to a batch, part by part, beside the reference implementation, on synthetic
 # videos like those of Kinetics and Something-Something and on the same videos after `adamae prepare`: prints docs/benchmarks/loader.md.
 # About three minutes of one core; needs decord.
 #

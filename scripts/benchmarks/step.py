@@ -44,7 +44,7 @@ def parser() -> OptionParser[StepOptions]:
     return OptionParser(
         StepOptions,
         prog="scripts/benchmarks/step.py",
-        description="Time a pre-training step on made-up clips beside other implementations of it.",
+        description="Time a pre-training step on synthetic clips beside other implementations of it.",
         examples=("python scripts/benchmarks/step.py --compare transformers reference economy --batch_size 2",),
     )
 

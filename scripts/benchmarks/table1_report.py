@@ -120,7 +120,7 @@ def differences_table(results: Results, group: Group) -> str:
     """Paired differences of the group's first row and each other one."""
     first, *others = group.rows
     measures = measures_of(group)
-    heads = [f"{ROWS[first].title} less", "seeds", measures[0].title, "by that figure"]
+    heads = [f"{ROWS[first].title} minus", "seeds", measures[0].title, "by that figure"]
     heads += [measure.title for measure in measures[1:]]
     lines = []
     for name in others:

@@ -146,7 +146,7 @@ def test_what_cannot_be_exported_says_why(
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = saved(classifier(), CLASSIFIER, tmp_path)
     monkeypatch.setattr(writing, "_is_installed", lambda package: False)
-    with pytest.raises(UserError, match=r"'onnxscript', which is not installed: pip install 'adamae\[onnx\]'"):
+    with pytest.raises(UserError, match=r"'onnxscript', which is not installed: pip install onnxscript onnxruntime"):
         export(file, tmp_path / "out.onnx", "onnx")
 
 

@@ -104,5 +104,5 @@ def test_help_tells_every_option_with_its_default(capsys: pytest.CaptureFixture[
     text = " ".join(capsys.readouterr().out.split())
     for name in flatten(PretrainOptions()):
         assert f"--{name}" in text
-    assert "clips per process and forward pass (default: 8)" in text
+    assert "each gives --num_sample clips (default: 8)" in text
     assert "--flip, --no_flip" in text

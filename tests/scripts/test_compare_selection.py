@@ -21,7 +21,7 @@ def test_all_tokens_are_one_kind(script: ModuleType) -> None:
     kinds = script.kinds_of(["motion", "random"], [0.3, 0.6, 1.0])
     assert kinds == ["all", "motion-0.3", "random-0.3", "motion-0.6", "random-0.6"]
     assert script.options_of("motion-0.6") == ["--token_selection", "motion", "--keep_ratio", "0.6"]
-    assert [script.describe(kind) for kind in kinds[:3]] == ["all", "30% by motion", "30% by chance"]
+    assert [script.describe(kind) for kind in kinds[:3]] == ["all", "30% by motion", "30% at random"]
 
 
 def test_pieces_are_done_once_and_put_together(

@@ -63,7 +63,7 @@ class FrameFolderReader:
             prefix, number, suffix = _parts(self._names[-1])
             missing = f"{prefix}{int(number) + 1:0{len(number)}}{suffix}"
             raise DecodeError(
-                self._path, f"{missing} is missing: {len(self._names)} pictures, and the list says {num_frames}"
+                self._path, f"{missing} is missing: {len(self._names)} images, and the list says {num_frames}"
             )
 
     @property

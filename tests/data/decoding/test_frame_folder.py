@@ -58,7 +58,7 @@ def test_what_is_missing_or_damaged_is_named(tmp_path: Path) -> None:
     with pytest.raises(DecodeError, match=r"v: img_00004.png is missing: the pictures go to img_00010.png"):
         open_video(str(folder))
     (folder / "img_00010.png").rename(folder / "img_00004.png")
-    with pytest.raises(DecodeError, match=r"v: img_00010.png is missing: 9 pictures, and the list says 11"):
+    with pytest.raises(DecodeError, match=r"v: img_00010.png is missing: 9 images, and the list says 11"):
         open_video(FrameFolder(str(folder), 11))
     with open_video(FrameFolder(str(folder), 7)) as video:
         assert video.num_frames == 7
@@ -105,7 +105,7 @@ def test_a_folder_with_fewer_pictures_than_its_list_says_is_replaced(tmp_path: P
     (tmp_path / "train.csv").write_text("short 12 0\nwhole 12 0\n")
     dataset = pretrain_dataset(load_annotations(tmp_path / "train.csv"), num_frames=4, sampling_rate=2, size=32)
     (bad,) = {entry["reason"] for entry in dataset[0, 0]["bad"]}
-    assert bad == "img_00009.png is missing: 8 pictures, and the list says 12"
+    assert bad == "img_00009.png is missing: 8 images, and the list says 12"
 
 
 def test_classes_are_folders_of_folders(tmp_path: Path) -> None:

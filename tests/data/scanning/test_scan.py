@@ -190,7 +190,7 @@ def test_lists_that_count_frames_and_folders_of_pictures(folder: Path, tmp_path:
     (folder / "list.csv").write_text("pictures 3 1\na/0.mp4 9 0\npictures 5 1\n")
     report = scan(folder / "list.csv")
     assert [(video.row, video.reason) for video in report.bad] == [
-        (2, "img_00004.jpg is missing: 3 pictures, and the list says 5")
+        (2, "img_00004.jpg is missing: 3 images, and the list says 5")
     ]
     assert (folder / "list.good.csv").read_text() == "pictures 3 1\na/0.mp4 9 0\n"
     assert scan(folder / "list.csv").bad == report.bad
