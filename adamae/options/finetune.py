@@ -51,7 +51,8 @@ class LabelledClipOptions(ClipOptions):
 
     flip: bool = flag(
         True,
-        "flip half of the clips horizontally, except classes with left, right or clockwise in their names (numeric labels: in classes.txt)",
+        "flip half of the clips horizontally, except classes with left, right or clockwise in their names (numeric "
+        "labels: in classes.txt)",
     )
 
 
@@ -69,8 +70,8 @@ class ClassifierOptions(OptionGroup):
     )
     model: str | None = flag(
         None,
-        "vit_{tiny,small,base,large,huge}_patch16_224, swin_{micro,tiny,large}_256, pvt_small_256 or mae_vit_base_patch16_224; "
-        "none: sizes of the checkpoint, else vit_base_patch16_224",
+        "vit_{tiny,small,base,large,huge}_patch16_224, swin_{micro,tiny,large}_256, pvt_small_256 or "
+        "mae_vit_base_patch16_224; none: sizes of the checkpoint, else vit_base_patch16_224",
         metavar="NAME",
     )
     nb_classes: int | None = flag(

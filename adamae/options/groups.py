@@ -178,8 +178,8 @@ class ModelOptions(OptionGroup):
 
     model: str = flag(
         "adamae_base",
-        "adamae_{tiny,small,base,large,huge}, um_swin_{micro,tiny,large}, um_pvt_small, um_vit_base, or a name of the official code "
-        "such as pretrain_videomae_base_patch16_224",
+        "adamae_{tiny,small,base,large,huge}, um_swin_{micro,tiny,large}, um_pvt_small, um_vit_base, or a name "
+        "of the official code such as pretrain_videomae_base_patch16_224",
         metavar="NAME",
     )
     patch_size: int = flag(16, "height and width of a token in pixels", least=1, limit=LARGEST_SIDE)
