@@ -74,6 +74,7 @@ def evaluate(options: EvaluateOptions, world: World | None = None) -> Evaluation
             f"{options.network.checkpoint}: {setup.file.method}",
             *(f"note: {note}" for note in (*changes, *notes)),
             f"{counted(len(annotations), annotations.noun)} of {annotations.source}: {views}",
+            *([evaluator.describe_views()] if setup.plan.num_views > 1 else []),
             *selected,
         )
     measured = {

@@ -106,7 +106,7 @@ def finetune(
             say(outcome.describe(run))
 
         if outcome.signal is None:
-            evaluator = _evaluator(options, model, splits.test, splits.classes, test_views, world, preemption)
+            evaluator = _tester(options, model, splits, test_views, world, preemption)
             try:
                 _test_best(evaluator, options, outcome.step, validation, best, average)
             except PreemptedError:
@@ -139,7 +139,7 @@ def test_only(options: FinetuneOptions, world: World) -> None:
     if world.is_main:
         say(*(f"note: {note}" for note in (*changes, *splits.notes)))
     _, test_views = plan_views(options)
-    evaluator = _evaluator(options, model.to(world.device), splits.test, splits.classes, test_views, world)
+    evaluator = _tester(options, model.to(world.device), splits, test_views, world)
     _test(evaluator, options, given)
 
 
@@ -252,6 +252,19 @@ def _evaluator(
     )
 
 
+def _tester(
+    options: FinetuneOptions,
+    model: Classifier,
+    splits: Splits,
+    views: ViewPlan,
+    world: World,
+    preemption: Preemption | None = None,
+) -> Evaluator:
+    """What scores the test; only its views are averaged as ``--softmax`` says, for validation has one."""
+    evaluator = _evaluator(options, model, splits.test, splits.classes, views, world, preemption)
+    return replace(evaluator, softmax=options.scoring.softmax)
+
+
 def _measure(
     options: FinetuneOptions,
     model: Classifier,
@@ -303,8 +316,7 @@ def _test(evaluator: Evaluator, options: FinetuneOptions, which: str) -> None:
     notes = world.on_main(lambda: evaluation.write(folder))
     if world.is_main:
         say(*(f"note: {note}" for note in notes), *describe_unread("score", evaluation.scores.unscored))
-        views = counted(evaluation.scores.num_views, "view")
-        say(f"tested {which}; {views} per {evaluator.dataset.annotations.noun}; results in {folder}")
+        say(f"tested {which}; {evaluator.describe_views()}; results in {folder}")
         print(evaluation.accuracy.render())
 
 

@@ -17,6 +17,7 @@ from adamae.distributed import World
 from adamae.evaluation.metrics import Accuracy, measure_accuracy
 from adamae.evaluation.results import summarise, write_results
 from adamae.evaluation.scoring import Scores, score_videos
+from adamae.plain_text import counted
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Evaluation:
     """The scores of one evaluation.
 
     Attributes:
-        scores: Every video's logits.
+        scores: Every video's mean logits or probabilities.
         accuracy: How they compare with the labels.
         annotations: The list.
         classes: Names of the classes.
@@ -87,13 +88,21 @@ class Evaluator:
         scores, accuracy = self._score(progress)
         plan = self.dataset.plan
         views = {"clips_per_video": plan.num_clips, "crops_per_clip": plan.num_crops, "short_side": plan.short_side}
-        averaged = "probabilities" if self.softmax else "logits"
-        whole = {"list": self.dataset.annotations.source, **measured, **views, "averaged": averaged}
+        whole = {"list": self.dataset.annotations.source, **measured, **views, "averaged": self._averaged}
         summary = summarise(scores, accuracy, self.classes, whole)
         return Evaluation(scores, accuracy, self.dataset.annotations, self.classes, summary)
 
+    def describe_views(self) -> str:
+        """How many views of each video or image are scored, and what is averaged over them."""
+        views = f"{counted(self.dataset.plan.num_views, 'view')} per {self.dataset.annotations.noun}"
+        return f"{views}, {self._averaged} averaged" if self.dataset.plan.num_views > 1 else views
+
+    @property
+    def _averaged(self) -> str:
+        return "probabilities" if self.softmax else "logits"
+
     def figures(self) -> tuple[dict[str, float], Accuracy]:
-        """Loss and accuracies for the log, and the accuracy to print.
+        """Loss and accuracies for the log, and the accuracy to print. For one that averages logits.
 
         Raises:
             PreemptedError: If a rank was asked to exit.

@@ -1,7 +1,7 @@
 """What a scoring leaves behind: a summary, one row for each video, and the tables of classes.
 
 OUT/scores.json      accuracy with the whole numbers behind it, how it was measured, and which videos have no score
-    scores.csv       one row for each video of the list: path, label, prediction, rank of the true class, logits
+    scores.csv       one row for each video of the list: path, label, prediction, rank of the true class, scores
     per_class.csv    one row for each class
     confusion.csv    rows are true classes, columns what they were taken for
     confusion.png    the same as a picture, where matplotlib is installed
@@ -123,5 +123,5 @@ def _video_rows(scores: Scores, annotations: Annotations, names: Sequence[str]) 
         place = places[row]
         rank = None if known is None else int(ranks[place])
         # Nine digits tell any two float32 apart.
-        logits = [f"{value:.9g}" for value in scores.logits[place]]
-        yield [row, annotations.path(row), known, int(predicted[place]), rank, None, *logits]
+        values = [f"{value:.9g}" for value in scores.logits[place]]
+        yield [row, annotations.path(row), known, int(predicted[place]), rank, None, *values]

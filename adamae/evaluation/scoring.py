@@ -1,7 +1,7 @@
 """Multi-view scores: every video once, whatever the number of processes.
 
-A video's score is the mean over its views of the logits, as in the published code (or of the probabilities, on
-request). Videos are told apart by their row in the list, so equal file names in two folders stay two videos.
+A video's score is the mean over its views of the logits, or of the probabilities, as in the official code. Videos are
+told apart by their row in the list, so equal file names in two folders stay two videos.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Scores:
 
     Attributes:
         rows: (n,) int64, rising.
-        logits: (n, C) float32, means over the views.
+        logits: (n, C) float32, means over the views; of the probabilities, where those were averaged.
         unscored: Videos that cannot be read, or to which the network gave no finite number.
         num_views: Views of each video.
         damaged: Videos of which damaged packets were passed over, by rising row.

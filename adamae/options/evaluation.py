@@ -8,6 +8,7 @@ from typing import Any, Literal
 from adamae.errors import UserError
 from adamae.flags import MOST_FRAMES, OptionGroup, flag
 from adamae.options.inference import (
+    AVERAGE_PROBABILITIES,
     ComputeOptions,
     FewViewOptions,
     FrameOptions,
@@ -75,7 +76,7 @@ class ScoreOutputOptions(OptionGroup):
     output_dir: str | None = flag(
         None, "folder for scores.json, scores.csv, per_class.csv, confusion.csv and confusion.png", metavar="DIR"
     )
-    softmax: bool = flag(False, "average probabilities over the views; the official code averages logits")
+    softmax: bool = flag(False, AVERAGE_PROBABILITIES)
     json: bool = flag(False, "print the summary as JSON")
 
 

@@ -17,6 +17,7 @@ from adamae.flags import (
     flags_of,
 )
 from adamae.options.groups import ClipOptions, DataOptions, LogOptions, OptimizerOptions, RunOptions
+from adamae.options.inference import AVERAGE_PROBABILITIES
 from adamae.options.parser import OptionParser, Parsed
 from adamae.options.published import FINETUNE_ANSWERS
 from adamae.options.training import TrainingOptions, departures
@@ -191,6 +192,7 @@ class ScoringOptions(OptionGroup):
         limit=MOST_AT_ONCE,
     )
     test_num_crop: int = flag(3, "square crops along the longer side of each test clip", least=1, limit=MOST_AT_ONCE)
+    softmax: bool = flag(False, AVERAGE_PROBABILITIES)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,9 @@ from typing import Literal
 from adamae.data.decoders import decoder_names
 from adamae.flags import LARGEST_SIDE, MOST_AT_ONCE, MOST_FRAMES, MOST_SECONDS, MOST_WORKERS, OptionGroup, flag
 
+# Help of --softmax.
+AVERAGE_PROBABILITIES = "average probabilities over the views, as the official code does; otherwise logits"
+
 
 @dataclass(frozen=True)
 class NetworkOptions(OptionGroup):

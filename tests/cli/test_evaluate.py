@@ -51,6 +51,7 @@ def test_one_line_without_json(place: Path, capsys: pytest.CaptureFixture[str]) 
     assert told.out.startswith("top-1 ")
     assert "; 1 without a score: " in told.out
     assert "2 clips x 1 crop per video, 4 frames that span the video, 16x16 pixels" in told.err
+    assert "2 views per video, logits averaged" in told.err
 
 
 def test_other_clips_than_the_checkpoint_s(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

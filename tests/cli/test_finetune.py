@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -145,6 +146,29 @@ def test_evaluating_the_best_again_gives_the_same_score(
     assert (tmp_path / "scores.csv").read_text() == (whole / "test" / "scores.csv").read_text()
     assert finetune(motion, whole, *SIZES, "--eval") == 0
     assert capsys.readouterr().out == told
+
+
+def test_the_test_averages_logits_or_probabilities(
+    whole: Path, motion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also of a test alone; validation, and with it the best checkpoint, is of logits in any case."""
+    assert scores(whole)["averaged"] == "logits"
+    words = [*SIZES, *WHOLE, "--max_steps", "4"]
+    assert finetune(motion, tmp_path / "run", *words, "--softmax") == 0
+    assert "6 views per video, probabilities averaged; results in" in capsys.readouterr().err
+    first = [next(line for line in log(run) if line["kind"] == "epoch") for run in (tmp_path / "run", whole)]
+    assert first[0]["val_loss"] == first[1]["val_loss"]
+    averaged_probabilities(tmp_path / "run")
+
+    assert finetune(motion, tmp_path / "alone", *SIZES, "--eval", "--softmax", "--finetune", str(whole / "best")) == 0
+    averaged_probabilities(tmp_path / "alone")
+
+
+def averaged_probabilities(run: Path) -> None:
+    assert scores(run)["averaged"] == "probabilities"
+    with (run / "test" / "scores.csv").open(newline="") as file:
+        for video in csv.DictReader(file):
+            assert sum(float(video[name]) for name in ("left", "right", "up")) == pytest.approx(1, abs=1e-5)
 
 
 def test_a_test_alone_is_of_the_same_classes(

@@ -110,6 +110,12 @@ def test_the_published_recipes(name: str, expected: tuple[object, ...]) -> None:
     assert o.warmup_epochs == 5
 
 
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_recipes_with_several_views_average_probabilities_as_the_official_code_does(path: Path) -> None:
+    scoring = parse("--config", path.stem).options.scoring
+    assert scoring.softmax == (scoring.test_num_segment != 1 or scoring.test_num_crop != 1)
+
+
 def test_a_run_tells_how_it_differs_from_its_recipe() -> None:
     lines = recipe_lines(parse("--config", "adamae_ssv2_base", "--lr", "1.5e-4", "--batch_size", "4"), world_size=1)
     assert lines == ["recipe adamae_ssv2_base", "differs from its recipe in lr: 0.0005 -> 0.00015"]
