@@ -23,6 +23,7 @@ from adamae.plain_text import counted
 
 # What the tokens of all videos may take, in half precision.
 _TOKEN_BYTES = 8 * 2**30
+_NOT_FINITE = "the features are not finite"
 # Name on the command line -> which method of the encoder.
 LEVELS: dict[str, Callable[[FrozenEncoder], Callable[[Tensor], Tensor]]] = {
     "window": lambda encoder: encoder.forward,
@@ -144,7 +145,7 @@ class VideoFeatures:
         tokens: (n, K, D) float16, means over blocks of neighbouring tokens of the views; None if not asked for.
         labels: (n,) int64.
         rows: (n,) int64 rows of the list.
-        unread: Videos without features.
+        unread: Videos without features: they cannot be read, or their features are not finite.
     """
 
     pooled: Tensor
@@ -176,7 +177,7 @@ def extract_videos(
         progress: Called with how many videos are done, and how many there are.
 
     Raises:
-        UserError: If not one labelled video can be read.
+        UserError: If not one labelled video has features.
     """
     labelled = [row for row in range(len(dataset)) if dataset.annotations.labels[row] >= 0]
     pooled: list[Tensor] = []
@@ -193,16 +194,22 @@ def extract_videos(
                     unread.append(Unscored(video["row"], video["path"], video["reason"]))
                     continue
                 encoded = forward_in_batches(encoder.encode, video["views"], batch_size, precision)
-                pooled.append(encoder.pool(encoded).mean(dim=0).cpu())
+                found = [encoder.pool(encoded).mean(dim=0).cpu()]
                 if most_tokens:
-                    tokens.append(_few_tokens(encoded, encoder, most_tokens).half().cpu())
+                    found.append(_few_tokens(encoded, encoder, most_tokens).half().cpu())
+                # One such training video would spoil every probe.
+                if not all(each.isfinite().all() for each in found):
+                    unread.append(Unscored(video["row"], video["path"], _NOT_FINITE))
+                    continue
+                pooled.append(found[0])
+                tokens += found[1:]
                 rows.append(video["row"])
                 labels.append(video["label"])
             if progress is not None:
                 progress(len(rows) + len(unread), len(labelled))
     if not rows:
         example = f", for example {unread[0].path}: {unread[0].reason}" if unread else ""
-        raise UserError(f"{dataset.annotations.source}: no labelled {dataset.annotations.noun} can be read{example}")
+        raise UserError(f"{dataset.annotations.source}: no labelled {dataset.annotations.noun} has features{example}")
     return VideoFeatures(
         pooled=torch.stack(pooled),
         tokens=torch.stack(tokens) if tokens else None,

@@ -160,15 +160,20 @@ def measure_accuracy(scores: Scores, labels: np.ndarray) -> Accuracy:
 
 
 def ranks_of(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(n,) how many classes of (n, C) come before the true one."""
+    """(n,) how many classes of (n, C) come before the true one; NaN comes last."""
+    logits = _nan_last(logits)
     true = np.take_along_axis(logits, labels[:, None], axis=1)
     earlier = np.arange(logits.shape[1]) < labels[:, None]
     return ((logits > true) | ((logits == true) & earlier)).sum(axis=1)
 
 
 def predictions(logits: np.ndarray) -> np.ndarray:
-    """(n,) the first class of each row of (n, C)."""
-    return logits.argmax(axis=1)
+    """(n,) the first class of each row of (n, C); NaN comes last."""
+    return _nan_last(logits).argmax(axis=1)
+
+
+def _nan_last(logits: np.ndarray) -> np.ndarray:
+    return np.where(np.isnan(logits), -np.inf, logits)
 
 
 def class_table(accuracy: Accuracy, names: Sequence[str]) -> list[dict[str, Any]]:

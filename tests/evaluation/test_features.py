@@ -17,7 +17,7 @@ from adamae.data.views import plan_test
 from adamae.errors import UserError
 from adamae.evaluation.feature_files import check_feature_file, write_features
 from adamae.evaluation.features import WindowFeatures, affordable_tokens, extract_videos, extract_windows
-from adamae.evaluation.networks import build_classifier, build_encoder, clip_facts
+from adamae.evaluation.networks import FrozenEncoder, build_classifier, build_encoder, clip_facts
 from adamae.evaluation.windows import Windows
 from adamae.randomness import SampleNoise
 from tests.checkpoints.networks import classifier, pretrainer
@@ -180,6 +180,32 @@ def test_features_of_videos_are_means_over_their_views(test_list: Path, pretrain
     # Of 2 x 2 x 2 tokens at most 4 are kept of each of 6 views: places go first, times last.
     expected = encoder.encode(clips).unflatten(1, (2, 4)).mean(dim=2).flatten(0, 1)
     assert torch.allclose(found.tokens[0].float(), expected, atol=2e-3)
+
+
+def test_features_that_are_not_finite_are_no_features(
+    test_list: Path, pretrained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NaN in one value, and finite tokens beyond the largest number of half precision."""
+    encoder, _ = build_encoder(open_checkpoint(pretrained))
+    encode, seen = FrozenEncoder.encode, 0
+
+    def spoiled(self: FrozenEncoder, clips: torch.Tensor) -> torch.Tensor:
+        nonlocal seen
+        tokens, seen = encode(self, clips), seen + 1
+        if seen == 1:
+            tokens[0, 0, 0] = torch.nan
+        return tokens * 1e6 if seen == 3 else tokens
+
+    monkeypatch.setattr(FrozenEncoder, "encode", spoiled)
+    found = extract_videos(encoder, views(test_list, num_clips=1, num_crops=1), most_tokens=4)
+    assert [(bad.row, bad.reason) for bad in found.unread if bad.row != BAD] == [
+        (0, "the features are not finite"),
+        (2, "the features are not finite"),
+    ]
+    assert len(found.unread) == 3
+    assert found.tokens is not None
+    assert len(found.rows) == len(found.pooled) == len(found.tokens) == 4
+    assert found.pooled.isfinite().all() and found.tokens.isfinite().all()
 
 
 def test_tokens_are_held_only_as_memory_allows() -> None:

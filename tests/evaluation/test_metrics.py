@@ -43,6 +43,13 @@ def test_all_equal_scores_give_class_zero() -> None:
     assert ranks_of(logits, np.array([0, 1, 2, 0])).tolist() == [0, 1, 2, 0]
 
 
+def test_nan_comes_last() -> None:
+    logits = np.array([[np.nan, 1, 2], [0, np.nan, -5], [np.nan] * 3], np.float32)
+    assert predictions(logits).tolist() == [2, 0, 0]
+    for label, ranks in enumerate(([2, 0, 0], [1, 2, 1], [0, 1, 2])):
+        assert ranks_of(logits, np.full(3, label)).tolist() == ranks
+
+
 def small() -> Accuracy:
     """Six videos of four classes: the third has no score, the fifth no label, class 3 no video."""
     logits = np.array([[9, 1, 0, 0], [9, 1, 0, 0], [0, 9, 1, 0], [5, 5, 5, 5], [0, 0, 9, 1]])
