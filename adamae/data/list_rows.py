@@ -61,7 +61,7 @@ def read_rows(place: Path) -> Iterator[Row]:
     """
     columns: _Columns | None = None
     text = _read_text(place)
-    separator = _separator(text)
+    separator = _separator(text, place)
     for line, last, fields in _fields(text, separator, place):
         if columns is None:
             columns = _Columns.of(fields, spaced=separator == " ")
@@ -136,14 +136,18 @@ def _lines(text: str) -> list[str]:
     return list(io.StringIO(text, newline=""))
 
 
-def _separator(text: str) -> str:
+def _separator(text: str, place: Path) -> str:
     """What parts the columns, by the first line."""
-    first = next((line.strip() for line in io.StringIO(text, newline="") if line.strip()), "")
+    lines = ((number, line.strip()) for number, line in enumerate(io.StringIO(text, newline=""), 1))
+    number, first = next(((number, line) for number, line in lines if line), (1, ""))
     if "\t" in first:
         return "\t"
     # A header in quotes, as is written where paths need them.
     quoted = first[:1] == first[-1:] == '"' and first[1:-1].lower() in _PATH_HEADERS
-    return "," if quoted or _is_comma_separated(first) else " "
+    try:
+        return "," if quoted or _is_comma_separated(first) else " "
+    except csv.Error as error:
+        raise UserError(f"{place}:{number}: {error}, expected a list with one video or image per line") from None
 
 
 def _fields(text: str, separator: str, place: Path) -> Iterator[tuple[int, int, list[str]]]:

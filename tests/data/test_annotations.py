@@ -101,6 +101,11 @@ def test_names_that_are_not_utf8_come_back_byte_for_byte(tmp_path: Path) -> None
         ('a.mp4,0\n"b.mp4,1\nc.mp4,2\n', "list.csv:2: "),
         ('a.mp4 0\n"b c.mp4 1\n', "list.csv:2: 3 columns"),
         (b"\0\1\2", "not a text file"),
+        pytest.param(
+            '\n["' + 140_000 * "x" + '"]\n',
+            "list.csv:2: field larger than field limit (131072), expected a list with one video or image per line",
+            id="long field",
+        ),
     ],
 )
 def test_a_bad_list_is_named_with_its_line(tmp_path: Path, text: str | bytes, message: str) -> None:

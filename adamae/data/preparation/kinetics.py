@@ -76,7 +76,12 @@ def _open(path: Path, problems: Problems) -> _Table | None:
     """A CSV file of Kinetics; None for any other."""
     lines = read_lines(path)
     _, header = next(lines, (1, ""))
-    columns = {name.strip().lower(): at for at, name in enumerate(next(csv.reader([header]), []))}
+    try:
+        names = next(csv.reader([header]), [])
+    except csv.Error:
+        # A field that is too long.
+        return None
+    columns = {name.strip().lower(): at for at, name in enumerate(names)}
     return _Table(path, columns, lines, problems) if "youtube_id" in columns else None
 
 
@@ -96,8 +101,11 @@ class _Table:
         words = re.split(r"[^a-z]+", self.path.stem.lower())
         split = next((SPLIT_OF[word] for word in words if word in SPLIT_OF), None)
         for line, text in self.lines:
-            fields = [field.strip() for field in next(csv.reader([text]))]
             place = f"{self.path}:{line}"
+            try:
+                fields = [field.strip() for field in next(csv.reader([text]))]
+            except csv.Error as error:
+                raise UserError(f"{place}: {error}, expected {len(self.columns)} columns as in the header") from None
             if len(fields) != len(self.columns):
                 raise UserError(f"{place}: {len(fields)} columns, expected {len(self.columns)} as in the header")
             names = self._names(fields, place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,11 +32,11 @@ def read_text(path: Path) -> str:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(line number, stripped text) of the lines that are not blank.
+    """(line number, stripped text) of the lines that are not blank. CR, LF and CR LF end a line.
 
     Raises:
         UserError: The file cannot be read, or is not UTF-8.
     """
-    for number, line in enumerate(read_text(path).split("\n"), 1):
+    for number, line in enumerate(io.StringIO(read_text(path), newline=None), 1):
         if stripped := line.strip():
             yield number, stripped

@@ -128,6 +128,17 @@ def test_kinetics_mends_broken_videos_by_a_folder(tmp_path: Path) -> None:
     assert sorted(problem.place for problem in report.problems.of_kind("duplicate")) == [f"train/{name}", f"val/{name}"]
 
 
+def test_kinetics_lists_of_any_line_ends_beside_other_csv_files(tmp_path: Path) -> None:
+    source = K400.write(tmp_path / "download", empty)
+    lists = source / "labels"
+    for name, text in (("train.csv", (lists / "train.csv").read_text()), ("notes.csv", "a\nmemo,why\n")):
+        (lists / name).write_bytes(text.replace("\n", "\r").encode())
+    (lists / "long.csv").write_text(140_000 * "x")
+    report = prepare("k400", source, tmp_path / "out", encoding=None)
+    assert list(report.problems) == []
+    assert (tmp_path / "out" / "train.csv").read_text() == K400.rows("train", "../download/", None)
+
+
 # What is done to a miniature -> the kind of problem, where it is told, and how many training rows are left.
 Mutation = Callable[[Path], object]
 
@@ -276,6 +287,11 @@ MALFORMED = {
         K400,
         replaced("train.csv", "train,b_", "trian,b_"),
         r"train\.csv:3: the split is 'trian', expected train, val or test",
+    ),
+    "k400 long field": (
+        K400,
+        replaced("train.csv", "air drumming", 140_000 * "x"),
+        r"train\.csv:3: field larger than field limit \(131072\), expected 5 columns as in the header",
     ),
     "k400 no id": (K400, replaced("train.csv", "aaaaaaaaaaa", ""), r"train\.csv:2: the youtube_id is empty"),
     "k400 latin-1": (
