@@ -45,6 +45,7 @@ class RandAugment:
         from timm.data.auto_augment import rand_augment_transform
         from timm.data.transforms import str_to_pil_interp
 
+        self._given = policy, size, interpolation
         settings = {"translate_const": int(0.45 * size)}
         if interpolation != "random":
             settings["interpolation"] = str_to_pil_interp(interpolation)
@@ -54,6 +55,10 @@ class RandAugment:
             raise UserError(
                 f"--aa {policy}: expected none or a RandAugment of timm such as rand-m7-n4-mstd0.5-inc1"
             ) from error
+
+    def __reduce__(self) -> tuple[type[RandAugment], tuple[str, int, Interpolation]]:
+        # A spawned worker would import timm for what is inside, before torchvision is repaired there.
+        return RandAugment, self._given
 
     def __call__(self, clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Change a clip (T, H, W, 3) uint8; the result has the same shape."""

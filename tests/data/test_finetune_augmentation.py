@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 from typing import Any
 
@@ -66,6 +67,17 @@ def test_randaugment_leaves_the_global_generators_alone(rng: np.random.Generator
     first = augment(clip, drawn(3))
     assert (random.random(), np.random.random()) == expected
     np.testing.assert_array_equal(augment(clip, drawn(3)), first)
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear", "random"])
+def test_randaugment_travels_to_a_spawned_worker(rng: np.random.Generator, interpolation: Any) -> None:
+    """Without timm, which imports torchvision: where its operators do not load, that needs the repair first."""
+    augment, clip = RandAugment(POLICY, 32, interpolation), still(rng, 1)
+    pickled = pickle.dumps(augment)
+    assert b"timm" not in pickled
+    again = pickle.loads(pickled)
+    for seed in range(5):
+        np.testing.assert_array_equal(again(clip, drawn(seed)), augment(clip, drawn(seed)))
 
 
 @pytest.mark.parametrize("policy", ["m7-n4", "rand-x3", "augmix-m3", "none of them"])
