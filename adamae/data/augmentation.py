@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from adamae.errors import UserError
 
-# Of resizing, both with antialiasing.
+# Of resizing.
 ResizeMode = Literal["bilinear", "bicubic"]
 # Distances to the target size (exclusive) at which a crop takes the target size itself, and so needs no resize.
 _SNAP_PIXELS = 3
@@ -203,14 +203,17 @@ def mirror(frames: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(frames[:, :, ::-1])
 
 
-def resize(clip: np.ndarray, height: int, width: int, mode: ResizeMode = "bilinear") -> np.ndarray:
-    """Resize with antialiasing, uint8 to uint8.
+def resize(
+    clip: np.ndarray, height: int, width: int, mode: ResizeMode = "bilinear", *, antialias: bool = True
+) -> np.ndarray:
+    """Resize, uint8 to uint8.
 
     Args:
         clip: (T, H, W, 3) uint8.
         height: New height.
         width: New width.
         mode: Interpolation.
+        antialias: Use all pixels of the old clip when the new one is smaller, as Pillow does.
 
     Returns:
         (T, height, width, 3) uint8, contiguous.
@@ -219,7 +222,7 @@ def resize(clip: np.ndarray, height: int, width: int, mode: ResizeMode = "biline
         return np.ascontiguousarray(clip)
     # Seen as (T, 3, H, W) this memory is channels-last, for which torch has a uint8 kernel.
     pixels = torch.from_numpy(np.ascontiguousarray(clip)).permute(0, 3, 1, 2)
-    resized = F.interpolate(pixels, (height, width), mode=mode, antialias=True)
+    resized = F.interpolate(pixels, (height, width), mode=mode, antialias=antialias)
     return np.ascontiguousarray(resized.permute(0, 2, 3, 1).numpy())
 
 

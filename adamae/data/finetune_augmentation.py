@@ -133,7 +133,8 @@ class FinetuneAugmentation:
         erasing: None for none.
         scale: Least and largest share of the frame that the random resized crop keeps.
         ratio: Its least and largest width over height.
-        mode: Interpolation of resizing it.
+        mode: Interpolation of resizing it. Bilinear resizing of clips of several frames is without antialiasing, as in
+            the official code; single frames and "bicubic" have it, as is usual for images.
         flip: Share of the clips that are mirrored.
 
     Raises:
@@ -161,7 +162,8 @@ class FinetuneAugmentation:
             clip = self.randaugment(clip, rng)
         height, width = clip.shape[1:3]
         box = self._crop().choose(height, width, rng)
-        clip = resize(crop(clip, box), self.size, self.size, self.mode)
+        antialias = self.mode == "bicubic" or len(clip) == 1
+        clip = resize(crop(clip, box), self.size, self.size, self.mode, antialias=antialias)
         # Drawn also where it has no consequence, so that a class that is never mirrored is cropped and erased alike.
         if rng.random() < self.flip:
             clip = mirror(clip)

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from adamae.data.annotations import Annotations
@@ -232,9 +231,7 @@ def resize_short_side(frames: np.ndarray, plan: ViewPlan) -> np.ndarray:
     new = (side, side * width // height) if height <= width else (side * height // width, side)
     if plan.num_frames == 1:
         return resize(frames, new[0], new[1], "bicubic")
-    pixels = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
-    resized = F.interpolate(pixels, new, mode="bilinear")
-    return np.ascontiguousarray(resized.permute(0, 2, 3, 1).numpy())
+    return resize(frames, new[0], new[1], antialias=False)
 
 
 def _short_side(short_side: int | None, size: int) -> int:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pickle
 import random
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from adamae.data.augmentation import draw_box
 from adamae.data.finetune_augmentation import FinetuneAugmentation, RandAugment, RandomErasing
@@ -44,7 +46,6 @@ def test_randaugment_is_timm_s(rng: np.random.Generator) -> None:
     from adamae import torchvision_import  # noqa: F401
 
     # isort: split
-    from PIL import Image
     from timm.data.auto_augment import rand_augment_transform
 
     clip = still(rng, 1)
@@ -107,6 +108,18 @@ def test_a_frame_that_no_box_fits_is_cut_in_the_middle() -> None:
     result = FinetuneAugmentation(8, scale=(1.0, 1.0), flip=0.0)(clip, drawn(0))
     assert result.shape == (2, 8, 8, 3)
     assert (result == 200).all()
+
+
+def test_clips_are_resized_without_antialiasing_as_in_the_official_code(rng: np.random.Generator) -> None:
+    """Bilinear at a fifth of the size falls on every fifth pixel; images and bicubic are as Pillow resizes them."""
+    clip = rng.integers(256, size=(3, 60, 60, 3), dtype=np.uint8)
+    whole = FinetuneAugmentation(12, scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0)
+    np.testing.assert_array_equal(whole(clip, rng), clip[:, 2::5, 2::5])
+    resamplings = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+    for frames, mode in ((clip[:1], "bilinear"), (clip[:1], "bicubic"), (clip, "bicubic")):
+        expected = [np.asarray(Image.fromarray(frame).resize((12, 12), resamplings[mode])) for frame in frames]
+        got = replace(whole, mode=mode)(frames, rng)  # type: ignore[arg-type]
+        assert np.abs(got.astype(int) - np.stack(expected)).max() <= 1
 
 
 @pytest.mark.parametrize("mode", ["pixel", "rand", "const"])
