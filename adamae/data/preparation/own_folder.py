@@ -25,7 +25,7 @@ def plan_folder(tree: SourceTree, split: int, problems: Problems) -> Plan:
     """See ``layouts``. What fine-tuning takes as ``--data_path`` (see ``splits``) is understood here as well.
 
     Raises:
-        UserError: A list is malformed, or a split but not training is there.
+        UserError: A list is malformed, a label is no number of a class, or a split but not training is there.
     """
     found = find_splits(tree.root)
     if any(place.is_file() for place in found.values()):
@@ -96,6 +96,10 @@ def _plan_lists(tree: SourceTree, found: dict[str, Path], problems: Problems) ->
     names = class_names_beside(tree.root)
     if names is None and not all(label is None or is_number(label) for *_, label in rows):
         names = tuple(sorted({label for part, *_, label in rows if part == "train" and label is not None}))
+    if names is None:
+        _check_numbers(
+            {int(label): place for _, place, _, label in reversed(rows) if label is not None}, len(rows), tree.noun
+        )
     numbers = {name: number for number, name in enumerate(names or ())}
     numbers |= {str(number): number for number in range(len(numbers))}
     there = in_threads(os.path.isfile, [os.path.join(tree.root, path) for _, _, path, _ in rows])  # noqa: PTH118
@@ -116,6 +120,26 @@ def _plan_lists(tree: SourceTree, found: dict[str, Path], problems: Problems) ->
         if path not in seen:
             problems.add("unlisted", path, "no list names it")
     return Plan(tuple(names or ()), planned, len(rows), ())
+
+
+def _check_numbers(places: dict[int, str], num_rows: int, noun: str) -> None:
+    """Refuse labels that are no numbers of classes, as fine-tuning does.
+
+    Args:
+        places: Label to the first line that has it.
+        num_rows: Of all lists.
+        noun: What the rows name.
+    """
+    for label, place in places.items():
+        if label < UNLABELLED:
+            raise UserError(f"{place}: the label is {label}, expected 0 or more, or -1 for none")
+    largest = max(places, default=UNLABELLED)
+    lacking = largest + 1 - len(places.keys() - {UNLABELLED})
+    if lacking > num_rows:
+        raise UserError(
+            f"{places[largest]}: the label is {largest}, but {lacking} of {largest + 1} classes have no {noun}; "
+            "expected at least one for each"
+        )
 
 
 def _rows_of(listed: Path, root: Path) -> Iterator[tuple[str, str, str | None]]:

@@ -98,6 +98,24 @@ def test_lists_with_numbers_and_names_beside_them(tmp_path: Path) -> None:
     assert [problem.kind for problem in report.problems] == ["unknown_class", "unlisted"]
 
 
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ("-5", r"val\.csv:2: the label is -5, expected 0 or more, or -1 for none"),
+        ("999999999999", r"val\.csv:2: the label is 999999999999, but 999999999998 of 1000000000000 classes have no v"),
+        ("5", r"val\.csv:2: the label is 5, but 4 of 6 classes have no video; expected at least one for each"),
+    ],
+)
+def test_numbers_that_are_no_classes(tmp_path: Path, label: str, message: str) -> None:
+    source = make(tmp_path / "own", "1.mp4", "2.mp4", "3.mp4")
+    (source / "train.csv").write_text("1.mp4 0\n")
+    (source / "val.csv").write_text(f"2.mp4 -1\n3.mp4 {label}\n")
+    with pytest.raises(UserError, match=message):
+        prepare_lists(tmp_path)
+    (source / "val.csv").write_text("2.mp4 -1\n3.mp4 4\n")
+    assert prepare_lists(tmp_path).rows == {"train": 1, "val": 1, "test": 1, "unlabelled": 1}
+
+
 def test_names_that_no_list_can_hold(tmp_path: Path) -> None:
     make(tmp_path / "own", "a/1.mp4", 'a/the "best".mp4', "b/x\ty.mp4", "b/one,two,three.mp4", "b/2.mp4", "a/3.mp4")
     report = prepare_lists(tmp_path)
