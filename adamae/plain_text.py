@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TextIO
 
 # What the file system's decoding makes of bytes that are not UTF-8 ("surrogateescape").
 _UNDECODED = re.compile("[\ud800-\udfff]")
@@ -40,6 +42,19 @@ def as_json(value: Any) -> str:
     """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     return _UNDECODED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def write_csv_rows(file: TextIO, rows: Iterable[Sequence[Any]]) -> None:
+    """Write rows of numbers and texts, separated by commas; None is an empty field.
+
+    Args:
+        file: Opened with ``newline=""``.
+        rows: A sequence of fields each.
+    """
+    plain, quoted = (csv.writer(file, quoting=how, lineterminator="\n") for how in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
+    for row in rows:
+        # The library forgets to quote what would end a line elsewhere.
+        (quoted if any("\r" in field for field in row if isinstance(field, str)) else plain).writerow(row)
 
 
 def _escape(found: re.Match[str]) -> str:

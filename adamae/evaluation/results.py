@@ -9,7 +9,6 @@ OUT/scores.json      accuracy with the whole numbers behind it, how it was measu
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from adamae.evaluation.confusion_picture import draw_confusion
 from adamae.evaluation.metrics import Accuracy, class_table, predictions, ranks_of
 from adamae.evaluation.scoring import Scores
 from adamae.files import publish
-from adamae.plain_text import as_json
+from adamae.plain_text import as_json, write_csv_rows
 
 
 def summarise(
@@ -101,7 +100,7 @@ def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
     def write(temporary: Path) -> None:
         # Paths need not be UTF-8; such bytes come out as they came in.
         with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(rows)
+            write_csv_rows(file, rows)
 
     publish(path, write)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adamae.data.annotations import load_annotations
+from adamae.data.annotations import Annotations, load_annotations
 from adamae.evaluation.confusion_picture import draw_confusion
 from adamae.evaluation.metrics import measure_accuracy
 from adamae.evaluation.results import summarise, write_results
@@ -67,6 +67,15 @@ def test_files_say_what_was_scored(tmp_path: Path, test_list: Path, scored: Scor
     assert [row["true \\ predicted"] for row in confusion] == list(NAMES)
     assert sum(int(row[name]) for row in confusion for name in NAMES) == 6
     assert sum(int(row[row["true \\ predicted"]]) for row in confusion) == right
+
+
+def test_a_path_with_an_end_of_line_is_one_row(tmp_path: Path) -> None:
+    paths = ["/a\rb.mp4", "/c\nd.mp4", "/e,f.mp4"]
+    annotations = Annotations.of(paths, np.array([0, 1, 1]))
+    found = Scores(np.arange(3), np.eye(3, 2, dtype=np.float32), (), 1)
+    accuracy = measure_accuracy(found, annotations.labels)
+    write_results(tmp_path, found, annotations, accuracy, ("one", "two"), summarise(found, accuracy, ("one", "two")))
+    assert [row["path"] for row in rows(tmp_path / "scores.csv")] == paths
 
 
 def test_without_matplotlib_there_is_no_picture(

@@ -11,6 +11,7 @@ from pathlib import Path
 from adamae.data.annotations import UNLABELLED, Annotations
 from adamae.data.list_rows import read_lines, read_rows
 from adamae.data.scanning.report import BadVideo
+from adamae.plain_text import write_csv_rows
 
 
 def good_list(annotations: Annotations, bad: Collection[int], folder: Path, root_given: bool) -> bytes | None:
@@ -44,14 +45,12 @@ def good_list(annotations: Annotations, bad: Collection[int], folder: Path, root
 def bad_list(annotations: Annotations, bad: Sequence[BadVideo]) -> bytes:
     """Path, label where there are labels, and reason, parted by commas under a header: a list as others, too."""
     labelled = bool((annotations.labels != UNLABELLED).any())
-    out = io.StringIO()
-    plain, quoted = (csv.writer(out, quoting=how, lineterminator="\n") for how in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
-    plain.writerow(["path", *(["label"] if labelled else []), "reason"])
+    rows: list[list[str | None]] = [["path", *(["label"] if labelled else []), "reason"]]
     for video in bad:
         label = [_class_name(annotations, video.row)] if labelled else []
-        row = [_absolute(annotations.path(video.row)), *label, video.reason]
-        # The library forgets to quote what would end a line elsewhere.
-        (quoted if "\r" in "".join(map(str, row)) else plain).writerow(row)
+        rows.append([_absolute(annotations.path(video.row)), *label, video.reason])
+    out = io.StringIO()
+    write_csv_rows(out, rows)
     return out.getvalue().encode(errors="surrogateescape")
 
 
