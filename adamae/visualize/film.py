@@ -20,6 +20,8 @@ from adamae.visualize.video_clips import VideoClips
 _PANEL = 160
 # Most pixels that the time takes.
 _STAMP = 130
+# Hundredths of a second that a GIF can show a frame: two bytes.
+_GIF_LONGEST = 2**16 - 1
 # Frames from which the GIF's 256 colours are chosen.
 _PALETTE_FRAMES = 12
 # Colours of each map that the GIF has, colours that it keeps as they are, and how far others stay away from them.
@@ -74,11 +76,11 @@ def gif_bytes(frames: np.ndarray, times: np.ndarray) -> bytes:
     Args:
         frames: (F, H, W, 3) uint8.
         times: (F + 1,) seconds at which they are shown and the last one ends. GIFs count in hundredths of a second; the
-            rounding never adds up.
+            rounding never adds up. A frame is shown for 655.35 seconds at most.
     """
     # Without the last digits, which are noise.
     ends = np.round(np.round(100 * (times[1:] - times[0]), 6))
-    hundredths = np.maximum(np.diff(ends, prepend=0), 1)
+    hundredths = np.clip(np.diff(ends, prepend=0), 1, _GIF_LONGEST)
     palette = _choose_palette(frames)
     # Dithering would flicker.
     pictures = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]

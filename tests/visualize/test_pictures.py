@@ -198,6 +198,17 @@ def test_notes_are_broken_into_lines_that_fit() -> None:
     assert broken("W" * 50, 80) == ["W" * 50]
 
 
+def test_a_frame_that_a_gif_cannot_show_for_so_long() -> None:
+    frames = np.zeros((3, 8, 8, 3), np.uint8)
+    frames[1] = 255
+    with Image.open(io.BytesIO(gif_bytes(frames, np.array([0, 1000, 1000.5, 1001.5])))) as gif:
+        durations = []
+        for number in range(gif.n_frames):
+            gif.seek(number)
+            durations.append(gif.info["duration"])
+    assert durations == [655_350, 500, 1000]
+
+
 def test_films_keep_the_number_of_frames_and_the_pace(results: list[Reconstruction]) -> None:
     frames = side_by_side(*drawn(results), least_side=16)
     with Image.open(io.BytesIO(gif_bytes(frames, np.arange(len(frames) + 1) / 30))) as gif:
