@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import tarfile
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ def _describe(facts: dict[str, bytes]) -> tuple[str, str]:
     """The original name, and the label as text."""
     written = _parse(facts[".json"]) if ".json" in facts else None
     name = written.get(ORIGINAL_NAME) if isinstance(written, dict) else None
-    name = name if isinstance(name, str) else ""
+    name = name if isinstance(name, str) and _is_encodable(name) else ""
     if ".cls" in facts:
         return name, _one_line(facts[".cls"])
     return name, _label_of(written)
@@ -112,8 +113,17 @@ def _describe(facts: dict[str, bytes]) -> tuple[str, str]:
 def _parse(raw: bytes) -> Any:
     try:
         return json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
+
+
+def _is_encodable(text: str) -> bool:
+    """Whether text can be written: strings of JSON may hold a lone surrogate (U+D800)."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _label_of(written: Any) -> str:
@@ -121,7 +131,8 @@ def _label_of(written: Any) -> str:
     if isinstance(written, dict):
         written = next((written[name] for name in LABEL_HEADERS if name in written), None)
     if isinstance(written, (int, str)) and not isinstance(written, bool):
-        return str(written).strip()
+        text = str(written).strip()
+        return text if _is_encodable(text) else ""
     return ""
 
 

@@ -418,12 +418,20 @@ def test_json_that_is_none_is_no_label(tmp_path: Path) -> None:
         b'{"label": null}',
         b'{"label": true}',
         b'{"label": [1]}',
+        b"[" * 60_000,
+        b'{"label": "\\ud800"}',
         json.dumps("x").encode(),
     ]
     samples = {str(number): {"mp4": b"v", "json": content} for number, content in enumerate(contents)}
     videos = load_annotations(write_shard(tmp_path / "x.tar", samples))
-    assert videos.labels.tolist() == [-1] * 6 + [0]
+    assert videos.labels.tolist() == [-1] * 8 + [0]
     assert videos.classes == ("x",)
+
+
+def test_a_lone_surrogate_is_no_name(tmp_path: Path) -> None:
+    content = b'{"file": "\\ud800.mp4", "label": 3}'
+    videos = load_annotations(write_shard(tmp_path / "x.tar", {"0": {"mp4": b"v", "json": content}}))
+    assert (videos.name(0), videos.labels.tolist()) == ("0.mp4", [3])
 
 
 @pytest.mark.slow
