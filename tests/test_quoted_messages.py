@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-# Words that the code fills in: numbers, paths, option names, words in capitals, what an ellipsis stands for, and reasons
+# Words that the code fills in: numbers, paths, option names, words in capitals, what an ellipsis stands for, reasons
 # of the operating system in parentheses.
 _FILLED = re.compile(r"\([^)]*\)?|\S*[\d_/.…=*]\S*|\b[A-Z][A-Z0-9]*\b|[,;:]")
 QUOTES = [
