@@ -16,7 +16,7 @@ import gc
 import json
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from adamae.training.engine import (
     StepGuard,
     blank_adam_state,
     collect_adam_state,
+    detached,
     gradient_norm,
     mean_losses,
     named_parameters,
@@ -178,15 +179,15 @@ class DeepSpeedEngine:
         if self._zero is not None:
             self._link_shards()
 
-    def step(self, micro_batches: Sequence[Batch], lr: float, weight_decay: float, diagnose: bool = False) -> Losses:
+    def step(self, micro_batches: Iterable[Batch], lr: float, weight_decay: float, diagnose: bool = False) -> Losses:
         """One update from ``accumulation`` micro-batches."""
         set_rates(self._optimizer, lr, weight_decay)
         parts, report = [], {}
         for number, batch in enumerate(micro_batches, start=1):
             losses = self._engine(to_device(batch, self.device), diagnose)
-            parts.append(losses)
             # DeepSpeed divides by the number of micro-batches itself.
             self._engine.backward(self._guard.scaled(losses["loss"]))
+            parts.append(detached(losses))
             if number == self.accumulation:
                 report = self._guard.arm(self._gradient_norm())
             self._engine.step()

@@ -8,7 +8,7 @@ of processes at any checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -23,7 +23,7 @@ Losses = dict[str, Tensor]
 # (model, batch on its device, diagnose) -> 0-dim tensors: "loss" with its gradient, and detached named parts
 Objective = Callable[[nn.Module, Batch, bool], Losses]
 # What of a batch is read on the host alone.
-_HOST_ENTRIES = frozenset({"seed"})
+_HOST_ENTRIES = frozenset({"index", "seed"})
 # published parameter name -> {"step", "exp_avg", "exp_avg_sq"}
 AdamState = dict[str, dict[str, Tensor]]
 
@@ -41,8 +41,10 @@ class Engine(Protocol):
     device: torch.device
     accumulation: int
 
-    def step(self, micro_batches: Sequence[Batch], lr: float, weight_decay: float, diagnose: bool = False) -> Losses:
+    def step(self, micro_batches: Iterable[Batch], lr: float, weight_decay: float, diagnose: bool = False) -> Losses:
         """Do one update from ``accumulation`` micro-batches and do not wait for the device.
+
+        Each is taken when the one before it is done with, and none is kept.
 
         A loss or gradient that is not finite on any rank leaves weights and optimiser as they were, on all ranks.
 
@@ -113,7 +115,8 @@ def set_rates(optimizer: torch.optim.Optimizer, lr: float, weight_decay: float) 
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """The batch with its tensors on ``device``; pinned ones travel while the host goes on.
 
-    Seeds stay on the host, which is where they are hashed: see :class:`~adamae.randomness.SampleNoise`.
+    Seeds stay on the host, which is where they are hashed: see :class:`~adamae.randomness.SampleNoise`. So do the rows
+    of the list, which only the log of faults reads.
     """
     return {
         name: value.to(device, non_blocking=True) if isinstance(value, Tensor) and name not in _HOST_ENTRIES else value
@@ -127,11 +130,16 @@ def gradient_norm(model: nn.Module) -> Tensor:
     return torch.nn.utils.get_total_norm(gradients)
 
 
+def detached(losses: Losses) -> Losses:
+    """The same numbers without the graph that they came from, which is as large as the network."""
+    return {name: value.detach() for name, value in losses.items()}
+
+
 def mean_losses(parts: Sequence[Losses]) -> Losses:
     """The mean of each named loss over micro-batches."""
     if len(parts) == 1:
-        return {name: value.detach() for name, value in parts[0].items()}
-    return {name: torch.stack([part[name].detach() for part in parts]).mean() for name in parts[0]}
+        return parts[0]
+    return {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
 
 
 class StepGuard:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from adamae.distributed import World
@@ -57,13 +57,13 @@ class FaultLog:
         """Take up the bad videos that are already written down."""
         self._learn(self._world.on_main(self._logger.bad_videos.read))
 
-    def add(self, step: int, epoch: int, micro_batches: Sequence[Batch]) -> None:
-        """Remember what a step was made of until it is known how it went."""
-        self._bad += [
-            {"step": step, "epoch": epoch, **record} for batch in micro_batches for record in batch.get("bad", ())
-        ]
-        inputs = {key: [batch[key] for batch in micro_batches if key in batch] for key in ("index", "seed")}
-        self._inputs[step] = {"step": step, "epoch": epoch, "rank": self._world.rank, **inputs}
+    def add(self, step: int, epoch: int, micro_batch: Batch) -> None:
+        """Remember what a step is made of until it is known how it went. Of the batch itself nothing is kept."""
+        self._bad += [{"step": step, "epoch": epoch, **record} for record in micro_batch.get("bad", ())]
+        fresh = {"step": step, "epoch": epoch, "rank": self._world.rank, "index": [], "seed": []}
+        inputs = self._inputs.setdefault(step, fresh)
+        for key in ("index", "seed"):
+            inputs[key] += micro_batch[key].tolist()
 
     def settle(self, left_out: Mapping[int, Mapping[str, float]], skipped_in_a_row: int) -> None:
         """Write down what happened since the last call. All ranks call.
@@ -113,8 +113,6 @@ class FaultLog:
 
     def _write_inputs(self, step: int, values: Mapping[str, float]) -> None:
         record = self._inputs[step] | {name: repr(value) for name, value in values.items()}
-        for key in ("index", "seed"):
-            record[key] = [row for rows in record[key] for row in rows.tolist()]
         directory = self._logger.directory / "nonfinite"
         try:
             directory.mkdir(exist_ok=True)

@@ -6,7 +6,6 @@ import signal as signals
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
-from itertools import islice
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -196,22 +195,27 @@ class _Loop:
     def advance(self, stream: Iterator[Batch]) -> None:
         """Do one update. Nothing here waits for the device."""
         lr, weight_decay = self._run.schedule.rates(self.step)
-        asked = perf_counter()
-        micro_batches = list(islice(stream, self._engine.accumulation))
-        waited = perf_counter() - asked
-        if len(micro_batches) < self._engine.accumulation:
-            raise RuntimeError(f"no more batches at step {self.step} of {self._plan.last_step}")
-        epoch = self._plan.place(self.step) // self._plan.steps_per_epoch
         torch.manual_seed(_step_seed(self._plan.seed, self.step, self._world.rank))
-        values = self._engine.step(micro_batches, lr, weight_decay, diagnose=self._plan.logs(self.step + 1))
+        values = self._engine.step(self._take(stream), lr, weight_decay, diagnose=self._plan.logs(self.step + 1))
         self.step += 1
         self._metrics.add(self.step, values)
-        self._faults.add(self.step, epoch, micro_batches)
-        clips = sum(len(batch["index"]) for batch in micro_batches)
-        for throughput in (self._throughput, self._epoch_throughput):
-            throughput.add(clips, waited)
         for callback in self._callbacks.values():
             callback.after_step(self.step)
+
+    def _take(self, stream: Iterator[Batch]) -> Iterator[Batch]:
+        """The micro-batches of the step under way, one by one; what the log needs of them is noted."""
+        epoch = self._plan.place(self.step) // self._plan.steps_per_epoch
+        for _ in range(self._engine.accumulation):
+            asked = perf_counter()
+            # Whatever loading draws from torch's generator, the step's own draws stay the same.
+            with torch.random.fork_rng(devices=()):
+                batch = next(stream, None)
+            if batch is None:
+                raise RuntimeError(f"no more batches at step {self.step} of {self._plan.last_step}")
+            for throughput in (self._throughput, self._epoch_throughput):
+                throughput.add(len(batch["index"]), perf_counter() - asked)
+            self._faults.add(self.step + 1, epoch, batch)
+            yield batch
 
     def log(self) -> Record:
         """Write the line of the interval that ends here."""

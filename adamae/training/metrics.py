@@ -124,7 +124,7 @@ class Throughput:
         self._waited = 0.0
 
     def add(self, clips: int, waited: float) -> None:
-        """Count a step of this process: its clips, and the seconds until they came."""
+        """Count a micro-batch of this process: its clips, and the seconds until they came."""
         self._clips += clips
         self._waited += waited
 

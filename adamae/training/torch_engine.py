@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -20,6 +20,7 @@ from adamae.training.engine import (
     Objective,
     StepGuard,
     collect_adam_state,
+    detached,
     gradient_norm,
     mean_losses,
     restore_adam_state,
@@ -69,15 +70,15 @@ class TorchEngine:
         if world.size > 1:
             self._forward = _replicate(self._forward)
 
-    def step(self, micro_batches: Sequence[Batch], lr: float, weight_decay: float, diagnose: bool = False) -> Losses:
+    def step(self, micro_batches: Iterable[Batch], lr: float, weight_decay: float, diagnose: bool = False) -> Losses:
         """One update from ``accumulation`` micro-batches."""
         set_rates(self._optimizer, lr, weight_decay)
         parts = []
         for number, batch in enumerate(micro_batches, start=1):
-            with nullcontext() if number == len(micro_batches) else self._without_exchange():
+            with nullcontext() if number == self.accumulation else self._without_exchange():
                 losses = self._forward(to_device(batch, self.device), diagnose)
-                (self._guard.scaled(losses["loss"]) / len(micro_batches)).backward()
-            parts.append(losses)
+                (self._guard.scaled(losses["loss"]) / self.accumulation).backward()
+            parts.append(detached(losses))
         report = self._guard.arm(gradient_norm(self.model))
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)

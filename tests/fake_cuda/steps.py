@@ -89,7 +89,7 @@ def training(
         average, metrics = WeightAverage(model, decay, on_host), MetricAverager(world)
         batches = [_batch(model, mix) for _ in range(engine.accumulation)]
         with Watch() as step:
-            metrics.add(1, engine.step(list(prefetched(batches, DEVICE)), 1e-3, 0.05, diagnose=diagnose))
+            metrics.add(1, engine.step(prefetched(batches, DEVICE), 1e-3, 0.05, diagnose=diagnose))
             average.after_step(1)
         with Watch() as reading:
             metrics.read()

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from tests.faults.processes import expect, run
 from tests.faults.runs import COMMANDS, STEPS, Words, log, videos
@@ -115,11 +116,10 @@ def _noting(folder: Path) -> Callable[[int], object]:
 
         add = FaultLog.add
 
-        def noted(self: FaultLog, step: int, epoch: int, micro_batches: list[dict[str, object]]) -> None:
-            rows = [row for batch in micro_batches for row in batch["index"].tolist()]  # type: ignore[attr-defined]
+        def noted(self: FaultLog, step: int, epoch: int, micro_batch: dict[str, Any]) -> None:
             with (folder / f"samples-{rank}").open("a") as file:
-                file.write(json.dumps([step, rank, rows]) + "\n")
-            add(self, step, epoch, micro_batches)
+                file.write(json.dumps([step, rank, micro_batch["index"].tolist()]) + "\n")
+            add(self, step, epoch, micro_batch)
 
         FaultLog.add = noted  # type: ignore[method-assign, assignment]
 
@@ -128,7 +128,9 @@ def _noting(folder: Path) -> Callable[[int], object]:
 
 def _samples(folder: Path) -> dict[int, list[int]]:
     """The samples of each step, those of rank 0 first."""
-    lines = sorted(json.loads(line) for path in folder.glob("samples-*") for line in path.read_text().splitlines())
+    read = (json.loads(line) for path in folder.glob("samples-*") for line in path.read_text().splitlines())
+    # A rank's micro-batches of a step stay in their order.
+    lines = sorted(read, key=lambda line: line[:2])
     found: dict[int, list[int]] = {}
     for step, _, rows in lines:
         found.setdefault(step, []).extend(rows)

@@ -33,7 +33,7 @@ def test_what_any_rank_quarantines_all_ranks_do(tmp_path: Path) -> None:
     world.others = [{"step": 1, "epoch": 0, **HUNG}]
     told: list[int] = []
     faults = FaultLog(RunLogger(tmp_path), world, num_videos=9, quarantine=told.extend)
-    faults.add(1, 0, [batch(EMPTY)])
+    faults.add(1, 0, batch(EMPTY))
     faults.settle({}, 0)
     assert told == [5]
 
@@ -43,7 +43,8 @@ def test_one_line_for_each_video_and_quarantine_outlives_the_run(tmp_path: Path)
     told: list[int] = []
     faults = FaultLog(logger, World(), num_videos=9, quarantine=told.extend)
     for step in (1, 2):
-        faults.add(step, 0, [batch(HUNG, EMPTY), batch(HUNG)])
+        faults.add(step, 0, batch(HUNG, EMPTY))
+        faults.add(step, 0, batch(HUNG))
         faults.settle({}, 0)
     assert logger.bad_videos.read() == [{"step": 1, "epoch": 0, **HUNG}, {"step": 1, "epoch": 0, **EMPTY}]
     assert told == [5]

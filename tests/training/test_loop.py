@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 import torch
 
 from adamae.errors import PreemptedError, UserError
+from adamae.training.objectives import pretrain_objective
 from adamae.training.plan import Plan
 from adamae.training.run_logger import TIMING, StepLines
+from tests.training import tiny_run
 from tests.training.tiny_run import EPOCHS, VIDEOS, run, weights
 
 STEPS = VIDEOS // 4 * EPOCHS
@@ -229,6 +232,33 @@ def test_steps_that_are_not_finite_are_skipped_counted_and_written_down(tmp_path
     assert [file.name for file in files] == ["step-00000003-rank0.json", "step-00000004-rank0.json"]
     record = json.loads(files[0].read_text())
     assert (record["index"], record["seed"], record["loss"]) == ([8, 9, 10, 11], [8, 9, 10, 11], "nan")
+
+
+def test_a_step_holds_one_micro_batch_at_a_time_and_loading_changes_no_draw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drawing(model: Any, batch: Any, diagnose: bool) -> Any:
+        return pretrain_objective(model, batch, diagnose) | {"drawn": torch.rand(())}  # as dropout does
+
+    monkeypatch.setattr(tiny_run, "pretrain_objective", drawing)
+    taken: list[weakref.ref[torch.Tensor]] = []
+    most = 0
+
+    def stream(epoch: int, first: int) -> Any:
+        nonlocal most
+        for batch in poisoned(1000, 1000)(epoch, first):
+            torch.rand(3)  # as a loader without workers may
+            most = max(most, sum(held() is not None for held in taken))
+            taken.append(weakref.ref(batch["clip"]))
+            yield batch
+            del batch
+
+    run(tmp_path / "counted", accumulation=6, stream=stream)
+    assert len(taken) == 6 * EPOCHS
+    # While one is loaded, the engine still has the one before.
+    assert most <= 2
+    run(tmp_path / "plain", accumulation=6, stream=poisoned(1000, 1000))
+    assert lines(tmp_path / "counted") == lines(tmp_path / "plain")
 
 
 def test_too_many_skipped_steps_end_the_run(tmp_path: Path) -> None:
