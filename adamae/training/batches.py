@@ -39,6 +39,14 @@ class Batches:
         """Videos in the list."""
         return len(self.dataset)
 
+    def rows_of(self, paths: Iterable[str]) -> dict[str, list[int]]:
+        """The rows of the list that have each of these paths, by path."""
+        found: dict[str, list[int]] = {path: [] for path in paths}
+        for row in range(self.num_videos if found else 0):
+            if (path := self.dataset.annotations.path(row)) in found:
+                found[path].append(row)
+        return found
+
     def quarantine(self, rows: Iterable[int]) -> None:
         """Never open these rows of the list again."""
         self.dataset.watch.quarantine(rows)

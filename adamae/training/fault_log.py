@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from adamae.distributed import World
@@ -18,6 +18,8 @@ from adamae.training.run_logger import RunLogger
 
 # Takes rows of the list.
 Quarantine = Callable[[Iterable[int]], None]
+# Takes paths; returns the rows of the list that have each, nothing for a path that is not in it.
+RowsOf = Callable[[Iterable[str]], Mapping[str, Sequence[int]]]
 
 
 class FaultLog:
@@ -27,6 +29,7 @@ class FaultLog:
         logger: The run's record; every rank gives one, the main one's lists the bad videos.
         world: The processes of the run.
         num_videos: Videos in the list.
+        rows_of: Finds the videos of an earlier list in the present one.
         max_bad_fraction: End the run when more than this share of them turned out bad.
         max_skipped: End the run after more than this many skipped steps in a row.
         quarantine: Told the rows of videos that hung or crashed a worker of any rank, now or before the run was
@@ -39,6 +42,7 @@ class FaultLog:
         world: World,
         *,
         num_videos: int,
+        rows_of: RowsOf,
         max_bad_fraction: float = 1.0,
         max_skipped: int = 50,
         quarantine: Quarantine | None = None,
@@ -46,6 +50,7 @@ class FaultLog:
         self._logger = logger
         self._world = world
         self._num_videos = num_videos
+        self._rows_of = rows_of
         self._max_bad_fraction = max_bad_fraction
         self._max_skipped = max_skipped
         self._quarantine = quarantine
@@ -54,8 +59,20 @@ class FaultLog:
         self._inputs: dict[int, dict[str, Any]] = {}
 
     def resume(self) -> None:
-        """Take up the bad videos that are already written down."""
-        self._learn(self._world.on_main(self._logger.bad_videos.read))
+        """Take up the bad videos that are already written down and still in the list, which may have changed since."""
+        self._learn(self._world.on_main(self._read))
+
+    def _read(self) -> list[dict[str, Any]]:
+        """The records of bad videos, with their rows in the present list."""
+        records = self._logger.bad_videos.read()
+        rows_of, found = self._rows_of({record["path"] for record in records}), {}
+        for record in records:
+            rows = rows_of.get(record["path"], ())
+            # A path may be listed more than once, and has a record for each time.
+            row = record["index"] if record["index"] in rows else next((row for row in rows if row not in found), None)
+            if row is not None:
+                found[row] = record | {"index": row}
+        return list(found.values())
 
     def add(self, step: int, epoch: int, micro_batch: Batch) -> None:
         """Remember what a step is made of until it is known how it went. Of the batch itself nothing is kept."""

@@ -29,6 +29,9 @@ class BatchStream(Protocol):
     def num_videos(self) -> int:
         """Videos in the list."""
 
+    def rows_of(self, paths: Iterable[str]) -> Mapping[str, Sequence[int]]:
+        """The rows of the list that have each of these paths, by path."""
+
     def quarantine(self, rows: Iterable[int]) -> None:
         """Told the rows of videos that hung or crashed a loader worker of any rank, also before a resume."""
 
@@ -158,6 +161,7 @@ class _Loop:
             run.logger,
             run.world,
             num_videos=batches.num_videos,
+            rows_of=batches.rows_of,
             max_bad_fraction=run.max_bad_fraction,
             max_skipped=run.max_skipped,
             quarantine=batches.quarantine,

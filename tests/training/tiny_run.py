@@ -130,6 +130,9 @@ class TinyBatches:
     clips: NumberedClips
     num_videos: int = VIDEOS
 
+    def rows_of(self, paths: Iterable[str]) -> dict[str, list[int]]:
+        return {path: [5] for path in paths if path == "five.mp4"}
+
     def quarantine(self, rows: Iterable[int]) -> None:
         pass
 
