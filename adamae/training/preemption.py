@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
@@ -18,8 +19,9 @@ _ECHO_SECONDS = 1.0
 class Preemption:
     """Remembers a signal and lets all ranks leave at the same step.
 
-    A context manager for the main thread. Asked once per step, it answers with the votes cast at the step before, so
-    no rank waits for another. Signals that follow change nothing, but a second Ctrl-C ends the process at once.
+    A context manager. Asked once per step, it answers with the votes cast at the step before, so no rank waits for
+    another. Signals that follow change nothing, but a second Ctrl-C ends the process at once. Entered in another thread
+    than the main one, where Python gives signals to nobody, it leaves this process's signals as they are.
 
     Args:
         world: The processes that must agree.
@@ -34,7 +36,8 @@ class Preemption:
 
     def __enter__(self) -> Preemption:
         """Take over the signals."""
-        self._previous = {number: signal.signal(number, self._receive) for number in SIGNALS}
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {number: signal.signal(number, self._receive) for number in SIGNALS}
         return self
 
     def __exit__(

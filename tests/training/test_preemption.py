@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -28,3 +29,15 @@ def test_a_second_ctrl_c_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         assert asked.wanted()
         os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_outside_the_main_thread_signals_stay_as_they_are() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    def asked() -> bool:
+        with Preemption(World()) as preemption:
+            assert signal.getsignal(signal.SIGTERM) == before
+            return preemption.wanted()
+
+    with ThreadPoolExecutor() as threads:
+        assert not threads.submit(asked).result()
