@@ -197,13 +197,15 @@ class StepGuard:
         self._scale = self._scale * torch.where(skipped > 0, 0.5, torch.where(grown, 2.0, 1.0))
         self._clean_steps = clean.masked_fill(grown, 0.0)
 
-    def state(self) -> dict[str, Tensor]:
+    def state(self) -> dict[str, Any]:
         """What :meth:`load` takes."""
-        return {"scale": self._scale.to("cpu", copy=True), "clean_steps": self._clean_steps.to("cpu", copy=True)}
+        held = {"scale": self._scale, "clean_steps": self._clean_steps}
+        return {"scaling": self._scales, **{name: value.to("cpu", copy=True) for name, value in held.items()}}
 
-    def load(self, state: Mapping[str, Tensor]) -> None:
+    def load(self, state: Mapping[str, Any]) -> None:
         """Go on with a saved scale; a run that changed its precision begins with its own."""
-        if self._scales and state["scale"] != 1.0:
+        # Before it was written down, a scale of 1 meant none.
+        if self._scales and state.get("scaling", state["scale"] != 1.0):
             self._scale = state["scale"].to(self._scale.device, copy=True)
             self._clean_steps = state["clean_steps"].to(self._scale.device, copy=True)
 

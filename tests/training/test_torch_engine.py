@@ -93,6 +93,33 @@ def test_the_loss_scale_halves_at_an_overflow_and_doubles_after_a_while() -> Non
     assert guard.state()["scale"] == 65536
 
 
+def test_a_loss_scale_of_one_is_gone_on_with_and_none_is_not() -> None:
+    def guard(loss_scaling: bool) -> StepGuard:
+        optimizer = torch.optim.AdamW([nn.Parameter(torch.ones(1))], fused=True)
+        return StepGuard(optimizer, torch.device("cpu"), 0.0, loss_scaling=loss_scaling)
+
+    scaled, plain = guard(True), guard(False)
+    while scaled.state()["scale"] != 1:
+        scaled.arm(torch.tensor(torch.inf))
+    scales = {}
+    for name, state in {"scaled": scaled.state(), "plain": plain.state()}.items():
+        before = {
+            key: value for key, value in state.items() if key != "scaling"
+        }  # of a checkpoint before that was kept
+        for kind, saved in (("now", state), ("before", before)):
+            resumed = guard(True)
+            resumed.load(saved)
+            scales[name, kind] = resumed.state()["scale"].item()
+    # Before it was kept, both were taken for a run without a scale.
+    first = StepGuard.INITIAL_SCALE
+    assert scales == {
+        ("scaled", "now"): 1,
+        ("plain", "now"): first,
+        ("scaled", "before"): first,
+        ("plain", "before"): first,
+    }
+
+
 def test_state_goes_on_exactly() -> None:
     engine = build("plain", WORLD, precision="fp16")
     losses(engine, WORLD, range(4))
