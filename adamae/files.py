@@ -17,6 +17,8 @@ import numpy as np
 from adamae.errors import UserError
 
 _PREFIX = ".unfinished-"
+# What file systems answer to a call that they do not have.
+_UNKNOWN = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 @contextmanager
@@ -42,10 +44,14 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def flush(path: Path) -> None:
-    """Wait until a file or a directory is on the disk."""
+    """Wait until a file, or a directory where its file system knows how to, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # FUSE and SMB may not know it of directories, which are then written when they are.
+        if error.errno not in _UNKNOWN or not path.is_dir():
+            raise
     finally:
         os.close(descriptor)
 

@@ -1,13 +1,15 @@
 """Files are whole or not there, and a damaged .npz file raises one error, whatever byte it is that changed."""
 
+import errno
 import io
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from adamae.errors import UserError
-from adamae.files import DamagedNpzError, begin, is_begun, publish, read_npz
+from adamae.files import DamagedNpzError, begin, flush, is_begun, publish, read_npz
 
 # Places in a zip file's central directory, counted from an entry's first byte.
 VERSION, FLAGS, METHOD = 6, 8, 10
@@ -94,3 +96,21 @@ def test_a_folder_goes_on_with_the_options_it_was_begun_with(tmp_path: Path) -> 
         begin(tmp_path / "out", "work.json", {"size": 4})
     with pytest.raises(UserError, match=r"contains no other.json: expected a new or empty folder"):
         is_begun(tmp_path / "out", "other.json", {})
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EIO])
+def test_a_file_system_that_cannot_flush_directories(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fsync(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=os.strerror(number)):
+        flush(tmp_path / "file")
+    if number == errno.EIO:
+        with pytest.raises(OSError, match=os.strerror(number)):
+            flush(tmp_path)
+    else:
+        flush(tmp_path)
