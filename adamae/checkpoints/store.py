@@ -39,6 +39,8 @@ META = "meta.json"
 LATEST = "latest"
 _NAME = re.compile(r"step-(\d{8,})")
 _TEMPORARY = ".unfinished-"
+# What a checkpoint is called while another takes its place.
+_REPLACED = f"{_TEMPORARY}replaced-"
 _MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
@@ -110,9 +112,16 @@ class CheckpointStore:
         self._keep_last = keep_last
 
     def clean(self) -> None:
-        """Remove what a killed process left unfinished. For the start of a run, on one process."""
+        """Remove what a killed process left unfinished, and put back what it did not come to replace.
+
+        For the start of a run, on one process.
+        """
         for leftover in self.directory.glob(_TEMPORARY + "*"):
-            if leftover.is_dir():
+            own = self.directory / leftover.name.removeprefix(_REPLACED)
+            if _NAME.fullmatch(own.name) and not own.exists():
+                with suppress(OSError):
+                    leftover.rename(own)
+            elif leftover.is_dir():
                 shutil.rmtree(leftover, ignore_errors=True)
             else:
                 leftover.unlink(missing_ok=True)
@@ -219,15 +228,24 @@ class CheckpointStore:
             return {}
         except OSError as error:
             raise _unreadable(self.directory, error) from error
-        return {int(match[1]): self.directory / name for name in names if (match := _NAME.fullmatch(name))}
+        # One that was being replaced counts where nothing has taken its place.
+        names.sort(key=lambda name: not name.startswith(_REPLACED))
+        matches = ((_NAME.fullmatch(name.removeprefix(_REPLACED)), name) for name in names)
+        return {int(match[1]): self.directory / name for match, name in matches if match}
 
     def _publish(self, temporary: Path, final: Path) -> None:
-        if final.exists():
+        replaced = self.directory / f"{_REPLACED}{final.name}"
+        replaces = final.exists()
+        if replaces:
             # A run taken back to an earlier step arrives here again.
-            replaced = self.directory / f"{_TEMPORARY}replaced-{final.name}"
             shutil.rmtree(replaced, ignore_errors=True)
             final.rename(replaced)
-        temporary.rename(final)
+        try:
+            temporary.rename(final)
+        except OSError:
+            if replaces:
+                replaced.rename(final)
+            raise
         write_whole(self.directory / LATEST, f"{final.name}\n".encode())
         flush(self.directory)
 

@@ -180,6 +180,39 @@ def test_leftovers_are_cleaned_and_never_read(store: CheckpointStore) -> None:
     assert sorted(path.name for path in store.directory.iterdir()) == ["latest", "step-00000001"]
 
 
+@pytest.mark.parametrize("keep_last", [1, 2])
+@pytest.mark.parametrize("end", ["killed", "error"])
+def test_ended_while_one_takes_the_place_of_another_it_is_there_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep_last: int, end: str
+) -> None:
+    class KilledError(BaseException):
+        pass
+
+    rename = Path.rename
+
+    def failing(path: Path, target: Path) -> Path:
+        if path.name == ".unfinished-step-00000020":
+            raise KilledError if end == "killed" else OSError(5, "Input/output error")
+        return rename(path, target)
+
+    store = CheckpointStore(tmp_path, keep_last=keep_last)
+    fill(store, 20)
+    before = (newest(store).directory / "training.pt").read_bytes()
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(KilledError if end == "killed" else UserError):
+        fill(store, 20)
+    monkeypatch.undo()
+    found = newest(store)
+    assert (found.step, (found.directory / "training.pt").read_bytes()) == (20, before)
+    assert (found.directory.name == "step-00000020") == (end == "error")
+    store.clean()
+    assert newest(store).directory.name == "step-00000020"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "step-00000020"]
+    # What the end left behind is not in the way of the next attempt.
+    fill(store, 20)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "step-00000020"]
+
+
 def test_find(store: CheckpointStore, tmp_path: Path) -> None:
     assert store.find("auto") is None
     fill(store, 1, 2)
