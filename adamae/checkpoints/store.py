@@ -2,12 +2,14 @@
 
     OUT/checkpoints/step-00000120/model.safetensors    weights under their published names
                                   training.pt          optimiser, loss scale and what the loop remembers
-                                  meta.json            step, description, sizes and SHA-256 of the files, and its own
+                                  meta.json            step, description, sizes and SHA-256 of the files, and its own;
+                                                       which checkpoints of the run lie before it
     OUT/checkpoints/latest                             name of the newest one
 
 A checkpoint is written under a temporary name, flushed to the disk and renamed; ``latest`` moves only then. Whoever
-reads checks every byte, and passes over what is damaged to the one before. Where all are damaged, and where one may not
-be read, that is an error: to begin anew is for the person to say.
+reads checks every byte, and passes over what is damaged to the one before of the same run; those of a run that was
+begun anew or taken back may lie beside it. Where all are damaged, and where one may not be read, that is an error: to
+begin anew is for the person to say.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,8 @@ _NAME = re.compile(r"step-(\d{8,})")
 _TEMPORARY = ".unfinished-"
 # What a checkpoint is called while another takes its place.
 _REPLACED = f"{_TEMPORARY}replaced-"
+# Stands for any seal, where it was not written down.
+_ANY = ""
 _MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
@@ -56,11 +60,16 @@ class Checkpoint:
         directory: Where it lies.
         step: Completed steps.
         meta: What was given as ``meta`` to :meth:`CheckpointStore.save`.
+        seal: Checksum of its description, which tells it from another run's of the same step.
+        before: Seals of those of its run that lay beside it when it was written, by name. None: not written down, as by
+            older releases.
     """
 
     directory: Path
     step: int
     meta: dict[str, Any]
+    seal: str = ""
+    before: Mapping[str, str] | None = None
 
     @classmethod
     def open(cls, directory: str | Path) -> Checkpoint:
@@ -71,10 +80,13 @@ class Checkpoint:
             UserError: If a file is there and may not, or cannot now, be read.
         """
         directory = Path(directory)
-        content = _read_meta(directory / META)
+        return cls._whole(directory, _read_meta(directory / META))
+
+    @classmethod
+    def _whole(cls, directory: Path, content: Mapping[str, Any]) -> Checkpoint:
         for name, promised in content["files"].items():
             _check_file(directory / name, promised)
-        return cls(directory, content["step"], content["meta"])
+        return cls(directory, content["step"], content["meta"], content["seal"], content.get("before"))
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shapes of the model's state dict, without its numbers."""
@@ -110,12 +122,35 @@ class CheckpointStore:
             raise UserError(f"keep_last = {keep_last}: expected at least 1 checkpoint to keep")
         self.directory = Path(directory)
         self._keep_last = keep_last
+        # Seals of this run's checkpoints, by name.
+        self._own: dict[str, str] = {}
+
+    def begin(self, resume: Checkpoint | None) -> Checkpoint | None:
+        """Clean up, and tell the checkpoints of the run that goes on from those of others. For one process.
+
+        Args:
+            resume: What the run goes on from, of this store or another; None for a new run.
+
+        Returns:
+            The same, where it lies now.
+        """
+        self.clean()
+        if resume is None or not self.holds(resume):
+            self._own = {}
+            return resume
+        before = resume.before
+        if before is None:
+            before = {path.name: _ANY for step, path in self._steps().items() if step < resume.step}
+        self._own = {**before, _name(resume.step): resume.seal}
+        put_back = not resume.directory.exists()
+        return replace(resume, directory=self.directory / _name(resume.step)) if put_back else resume
+
+    def holds(self, checkpoint: Checkpoint) -> bool:
+        """Whether a checkpoint lies in this store."""
+        return checkpoint.directory.resolve().parent == self.directory.resolve()
 
     def clean(self) -> None:
-        """Remove what a killed process left unfinished, and put back what it did not come to replace.
-
-        For the start of a run, on one process.
-        """
+        """Remove what a killed process left unfinished, and put back what it did not come to replace."""
         for leftover in self.directory.glob(_TEMPORARY + "*"):
             own = self.directory / leftover.name.removeprefix(_REPLACED)
             if _NAME.fullmatch(own.name) and not own.exists():
@@ -143,7 +178,8 @@ class CheckpointStore:
         Raises:
             UserError: If it cannot be written; older checkpoints are then as they were.
         """
-        final = self.directory / f"step-{step:08d}"
+        final = self.directory / _name(step)
+        before = {path.name: self._own[path.name] for path in self._own_paths(step - 1)}
         temporary = self.directory / f"{_TEMPORARY}{final.name}"
         try:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -152,13 +188,15 @@ class CheckpointStore:
                 WEIGHTS: _write(temporary / WEIGHTS, lambda path: _save_weights(weights, path)),
                 TRAINING: _write(temporary / TRAINING, lambda path: _save_training(training, path)),
             }
-            content = {"step": step, "files": files, "meta": dict(meta)}
-            _write(temporary / META, lambda path: path.write_text(_sealed(content), encoding="utf-8"))
+            content = {"step": step, "files": files, "meta": dict(meta), "before": before}
+            plain, seal = _sealed(content)
+            _write(temporary / META, lambda path: path.write_text(plain, encoding="utf-8"))
             flush(temporary)
             self._publish(temporary, final)
         except (OSError, SafetensorError, RuntimeError) as error:
             shutil.rmtree(temporary, ignore_errors=True)
             raise UserError(f"{final}: the checkpoint could not be written: {_reason(error)}") from error
+        self._own = {**before, final.name: seal}
         self._prune(step)
         return final
 
@@ -193,14 +231,22 @@ class CheckpointStore:
     def newest(self) -> Checkpoint | None:
         """The newest whole checkpoint, or None where there never was one. Damaged ones are passed over with a warning.
 
+        Those of another run than the newest one's are passed over without.
+
         Raises:
             DamagedError: If all of them are damaged or gone.
             UserError: If one is there and cannot be read.
         """
         damages: list[DamagedError] = []
+        of_the_run: Mapping[str, str] | None = None
         for directory in self._candidates():
             try:
-                found = Checkpoint.open(directory)
+                content = _read_meta(directory / META)
+                if of_the_run is None:
+                    of_the_run = content.get("before")
+                elif of_the_run.get(_name(content["step"])) not in (_ANY, content["seal"]):
+                    continue
+                found = Checkpoint._whole(directory, content)
             except DamagedError as error:
                 damages.append(error)
                 continue
@@ -251,14 +297,24 @@ class CheckpointStore:
 
     def _prune(self, newest: int) -> None:
         self.clean()
-        steps = self._steps()
-        dated = sorted(step for step in steps if step <= newest)
-        for step in dated[: -self._keep_last]:
+        kept = self._own_paths(newest)[-self._keep_last :]
+        for step, path in self._steps().items():
+            # Those beyond may be all that is left of a run that was taken back by mistake.
+            if step > newest or path in kept:
+                continue
             # Renamed first: a checkpoint is never seen half removed.
-            doomed = self.directory / f"{_TEMPORARY}removed-{steps[step].name}"
+            doomed = self.directory / f"{_TEMPORARY}removed-{path.name}"
             with suppress(OSError):
-                steps[step].rename(doomed)
+                path.rename(doomed)
             shutil.rmtree(doomed, ignore_errors=True)
+
+    def _own_paths(self, newest: int) -> list[Path]:
+        """This run's checkpoints up to a step, oldest first."""
+        return [path for step, path in sorted(self._steps().items()) if step <= newest and path.name in self._own]
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
 
 
 def _read_pointer(path: Path) -> str:
@@ -296,13 +352,15 @@ def _write(path: Path, write: Callable[[Path], object]) -> dict[str, Any]:
     return {"size": path.stat().st_size, "sha256": sha256_of(path)}
 
 
-def _sealed(content: Mapping[str, Any]) -> str:
-    """JSON that carries its own checksum."""
+def _sealed(content: Mapping[str, Any]) -> tuple[str, str]:
+    """JSON that carries its own checksum, and the checksum."""
     plain = json.dumps(content, sort_keys=True, allow_nan=False)
-    return json.dumps({"content": json.loads(plain), "sha256": hashlib.sha256(plain.encode()).hexdigest()}, indent=1)
+    seal = hashlib.sha256(plain.encode()).hexdigest()
+    return json.dumps({"content": json.loads(plain), "sha256": seal}, indent=1), seal
 
 
 def _read_meta(path: Path) -> dict[str, Any]:
+    """What was written, and its "seal"."""
     try:
         sealed = json.loads(path.read_bytes())
         content, seal = sealed["content"], sealed["sha256"]
@@ -312,7 +370,7 @@ def _read_meta(path: Path) -> dict[str, Any]:
         raise DamagedError(f"{path}: is truncated or not the metadata of a checkpoint") from error
     if hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest() != seal:
         raise DamagedError(f"{path}: does not match its own checksum")
-    return content
+    return {**content, "seal": seal}
 
 
 def _check_file(path: Path, promised: Mapping[str, Any]) -> None:

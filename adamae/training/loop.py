@@ -182,11 +182,10 @@ class _Loop:
             states = _by_name(saved["companions"], self._callbacks)
             for name, callback in self._callbacks.items():
                 callback.load(states.get(name, {}))
-        self._world.on_main(self._tidy)
+        self._world.on_main(self._rewind)
         self._faults.resume()
 
-    def _tidy(self) -> None:
-        self._run.store.clean()
+    def _rewind(self) -> None:
         self._logger.rewind(self.step, going_on=self.step < self._plan.last_step, in_epochs_end=self.in_epochs_end)
 
     def micro_batches(self) -> Generator[Batch, None, None]:

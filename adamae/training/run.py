@@ -114,6 +114,7 @@ def open_run(
     # From here on files are written.
     logger = world.on_main(lambda: RunLogger(output, options.log.log_dir or output / "tensorboard"))
     world.on_main(lambda: lock_directory(output))
+    checkpoint = world.on_main(lambda: store.begin(checkpoint))
     return Run(
         schedule=schedule,
         store=store,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -107,6 +108,66 @@ def test_what_lies_beyond_latest_belongs_to_a_run_that_was_taken_back(store: Che
     assert newest(store).step == 15
     fill(store, 20)
     assert newest(store).step == 20
+
+
+def steps(store: CheckpointStore) -> list[int]:
+    return sorted(int(path.name[5:]) for path in store.directory.glob("step-*"))
+
+
+def cut(store: CheckpointStore, step: int) -> None:
+    (store.directory / f"step-{step:08d}" / "training.pt").write_bytes(b"PK")
+
+
+def found_after_damage(store: CheckpointStore) -> list[int]:
+    """What is found, and what when that is damaged, until nothing is."""
+    found = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        while True:
+            try:
+                found.append(newest(store).step)
+            except DamagedError:
+                return found
+            cut(store, found[-1])
+
+
+def test_a_run_that_was_begun_anew_falls_back_to_its_own_only(store: CheckpointStore) -> None:
+    fill(store, 20, 40)
+    anew = CheckpointStore(store.directory)
+    anew.begin(anew.find("none"))
+    fill(anew, 10)
+    # Begun anew by mistake, the run before can still be resumed by its path.
+    assert steps(store) == [10, 20, 40]
+    fill(anew, 30)
+    assert steps(store) == [10, 30, 40]
+    assert found_after_damage(store) == [30, 10]
+
+
+def test_a_run_that_was_taken_back_falls_back_to_what_it_began_from(store: CheckpointStore) -> None:
+    fill(store, 10, 20, 30, 40)
+    back = CheckpointStore(store.directory, keep_last=4)
+    back.begin(back.find(str(store.directory / "step-00000030")))
+    fill(back, 35, 45)
+    assert steps(store) == [30, 35, 45]
+    again = CheckpointStore(store.directory, keep_last=4)
+    again.begin(again.find("auto"))
+    fill(again, 50)
+    assert found_after_damage(store) == [50, 45, 35, 30]
+
+
+def test_what_an_older_release_wrote_is_kept_and_found(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path, keep_last=3)
+    fill(store, 1, 2, 3)
+    for path in tmp_path.glob("step-*/meta.json"):
+        content = json.loads(path.read_text())["content"]
+        del content["before"]
+        seal = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        path.write_text(json.dumps({"content": content, "sha256": seal}))
+    later = CheckpointStore(tmp_path, keep_last=3)
+    later.begin(later.find("auto"))
+    fill(later, 4)
+    assert steps(store) == [2, 3, 4]
+    assert found_after_damage(store) == [4, 3, 2]
 
 
 @pytest.mark.parametrize("harm", ["cut", "gone"])

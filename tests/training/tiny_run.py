@@ -189,7 +189,7 @@ def run(
             store,
             logger,
             world,
-            resume=world.on_main(lambda: store.find(resume)),
+            resume=world.on_main(lambda: store.begin(store.find(resume))),
             description={"model": "tiny"},
             quiet=True,
             **options,
