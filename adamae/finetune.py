@@ -112,7 +112,7 @@ def finetune(
             except PreemptedError:
                 outcome = replace(outcome, signal=preemption.name)
                 if world.is_main:
-                    say(f"test stopped by {outcome.signal}; run the same command to repeat it")
+                    say(f"test stopped by {outcome.signal}; {run.repeat_hint} to repeat it")
     engine.close()
     return outcome
 

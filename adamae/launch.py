@@ -63,6 +63,12 @@ class Launch:
             os.environ["MASTER_PORT"] = str(20000 + int(os.environ.get("SLURM_JOB_ID", "9500")) % 20000)
 
 
+def requeued_slurm_job() -> str | None:
+    """The number of the Slurm job that this process belongs to, if Slurm has started it again."""
+    restarts = os.environ.get("SLURM_RESTART_COUNT", "")
+    return os.environ.get("SLURM_JOB_ID") if restarts.strip("0") else None
+
+
 def meeting_place() -> str:
     """Address and port where the ranks meet, as :meth:`Launch.export` left them."""
     return f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"

@@ -86,9 +86,16 @@ class TrainingOptions:
         )
         return next((f"; --batch_size {size} fits" for size in fitting), "")
 
-    def for_any_processes(self: Options) -> Options:
-        """What a run records of :meth:`for_processes`: its clips per step, and passes left to whoever repeats it."""
-        changed: Any = {"optimizer": replace(self.optimizer, update_freq=None)}
+    def for_any_processes(self: Options, resume: str = "auto") -> Options:
+        """What a run records of :meth:`for_processes`: its clips per step, and passes left to whoever repeats it.
+
+        Args:
+            resume: What ``--resume`` must be to repeat the run.
+        """
+        changed: Any = {
+            "optimizer": replace(self.optimizer, update_freq=None),
+            "run": replace(self.run, resume=resume),
+        }
         return replace(self, **changed)  # type: ignore[type-var]
 
     def arguments(self) -> dict[str, Any]:

@@ -82,7 +82,7 @@ class Outcome:
     def describe(self, run: Run) -> str:
         """How the run ended, in one line."""
         if self.signal is not None:
-            return f"stopped at step {self.step} by {self.signal}; run the same command to resume"
+            return f"stopped at step {self.step} by {self.signal}; {run.repeat_hint} to resume"
         return f"done: step {self.step}, in {run.store.directory}"
 
 

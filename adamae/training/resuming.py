@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from adamae.checkpoints.store import Checkpoint, CheckpointStore
+from adamae.checkpoints.store import Checkpoint, CheckpointStore, DamagedError
 from adamae.distributed import World
 from adamae.errors import UserError
+from adamae.launch import requeued_slurm_job
 from adamae.models import Pretrainer
 from adamae.models.families import family_named
 from adamae.options.record import differences
@@ -18,6 +20,8 @@ from adamae.samplers import DEFAULT, SAMPLERS
 from adamae.training.plan import Place, Plan
 from adamae.training.schedules import Schedule
 
+# Entries of a checkpoint's meta: where its run began, if in another run; and the Slurm job that wrote it.
+ORIGIN, JOB = "began_from", "slurm_job"
 _HINT = "choose another --output_dir, or --resume none to start a new run"
 
 
@@ -31,9 +35,12 @@ def find_checkpoint(
 ) -> tuple[Checkpoint | None, Schedule]:
     """Find what ``--resume`` asks for. Nothing is written.
 
+    What was asked for is done once. Where the run's own checkpoints began from the path that is asked for, or were
+    written by the Slurm job that has now been requeued, the newest of them is found.
+
     Args:
         store: The run's checkpoints.
-        resume: What is asked for: "auto", "none", a step or a directory.
+        resume: What is asked for: "auto", "none", a checkpoint or another run's output.
         model: What is trained.
         config: Its description in checkpoints, see :func:`~adamae.checkpoints.constants.describe_network`.
         schedule: Of the run.
@@ -44,18 +51,62 @@ def find_checkpoint(
 
     Raises:
         UserError: If checkpoints are damaged or missing, or the one found belongs to another kind of run or another
-            network, or its place in the run cannot be found again with this run's steps.
+            network, or its place in the run cannot be found again with this run's steps, or not every rank sees it.
     """
 
     def find() -> tuple[Checkpoint | None, Plan]:
-        checkpoint = store.find(resume)
+        checkpoint = _begun(store, resume) or store.find(resume)
         if checkpoint is None:
             return None, schedule.plan
         check_same_run(checkpoint, model, config)
         return checkpoint, _plan_from(checkpoint, model, schedule.plan)
 
     checkpoint, plan = world.on_main(find)
+    if checkpoint is not None:
+        _check_shared(checkpoint, world)
     return checkpoint, replace(schedule, plan=plan)
+
+
+def _begun(store: CheckpointStore, resume: str) -> Checkpoint | None:
+    """Where the run is that has begun as ``resume`` asks; None where there is none, or it cannot be known."""
+    origin, job = origin_named(resume), requeued_slurm_job()
+    if resume == "auto" or (origin is None and job is None):
+        return None
+    try:
+        own = store.newest()
+    except DamagedError:
+        return None
+    if own is None:
+        return None
+    of_origin = origin is not None and own.meta.get(ORIGIN) == origin
+    return own if of_origin or (job is not None and own.meta.get(JOB) == job) else None
+
+
+def origin_named(resume: str) -> str | None:
+    """The path that ``--resume`` names, however it is written; None for "auto" and "none"."""
+    return None if resume in ("auto", "none") else str(Path(resume).resolve())
+
+
+def origin_of(store: CheckpointStore, checkpoint: Checkpoint | None, resume: str) -> str | None:
+    """The ``--resume PATH`` outside the run with which it began; None if it began from scratch."""
+    if checkpoint is None:
+        return None
+    return checkpoint.meta.get(ORIGIN) if store.holds(checkpoint) else origin_named(resume)
+
+
+def _check_shared(checkpoint: Checkpoint, world: World) -> None:
+    """Make sure that all ranks see what the main one found.
+
+    Raises:
+        UserError: If one does not.
+    """
+    seen = world.gather(checkpoint.directory.is_dir())
+    blind = [str(rank) for rank, sees in enumerate(seen) if not sees]
+    if blind:
+        raise UserError(
+            f"{checkpoint.directory}: rank 0 found this checkpoint, and {'ranks' if blind[1:] else 'rank'} "
+            f"{', '.join(blind)} cannot see it: expected one --output_dir (and --resume PATH) for all machines"
+        )
 
 
 def check_same_run(checkpoint: Checkpoint, model: nn.Module, config: Mapping[str, Any]) -> None:

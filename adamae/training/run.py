@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from adamae.options.training import TrainingOptions
 from adamae.options.yaml_files import read_mapping
 from adamae.progress import say
 from adamae.training.engine import Engine
-from adamae.training.resuming import find_checkpoint
+from adamae.training.resuming import JOB, ORIGIN, find_checkpoint, origin_named, origin_of
 from adamae.training.run_lock import lock_directory
 from adamae.training.run_logger import RunLogger
 from adamae.training.schedules import Schedule
@@ -36,6 +37,8 @@ class Run:
         logger: Its log; the main rank writes.
         world: The processes of the run.
         resume: The checkpoint to resume from; None for a new run.
+        origin: The ``--resume PATH`` outside the run with which it began, if it did.
+        repeat_hint: How the run is started again, for the person.
         description: Goes into every checkpoint's ``meta.json``.
         max_bad_fraction: End with an error when a larger fraction of the videos cannot be read.
         max_skipped: End with an error after more skipped steps in a row.
@@ -47,6 +50,8 @@ class Run:
     logger: RunLogger
     world: World
     resume: Checkpoint | None = None
+    origin: str | None = None
+    repeat_hint: str = "run the same command"
     description: Mapping[str, Any] = field(default_factory=dict)
     max_bad_fraction: float = 1.0
     max_skipped: int = 50
@@ -69,9 +74,12 @@ class Run:
         done = f"{plan.epochs_at(self.resume.step):.4g} of {plan.epochs} epochs done"
         say(f"resuming from step {self.resume.step}, {done}, {self.resume.directory}")
         if (self.directory / FILE_NAME).exists():
-            changed = differences(read_mapping(self.directory / FILE_NAME), flatten(options.for_any_processes()))
+            changed = differences(read_mapping(self.directory / FILE_NAME), flatten(self._recorded(options)))
             if changed:
                 say(f"changed options: {', '.join(changed)}")
+
+    def _recorded(self, options: TrainingOptions) -> TrainingOptions:
+        return options.for_any_processes(self.origin or "auto")
 
     def record(self, options: TrainingOptions, engine: Engine, command: str) -> None:
         """Write ``options.yaml``, a preset that repeats the run, and the settings that DeepSpeed got.
@@ -86,7 +94,7 @@ class Run:
         comment = f"adamae {__version__}\n{command}\n{repeat}"
         resolved: Any = getattr(engine, "resolved_config", None)
         try:
-            write_whole(self.directory / FILE_NAME, as_yaml(options.for_any_processes(), comment).encode())
+            write_whole(self.directory / FILE_NAME, as_yaml(self._recorded(options), comment).encode())
             if resolved is not None:
                 write_whole(self.directory / "deepspeed.json", json.dumps(resolved, indent=2).encode() + b"\n")
         except OSError as error:
@@ -110,18 +118,30 @@ def open_run(
     """
     output = options.run.output
     store = CheckpointStore(output / "checkpoints", keep_last=options.run.keep_last)
-    checkpoint, schedule = find_checkpoint(store, options.run.resume or "auto", model, config, schedule, world)
+    resume = options.run.resume or "auto"
+    checkpoint, schedule = find_checkpoint(store, resume, model, config, schedule, world)
+    origin = origin_of(store, checkpoint, resume)
     # From here on files are written.
     logger = world.on_main(lambda: RunLogger(output, options.log.log_dir or output / "tensorboard"))
     world.on_main(lambda: lock_directory(output))
     checkpoint = world.on_main(lambda: store.begin(checkpoint))
+    arguments = options.for_any_processes(origin or "auto").arguments()
+    known = {ORIGIN: origin, JOB: os.environ.get("SLURM_JOB_ID")}
+    same = resume == "auto" or (origin is not None and origin == origin_named(resume))
     return Run(
         schedule=schedule,
         store=store,
         logger=logger,
         world=world,
         resume=checkpoint,
-        description={"adamae": __version__, "model": config, "args": options.for_any_processes().arguments()},
+        origin=origin,
+        repeat_hint=f"run the same command{'' if same else ' with --resume auto'}",
+        description={
+            "adamae": __version__,
+            "model": config,
+            "args": arguments,
+            **{name: value for name, value in known.items() if value is not None},
+        },
         max_bad_fraction=options.data.max_bad_fraction,
         max_skipped=options.log.max_skipped,
     )

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from adamae.checkpoints.store import CheckpointStore
 from adamae.cli.main import main
+from adamae.distributed import World
+from adamae.training.preemption import Preemption
 from adamae.training.run_logger import TIMING
 from tests.cli.test_pretrain import log, losses, pretrain
 
@@ -35,6 +38,95 @@ def test_every_checkpoint_damaged_ends_the_run_and_changes_nothing(
     assert pretrain(videos, run, "--epochs", "1", "--resume", "none") == 0
     assert sorted(losses(run)) == [1, 2, 3]
     assert log(run)[-1]["step"] == 3
+
+
+def resumed_from(capsys: pytest.CaptureFixture[str]) -> str:
+    """Where the run said that it starts."""
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith(("resuming", "starting")))
+    return line
+
+
+def recorded_resume(output: Path) -> object:
+    return yaml.safe_load((output / "options.yaml").read_text())["resume"]
+
+
+def test_a_run_that_began_in_another_goes_on_with_the_same_command(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    assert pretrain(videos, first, "--max_steps", "2") == 0
+    for steps, place in ((3, first), (4, second), (5, second)):
+        capsys.readouterr()
+        assert pretrain(videos, second, "--max_steps", str(steps), "--resume", str(first)) == 0
+        assert f"resuming from step {steps - 1}" in (told := resumed_from(capsys)) and f"{place}/" in told
+        assert recorded_resume(second) == str(first)
+    # And with --resume auto; then its options repeat it elsewhere.
+    assert pretrain(videos, second, "--max_steps", "6") == 0
+    capsys.readouterr()
+    assert main(["pretrain", "--config", str(second / "options.yaml"), "--output_dir", str(third)]) == 0
+    assert resumed_from(capsys).endswith(f"{first}/checkpoints/step-00000002")
+    # To go back within a run is to go back, each time.
+    for _ in range(2):
+        back = str(second / "checkpoints" / "step-00000005")
+        assert pretrain(videos, second, "--max_steps", "6", "--resume", back) == 0
+        assert resumed_from(capsys).endswith(back)
+        assert recorded_resume(second) == str(first)
+
+
+@pytest.mark.parametrize("resume", ["none", "checkpoint"])
+def test_a_requeued_job_goes_on_with_what_it_has_begun(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, resume: str
+) -> None:
+    run = tmp_path / "run"
+    assert pretrain(videos, run, "--max_steps", "2", "--keep_last", "9") == 0
+    path = run / "checkpoints" / "step-00000002"
+    words = ("--resume", "none" if resume == "none" else str(path), "--keep_last", "9")
+    start = f"starting a new run in {run}" if resume == "none" else str(path)
+
+    def go_on(max_steps: int, job: str, restarts: str | None) -> str:
+        monkeypatch.setenv("SLURM_JOB_ID", job)
+        if restarts is not None:
+            monkeypatch.setenv("SLURM_RESTART_COUNT", restarts)
+        capsys.readouterr()
+        assert pretrain(videos, run, "--max_steps", str(max_steps), *words) == 0
+        return resumed_from(capsys)
+
+    # Requeued before it has saved anything, the job begins as it was told.
+    assert go_on(3, "7", "1").endswith(start)
+    assert recorded_resume(run) == "auto"
+    assert go_on(4, "7", "2").endswith("step-00000003")
+    assert go_on(3, "8", "1").endswith(start)
+    assert go_on(3, "8", "0").endswith(start)
+
+
+@pytest.mark.parametrize(("resume", "hint"), [("auto", ""), ("none", " with --resume auto")])
+def test_a_stopped_run_says_how_it_is_resumed(
+    videos: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    resume: str,
+    hint: str,
+) -> None:
+    monkeypatch.setattr(Preemption, "wanted", lambda self: True)
+    pretrain(videos, tmp_path, "--resume", resume)
+    assert f"run the same command{hint} to resume" in capsys.readouterr().err
+
+
+def test_a_rank_that_does_not_see_the_checkpoint_ends_the_run(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert pretrain(videos, tmp_path, "--max_steps", "2") == 0
+    before = snapshot(tmp_path)
+    # What two further ranks see: one of them has another disk.
+    monkeypatch.setattr(World, "gather", lambda self, value: [value, value, not value])
+    capsys.readouterr()
+    assert pretrain(videos, tmp_path) == 2
+    told = capsys.readouterr().err
+    assert "step-00000002: rank 0 found this checkpoint, and rank 2 cannot see it" in told
+    assert "expected one --output_dir (and --resume PATH) for all machines" in told
+    assert told.count("\n") == 1
+    assert snapshot(tmp_path) == before
 
 
 def steps(output: Path, kind: str = "step") -> list[tuple[int, int]]:
