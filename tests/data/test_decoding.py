@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from adamae.data import decoding
-from adamae.data.decoding import DECODERS, DecodeError, OpenVideo, get_decoder, packets, pyav
+from adamae.data.decoding import DECODERS, DecodeError, OpenVideo, byte_ranges, get_decoder, pyav
+from adamae.data.decoding.demuxer import Demuxer
 from adamae.errors import UserError
 from tests.data.conftest import MakeVideo, picture
 
@@ -157,7 +158,7 @@ def test_a_file_too_large_to_keep_is_read_again(
 ) -> None:
     path = make_video("a.mkv", 30, g="6")
     expected = in_sequence(path)
-    monkeypatch.setattr(packets, "KEPT_BYTES", 1000)
+    monkeypatch.setattr(byte_ranges, "KEPT_BYTES", 1000)
     with pyav.open_video(str(path)) as video:
         for _ in range(5):
             wanted = rng.integers(0, 30, 4)
@@ -238,17 +239,18 @@ def test_a_stream_that_appears_late(make_video: MakeVideo) -> None:
             yield from container.demux(stream)
             raise IndexError("list index out of range")
 
-    with av.open(str(make_video("a.ts", 12))) as container:
-        (stream,) = container.streams.video
-        found = packets.demuxed(Container(), stream)  # type: ignore[arg-type]
-        breaks_off = None
+    demuxer = Demuxer(str(make_video("a.ts", 12)))
+    container = demuxer._container
+    demuxer._container = Container()  # type: ignore[assignment]
+    breaks_off = None
 
-        def until_the_end() -> Iterator[av.Packet]:
-            nonlocal breaks_off
-            breaks_off = yield from found
+    def until_the_end() -> Iterator[av.Packet]:
+        nonlocal breaks_off
+        breaks_off = yield from demuxer.packets()
 
-        assert len(list(until_the_end())) == 12
-        assert breaks_off is False
+    assert len(list(until_the_end())) == 12
+    assert breaks_off is False
+    container.close()
 
 
 def test_packets_that_promise_too_much(make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,7 +297,7 @@ def test_a_back_end_needs_no_other(name: str, make_video: MakeVideo) -> None:
     code = (
         "import sys\n"
         f"sys.modules.update(dict.fromkeys({sorted(packages)!r}))\n"  # None makes an import fail
-        "from adamae.data.decoding import get_decoder\n"
+        "from adamae.data.decoding import byte_ranges, get_decoder\n"
         f"print(get_decoder({name!r})({str(make_video('a.mp4', 5))!r}).read([4]).shape)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

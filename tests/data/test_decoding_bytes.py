@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adamae.data.decoding import DECODERS, DecodeError, EncodedVideo, OpenVideo, get_decoder, packets, pyav
+from adamae.data.decoding import DECODERS, DecodeError, EncodedVideo, OpenVideo, byte_ranges, get_decoder, pyav
 from adamae.errors import UserError
 from tests.data.conftest import MakeVideo
 
@@ -43,7 +43,7 @@ def test_bytes_that_are_too_many_to_keep_are_read_again(make_video: MakeVideo, m
     data = Path(make_video("a.mp4", 24, g="6")).read_bytes()
     with pyav.open_video(EncodedVideo("kept", data)) as video:
         expected = video.read([3, 20])
-    monkeypatch.setattr(packets, "KEPT_BYTES", 0)
+    monkeypatch.setattr(byte_ranges, "KEPT_BYTES", 0)
     with pyav.open_video(EncodedVideo("again", data)) as video:
         assert np.array_equal(video.read([20]), expected[1:])
         assert np.array_equal(video.read([3]), expected[:1])

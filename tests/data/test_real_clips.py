@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from adamae.data.decoding import DecodeError, get_decoder, packets
+from adamae.data.decoding import DecodeError, byte_ranges, get_decoder
 from adamae.errors import UserError
 
 # What the other back ends cannot read, as DATASET.md says.
@@ -71,7 +71,7 @@ def test_counts_sizes_and_random_access(
     clips: Path, kept: bool, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not kept:
-        monkeypatch.setattr(packets, "KEPT_BYTES", 0)
+        monkeypatch.setattr(byte_ranges, "KEPT_BYTES", 0)
     for row in table(clips):
         count, turned = int(row["frames"]), int(row["rotation"]) % 180 != 0
         size = (int(row["width"]), int(row["height"])) if turned else (int(row["height"]), int(row["width"]))

@@ -1,5 +1,6 @@
 /* Stands before the C library and lets what is written below one folder fail, or end the process, from the n-th byte or
-   operation on. Loaded with LD_PRELOAD, armed with faults_arm() through ctypes; does nothing until then. */
+   operation on; or what is read, from a place in each file on. Loaded with LD_PRELOAD, armed with faults_arm() or
+   faults_arm_reading() through ctypes; does nothing until then. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -24,6 +25,8 @@ static int failure;   /* an errno, or a signal to die by if negative */
 static int reads_too; /* also what only reads fails */
 static long left;     /* operations or bytes until it fails */
 static long seen_operations, seen_bytes;
+static long readable = LONG_MAX; /* bytes of each file before the place that cannot be read */
+static long failing_reads;       /* so many times; always if negative */
 
 void faults_arm(const char *below, int by_bytes, long after, int error, int reading)
 {
@@ -34,6 +37,13 @@ void faults_arm(const char *below, int by_bytes, long after, int error, int read
     left = after;
     seen_operations = seen_bytes = 0;
     unit = by_bytes ? BYTES : OPERATIONS;
+}
+
+void faults_arm_reading(const char *below, long after, long times, int error)
+{
+    faults_arm(below, 0, LONG_MAX, error, 0);
+    readable = after;
+    failing_reads = times;
 }
 
 void faults_seen(long *operations, long *bytes)
@@ -183,6 +193,16 @@ ssize_t read(int descriptor, void *data, size_t size)
     REAL(read);
     if (reads_too && unit == OPERATIONS && left <= 0 && held(descriptor) && fails())
         return -1;
+    if (readable < LONG_MAX && failing_reads && held(descriptor)) {
+        off_t at = lseek(descriptor, 0, SEEK_CUR);
+        if (at >= readable) {
+            failing_reads -= failing_reads > 0;
+            fails();
+            return -1;
+        }
+        if ((off_t)size > readable - at)
+            size = readable - at;
+    }
     return real(descriptor, data, size);
 }
 

@@ -1,4 +1,4 @@
-"""Writes that fail: builds ``disk_faults.c``, has it loaded before the interpreter, and arms it."""
+"""Writes and reads that fail: builds ``disk_faults.c``, has it loaded before the interpreter, and arms it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,17 @@ LOADED = "LD_PRELOAD"
 
 def load_and_restart(module: str, words: list[str], build: Path) -> None:
     """Start this program again with the wrapper before the C library, unless it is there or cannot be built."""
+    library = None if is_loaded() else built(build)
+    if library is not None:
+        environment = os.environ | {LOADED: str(library)}
+        os.execve(sys.executable, [sys.executable, "-m", module, *words], environment)
+
+
+def built(build: Path) -> Path | None:
+    """The wrapper, in a folder of such; None where it cannot be built."""
     compiler = shutil.which("cc") or shutil.which("gcc")
-    if is_loaded() or compiler is None or not sys.platform.startswith("linux"):
-        return
+    if compiler is None or not sys.platform.startswith("linux"):
+        return None
     build.mkdir(parents=True, exist_ok=True)
     library = build / f"disk-faults-{sha256(SOURCE.read_bytes()).hexdigest()[:12]}.so"
     if not library.exists():
@@ -26,8 +34,7 @@ def load_and_restart(module: str, words: list[str], build: Path) -> None:
         own = library.with_suffix(f".{os.getpid()}")
         subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", own, SOURCE, "-ldl"], check=True)
         own.replace(library)
-    environment = os.environ | {LOADED: str(library)}
-    os.execve(sys.executable, [sys.executable, "-m", module, *words], environment)
+    return library
 
 
 def is_loaded() -> bool:
@@ -46,6 +53,19 @@ def arm(folder: Path, after: int, failure: int, *, by_bytes: bool = False, readi
         reading: Whether reading fails as well.
     """
     ctypes.CDLL(None).faults_arm(os.fsencode(folder), int(by_bytes), ctypes.c_long(after), failure, int(reading))
+
+
+def arm_reading(folder: Path, after: int, failure: int, *, times: int = -1) -> None:
+    """Let reading of the files below a folder fail from now on.
+
+    Args:
+        folder: Below it.
+        after: Bytes at the beginning of each file that can be read.
+        failure: The system's error number.
+        times: How often; from then on all can be read. Always if negative.
+    """
+    wrapper = ctypes.CDLL(None)
+    wrapper.faults_arm_reading(os.fsencode(folder), ctypes.c_long(after), ctypes.c_long(times), failure)
 
 
 def seen() -> tuple[int, int]:

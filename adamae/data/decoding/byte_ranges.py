@@ -8,8 +8,15 @@ from typing import Protocol
 
 import numpy as np
 
+# Of larger files nothing is kept.
+KEPT_BYTES = 128 * 2**20
 # Places that are asked for at a time, so that the disk or the file server can work on many of them at once.
 _AT_ONCE = 1024
+
+
+def is_kept(size: int) -> bool:
+    """Whether a file, or what is read of it, of so many bytes may lie in memory."""
+    return size <= KEPT_BYTES
 
 
 class ByteRanges(Protocol):

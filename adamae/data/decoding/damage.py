@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from adamae.data.decoding.byte_ranges import is_kept
 from adamae.data.decoding.promises import promise_of
 from adamae.data.decoding.protocol import DecodeError, EncodedVideo, VideoSource, name_of
 
@@ -20,7 +22,7 @@ def open_file(source: VideoSource) -> Iterator[BinaryIO]:
     """A file, or the bytes of one, open for reading.
 
     Raises:
-        DecodeError: The file is missing, empty, a directory, cut off, or may not be read.
+        DecodeError: The file is missing, empty, a directory, cut off, or cannot be read, here or by the caller.
     """
     if isinstance(source, EncodedVideo):
         if not source.data:
@@ -33,25 +35,30 @@ def open_file(source: VideoSource) -> Iterator[BinaryIO]:
             raise DecodeError(source, "no such file") from None
         except OSError as error:
             raise DecodeError(source, f"cannot be opened ({error.strerror})") from None
-    with file:
-        try:
+    try:
+        with file:
             if not file.read(1):
                 raise DecodeError(name_of(source), "the file is empty")
             check_whole(name_of(source), file)
             file.seek(0)
-        except OSError as error:
-            raise DecodeError(name_of(source), f"cannot be opened ({error.strerror})") from None
-        yield file
+            yield file
+    except OSError as error:
+        raise DecodeError(name_of(source), f"cannot be read ({error.strerror or error})") from None
 
 
-def check_file(source: VideoSource) -> None:
-    """Refuse what no decoder needs to look at, in words that do not depend on the decoder.
+def load_file(source: VideoSource) -> VideoSource:
+    """The bytes of a file, or its path if it is too large to keep.
+
+    What no decoder needs to look at is refused in words that do not depend on the decoder; an error of the file system
+    too, which could be the end of the video to a library that reads the file itself.
 
     Raises:
         DecodeError: As :func:`open_file`.
     """
-    with open_file(source):
-        pass
+    with open_file(source) as file:
+        if isinstance(source, EncodedVideo) or not is_kept(os.fstat(file.fileno()).st_size):
+            return source
+        return EncodedVideo(source, file.read())
 
 
 def check_whole(path: str, file: BinaryIO) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import decord
 import numpy as np
 
-from adamae.data.decoding.damage import check_file
+from adamae.data.decoding.damage import load_file
 from adamae.data.decoding.frame_times import frame_times
 from adamae.data.decoding.protocol import (
     ConvertedFrame,
@@ -31,8 +32,7 @@ def open_video(source: VideoSource, *, num_frames: int | None = None) -> DecordR
     Raises:
         DecodeError: Missing, empty, not a video, or without a frame.
     """
-    check_file(source)
-    return DecordReader(source)
+    return DecordReader(load_file(source))
 
 
 class DecordReader:
@@ -47,7 +47,8 @@ class DecordReader:
 
     def __init__(self, source: VideoSource) -> None:
         self._path = path = name_of(source)
-        file = source if isinstance(source, str) else io.BytesIO(source.data)
+        # A name with a colon would be an address.
+        file = os.path.abspath(source) if isinstance(source, str) else io.BytesIO(source.data)  # noqa: PTH100
         try:
             self._reader = decord.VideoReader(file, ctx=decord.cpu(0), num_threads=1)
             self.fps = float(self._reader.get_avg_fps())

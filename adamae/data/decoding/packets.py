@@ -9,29 +9,25 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import repeat
 from typing import NamedTuple, Protocol
 
 import av
 import numpy as np
-from av.container import InputContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import ColorRange
-from av.video.stream import VideoStream
 
 from adamae.data.decoding.bitstream import Inspector, inspector
-from adamae.data.decoding.byte_ranges import ByteRanges, LoadedFile, OpenFile
-from adamae.data.decoding.damage import check_file
+from adamae.data.decoding.byte_ranges import ByteRanges, LoadedFile, OpenFile, is_kept
+from adamae.data.decoding.demuxer import Demuxer
 from adamae.data.decoding.frame_table import FrameTable, TimedPacket
 from adamae.data.decoding.h264 import UNIT_WIDTH, reorders
 from adamae.data.decoding.mp4 import Mp4Video, begins_mp4, read_plain_mp4
 from adamae.data.decoding.nal_units import BROKEN, FRESH, NAL_CODECS, OTHER, PICTURE, REFERRED, sized_units
-from adamae.data.decoding.protocol import DecodeError, VideoSource, name_of
+from adamae.data.decoding.protocol import VideoSource
 
-# Of larger files nothing is kept.
-KEPT_BYTES = 128 * 2**20
 # So many are inspected at a time.
 _INSPECTED_BYTES = 4 * 2**20
 # Of these the container alone says when a picture is shown; FFmpeg works it out where others have no times.
@@ -55,7 +51,11 @@ class Packets(Protocol):
     table: FrameTable | None
 
     def take(self, numbers: Sequence[int] | None) -> Iterator[av.Packet]:
-        """Packets by their numbers in the order of decoding, which rise; all of them for None."""
+        """Packets by their numbers in the order of decoding, which rise; all of them for None.
+
+        Raises:
+            DecodeError: The file can no longer be read.
+        """
 
     def close(self) -> None:
         """Give the file back."""
@@ -85,7 +85,7 @@ def _open_mp4(source: VideoSource) -> ByteRanges | None:
         file.close()
         return None
     ranges = OpenFile(file)
-    if ranges.size > KEPT_BYTES:
+    if not is_kept(ranges.size):
         return ranges
     with file:
         file.seek(0)
@@ -138,7 +138,7 @@ class PlainPackets:
         self.base = Fraction(1, video.scale)
 
     def take(self, numbers: Sequence[int] | None) -> Iterator[av.Packet]:
-        """See :class:`Packets`. A file that can no longer be read ends there."""
+        """See :class:`Packets`. A file that can no longer be read ends there: whoever misses packets reads it anew."""
         chosen = slice(None) if numbers is None else list(numbers)
         video = self._video
         columns = (column[chosen].tolist() for column in (video.starts, video.sizes, video.times))
@@ -164,22 +164,22 @@ class DemuxedPackets:
         source: A video file, or the bytes of one.
 
     Raises:
-        DecodeError: Missing, empty, or not a video.
+        DecodeError: Missing, empty, cut off, not a video, or it cannot be read.
     """
 
     def __init__(self, source: VideoSource) -> None:
-        check_file(source)
         self._source = source
         self._kept: list[av.Packet] | None = []
         # If they are not kept: what each was, and when it is shown and decoded, as far as that is known.
         self._marks: list[_Mark] = []
         self._times: list[tuple[int, ...]] = []
         self._seeks = True
-        self._container, self._stream = open_stream(source)
-        self.decoder = self._stream.codec_context
+        self._demuxer = Demuxer(source)
+        stream = self._demuxer.stream
+        self.decoder = stream.codec_context
         try:
-            self.fps = float(self._stream.average_rate or self._stream.guessed_rate or 0)
-            self.base = Fraction(self._stream.time_base or Fraction(1, 90_000))
+            self.fps = float(stream.average_rate or stream.guessed_rate or 0)
+            self.base = Fraction(stream.time_base or Fraction(1, 90_000))
             self.table = self._survey()
         except BaseException:
             self.close()
@@ -219,7 +219,7 @@ class DemuxedPackets:
         # Some containers seek by times of showing. Others do by those of decoding, which are earlier.
         for time in self._times[number]:
             begun = False
-            for packet in self._demuxed_from(time):
+            for packet in self._demuxer.packets_from(time):
                 if _mark(packet) == self._marks[number]:
                     begun = True
                     yield packet
@@ -231,25 +231,18 @@ class DemuxedPackets:
             if begun:
                 return
 
-    def _demuxed_from(self, time: int) -> Iterator[av.Packet]:
-        try:
-            self._container.seek(time, stream=self._stream)
-        except (av.FFmpegError, OSError):
-            return
-        yield from demuxed(self._container, self._stream)
-
     def _again(self) -> Iterator[av.Packet]:
         """All packets from the first on, read anew; the decoder stays the same."""
-        container, stream = open_stream(self._source)
+        demuxer = Demuxer(self._source)
         try:
-            yield from demuxed(container, stream)
+            yield from demuxer.packets()
         finally:
-            container.close()
+            demuxer.close()
 
     def close(self) -> None:
         """See :class:`Packets`."""
         self._kept = None
-        self._container.close()
+        self._demuxer.close()
 
     def _survey(self) -> FrameTable | None:
         """Read all packets; the table of frames, or None where only decoding can tell."""
@@ -258,12 +251,12 @@ class DemuxedPackets:
         inspect = inspector(codec, self.decoder.extradata) if progressive else None
         facts: list[TimedPacket | None] = []
         kept_bytes = 0
-        for packets in _in_batches(demuxed(self._container, self._stream)):
+        for packets in _in_batches(self._demuxer.packets()):
             facts += _facts(packets, inspect)
             kept_bytes += sum(packet.size for packet in packets)
             if self._kept is not None:
                 self._kept += packets
-                if kept_bytes <= KEPT_BYTES:
+                if is_kept(kept_bytes):
                     continue
             for packet in self._kept or packets:
                 self._marks.append(_mark(packet))
@@ -293,48 +286,6 @@ class _Mark(NamedTuple):
 def _mark(packet: av.Packet) -> _Mark:
     checksum = zlib.crc32(memoryview(packet))
     return _Mark(packet.pts, packet.size, checksum, packet.is_keyframe, packet.is_discard)
-
-
-def open_stream(source: VideoSource) -> tuple[InputContainer, VideoStream]:
-    """A file that FFmpeg reads, and its video, to be decoded by one thread.
-
-    Raises:
-        DecodeError: It is not a video.
-    """
-    path = name_of(source)
-    try:
-        file = source if isinstance(source, str) else io.BytesIO(source.data)
-        container = av.open(file, metadata_errors="ignore")
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise DecodeError(path, f"not a readable video ({getattr(error, 'strerror', error)})") from None
-    stream = container.streams.best("video")
-    if stream is None or stream.codec_context is None:
-        container.close()
-        raise DecodeError(path, "holds no video that can be decoded")
-    stream.codec_context.thread_count = 1
-    return container, stream
-
-
-def demuxed(container: InputContainer, stream: VideoStream) -> Generator[av.Packet, None, bool]:
-    """All packets that hold data from where the container stands. A file that breaks off ends where it breaks.
-
-    Returns:
-        Whether it breaks off.
-    """
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-        except (av.FFmpegError, OSError):
-            return True
-        except IndexError:
-            # After the last packet, PyAV (18.1, its issue 692) may look up a stream that FFmpeg found while reading and
-            # that PyAV never listed. Transport streams may add one late, and damaged ones seem to.
-            return False
-        if packet is None:
-            return False
-        if packet.size:
-            yield packet
 
 
 def _in_batches(packets: Iterator[av.Packet]) -> Iterator[list[av.Packet]]:

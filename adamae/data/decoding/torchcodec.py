@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
 from torchcodec.decoders import VideoDecoder
 
-from adamae.data.decoding.damage import check_file
+from adamae.data.decoding.damage import load_file
 from adamae.data.decoding.frame_times import frame_times
 from adamae.data.decoding.protocol import (
     ConvertedFrame,
@@ -30,8 +31,7 @@ def open_video(source: VideoSource, *, num_frames: int | None = None) -> Torchco
     Raises:
         DecodeError: Missing, empty, not a video, or without a frame.
     """
-    check_file(source)
-    return TorchcodecReader(source)
+    return TorchcodecReader(load_file(source))
 
 
 class TorchcodecReader:
@@ -46,7 +46,8 @@ class TorchcodecReader:
 
     def __init__(self, source: VideoSource) -> None:
         self._path = path = name_of(source)
-        file = source if isinstance(source, str) else source.data
+        # A name with a colon would be an address.
+        file = os.path.abspath(source) if isinstance(source, str) else source.data  # noqa: PTH100
         try:
             self._decoder = VideoDecoder(file, seek_mode="exact", num_ffmpeg_threads=1, dimension_order="NHWC")
         except (RuntimeError, ValueError) as error:

@@ -15,9 +15,9 @@ import av
 from av.filter import Graph
 from av.video.reformatter import ColorRange
 
-from adamae.data.decoding.damage import check_file, check_loss
+from adamae.data.decoding.damage import check_loss
+from adamae.data.decoding.demuxer import Demuxer
 from adamae.data.decoding.frame_times import Clock
-from adamae.data.decoding.packets import demuxed, open_stream
 from adamae.data.decoding.protocol import DecodeError
 from adamae.data.h264_encoder import CODEC, encoder_options
 
@@ -105,25 +105,25 @@ def transcode(source: str, target: str, temporary: str, encoding: Encoding) -> E
         encoding: How.
 
     Raises:
-        DecodeError: The source is no video, is cut off, or less than half of it can be decoded.
+        DecodeError: The source is no video, is cut off, cannot be read, or less than half of it can be decoded.
         UserError: The encoder is missing.
         OSError: The target cannot be written.
     """
     options = encoding.options()
-    check_file(source)
-    for path in (target, temporary):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with Path(temporary).open("wb") as file, _Source(source) as video:
-            encoded = _encode(video, file, encoding.short_side, options)
-            check_loss(source, encoded.frames, encoded.damaged)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)  # noqa: PTH105 (the paths are texts)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)  # noqa: PTH108
-        raise
+    with _Source(source) as video:
+        for path in (target, temporary):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with Path(temporary).open("wb") as file:
+                encoded = _encode(video, file, encoding.short_side, options)
+                check_loss(source, encoded.frames, encoded.damaged)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)  # noqa: PTH105 (the paths are texts)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)  # noqa: PTH108
+            raise
     return encoded
 
 
@@ -133,13 +133,14 @@ class _Source:
     def __init__(self, path: str) -> None:
         self.path = path
         self.damaged = 0
-        self._container, self.stream = open_stream(path)
+        self._demuxer = Demuxer(path)
+        self.stream = self._demuxer.stream
 
     def __enter__(self) -> _Source:
         return self
 
     def __exit__(self, *raised: object) -> None:
-        self._container.close()
+        self._demuxer.close()
 
     @property
     def rate(self) -> Fraction:
@@ -165,7 +166,7 @@ class _Source:
 
     def _packets(self) -> Iterator[av.Packet | None]:
         """All packets that hold data, and None for the end."""
-        breaks_off = yield from demuxed(self._container, self.stream)
+        breaks_off = yield from self._demuxer.packets()
         self.damaged += breaks_off
         yield None
 

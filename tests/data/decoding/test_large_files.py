@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from adamae.data.decoding import DecodeError, EncodedVideo, packets, pyav
+from adamae.data.decoding import DecodeError, EncodedVideo, byte_ranges, pyav
 from adamae.data.decoding.byte_ranges import ByteRanges, LoadedFile, OpenFile
 from adamae.data.decoding.packets import DemuxedPackets, PlainPackets
 from tests.data.conftest import MakeVideo, encode
@@ -49,7 +49,7 @@ def large(small: Path) -> Path:
 @pytest.fixture
 def none_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every file is too large."""
-    monkeypatch.setattr(packets, "KEPT_BYTES", 0)
+    monkeypatch.setattr(byte_ranges, "KEPT_BYTES", 0)
 
 
 def segments(rng: np.random.Generator) -> np.ndarray:
@@ -161,7 +161,7 @@ def test_where_ffmpeg_does_not_seek_as_it_reads_the_file_is_read_from_its_beginn
     with pyav.open_video(str(path)) as video:
         source = video._packets
         assert isinstance(source, DemuxedPackets)
-        source._container = Elsewhere(source._container, offset, lost)  # type: ignore[assignment]
+        source._demuxer._container = Elsewhere(source._demuxer._container, offset, lost)  # type: ignore[assignment]
         for wanted in ([34, 35], [50], [11, 40]):
             assert np.array_equal(video.read(wanted), [expected[number] for number in wanted])
         assert source._seeks == holds

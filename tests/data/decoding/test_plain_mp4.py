@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from adamae.data.decoding import DecodeError, EncodedVideo, packets, pyav
+from adamae.data.decoding import DecodeError, EncodedVideo, byte_ranges, pyav
 from adamae.data.decoding.byte_ranges import LoadedFile
 from adamae.data.decoding.h264 import reorders
 from adamae.data.decoding.mp4 import read_plain_mp4
@@ -194,7 +194,7 @@ def test_files_that_lie_give_what_ffmpeg_gives_in_sequence(
 ) -> None:
     """Or one clear error where it gives nothing: whatever the tables say, no frame is taken for another."""
     if not kept:
-        monkeypatch.setattr(packets, "KEPT_BYTES", 0)
+        monkeypatch.setattr(byte_ranges, "KEPT_BYTES", 0)
     path = make_video("a.mp4", 30, **CLOSED)
     data = bytearray(path.read_bytes())
     before = bytes(data)
