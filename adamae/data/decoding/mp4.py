@@ -175,6 +175,7 @@ def _video(movie: _Box, file_size: int) -> Mp4Video:
     _expect(movie_head.read("9i", (36, 48)[movie_head.version]) == _UPRIGHT)
     sizes = _sizes(parts[b"stsz"])
     steps = _repeated(parts[b"stts"], len(sizes))
+    _expect(int(steps.sum()) > 0)
     times = np.cumsum(steps) - steps
     if b"ctts" in parts:
         times += _repeated(parts[b"ctts"], len(sizes))

@@ -161,6 +161,13 @@ def first_unit_larger(data: bytearray) -> None:
     data[video.starts[13] + 3] ^= 1
 
 
+def no_time_at_all(data: bytearray) -> None:
+    """All frames are shown at one time, and no edit list contradicts."""
+    words(f"{TABLES}/stts", 8, lambda runs: [runs[0], 0])(data)
+    place = data.index(b"edts")
+    data[place : place + 4] = b"udta"
+
+
 def broken_picture(data: bytearray) -> None:
     """What packet 8, a key frame, holds is overwritten behind its first bytes."""
     video = read_plain_mp4(LoadedFile(bytes(data)))
@@ -173,6 +180,7 @@ LIES: dict[str, Change] = {
     "frames shown in another order": words(f"{TABLES}/ctts", 8, swapped),
     "two frames at one time": words(f"{TABLES}/ctts", 8, lambda runs: [*runs[:3], runs[1], *runs[4:]]),
     "no time between frames": words(f"{TABLES}/stts", 8, lambda runs: [runs[0], 0]),
+    "no time at all": no_time_at_all,
     "more frames than there are": words(f"{TABLES}/stts", 8, lambda runs: [runs[0] + 1, runs[1]]),
     "larger packets": words(f"{TABLES}/stsz", 12, lambda sizes: [sizes[0] + 9, *sizes[1:]]),
     "sizes exchanged": words(f"{TABLES}/stsz", 12, lambda sizes: [sizes[0], sizes[2], sizes[1], *sizes[3:]]),
