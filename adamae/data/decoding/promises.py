@@ -86,10 +86,9 @@ def _promise_of_mp4(file: BinaryIO, size: int) -> Promise | None:
     if movie is None:
         return _broken_off(last, size)
     data = _read(file, movie.start, movie.end - movie.start)
-    ends = _ends_of_frames(io.BytesIO(data), len(data))
-    if len(ends):
-        there = int((ends <= size).sum())
-        return Promise(there, len(ends), "frames") if there < len(ends) else None
+    there, whole = _frames_within(io.BytesIO(data), len(data), size)
+    if whole:
+        return Promise(there, whole, "frames") if there < whole else None
     # Fragments, of which each has its own table.
     return _broken_off(last, size) if last is not None and last.kind in (b"moof", b"mdat") else None
 
@@ -98,18 +97,20 @@ def _broken_off(last: _Part | None, size: int) -> Promise | None:
     return Promise(size, last.end, "bytes") if last is not None and last.end > size else None
 
 
-def _ends_of_frames(movie: BinaryIO, size: int) -> np.ndarray:
-    """(n,) int64 where each frame of the track with most pictures ends in the file; none where no table tells."""
-    most = np.empty(0, np.int64)
-    for track in _boxes(movie, 0, size):
+def _frames_within(movie: BinaryIO, movie_size: int, size: int) -> tuple[int, int]:
+    """Of the track with most frames, those that end within so many bytes, and all; 0 and 0 where no table tells."""
+    most = 0, 0
+    for track in _boxes(movie, 0, movie_size):
         media = _inside(movie, track, b"mdia") if track.kind == b"trak" else None
         handler = media and _inside(movie, media, b"hdlr")
         if media is None or not handler or _read(movie, handler.start + 8, 4) != b"vide":
             continue
         info = _inside(movie, media, b"minf")
         tables = info and _inside(movie, info, b"stbl")
-        ends = most if not tables else _ends_of_packets({part.kind: part for part in _parts(movie, tables)}, movie)
-        most = ends if len(ends) > len(most) else most
+        frames = (
+            most if not tables else _packets_within({part.kind: part for part in _parts(movie, tables)}, movie, size)
+        )
+        most = frames if frames[1] > most[1] else most
     return most
 
 
@@ -121,17 +122,21 @@ def _inside(file: BinaryIO, outer: _Part, kind: bytes) -> _Part | None:
     return next((part for part in _parts(file, outer) if part.kind == kind), None)
 
 
-def _ends_of_packets(parts: dict[bytes, _Part], movie: BinaryIO) -> np.ndarray:
+def _packets_within(parts: dict[bytes, _Part], movie: BinaryIO, size: int) -> tuple[int, int]:
     if not parts.keys() >= {b"stsz", b"stsc"} or not parts.keys() & {b"stco", b"co64"}:
-        return np.empty(0, np.int64)
+        return 0, 0
     uniform, count = Struct(">2I").unpack(_read(movie, parts[b"stsz"].start + 4, 8))
     if not count:
-        return np.empty(0, np.int64)
-    sizes = np.full(count, uniform, np.int64) if uniform else _numbers(movie, parts[b"stsz"], 1, at=8)[:, 0]
+        return 0, 0
     wide = b"co64" in parts
-    chunks = _numbers(movie, parts[b"co64"], 1, width=8) if wide else _numbers(movie, parts[b"stco"], 1)
+    chunks = (_numbers(movie, parts[b"co64"], 1, width=8) if wide else _numbers(movie, parts[b"stco"], 1))[:, 0]
     runs = _numbers(movie, parts[b"stsc"], 3)
-    return packet_starts(chunks[:, 0], runs, sizes) + sizes
+    if uniform:
+        # Only here no table bounds the count, which damage can make four billion: nothing is kept for each packet.
+        within = np.clip((size - chunks) // uniform, 0, _packets_in_chunks(chunks, runs, count))
+        return int(within.sum()), count
+    sizes = _numbers(movie, parts[b"stsz"], 1, at=8)[:, 0]
+    return int((packet_starts(chunks, runs, sizes) + sizes <= size).sum()), count
 
 
 def _numbers(file: BinaryIO, box: _Part, columns: int, *, at: int = 4, width: int = 4) -> np.ndarray:
@@ -152,15 +157,21 @@ def packet_starts(chunks: np.ndarray, runs: np.ndarray, sizes: np.ndarray) -> np
     Raises:
         ValueError: They do not fit together.
     """
+    counts = _packets_in_chunks(chunks, runs, len(sizes))
+    before = np.cumsum(sizes) - sizes
+    first = np.cumsum(counts) - counts
+    return before + np.repeat(chunks - before[first], counts)
+
+
+def _packets_in_chunks(chunks: np.ndarray, runs: np.ndarray, count: int) -> np.ndarray:
+    """(C,) packets in each chunk; arguments and errors as those of :func:`packet_starts`."""
     lengths = np.diff(runs[:, 0], append=len(chunks) + 1)
     if not len(runs) or runs[0, 0] != 1 or int(lengths.min()) <= 0:
         raise ValueError("chunks that are not in order")
     counts = np.repeat(runs[:, 1], lengths)
-    if int(counts.sum()) != len(sizes) or int(counts.min()) <= 0:
+    if int(counts.sum()) != count or int(counts.min()) <= 0:
         raise ValueError("chunks that hold other packets than there are")
-    before = np.cumsum(sizes) - sizes
-    first = np.cumsum(counts) - counts
-    return before + np.repeat(chunks - before[first], counts)
+    return counts
 
 
 # Matroska and WebM: elements of a kind and a size, both of as many bytes as their first one says.

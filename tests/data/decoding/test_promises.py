@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 from pathlib import Path
 
 import av
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from adamae.data.decoding import DecodeError, EncodedVideo, get_decoder
-from adamae.data.decoding.promises import promise_of
+from adamae.data.decoding.promises import Promise, promise_of
 from adamae.errors import UserError
 from tests.data.conftest import MakeVideo, places_of_packets, table_first
 from tests.data.test_decoding import KINDS
@@ -81,6 +82,28 @@ def test_cut_within_any_frame_it_is_found(
         promise = promise_of(io.BytesIO(content[:at]))
         assert promise is not None
         assert promise.there < promise.whole
+
+
+def test_frames_of_one_size(make_video: MakeVideo, tmp_path: Path, rng: np.random.Generator) -> None:
+    """The table of sizes is one number then, and none lists the frames: whatever it counts, little memory is taken."""
+    content = table_first(make_video("a.mov", 30, (16, 16), codec="rawvideo"), tmp_path / "b.mov").read_bytes()
+    ((first, size), *_) = places_of_packets(tmp_path / "b.mov")
+    sizes, chunks = content.index(b"stsz") + 8, content.index(b"stsc") + 16
+    assert struct.unpack_from(">2I", content, sizes) == (size, 30)
+    assert promise_of(io.BytesIO(content)) is None
+    for there in range(30):
+        end = first + there * size + int(rng.integers(size))
+        assert promise_of(io.BytesIO(content[:end])) == Promise(there, 30, "frames")
+    # Of a gigabyte if it were kept.
+    many = bytearray(content)
+    struct.pack_into(">I", many, sizes + 4, 2**27)
+    tracemalloc.start()
+    assert promise_of(io.BytesIO(many)) is None
+    struct.pack_into(">I", many, chunks, 2**27)
+    assert promise_of(io.BytesIO(many)) == Promise(30, 2**27, "frames")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**20
 
 
 def test_what_comes_behind_the_pictures_may_be_missing(make_video: MakeVideo, tmp_path: Path) -> None:
