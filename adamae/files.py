@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from adamae.errors import UserError
+from adamae.lookup import exists, is_folder
 
 _PREFIX = ".unfinished-"
 # What file systems answer to a call that they do not have.
@@ -127,8 +128,8 @@ def is_begun(folder: Path, name: str, options: Mapping[str, Any]) -> bool:
         UserError: It was begun with others, or the folder holds something else.
     """
     path, wanted = folder / name, json.loads(json.dumps(options))
-    if not path.exists():
-        if folder.exists() and (not folder.is_dir() or any(not is_temporary(entry) for entry in folder.iterdir())):
+    if not exists(path):
+        if exists(folder) and (not is_folder(folder) or _holds_anything(folder)):
             raise UserError(f"{folder} exists and contains no {name}: expected a new or empty folder")
         return False
     try:
@@ -143,6 +144,13 @@ def is_begun(folder: Path, name: str, options: Mapping[str, Any]) -> bool:
             "delete it, or choose another folder"
         )
     return True
+
+
+def _holds_anything(folder: Path) -> bool:
+    try:
+        return any(not is_temporary(entry) for entry in folder.iterdir())
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read ({error.strerror})") from None
 
 
 def begin(folder: Path, name: str, options: Mapping[str, Any]) -> None:

@@ -26,6 +26,7 @@ from adamae.evaluation.evaluator import Evaluator
 from adamae.evaluation.labels import check_same_classes
 from adamae.evaluation.networks import build_classifier
 from adamae.evaluation.setup import describe_unread
+from adamae.lookup import is_folder
 from adamae.models import Classifier
 from adamae.options.finetune import FinetuneOptions
 from adamae.plain_text import counted
@@ -124,11 +125,11 @@ def test_only(options: FinetuneOptions, world: World) -> None:
         UserError: If there is no such checkpoint, it has other classes, or no video can be read.
     """
     best = options.run.output / BEST
-    given = str(best) if best.is_dir() else options.model.finetune
+    given = str(best) if is_folder(best) else options.model.finetune
     if not given:
         raise UserError(f"--eval: no checkpoint in {best} and no --finetune; expected one of them")
     splits = open_splits(options)
-    file = open_checkpoint(given, None if best.is_dir() else options.model.model_key)
+    file = open_checkpoint(given, None if is_folder(best) else options.model.model_key)
     if file.architecture.classes not in (0, splits.num_classes):
         raise UserError(
             f"{given}: has {file.architecture.classes} classes, expected {splits.num_classes}, "

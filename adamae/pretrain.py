@@ -22,6 +22,7 @@ from adamae.data.dataset import PretrainDataset, pretrain_dataset
 from adamae.data.image_files import image_files_for
 from adamae.distributed import World
 from adamae.errors import UserError
+from adamae.lookup import is_file, is_folder
 from adamae.models import MODELS, Pretrainer, create_model
 from adamae.models.economy import apply_economy
 from adamae.options.groups import PretrainClipOptions, PretrainDataOptions
@@ -149,8 +150,8 @@ def _panel_clips(options: PretrainOptions) -> tuple[Tensor | None, Tensor | None
     if not options.panels.log_images_every:
         return None, None
     source = Path(options.panels.log_images_path or options.data.source)
-    beside = (source if source.is_dir() else source.parent) / "val.csv"
-    if options.panels.log_images_path is None and beside.is_file():
+    beside = (source if is_folder(source) else source.parent) / "val.csv"
+    if options.panels.log_images_path is None and is_file(beside):
         source = beside
     data = replace(options.data, data_path=str(source), num_sample=1)
     dataset = open_clips(data, options.clip, options.run.seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -52,3 +53,19 @@ def rng() -> np.random.Generator:
     seed = int(os.environ.get("ADAMAE_TEST_SEED", time.time_ns() % 2**32))
     print(f"ADAMAE_TEST_SEED={seed}")
     return np.random.default_rng(seed)
+
+
+@pytest.fixture
+def closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that may not be entered, for an administrator neither: whatever is looked up in it."""
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    look_up = os.stat
+
+    def refuse(path: str | bytes | int | os.PathLike[str], *arguments: object, **named: object) -> os.stat_result:
+        if not isinstance(path, int) and os.fsdecode(path).startswith(f"{folder}/"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return look_up(path, *arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "stat", refuse)
+    return folder

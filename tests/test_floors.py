@@ -24,6 +24,7 @@ FLOORS = (
         "time_limit",
         "version",
     },
+    {"lookup"},
     {"files", "gpu_specs", "launch"},
     {"flags", "grid", "selection", "randomness", "distributed", "precision", "torchvision_import", "fake_cuda"},
     {"data", "layers", "progress"},

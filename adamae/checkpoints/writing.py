@@ -20,6 +20,7 @@ from adamae.checkpoints.store import WEIGHTS
 from adamae.checkpoints.tensor_files import write_tensors
 from adamae.errors import UserError
 from adamae.files import publish
+from adamae.lookup import exists, is_folder
 
 _PUBLISHED_EPS = 1e-6
 
@@ -68,9 +69,9 @@ def convert(file: CheckpointFile, out: str | Path, target: str) -> WriteReport:
     if target not in WRITERS:
         raise UserError(f"unknown layout {target!r}: expected one of {', '.join(WRITERS)}")
     if target == "transformers":
-        if out.exists() and not out.is_dir():
+        if exists(out) and not is_folder(out):
             raise UserError(f"{out}: is a file; expected a directory for the transformers layout")
-    elif out.is_dir():
+    elif is_folder(out):
         raise UserError(f"{out}: is a directory; expected a file for the {target} layout")
     return WRITERS[target](file, out)
 

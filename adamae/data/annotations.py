@@ -25,6 +25,7 @@ from adamae.data.shards.names import names_shards, shard_folder_of
 from adamae.data.shards.opening import find_shards
 from adamae.data.threads import ScanProgress
 from adamae.errors import UserError
+from adamae.lookup import is_file, is_folder
 from adamae.randomness import epoch_permutation
 
 UNLABELLED = -1
@@ -151,11 +152,11 @@ def load_annotations(
     if names_shards(source):
         return open_shards(source, classes=classes, window=shard_window, image_files=image_files)
     place = Path(source)
-    if place.is_dir():
+    if is_folder(place):
         listed, shards = place / f"{split}.csv", shard_folder_of(place, split)
-        if not listed.is_file() and shards is not None:
+        if not is_file(listed) and shards is not None:
             return open_shards(shards, classes=classes, window=shard_window, image_files=image_files)
-        if not listed.is_file():
+        if not is_file(listed):
             return scan_folder(place, classes=classes, image_files=image_files, scanning=scanning)
         place = listed
     annotations = read_list(place, data_root=data_root, classes=classes, image_files=image_files)
@@ -230,7 +231,7 @@ def scan_folder(
         UserError: No such folder, one that cannot be read, or no video in it.
     """
     root = Path(folder)
-    if not root.is_dir():
+    if not is_folder(root):
         raise UserError(f"{root}: no such folder")
     found = files_below(root, image_files, scanning)
     if not all(os.sep in path for path in found):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from adamae.errors import UserError
 from adamae.files import write_whole
+from adamae.lookup import is_folder
 from adamae.plain_text import one_line
 
 CLASSES_FILE = "classes.txt"
@@ -47,7 +48,7 @@ def class_names_beside(place: str | Path) -> tuple[str, ...] | None:
     Raises:
         UserError: As :func:`read_class_names`.
     """
-    folder = Path(place) if Path(place).is_dir() else Path(place).parent
+    folder = Path(place) if is_folder(place) else Path(place).parent
     path = folder / CLASSES_FILE
     # A folder that cannot be entered is told by those who read it.
     return read_class_names(path) if os.path.isfile(path) else None  # noqa: PTH113

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
@@ -230,7 +231,7 @@ def pretrain_dataset(
         transform=crops[crop],
         seed=seed,
         num_sample=num_sample,
-        moving=moving_path(annotations.path(0)).is_file() if moving is None else moving,
+        moving=has_moving(annotations.path(0)) if moving is None else moving,
         decoder=decoder,
         video_timeout=video_timeout,
     )
@@ -260,6 +261,11 @@ def frame_chooser(name: str, dense: Callable[..., np.ndarray], *, length: int, s
 def moving_path(video: str) -> Path:
     """The file of the motion masks of ``video``."""
     return Path(video).with_suffix(".moving.npz")
+
+
+def has_moving(video: str) -> bool:
+    """Whether there are motion masks of ``video``; not where only the video could say that nothing can be read."""
+    return os.path.isfile(moving_path(video))  # noqa: PTH113 (pathlib raises errors)
 
 
 def read_moving(video: str, indices: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ from adamae.data.decoding import EncodedVideo, FrameFolder, VideoSource
 from adamae.data.shards.names import expand, names_shards
 from adamae.errors import UserError
 from adamae.files import read_npz
+from adamae.lookup import is_folder
 
 COUNTS = ".frames.npz"
 GOOD = ".good"
@@ -135,7 +136,7 @@ def stem_of(source: str | Path) -> Path:
     if names_shards(source):
         return Path(expand(source)[0]).parent / _NO_LIST
     place = Path(source)
-    return place / _NO_LIST if place.is_dir() else place.with_name(place.stem)
+    return place / _NO_LIST if is_folder(place) else place.with_name(place.stem)
 
 
 def counts_of_list(source: str | Path, decoder: str, folder: str | Path | None = None) -> FrameCounts | None:

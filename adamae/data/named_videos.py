@@ -15,6 +15,7 @@ from adamae.data.list_rows import is_video
 from adamae.data.shards.names import names_shards
 from adamae.data.walking import look_into
 from adamae.errors import UserError
+from adamae.lookup import is_folder
 
 # Bytes at the beginning of a file that tell whether it is text.
 _LOOKED_AT = 4096
@@ -54,7 +55,7 @@ def load_named(
 
 
 def _is_one_video(place: Path, image_files: ImageFiles) -> bool:
-    if place.is_dir():
+    if is_folder(place):
         _, files, folders, links = look_into(place)
         if folders or links or any(map(is_video, files)) or image_files == "images":
             return False

@@ -22,6 +22,7 @@ from adamae.data.shards.names import is_shard_folder, names_shards
 from adamae.data.split_names import SPLIT_FILES, SPLITS
 from adamae.data.walking import folders_in
 from adamae.errors import UserError
+from adamae.lookup import is_file, is_folder
 
 # Share of each class's videos that an automatic split gives to validation, and to test.
 _SHARE = 0.1
@@ -79,7 +80,7 @@ def load_splits(
     if place.name == "train.csv":
         place = place.parent
     shards = names_shards(data_path)
-    whole = shards or not place.is_dir()
+    whole = shards or not is_folder(place)
     # An address would not survive as a path.
     found: dict[str, str | Path] = {"train": data_path} if whole else {**find_splits(place)}
     if eval_data_path is not None:
@@ -116,7 +117,7 @@ def find_splits(folder: Path) -> dict[str, Path]:
 
 def _find_evaluation(source: str | Path) -> dict[str, str | Path]:
     place = Path(source)
-    if not place.is_dir() or names_shards(place):
+    if not is_folder(place) or names_shards(place):
         return {"val": source, "test": source}
     found = {split: path for split in ("val", "test") if (path := _list_of(place, split) or _folder_of(place, split))}
     if not found:
@@ -125,7 +126,7 @@ def _find_evaluation(source: str | Path) -> dict[str, str | Path]:
 
 
 def _list_of(folder: Path, split: str) -> Path | None:
-    return next((path for name in SPLIT_FILES[split] if (path := folder / f"{name}.csv").is_file()), None)
+    return next((path for name in SPLIT_FILES[split] if is_file(path := folder / f"{name}.csv")), None)
 
 
 def _folder_of(folder: Path, split: str) -> Path | None:
@@ -135,7 +136,7 @@ def _folder_of(folder: Path, split: str) -> Path | None:
 
 
 def _holds_folders(place: Path) -> bool:
-    return place.is_dir() and bool(folders_in(place))
+    return is_folder(place) and bool(folders_in(place))
 
 
 def _load_other(load: Callable[..., Annotations], place: str | Path, split: str, train: Annotations) -> Annotations:
@@ -235,7 +236,7 @@ def automatic_split(videos: Annotations) -> dict[str, Annotations]:
 
 def _check_folders(place: Path, train: Annotations) -> None:
     """A class folder that holds no video is a mistake, and not a class less."""
-    if not place.is_dir() or train.classes is None or train.source != str(place):
+    if not is_folder(place) or train.classes is None or train.source != str(place):
         return
     for entry in folders_in(place):
         if entry.name not in train.classes:

@@ -11,6 +11,8 @@ from itertools import islice
 from pathlib import Path
 
 from adamae.doctor.findings import Finding
+from adamae.errors import UserError
+from adamae.lookup import exists, is_folder
 
 _MOUNTS = Path("/proc/self/mountinfo")
 _NETWORK = re.compile(
@@ -57,11 +59,13 @@ def judge_output(where: str, free: int, rate: float) -> Finding:
 def check_data(path: Path) -> Finding:
     """Whether videos, or the list of them, can be read there."""
     name = "data"
-    if not path.exists():
-        return Finding(name, str(path), "no such file or folder")
     kind = file_system(path.resolve(), _mounts())
     try:
-        rate = _read_rate(path) if path.is_dir() else None
+        if not exists(path):
+            return Finding(name, str(path), "no such file or folder")
+        rate = _read_rate(path) if is_folder(path) else None
+    except UserError as error:
+        return Finding(name, kind, str(error))
     except OSError as error:
         return Finding(name, f"{path}: {kind}", f"cannot be read: {error.strerror}")
     return judge_data(f"{path}: {kind}", rate)
@@ -110,7 +114,7 @@ def _mounts() -> str:
 
 def _existing(folder: Path) -> Path:
     place = folder.resolve()
-    while not place.exists():
+    while not os.path.exists(place):  # noqa: PTH110 (what cannot be looked up is no error here)
         place = place.parent
     return place
 

@@ -24,6 +24,7 @@ from adamae.flags import (
     OptionGroup,
     flag,
 )
+from adamae.lookup import is_file
 from adamae.options.presets import configs_folder
 from adamae.samplers import DEFAULT, SAMPLERS, mask_types
 
@@ -397,8 +398,8 @@ class RunOptions(OptionGroup):
         """
         home, given = configs_folder() / "deepspeed", Path(self.deepspeed_config)
         named = home / f"{self.deepspeed_config}.json"
-        if named.is_file() or given.is_file():
-            return named if named.is_file() else given
+        if is_file(named) or is_file(given):
+            return named if is_file(named) else given
         known = ", ".join(sorted(path.stem for path in home.glob("*.json")))
         raise UserError(f"--deepspeed_config {given}: expected a JSON file, or one of {known}")
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from adamae.errors import UserError
 from adamae.flags import did_you_mean
+from adamae.lookup import is_file
 from adamae.options.yaml_files import read_mapping
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -76,11 +77,11 @@ def find_preset(name: str, folder: str, beside: Path | None = None) -> Preset:
         UserError: If there is no such preset, or the file is not a mapping of options.
     """
     path = Path(name) if beside is None else beside / name
-    if path.is_file():
+    if is_file(path):
         return Preset(path.resolve(), read_mapping(path))
     home = configs_folder() / folder
     named = home / f"{name}.yaml"
-    if named.is_file():
+    if is_file(named):
         return Preset(named, read_mapping(named))
     if name.endswith((".yaml", ".yml")):
         raise UserError(f"--config {name}: no such file")

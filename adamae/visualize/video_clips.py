@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adamae.data.dataset import moving_path, read_moving
+from adamae.data.dataset import has_moving, read_moving
 from adamae.data.decoding import DecodeError, VideoReader
 from adamae.data.decoding.image_names import is_image
 from adamae.data.views import ViewPlan, cut_views, resize_short_side
@@ -165,7 +165,7 @@ def read_video_clips(path: str, reader: VideoReader, shown: range, plan: ViewPla
     Raises:
         DecodeError: A frame cannot be read.
     """
-    known = moving_path(path).is_file()
+    known = has_moving(path)
     frames, masks = [], []
     for begin in range(shown.start, shown.stop, _AT_ONCE):
         numbers = np.arange(begin, min(begin + _AT_ONCE, shown.stop))

@@ -19,6 +19,7 @@ from adamae.data.splits import automatic_split, find_splits
 from adamae.data.threads import in_threads
 from adamae.data.walking import folders_in
 from adamae.errors import UserError
+from adamae.lookup import is_file
 
 
 def plan_folder(tree: SourceTree, split: int, problems: Problems) -> Plan:
@@ -28,7 +29,7 @@ def plan_folder(tree: SourceTree, split: int, problems: Problems) -> Plan:
         UserError: A list is malformed, a label is no number of a class, or a split but not training is there.
     """
     found = find_splits(tree.root)
-    if any(place.is_file() for place in found.values()):
+    if any(map(is_file, found.values())):
         return _plan_lists(tree, found, problems)
     if found["train"] != tree.root:
         return _plan_parted(tree, found, problems)

@@ -12,6 +12,7 @@ from adamae.data.list_rows import VIDEO_SUFFIXES
 from adamae.data.threads import ScanProgress
 from adamae.data.walking import walk
 from adamae.errors import UserError
+from adamae.lookup import is_folder
 
 _LABEL_SUFFIXES = (".csv", ".json", ".mat", ".txt")
 
@@ -55,7 +56,7 @@ def look_through(
         UserError: A folder is missing or cannot be read, or there is neither video nor image.
     """
     for place in (root, annotations):
-        if place is not None and not place.is_dir():
+        if place is not None and not is_folder(place):
             raise UserError(f"{place}: no such folder")
     videos: list[str] = []
     images: list[str] = []

@@ -11,6 +11,7 @@ from pathlib import Path
 from adamae.data.annotations import UNLABELLED, Annotations
 from adamae.data.list_rows import read_lines, read_rows
 from adamae.data.scanning.report import BadVideo
+from adamae.lookup import is_folder
 from adamae.plain_text import write_csv_rows
 
 
@@ -30,7 +31,7 @@ def good_list(annotations: Annotations, bad: Collection[int], folder: Path, root
         return None
     place = Path(annotations.source)
     good = [row for row in range(len(annotations)) if row not in bad]
-    if place.is_dir():
+    if is_folder(place):
         moved = not folder.samefile(place)
         return _under_header(annotations, good, [_class_name(annotations, row) for row in good], absolute=moved)
     rows = list(read_rows(place))

@@ -11,6 +11,7 @@ from adamae.data.class_names import class_names_beside, write_class_names
 from adamae.data.shards.names import names_shards
 from adamae.data.shards.packing import PackReport, Progress, pack
 from adamae.data.splits import find_splits
+from adamae.lookup import is_folder
 
 
 def pack_data_set(
@@ -57,7 +58,7 @@ def pack_data_set(
 
 def _lists(source: str | Path, data_root: str | Path | None) -> Iterator[tuple[str, Annotations]]:
     place = Path(source)
-    parted = place.is_dir() and not names_shards(place)
+    parted = is_folder(place) and not names_shards(place)
     found = find_splits(place) if parted else {}
     # Without classes.txt names are numbered as in training, in the other lists as well.
     classes: Sequence[str] | None = None if names_shards(source) else class_names_beside(place)

@@ -17,6 +17,7 @@ from adamae.data.split_names import SPLIT_FILES
 from adamae.data.walking import look_into
 from adamae.errors import UserError
 from adamae.files import is_temporary
+from adamae.lookup import exists, is_folder
 
 INDEX_FILE = "adamae-index.npz"
 # Written before the first shard by what packs them.
@@ -47,9 +48,9 @@ def names_shards(source: str | Path) -> bool:
     if _ELSEWHERE.match(text) or "::" in text:
         return True
     place = Path(text)
-    if place.is_dir():
+    if is_folder(place):
         return is_shard_folder(place)
-    return text.endswith((".tar", *_COMPRESSED)) or ("{" in text and not place.exists())
+    return text.endswith((".tar", *_COMPRESSED)) or ("{" in text and not exists(place))
 
 
 def is_shard_folder(folder: Path) -> bool:
@@ -58,7 +59,7 @@ def is_shard_folder(folder: Path) -> bool:
     Raises:
         UserError: It cannot be read.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         return False
     _, files, folders, links = look_into(folder)
     if INDEX_FILE in files:
@@ -80,7 +81,7 @@ def expand(source: str | Path) -> list[str]:
         UserError: Braces that do not close, a compressed tar, something else than a tar, or a folder without any.
     """
     text = str(source)
-    if Path(text).is_dir():
+    if is_folder(text):
         found = sorted(str(path) for path in Path(text).glob("*.tar") if not is_temporary(path))
         if not found:
             raise UserError(f"{text}: holds {INDEX_FILE} and no tar file")

@@ -20,6 +20,7 @@ from adamae.data.shards.names import INDEX_FILE, expand, is_remote, short_name
 from adamae.data.threads import in_threads
 from adamae.errors import UserError
 from adamae.files import write_whole
+from adamae.lookup import is_file
 
 # Fewer are read before one has read that it takes a while.
 _MANY = 32
@@ -117,7 +118,7 @@ def _beside(shards: Sequence[str], names: Sequence[str], file: str) -> Path | No
 def _class_names(shards: Sequence[str], names: Sequence[str]) -> tuple[str, ...] | None:
     """Those of ``classes.txt`` beside the shards."""
     place = _beside(shards, names, CLASSES_FILE)
-    return None if place is None or not place.is_file() else read_class_names(place)
+    return None if place is None or not is_file(place) else read_class_names(place)
 
 
 def _remembered(paths: Sequence[str], names: Sequence[str], sizes: np.ndarray, times: np.ndarray) -> ShardIndex:
