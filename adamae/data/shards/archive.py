@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tarfile
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,8 +38,19 @@ class OpenShards:
         """A member's header and ``size`` bytes of its content, in one reading.
 
         Raises:
-            OSError: The shard is gone.
+            OSError: The shard is gone, or cannot be read.
         """
+        try:
+            return self._read(number, offset, size)
+        except OSError as error:
+            # Whatever it was may have passed when the file is opened anew.
+            self._forget(number)
+            if error.errno != errno.ESTALE:
+                raise
+        # A network's file system no longer knows what was open before its server went away.
+        return self._read(number, offset, size)
+
+    def _read(self, number: int, offset: int, size: int) -> bytes:
         data = os.pread(self._descriptor(number), BLOCK + size, offset - BLOCK)
         while 0 < len(data) < BLOCK + size:
             # A network's file system, and reads over 2 GiB, may give less than there is.
@@ -54,13 +67,20 @@ class OpenShards:
         descriptor = os.open(self._paths[number], os.O_RDONLY)
         self._open[number] = descriptor
         if len(self._open) > _MOST_OPEN:
-            os.close(self._open.popitem(last=False)[1])
+            self._forget(next(iter(self._open)))
         return descriptor
+
+    def _forget(self, number: int) -> None:
+        descriptor = self._open.pop(number, None)
+        if descriptor is not None:
+            # Of a file that was only read, an error tells nothing.
+            with suppress(OSError):
+                os.close(descriptor)
 
     def close(self) -> None:
         """Close all files."""
-        while self._open:
-            os.close(self._open.popitem()[1])
+        for number in list(self._open):
+            self._forget(number)
 
     def __del__(self) -> None:
         self.close()

@@ -6,6 +6,7 @@ environment variable ADAMAE_CACHE, by default ``~/.cache/adamae``. Nothing is ev
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -19,9 +20,12 @@ from pathlib import Path
 from adamae.data.shards.names import short_name
 from adamae.errors import UserError
 from adamae.files import replacing
+from adamae.lookup import is_file
 
 CACHE_VARIABLE = "ADAMAE_CACHE"
 _AT_ONCE = 1 << 20
+# A network's file system may have no locks.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _EXIT = re.compile(r": exit (\d+) \(")
 
 
@@ -47,9 +51,12 @@ def local_copy(address: str) -> Path:
     try:
         return cache_folder("shards") / name
     except OSError as error:
-        raise UserError(
-            f"the folder for copies of shards cannot be made ({error.strerror}): name another with {CACHE_VARIABLE}"
-        ) from None
+        raise _no_room("made", error) from None
+
+
+def _no_room(what: str, error: OSError) -> UserError:
+    place = error.filename or "the folder for copies of shards"
+    return UserError(f"{place}: cannot be {what} ({error.strerror}): name another cache folder with {CACHE_VARIABLE}")
 
 
 def fetch(address: str) -> Path:
@@ -61,14 +68,17 @@ def fetch(address: str) -> Path:
         address: What the webdataset library opens: ``pipe:COMMAND`` or an address with a scheme.
 
     Raises:
-        UserError: The library is not installed, or it cannot fetch it.
+        UserError: The library is not installed, it cannot fetch it, or the copy cannot be written.
     """
     target = local_copy(address)
-    if target.is_file():
+    if is_file(target):
         return target
-    with alone(target):
-        if not target.is_file():
-            _download(address, target)
+    try:
+        with alone(target):
+            if not is_file(target):
+                _download(address, target)
+    except OSError as error:
+        raise _no_room("written", error) from None
     return target
 
 
@@ -112,5 +122,10 @@ def alone(file: Path) -> Iterator[None]:
         yield
         return
     with file.with_name(f".{file.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            # As on Windows.
+            if error.errno not in _NO_LOCKS:
+                raise
         yield

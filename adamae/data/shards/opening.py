@@ -20,7 +20,7 @@ from adamae.data.shards.names import INDEX_FILE, expand, is_remote, short_name
 from adamae.data.threads import in_threads
 from adamae.errors import UserError
 from adamae.files import write_whole
-from adamae.lookup import is_file
+from adamae.lookup import exists, is_file
 
 # Fewer are read before one has read that it takes a while.
 _MANY = 32
@@ -68,7 +68,7 @@ def find_shards(source: str | Path) -> FoundShards:
 
 def _fetch_all(shards: Sequence[str]) -> list[str]:
     """Where each shard lies; where its copy lies if it lies elsewhere."""
-    missing = [local_copy(shard) for shard in shards if is_remote(shard) and not local_copy(shard).exists()]
+    missing = [local_copy(shard) for shard in shards if is_remote(shard) and not exists(local_copy(shard))]
     if missing:
         _LOG.warning("fetching %d of %d shards to %s", len(missing), len(shards), missing[0].parent)
     return in_threads(lambda shard: str(fetch(shard)) if is_remote(shard) else shard, shards)
@@ -80,8 +80,10 @@ def _facts(paths: Sequence[str], source: str | Path) -> tuple[np.ndarray, np.nda
     def look(path: str) -> tuple[int, int] | None:
         try:
             found = os.stat(path)  # noqa: PTH116 (speed)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise UserError(f"{path}: the shard cannot be read ({error.strerror})") from None
         return found.st_size, found.st_mtime_ns
 
     facts = in_threads(look, paths)

@@ -1,5 +1,7 @@
 """Shards of any origin become rows, or one clear line says why not."""
 
+import errno
+import fcntl
 import gzip
 import http.server
 import io
@@ -24,7 +26,7 @@ from adamae.data.decoding import DecodeError, EncodedVideo, get_decoder, pyav
 from adamae.data.packed_text import PackedText
 from adamae.data.shards import opening
 from adamae.data.shards.archive import OpenShards
-from adamae.data.shards.fetching import fetch
+from adamae.data.shards.fetching import fetch, local_copy
 from adamae.data.shards.index import ShardIndex
 from adamae.data.shards.packing import pack
 from adamae.data.splits import load_splits
@@ -225,6 +227,14 @@ def test_sources_that_are_wrong(packed: Path, named: str, message: str) -> None:
     assert "\n" not in str(raised.value)
 
 
+def test_a_shard_that_cannot_be_looked_up(packed: Path, closed: Path) -> None:
+    first = f"{packed}/000000.tar"
+    with pytest.raises(UserError, match=rf"^{first}/0\.tar: no such shard$"):
+        load_annotations(f"{first}/0.tar")
+    with pytest.raises(UserError, match=rf"^{closed}/0\.tar: the shard cannot be read \(Permission denied\)$"):
+        load_annotations(f"{first}::{closed}/0.tar")
+
+
 def test_tars_that_are_wrong(copied: Path, tmp_path: Path) -> None:
     shard = copied / "000002.tar"
     whole = shard.read_bytes()
@@ -270,6 +280,35 @@ def test_random_damage_gives_rows_or_one_clear_line(copied: Path, rng: np.random
                     reader.read([0])
         except UserError as error:
             assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(("failure", "lost"), [(errno.ESTALE, 0), (errno.EIO, 1)])
+def test_a_shard_whose_server_went_away_is_opened_anew(
+    packed: Path, monkeypatch: pytest.MonkeyPatch, failure: int, lost: int
+) -> None:
+    """As long as it stays open it fails; of what is lost the first reading is all."""
+    videos, expected = load_annotations(packed / "000000.tar"), rows(packed)[:3]
+    read, gone = os.pread, set[int]()
+
+    def fail(descriptor: int, size: int, offset: int) -> bytes:
+        if descriptor in gone:
+            raise OSError(failure, os.strerror(failure))
+        return read(descriptor, size, offset)
+
+    def close(descriptor: int) -> None:
+        gone.discard(descriptor)
+        shut(descriptor)
+
+    shut = os.close
+    monkeypatch.setattr(os, "pread", fail)
+    monkeypatch.setattr(os, "close", close)
+    assert data_of(videos, 0) == expected[0][2]
+    assert videos.members is not None
+    gone.update(videos.members.archive._open.values())
+    for _ in range(lost):
+        with pytest.raises(DecodeError, match=r"its shard cannot be read \(Input/output error\)"):
+            data_of(videos, 1)
+    assert [data_of(videos, row) for row in range(3)] == [data for _, _, data in expected]
 
 
 def test_what_breaks_after_opening_is_a_bad_video(copied: Path, packed: Path) -> None:
@@ -395,6 +434,28 @@ def test_processes_that_want_the_same_shard_wait_for_the_first(packed: Path, tmp
         process.join()
     assert log.read_text() == "x\n"
     assert Path(copy).read_bytes() == (packed / "000000.tar").read_bytes()
+
+
+def test_a_copy_that_cannot_be_written(packed: Path, cache: Path, tmp_path: Path) -> None:
+    address = f"pipe:cat {packed}/000000.tar"
+    lock = local_copy(address).with_name(f".{local_copy(address).name}.lock")
+    lock.mkdir()
+    with pytest.raises(UserError, match=rf"^{lock}: cannot be written \(Is a directory\): name another cache folder"):
+        load_annotations(address)
+
+
+@pytest.mark.parametrize(("failure", "there"), [(errno.ENOLCK, True), (errno.EIO, False)])
+def test_a_file_system_without_locks(packed: Path, monkeypatch: pytest.MonkeyPatch, failure: int, there: bool) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(failure, os.strerror(failure))
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    address = f"pipe:cat {packed}/000000.tar"
+    if there:
+        assert rows(address) == rows(packed)[:3]
+    else:
+        with pytest.raises(UserError, match=r"cannot be written \(Input/output error\): name another cache folder"):
+            load_annotations(address)
 
 
 def test_without_the_library_one_line_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
