@@ -17,7 +17,10 @@ import numpy as np
 from adamae.errors import UserError
 from adamae.lookup import exists, is_folder
 
+# Bytes, on nearly all file systems.
+LONGEST_NAME = 255
 _PREFIX = ".unfinished-"
+_LONGEST_SUFFIX = 16
 # What file systems answer to a call that they do not have.
 _UNKNOWN = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
@@ -31,9 +34,10 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: It cannot be written.
     """
-    # Of several processes that write the same file, none gets in the way of another.
-    # The suffix stays: numpy and Pillow go by it.
-    temporary = path.with_name(f"{_PREFIX}{os.getpid()}-{path.name}")
+    # Of several processes that write the same file, none gets in the way of another, on whichever machine. A name may
+    # be as long as names can be. The suffix stays: numpy and Pillow go by it.
+    suffix = path.suffix if len(path.suffix) < _LONGEST_SUFFIX else ""
+    temporary = path.with_name(f"{_PREFIX}{os.urandom(8).hex()}{suffix}")
     try:
         yield temporary
         flush(temporary)
@@ -42,6 +46,13 @@ def replacing(path: Path) -> Iterator[Path]:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def cut_name(name: str, most: int) -> str:
+    """The beginning of a file's name, whole characters of at most so many bytes: LONGEST_NAME are allowed in all."""
+    while len(os.fsencode(name)) > most:
+        name = name[:-1]
+    return name
 
 
 def flush(path: Path) -> None:

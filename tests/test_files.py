@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 
 from adamae.errors import UserError
-from adamae.files import DamagedNpzError, begin, flush, is_begun, publish, read_npz
+from adamae.files import (
+    LONGEST_NAME,
+    DamagedNpzError,
+    begin,
+    cut_name,
+    flush,
+    is_begun,
+    publish,
+    read_npz,
+    write_whole,
+)
 
 # Places in a zip file's central directory, counted from an entry's first byte.
 VERSION, FLAGS, METHOD = 6, 8, 10
@@ -74,6 +84,19 @@ def test_what_goes_by_the_suffix_can_write_to_the_temporary_path(tmp_path: Path)
     publish(tmp_path / "new" / "a.npz", lambda path: np.savez(path, a=np.arange(3)))
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.npz"]
     assert read_npz(tmp_path / "new" / "a.npz")["a"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("suffix", ["", ".npz", "." + "x" * 99])
+def test_a_name_as_long_as_names_can_be(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / ("n" * (LONGEST_NAME - len(suffix)) + suffix)
+    write_whole(path, b"content")
+    assert [(entry, entry.read_bytes()) for entry in tmp_path.iterdir()] == [(path, b"content")]
+
+
+def test_what_is_cut_off_a_name_are_whole_characters() -> None:
+    assert [cut_name("aé€", most) for most in range(8)] == ["", "a", "a", "aé", "aé", "aé", "aé€", "aé€"]
+    # A byte that is no UTF-8 counts as one.
+    assert cut_name("a\udcff", 2) == "a\udcff"
 
 
 def test_after_an_error_the_old_file_is_there_and_nothing_else(tmp_path: Path) -> None:

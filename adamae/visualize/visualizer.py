@@ -17,7 +17,7 @@ from adamae.evaluation.networks import ClipFacts
 from adamae.evaluation.scoring import Damaged, Unscored
 from adamae.evaluation.setup import MIDDLE, choose_frames, choose_views, describe_damaged, describe_unread, without
 from adamae.evaluation.windows import Windows
-from adamae.files import check_writable, publish
+from adamae.files import LONGEST_NAME, check_writable, cut_name, publish
 from adamae.models import Pretrainer
 from adamae.options.inference import FrameOptions, NetworkOptions
 from adamae.options.visualize import ShownVideosOptions, VisualizeComputeOptions
@@ -25,6 +25,9 @@ from adamae.plain_text import one_line
 from adamae.progress import say
 from adamae.visualize.networks import build_pretrainer
 from adamae.visualize.video_clips import VideoClips, choose_range, read_video_clips, split_into_clips
+
+# Bytes for a number and for the suffixes of the files of a video.
+_ROOM = 55
 
 
 @dataclass(frozen=True)
@@ -152,12 +155,12 @@ def describe_training(file: CheckpointFile) -> str:
 
 
 def output_names(videos: Sequence[str]) -> list[str]:
-    """A unique file name without suffix for each video; duplicates are numbered."""
+    """A unique file name without suffix for each video: its stem if that is not too long; duplicates are numbered."""
     # The last number of each stem, as a list may contain many videos of the same name.
     numbers: dict[str, int] = {}
     names: dict[str, None] = {}
     for path in videos:
-        stem = name = Path(path).stem
+        stem = name = cut_name(Path(path).stem, LONGEST_NAME - _ROOM)
         while name in names:
             numbers[stem] = numbers.get(stem, 1) + 1
             name = f"{stem}-{numbers[stem]}"

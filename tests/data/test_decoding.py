@@ -253,6 +253,21 @@ def test_a_stream_that_appears_late(make_video: MakeVideo) -> None:
     container.close()
 
 
+@pytest.mark.parametrize("name", ["12:30:00.mkv", "http:a.mkv", "file:a.mkv"])
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "too large to keep"])
+def test_a_name_with_a_colon_is_no_address(
+    open_video: OpenVideo, kept: bool, name: str, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not kept:
+        monkeypatch.setattr(byte_ranges, "KEPT_BYTES", 0)
+    path = make_video("a.mkv", 12)
+    expected = in_sequence(path)[:1]
+    monkeypatch.chdir(path.rename(path.with_name(name)).parent)
+    with open_video(name) as video:
+        assert video.num_frames == 12
+        assert np.array_equal(video.read([0]), expected)
+
+
 def test_packets_that_promise_too_much(make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the decoder drops a frame that the packets announced, sequence decides, and the last stands in for it."""
     path = make_video("a.mp4", 12, g="4", bf="0")

@@ -7,7 +7,12 @@ import os
 import re
 from collections.abc import Iterable
 
+from adamae.files import LONGEST_NAME, cut_name
+
 FOLDER = "videos"
+_SUFFIX = ".mp4"
+# Of a source, where its name alone does not do.
+_DIGEST_LENGTH = 9
 # What would have to be quoted in a list, or could not stand there at all.
 _AWKWARD = re.compile(r"[\s,\"'\\\x00-\x1f\x7f-\x9f]+")
 
@@ -30,9 +35,12 @@ class OutputNames:
     def __getitem__(self, source: str) -> str:
         """Path of a source's result below the folder of results."""
         name = _plain(source)
-        if name.lower() in self._clashing:
-            name += f"-{hashlib.sha256(os.fsencode(source)).hexdigest()[:8]}"
-        return f"{FOLDER}/{name}.mp4"
+        clashes = name.lower() in self._clashing
+        folder, slash, stem = name.rpartition("/")
+        if clashes or len(os.fsencode(stem)) > LONGEST_NAME - len(_SUFFIX):
+            digest = f"-{hashlib.sha256(os.fsencode(source)).hexdigest()}"[:_DIGEST_LENGTH]
+            stem = cut_name(stem, LONGEST_NAME - len(_SUFFIX) - _DIGEST_LENGTH) + digest
+        return f"{FOLDER}/{folder}{slash}{stem}{_SUFFIX}"
 
 
 def _plain(source: str) -> str:

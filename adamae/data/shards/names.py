@@ -17,7 +17,7 @@ from adamae.data.split_names import SPLIT_FILES
 from adamae.data.walking import look_into
 from adamae.errors import UserError
 from adamae.files import is_temporary
-from adamae.lookup import exists, is_folder
+from adamae.lookup import exists, is_file, is_folder
 
 INDEX_FILE = "adamae-index.npz"
 # Written before the first shard by what packs them.
@@ -45,12 +45,12 @@ def names_shards(source: str | Path) -> bool:
         UserError: It is a folder that cannot be read.
     """
     text = str(source)
-    if _ELSEWHERE.match(text) or "::" in text:
+    if _ELSEWHERE.match(text):
         return True
     place = Path(text)
     if is_folder(place):
         return is_shard_folder(place)
-    return text.endswith((".tar", *_COMPRESSED)) or ("{" in text and not exists(place))
+    return text.endswith((".tar", *_COMPRESSED)) or (("{" in text or "::" in text) and not exists(place))
 
 
 def is_shard_folder(folder: Path) -> bool:
@@ -88,7 +88,8 @@ def expand(source: str | Path) -> list[str]:
         _check_finished(Path(text), len(found))
         return found
     try:
-        shards = [shard for part in text.split("::") for shard in braceexpand(part)]
+        # A file is what its name says, whatever stands in it.
+        shards = [text] if is_file(text) else [shard for part in text.split("::") for shard in braceexpand(part)]
     except ValueError as error:
         raise UserError(f"{text}: {error}, expected a range such as {{000000..000999}}.tar") from None
     for shard in shards:

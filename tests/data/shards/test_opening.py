@@ -227,6 +227,19 @@ def test_sources_that_are_wrong(packed: Path, named: str, message: str) -> None:
     assert "\n" not in str(raised.value)
 
 
+def test_what_is_there_is_what_its_name_says(packed: Path, source: Annotations, tmp_path: Path) -> None:
+    """Whatever stands in it joins or numbers nothing."""
+    expected = rows(packed)
+    (tmp_path / "a::b").symlink_to(packed)
+    assert rows(tmp_path / "a::b") == expected
+    for name in ("c::d.tar", "{0..3}.tar"):
+        (tmp_path / name).symlink_to(packed / "000001.tar")
+        assert rows(tmp_path / name) == expected[3:6]
+    listed = tmp_path / "e::f.csv"
+    listed.write_text(f"{source.path(0)} 0\n")
+    assert load_annotations(listed).path(0) == source.path(0)
+
+
 def test_a_shard_that_cannot_be_looked_up(packed: Path, closed: Path) -> None:
     first = f"{packed}/000000.tar"
     with pytest.raises(UserError, match=rf"^{first}/0\.tar: no such shard$"):
