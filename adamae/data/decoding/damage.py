@@ -56,9 +56,11 @@ def load_file(source: VideoSource) -> VideoSource:
         DecodeError: As :func:`open_file`.
     """
     with open_file(source) as file:
-        if isinstance(source, EncodedVideo) or not is_kept(os.fstat(file.fileno()).st_size):
+        if isinstance(source, EncodedVideo):
             return source
-        return EncodedVideo(source, file.read())
+        size = os.fstat(file.fileno()).st_size
+        # Not to the end, which a device does not have.
+        return EncodedVideo(source, file.read(size)) if is_kept(size) else source
 
 
 def check_whole(path: str, file: BinaryIO) -> None:
