@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import itertools
 import os
 import re
 import socket
@@ -39,6 +40,9 @@ _PATIENCE = timedelta(minutes=30)
 
 # After how long a process that waits for the others at the start says so.
 _LATE_SECONDS = 20.0
+
+# Of this process; the same on all ranks, which start their runs in the same order.
+_starts = itertools.count()
 
 
 @dataclass
@@ -183,6 +187,7 @@ class World:
                 self._watch.close()
             self._hosts = None
             dist.destroy_process_group()
+            atexit.unregister(_leave_alone)
 
 
 def start(
@@ -277,7 +282,8 @@ def _meet(launch: Launch, limit: timedelta) -> Any:
     if launch.size == 1:
         return dist.HashStore()  # type: ignore[attr-defined]
     store, *_ = next(rendezvous("env://", launch.rank, launch.size, timeout=limit))
-    return store
+    # torchrun's store outlives a run: in it are the addresses of the process groups of the run before, and its end.
+    return dist.PrefixStore(f"adamae-start-{next(_starts)}", store)  # type: ignore[attr-defined]
 
 
 def _connect(limit: timedelta, join: Callable[[], object]) -> None:

@@ -105,32 +105,48 @@ def test_two_processes_with_one_gpu_are_a_message(monkeypatch: pytest.MonkeyPatc
 
 
 TALK = """
-import json, torch
+import gc, json, os, sys, torch, weakref
 from adamae import distributed
 from adamae.errors import UserError
-world = distributed.start("cpu", timeout_seconds=60)
-mean = world.mean({"a": torch.tensor(float(world.rank)), "b": torch.tensor([[1.0, 2.0 + world.rank]])})
+
+# What torchrun says: the store is the launcher's, and outlives what uses it.
+os.environ |= {"MASTER_PORT": sys.argv[1], "TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
+
 def fail():
     raise UserError("the disk is full")
-try:
-    world.on_main(fail)
-    complaint = None
-except UserError as error:
-    complaint = str(error)
-votes = [world.vote(world.rank == 1), world.vote(False)]
-print(json.dumps([
-    {name: value.tolist() for name, value in mean.items()}, world.broadcast(world.rank), world.gather(world.rank * 10),
-    complaint, [vote() for vote in votes], world.on_main(lambda: 7),
-]))
-world.close()
+
+def talk():
+    world = distributed.start("cpu", timeout_seconds=60)
+    store, word = world._watch._store, f"word-{world.rank}"
+    known = store.check([word])
+    store.set(word, "")
+    mean = world.mean({"a": torch.tensor(float(world.rank)), "b": torch.tensor([[1.0, 2.0 + world.rank]])})
+    try:
+        world.on_main(fail)
+        complaint = None
+    except UserError as error:
+        complaint = str(error)
+    votes = [world.vote(world.rank == 1), world.vote(False)]
+    said = [
+        {name: value.tolist() for name, value in mean.items()}, world.broadcast(world.rank),
+        world.gather(world.rank * 10), complaint, [vote() for vote in votes], world.on_main(lambda: 7),
+    ]
+    watch = weakref.ref(world._watch)
+    world.close()
+    del world
+    gc.collect()
+    return [*said, known, watch() is None]
+
+print(json.dumps([talk(), talk()]))
 """
 
 
 @pytest.mark.slow
-def test_two_processes_talk() -> None:
-    texts = launch(["-c", TALK], size=2)
-    expected = [{"a": 0.5, "b": [[1.0, 2.5]]}, 0, [0, 10], "the disk is full", [True, False], 7]
-    assert [json.loads(text) for text in texts] == [expected, expected]
+def test_two_processes_talk_and_do_so_again_after_the_end() -> None:
+    launchers = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    first, second = [json.loads(text) for text in launch(["-c", TALK, str(launchers.port)], size=2)]
+    expected = [{"a": 0.5, "b": [[1.0, 2.5]]}, 0, [0, 10], "the disk is full", [True, False], 7, False, True]
+    assert [first, second] == [[expected, expected]] * 2
 
 
 FAIL = """

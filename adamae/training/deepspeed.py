@@ -165,9 +165,8 @@ class DeepSpeedEngine:
         deepspeed = _import_deepspeed(world.device)
         # It exchanges everything over a group of its own, which would give up after torch's default of 10 minutes, and
         # be tried for the first time within a step.
-        groups = deepspeed.utils.groups
-        if groups._WORLD_GROUP is None:
-            groups._WORLD_GROUP = world.new_group()
+        self._groups = deepspeed.utils.groups
+        self._groups._WORLD_GROUP = world.new_group()
         try:
             self._engine, *_ = deepspeed.initialize(
                 model=ForwardPass(model, objective, precision), optimizer=optimizer, config=self.resolved_config
@@ -271,6 +270,8 @@ class DeepSpeedEngine:
         """Take the engine down before the process group goes: else a process may abort when it leaves."""
         self._engine.destroy()
         del self._engine, self._zero
+        # DeepSpeed would use the group again in the next run of this process, where it is gone.
+        self._groups._WORLD_GROUP = None
         gc.collect()
 
 
