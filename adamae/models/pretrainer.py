@@ -147,6 +147,14 @@ class Pretrainer(nn.Module):
             ],
         )
 
+    def begin_update(self) -> None:
+        """To be called before the forward passes of each update, as the engines do, and not for each micro-batch.
+
+        It moves the average of past weights that ``sampling_reward="progress"`` compares with; else it does nothing.
+        """
+        if self.past is not None:
+            self.past.follow(self)
+
     def forward(
         self, video: Tensor, visible: Tensor | None = None, seeds: Tensor | None = None, diagnose: bool = False
     ) -> PretrainOutput:
@@ -256,8 +264,6 @@ class Pretrainer(nn.Module):
             return sampling_loss(selection, error, **self.sampling_options)
         visible, target = gather_tokens(pixels, selection.visible), self.target(pixels, selection)
         if self.past is not None:
-            if self.training and torch.is_grad_enabled():
-                self.past.follow(self)
             past = token_error(self.past(visible, selection, noise), target, self.reconstruction_loss)
             return sampling_loss(selection, past - error, **self.sampling_options)
         trivial = trivial_token_error(

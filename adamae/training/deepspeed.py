@@ -35,6 +35,7 @@ from adamae.training.engine import (
     Losses,
     Objective,
     StepGuard,
+    begin_update,
     blank_adam_state,
     collect_adam_state,
     detached,
@@ -181,6 +182,7 @@ class DeepSpeedEngine:
     def step(self, micro_batches: Iterable[Batch], lr: float, weight_decay: float, diagnose: bool = False) -> Losses:
         """One update from ``accumulation`` micro-batches."""
         set_rates(self._optimizer, lr, weight_decay)
+        begin_update(self.model)
         parts, report = [], {}
         for number, batch in enumerate(micro_batches, start=1):
             losses = self._engine(to_device(batch, self.device), diagnose)

@@ -112,6 +112,16 @@ def set_rates(optimizer: torch.optim.Optimizer, lr: float, weight_decay: float) 
         group["weight_decay"] = weight_decay if group["decays"] else 0.0
 
 
+def begin_update(model: nn.Module) -> None:
+    """Tell a model that has to know, by a method of this name, that the forward passes of an update follow.
+
+    It is called outside what is compiled: the graph is then the same for the first micro-batch and the others.
+    """
+    begin = getattr(model, "begin_update", None)
+    if begin is not None:
+        begin()
+
+
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """The batch with its tensors on ``device``; pinned ones travel while the host goes on.
 

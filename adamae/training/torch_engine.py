@@ -19,6 +19,7 @@ from adamae.training.engine import (
     Losses,
     Objective,
     StepGuard,
+    begin_update,
     collect_adam_state,
     detached,
     gradient_norm,
@@ -73,6 +74,7 @@ class TorchEngine:
     def step(self, micro_batches: Iterable[Batch], lr: float, weight_decay: float, diagnose: bool = False) -> Losses:
         """One update from ``accumulation`` micro-batches."""
         set_rates(self._optimizer, lr, weight_decay)
+        begin_update(self.model)
         parts = []
         for number, batch in enumerate(micro_batches, start=1):
             with nullcontext() if number == self.accumulation else self._without_exchange():

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from adamae.checkpoints.formats import open_checkpoint
 from adamae.checkpoints.loading import load_weights
+from adamae.distributed import World
 from adamae.losses.neighbour_gain import neighbour_gain_loss
 from adamae.losses.reconstruction import token_error, trivial_token_error
 from adamae.losses.sampling import sampling_loss
 from adamae.models.past_network import DECAY
 from adamae.randomness import SampleNoise
 from adamae.selection import gather_tokens
+from adamae.training.engine import build_optimizer
+from adamae.training.objectives import pretrain_objective
+from adamae.training.parameter_groups import parameter_groups
+from adamae.training.torch_engine import TorchEngine
 from tests.checkpoints.networks import clip, pretrainer
 
 SEEDS = torch.tensor([3, 4])
@@ -49,18 +55,30 @@ def test_progress_is_the_past_error_less_the_error() -> None:
     torch.testing.assert_close(out.losses["sampling"], expected)
 
 
-def test_the_past_follows_at_each_step_of_training_and_at_no_other_time() -> None:
+def test_the_past_follows_at_each_update_and_at_no_other_time() -> None:
     model = pretrainer(sampling_reward="progress")
     before = {name: parameter.clone() for name, parameter in model.past.named_parameters()}
     now = dict(model.named_parameters())
     model.eval()(clip(), seeds=SEEDS)
-    with torch.no_grad():
-        model.train()(clip(), seeds=SEEDS)
+    model.train()(clip(), seeds=SEEDS)
     assert all(torch.equal(parameter, before[name]) for name, parameter in model.past.named_parameters())
-    model(clip(), seeds=SEEDS)
+    model.begin_update()
     for name, parameter in model.past.named_parameters():
         torch.testing.assert_close(parameter, DECAY * before[name] + (1 - DECAY) * now[name])
         assert not parameter.requires_grad
+
+
+def test_progress_does_not_depend_on_accumulation() -> None:
+    clips, seeds = clip(4), torch.arange(4)
+    found = []
+    for accumulation in (1, 2):
+        model = pretrainer(sampling_reward="progress", sampling_weight=1.0).train()
+        optimizer = build_optimizer(parameter_groups(model, 0.05))
+        engine = TorchEngine(model, pretrain_objective, optimizer, world=World(), accumulation=accumulation)
+        parts = zip(clips.chunk(accumulation), seeds.chunk(accumulation), strict=True)
+        batches = [{"clip": part, "seed": seed} for part, seed in parts]
+        found.append([engine.step(batches, lr=1e-4, weight_decay=0.05)["sampling"].item() for _ in range(3)])
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
 
 
 def test_neighbours_are_rewarded_by_what_is_better_than_trivial() -> None:

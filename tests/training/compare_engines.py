@@ -26,6 +26,7 @@ def compare(output: Path) -> dict[str, Any]:
             weights = {key: value.clone() for key, value in engine.model.state_dict().items()}
             states[name] = (weights, world.broadcast(engine.training_state()))
             rows[f"{name}/{accumulation}/on"] = losses(engine, world, range(10, 14))
+            rows[f"{name}/{accumulation}/begun"] = engine.model.updates
             engine.close()
         engine = build(name, world, precision="fp16")
         rows[f"{name}/fp16"] = losses(engine, world, range(10), poison=6)

@@ -49,6 +49,8 @@ def test_two_processes_equal_one_in_every_engine(two_processes: Any, engine: str
     assert rows[:6] == expected(range(6))
     assert rows[6][2] == 1  # one rank's input was infinite; both left out the step
     assert rows[7:] == expected(range(7, 10))
+    # Not once per micro-batch.
+    assert two_processes[0][f"{engine}/{accumulation}/begun"] == 14
 
 
 @pytest.mark.slow

@@ -21,6 +21,10 @@ class Toy(nn.Module):
         self.inner = nn.Linear(7, 13)
         self.norm = nn.LayerNorm(13)
         self.outer = nn.Linear(13, 3)
+        self.updates = 0
+
+    def begin_update(self) -> None:
+        self.updates += 1
 
     def forward(self, x: Tensor) -> Tensor:
         return self.outer(self.norm(torch.tanh(self.inner(x))))
