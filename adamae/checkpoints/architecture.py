@@ -13,6 +13,16 @@ from adamae.samplers.builtin import ADAPTIVE, RANDOM, UNIFORM
 
 Shapes = dict[str, tuple[int, ...]]
 
+# Widths of published ViTs whose head count is not width / 64: ViT-H, VideoMAEv2's ViT-g.
+_HEADS = {1280: 16, 1408: 16}
+_HEAD_WIDTH = 64
+
+
+def usual_heads(width: int) -> int:
+    """Attention heads of blocks of this width: those of the published ViT, else 64 or more channels to a head."""
+    heads = _HEADS.get(width, max(1, width // _HEAD_WIDTH))
+    return next(count for count in range(heads, 0, -1) if width % count == 0)
+
 
 @dataclass(frozen=True)
 class Stack:

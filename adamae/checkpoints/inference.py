@@ -9,14 +9,12 @@ from typing import Any
 
 from torch import Tensor
 
-from adamae.checkpoints.architecture import Architecture, Description, SamplerShape, Shapes, Stack
+from adamae.checkpoints.architecture import Architecture, Description, SamplerShape, Shapes, Stack, usual_heads
 from adamae.checkpoints.um_mae_architecture import infer_um_mae, is_um_mae
 from adamae.errors import UserError
 
-# Widths whose head count is not width / 64: ViT-H, VideoMAEv2's ViT-g; our tiny decoder and that of ViT-H.
-_HEADS = {1280: 16, 1408: 16}
+# Widths of decoders whose head count is not width / 64: our tiny one, and that of ViT-H.
 _DECODER_HEADS = {96: 3, 640: 8}
-_HEAD_WIDTH = 64
 
 
 def infer_architecture(
@@ -53,13 +51,11 @@ def _infer_vit(shapes: Shapes, given: Mapping[str, Any], known: Mapping[str, Any
     kernel = _shape(shapes, f"{prefix}patch_embed.proj.weight", 5)
     if kernel[3] != kernel[4] or not all(kernel):
         raise UserError(f"{prefix}patch_embed.proj.weight is {kernel}; expected (width, channels, frames, side, side)")
-    encoder = _stack(
-        shapes, f"{prefix}blocks", kernel[0], known.get("encoder_num_heads" if pretrain else "num_heads"), _HEADS
-    )
+    encoder = _stack(shapes, f"{prefix}blocks", kernel[0], known.get("encoder_num_heads" if pretrain else "num_heads"))
     decoder = None
     if pretrain:
         width = _shape(shapes, "encoder_to_decoder.weight", 2)[0]
-        decoder = _stack(shapes, "decoder.blocks", width, known.get("decoder_num_heads"), _DECODER_HEADS)
+        decoder = _stack(shapes, "decoder.blocks", width, known.get("decoder_num_heads"), _DECODER_HEADS.get(width))
     sampler = _sampler(shapes, kernel[0], prefix)
     frames, size, guessed = _clip(shapes, kernel, sampler, known)
     names = ("encoder_num_heads", "decoder_num_heads") if pretrain else ("num_heads",)
@@ -99,12 +95,11 @@ def _shape(shapes: Shapes, name: str, axes: int) -> tuple[int, ...]:
     return shapes[name]
 
 
-def _stack(shapes: Shapes, name: str, width: int, heads: Any, table: dict[int, int]) -> Stack:
+def _stack(shapes: Shapes, name: str, width: int, heads: Any, usual: int | None = None) -> Stack:
     depth = len(_indices(shapes, name))
     hidden = _shape(shapes, f"{name}.0.mlp.fc1.weight", 2)[0] if depth else 4 * width
     if not isinstance(heads, int) or heads < 1 or width % heads:
-        heads = table.get(width, max(1, width // _HEAD_WIDTH))
-        heads = next(count for count in range(heads, 0, -1) if width % count == 0)
+        heads = usual or usual_heads(width)
     return Stack(width, depth, heads, hidden)
 
 

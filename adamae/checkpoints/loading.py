@@ -117,6 +117,8 @@ def _load(model: nn.Module, file: CheckpointFile, complete: bool, constants: boo
     resized = _fit(model, wanted, offered, file)
     missing = [name for name in wanted if name not in offered and name not in fixed]
     notes = [*file.notes]
+    if "heads" in file.architecture.guessed:
+        notes.append(f"the file does not store the number of attention heads: the encoder has {_heads(model.encoder)}")
     if resized and file.architecture.guessed:
         frames, (height, width) = file.architecture.frames, file.architecture.size
         notes.append(f"the clips of the checkpoint are assumed to be {frames} frames of {height}x{width}")
@@ -132,6 +134,13 @@ def _load(model: nn.Module, file: CheckpointFile, complete: bool, constants: boo
         notes += file.constants.adopt(model)
     loaded = tuple(name for name in wanted if name in offered)
     return LoadReport(file.path, file.layout, loaded, tuple(resized), tuple(missing), ignored, tuple(notes))
+
+
+def _heads(encoder: nn.Module) -> str:
+    """Those of its blocks; of a pyramid they differ between stages."""
+    return ", ".join(
+        dict.fromkeys(str(module.num_heads) for module in encoder.modules() if hasattr(module, "num_heads"))
+    )
 
 
 def _offer(

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from adamae.checkpoints.architecture import Description, Shapes, Stack
+from adamae.checkpoints.architecture import Description, Shapes, Stack, usual_heads
 from adamae.errors import UserError
 from adamae.models.families import family_named
 from adamae.models.pyramid.encoder import UNIT_SIZE
@@ -19,7 +19,6 @@ from adamae.samplers.builtin import UNIFORM
 
 # Published decoders have 16 heads; narrow ones of ours fewer.
 _DECODER_HEADS = 16
-_HEAD_WIDTH = 64
 _USUAL_SIZE = 256
 _USUAL_FRAMES = 16
 _PUBLISHED_SECONDARY = 0.25
@@ -203,15 +202,14 @@ def _stages(shapes: Shapes, family: str) -> dict[str, Any]:
     }
     if family == _VIT:
         (dim,), (depth,) = stages["embed_dim"], stages["depth"]
-        heads = max(1, dim // _HEAD_WIDTH)
-        return {"embed_dim": dim, "depth": depth, "num_heads": heads, "mlp_ratio": ratios[0]}
+        return {"embed_dim": dim, "depth": depth, "num_heads": usual_heads(dim), "mlp_ratio": ratios[0]}
     if family == "swin":
         heads = [_shape(shapes, f"blocks.{number}.attn.posmlp.2.weight")[0] for number in starts]
         position_dim = _shape(shapes, "blocks.0.attn.posmlp.0.weight")[0]
         return {**stages, "num_heads": tuple(heads), "mlp_ratio": ratios[0], "position_dim": position_dim}
     return {
         **stages,
-        "num_heads": tuple(max(1, dim // _HEAD_WIDTH) for dim in dims),
+        "num_heads": tuple(map(usual_heads, dims)),
         "mlp_ratio": tuple(ratios),
     }
 

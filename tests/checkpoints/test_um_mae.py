@@ -83,6 +83,16 @@ def test_published_networks_are_told_from_their_keys(key: str, name: str) -> Non
     assert tuple(stages) == (heads if isinstance(heads, tuple) else (heads,))
 
 
+@pytest.mark.parametrize("name", ["um_vit_base", "mae_vit_base_patch16_224"])
+def test_heads_of_the_huge_vit(name: str) -> None:
+    """MAE's ViT-H for images: width 1280 and 16 heads of 80."""
+    prefix = "encoder_" if name in NAMES else ""
+    size = {"embed_dim": 1280, "depth": 2, "num_heads": 16}
+    with torch.device("meta"):
+        model = create_model(name, patch_size=14, **{prefix + key: value for key, value in size.items()})
+    assert infer_architecture(model.state_dict()).options()[f"{prefix}num_heads"] == 16
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_published_file_is_fine_tuned(name: str, tmp_path: Path) -> None:
