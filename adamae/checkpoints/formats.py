@@ -30,6 +30,13 @@ from adamae.samplers import SAMPLERS
 _WRAPPERS = ("module.", "_orig_mod.", "backbone.")
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _TRANSFORMERS_EPS = 1e-12
+# What that library takes where its config.json says nothing.
+_TRANSFORMERS_DEFAULTS = {
+    "num_attention_heads": 12,
+    "decoder_num_attention_heads": 6,
+    "num_frames": 16,
+    "image_size": 224,
+}
 _PYTORCH_EPS = 1e-5
 # Of adamae.models.past_network; only a run that goes on needs it.
 _PAST = "the average of past weights that rewarded the sampler"
@@ -109,7 +116,10 @@ def open_checkpoint(path: str | Path, key: str | None = None) -> CheckpointFile:
         state = _unwrapped({name: _checked(name, value) for name, value in raw.state.items()})
         layout = _recognise(state)
         reading = _LAYOUTS[layout](state, raw)
-        architecture = infer_architecture(reading.state, config=raw.config, hf_config=raw.hf_config, args=raw.args)
+        hf_config = raw.hf_config
+        if layout == "transformers" and hf_config:
+            hf_config = {**_TRANSFORMERS_DEFAULTS, **hf_config}
+        architecture = infer_architecture(reading.state, config=raw.config, hf_config=hf_config, args=raw.args)
         _check_finite(reading.state)
         # In the published order, whatever the file's.
         ordered = {name: reading.state[name] for name in architecture.shapes()}

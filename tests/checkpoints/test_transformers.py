@@ -5,6 +5,7 @@ The library is a dependency of this test only.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,33 @@ def test_the_network_can_be_built_from_their_directory_alone(tmp_path: Path) -> 
     assert {**PRETRAIN, "mask_type": "random"}.items() >= {
         name: value for name, value in architecture.options().items() if name in PRETRAIN
     }.items()
+
+
+def test_what_their_config_leaves_out_has_their_default(tmp_path: Path) -> None:
+    """A width of 24 would here be one head, and one in the decoder."""
+    built = theirs(
+        "VideoMAEForPreTraining",
+        hidden_size=24,
+        decoder_hidden_size=12,
+        image_size=224,
+        num_frames=16,
+        patch_size=112,
+        num_attention_heads=12,
+        decoder_num_attention_heads=6,
+    )
+    built.save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text())
+    for name in ("num_attention_heads", "decoder_num_attention_heads", "image_size", "num_frames"):
+        del config[name]
+    path.write_text(json.dumps(config))
+    architecture = open_checkpoint(tmp_path).architecture
+    assert architecture.guessed == ()
+    options = architecture.options()
+    assert (options["encoder_num_heads"], options["decoder_num_heads"]) == (12, 6)
+    default = transformers.VideoMAEConfig(**config)
+    assert (default.num_attention_heads, default.decoder_num_attention_heads) == (12, 6)
+    assert (default.num_frames, default.image_size) == (options["num_frames"], options["img_size"])
 
 
 def test_their_encoder_alone_loads_into_a_classifier(tmp_path: Path) -> None:
