@@ -55,6 +55,8 @@ _DECIDED_BY_THE_RUN = {
     "train_batch_size": "--batch_size",
     "train_micro_batch_size_per_gpu": "--batch_size",
     "gradient_accumulation_steps": "--update_freq",
+    # Whether DeepSpeed counts the micro-batches; else it would update after each.
+    "managed_gradient_accumulation": "--update_freq",
     "gradient_clipping": "--clip_grad",
     "optimizer": "--opt",
     "scheduler": "--lr and --warmup_epochs",
@@ -91,16 +93,16 @@ def resolve_config(config: Mapping[str, Any], *, batch_size: int, accumulation: 
         world_size: Processes.
 
     Raises:
-        UserError: If a setting contradicts the run, or the ZeRO stage is not 0, 1 or 2.
+        UserError: If a setting contradicts the run, the ZeRO stage is not 0, 1 or 2, or the optimiser is offloaded.
     """
     for key, option in _DECIDED_BY_THE_RUN.items():
         if config.get(key, "auto") != "auto":
             raise UserError(f"DeepSpeed setting {key!r} = {config[key]!r}: is set by {option}; remove it")
-    zero = dict(config.get("zero_optimization", {}))
-    stage = zero.setdefault("stage", 0)
-    if stage not in (0, 1, 2):
-        raise UserError(f"DeepSpeed setting zero_optimization.stage = {stage!r}: expected 0, 1 or 2")
-    if stage:
+    interval = config.get("steps_per_print", 1)
+    if interval is not None and (not isinstance(interval, int) or interval < 1):
+        raise UserError(f"DeepSpeed setting steps_per_print = {interval!r}: expected a positive integer or null")
+    zero = _zero_settings(config.get("zero_optimization", {}))
+    if zero["stage"]:
         # We take the norm ourselves.
         zero["compute_grad_norm"] = False
     kept = {key: value for key, value in config.items() if key not in _DECIDED_BY_THE_RUN}
@@ -114,6 +116,23 @@ def resolve_config(config: Mapping[str, Any], *, batch_size: int, accumulation: 
         "gradient_accumulation_steps": accumulation,
         "train_batch_size": batch_size * accumulation * world_size,
     }
+
+
+def _zero_settings(given: Any) -> dict[str, Any]:
+    """A copy of the section, with its stage."""
+    if not isinstance(given, Mapping):
+        raise UserError(f'DeepSpeed setting zero_optimization = {given!r}: expected an object such as {{"stage": 1}}')
+    zero = {"stage": 0, **given}
+    if zero["stage"] not in (0, 1, 2):
+        raise UserError(f"DeepSpeed setting zero_optimization.stage = {zero['stage']!r}: expected 0, 1 or 2")
+    for key in ("offload_optimizer", "cpu_offload"):
+        value = zero.get(key)
+        if value.get("device", "none") != "none" if isinstance(value, Mapping) else value:
+            raise UserError(
+                f"DeepSpeed setting zero_optimization.{key} = {value!r}: offloading the optimizer is not supported; "
+                "remove it"
+            )
+    return zero
 
 
 class DeepSpeedEngine:
@@ -172,8 +191,11 @@ class DeepSpeedEngine:
             self._engine, *_ = deepspeed.initialize(
                 model=ForwardPass(model, objective, precision), optimizer=optimizer, config=self.resolved_config
             )
-        except ValueError as error:
-            # pydantic's errors are ValueErrors whose lines name the setting.
+        except Exception as error:
+            # pydantic's errors are ValueErrors whose lines name the setting; others are DeepSpeed's own.
+            own = type(error).__module__.startswith("deepspeed.")
+            if not own and not isinstance(error, ValueError | NotImplementedError):
+                raise
             raise UserError(f"DeepSpeed rejects its settings: {' '.join(str(error).split())}") from error
         self._zero: Any = self._engine.optimizer if self._engine.zero_optimization_stage() else None
         if self._zero is not None:

@@ -129,12 +129,27 @@ def test_nothing_in_a_step_makes_the_host_wait() -> None:
 PRIVATE = """
 import datetime, json, torch
 from adamae import distributed
-from tests.training.toy import build, micro_batches
+from adamae.errors import UserError
+from adamae.training.deepspeed import DeepSpeedEngine
+from adamae.training.engine import build_optimizer
+from adamae.training.parameter_groups import parameter_groups
+from tests.training.toy import Toy, build, micro_batches, objective
 
 # Not torch's default.
 distributed._PATIENCE = datetime.timedelta(minutes=7)
 world = distributed.start("cpu", group_of_one=True)
 missing = []
+# What its classes raise, and what is raised for what it has not got.
+for settings in ({"sparse_gradients": True}, {"data_types": {"grad_accum_dtype": "bf16"}}):
+    model = Toy()
+    try:
+        DeepSpeedEngine(
+            model, objective, build_optimizer(parameter_groups(model, 0.0)), world=world, config=settings, batch_size=16
+        )
+        missing.append(f"{settings}: is accepted")
+    except UserError as error:
+        if not str(error).startswith("DeepSpeed rejects its settings: "):
+            missing.append(f"{settings}: {error}")
 def patience(group):
     return group._get_backend(torch.device("cpu")).options._timeout
 for stage in ("zero1", "zero2"):
@@ -256,11 +271,28 @@ def test_presets(stage: int) -> None:
         ({"train_batch_size": 7}, "set by --batch_size"),
         ({"optimizer": {"type": "Lamb"}}, "set by --opt"),
         ({"zero_optimization": {"stage": 3}}, r"stage = 3: expected 0, 1 or 2"),
+        ({"zero_optimization": True}, "zero_optimization = True: expected an object"),
+        ({"zero_optimization": None}, "zero_optimization = None: expected an object"),
+        ({"zero_optimization": "auto"}, "zero_optimization = 'auto': expected an object"),
+        (
+            {"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}},
+            "offloading the optimizer is not",
+        ),
+        ({"zero_optimization": {"stage": 1, "offload_optimizer": "cpu"}}, "offloading the optimizer is not supported"),
+        ({"zero_optimization": {"stage": 1, "cpu_offload": True}}, "zero_optimization.cpu_offload = True: offloading"),
+        ({"managed_gradient_accumulation": False}, "set by --update_freq"),
+        ({"steps_per_print": 0}, "steps_per_print = 0: expected a positive integer or null"),
     ],
 )
 def test_settings_that_contradict_the_run(config: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         resolve_config(config, batch_size=4, accumulation=1, world_size=1)
+
+
+def test_an_optimizer_that_is_not_offloaded() -> None:
+    zero = {"stage": 2, "offload_optimizer": {"device": "none"}, "cpu_offload": False}
+    resolved = resolve_config({"zero_optimization": zero}, batch_size=4, accumulation=1, world_size=1)
+    assert resolved["zero_optimization"].items() >= zero.items()
 
 
 def test_auto_stands_for_what_the_run_decides() -> None:
