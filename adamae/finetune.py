@@ -98,7 +98,7 @@ def finetune(
     best = BestWeights(run.directory / BEST, model, run.description, run.schedule.plan, world)
     preemption = Preemption(world)
     measure = _measure(options, model, splits, validation_views, world, preemption)
-    validation = Validation(measure, best.keep, average)
+    validation = Validation(measure, best.keep, best.discard, average)
     with preemption:
         # New callbacks behind these: see loop._by_name.
         outcome = train(engine, batches, run, {"average": average, "validation": validation}, preemption)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,19 @@ class BestWeights:
         """Write the model as it is, in place of the one before."""
         meta = {"epoch": self._plan.epochs_at(step), "validation": dict(figures), **self._description}
         self._world.on_main(lambda: self._store.save(step, self._model.state_dict(), {}, meta))
+
+    def discard(self) -> None:
+        """Remove what is there, of an earlier run. For the main process.
+
+        Raises:
+            UserError: If it cannot be removed.
+        """
+        try:
+            shutil.rmtree(self._store.directory)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise UserError(f"{self._store.directory}: cannot be removed: {error.strerror or error}") from error
 
     def take(self) -> str:
         """Load the weights into the model; returns which they are.

@@ -20,6 +20,8 @@ class Validation:
     Args:
         measure: Scores the model as it is now. All ranks call it and get the same numbers. None: nothing is validated.
         keep: Called with (step, figures) while the model holds the best weights so far.
+        discard: Called on the main rank when a checkpoint is written before anything was kept: what an earlier run in
+            the same folder kept is not this run's, and until then that run may still be resumed.
         average: Its weights are validated.
         figure: Name of the number that decides; the larger, the better.
 
@@ -31,11 +33,13 @@ class Validation:
         self,
         measure: Callable[[], Figures] | None,
         keep: Callable[[int, Figures], None],
+        discard: Callable[[], None],
         average: WeightAverage,
         figure: str = "val_top1",
     ) -> None:
         self._measure = measure
         self._keep = keep
+        self._discard = discard
         self._average = average
         self._figure = figure
         self._step = 0
@@ -58,6 +62,8 @@ class Validation:
 
     def state(self) -> dict[str, Any]:
         """What :meth:`load` takes."""
+        if not self.best:
+            self._discard()
         return {"best": dict(self.best), "step": self._step}
 
     def load(self, state: Mapping[str, Any]) -> None:

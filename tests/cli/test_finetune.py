@@ -258,8 +258,10 @@ def test_from_a_pretrained_checkpoint_of_any_name(
 
 
 def test_without_validation_the_last_weights_are_tested(
-    motion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    whole: Path, motion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    # Of an earlier run, as --resume none finds it.
+    shutil.copytree(whole / "best", tmp_path / "best")
     assert finetune(motion, tmp_path, *SIZES, "--disable_eval_during_finetuning", "--epochs", "1", "--aa", "none") == 0
     assert not (tmp_path / "best").exists()
     assert "tested the last weights, step 4" in capsys.readouterr().err

@@ -58,6 +58,7 @@ def test_the_best_is_kept_and_the_earlier_of_equals() -> None:
     validation = Validation(
         lambda: {"val_loss": 1.0, "val_top1": next(scores)},
         lambda step, _: kept.append(step),
+        lambda: None,
         WeightAverage(network, None),
     )
     lines = []
@@ -81,27 +82,41 @@ def test_the_average_is_what_is_measured_and_kept() -> None:
         seen.append(network.weight.item())
         return {"val_top1": 1.0}
 
-    Validation(measure, lambda *_: seen.append(network.weight.item()), average).after_epoch(0)
+    Validation(measure, lambda *_: seen.append(network.weight.item()), lambda: None, average).after_epoch(0)
     assert seen == [0.5, 0.5]
     assert network.weight.item() == 1.0
 
 
 def test_a_resumed_validation_knows_the_best() -> None:
     average = WeightAverage(nn.Linear(1, 1), None)
-    first = Validation(lambda: {"val_top1": 50.0}, lambda *_: None, average)
+    first = Validation(lambda: {"val_top1": 50.0}, lambda *_: None, lambda: None, average)
     first.after_step(3)
     first.after_epoch(0)
     kept: list[int] = []
-    second = Validation(lambda: {"val_top1": 50.0}, lambda step, _: kept.append(step), average)
+    second = Validation(lambda: {"val_top1": 50.0}, lambda step, _: kept.append(step), lambda: None, average)
     second.load(first.state())
     second.after_step(6)
     assert second.after_epoch(1)["best_val_top1"] == 50.0
     assert kept == []
 
 
+def test_what_an_earlier_run_kept_goes_when_a_checkpoint_without_a_best_is_written() -> None:
+    average = WeightAverage(nn.Linear(1, 1), None)
+    done: list[str] = []
+    validation = Validation(
+        lambda: {"val_top1": 50.0}, lambda *_: done.append("kept"), lambda: done.append("discarded"), average
+    )
+    assert done == []
+    validation.state()
+    assert done == ["discarded"]
+    validation.after_epoch(0)
+    validation.state()
+    assert done == ["discarded", "kept"]
+
+
 def test_without_a_measure_nothing_is_validated() -> None:
     average = WeightAverage(nn.Linear(1, 1), None)
-    validation = Validation(None, lambda *_: None, average)
+    validation = Validation(None, lambda *_: None, lambda: None, average)
     validation.after_step(3)
     assert validation.after_epoch(0) == {}
     assert validation.state() == {"best": {}, "step": 3}
