@@ -98,7 +98,8 @@ def finetune(
     best = BestWeights(run.directory / BEST, model, run.description, run.schedule.plan, world)
     preemption = Preemption(world)
     measure = _measure(options, model, splits, validation_views, world, preemption)
-    validation = Validation(measure, best.keep, best.discard, average)
+    elsewhere = run.resume is not None and not run.store.holds(run.resume)
+    validation = Validation(measure, best.keep, best.discard, average, elsewhere)
     with preemption:
         # New callbacks behind these: see loop._by_name.
         outcome = train(engine, batches, run, {"average": average, "validation": validation}, preemption)

@@ -23,6 +23,8 @@ class Validation:
         discard: Called on the main rank when a checkpoint is written before anything was kept: what an earlier run in
             the same folder kept is not this run's, and until then that run may still be resumed.
         average: Its weights are validated.
+        elsewhere: Whether the run goes on from a checkpoint of another one: the best weights of that one lie in its own
+            folder, so the best so far is not taken over.
         figure: Name of the number that decides; the larger, the better.
 
     Attributes:
@@ -35,12 +37,14 @@ class Validation:
         keep: Callable[[int, Figures], None],
         discard: Callable[[], None],
         average: WeightAverage,
+        elsewhere: bool = False,
         figure: str = "val_top1",
     ) -> None:
         self._measure = measure
         self._keep = keep
         self._discard = discard
         self._average = average
+        self._elsewhere = elsewhere
         self._figure = figure
         self._step = 0
         self.best: dict[str, float] = {}
@@ -68,5 +72,5 @@ class Validation:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on with the best so far, at the saved step."""
-        self.best = dict(state.get("best", {}))
+        self.best = {} if self._elsewhere else dict(state.get("best", {}))
         self._step = state.get("step", 0)

@@ -98,6 +98,15 @@ def test_a_resumed_validation_knows_the_best() -> None:
     second.after_step(6)
     assert second.after_epoch(1)["best_val_top1"] == 50.0
     assert kept == []
+    # In a folder of its own the best weights of the other run do not lie, and may be of a later step than its state.
+    third = Validation(
+        lambda: {"val_top1": 40.0}, lambda step, _: kept.append(step), lambda: None, average, elsewhere=True
+    )
+    third.load(first.state())
+    assert third.best == {}
+    third.after_step(6)
+    assert third.after_epoch(1)["best_val_top1"] == 40.0
+    assert kept == [6]
 
 
 def test_what_an_earlier_run_kept_goes_when_a_checkpoint_without_a_best_is_written() -> None:
