@@ -71,7 +71,7 @@ def _draw_differences(axes: Axes, results: Results, group: Group, colours: dict[
         axes.errorbar(difference.mean, place, xerr=margin, fmt="D", color=colours[name], capsize=4, markersize=6)
     axes.axvline(0, color="0.6", linewidth=0.8)
     _label_rows(axes, [ROWS[name].title for name in others])
-    axes.set(xlabel=f"difference of the {AREA.title.removesuffix(', %')}, points\n{ROWS[first].title} less the other")
+    axes.set(xlabel=f"difference of the {AREA.title.removesuffix(', %')}, points\n{ROWS[first].title} minus the other")
     axes.spines[["top", "right", "left"]].set_visible(False)
 
 

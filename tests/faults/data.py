@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -207,10 +208,10 @@ def _fault(fault: str, workers: int, good: Path) -> Callable[[Path], None]:
         else:
             whole = av.open
 
-            def crash(name: str, *arguments: object, **named: object) -> object:
-                if str(name) == str(wrong):
+            def crash(file: BinaryIO, *arguments: object, **named: object) -> object:
+                if file.name == str(wrong):
                     os.abort()
-                return whole(name, *arguments, **named)
+                return whole(file, *arguments, **named)
 
             av.open = crash
             pyav.av.open = crash

@@ -9,6 +9,7 @@ import pytest
 
 from adamae.cli.main import COMMANDS, main
 from adamae.errors import UserError
+from tests.data.conftest import encode
 from tests.faults.fuzz import examples, line_that_works, parsers
 from tests.launching import ROOT
 
@@ -37,9 +38,10 @@ def test_what_was_found_ends_with_one_line(line: str, capsys: pytest.CaptureFixt
 
 def test_a_name_that_no_file_can_have_ends_with_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / ("9" * 5000)
+    encode(tmp_path / "a.mp4", 2)
     assert main(["prepare", "folder", str(tmp_path), "--out", str(out)]) == 2
     told = capsys.readouterr().err
-    assert told.startswith(f"adamae: error: {out}") and told.endswith(": File name too long\n")
+    assert told.startswith(f"adamae: error: {out}") and told.endswith(": cannot be written (File name too long)\n")
     assert told.count("\n") == 1
 
 
