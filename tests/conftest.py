@@ -22,7 +22,11 @@ CLIPS = Path(os.environ.get("ADAMAE_CLIPS", ROOT.parent / "shared" / "clips"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what is marked ``gpu`` where there is none."""
+    """Skip what is marked ``gpu`` where there is none; begin with the files that have slow tests."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # A slow test that begins last would leave the other workers without work. Files stay whole for their fixtures.
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return
