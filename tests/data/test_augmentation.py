@@ -64,14 +64,17 @@ def test_any_frame_size_gives_the_target_size(rng: np.random.Generator) -> None:
         assert mask.dtype == bool
 
 
-@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
-def test_resize_is_pillows_to_one_grey_level(rng: np.random.Generator, mode: ResizeMode) -> None:
+@pytest.mark.parametrize(("mode", "most"), [("bilinear", 1), ("bicubic", 2)])
+def test_resize_is_pillows_but_for_rounding(rng: np.random.Generator, mode: ResizeMode, most: int) -> None:
+    """Both round to bytes after rows and after columns; where the first differ by 1, bicubic weights can make it 2."""
     for size in ((60, 80), (30, 20), (48, 48)):
         clip = rng.integers(0, 256, (2, 45, 70, 3), dtype=np.uint8)
         got = resize(clip, *size, mode)
         for frame, original in zip(got, clip, strict=True):
             expected = np.asarray(Image.fromarray(original).resize(size[::-1], Image.Resampling[mode.upper()]))
-            assert np.abs(frame.astype(int) - expected).max() <= 1
+            difference = np.abs(frame.astype(int) - expected)
+            assert difference.max() <= most
+            assert (difference > 0).mean() < 0.02
 
 
 @pytest.mark.parametrize(("height", "width"), [(375, 500), (60, 400)])

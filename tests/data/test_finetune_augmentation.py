@@ -119,7 +119,7 @@ def test_clips_are_resized_without_antialiasing_as_in_the_official_code(rng: np.
     for frames, mode in ((clip[:1], "bilinear"), (clip[:1], "bicubic"), (clip, "bicubic")):
         expected = [np.asarray(Image.fromarray(frame).resize((12, 12), resamplings[mode])) for frame in frames]
         got = replace(whole, mode=mode)(frames, rng)  # type: ignore[arg-type]
-        assert np.abs(got.astype(int) - np.stack(expected)).max() <= 1
+        assert np.abs(got.astype(int) - np.stack(expected)).max() <= (2 if mode == "bicubic" else 1)
 
 
 @pytest.mark.parametrize("mode", ["pixel", "rand", "const"])
