@@ -185,9 +185,14 @@ def _recognise(state: dict[str, Tensor]) -> str:
     return "published"
 
 
-def _read_published(state: dict[str, Tensor], raw: RawCheckpoint) -> _Reading:
+def _without_past(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The weights, and what is left out of them."""
     left_out = {name: _PAST for name in state if name.startswith("past.")}
-    state = {name: value for name, value in state.items() if name not in left_out}
+    return {name: value for name, value in state.items() if name not in left_out}, left_out
+
+
+def _read_published(state: dict[str, Tensor], raw: RawCheckpoint) -> _Reading:
+    state, left_out = _without_past(state)
     prefix = "encoder."
     if "encoder_to_decoder.weight" not in state:
         state = {name.removeprefix(prefix): value for name, value in state.items()}
@@ -228,7 +233,8 @@ def _read_transformers(state: dict[str, Tensor], raw: RawCheckpoint) -> _Reading
 
 
 def _read_um_mae(state: dict[str, Tensor], raw: RawCheckpoint) -> _Reading:
-    return _Reading(state)
+    state, left_out = _without_past(state)
+    return _Reading(state, (), left_out)
 
 
 _LAYOUTS: dict[str, Callable[[dict[str, Tensor], RawCheckpoint], _Reading]] = {

@@ -111,7 +111,7 @@ def load_weights(
 def _load(model: nn.Module, file: CheckpointFile, complete: bool, constants: bool) -> LoadReport:
     assert isinstance(model, Pretrainer | Classifier)
     wanted = model.state_dict()
-    offered, ignored = _offer(wanted, file, isinstance(model, Pretrainer))
+    offered, ignored = _offer(model, wanted, file)
     fixed = {reference_name(model, name) for name, _ in model.named_buffers()}
     ignored |= {name: _FIXED for name in fixed if offered.pop(name, None) is not None}
     resized = _fit(model, wanted, offered, file)
@@ -144,16 +144,17 @@ def _heads(encoder: nn.Module) -> str:
 
 
 def _offer(
-    wanted: Mapping[str, Tensor], file: CheckpointFile, pretrain: bool
+    model: nn.Module, wanted: Mapping[str, Tensor], file: CheckpointFile
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The file's tensors under the names of the model, a pre-train model or not, and what it has no use for."""
-    if pretrain:
+    if isinstance(model, Pretrainer):
         if not file.architecture.decoder:
             raise UserError(f"holds a {file.method}; expected a pre-trained network with its decoder")
         offered = dict(file.state)
         # An average of past weights (models/past_network) is not read from files; a new one begins with the weights.
         past = "past."
-        offered |= {name: offered[name[len(past) :]] for name in wanted if name.startswith(past)}
+        begun = {name: reference_name(model, name[len(past) :]) for name in wanted if name.startswith(past)}
+        offered |= {name: offered[weights] for name, weights in begun.items() if weights in offered}
         # A sampler of another shape has to show as a mismatch.
         absent = (pattern for pattern in (_SAMPLER, _OTHER_SAMPLER) if not any(map(pattern.fullmatch, wanted)))
         return offered, _take_out(

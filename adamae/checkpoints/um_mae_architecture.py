@@ -84,7 +84,8 @@ class UmMaeArchitecture(Description):
         with torch.device("meta"):
             model = family.classifier(**options) if self.decoder is None else family.pretrainer(**options)
             state = model.state_dict()
-        return {name: tuple(tensor.shape) for name, tensor in state.items()}
+        # Of an average of past weights files are read without.
+        return {name: tuple(tensor.shape) for name, tensor in state.items() if not name.startswith("past.")}
 
     def facts(self) -> dict[str, Any]:
         """See :meth:`~adamae.checkpoints.architecture.Description.facts`."""

@@ -15,10 +15,12 @@ from adamae.checkpoints.formats import open_checkpoint
 from adamae.checkpoints.inference import infer_architecture
 from adamae.checkpoints.loading import load_weights
 from adamae.checkpoints.store import CheckpointStore
+from adamae.checkpoints.tensor_files import write_tensors
 from adamae.checkpoints.writing import convert
 from adamae.errors import UserError
 from adamae.evaluation.networks import build_classifier, build_encoder
 from adamae.models import create_model
+from adamae.models.families import family_named
 from adamae.training.resuming import check_same_run
 from adamae.visualize.networks import build_pretrainer
 from tests.golden import um_mae
@@ -198,3 +200,28 @@ def test_learned_positions_are_resized(name: str, rows: int, tmp_path: Path) -> 
     before = larger.encoder.pos_embed.clone()
     assert not load_weights(larger, tmp_path / "pretrain", complete=True).resized
     assert torch.equal(larger.encoder.pos_embed, before)
+
+
+@pytest.mark.parametrize("family", ["mae_vit", "swin"])
+def test_an_average_of_past_weights_is_left_out(family: str, tmp_path: Path) -> None:
+    """As ``--sampling_reward progress`` keeps one; only a run that goes on reads it."""
+    pyramid = family == "swin"
+    options: dict[str, Any] = {
+        "encoder_embed_dim": (16, 32, 64, 128) if pyramid else 32,
+        "encoder_depth": (1, 1, 1, 1) if pyramid else 1,
+        "encoder_num_heads": (1, 2, 4, 8) if pyramid else 2,
+        "img_size": 64,
+        "decoder_embed_dim": 32,
+        "decoder_depth": 1,
+        "decoder_num_heads": 2,
+        "mask_type": "adaptive_uniform",
+        "sampling_reward": "progress",
+    }
+    model = family_named(family).pretrainer(**options)
+    path = tmp_path / "model.safetensors"
+    write_tensors(path, model.state_dict(), {"model": describe_network(model, options), "epoch": 0, "step": 1})
+    read, _ = build_pretrainer(open_checkpoint(path))
+    assert read.state_dict().keys() == model.state_dict().keys()
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(read.state_dict()[name], value, rtol=0, atol=0)
+    build_encoder(open_checkpoint(path))
