@@ -126,10 +126,10 @@ class CheckpointStore:
         self._own: dict[str, str] = {}
 
     def begin(self, resume: Checkpoint | None) -> Checkpoint | None:
-        """Clean up, and tell the checkpoints of the run that goes on from those of others. For one process.
+        """Clean up, and note which checkpoints are those of the run that begins or resumes. For one process.
 
         Args:
-            resume: What the run goes on from, of this store or another; None for a new run.
+            resume: What the run resumes from, of this store or another; None for a new run.
 
         Returns:
             The same, where it lies now.

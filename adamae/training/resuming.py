@@ -101,11 +101,11 @@ def _check_shared(checkpoint: Checkpoint, world: World) -> None:
         UserError: If one does not.
     """
     seen = world.gather(checkpoint.directory.is_dir())
-    blind = [str(rank) for rank, sees in enumerate(seen) if not sees]
-    if blind:
+    without = [str(rank) for rank, sees in enumerate(seen) if not sees]
+    if without:
         raise UserError(
-            f"{checkpoint.directory}: rank 0 found this checkpoint, and {'ranks' if blind[1:] else 'rank'} "
-            f"{', '.join(blind)} cannot see it: expected one --output_dir (and --resume PATH) for all machines"
+            f"{checkpoint.directory}: rank 0 found this checkpoint, and {'ranks' if without[1:] else 'rank'} "
+            f"{', '.join(without)} cannot see it: expected one --output_dir (and --resume PATH) for all machines"
         )
 
 

@@ -23,7 +23,7 @@ class Validation:
         discard: Called on the main rank when a checkpoint is written before anything was kept: what an earlier run in
             the same folder kept is not this run's, and until then that run may still be resumed.
         average: Its weights are validated.
-        elsewhere: Whether the run goes on from a checkpoint of another one: the best weights of that one lie in its own
+        elsewhere: Whether the run resumes from a checkpoint of another one: the best weights of that one lie in its own
             folder, so the best so far is not taken over.
         figure: Name of the number that decides; the larger, the better.
 

@@ -1,4 +1,4 @@
-"""FFmpeg's reading of one file, in which an error of the file system is told from damage of the file.
+"""FFmpeg's reading of one file. An error of the file system is not taken for damage of the file.
 
 To FFmpeg's demuxers both are an end of the file, and some report neither. So Python reads the file: a small one as a
 whole, before FFmpeg, and of a large one what FFmpeg asks for, after which PyAV raises what reading raised. (If reading

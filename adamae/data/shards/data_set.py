@@ -58,8 +58,8 @@ def pack_data_set(
 
 def _lists(source: str | Path, data_root: str | Path | None) -> Iterator[tuple[str, Annotations]]:
     place = Path(source)
-    parted = is_folder(place) and not names_shards(place)
-    found = find_splits(place) if parted else {}
+    has_splits = is_folder(place) and not names_shards(place)
+    found = find_splits(place) if has_splits else {}
     # Without classes.txt names are numbered as in training, in the other lists as well.
     classes: Sequence[str] | None = None if names_shards(source) else class_names_beside(place)
     if found in ({}, {"train": place}):

@@ -1,4 +1,4 @@
-"""An error of the file system is told as one: it never ends a video as if there were no more frames."""
+"""An error of the file system is reported as one: it never ends a video as if there were no more frames."""
 
 from __future__ import annotations
 
