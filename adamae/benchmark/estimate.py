@@ -59,7 +59,7 @@ class Run:
         gpus: Processes that train, over all machines.
         clips_per_pass: Clips of one process in one pass.
         passes_per_step: Passes between two updates.
-        epochs: Passes over the data.
+        epochs: Passes over the data; a fraction where ``--max_steps`` ends the run earlier.
         steps_per_epoch: Updates in each; None where the number of videos is not known.
         workers: Loader processes of each training process.
     """
@@ -67,7 +67,7 @@ class Run:
     gpus: int
     clips_per_pass: int
     passes_per_step: int
-    epochs: int
+    epochs: float
     steps_per_epoch: int | None
     workers: int
 
@@ -175,7 +175,7 @@ class Estimate:
         rows += [("loader", self._loader()), ("limit", self._limit())]
         if self.hours_per_epoch is not None and self.hours is not None:
             rows.append(("epoch", f"{self.hours_per_epoch:.2f} h, {self.run.steps_per_epoch} steps"))
-            rows.append(("run", f"{self.hours:.1f} h, {self.run.epochs} epochs"))
+            rows.append(("run", f"{self.hours:.1f} h, {self.run.epochs:.4g} epochs"))
         else:
             rows.append(("epoch", "unknown: give --data_path or --num_videos"))
         return "\n".join([*(f"  {name:<8}{text}" for name, text in rows), *self._notes()])

@@ -62,9 +62,9 @@ def _estimate(options: EstimateOptions) -> tuple[Estimate, str]:
         gpus=measurement.processes,
         clips_per_pass=options.clips_per_pass,
         passes_per_step=options.passes,
-        epochs=options.optimizer.epochs,
+        epochs=plan.epochs_at(plan.last_step) if plan else options.optimizer.epochs,
         steps_per_epoch=plan.steps_per_epoch if plan else None,
-        workers=choose_workers(options.data.num_workers),
+        workers=choose_workers(options.data.num_workers, measurement.gpus),
     )
     return Estimate(run, cost, loader_rate, _distribution(options, model)), where
 

@@ -207,11 +207,16 @@ def build_loader(
     return Loader(batches, keys_from(0).steps_per_epoch)
 
 
-def choose_workers(asked: int | None) -> int:
-    """Worker processes: what was asked for, else this process's share of the cores but one, at most eight."""
+def choose_workers(asked: int | None, processes: int | None = None) -> int:
+    """Worker processes: what was asked for, else this process's share of the cores but one, at most eight.
+
+    Args:
+        asked: What was asked for.
+        processes: Training processes that share the cores of this machine; None: as many as the launcher has started.
+    """
     if asked is not None:
         return asked
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # As torchrun and the deepspeed launcher call it; under Slurm a task has cores of its own.
-    share = cores // int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or 1)
+    share = cores // (processes or int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or 1))
     return min(max(share - 1, 1), _MOST_WORKERS)

@@ -59,7 +59,8 @@ def draw_confusion(path: Path, confusion: np.ndarray, names: Sequence[str]) -> N
     figure.colorbar(image, cax=bar, label="fraction of the true class")
     if many:
         text = "\n".join(_worst(confusion, short))
-        figure.text((margin + side + 1.2) / width, (margin + side) / height, text, fontsize=8, va="top")
+        words = figure.text((margin + side + 1.2) / width, (margin + side) / height, text, fontsize=8, va="top")
+        words.set_parse_math(False)
     figure.savefig(path, format="png")
 
 
@@ -71,6 +72,9 @@ def _name_classes(axes: Any, names: Sequence[str], many: bool) -> None:
     axes.set_xticks(places, shown, rotation=90, fontsize=size)
     axes.set_yticks(places, shown, fontsize=size)
     axes.tick_params(length=2)
+    # A dollar sign in a name begins no formula.
+    for words in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        words.set_parse_math(False)
 
 
 def _write_numbers(axes: Any, confusion: np.ndarray, shares: np.ndarray) -> None:

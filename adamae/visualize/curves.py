@@ -42,7 +42,8 @@ def timeline_png(video: VideoClips, timeline: Timeline, notes: Sequence[str]) ->
     other.set_ylabel("error (the loss of a token)")
     lines = [*axes.get_legend_handles_labels()[0], *other.get_legend_handles_labels()[0]]
     axes.legend(handles=lines, loc="lower center", bbox_to_anchor=(0.5, 1), ncol=2, frameon=False, fontsize=8)
-    figure.supxlabel("\n".join(notes), fontsize=8, color="0.4")
+    # A dollar sign in a file's name begins no formula.
+    figure.supxlabel("\n".join(notes), fontsize=8, color="0.4").set_parse_math(False)
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=110)
     return file.getvalue()

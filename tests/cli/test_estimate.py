@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,24 @@ def test_a_prediction_adds_what_a_process_holds_and_what_machines_exchange() -> 
     )
     assert "ZeRO stage 1: weights 3.73, gradients 3.73, optimizer 0.35" in told.render()
     assert told.as_dict()["network_seconds"]["100"] == pytest.approx(0.93)
+
+
+def test_a_machine_has_its_cores_once_and_a_run_ends_where_it_is_told_to(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
+    words = ["--num_videos", "800", "--epochs", "10", "--loader_rate", "1", "--gpus", "8", "--num_workers", "none"]
+
+    def run(*more: str) -> dict[str, Any]:
+        assert main(["estimate", *FAST, *words, "--json", *more]) == 0
+        told: dict[str, Any] = json.loads(capsys.readouterr().out)
+        assert told["hours"] == pytest.approx(told["hours_per_epoch"] * told["run"]["epochs"])
+        return told["run"]  # type: ignore[no-any-return]
+
+    whole, short = run(), run("--max_steps", "7")
+    assert whole["workers"] == 1
+    assert whole["epochs"] == 10
+    assert short["epochs"] == pytest.approx(7 / short["steps_per_epoch"])
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import pytest
 from tests.launching import ROOT
 
 ECHO = """#!/bin/sh
-echo "$0" "$@"
+echo "$SRUN_CPUS_PER_TASK" "$0" "$@"
 """
 
 
@@ -81,5 +81,6 @@ def test_without_a_recipe_the_recipes_are_named(repository: Path, words: list[st
 @pytest.mark.parametrize("words", [["quickstart", "--lr", "1"], ["--config", "quickstart", "--lr", "1"]])
 @pytest.mark.parametrize("command", ["pretrain", "finetune"])
 def test_slurm_takes_a_recipe_and_options_alone(repository: Path, command: str, words: list[str]) -> None:
-    done = start(repository, f"slurm/{command}.sbatch", *words)
+    done = start(repository, f"slurm/{command}.sbatch", *words, SLURM_CPUS_PER_TASK="12")
+    assert done.stdout.startswith("12 ")
     assert done.stdout.endswith(f".venv/bin/adamae {command} --config quickstart --lr 1\n"), done.stderr

@@ -46,7 +46,7 @@ def test_information_lies_at_its_time() -> None:
     lines = timeline_csv(film, timeline).decode().splitlines()
     assert lines[0] == "frame,seconds,information,error,peak"
     assert lines[7] == "6,0.6000,3,3,1"
-    assert timeline_png(film, timeline, ["note"]).startswith(b"\x89PNG")
+    assert timeline_png(film, timeline, ["cost_$5_and_$6.mp4"]).startswith(b"\x89PNG")
 
 
 def test_peaks_keep_apart() -> None:
