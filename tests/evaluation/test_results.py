@@ -97,9 +97,7 @@ def test_without_matplotlib_there_is_no_picture(
 def test_pictures_of_any_number_of_classes(tmp_path: Path, classes: int) -> None:
     confusion = np.diag(np.arange(classes))
     confusion[0, -1] += 3
-    draw_confusion(
-        tmp_path / "c.png", confusion, [f"$_$ moving something {n}, slowly" for n in range(classes)]
-    )
+    draw_confusion(tmp_path / "c.png", confusion, [f"$_$ moving something {n}, slowly" for n in range(classes)])
     header = (tmp_path / "c.png").read_bytes()[:24]
     width, height = (int.from_bytes(header[start : start + 4], "big") for start in (16, 20))
     assert header[:4] == b"\x89PNG"
