@@ -21,6 +21,8 @@ from adamae.options.record import flatten
 
 Options = TypeVar("Options")
 _NOTES = "notes"
+# Values that no word of the command line has given: of presets, and translated from flags of other programs.
+_UNTYPED = "untyped"
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ class OptionParser(Generic[Options]):
             with preset.blamed():
                 self._read(preset.words(), state)
         recipe = self._collect(state) if presets else None
+        setattr(state, _UNTYPED, dict(vars(state)))
         self._read(words, state)
         options = self._collect(state)
         checked = self._check(flatten(options), flatten(recipe) if presets else {}) if self._check else ()
@@ -251,9 +254,13 @@ class _Foreign(argparse.Action):
     ) -> None:
         if self._answer.refused:
             raise UserError(f"{option}: {self._answer.text}")
+        # What is typed in this program's own words counts more; of several of these flags the last one counts.
+        untyped = getattr(namespace, _UNTYPED, {})
         for name, value in self._answer.sets.items():
-            if getattr(namespace, name) == parser.get_default(name):
+            if getattr(namespace, name) == untyped.get(name, parser.get_default(name)):
                 setattr(namespace, name, value)
+                untyped = {**untyped, name: value}
+        setattr(namespace, _UNTYPED, untyped)
         if self._answer.text:
             note = f"{option}: {self._answer.text}"
             seen = getattr(namespace, self.dest, None) or []

@@ -125,10 +125,20 @@ class CellSampler(Sampler):
         return math.prod(self.pattern.cells(grid))
 
     def num_secondary(self, grid: TokenGrid) -> int:
-        """V - int(V * (1 - ratio)); with "tube" counted at one time."""
+        """V - int(V * (1 - ratio)); with "tube" counted at one time.
+
+        Raises:
+            UserError: If no visible token is left, or as :meth:`num_visible`.
+        """
         times = grid.t if self.pattern.shared_over_time else 1
         visible = self.num_visible(grid) // times
-        return times * (visible - int(visible * (1 - self.secondary_mask_ratio)))
+        left = int(visible * (1 - self.secondary_mask_ratio))
+        if not left:
+            raise UserError(
+                f"secondary_mask_ratio = {self.secondary_mask_ratio} masks all of the {visible} visible tokens: expected a "
+                "lower ratio, or more tokens"
+            )
+        return times * (visible - left)
 
     def draw_secondary(self, visible: Tensor, grid: TokenGrid, noise: SampleNoise) -> Tensor | None:
         """(B, S) of the visible tokens, every subset equally likely; with "tube" the same positions at all times."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from adamae.errors import UserError
@@ -74,10 +76,15 @@ def test_the_launcher_s_own_flag_is_accepted_without_a_word() -> None:
         ("--no_auto_resume", "none"),
         ("--resume out/step --no_auto_resume", "out/step"),
         ("--no_auto_resume --resume out/step", "out/step"),
+        ("--no_auto_resume --auto_resume", "auto"),
+        ("--config {preset} --auto_resume", "auto"),
+        ("--config {preset}", "none"),
     ],
 )
-def test_automatic_resuming_as_published(line: str, resume: str) -> None:
-    assert pretrain_parser().parse(line.split()).options.run.resume == resume
+def test_automatic_resuming_as_published(line: str, resume: str, tmp_path: Path) -> None:
+    preset = tmp_path / "mine.yaml"
+    preset.write_text("resume: none\n")
+    assert pretrain_parser().parse(line.format(preset=preset).split()).options.run.resume == resume
 
 
 def test_asking_for_deepspeed_as_published() -> None:

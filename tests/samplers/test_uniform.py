@@ -139,6 +139,10 @@ def test_what_is_refused() -> None:
         build_sampler("uniform", None, VIDEO, 8, uniform_sampling="cube")
     with pytest.raises(UserError, match="secondary_mask_ratio = 1"):
         build_sampler("uniform", None, VIDEO, 8, secondary_mask_ratio=1.0)
+    one_cell = TokenGrid(1, 2, 2, 1, 16)
+    sampler = build_sampler("uniform", None, one_cell, 8, secondary_mask_ratio=0.25)
+    with pytest.raises(UserError, match=r"secondary_mask_ratio = 0.25 masks all of the 1 visible tokens"):
+        sampler.num_secondary(one_cell)
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
