@@ -46,11 +46,9 @@ class Constants:
     @classmethod
     def of_model(cls, model: nn.Module) -> Constants:
         """What ``model`` computes with, where it is not as published."""
-        eps: dict[bool, float | None] = {False: None, True: None}
-        for last, norm in _norms(model):
-            eps[last] = norm.eps if norm.eps != _PUBLISHED_EPS else None
+        eps = {last: found for last, found in _shared_eps(model).items() if found != _PUBLISHED_EPS}
         mean, std = _pixel_statistics(model)
-        return cls(eps[False], eps[True], mean, std)
+        return cls(eps.get(False), eps.get(True), mean, std)
 
     def as_config(self) -> dict[str, Any]:
         """JSON for :meth:`of_config`; empty where all is as published."""
@@ -62,8 +60,11 @@ class Constants:
         Returns:
             What was changed, one sentence each.
         """
-        changed = []
+        changed, shared = [], _shared_eps(model)
         for last, norm in _norms(model):
+            # Where norms differ, as in a Swin, the epsilons belong to the architecture.
+            if shared[last] is None:
+                continue
             eps = self.last_norm_eps if last else self.norm_eps
             if eps is not None and norm.eps != eps:
                 changed.append(f"LayerNorms{' before a head' if last else ''} use epsilon = {eps:g}")
@@ -98,6 +99,14 @@ def _norms(model: nn.Module) -> Iterator[tuple[bool, nn.LayerNorm]]:
     for name, module in model.named_modules():
         if isinstance(module, nn.LayerNorm) and "sampler." not in name:
             yield name in _LAST_NORMS, module
+
+
+def _shared_eps(model: nn.Module) -> dict[bool, float | None]:
+    """The epsilon of the last LayerNorms (True) and of the others (False); None where they differ or there are none."""
+    found: dict[bool, set[float]] = {False: set(), True: set()}
+    for last, norm in _norms(model):
+        found[last].add(norm.eps)
+    return {last: next(iter(values)) if len(values) == 1 else None for last, values in found.items()}
 
 
 def describe_network(model: nn.Module, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from adamae.checkpoints.constants import describe_network
+from adamae.checkpoints.constants import Constants, describe_network
 from adamae.checkpoints.formats import open_checkpoint
 from adamae.checkpoints.inference import infer_architecture
 from adamae.checkpoints.loading import load_weights
@@ -225,3 +225,15 @@ def test_an_average_of_past_weights_is_left_out(family: str, tmp_path: Path) -> 
     for name, value in model.state_dict().items():
         torch.testing.assert_close(read.state_dict()[name], value, rtol=0, atol=0)
     build_encoder(open_checkpoint(path))
+
+
+def test_norms_of_a_swin_keep_their_epsilons() -> None:
+    """They differ: an epsilon that was read off one of them must not be set on all."""
+    options: dict[str, Any] = {"embed_dim": (8, 8, 16, 16), "depth": (1, 1, 1, 2), "num_heads": (1, 1, 2, 2)}
+    model = family_named("swin").classifier(**options, img_size=64, num_classes=3)
+    before = {name: norm.eps for name, norm in model.named_modules() if isinstance(norm, torch.nn.LayerNorm)}
+    assert len(set(before.values())) > 1
+    assert Constants.of_model(model).norm_eps is None
+    # As files of earlier versions say.
+    assert Constants(norm_eps=1e-5).adopt(model) == []
+    assert before == {name: norm.eps for name, norm in model.named_modules() if isinstance(norm, torch.nn.LayerNorm)}
