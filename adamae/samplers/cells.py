@@ -135,8 +135,8 @@ class CellSampler(Sampler):
         left = int(visible * (1 - self.secondary_mask_ratio))
         if not left:
             raise UserError(
-                f"secondary_mask_ratio = {self.secondary_mask_ratio} masks all of the {visible} visible tokens: expected "
-                "a lower ratio, or more tokens"
+                f"secondary_mask_ratio = {self.secondary_mask_ratio} masks all of the {visible} visible tokens: "
+                "expected a lower ratio, or more tokens"
             )
         return times * (visible - left)
 
