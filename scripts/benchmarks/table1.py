@@ -214,6 +214,7 @@ def main() -> int:
     parser.add_argument("--output_dir", type=Path, required=True, help="folder for everything")
     parser.add_argument("--scale", default="cpu", choices=[*SCALES], help="size of the experiment")
     parser.add_argument("--groups", nargs="+", default=[*GROUPS], choices=[*GROUPS], help="tables to make, in order")
+    parser.add_argument("--rows", nargs="+", choices=[*ROWS], metavar="ROW", help="run only these rows of the groups")
     parser.add_argument("--seeds", type=int, help="number of seeds (default: that of each group)")
     parser.add_argument("--workers", type=int, help="processes side by side (default: one per core; on a GPU four)")
     parser.add_argument("--clips", type=Path, default=CLIPS, help="folder with the real clips (default: %(default)s)")
@@ -233,7 +234,9 @@ def main() -> int:
             lock_directory(given.output_dir)
             for name in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(name, lambda *_: table.pieces.stop())
-            code = make_all(table, plan(given.groups, seeds), given.workers or scale.workers or os.cpu_count() or 1)
+            code = make_all(
+                table, plan(given.groups, seeds, given.rows), given.workers or scale.workers or os.cpu_count() or 1
+            )
         text = report(table.results(), given.groups)
         if given.write:
             renew_document(DOCUMENT, given.scale, draw(table.results(), given.scale) + text)

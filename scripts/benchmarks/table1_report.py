@@ -19,6 +19,8 @@ from adamae.errors import UserError
 Results = Mapping[tuple[str, str, int], Mapping[str, Any]]
 # The primary comparisons have to decide to so many points.
 WANTED_MARGIN = 5.0
+# The plan ends here; later seeds are of its second amendment.
+PLANNED_SEEDS = 10
 # What counts as "near" and as "no better", in points.
 TOLERANCE = 5.0
 # What one has expected is not reproduced.
@@ -78,7 +80,7 @@ def report(results: Results, groups: Sequence[str]) -> str:
         group = GROUPS[key]
         parts += [f"### {group.title}", rows_table(results, group), differences_table(results, group)]
         if group.primary:
-            parts += [margins_line(results, group), first_plan_line(results, group)]
+            parts += [margins_line(results, group), plan_line(results, group), first_plan_line(results, group)]
         if group.claims:
             parts.append(claims_table(results, group.claims, "in the paper", {}))
         if group.expected:
@@ -148,15 +150,29 @@ def margins_line(results: Results, group: Group) -> str:
     )
 
 
+def plan_line(results: Results, group: Group) -> str:
+    """The primary comparisons by the seeds of the plan alone; empty where there are no others."""
+    if all(seed < PLANNED_SEEDS for _, _, seed in results):
+        return ""
+    planned = {key: result for key, result in results.items() if key[2] < PLANNED_SEEDS}
+    return f"By the plan's {PLANNED_SEEDS} seeds: {primary_differences(planned, group, AREA)}."
+
+
 def first_plan_line(results: Results, group: Group) -> str:
     """The primary comparisons by the fine-tuning of the plan before its amendment; empty where there was none."""
-    first = FIRST_AREA.values(results, group.rows[0])
+    told = primary_differences(results, group, FIRST_AREA)
+    return f"By the fine-tuning of the first plan: {told}." if told else ""
+
+
+def primary_differences(results: Results, group: Group, measure: Measure) -> str:
+    """The primary comparisons by one measure, in words; empty where there are none."""
+    first = measure.values(results, group.rows[0])
     told = []
     for name in group.primary:
-        difference = paired_difference(first, FIRST_AREA.values(results, name))
+        difference = paired_difference(first, measure.values(results, name))
         if difference is not None:
             told.append(f"{ROWS[name].title}: {difference.render()} ({difference.seeds} seeds, {compare(difference)})")
-    return f"By the fine-tuning of the first plan: {', '.join(told)}." if told else ""
+    return ", ".join(told)
 
 
 def claims_table(results: Results, claims: Sequence[Claim], source: str, answers_as: Mapping[str, str]) -> str:

@@ -288,7 +288,7 @@ GROUPS = {
 }
 
 
-def plan(groups: Sequence[str], seeds: int | None) -> list[tuple[Row, int]]:
+def plan(groups: Sequence[str], seeds: int | None, rows: Sequence[str] | None = None) -> list[tuple[Row, int]]:
     """What is to be done, in its order: group by group, in each seed by seed, so that an early end leaves whole seeds.
 
     Rows whose masks this version does not know are left out.
@@ -296,12 +296,13 @@ def plan(groups: Sequence[str], seeds: int | None) -> list[tuple[Row, int]]:
     Args:
         groups: Keys of :data:`GROUPS`.
         seeds: How many; None: as many as each group has.
+        rows: Names of the rows that are wanted; None: all of the groups.
     """
     pairs = [
         (ROWS[name], seed)
         for group in groups
         for seed in range(seeds or GROUPS[group].seeds)
         for name in GROUPS[group].rows
-        if ROWS[name].available
+        if ROWS[name].available and (rows is None or name in rows)
     ]
     return list(dict.fromkeys(pairs))

@@ -208,6 +208,15 @@ def test_the_fine_tuning_of_the_first_plan_stands_beside(tables: ModuleType) -> 
     assert "first plan" not in tables.report(tuned(areas), ["main"])
 
 
+def test_seeds_beyond_the_plan_stand_beside_those_of_the_plan(tables: ModuleType) -> None:
+    planned = {"adaptive-95": [52.0] * 10, "random-95": [50.0] * 10}
+    assert "By the plan's" not in tables.report(tuned(planned), ["main"])
+    further = {"adaptive-95": [52.0] * 11, "random-95": [50.0] * 10 + [63.0]}
+    text = tables.report(tuned(further), ["main"])
+    assert "| random 95 % | 11 | +0.8 [" in text
+    assert "By the plan's 10 seeds: random 95 %: +2.0 [+2.0, +2.0] (10 seeds, better).\n" in text
+
+
 def test_enough_seeds_when_all_primary_intervals_are_narrow(tables: ModuleType) -> None:
     names = ("adaptive-95", "random-95", "random-90", "tube-90")
     results = tuned({name: [50.0, 50.1, 50.2] for name in names})

@@ -53,6 +53,11 @@ def test_the_plan_goes_seed_by_seed_and_does_nothing_twice(script: ModuleType) -
     assert todo[36:] == [("sampler-mlp", seed) for seed in range(3)]
     assert len(todo) == len(set(todo))
     assert max(seed for _, seed in script.plan(["main"], 8)) == 7
+    some = script.plan(["main"], 2, ["tube-90", "adaptive-95"])
+    assert [(row.name, seed) for row, seed in some] == [
+        *(("adaptive-95", 0), ("tube-90", 0)),
+        *(("adaptive-95", 1), ("tube-90", 1)),
+    ]
 
 
 def test_rows_of_unknown_masks_are_left_out(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
