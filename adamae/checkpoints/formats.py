@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ from adamae.checkpoints.key_tables import (
     mae_st_table,
     translate,
 )
-from adamae.checkpoints.reading import RawCheckpoint, read_raw
+from adamae.checkpoints.reading import PREPROCESSOR, RawCheckpoint, read_raw
 from adamae.checkpoints.um_mae_architecture import is_um_mae
 from adamae.errors import UserError
+from adamae.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from adamae.samplers import SAMPLERS
 
 # What training programs and wrappers put before every name.
@@ -229,7 +230,28 @@ def _read_transformers(state: dict[str, Tensor], raw: RawCheckpoint) -> _Reading
     if not isinstance(eps, float | int) or not math.isfinite(eps) or eps < 0:
         raise UserError(f"its layer_norm_eps is {eps!r}; expected a small positive number")
     # The last norms of that library ignore its configuration.
-    return _Reading({**result, **left}, tuple(notes), {}, Constants(norm_eps=eps, last_norm_eps=_PYTORCH_EPS))
+    constants = Constants(eps, _PYTORCH_EPS, *_pixel_statistics(raw.hf_preprocessor))
+    return _Reading({**result, **left}, tuple(notes), {}, constants)
+
+
+def _pixel_statistics(
+    preprocessor: Mapping[str, Any],
+) -> tuple[tuple[float, ...], tuple[float, ...]] | tuple[None, None]:
+    """Mean and deviation that Transformers standardises pixels with; None where they are ImageNet's or not told."""
+    mean, std = preprocessor.get("image_mean"), preprocessor.get("image_std")
+    if mean is None or std is None:
+        return None, None
+    if not _are_numbers(mean) or not _are_numbers(std) or len(mean) != len(std) or min(std) <= 0:
+        raise UserError(
+            f"{PREPROCESSOR} has image_mean = {mean!r} and image_std = {std!r}; expected a number for each channel"
+        )
+    if (tuple(mean), tuple(std)) == (IMAGENET_MEAN, IMAGENET_STD):
+        return None, None
+    return tuple(mean), tuple(std)
+
+
+def _are_numbers(values: Any) -> bool:
+    return isinstance(values, list) and bool(values) and all(isinstance(value, int | float) for value in values)
 
 
 def _read_um_mae(state: dict[str, Tensor], raw: RawCheckpoint) -> _Reading:

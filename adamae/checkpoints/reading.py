@@ -18,6 +18,8 @@ from adamae.errors import UserError
 
 DEEPSPEED_FILE = "mp_rank_00_model_states.pt"
 CONFIG = "config.json"
+PREPROCESSOR = "preprocessor_config.json"
+
 _STAGE_3 = "ZeRO stage 3 partitions the weights; gather them with DeepSpeed's zero_to_fp32.py first"
 # Where programs keep the state dict inside their dict, in the order in which they are tried.
 STATE_KEYS = ("model", "module", "model_state", "state_dict")
@@ -36,6 +38,8 @@ class RawCheckpoint:
         args: Options of the program that wrote it.
         config: Constructor arguments and constants of our model.
         hf_config: The ``config.json`` of Transformers.
+        hf_preprocessor: Its ``preprocessor_config.json``.
+
         others: What else the file holds and what is not read.
     """
 
@@ -47,6 +51,8 @@ class RawCheckpoint:
     args: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     hf_config: dict[str, Any] = field(default_factory=dict)
+    hf_preprocessor: dict[str, Any] = field(default_factory=dict)
+
     others: tuple[str, ...] = ()
 
 
@@ -70,9 +76,8 @@ def read_raw(path: str | Path, key: str | None = None) -> RawCheckpoint:
         if path.name == WEIGHTS and (path.parent / META).is_file():
             return _read_own(Checkpoint.open(path.parent), path)
         raw = _read_file(path, key)
-        config = path.parent / CONFIG
-        if raw.path.name.startswith(("model", "pytorch_model")) and config.is_file():
-            return replace(raw, hf_config=_read_json(config))
+        if raw.path.name.startswith(("model", "pytorch_model")) and (path.parent / CONFIG).is_file():
+            return _with_transformers(raw, path.parent)
         return raw
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
@@ -82,7 +87,8 @@ def _read_directory(path: Path, key: str | None) -> RawCheckpoint:
     if (path / META).is_file():
         return _read_own(Checkpoint.open(path), path)
     if (path / CONFIG).is_file():
-        return replace(_read_shards(path, key), path=path, hf_config=_read_json(path / CONFIG))
+        return _with_transformers(replace(_read_shards(path, key), path=path), path)
+
     tag = (path / "latest").read_text(errors="replace").strip() if (path / "latest").is_file() else "."
     for folder in (path, path / tag):
         if (folder / DEEPSPEED_FILE).is_file():
@@ -95,6 +101,16 @@ def _read_directory(path: Path, key: str | None) -> RawCheckpoint:
     raise UserError(
         f"{path}: no valid checkpoint found; expected a run's output, one of its checkpoints, or a directory of "
         f"Transformers ({CONFIG} and weights) or DeepSpeed ({DEEPSPEED_FILE})"
+    )
+
+
+def _with_transformers(raw: RawCheckpoint, folder: Path) -> RawCheckpoint:
+    """With what Transformers keeps beside the weights."""
+    preprocessor = folder / PREPROCESSOR
+    return replace(
+        raw,
+        hf_config=_read_json(folder / CONFIG),
+        hf_preprocessor=_read_json(preprocessor) if preprocessor.is_file() else {},
     )
 
 
@@ -138,8 +154,15 @@ def _read_file(path: Path, key: str | None) -> RawCheckpoint:
     # A safetensors file begins with the length of its header and the header's brace.
     if start[8:] == b"{" or path.suffix == ".safetensors":
         tensors, description = read_tensors(path)
-        epoch, step = description.get("epoch"), description.get("step")
-        return RawCheckpoint(path, dict(tensors), "safetensors", epoch, step, config=description.get("model") or {})
+        return RawCheckpoint(
+            path,
+            dict(tensors),
+            "safetensors",
+            description.get("epoch"),
+            description.get("step"),
+            args=_plain(description.get("args") or {}),
+            config=description.get("model") or {},
+        )
     return _from_dict(path, read_pickled(path), key)
 
 

@@ -70,6 +70,9 @@ class UmMaeArchitecture(Description):
     def classifier_options(self, shared: tuple[str, ...] = ()) -> dict[str, Any]:
         """See :meth:`~adamae.checkpoints.architecture.Description.classifier_options`."""
         given = {name: value for name, value in self.given.items() if name in shared}
+        if self.decoder is not None and self.family == "pvt":
+            # The pre-train model's is the decoder's; the stages' are in the shapes.
+            given.pop("mlp_ratio", None)
         if self.decoder is None:
             given |= {name: self.given[name] for name in ("window_size", "pools") if name in self.given}
         elif "window_size" in self.given:

@@ -15,14 +15,17 @@ from torch import Tensor
 from adamae.checkpoints.architecture import Architecture
 from adamae.checkpoints.formats import CheckpointFile
 from adamae.checkpoints.key_tables import TRANSFORMERS_FILES, translate
-from adamae.checkpoints.reading import CONFIG
+from adamae.checkpoints.reading import CONFIG, PREPROCESSOR
 from adamae.checkpoints.store import WEIGHTS
 from adamae.checkpoints.tensor_files import write_tensors
 from adamae.errors import UserError
 from adamae.files import publish
+from adamae.layers.pixels import PixelNormalisation
 from adamae.lookup import exists, is_folder
 
 _PUBLISHED_EPS = 1e-6
+# Pillow's number of the filter.
+_BILINEAR = 2
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,9 @@ def convert(file: CheckpointFile, out: str | Path, target: str) -> WriteReport:
 
 
 def _write_safetensors(file: CheckpointFile, out: Path) -> WriteReport:
-    write_tensors(out, file.state, {"model": _model_config(file), "epoch": file.epoch, "step": file.step})
+    description = {"model": _model_config(file), "epoch": file.epoch, "step": file.step, "args": file.args}
+    write_tensors(out, file.state, description)
+
     return WriteReport(out, "safetensors", len(file.state), file.left_out)
 
 
@@ -140,6 +145,8 @@ def _write_transformers(file: CheckpointFile, out: Path) -> WriteReport:
     write_tensors(out / WEIGHTS, state, {"epoch": file.epoch, "step": file.step})
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
     publish(out / CONFIG, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    preprocessor = json.dumps(_transformers_preprocessor(file), indent=2, sort_keys=True) + "\n"
+    publish(out / PREPROCESSOR, lambda temporary: temporary.write_text(preprocessor, encoding="utf-8"))
     return WriteReport(out, "transformers", len(state), left_out, tuple(notes))
 
 
@@ -219,6 +226,33 @@ def _transformers_config(file: CheckpointFile) -> dict[str, Any]:
         config["id2label"] = {str(number): name for number, name in enumerate(names)}
         config["label2id"] = {name: number for number, name in enumerate(names)}
     return config
+
+
+def _transformers_preprocessor(file: CheckpointFile) -> dict[str, Any]:
+    """Transformers' ``preprocessor_config.json``: frames as evaluation crops and standardises them."""
+    a = file.architecture
+    mean, std = file.constants.pixel_mean, file.constants.pixel_std
+    if mean is None or std is None:
+        usual = PixelNormalisation(a.channels, a.options().get("imagenet_default_mean_and_std", True))
+        mean, std = _decimals(usual.mean), _decimals(usual.std)
+    return {
+        "image_processor_type": "VideoMAEImageProcessor",
+        "do_resize": True,
+        "size": {"shortest_edge": min(a.size)},
+        "resample": _BILINEAR,
+        "do_center_crop": True,
+        "crop_size": {"height": a.size[0], "width": a.size[1]},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(mean),
+        "image_std": list(std),
+    }
+
+
+def _decimals(values: Tensor) -> tuple[float, ...]:
+    """The shortest decimal numbers that are these float32 values."""
+    return tuple(float(str(value)) for value in values.numpy())
 
 
 def _class(file: CheckpointFile) -> str:

@@ -116,7 +116,7 @@ def test_convert_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     told = capsys.readouterr().out
     assert "14 left out (Transformers' VideoMAE has no sampler)" in told
     assert "does not store the number of attention heads: 1 and 1 are assumed" in told
-    assert {path.name for path in out.iterdir()} == {"config.json", "model.safetensors"}
+    assert {path.name for path in out.iterdir()} == {"config.json", "model.safetensors", "preprocessor_config.json"}
     kept = {
         name: value
         for name, value in pretrainer().state_dict().items()

@@ -18,6 +18,7 @@ from adamae.checkpoints.loading import load_weights
 from adamae.checkpoints.tensor_files import write_tensors
 from adamae.checkpoints.writing import WRITERS, convert
 from adamae.errors import UserError
+from adamae.evaluation.networks import clip_facts
 from tests.checkpoints.networks import CLASSIFIER, PRETRAIN, bits, classifier, clip, pretrainer
 
 SUFFIX = {"reference": ".pth", "safetensors": ".safetensors", "transformers": ""}
@@ -59,7 +60,7 @@ def test_a_file_has_the_rights_that_the_umask_says(target: str, tmp_path: Path) 
     finally:
         os.umask(before)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert len(files) == (3 if target == "transformers" else 2)
+    assert len(files) == (4 if target == "transformers" else 2)
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o640}
 
 
@@ -128,6 +129,16 @@ def test_facts_go_along(tmp_path: Path) -> None:
         convert(open_checkpoint(path), tmp_path / target, target)
         file = open_checkpoint(tmp_path / target)
         assert (list(file.class_names), file.epoch) == (names, "best"), target
+
+
+@pytest.mark.parametrize("target", ["reference", "safetensors"])
+def test_how_the_clips_were_sampled_goes_along(target: str, tmp_path: Path) -> None:
+    args = {"sampling_rate": 2, "frame_sampling": "segment", "data_set": "SSV2"}
+    torch.save({"model": classifier().state_dict(), "args": args}, tmp_path / "source.pth")
+
+    convert(open_checkpoint(tmp_path / "source.pth"), tmp_path / "out", target)
+    after = clip_facts(open_checkpoint(tmp_path / "out"))
+    assert (after.sampling_rate, after.frame_sampling) == (2, "segment")
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from adamae.checkpoints.formats import open_checkpoint
 from adamae.checkpoints.loading import load_weights
 from adamae.checkpoints.tensor_files import write_tensors
 from adamae.checkpoints.writing import convert
+from adamae.errors import UserError
 from tests.checkpoints.networks import CLASSIFIER, PRETRAIN, classifier, clip, pretrainer, randomise
 
 transformers = pytest.importorskip("transformers")
@@ -197,3 +198,30 @@ def test_our_classifier_computes_the_same_there(pooling: bool, tmp_path: Path) -
     )
     assert not any(problems.values())
     assert_equal(their_logits(there.eval(), clip()), our_logits(model, clip()))
+
+
+@pytest.mark.parametrize("imagenet", [True, False])
+def test_their_processor_standardises_pixels_as_here(imagenet: bool, tmp_path: Path) -> None:
+    options = {**CLASSIFIER, "imagenet_default_mean_and_std": imagenet}
+    model = classifier(**options)
+    config = {"model": describe_network(model, options)}
+    write_tensors(tmp_path / "source.safetensors", model.state_dict(), config)
+    convert(open_checkpoint(tmp_path / "source.safetensors"), tmp_path / "theirs", "transformers")
+    frames = torch.randint(256, (4, 16, 16, 3), dtype=torch.uint8)
+    processor = transformers.AutoImageProcessor.from_pretrained(tmp_path / "theirs")
+    pixels = processor(list(frames.numpy()), return_tensors="pt")["pixel_values"]
+    network = transformers.VideoMAEForVideoClassification.from_pretrained(tmp_path / "theirs").eval()
+    with torch.no_grad():
+        torch.testing.assert_close(network(pixels).logits, model(frames[None]), atol=TOLERANCE, rtol=TOLERANCE)
+    again = classifier(seed=1)
+    load_weights(again, tmp_path / "theirs", complete=True)
+    torch.testing.assert_close(again(frames[None]), model(frames[None]), atol=TOLERANCE, rtol=TOLERANCE)
+
+
+@pytest.mark.parametrize("std", [[0.5, 0.5], [0.5, 0.5, 0.0], "0.5"])
+def test_pixel_statistics_that_are_none_are_one_line(std: Any, tmp_path: Path) -> None:
+    theirs("VideoMAEForPreTraining").save_pretrained(tmp_path)
+    written = {"image_mean": [0.5, 0.5, 0.5], "image_std": std}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(written), encoding="utf-8")
+    with pytest.raises(UserError, match=r"preprocessor_config.json has image_mean = .* expected a number for each"):
+        open_checkpoint(tmp_path)

@@ -168,6 +168,16 @@ def test_a_fine_tuned_network(name: str, tmp_path: Path, rng: np.random.Generato
     assert torch.equal(again(clips), model.eval()(clips))
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_encoder_of_a_network_whose_decoder_has_another_mlp_ratio(name: str, tmp_path: Path) -> None:
+    model, arguments = pretrainer(name, mlp_ratio=2.0)
+    saved(model, arguments, tmp_path / "run")
+    encoder, _ = build_encoder(open_checkpoint(tmp_path / "run"))
+    hidden = {key: value.shape for key, value in model.encoder.state_dict().items() if ".mlp." in key}
+    assert hidden
+    assert hidden.items() <= {key: value.shape for key, value in encoder.model.encoder.state_dict().items()}.items()
+
+
 @pytest.mark.parametrize("name", ["um_swin_tiny", "um_pvt_small"])
 def test_image_weights_answer_a_still_video_as_the_image(name: str, tmp_path: Path, rng: np.random.Generator) -> None:
     image, arguments = classifier(name, use_mean_pooling=True)
