@@ -89,7 +89,8 @@ def _is_slurm_task(env: Mapping[str, str]) -> bool:
 
 def first_slurm_host(node_list: str) -> str:
     """The first machine of Slurm's compressed list: ``gpu[03-05,9],cpu1`` begins with ``gpu03``."""
-    match = re.match(r"([^,\[]+)(?:\[([^,\-\]]+))?", node_list)
+    match = re.match(r"(?:[^,\[\]]+|\[[^\[\]]+\])+", node_list)
     if match is None:
         raise UserError(f"SLURM_NODELIST = {node_list!r}: expected a list of host names")
-    return match[1] + (match[2] or "")
+    # Of every range and list in brackets the first number.
+    return re.sub(r"\[([^,\-\]]+)[^\]]*\]", r"\1", match[0])

@@ -51,7 +51,14 @@ def test_nonsense_from_the_launcher(environment: dict[str, str], message: str) -
 
 @pytest.mark.parametrize(
     ("nodes", "first"),
-    [("gpu1", "gpu1"), ("gpu[03-05,9],cpu1", "gpu03"), ("a-b[7,9]", "a-b7"), ("one,two", "one")],
+    [
+        ("gpu1", "gpu1"),
+        ("gpu[03-05,9],cpu1", "gpu03"),
+        ("a-b[7,9]", "a-b7"),
+        ("one,two", "one"),
+        ("rack[1-2]n[3-4],x", "rack1n3"),
+        ("node[01-02]-ib", "node01-ib"),
+    ],
 )
 def test_first_slurm_host(nodes: str, first: str) -> None:
     assert first_slurm_host(nodes) == first

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import errno
 import importlib
-import io
-import os
-import select
 import signal
 import sys
 import textwrap
 from collections.abc import Sequence
 
 import adamae
+from adamae.cli.output import accept_all_names, discard_output, flush_output, is_full, output_is_closed
 from adamae.errors import UserError
 from adamae.flags import did_you_mean
 from adamae.memory_errors import out_of_memory
@@ -79,13 +77,18 @@ def main(words: Sequence[str] | None = None) -> int:
     """
     try:
         code = _run(words)
-        sys.stdout.flush()
+        flush_output()
     except BrokenPipeError:
-        if not _output_is_closed():
+        if not output_is_closed():
             raise
-        # What Python still holds would raise again at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        if not is_full(error):
+            raise
+        discard_output()
+        print(f"adamae: error: the output cannot be written: {error.strerror}", file=sys.stderr)
+        return 2
     return code
 
 
@@ -97,9 +100,8 @@ def _run(words: Sequence[str] | None) -> int:
     if words[0] == "--version":
         print(f"adamae {adamae.__version__}")
         return 0
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # Names of files need not be UTF-8; such bytes come out as they came in.
-        sys.stdout.reconfigure(errors="surrogateescape")
+    accept_all_names()
+
     try:
         return run_command(words[0], words[1:])
     except UserError as error:
@@ -119,13 +121,6 @@ def _run(words: Sequence[str] | None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-
-
-def _output_is_closed() -> bool:
-    """Whether standard output is a pipe that nobody reads any more."""
-    poll = select.poll()
-    poll.register(sys.stdout.fileno(), 0)
-    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def run_command(name: str, words: Sequence[str]) -> int:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 import tempfile
 import time
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -137,9 +139,14 @@ def _read_rate(folder: Path) -> float | None:
     files = [Path(place, name) for place, _, names in islice(os.walk(folder), _READS) for name in names][:_READS]
     begin, count = time.perf_counter(), 0
     for path in files:
-        with path.open("rb") as file:
-            file.read(_READ_BYTES)
-        count += 1
+        # Training passes over single files that cannot be read, too; opening a pipe would wait.
+        with suppress(OSError):
+            if not stat.S_ISREG(path.stat().st_mode):
+                continue
+            with path.open("rb") as file:
+                file.read(_READ_BYTES)
+            count += 1
+
         if time.perf_counter() - begin > _SECONDS:
             break
     return count / max(time.perf_counter() - begin, 1e-9) if count else None

@@ -8,6 +8,7 @@ become underscores, and a switch gets its value, so that ``--pin-mem``, ``--pin_
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Generic, NoReturn, TypeVar, get_type_hints
@@ -92,6 +93,12 @@ class OptionParser(Generic[Options]):
             section = self._parser.add_argument_group(*_title(group))
             for option in flags_of(group):
                 _add(section, option)
+        self._texts = {
+            option.name
+            for group in self._groups.values()
+            for option in flags_of(group)
+            if option.kind is str and not option.choices
+        }
         for name, answer in (foreign or {}).items():
             self._parser.add_argument(
                 f"--{name}", action=_Foreign, nargs=answer.nargs, answer=answer, dest=_NOTES, help=argparse.SUPPRESS
@@ -119,6 +126,7 @@ class OptionParser(Generic[Options]):
         state = argparse.Namespace()
         for preset in presets:
             with preset.blamed():
+                _check_texts({name: preset.values[name] for name in self._texts & preset.values.keys()})
                 self._read(preset.words(), state)
         recipe = self._collect(state) if presets else None
         setattr(state, _UNTYPED, dict(vars(state)))
@@ -161,6 +169,10 @@ class OptionParser(Generic[Options]):
             if word.startswith("--") and plain in self._known:
                 word = plain + equals + value
             previous = spelled[-1] if spelled else ""
+            if equals and self._negated(plain):
+                raise _takes_no_value(plain, value)
+            if self._negated(previous) and word.lower() in BOOLEANS:
+                raise _takes_no_value(previous, word)
             if previous in self._switches and word.lower() in BOOLEANS:
                 spelled[-1] = f"{previous}={word}"
             else:
@@ -171,8 +183,13 @@ class OptionParser(Generic[Options]):
         """``--switch`` and ``--no_switch`` with their value written out."""
         if word in self._switches:
             return f"{word}=true"
+        negated = self._negated(word)
+        return f"{negated}=false" if negated else word
+
+    def _negated(self, word: str) -> str | None:
+        """``--switch`` of ``--no_switch``; None for all other words."""
         positive = word.replace("--no_", "--", 1)
-        return f"{positive}=false" if positive != word and positive in self._switches else word
+        return positive if positive != word and positive in self._switches else None
 
     def _collect(self, state: argparse.Namespace) -> Options:
         values = {
@@ -180,6 +197,23 @@ class OptionParser(Generic[Options]):
             for field, group in self._groups.items()
         }
         return self._options(**values)
+
+
+def _takes_no_value(name: str, value: str) -> UserError:
+    positive = name.replace("--no_", "--", 1)
+    return UserError(f"{name} takes no value, got {value!r}; use {positive}=true or {positive}=false")
+
+
+def _check_texts(values: Mapping[str, Any]) -> None:
+    """Refuse what YAML has made of a text that stood without quotes.
+
+    Raises:
+        UserError: If one of the values is no text: ``no`` was read as False, ``1.10`` as 1.1.
+    """
+    for name, value in values.items():
+        for part in value if isinstance(value, list) else [value]:
+            if isinstance(part, bool | float):
+                raise UserError(f"--{name}: YAML reads the value as {part!r}; expected a text, in quotes")
 
 
 def groups_of(options: type) -> dict[str, type[OptionGroup]]:
@@ -226,6 +260,11 @@ def _help(option: Flag) -> str:
 
 class _Parser(argparse.ArgumentParser):
     """An argparse parser whose complaints are one line of the project."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # argparse takes -1e-3 for an option.
+        self._negative_number_matcher = re.compile(r"-(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$", re.IGNORECASE)
 
     @property
     def option_names(self) -> Mapping[str, argparse.Action]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from importlib.resources import files
@@ -137,9 +137,15 @@ def _is_number(value: Any) -> bool:
 
 
 def _last_rows(runs: Sequence[RunLog]) -> list[tuple[str, list[Any]]]:
-    last = [run.records[-1] for run in runs]
+    last = [_last_record(run) for run in runs]
+
     rows = [(name, [record.get(name) for record in last]) for name in LAST]
     return [(name, values) for name, values in rows if any(value is not None for value in values)]
+
+
+def _last_record(run: RunLog) -> Mapping[str, Any]:
+    """The last whole epoch's; of a run that has none, the last step's."""
+    return next((record for record in reversed(run.records) if record.get("kind") == "epoch"), run.records[-1])
 
 
 def _score_rows(runs: Sequence[RunLog]) -> list[tuple[str, list[Any]]]:

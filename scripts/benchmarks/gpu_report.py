@@ -8,6 +8,7 @@ python scripts/benchmarks/gpu_report.py table REPORT.json...
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import sys
 from collections.abc import Sequence
@@ -21,20 +22,25 @@ LAST = 0.25
 
 
 def losses(run: Path) -> list[float]:
-    """The loss of each logged step of a run."""
-    return [json.loads(line)["loss"] for line in (run / "log.jsonl").read_text().splitlines()]
+    """The loss of each logged step of a run; infinite where it was not finite."""
+    records = map(json.loads, (run / "log.jsonl").read_text().splitlines())
+    found = [record["loss"] for record in records if record["kind"] == "step"]
+    return [math.inf if loss is None else loss for loss in found]
 
 
 def same(whole: Path, resumed: Path) -> tuple[str, bool]:
     """Whether a stopped and resumed run has the losses of one that never stopped."""
-    worst = max(abs(a - b) / abs(a) for a, b in zip(losses(whole), losses(resumed), strict=True))
+    differences = [abs(a - b) / abs(a) for a, b in zip(losses(whole), losses(resumed), strict=True)]
+    # One that is no number is the worst.
+    worst = max(differences, key=lambda each: (math.isnan(each), each))
     return f"resumed against never stopped: losses differ by {worst:.1e} at most", worst <= MOST_AFTER_RESUMING
 
 
 def curves(fp32: Path, bf16: Path) -> tuple[str, bool]:
     """Whether bf16 ends where fp32 does, by the spread of fp32's own losses from step to step."""
     ends = [run[-max(2, round(LAST * len(run))) :] for run in (losses(fp32), losses(bf16))]
-    means, noise = [statistics.fmean(end) for end in ends], statistics.stdev(ends[0])
+    means = [statistics.fmean(end) for end in ends]
+    noise = statistics.stdev(ends[0]) if math.isfinite(means[0]) else math.nan
     said = (
         f"mean loss of the last {len(ends[0])} steps: fp32 {means[0]:.4f}, bf16 {means[1]:.4f}; "
         f"from step to step fp32 spreads by {noise:.4f}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import resource
 import shlex
@@ -43,6 +45,33 @@ def test_a_reader_that_has_ended_is_no_error(words: str) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(60) == 141
+
+
+def test_an_output_that_is_full_is_one_line() -> None:
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 (a device)
+        command = [sys.executable, "-m", "adamae", "--help"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "adamae: error: the output cannot be written: No space left on device\n",
+    )
+
+
+def test_an_output_that_is_closed_is_no_error() -> None:
+    command = [sys.executable, "-m", "adamae", "--version"]
+    done = subprocess.run(["bash", "-c", f"{shlex.join(command)} >&-"], stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
+def test_names_that_the_output_s_encoding_lacks_are_escaped_as_in_json(encoding: str) -> None:
+    names = ["b\udcff", "é", "日", "\U0001f600"]
+    code = f"from adamae.cli.output import accept_all_names; accept_all_names(); print('\\n'.join({names!r}))"
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    out = subprocess.run([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, check=True).stdout
+    lines = out.splitlines()
+    assert lines[0] == b"b\xff"
+    assert [json.loads(b'"%b"' % line.decode(encoding).encode()) for line in lines[1:]] == names[1:]
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])

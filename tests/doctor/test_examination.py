@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,15 @@ def test_data_is_a_folder_or_a_list(tmp_path: Path) -> None:
     assert check_data(tmp_path / "a.mp4").status == "ok"
     (tmp_path / "empty").mkdir()
     assert "beginnings" not in check_data(tmp_path / "empty").value
+
+
+def test_single_files_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "b.mp4").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "c.mp4")
+    assert "beginnings" not in check_data(tmp_path).value
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    found = check_data(tmp_path)
+    assert (found.status, "beginnings of" in found.value) == ("ok", True)
 
 
 def test_a_decoder_that_gives_other_pictures_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

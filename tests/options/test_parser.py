@@ -80,6 +80,9 @@ def test_both_spellings_of_the_target_option() -> None:
             "adaptive_uniform; did you mean tube?",
         ),
         ("--lr", "--lr: expected one argument"),
+        ("--lr -1e-3", "--lr: got -0.001, expected a number above 0"),
+        ("--no_flip True", "--no_flip takes no value, got 'True'; use --flip=true or --flip=false"),
+        ("--no-flip=1", "--no_flip takes no value, got '1'; use --flip=true or --flip=false"),
         ("--opt_betas 0.9", "--opt_betas: expected 2 arguments"),
     ],
 )

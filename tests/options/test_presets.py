@@ -70,6 +70,9 @@ def test_later_presets_win_and_presets_build_on_others(tmp_path: Path) -> None:
         ),
         ("seed: {a: 1}\n", "seed: expected a value or a list of values, got a nested dict"),
         ("config: mine.yaml\n", "config = 'mine.yaml' is circular"),
+        ("no_flip: true\n", "no_flip takes no value, got 'true'; use flip=true or flip=false"),
+        ("resume: no\n", "resume: YAML reads the value as False; expected a text, in quotes"),
+        ("data_path: [a, 1.10]\n", "data_path: YAML reads the value as 1.1; expected a text, in quotes"),
     ],
 )
 def test_mistakes_in_a_preset_name_the_file(tmp_path: Path, text: str, message: str) -> None:

@@ -67,9 +67,10 @@ def report(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def run_of(folder: Path, losses: list[float]) -> Path:
+def run_of(folder: Path, losses: list[float | None]) -> Path:
     folder.mkdir()
-    (folder / "log.jsonl").write_text("".join(json.dumps({"loss": loss}) + "\n" for loss in losses))
+    lines = [{"kind": "step", "loss": loss} for loss in losses] + [{"kind": "epoch", "loss": 100.0}]
+    (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return folder
 
 
@@ -86,6 +87,12 @@ def test_a_curve_that_ends_elsewhere_is_seen(tmp_path: Path) -> None:
     fp32 = run_of(tmp_path / "fp32", start + noisy)
     assert report("curves", fp32, run_of(tmp_path / "near", start + noisy[::-1])).returncode == 0
     assert report("curves", fp32, run_of(tmp_path / "far", start + [x + 0.1 for x in noisy])).returncode == 1
+    # A loss that is not finite is null in the log.
+    broken = run_of(tmp_path / "broken", [*start, *noisy, None])
+    for pair in ((fp32, broken), (broken, fp32)):
+        done = report("curves", *pair)
+        assert (done.returncode, done.stderr) == (1, ""), done
+    assert report("same", broken, broken).returncode == 1
 
 
 def test_the_tests_it_names_are_those_for_a_gpu(root: Path) -> None:

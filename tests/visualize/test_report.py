@@ -46,6 +46,15 @@ def test_runs_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "last 0.5</title>" in page
 
 
+def test_the_table_shows_the_last_whole_epoch(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", [1.0], seed=0)
+    lines = [{"kind": "epoch", "step": 30, "loss": 0.25, "val_top1": 51.5}, {"kind": "step", "step": 40, "loss": 9.5}]
+    (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page = report_page([read_run(folder)])
+    assert "<td>loss</td><td>0.25</td>" in page
+    assert "<td>val_top1</td><td>51.5</td>" in page
+
+
 def test_a_single_run_shows_all_its_options(tmp_path: Path) -> None:
     page = report_page([read_run(write_run(tmp_path / "one", [1.0], seed=3))])
     assert "<td>--seed</td><td>3</td>" in page
