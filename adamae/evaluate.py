@@ -64,7 +64,7 @@ def evaluate(options: EvaluateOptions, world: World | None = None) -> Evaluation
         setup.views_of(annotations, options.compute),
         classes,
         world,
-        softmax=options.output.softmax,
+        softmax=setup.averages_probabilities(options.output.softmax),
         **compute_settings(options.compute, world),
     )
 

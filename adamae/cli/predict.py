@@ -49,22 +49,32 @@ def _predict(options: PredictOptions) -> tuple[list[dict[str, Any]], Sequence[Un
         say(*(f"note: {note}" for note in changes), *setup.describe(videos.noun))
     # A few videos are not worth the start of a process.
     settings = compute_settings(options.compute, world) | {"num_workers": options.compute.num_workers or 0}
-    scores = score_readable(model.to(world.device), setup.views_of(videos, options.compute), world=world, **settings)
+    averaged = setup.averages_probabilities(options.data.softmax)
+    dataset = setup.views_of(videos, options.compute)
+    scores = score_readable(model.to(world.device), dataset, world=world, softmax=averaged, **settings)
+
     if world.is_main:
         say(*describe_damaged(scores.damaged))
     world.close()
     return [
-        {"video": videos.path(row), "views": scores.num_views, "top": _top(logits, names, options.data.top)}
-        for row, logits in zip(scores.rows.tolist(), scores.logits, strict=True)
+        {
+            "video": videos.path(row),
+            "views": scores.num_views,
+            "top": _top(row_scores, averaged, names, options.data.top),
+        }
+        for row, row_scores in zip(scores.rows.tolist(), scores.logits, strict=True)
     ], scores.unscored
 
 
-def _top(logits: Any, names: Sequence[str], count: int) -> list[dict[str, Any]]:
+def _top(scores: Any, averaged: bool, names: Sequence[str], count: int) -> list[dict[str, Any]]:
+    """The likeliest classes by averaged probabilities, or else by averaged logits, which are told, too."""
     import numpy as np
 
-    shifted = np.exp(logits.astype(np.float64) - logits.max())
+    first = np.argsort(-scores, kind="stable")[:count].tolist()
+    if averaged:
+        return [{"class": k, "name": names[k], "probability": float(scores[k])} for k in first]
+    shifted = np.exp(scores.astype(np.float64) - scores.max())
     probabilities = shifted / shifted.sum()
-    first = np.argsort(-logits, kind="stable")[:count].tolist()
     return [
-        {"class": k, "name": names[k], "probability": float(probabilities[k]), "logit": float(logits[k])} for k in first
+        {"class": k, "name": names[k], "probability": float(probabilities[k]), "logit": float(scores[k])} for k in first
     ]

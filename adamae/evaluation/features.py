@@ -88,7 +88,7 @@ def extract_windows(
         progress: Called with how many videos are done, and how many there are.
 
     Raises:
-        UserError: If the level is unknown or needs tokens that are not encoded, or not one video can be read.
+        UserError: If the level is unknown or needs tokens that are not encoded, or not one video has features.
     """
     if level not in LEVELS:
         raise UserError(f"level is {level!r}, expected one of {', '.join(LEVELS)}")
@@ -108,14 +108,18 @@ def extract_windows(
                 ]
                 if reader.damaged:
                     damaged.append(Damaged(row, path, reader.damaged))
-            parts.append((row, path, times, np.concatenate(found)))
+            if all(np.isfinite(each).all() for each in found):
+                parts.append((row, path, times, np.concatenate(found)))
+            else:
+                unread.append(Unscored(row, path, _NOT_FINITE))
+
         except DecodeError as error:
             unread.append(Unscored(row, path, error.reason))
         if progress is not None:
             progress(row + 1, len(annotations))
     if not parts:
         raise UserError(
-            f"{annotations.source}: none of {counted(len(annotations), annotations.noun)} can be read, "
+            f"{annotations.source}: none of {counted(len(annotations), annotations.noun)} has features, "
             f"for example {unread[0].path}: {unread[0].reason}"
         )
     features = np.concatenate([part[3] for part in parts])

@@ -175,6 +175,10 @@ class EvaluationSetup:
             selection=self.selection.arguments,
         )
 
+    def averages_probabilities(self, asked: bool | None) -> bool:
+        """Whether probabilities are averaged over the views: as given, otherwise as the checkpoint's run tested it."""
+        return self.file.args.get("softmax") is True if asked is None else asked
+
     def views_of(self, videos: Annotations, compute: ViewComputeOptions) -> VideoViews:
         """The views of a list's videos."""
         return VideoViews(videos, self.plan, decoder=compute.decoder, video_timeout=compute.video_timeout)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from adamae.errors import UserError
 from adamae.flags import MOST_FRAMES, OptionGroup, flag
 from adamae.options.inference import (
-    AVERAGE_PROBABILITIES,
+    AVERAGE_AS_TESTED,
     ComputeOptions,
     FewViewOptions,
     FrameOptions,
@@ -48,6 +48,7 @@ class PredictedVideosOptions(NamedVideosOptions):
         None, "text file with one class name on each line; none: the checkpoint's names", metavar="FILE"
     )
     top: int = flag(5, "number of most likely classes to print for each video or image", least=1)
+    softmax: bool | None = flag(None, AVERAGE_AS_TESTED)
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ class ScoreOutputOptions(OptionGroup):
     output_dir: str | None = flag(
         None, "folder for scores.json, scores.csv, per_class.csv, confusion.csv and confusion.png", metavar="DIR"
     )
-    softmax: bool = flag(False, AVERAGE_PROBABILITIES)
+    softmax: bool | None = flag(None, AVERAGE_AS_TESTED)
+
     json: bool = flag(False, "print the summary as JSON")
 
 

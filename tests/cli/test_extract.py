@@ -53,7 +53,7 @@ def test_a_folder_without_labels(place: Path, tmp_path: Path) -> None:
     [
         ("test.csv", "features.h5", "unknown ending '.h5', expected one of .npz, .parquet"),
         ("none.csv", "features.npz", "none.csv: no such list or folder"),
-        ("a/bad.mp4", "features.npz", "bad.mp4: none of 1 video can be read, for example"),
+        ("a/bad.mp4", "features.npz", "bad.mp4: none of 1 video has features, for example"),
         ("test.csv", "test.npz/features.npz", "features.npz: cannot be written (Not a directory)"),
     ],
 )

@@ -160,6 +160,13 @@ def test_the_test_averages_logits_or_probabilities(
     assert first[0]["val_loss"] == first[1]["val_loss"]
     averaged_probabilities(tmp_path / "run")
 
+    # So does whoever evaluates that run's weights, unless told otherwise.
+    again = ["evaluate", str(tmp_path / "run"), "--data_path", str(motion), "--device", "cpu"]
+    for asked, averaged in (([], "probabilities"), (["--no_softmax"], "logits")):
+        capsys.readouterr()
+        assert main([*again, *asked, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["averaged"] == averaged
+
     assert finetune(motion, tmp_path / "alone", *SIZES, "--eval", "--softmax", "--finetune", str(whole / "best")) == 0
     averaged_probabilities(tmp_path / "alone")
 

@@ -42,6 +42,16 @@ def test_json_of_the_likeliest_classes(place: Path, capsys: pytest.CaptureFixtur
         assert entry["views"] == 15
 
 
+def test_probabilities_of_the_views_are_averaged_on_request(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", str(place / "named.safetensors"), str(place / "a" / "0.mp4"), "--softmax", *FAST]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)
+    with torch.no_grad():
+        expected = classifier()(views(place / "test.csv")[0]["views"]).softmax(-1).mean(dim=0)
+    assert [set(best) for best in entry["top"]] == [{"class", "name", "probability"}] * len(NAMES)
+    found = {best["class"]: best["probability"] for best in entry["top"]}
+    torch.testing.assert_close(torch.tensor([found[k] for k in range(len(NAMES))]), expected, atol=1e-5, rtol=1e-5)
+
+
 def test_names_that_are_not_the_checkpoint_s_are_noted(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -208,6 +208,23 @@ def test_features_that_are_not_finite_are_no_features(
     assert found.pooled.isfinite().all() and found.tokens.isfinite().all()
 
 
+def test_windows_that_are_not_finite_are_no_features(
+    test_list: Path, pretrained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = extract(test_list, pretrained)
+    pool, spoiled = FrozenEncoder.pool, 2
+
+    def spoil(self: FrozenEncoder, encoded: torch.Tensor) -> torch.Tensor:
+        nonlocal spoiled
+        spoiled -= 1
+        return pool(self, encoded) * (torch.inf if spoiled == 0 else 1)
+
+    monkeypatch.setattr(FrozenEncoder, "pool", spoil)
+    found = extract(test_list, pretrained)
+    assert [(bad.row, bad.reason) for bad in found.unread if bad.row != BAD] == [(1, "the features are not finite")]
+    assert np.array_equal(found.features, whole.features[whole.row != 1])
+
+
 def test_tokens_are_held_only_as_memory_allows() -> None:
     assert affordable_tokens(196, 1000, 1, 768) == 196
     few = affordable_tokens(196, 170_000, 2, 768)
