@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -247,6 +248,20 @@ def test_the_document_is_written_between_its_markers(tables: ModuleType, tmp_pat
     assert path.read_text() == "# Title\n<!-- measured: table1 cpu -->\nnew\\1\n<!-- end of measured -->\nrest\n"
     with pytest.raises(UserError, match="0 places"):
         tables.renew_document(path, "gpu", "new")
+
+
+def test_the_readme_says_what_the_main_table_says(root: Path) -> None:
+    document = (root / "docs" / "TABLE1.md").read_text(encoding="utf-8")
+    table = document[document.index("| adaptive 95 % minus |") :].split("\n\n")[0]
+    head, _, *lines = ([cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines())
+    found: dict[str, list[str]] = {"better": [], "worse": [], "not decided": []}
+    for line in lines:
+        found[line[head.index("by that figure")]].append(line[0])
+        _, highest = re.findall(r"[-+][\d.]+(?=[],])", line[head.index("linear probe, %")])
+        assert float(highest) < 0, line
+    better, worse, undecided = (" and ".join(names) for names in found.values())
+    told = " ".join((root / "README.md").read_text(encoding="utf-8").split())
+    assert f"are better than {better} and worse than {worse}; against {undecided} nothing is decided." in told
 
 
 def test_the_picture_shows_every_seed(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
