@@ -12,6 +12,7 @@ gradient is not finite (before 0.19.8 a finite number, so that NaN went into the
 
 from __future__ import annotations
 
+import copy
 import gc
 import json
 import os
@@ -135,6 +136,27 @@ def _zero_settings(given: Any) -> dict[str, Any]:
     return zero
 
 
+def _check_settings(deepspeed: Any, resolved: Mapping[str, Any]) -> None:
+    """Let DeepSpeed read the settings alone, where whatever it raises is about them.
+
+    Raises:
+        UserError: If it cannot.
+    """
+    # It does not know the processes yet, so that the whole batch would not fit.
+    alone = {key: copy.deepcopy(value) for key, value in resolved.items() if key != "train_batch_size"}
+    try:
+        deepspeed.DeepSpeedConfig(alone)
+
+    except Exception as error:
+        told = " ".join(str(error).split())
+        if isinstance(error, AttributeError | TypeError):
+            # A section that is no object; the error does not name it.
+            given = {key: value for key, value in resolved.items() if key not in _DECIDED_BY_THE_RUN}
+            plain = [key for key, value in given.items() if not isinstance(value, Mapping)]
+            told += f"; expected objects of settings, got numbers or texts for {', '.join(plain)}"
+        raise UserError(f"DeepSpeed rejects its settings: {told}") from error
+
+
 class DeepSpeedEngine:
     """See :class:`~adamae.training.engine.Engine`.
 
@@ -187,6 +209,7 @@ class DeepSpeedEngine:
         # be tried for the first time within a step.
         self._groups = deepspeed.utils.groups
         self._groups._WORLD_GROUP = world.new_group()
+        _check_settings(deepspeed, self.resolved_config)
         try:
             self._engine, *_ = deepspeed.initialize(
                 model=ForwardPass(model, objective, precision), optimizer=optimizer, config=self.resolved_config

@@ -139,8 +139,8 @@ from tests.training.toy import Toy, build, micro_batches, objective
 distributed._PATIENCE = datetime.timedelta(minutes=7)
 world = distributed.start("cpu", group_of_one=True)
 missing = []
-# What its classes raise, and what is raised for what it has not got.
-for settings in ({"sparse_gradients": True}, {"data_types": {"grad_accum_dtype": "bf16"}}):
+# What its classes raise, what is raised for what it has not got, and a section that is none.
+for settings in ({"sparse_gradients": True}, {"data_types": {"grad_accum_dtype": "bf16"}}, {"flops_profiler": 5}):
     model = Toy()
     try:
         DeepSpeedEngine(
