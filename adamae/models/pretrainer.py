@@ -112,7 +112,13 @@ class Pretrainer(nn.Module):
         encoder.check_sampler(sampler)
         if decoder.grid != encoder.grid:
             raise UserError(f"the decoder's tokens are {decoder.grid}: expected the encoder's, {encoder.grid}")
+        if normalize_target and encoder.grid.tubelet_size * encoder.grid.patch_size**2 == 1:
+            raise UserError(
+                "tokens of one pixel (tubelet_size = patch_size = 1): expected larger tokens, or targets that are not "
+                "normalised by each token's deviation"
+            )
         sampler.num_visible(encoder.grid)
+
         if sampler.num_secondary(encoder.grid):
             encoder.learn_secondary_token()
         self.grid = encoder.grid

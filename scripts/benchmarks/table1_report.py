@@ -129,8 +129,14 @@ def differences_table(results: Results, group: Group) -> str:
         differences = [
             paired_difference(measure.values(results, first), measure.values(results, name)) for measure in measures
         ]
-        cells = ["" if each is None else each.render() for each in differences]
         main = differences[0]
+        cells = ["" if each is None else each.render() for each in differences]
+        # Of steps to 50 % only the seeds count in which both rows get there.
+        cells = [
+            f"{cell} ({each.seeds} seeds)" if main and each and each.seeds < main.seeds else cell
+            for cell, each in zip(cells, differences, strict=True)
+        ]
+
         lines.append([ROWS[name].title, str(main.seeds if main else 0), cells[0], compare(main), *cells[1:]])
     return markdown(heads, lines)
 

@@ -176,6 +176,7 @@ def test_a_uniform_sampler_has_full_entropy_and_a_certain_one_sees_its_favourite
         ({"img_size": 30}, "height = 30"),
         ({"encoder_num_heads": 5}, "encoder width 32 does not divide into 5 heads"),
         ({"mask_ratio": 1.5}, "mask_ratio = 1.5"),
+        ({"patch_size": 1, "tubelet_size": 1, "img_size": 4}, r"tokens of one pixel \(tubelet_size = patch_size = 1\)"),
     ],
 )
 def test_bad_sizes_are_one_clear_line(options: dict[str, Any], message: str) -> None:
