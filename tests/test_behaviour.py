@@ -21,6 +21,10 @@ from tests.behaviour.recording import needed
 from tests.behaviour.texts import normal_lines, normal_value
 
 
+# One worker makes the recording.
+pytestmark = pytest.mark.xdist_group("behaviour")
+
+
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
     """What two short lines do, recorded in a process that has imported nothing of ours."""

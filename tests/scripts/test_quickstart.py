@@ -56,6 +56,7 @@ def test_as_many_steps_for_any_number_of_videos(repository: Path, count: int, st
     assert words.endswith(" --lr 0.01")
 
 
+@pytest.mark.slow
 def test_the_videos_are_counted_and_one_is_visualized(repository: Path, tmp_path: Path) -> None:
     folder = tmp_path / "my videos"
     (folder / "more").mkdir(parents=True)
