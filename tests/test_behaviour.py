@@ -20,7 +20,6 @@ from tests.behaviour.lines import COMMANDS, LINES, SUBJECTS
 from tests.behaviour.recording import needed
 from tests.behaviour.texts import normal_lines, normal_value
 
-
 # One worker makes the recording.
 pytestmark = pytest.mark.xdist_group("behaviour")
 
