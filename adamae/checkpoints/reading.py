@@ -19,7 +19,6 @@ from adamae.errors import UserError
 DEEPSPEED_FILE = "mp_rank_00_model_states.pt"
 CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
-
 _STAGE_3 = "ZeRO stage 3 partitions the weights; gather them with DeepSpeed's zero_to_fp32.py first"
 # Where programs keep the state dict inside their dict, in the order in which they are tried.
 STATE_KEYS = ("model", "module", "model_state", "state_dict")
@@ -39,7 +38,6 @@ class RawCheckpoint:
         config: Constructor arguments and constants of our model.
         hf_config: The ``config.json`` of Transformers.
         hf_preprocessor: Its ``preprocessor_config.json``.
-
         others: What else the file holds and what is not read.
     """
 
@@ -52,7 +50,6 @@ class RawCheckpoint:
     config: dict[str, Any] = field(default_factory=dict)
     hf_config: dict[str, Any] = field(default_factory=dict)
     hf_preprocessor: dict[str, Any] = field(default_factory=dict)
-
     others: tuple[str, ...] = ()
 
 
@@ -88,7 +85,6 @@ def _read_directory(path: Path, key: str | None) -> RawCheckpoint:
         return _read_own(Checkpoint.open(path), path)
     if (path / CONFIG).is_file():
         return _with_transformers(replace(_read_shards(path, key), path=path), path)
-
     tag = (path / "latest").read_text(errors="replace").strip() if (path / "latest").is_file() else "."
     for folder in (path, path / tag):
         if (folder / DEEPSPEED_FILE).is_file():

@@ -82,7 +82,6 @@ def convert(file: CheckpointFile, out: str | Path, target: str) -> WriteReport:
 def _write_safetensors(file: CheckpointFile, out: Path) -> WriteReport:
     description = {"model": _model_config(file), "epoch": file.epoch, "step": file.step, "args": file.args}
     write_tensors(out, file.state, description)
-
     return WriteReport(out, "safetensors", len(file.state), file.left_out)
 
 

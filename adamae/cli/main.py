@@ -101,7 +101,6 @@ def _run(words: Sequence[str] | None) -> int:
         print(f"adamae {adamae.__version__}")
         return 0
     accept_all_names()
-
     try:
         return run_command(words[0], words[1:])
     except UserError as error:

@@ -64,4 +64,4 @@ def output_is_closed() -> bool:
 
 def is_full(error: OSError) -> bool:
     """Whether an output without a name, such as standard output, cannot take any more."""
-    return error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+    return error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT)

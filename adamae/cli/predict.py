@@ -52,7 +52,6 @@ def _predict(options: PredictOptions) -> tuple[list[dict[str, Any]], Sequence[Un
     averaged = setup.averages_probabilities(options.data.softmax)
     dataset = setup.views_of(videos, options.compute)
     scores = score_readable(model.to(world.device), dataset, world=world, softmax=averaged, **settings)
-
     if world.is_main:
         say(*describe_damaged(scores.damaged))
     world.close()

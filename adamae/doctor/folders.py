@@ -146,7 +146,6 @@ def _read_rate(folder: Path) -> float | None:
             with path.open("rb") as file:
                 file.read(_READ_BYTES)
             count += 1
-
         if time.perf_counter() - begin > _SECONDS:
             break
     return count / max(time.perf_counter() - begin, 1e-9) if count else None

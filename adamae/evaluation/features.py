@@ -112,7 +112,6 @@ def extract_windows(
                 parts.append((row, path, times, np.concatenate(found)))
             else:
                 unread.append(Unscored(row, path, _NOT_FINITE))
-
         except DecodeError as error:
             unread.append(Unscored(row, path, error.reason))
         if progress is not None:

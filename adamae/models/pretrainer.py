@@ -118,7 +118,6 @@ class Pretrainer(nn.Module):
                 "normalised by each token's deviation"
             )
         sampler.num_visible(encoder.grid)
-
         if sampler.num_secondary(encoder.grid):
             encoder.learn_secondary_token()
         self.grid = encoder.grid

@@ -78,7 +78,6 @@ class ScoreOutputOptions(OptionGroup):
         None, "folder for scores.json, scores.csv, per_class.csv, confusion.csv and confusion.png", metavar="DIR"
     )
     softmax: bool | None = flag(None, AVERAGE_AS_TESTED)
-
     json: bool = flag(False, "print the summary as JSON")
 
 

@@ -136,7 +136,6 @@ def differences_table(results: Results, group: Group) -> str:
             f"{cell} ({each.seeds} seeds)" if main and each and each.seeds < main.seeds else cell
             for cell, each in zip(cells, differences, strict=True)
         ]
-
         lines.append([ROWS[name].title, str(main.seeds if main else 0), cells[0], compare(main), *cells[1:]])
     return markdown(heads, lines)
 
