@@ -10,7 +10,9 @@ from adamae.flags import LARGEST_SIDE, MOST_AT_ONCE, MOST_FRAMES, MOST_SECONDS, 
 
 # Help of --softmax.
 AVERAGE_PROBABILITIES = "average probabilities over the views, as the official code does; otherwise logits"
-AVERAGE_AS_TESTED = f"{AVERAGE_PROBABILITIES}; none: as `finetune` tested the checkpoint"
+AVERAGE_AS_TESTED = (
+    "average probabilities over the views instead of logits; none: as the checkpoint's own test did, otherwise logits"
+)
 
 
 @dataclass(frozen=True)
