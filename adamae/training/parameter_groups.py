@@ -22,7 +22,8 @@ _TOKENS_AND_POSITIONS = (
 def decays(name: str, parameter: Tensor) -> bool:
     """Whether weight decay applies: not to vectors, biases, class and mask tokens and tables of positions.
 
-    The sampler's learned positions (``pos_embed_probs``) are decayed, as in the published runs.
+    The sampler's learned positions (``pos_embed_probs``) are decayed, as in the published runs, and so is the token of
+    secondary masks (``vis_mask_token``).
     """
     return parameter.ndim > 1 and not name.endswith(".bias") and name not in _TOKENS_AND_POSITIONS
 
