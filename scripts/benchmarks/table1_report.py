@@ -14,6 +14,7 @@ from paired import answer_enough, answer_near, answer_order, compare, paired_dif
 from table1_rows import GROUPS, REAL, ROWS, Claim, Group
 
 from adamae.errors import UserError
+from adamae.plain_text import counted
 
 # (kind of piece, row, seed) -> its numbers.
 Results = Mapping[tuple[str, str, int], Mapping[str, Any]]
@@ -133,7 +134,7 @@ def differences_table(results: Results, group: Group) -> str:
         cells = ["" if each is None else each.render() for each in differences]
         # Of steps to 50 % only the seeds count in which both rows get there.
         cells = [
-            f"{cell} ({each.seeds} seeds)" if main and each and each.seeds < main.seeds else cell
+            f"{cell} ({counted(each.seeds, 'seed')})" if main and each and each.seeds < main.seeds else cell
             for cell, each in zip(cells, differences, strict=True)
         ]
         lines.append([ROWS[name].title, str(main.seeds if main else 0), cells[0], compare(main), *cells[1:]])

@@ -229,7 +229,7 @@ def test_steps_that_are_not_reached_are_told_and_not_averaged(tables: ModuleType
     results["tuned", "adaptive-95", 1]["steps_to_50"] = None
     assert "| 100.0 (1 of 2 seeds) |" in tables.report(results, ["main"])
     beside = tables.report(results | tuned({"tube-90": [50.0, 50.0]}), ["main"])
-    assert "| tube 90 % | 2 | +0.0 [+0.0, +0.0] | not decided | +0.0 [+0.0, +0.0] | +0.0 (1 seeds) |" in beside
+    assert "| tube 90 % | 2 | +0.0 [+0.0, +0.0] | not decided | +0.0 [+0.0, +0.0] | +0.0 (1 seed) |" in beside
     results["tuned", "adaptive-95", 0]["steps_to_50"] = None
 
     assert "| not reached in 2 seeds |" in tables.report(results, ["main"])
