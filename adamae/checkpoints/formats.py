@@ -237,7 +237,7 @@ def _read_transformers(state: dict[str, Tensor], raw: RawCheckpoint) -> _Reading
 def _pixel_statistics(
     preprocessor: Mapping[str, Any],
 ) -> tuple[tuple[float, ...], tuple[float, ...]] | tuple[None, None]:
-    """Mean and deviation that Transformers standardises pixels with; None where they are ImageNet's or not told."""
+    """Mean and deviation that Transformers standardises pixels with; None where they are ImageNet's or not given."""
     mean, std = preprocessor.get("image_mean"), preprocessor.get("image_std")
     if mean is None or std is None:
         return None, None

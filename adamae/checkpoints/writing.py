@@ -141,6 +141,7 @@ def _write_transformers(file: CheckpointFile, out: Path) -> WriteReport:
         )
     if {"frames", "size"} & set(a.guessed):
         notes.append(f"the file does not store the clip size: {a.frames} frames of {a.size[0]}x{a.size[1]} are assumed")
+    notes.append("its image processor resizes frames with antialiasing, `evaluate` without")
     write_tensors(out / WEIGHTS, state, {"epoch": file.epoch, "step": file.step})
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
     publish(out / CONFIG, lambda temporary: temporary.write_text(text, encoding="utf-8"))
@@ -228,7 +229,11 @@ def _transformers_config(file: CheckpointFile) -> dict[str, Any]:
 
 
 def _transformers_preprocessor(file: CheckpointFile) -> dict[str, Any]:
-    """Transformers' ``preprocessor_config.json``: frames as evaluation crops and standardises them."""
+    """Transformers' ``preprocessor_config.json``: the centre crop and the pixel statistics of evaluation.
+
+    Resizing is Pillow's, which smooths; evaluation resizes clips without antialiasing. Frames whose short side is the
+    model's size are the same.
+    """
     a = file.architecture
     mean, std = file.constants.pixel_mean, file.constants.pixel_std
     if mean is None or std is None:

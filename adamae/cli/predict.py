@@ -66,7 +66,7 @@ def _predict(options: PredictOptions) -> tuple[list[dict[str, Any]], Sequence[Un
 
 
 def _top(scores: Any, averaged: bool, names: Sequence[str], count: int) -> list[dict[str, Any]]:
-    """The likeliest classes by averaged probabilities, or else by averaged logits, which are told, too."""
+    """The likeliest classes by averaged probabilities, or by averaged logits, which are printed beside them."""
     import numpy as np
 
     first = np.argsort(-scores, kind="stable")[:count].tolist()

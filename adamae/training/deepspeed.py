@@ -146,7 +146,6 @@ def _check_settings(deepspeed: Any, resolved: Mapping[str, Any]) -> None:
     alone = {key: copy.deepcopy(value) for key, value in resolved.items() if key != "train_batch_size"}
     try:
         deepspeed.DeepSpeedConfig(alone)
-
     except Exception as error:
         told = " ".join(str(error).split())
         if isinstance(error, AttributeError | TypeError):
