@@ -25,10 +25,11 @@ from adamae.errors import PreemptedError, UserError
 from adamae.evaluation.evaluator import Evaluator
 from adamae.evaluation.labels import check_same_classes
 from adamae.evaluation.networks import build_classifier
-from adamae.evaluation.setup import describe_unread
+from adamae.evaluation.setup import Selection, choose_selection, describe_unread
 from adamae.lookup import is_folder
 from adamae.models import Classifier
 from adamae.options.finetune import FinetuneOptions
+from adamae.options.inference import SelectionOptions
 from adamae.plain_text import counted
 from adamae.precision import choose_precision
 from adamae.progress import say
@@ -122,6 +123,8 @@ def finetune(
 def test_only(options: FinetuneOptions, world: World) -> None:
     """``--eval`` of the official scripts: the multi-view test of the best checkpoint, or else of ``--finetune``.
 
+    Tokens and frames are selected as given, otherwise as in training of the checkpoint.
+
     Raises:
         UserError: If there is no such checkpoint, it has other classes, or no video can be read.
     """
@@ -137,12 +140,40 @@ def test_only(options: FinetuneOptions, world: World) -> None:
             f"as {splits.train.source} has"
         )
     check_same_classes(splits.train.source, splits.classes, file.class_names, given)
-    model, changes = build_classifier(file, num_frames=options.clip.num_frames, size=options.clip.input_size)
+    selection = choose_selection(file, options.clip.num_frames, _asked_selection(options))
+    options = _with_selection(options, selection)
+    clip = options.clip
+    model, changes = build_classifier(
+        file, num_frames=clip.num_frames, size=clip.input_size, selection=selection.arguments
+    )
     if world.is_main:
-        say(*(f"note: {note}" for note in (*changes, *splits.notes)))
+        say(*(f"note: {note}" for note in (*changes, *splits.notes)), *selection.describe(clip.num_frames))
     _, test_views = plan_views(options)
     evaluator = _tester(options, model.to(world.device), splits, test_views, world)
     _test(evaluator, options, given)
+
+
+def _asked_selection(options: FinetuneOptions) -> SelectionOptions:
+    """What a test alone is asked to look at; what is not given is as in training of the checkpoint."""
+    model, clip = options.model, options.clip
+    asked: dict[str, Any] = {}
+    if model.token_selection != "none":
+        asked |= {"token_selection": model.token_selection, "keep_ratio": model.keep_ratio}
+    if clip.frame_selection != "none":
+        names = ("frame_selection", "frame_oversample", "frame_keep_ratio", "frame_choice")
+        asked |= {name: getattr(clip, name) for name in names}
+    return SelectionOptions(**asked)
+
+
+def _with_selection(options: FinetuneOptions, selection: Selection) -> FinetuneOptions:
+    """The options that describe a test with this selection."""
+    chosen, clip = selection.arguments, options.clip
+    model = replace(options.model, token_selection=chosen["token_selection"], keep_ratio=chosen["keep_ratio"])
+    if chosen["candidate_frames"]:
+        ratio = selection.frames_read / clip.num_frames
+        more = {name: chosen.get(name, getattr(clip, name)) for name in ("frame_keep_ratio", "frame_choice")}
+        clip = replace(clip, frame_selection="motion", frame_oversample=ratio, **more)
+    return replace(options, model=model, clip=clip)
 
 
 def open_splits(options: FinetuneOptions) -> Splits:

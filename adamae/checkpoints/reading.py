@@ -110,13 +110,18 @@ def _with_transformers(raw: RawCheckpoint, folder: Path) -> RawCheckpoint:
     )
 
 
+def _last_whole_epoch(done: Any) -> int | None:
+    """Zero-based, as the official code counts; a run's checkpoints store how many epochs are done, with a fraction."""
+    return int(done) - 1 if isinstance(done, int | float) and done >= 1 else None
+
+
 def _read_own(checkpoint: Checkpoint, asked: Path) -> RawCheckpoint:
     meta = checkpoint.meta
     return RawCheckpoint(
         asked,
         dict(checkpoint.weights()),
         "run",
-        epoch=meta.get("epoch"),
+        epoch=_last_whole_epoch(meta.get("epoch")),
         step=checkpoint.step,
         args=_plain(meta.get("args") or {}),
         config=meta.get("model") or {},
@@ -168,7 +173,9 @@ def _from_dict(path: Path, content: Any, key: str | None) -> RawCheckpoint:
     names = key.split("|") if key else STATE_KEYS
     found = next((name for name in names if name in content), None)
     if found is None:
-        if key:
+        # Old launch lines spell out the usual keys, and then mean a file without any as well.
+        bare = all(isinstance(value, Tensor) for value in content.values()) and not {*names}.isdisjoint(STATE_KEYS)
+        if key and not bare:
             raise UserError(f"{path}: has no {key!r}; it holds {', '.join(sorted(map(str, content))[:12])}")
         return RawCheckpoint(path, _named(path, content), "torch")
     state = _named(path, content[found])

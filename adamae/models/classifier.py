@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from adamae.errors import UserError
+from adamae.layers.dropping import dropout
 from adamae.layers.layer_norm import LayerNorm
 from adamae.layers.pixels import PixelNormalisation, cut_pixels, frames_in
 from adamae.layers.recomputation import CheckpointActivations
@@ -53,7 +54,7 @@ class Classifier(nn.Module):
         self.encoder = encoder
         self.pixel_values = PixelNormalisation(encoder.in_chans, imagenet_default_mean_and_std)
         self.fc_norm = LayerNorm(encoder.embed_dim) if use_mean_pooling else None
-        self.fc_dropout = nn.Dropout(fc_drop_rate)
+        self.fc_drop_rate = fc_drop_rate
         self.head = nn.Identity() if head is None else head
         self.frame_choice = frame_choice or FrameChoice(self.grid, None)
         self.token_choice = token_choice or TokenChoice("none", 1.0, self.grid, encoder.patch_embed.embed_dim)
@@ -71,13 +72,17 @@ class Classifier(nn.Module):
 
         Args:
             video: Raw clips (B, T, H, W, C) uint8, or standardised ones (B, C, T, H, W) float.
-            seeds: (B,) integers, best on the host, that stochastic depth and a random selection of tokens draw from;
-                see :meth:`noise` for None.
+            seeds: (B,) integers, best on the host, that dropout, stochastic depth and a random selection of tokens draw
+                from (dropout of attention weights alone draws from torch's generator); see :meth:`noise` for None.
 
         Returns:
             (B, num_classes), or features (B, D) where there is no head.
         """
-        logits: Tensor = self.head(self.fc_dropout(self.pool(self.encode(video, self.noise(video, seeds)))))
+        noise = self.noise(video, seeds)
+        feature = self.pool(self.encode(video, noise))
+        if self.training and self.fc_drop_rate:
+            feature = dropout(feature, self.fc_drop_rate, noise.fold_in(self.encoder.depth + 2))
+        logits: Tensor = self.head(feature)
         return logits
 
     def checkpoint_activations(self, parts: CheckpointActivations) -> None:
@@ -106,7 +111,7 @@ class Classifier(nn.Module):
     def encode(self, video: Tensor, noise: SampleNoise) -> Tensor:
         """Clips as in :meth:`forward` to encoded tokens (B, N, D), or (B, K, D) of those that were chosen."""
         tokenizer = self.encoder.patch_embed
-        # The encoder's layers have the noise's first children.
+        # The encoder's layers have the noise's first children, dropout before the head the one behind these two.
         tokens_noise, frames_noise = (noise.fold_in(self.encoder.depth + number) for number in (0, 1))
         pixels = cut_pixels(video, self.frame_choice.grid_of(frames_in(video)), self.pixel_values)
         pixels, _ = self.frame_choice.shorten(pixels, tokenizer.exact, frames_noise, self.training)

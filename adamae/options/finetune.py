@@ -94,7 +94,9 @@ class ClassifierOptions(OptionGroup):
     )
     keep_ratio: float = flag(0.6, "fraction of tokens to encode with --token_selection", above=0, most=1)
     drop: float = flag(0.0, "dropout after each attention projection and MLP", least=0, below=1)
-    attn_drop_rate: float = flag(0.0, "dropout of the attention weights", least=0, below=1)
+    attn_drop_rate: float = flag(
+        0.0, "dropout of the attention weights; its pattern depends on the number of processes", least=0, below=1
+    )
     drop_path: float = flag(0.1, "stochastic depth rate of the last block; grows linearly from 0", least=0, below=1)
     fc_drop_rate: float = flag(0.0, "dropout before the head", least=0, below=1)
     init_values: float = flag(

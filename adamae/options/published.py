@@ -50,6 +50,7 @@ PRETRAIN_ANSWERS: Mapping[str, Answer] = {
     "dist_on_itp": Answer(_LAUNCHER, nargs=0),
     "dist_url": Answer(_LAUNCHER),
     "enable_deepspeed": Answer(nargs=0, sets={"engine": "deepspeed"}),
+    "use_checkpoint": Answer(nargs=0, sets={"checkpoint_activations": "all"}),
     "finetune": _instead("belongs to fine-tuning; to resume from a pre-training checkpoint use --resume PATH"),
     "model_key": _instead("belongs to fine-tuning; --resume PATH does not need a key"),
     "model_prefix": _instead("belongs to fine-tuning; --resume PATH does not need a prefix"),
@@ -92,7 +93,7 @@ PRETRAIN_ANSWERS: Mapping[str, Answer] = {
 _PRETRAINING = "belongs to pre-training; remove it: the checkpoint of --finetune contains it"
 _SHARED_NAMES = (
     *("warmup_lr", "momentum", "start_epoch", "auto_resume", "no_auto_resume", "world_size", "local_rank"),
-    *("dist_on_itp", "dist_url", "enable_deepspeed"),
+    *("dist_on_itp", "dist_url", "enable_deepspeed", "use_checkpoint"),
 )
 
 FINETUNE_ANSWERS: Mapping[str, Answer] = {
@@ -112,6 +113,8 @@ FINETUNE_ANSWERS: Mapping[str, Answer] = {
     "dist_eval": Answer(
         "does nothing: evaluation is always distributed, and every video or image is scored once", nargs=0
     ),
+    "adaptive": _instead("use --token_selection adaptive; --finetune then needs a checkpoint with a learned sampler"),
+    "adaptive_mask_ratio": _instead("use --token_selection adaptive and --keep_ratio, the fraction that is encoded"),
     "mask_type": _instead(_PRETRAINING),
     "mask_ratio": _instead(_PRETRAINING),
     "decoder_depth": _instead(_PRETRAINING),

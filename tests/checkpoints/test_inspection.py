@@ -102,7 +102,7 @@ def test_text_has_a_line_for_each_fact(tmp_path: Path) -> None:
 
 def test_inspect_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = {**describe_network(classifier(), CLASSIFIER), "class_names": list("abcde")}
-    CheckpointStore(tmp_path / "checkpoints").save(120, classifier().state_dict(), {}, {"model": config, "epoch": 3})
+    CheckpointStore(tmp_path / "checkpoints").save(120, classifier().state_dict(), {}, {"model": config, "epoch": 4.0})
     assert main(["inspect", str(tmp_path), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert (facts["step"], facts["epoch"], facts["classes"], facts["guessed"]) == (120, 3, 5, [])

@@ -113,6 +113,13 @@ def test_a_chosen_place(tmp_path: Path) -> None:
         open_checkpoint(tmp_path / "file.pth", key="weights")
 
 
+def test_the_usual_keys_spelt_out_also_mean_a_file_without_any(tmp_path: Path) -> None:
+    torch.save(STATE, tmp_path / "bare.pth")
+    assert bits(open_checkpoint(tmp_path / "bare.pth", key="model|module").state) == BITS
+    with pytest.raises(UserError, match="has no 'model_ema'; it holds"):
+        open_checkpoint(tmp_path / "bare.pth", key="model_ema")
+
+
 def test_files_without_checksums_open(tmp_path: Path) -> None:
     computed = torch.serialization.get_crc32_options()
     torch.serialization.set_crc32_options(False)
@@ -170,8 +177,8 @@ def test_deepspeed_s_parts_of_stage_3(tmp_path: Path) -> None:
 @pytest.mark.parametrize("what", ["run", "store", "checkpoint", "weights"])
 def test_our_own_run(what: str, tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path / "checkpoints")
-    meta = {"model": {"options": CLASSIFIER, "class_names": list("abcde")}, "epoch": 1, "args": {"lr": 0.1}}
-    store.save(3, classifier(seed=5).state_dict(), {}, {**meta, "epoch": 0})
+    meta = {"model": {"options": CLASSIFIER, "class_names": list("abcde")}, "epoch": 2.5, "args": {"lr": 0.1}}
+    assert open_checkpoint(store.save(3, classifier(seed=5).state_dict(), {}, {**meta, "epoch": 0.5})).epoch is None
     newest = store.save(6, STATE, {}, meta)
     places = {"run": tmp_path, "store": store.directory, "checkpoint": newest, "weights": newest / "model.safetensors"}
     file = open_checkpoint(places[what])

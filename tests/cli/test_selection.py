@@ -60,6 +60,31 @@ def test_scores_with_a_selection_repeat_themselves(
     assert first == evaluated(place, capsys, "all", *words, "--batch_size", "5")[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("motion", []),
+        ("all", ["--token_selection", "random", "--keep_ratio", "0.4", *MORE_FRAMES]),
+    ],
+)
+def test_a_test_of_finetune_alone_is_that_of_evaluate(
+    place: Path, tmp_path: Path, name: str, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    test = str(place / "test.csv")
+    line = ["--finetune", str(place / f"{name}.safetensors"), "--data_path", test, "--eval_data_path", test]
+    line += ["--num_frames", "4", "--input_size", "16", "--batch_size", "4", "--output_dir", str(tmp_path / "run")]
+    assert main(["finetune", *line, *FAST, "--eval", *words]) == 0
+    told = capsys.readouterr().err
+    evaluated(place, capsys, name, "--batch_size", "8", "--output_dir", str(tmp_path / "again"), *words)
+    results = [tmp_path / "run" / "test", tmp_path / "again"]
+    first, second = ((folder / "scores.csv").read_text() for folder in results)
+    assert first == second
+    ours, theirs = (json.loads((folder / "scores.json").read_text()) for folder in results)
+    assert ours["selection"].items() <= theirs["selection"].items()
+    assert (ours["clip"]["frame_selection"], theirs["clip"]["num_frames"]) == ("motion", 6)
+    assert "encodes" in told
+
+
 @pytest.mark.parametrize(("name", "words"), [("all", []), ("motion", ["--token_selection", "none"])])
 def test_a_share_without_a_selection_is_refused(
     place: Path, capsys: pytest.CaptureFixture[str], name: str, words: list[str]

@@ -99,8 +99,8 @@ def _words(command: str, size: int, engine: str, steps: int, data: Path, folder:
     engines = ("plain",) if engine == "plain" else ("deepspeed", "--deepspeed_config", engine)
     more = ["--engine", *engines, "--batch_size", str(4 // size), "--max_steps", str(steps)]
     if command == "finetune":
-        # What is drawn for each rank, or mixes the clips of one rank, differs with their number.
-        more += ["--drop_path", "0", "--mixup", "0", "--cutmix", "0"]
+        # What mixes the clips of one rank differs with their number.
+        more += ["--mixup", "0", "--cutmix", "0", "--drop", "0.1", "--fc_drop_rate", "0.5"]
     return COMMANDS[command](data, folder / "run", *more)
 
 

@@ -19,9 +19,10 @@ RECURRING = """
 data_path model batch_size num_frames sampling_rate opt opt_betas opt_eps clip_grad momentum weight_decay
 weight_decay_end lr warmup_lr min_lr warmup_epochs warmup_steps epochs save_ckpt_freq input_size drop_path color_jitter
 train_interpolation imagenet_default_mean_and_std output_dir log_dir device seed resume auto_resume no_auto_resume
-start_epoch num_workers pin_mem no_pin_mem world_size local_rank dist_on_itp dist_url
+start_epoch num_workers pin_mem no_pin_mem world_size local_rank dist_on_itp dist_url use_checkpoint
 """.split()
 OF_PRETRAINING = "mask_type mask_ratio decoder_depth normlize_target softmax_temp".split()
+OF_ADAMAE = ("adaptive", "adaptive_mask_ratio")
 
 
 def parse(*words: str) -> Parsed[FinetuneOptions]:
@@ -41,8 +42,14 @@ def test_flags_of_pretraining_are_answered(name: str) -> None:
         parse(f"--{name}", "1")
 
 
+@pytest.mark.parametrize("name", OF_ADAMAE)
+def test_flags_of_adamaes_own_fine_tuning_are_answered(name: str) -> None:
+    with pytest.raises(UserError, match=f"^--{name}: use --token_selection adaptive"):
+        parse(f"--{name}", "0.5")
+
+
 def test_the_table_answers_nothing_but_published_flags() -> None:
-    assert set(FINETUNE_ANSWERS) <= {*FINE_TUNE, *RECURRING, *OF_PRETRAINING}
+    assert set(FINETUNE_ANSWERS) <= {*FINE_TUNE, *RECURRING, *OF_PRETRAINING, *OF_ADAMAE}
 
 
 def test_a_published_launch_line() -> None:
@@ -51,10 +58,11 @@ def test_a_published_launch_line() -> None:
         --log_dir out --output_dir out --batch_size 8 --num_sample 1 --input_size 224 --short_side_size 224
         --save_ckpt_freq 10 --num_frames 16 --opt adamw --lr 5e-4 --opt_betas 0.9 0.999 --weight_decay 0.05 --epochs 50
         --dist_eval --test_num_segment 2 --test_num_crop 3 --enable_deepspeed --local_rank=0 --warmup_lr 1e-6
-        --model_key model|module --use_mean_pooling --no_auto_resume""".split()
+        --model_key model|module --use_mean_pooling --no_auto_resume --use_checkpoint""".split()
     )
     options = parsed.options
     assert (options.frame_sampling, options.flip, options.run.engine) == ("segment", 0.0, "deepspeed")
+    assert options.run.checkpoint_activations == "all"
     assert (options.model.nb_classes, options.run.resume, options.model.model_key) == (174, "none", "model|module")
     assert [note.partition(":")[0] for note in parsed.notes] == ["--dist_eval", "--warmup_lr"]
 

@@ -15,7 +15,7 @@ data_path mask_type mask_ratio model decoder_depth batch_size num_frames samplin
 momentum weight_decay weight_decay_end lr warmup_lr min_lr warmup_epochs warmup_steps epochs save_ckpt_freq input_size
 drop_path normlize_target color_jitter train_interpolation imagenet_default_mean_and_std output_dir log_dir device seed
 resume auto_resume no_auto_resume start_epoch num_workers pin_mem no_pin_mem world_size local_rank dist_on_itp dist_url
-softmax_temp
+softmax_temp use_checkpoint
 """.split()
 FINE_TUNE = """
 update_freq tubelet_size drop attn_drop_rate disable_eval_during_finetuning model_ema model_ema_decay
@@ -89,3 +89,10 @@ def test_automatic_resuming_as_published(line: str, resume: str, tmp_path: Path)
 
 def test_asking_for_deepspeed_as_published() -> None:
     assert pretrain_parser().parse(["--enable_deepspeed"]).options.run.engine == "deepspeed"
+
+
+def test_asking_for_activation_checkpointing_as_published() -> None:
+    parse = pretrain_parser().parse
+    assert parse(["--use_checkpoint"]).options.run.checkpoint_activations == "all"
+    chosen = parse(["--checkpoint_activations", "decoder", "--use_checkpoint"])
+    assert chosen.options.run.checkpoint_activations == "decoder"
