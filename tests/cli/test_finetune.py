@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from adamae.checkpoints.formats import open_checkpoint
-from adamae.checkpoints.store import CheckpointStore
+from adamae.checkpoints.store import Checkpoint, CheckpointStore
 from adamae.cli.main import main
 from adamae.training.run_logger import TIMING
 from tests.launching import ROOT, launch
@@ -115,10 +115,19 @@ def test_the_best_checkpoint_says_what_it_is(whole: Path) -> None:
     meta = CheckpointStore(whole / "best").newest().meta  # type: ignore[union-attr]
     best = max((line for line in log(whole) if line["kind"] == "epoch"), key=lambda line: line["val_top1"])
     assert meta["validation"]["val_top1"] == best["val_top1"]
-    # The average was kept, not the weights of the step.
-    if file.step == 12:
-        kept, last = weights(whole / "best"), weights(whole / "checkpoints")
-        assert any(not torch.equal(kept[name], last[name]) for name in kept)
+
+
+def test_the_average_is_kept_and_not_the_weights_of_the_step(motion: Path, tmp_path: Path) -> None:
+    """The only epoch is the best; its last two checkpoints tell what the average is, by its formula."""
+    words = "--model_ema --model_ema_decay 0.8 --aa none --epochs 1 --warmup_epochs 0".split()
+    words += "--batch_size 9 --save_ckpt_steps 1 --test_num_segment 1 --test_num_crop 1".split()
+    assert finetune(motion, tmp_path, *SIZES, *words) == 0
+    before, last = (Checkpoint.open(tmp_path / "checkpoints" / f"step-0000000{step}") for step in (1, 2))
+    average, stepped, kept = before.training()["companions"]["average"], last.weights(), weights(tmp_path / "best")
+    assert kept.keys() == stepped.keys() >= average.keys()
+    for name, value in average.items():
+        torch.testing.assert_close(kept[name], 0.8 * value + 0.2 * stepped[name], rtol=1e-5, atol=1e-7)
+    assert any((kept[name] - stepped[name]).abs().max() > 1e-3 for name in average)
 
 
 def test_evaluating_the_best_again_gives_the_same_score(
@@ -210,8 +219,14 @@ def equal(output: Path, whole: Path) -> None:
 
 
 def test_another_seed_is_another_run(whole: Path, motion: Path, tmp_path: Path) -> None:
-    assert finetune(motion, tmp_path, *SIZES, *WHOLE, "--seed", "1", "--max_steps", "1") == 0
-    assert log(tmp_path)[0]["loss"] != log(whole)[0]["loss"]
+    """Of other clips: the weights at the start are the same, and nothing else is drawn."""
+    words = ["--finetune", str(whole / "best"), "--max_steps", "1", "--disable_eval_during_finetuning"]
+    words += "--mixup 0 --cutmix 0 --drop_path 0 --test_num_segment 1 --test_num_crop 1".split()
+    losses = []
+    for seed in ("0", "1"):
+        assert finetune(motion, tmp_path / seed, *SIZES, *words, "--seed", seed) == 0
+        losses.append(log(tmp_path / seed)[0]["loss"])
+    assert losses[0] != losses[1]
 
 
 @pytest.mark.slow

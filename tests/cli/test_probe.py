@@ -54,6 +54,26 @@ def test_a_run_of_ours_tells_its_clips(tmp_path: Path, videos: Path, capsys: pyt
     assert told.endswith("1 clip x 1 crop per video, 4 frames with stride 2, 32x32 pixels")
 
 
+def test_the_test_list_is_what_is_tested(
+    network: str, videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Twelve training videos, of which five are tested under their own labels, and three are validated under others."""
+    rows = (videos / "train.csv").read_text().splitlines()
+    paths, labels = zip(*(row.rsplit(" ", 1) for row in rows), strict=True)
+    exchanged = dict(zip(sorted(set(labels)), sorted(set(labels), reverse=True), strict=True))
+    for name, count, shown in (("train", 12, labels), ("test", 5, labels), ("val", 3, [exchanged[x] for x in labels])):
+        listed = zip(paths[:count], shown, strict=False)
+        (tmp_path / f"{name}.csv").write_text("".join(f"{path} {label}\n" for path, label in listed))
+    words = ["--data_root", str(videos), "--k", "1", "--probe_tokens", "0", "--json"]
+    assert probe(network, tmp_path, *words) == 0
+    told = capsys.readouterr()
+    assert "12 training and 5 test videos of 2 classes" in told.err
+    report = json.loads(told.out)
+    assert (report["training_videos"], report["test_videos"]) == (12, 5)
+    # A video is its own nearest neighbour.
+    assert (report["probes"]["knn"]["scored"], report["probes"]["knn"]["top1"]) == (5, 100)
+
+
 def test_a_list_to_test_on(network: str, videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--eval_data_path", str(videos / "train.csv"), "--k", "1", "--json"]
     assert main(["probe", network, "--data_path", str(videos / "train.csv"), *FAST, *words]) == 0

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from adamae.data.annotations import Annotations, load_annotations
-from adamae.data.augmentation import MultiScaleCrop, crop
+from adamae.data.augmentation import MultiScaleCrop, RandomResizedCrop, crop
 from adamae.data.dataset import PretrainDataset, Sample, moving_path, pretrain_dataset, read_moving
 from adamae.data.decoding import DECODERS, get_decoder
 from adamae.errors import UserError
@@ -143,6 +143,15 @@ def test_what_is_cropped_while_reading_is_what_is_cropped_afterwards(make_video:
         sample = cropped[epoch, 0]
         assert np.array_equal(sample["clip"], clips)
         assert np.array_equal(sample["moving"], masks)
+
+
+def test_the_crop_is_as_asked(videos: Path) -> None:
+    options = {"size": 48, "flip": True, "crop_interpolation": "bicubic", "crop_scale": (0.3, 0.8)}
+    assert build(videos, **options).transform == MultiScaleCrop(48, 48, flip=True, mode="bicubic")
+    resized = RandomResizedCrop(48, (0.3, 0.8), flip=True, mode="bicubic")
+    assert build(videos, **options, crop="random_resized").transform == resized
+    assert build(videos).transform == MultiScaleCrop(32, 32, flip=False, mode="bilinear")
+    assert build(videos, crop="random_resized").transform == RandomResizedCrop(32, (0.2, 1.0), mode="bilinear")
 
 
 def test_options_that_do_not_exist(videos: Path) -> None:

@@ -148,6 +148,53 @@ def test_erased_boxes_are_the_same_in_all_frames(rng: np.random.Generator, mode:
     assert erased >= 58
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_boxes_together_are_as_large_as_one(rng: np.random.Generator, count: int) -> None:
+    """From a fiftieth to a third of the frame, all alike; less what boxes have in common, or do not fit."""
+    clip = np.full((1, 120, 120, 3), 7, np.uint8)
+    erase = RandomErasing(1.0, "const", count=count)
+    areas = np.array([(erase(clip, rng) != 7).any(axis=3).mean() for _ in range(800)])
+    assert areas.max() < 1 / 3 + 0.02
+    assert areas.mean() == pytest.approx((1 / 50 + 1 / 3) / 2, abs=0.025)
+    assert areas.std() == pytest.approx((1 / 3 - 1 / 50) / (12 * count) ** 0.5, rel=0.25)
+
+
+def test_the_published_numbers() -> None:
+    """Of VideoMAE's data sets for fine-tuning, and of timm's RandomErasing as they call it."""
+    augment, erase = FinetuneAugmentation(224), RandomErasing()
+    assert (augment.scale, augment.flip) == ((0.08, 1.0), 0.5)
+    assert augment.ratio == pytest.approx((0.75, 1.3333), abs=1e-4)
+    assert (erase.probability, erase.mode, erase.count) == (0.25, "pixel", 1)
+    assert erase.area == pytest.approx((0.02, 1 / 3))
+    assert erase.ratio == pytest.approx((0.3, 1 / 0.3))
+
+
+def test_the_published_order(rng: np.random.Generator) -> None:
+    """RandAugment of the whole frames, then the crop, the mirror, and last the erasing."""
+    clip, augmented = still(rng), np.zeros((5, 40, 52, 3), np.uint8)
+    augmented[:, :, :26] = 200
+    seen: list[np.ndarray] = []
+
+    def randaugment(given: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        seen.append(given)
+        return augmented
+
+    def erasing(given: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        seen.append(given)
+        return given + 1
+
+    whole = {"scale": (1.0, 1.0), "ratio": (1.3, 1.3), "flip": 1.0}
+    parts: dict[str, Any] = {"randaugment": randaugment, "erasing": erasing, **whole}
+    result = FinetuneAugmentation(16, **parts)(clip, rng)
+    assert len(seen) == 2
+    assert np.array_equal(seen[0], clip)
+    assert seen[1].shape == (5, 16, 16, 3)
+    # Mirrored: what was bright at the left is at the right.
+    assert (seen[1][:, :, :7] == 0).all()
+    assert (seen[1][:, :, 9:] == 200).all()
+    assert np.array_equal(result, seen[1] + 1)
+
+
 def test_erasing_as_often_as_asked(rng: np.random.Generator) -> None:
     clip = np.full((1, 40, 40, 3), 7, np.uint8)
     erase = RandomErasing(0.25, "const", count=3)

@@ -91,6 +91,29 @@ def test_lists_for_evaluation_elsewhere(tmp_path: Path) -> None:
     assert rows(splits)["val"] == rows(splits)["test"] == [("5.mp4", 0), ("6.mp4", 1)]
 
 
+@pytest.mark.parametrize("kind", ["lists", "folders"])
+def test_both_lists_for_evaluation_elsewhere(tmp_path: Path, kind: str) -> None:
+    write(tmp_path / "train.csv", "1.mp4 a", "2.mp4 b")
+    other = tmp_path / "other"
+    other.mkdir()
+    for split, number in (("val", 3), ("test", 4)):
+        if kind == "lists":
+            write(other / f"{split}.csv", f"{number}.mp4 b")
+        else:
+            touch(other, f"{split}/b/{number}.mp4")
+    splits = load_splits(tmp_path / "train.csv", eval_data_path=other)
+    assert rows(splits) == {"train": [("1.mp4", 0), ("2.mp4", 1)], "val": [("3.mp4", 1)], "test": [("4.mp4", 1)]}
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_one_list_for_evaluation_elsewhere_serves_for_both(tmp_path: Path, split: str) -> None:
+    write(tmp_path / "train.csv", "1.mp4 0", "2.mp4 1")
+    (tmp_path / "other").mkdir()
+    write(tmp_path / "other" / f"{split}.csv", "3.mp4 1")
+    splits = load_splits(tmp_path / "train.csv", eval_data_path=tmp_path / "other")
+    assert rows(splits)["val"] == rows(splits)["test"] == [("3.mp4", 1)]
+
+
 def test_folders_of_class_folders(tmp_path: Path) -> None:
     for split in ("train", "val", "test"):
         touch(tmp_path, f"{split}/run/{split}1.mp4", f"{split}/sit/{split}2.mp4")

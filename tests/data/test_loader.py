@@ -14,7 +14,7 @@ from adamae.data.annotations import load_annotations
 from adamae.data.dataset import PretrainDataset, pretrain_dataset
 from adamae.data.loader import Batch, BatchKeys, build_loader
 from adamae.errors import UserError
-from adamae.randomness import epoch_permutation
+from adamae.randomness import epoch_permutation, sample_seed
 
 Keys = list[tuple[int, int]]
 
@@ -97,6 +97,14 @@ def test_batches_hold_what_the_contract_says(videos: Path) -> None:
         "seed": ((6,), torch.int64),
         "label": ((6,), torch.int64),
     }
+
+
+def test_the_lists_order_is_that_of_the_data_sets_seed(videos: Path) -> None:
+    (batch,) = islice(build_loader(dataset(videos, seed=3), batch_size=4), 1)
+    rows = epoch_permutation(3, 0, 8)[:4].tolist()
+    assert rows != epoch_permutation(0, 0, 8)[:4].tolist()
+    # A damaged video keeps its place, and the seed of its row.
+    assert batch["seed"].tolist() == [sample_seed(3, 0, row) for row in rows]
 
 
 def test_workers_and_processes_change_nothing(videos: Path) -> None:

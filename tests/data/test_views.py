@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from adamae.data.annotations import Annotations
+from adamae.data.decoding import get_decoder
 from adamae.data.frame_indices import train_dense, train_segments
 from adamae.data.views import VideoViews, ViewPlan, cut_views, plan_test, plan_validation, resize_short_side
 from adamae.errors import UserError
@@ -78,7 +79,7 @@ def test_segment_views_of_all_frame_counts(length: int) -> None:
         assert chosen.choose(count, UNUSED).tolist() == segments_by_rule(count, length)
 
 
-def test_validation_draws_as_training_does_and_always_the_same() -> None:
+def test_validation_plans_draw_as_training_does() -> None:
     dense = plan_validation(num_frames=16, sampling_rate=4, size=224)
     segment = plan_validation(num_frames=16, sampling_rate=4, size=224, frame_sampling="segment")
     for count in range(1, 401):
@@ -90,6 +91,24 @@ def test_validation_draws_as_training_does_and_always_the_same() -> None:
         assert first.min() >= 0 and max(first.max(), got.max()) < count
     starts = {int(dense.choose(400, sample_generator(3, 0, row))[0, 0]) for row in range(20)}
     assert len(starts) > 10
+
+
+def test_a_validation_clip_follows_from_the_seed_and_the_row(videos: Path) -> None:
+    path = str(videos / "a" / "0.mp4")
+    with get_decoder("pyav")(path) as video:
+        whole = video.read(range(40))
+    plan = plan_validation(num_frames=4, sampling_rate=2, size=48)
+    starts = []
+    for seed in (0, 3):
+        dataset = VideoViews(Annotations.of([path] * 6), plan, seed=seed)
+        for row in range(6):
+            frames = train_dense(40, 4, 2, sample_generator(seed, 0, row))
+            # Of 48 x 64 pixels the middle square.
+            assert np.array_equal(dataset.read(row)[0], whole[None, frames, :, 8:56])
+            assert np.array_equal(dataset.read(row)[0], dataset.read(row)[0])
+            starts.append(int(frames[0]))
+    assert len(set(starts[:6])) > 3
+    assert starts[:6] != starts[6:]
 
 
 def test_single_views_lie_in_the_middle() -> None:

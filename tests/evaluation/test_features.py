@@ -182,6 +182,21 @@ def test_features_of_videos_are_means_over_their_views(test_list: Path, pretrain
     assert torch.allclose(found.tokens[0].float(), expected, atol=2e-3)
 
 
+def test_the_norm_before_the_head_comes_before_the_mean_over_the_views(test_list: Path, finetuned: Path) -> None:
+    encoder, _ = build_encoder(open_checkpoint(finetuned))
+    dataset = views(test_list, num_clips=2)
+    found = extract_videos(encoder, dataset, batch_size=5)
+    model = classifier()
+    assert model.fc_norm is not None
+    scale, shift = model.fc_norm.weight, model.fc_norm.bias
+    for row, pooled in zip((0, 6), (found.pooled[0], found.pooled[-1]), strict=True):
+        with torch.no_grad():
+            mean = model.encode(dataset[row]["views"], SampleNoise(torch.zeros(6))).mean(dim=1)
+            centred = mean - mean.mean(dim=1, keepdim=True)
+            normed = centred / (centred.square().mean(dim=1, keepdim=True) + model.fc_norm.eps).sqrt() * scale + shift
+        torch.testing.assert_close(pooled, normed.mean(dim=0), atol=1e-5, rtol=1e-4)
+
+
 def test_features_that_are_not_finite_are_no_features(
     test_list: Path, pretrained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

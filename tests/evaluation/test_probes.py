@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from adamae.evaluation import probes
 from adamae.evaluation.features import VideoFeatures
 from adamae.evaluation.probes import attentive_probe, knn_probe, linear_probe, probe_features
 
@@ -26,6 +27,11 @@ def hits(scores: Tensor, labels: Tensor) -> float:
     return float((scores.argmax(dim=1) == labels).float().mean())
 
 
+def by_hand(features: Tensor, train: Tensor) -> Tensor:
+    """Standardised with the mean and the deviation of the training videos."""
+    return (features - train.mean(dim=0)) / train.std(dim=0, correction=0)
+
+
 @pytest.mark.parametrize("probe", [knn_probe, linear_probe])
 def test_pooled_probes(probe) -> None:  # type: ignore[no-untyped-def]
     train, labels = clusters(80, seed=1)
@@ -36,6 +42,49 @@ def test_pooled_probes(probe) -> None:  # type: ignore[no-untyped-def]
     assert torch.equal(scores, probe(train, labels, test, CLASSES))
     shuffled = labels[torch.randperm(80, generator=torch.Generator().manual_seed(3))]
     assert hits(probe(train, shuffled, test, CLASSES), truth) < 0.6
+
+
+@pytest.mark.parametrize("probe", [knn_probe, linear_probe, attentive_probe])
+def test_the_other_test_videos_have_no_part_in_a_score(probe) -> None:  # type: ignore[no-untyped-def]
+    make = scattered if probe is attentive_probe else clusters
+    (train, labels), (test, _) = make(16, seed=1), make(8, seed=2)
+    together = probe(train, labels, test, CLASSES)
+    torch.testing.assert_close(probe(train, labels, test[5:6], CLASSES)[0], together[5])
+
+
+def test_the_ridge_is_the_one_that_serves_the_held_out_videos_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise wants the strongest, what is told apart at once the weakest."""
+    fit, chosen = probes._fit_linear, []
+    fits: list[tuple[Tensor, float, nn.Linear]] = []
+
+    def watched(features: Tensor, labels: Tensor, num_classes: int, ridge: float) -> nn.Linear:
+        fits.append((features, ridge, fit(features, labels, num_classes, ridge)))
+        return fits[-1][2]
+
+    monkeypatch.setattr(probes, "_fit_linear", watched)
+    noise = torch.randn(12, 64, generator=torch.Generator().manual_seed(1))
+    labels = torch.arange(12) % 3
+    for features in (noise, noise[:, :3] + 20 * torch.eye(3)[labels]):
+        fits.clear()
+        scores = linear_probe(features, labels, features[:5] + 1, 3)
+        *tried, (final, ridge, head) = fits
+        standard = by_hand(features, features)
+        losses = {}
+        for part, tried_ridge, tried_head in tried:
+            out = (torch.cdist(standard, part) > 1e-3).all(dim=1)
+            # One of the four of each class.
+            assert labels[out].sort().values.tolist() == [0, 1, 2]
+            assert len(part) == 9
+            logits = standard[out] @ tried_head.weight.T + tried_head.bias
+            losses[tried_ridge] = float((logits.exp().sum(dim=1).log() - logits[torch.arange(3), labels[out]]).mean())
+        assert len(losses) == 5
+        assert ridge == min(losses, key=losses.__getitem__)
+        # Then all are learned from.
+        torch.testing.assert_close(final, standard)
+        test = by_hand(features[:5] + 1, features)
+        torch.testing.assert_close(scores, test @ head.weight.T + head.bias)
+        chosen.append(ridge)
+    assert chosen == [1.0, 1e-4]
 
 
 def test_neighbours_by_hand() -> None:
@@ -75,12 +124,23 @@ def test_the_attentive_probe_finds_what_the_mean_hides() -> None:
 
 
 def test_all_probes_by_name() -> None:
-    def features(seed: int, tokens: bool) -> VideoFeatures:
-        pooled, labels = clusters(24, seed)
-        some = pooled[:, None].expand(-1, 3, -1).half() if tokens else None
+    def features(videos: int, seed: int, tokens: bool) -> VideoFeatures:
+        pooled, labels = clusters(videos, seed, spread=1.5)
+        some = scattered(videos, seed)[0].half() if tokens else None
         return VideoFeatures(pooled, some, labels, labels.numpy(), [])
 
-    found = probe_features(features(1, True), features(2, True), CLASSES)
-    assert list(found) == ["knn", "linear", "attentive"]
-    assert all(accuracy.scored == 24 for accuracy in found.values())
-    assert list(probe_features(features(1, False), features(2, False), CLASSES)) == ["knn", "linear"]
+    train, test = features(40, 1, True), features(20, 2, True)
+    assert train.tokens is not None
+    assert test.tokens is not None
+    found = probe_features(train, test, CLASSES, k=3, seed=4)
+    expected = {
+        "knn": knn_probe(train.pooled, train.labels, test.pooled, CLASSES, k=3),
+        "linear": linear_probe(train.pooled, train.labels, test.pooled, CLASSES, seed=4),
+        "attentive": attentive_probe(train.tokens, train.labels, test.tokens, CLASSES, seed=4),
+    }
+    shares = {name: 100 * hits(scores, test.labels) for name, scores in expected.items()}
+    assert len(set(shares.values())) == 3
+    assert list(found) == list(expected)
+    assert {name: accuracy.top1 for name, accuracy in found.items()} == pytest.approx(shares)
+    assert all(accuracy.scored == 20 for accuracy in found.values())
+    assert list(probe_features(features(24, 1, False), features(24, 2, False), CLASSES)) == ["knn", "linear"]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from adamae.layers.pixels import PixelNormalisation
-from adamae.losses.reconstruction import reconstruction_target, token_error, trivial_error
+from adamae.losses.reconstruction import Metric, reconstruction_target, token_error, trivial_error
 from adamae.losses.sampling import entropy, sampling_loss
 from tests.selecting import seeing
 
@@ -43,25 +44,29 @@ def test_a_flat_token_has_a_finite_target() -> None:
     assert torch.isfinite(target).all()
 
 
-def test_the_trivial_prediction_of_plain_pixels_is_the_visible_colour() -> None:
+@pytest.mark.parametrize("metric", ["mse", "l1"])
+def test_the_trivial_prediction_of_plain_pixels_is_the_visible_colour(metric: Metric) -> None:
     values = PixelNormalisation(3)
     visible, target = torch.randn(2, 3, 12), torch.rand(2, 4, 12)
     colour = values.to_unit_range(visible).view(2, 3, 4, 3).mean(dim=(1, 2))
-    expected = ((target.view(2, 4, 4, 3) - colour.view(2, 1, 1, 3)) ** 2).mean()
-    torch.testing.assert_close(trivial_error(target, visible, values, False, "mse"), expected)
+    difference = target.view(2, 4, 4, 3) - colour.view(2, 1, 1, 3)
+    expected = (difference**2 if metric == "mse" else difference.abs()).mean()
+    torch.testing.assert_close(trivial_error(target, visible, values, False, metric), expected)
 
 
+@pytest.mark.parametrize("advantage", [False, True])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_the_sampling_loss_is_equation_5(reduction: str) -> None:
+def test_the_sampling_loss_is_equation_5(reduction: str, advantage: bool) -> None:
     logits = torch.randn(3, 10, requires_grad=True)
     selection = seeing(torch.rand(3, 10).topk(4).indices, 10, logits.log_softmax(1))
     error = torch.rand(3, 6, requires_grad=True)
     expected = 0.0
     for clip in range(3):
         probabilities = logits[clip].softmax(0)
-        terms = [-probabilities[i].log() * error[clip, k] for k, i in enumerate(selection.target[clip])]
+        baseline = sum(error[clip].tolist()) / 6 if advantage else 0.0
+        terms = [-probabilities[i].log() * (error[clip, k] - baseline) for k, i in enumerate(selection.target[clip])]
         expected += sum(terms) / (6 if reduction == "mean" else 1) / 3
-    loss = sampling_loss(selection, error, reduction=reduction)  # type: ignore[arg-type]
+    loss = sampling_loss(selection, error, reduction=reduction, advantage=advantage)  # type: ignore[arg-type]
     torch.testing.assert_close(loss, torch.as_tensor(expected))
     loss.backward()
     assert error.grad is None and logits.grad is not None
@@ -76,11 +81,25 @@ def test_clamped_probabilities_get_no_gradient() -> None:
     assert log_probs.grad[0, 2] == 0 and log_probs.grad[0, 1] != 0
 
 
-def test_an_advantage_has_no_pull_when_all_errors_are_alike() -> None:
-    logits = torch.randn(2, 6, requires_grad=True)
-    selection = seeing(torch.tensor([[0, 1], [2, 5]]), 6, logits.log_softmax(1))
-    sampling_loss(selection, torch.full((2, 4), 0.7), advantage=True).backward()
-    assert logits.grad is not None and logits.grad.abs().max() < 1e-6
+def test_an_advantage_raises_what_is_worse_than_the_clips_mean_and_lowers_what_is_better(
+    rng: np.random.Generator,
+) -> None:
+    log_probs = torch.from_numpy(rng.normal(size=(2, 6))).log_softmax(1).requires_grad_()
+    error = torch.tensor([[0.1, 0.2, 0.3, 1.4], [0.7, 0.7, 0.7, 0.7]], dtype=torch.float64)
+    sampling_loss(seeing(torch.tensor([[0, 1], [2, 5]]), 6, log_probs), error, advantage=True).backward()
+    # The first clip's mean is 0.5; in the second all errors are alike. Both have four targets.
+    descent = torch.tensor([[0.0, 0.0, -0.4, -0.3, -0.2, 0.9], [0.0] * 6], dtype=torch.float64) / 8
+    torch.testing.assert_close(log_probs.grad, -descent)
+
+
+def test_entropy_is_a_reward_by_its_weight(rng: np.random.Generator) -> None:
+    logits = rng.normal(size=(3, 7))
+    selection = seeing(torch.tensor([[0, 1], [2, 5], [3, 6]]), 7, torch.from_numpy(logits).log_softmax(1))
+    error = torch.from_numpy(rng.random((3, 5)))
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    expected = 0.3 * (probabilities * np.log(probabilities)).sum(axis=1).mean()
+    difference = sampling_loss(selection, error, entropy_weight=0.3) - sampling_loss(selection, error)
+    torch.testing.assert_close(difference, torch.as_tensor(expected))
 
 
 def test_entropy_of_the_uniform_distribution() -> None:

@@ -41,6 +41,15 @@ def test_over_all_parts_the_sampling_loss_and_its_gradient_are_the_full_ones(
 
     values, gradients = zip(*[loss(part) for part in combinations(range(5), drawn)], strict=True)
     value, gradient = loss(None)
+    expected = torch.zeros((), dtype=torch.float64)
+    for clip in range(2):
+        probabilities = logits[clip].detach().softmax(0)
+        hidden = sorted(set(range(8)) - set(visible[clip].tolist()))
+        reward = error[clip, hidden] - (sum(error[clip, hidden].tolist()) / 5 if advantage else 0.0)
+        terms = probabilities[hidden].log() * reward
+        expected -= (terms.sum() / (5 if reduction == "mean" else 1)) / 2
+        expected += 0.1 * (probabilities * probabilities.log()).sum() / 2
+    torch.testing.assert_close(value, expected)
     torch.testing.assert_close(torch.stack(values).mean(), value)
     torch.testing.assert_close(torch.stack(gradients).mean(0), gradient)
     if drawn < 5:

@@ -6,18 +6,22 @@ import json
 import os
 import signal
 import weakref
+from itertools import product
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from adamae.errors import PreemptedError, UserError
+from adamae.training.loop import _step_seed
 from adamae.training.objectives import pretrain_objective
 from adamae.training.plan import Plan
 from adamae.training.run_logger import TIMING, StepLines
 from tests.training import tiny_run
-from tests.training.tiny_run import EPOCHS, VIDEOS, run, weights
+from tests.training.tiny_run import EPOCHS, VIDEOS, TinyBatches, run, weights
 
 STEPS = VIDEOS // 4 * EPOCHS
 
@@ -35,6 +39,20 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
+def drawing(model: Any, batch: Any, diagnose: bool) -> Any:
+    return pretrain_objective(model, batch, diagnose) | {"drawn": torch.rand(())}  # as dropout does
+
+
+@pytest.fixture(scope="module")
+def every_step(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """The same run's log with a line per step, and with what torch's generator gave in it."""
+    output = tmp_path_factory.mktemp("every_step")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiny_run, "pretrain_objective", drawing)
+        run(output, log_every=1)
+    return [record for record in lines(output) if record["kind"] == "step"]
+
+
 def test_log_has_a_line_per_interval_and_epoch(whole: Path) -> None:
     records = StepLines(whole / "log.jsonl").read()
     steps = [record["step"] for record in records if record["kind"] == "step"]
@@ -45,6 +63,24 @@ def test_log_has_a_line_per_interval_and_epoch(whole: Path) -> None:
     expected |= {"lr", "weight_decay", "skipped", "partial", *TIMING}
     assert expected <= records[-2].keys()
     assert all(record["loss"] > 0 and 0 <= record["data_wait"] <= 1 for record in records)
+
+
+def test_a_line_has_the_means_of_its_own_steps(whole: Path, every_step: list[dict[str, Any]]) -> None:
+    begin = {"step": 0, "epoch": 0}
+    for line in lines(whole):
+        steps = every_step[begin[line["kind"]] : line["step"]]
+        for name in ("loss", "reconstruction", "sampling", "grad_norm"):
+            assert line[name] == pytest.approx(fmean(record[name] for record in steps), rel=1e-9)
+        begin[line["kind"]] = line["step"]
+    assert begin == {"step": STEPS, "epoch": STEPS}
+
+
+def test_every_step_of_every_rank_draws_for_itself(every_step: list[dict[str, Any]], rng: np.random.Generator) -> None:
+    assert len({record["drawn"] for record in every_step}) == STEPS
+    seeds = (0, 1, *rng.integers(2, 2**31, size=2).tolist())
+    steps = (0, 1, *rng.integers(2, 10**6, size=2).tolist())
+    places = set(product(seeds, steps, (0, 1, 2, 1023)))
+    assert len({_step_seed(*place) for place in places}) == len(places)
 
 
 def test_tensorboards_own_reader_opens_the_files(whole: Path) -> None:
@@ -60,12 +96,36 @@ def test_tensorboards_own_reader_opens_the_files(whole: Path) -> None:
 def test_ended_early_and_resumed_equals_never_ended(whole: Path, tmp_path: Path, stop: int) -> None:
     assert run(tmp_path, max_steps=stop).step == stop
     assert run(tmp_path).step == STEPS
+    assert_equal_runs(tmp_path, whole)
+
+
+def assert_equal_runs(paused: Path, whole: Path) -> None:
     diagnoses = ("trivial", "entropy", "top_tenth", "hit_rate")  # one more was taken where the run paused
-    told = [{key: value for key, value in line.items() if key not in diagnoses} for line in lines(tmp_path)]
+    told = [{key: value for key, value in line.items() if key not in diagnoses} for line in lines(paused)]
     expected = [{key: value for key, value in line.items() if key not in diagnoses} for line in lines(whole)]
     assert told == expected
-    after, before = weights(tmp_path), weights(whole)
+    after, before = weights(paused), weights(whole)
     assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+@pytest.mark.parametrize(("stop", "place"), [(1, (0, 3)), (3, (1, 3))])
+def test_resumed_with_gradient_accumulation_the_next_micro_batch_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int, place: tuple[int, int]
+) -> None:
+    # 26 videos make two steps of three micro-batches of four.
+    run(tmp_path / "whole", accumulation=3, max_steps=4)
+    asked: list[tuple[int, int]] = []
+    begin = TinyBatches.__call__
+
+    def watched(batches: TinyBatches, epoch: int, first: int) -> Any:
+        asked.append((epoch, first))
+        return begin(batches, epoch, first)
+
+    monkeypatch.setattr(TinyBatches, "__call__", watched)
+    run(tmp_path / "halves", accumulation=3, max_steps=stop)
+    run(tmp_path / "halves", accumulation=3, max_steps=4)
+    assert asked == [(0, 0), place]
+    assert_equal_runs(tmp_path / "halves", tmp_path / "whole")
 
 
 @pytest.mark.slow
@@ -237,9 +297,6 @@ def test_steps_that_are_not_finite_are_skipped_counted_and_written_down(tmp_path
 def test_a_step_holds_one_micro_batch_at_a_time_and_loading_changes_no_draw(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def drawing(model: Any, batch: Any, diagnose: bool) -> Any:
-        return pretrain_objective(model, batch, diagnose) | {"drawn": torch.rand(())}  # as dropout does
-
     monkeypatch.setattr(tiny_run, "pretrain_objective", drawing)
     taken: list[weakref.ref[torch.Tensor]] = []
     most = 0

@@ -11,17 +11,20 @@ from adamae.errors import UserError
 from adamae.training.engine import StepGuard, build_optimizer
 from adamae.training.parameter_groups import parameter_groups
 from adamae.training.torch_engine import TorchEngine
-from tests.training.toy import Toy, build, losses, micro_batches, objective
+from tests.training.toy import Toy, build, groups, losses, micro_batches, objective
 
 WORLD = World()
 
 
 def by_hand(clip_grad: float, steps: int) -> tuple[nn.Module, list[float], list[float]]:
     model = Toy()
-    matrices = [model.inner.weight, model.outer.weight]
-    vectors = [p for p in model.parameters() if p.ndim == 1]
-    groups = [{"params": matrices, "weight_decay": 0.05}, {"params": vectors, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=1e-2, betas=(0.9, 0.95), foreach=False)
+    rates = [
+        {"params": [model.inner.weight], "weight_decay": 0.05, "lr": 1e-2 / 4},
+        {"params": [model.inner.bias], "weight_decay": 0.0, "lr": 1e-2 / 4},
+        {"params": [model.outer.weight], "weight_decay": 0.05, "lr": 1e-2},
+        {"params": [*model.norm.parameters(), model.outer.bias], "weight_decay": 0.0, "lr": 1e-2},
+    ]
+    optimizer = torch.optim.AdamW(rates, betas=(0.9, 0.95), foreach=False)
     values, norms = [], []
     for step in range(steps):
         (batch,) = micro_batches(step, 1, WORLD)
@@ -167,7 +170,7 @@ def test_nothing_in_a_step_waits_for_the_gpu(precision: str) -> None:
 @pytest.mark.slow
 def test_compiled_steps_equal_the_others() -> None:
     model = Toy()
-    optimizer = build_optimizer(parameter_groups(model, 0.05))
+    optimizer = build_optimizer(groups(model))
     engine = TorchEngine(model, objective, optimizer, world=WORLD, clip_grad=1.0, compile_model=True)
     expected = losses(build("plain", WORLD), WORLD, range(3))
     assert losses(engine, WORLD, range(3)) == [pytest.approx(row, rel=1e-5) for row in expected]

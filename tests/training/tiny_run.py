@@ -154,6 +154,7 @@ def run(
     accumulation: int = 1,
     workers: int = 0,
     max_steps: int = 0,
+    log_every: int = 5,
     save_every_steps: int = 4,
     resume: str = "auto",
     precision: str = "fp32",
@@ -177,7 +178,7 @@ def run(
         body = DeepSpeedEngine(model, pretrain_objective, optimizer, config=config, batch_size=batch_size, **shared)
     steps_per_epoch = VIDEOS // (batch_size * accumulation * world.size)
 
-    plan = Plan(EPOCHS, steps_per_epoch, max_steps, log_every=5, save_every_steps=save_every_steps, seed=SEED)
+    plan = Plan(EPOCHS, steps_per_epoch, max_steps, log_every=log_every, save_every_steps=save_every_steps, seed=SEED)
     lr = CosineSchedule(1e-2, 1e-5, plan.scheduled_steps, warmup_steps=3)
     store = CheckpointStore(output / "checkpoints")
     logger = RunLogger(output, tensorboard=output / "tensorboard" if tensorboard else None)

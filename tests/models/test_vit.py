@@ -1,0 +1,72 @@
+"""Networks around the plain ViT: start values, and keywords that reach the parts that they are for."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from adamae.models import vit_classifier, vit_pretrainer
+from tests.models.test_checkpoint_activations import CLASSIFIER
+from tests.models.test_pretrainer import TINY, clips
+
+
+def linear_layers(part: nn.Module) -> list[nn.Linear]:
+    return [module for module in part.modules() if isinstance(module, nn.Linear)]
+
+
+def assert_biases_are_zero(part: nn.Module) -> None:
+    assert not any(value.any() for name, value in part.named_parameters() if name.endswith("bias"))
+
+
+@pytest.mark.parametrize("part", ["encoder.blocks", "decoder", "sampler"])
+def test_linear_layers_of_a_pretrainer_begin_xavier_uniform(part: str, rng: np.random.Generator) -> None:
+    torch.manual_seed(int(rng.integers(2**31)))
+    module = vit_pretrainer(**TINY).get_submodule(part)
+    assert_biases_are_zero(module)
+    for layer in linear_layers(module):
+        outputs, inputs = layer.weight.shape
+        bound = math.sqrt(6 / (inputs + outputs))
+        # All of n uniform values are below this share of their bound once in 1e9 layers.
+        share = 1e-9 ** (1 / layer.weight.numel())
+        assert share * bound < layer.weight.abs().max() <= bound
+
+
+def assert_normal(layer: nn.Linear, std: float) -> None:
+    # Six standard errors.
+    assert layer.weight.std().item() == pytest.approx(std, rel=6 / math.sqrt(2 * layer.weight.numel()))
+    assert abs(layer.weight.mean().item()) < 6 * std / math.sqrt(layer.weight.numel())
+    assert layer.weight.abs().max() > 2.2 * std  # uniform values end at 1.8
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.25])
+def test_linear_layers_of_a_classifier_begin_normal_and_its_head_scaled(scale: float, rng: np.random.Generator) -> None:
+    torch.manual_seed(int(rng.integers(2**31)))
+    model: Any = vit_classifier(**{**CLASSIFIER, "num_classes": 50}, init_scale=scale)
+    for part in (model.encoder.blocks, model.head):
+        assert_biases_are_zero(part)
+    for layer in linear_layers(model.encoder.blocks):
+        assert_normal(layer, 0.02)
+    assert_normal(model.head, 0.02 * scale)
+
+
+def test_blocks_are_dropped_ever_more_often_up_to_the_given_rate() -> None:
+    pretrainer = vit_pretrainer(**{**TINY, "encoder_depth": 3, "decoder_depth": 2}, drop_path_rate=0.2)
+    classifier = vit_classifier(**{**CLASSIFIER, "depth": 5}, drop_path_rate=0.2)
+    stacks: list[Any] = [pretrainer.encoder, pretrainer.decoder, classifier.encoder]
+    rates = [[block.drop_path_rate for block in stack.blocks] for stack in stacks]
+    expected = [[0.0, 0.1, 0.2], [0.0, 0.2], [0.0, 0.05, 0.1, 0.15, 0.2]]
+    assert rates == [pytest.approx(one) for one in expected]
+
+
+def test_without_imagenets_statistics_pixels_are_between_minus_one_and_one() -> None:
+    pretrainer = vit_pretrainer(**TINY, imagenet_default_mean_and_std=False)
+    classifier = vit_classifier(**CLASSIFIER, imagenet_default_mean_and_std=False)
+    video = clips()
+    expected = video / 127.5 - 1
+    torch.testing.assert_close(pretrainer.grid.unpatchify(pretrainer.pixels(video)), expected)
+    torch.testing.assert_close(classifier.pixel_values(video), expected)
