@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
@@ -136,6 +137,24 @@ def test_commands_in_scripts_parse(script: Path, only_parse: None, neighbours: N
             )
             words = re.sub(r"\$\w+", "runs/x", words)
             understand(f"adamae {words}")
+
+
+def test_processes_can_share_the_batch_of_a_command(monkeypatch: pytest.MonkeyPatch, neighbours: None) -> None:
+    parse = OptionParser.parse
+    checked = []
+
+    def stop(self: OptionParser[object], words: Sequence[str]) -> None:
+        parse(self, words).options.for_processes(processes)  # type: ignore[attr-defined]
+        checked.append(processes)
+        raise UnderstoodError
+
+    monkeypatch.setattr(OptionParser, "parse", stop)
+    for document in DOCUMENTS:
+        for line in lines_of(document):
+            processes = math.prod(map(int, re.findall(r"--(?:nnodes|nproc_per_node|num_gpus|gpus|nodes) (\d+)", line)))
+            if processes > 1 and re.search(r"adamae (pretrain|estimate)", line):
+                understand(line)
+    assert 32 in checked and len(checked) > 2
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

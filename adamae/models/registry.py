@@ -140,9 +140,10 @@ def register_with_timm() -> None:
 
     timm has image models called ``vit_*`` of its own, so there our classifiers are called ``video_vit_*``.
     """
-    from timm.models import register_model
-
     from adamae import torchvision_import  # noqa: F401  (timm imports torchvision, which may need repair)
+
+    # isort: split
+    from timm.models import register_model
 
     for name in MODELS:
         timm_name = f"video_{name}" if name.startswith("vit_") else name

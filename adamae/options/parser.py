@@ -122,7 +122,8 @@ class OptionParser(Generic[Options]):
         names, words = self._take_presets(words)
         presets: list[Preset] = []
         for name in names:
-            presets += find_preset(name, self._preset_folder or "").expand()
+            folder = self._preset_folder or ""
+            presets += find_preset(name, folder).expand(folder)
         state = argparse.Namespace()
         for preset in presets:
             with preset.blamed():

@@ -47,14 +47,19 @@ class Preset:
         """The command line that the preset stands for."""
         return words_of({key: value for key, value in self.values.items() if key != "config"})
 
-    def expand(self, seen: tuple[Path, ...] = ()) -> list[Preset]:
-        """The preset with those that it is built on, in the order in which they are read."""
+    def expand(self, folder: str, seen: tuple[Path, ...] = ()) -> list[Preset]:
+        """The preset with those that it is built on, in the order in which they are read.
+
+        Args:
+            folder: The command's folder below ``configs``, where the names of others are looked up.
+            seen: Files that are built on this one.
+        """
         if self.path in seen:
             raise UserError(f"{self.path}: config = {self.values['config']!r} is circular")
         if "config" not in self.values:
             return [self]
-        base = find_preset(str(self.values["config"]), self.path.parent.name, beside=self.path.parent)
-        return [*base.expand((*seen, self.path)), self]
+        base = find_preset(str(self.values["config"]), folder, beside=self.path.parent)
+        return [*base.expand(folder, (*seen, self.path)), self]
 
     @contextmanager
     def blamed(self) -> Iterator[None]:

@@ -56,6 +56,10 @@ class Pieces:
         path = self._path(name)
         return json.loads(path.read_text()) if path.exists() else None
 
+    def forget(self, name: str) -> None:
+        """Take a piece for unfinished."""
+        self._path(name).unlink(missing_ok=True)
+
     def make(self, name: str, words: Sequence[str], read: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
         """The result of a piece, of now or of an earlier call.
 

@@ -52,7 +52,9 @@ class Table1:
         self.clips = clips
 
     def prepare(self, data_set: str) -> None:
-        """Make the videos of a data set."""
+        """Make the videos of a data set, also where only the piece was copied here."""
+        if not Path(self.videos(data_set)).is_dir():
+            self.pieces.forget(data_set)
         if data_set == REAL:
             words = ["real_clips.py", str(self.clips), self.videos(data_set), "--short_side", str(self.scale.side)]
             self.pieces.make(data_set, words, lambda _: {})

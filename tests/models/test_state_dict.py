@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -58,13 +60,17 @@ def test_a_state_dict_loads_back_also_inside_another_module() -> None:
         assert torch.equal(mine, other)
 
 
+@pytest.mark.slow
+def test_timm_is_repaired_before_it_is_imported() -> None:
+    subprocess.run([sys.executable, "-c", "import adamae.models as m; m.register_with_timm()"], check=True)
+
+
 def test_timm_knows_the_names() -> None:
-    from adamae import torchvision_import  # noqa: F401
     from adamae.models import register_with_timm
 
-    import timm  # isort: skip
-
     register_with_timm()
+    import timm
+
     with torch.device("meta"):
         assert type(timm.create_model("pretrain_videomae_small_patch16_224", mask_ratio=0.8)).__name__ == "Pretrainer"
         assert type(timm.create_model("video_vit_small_patch16_224", num_classes=5)).__name__ == "Classifier"

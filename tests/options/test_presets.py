@@ -49,6 +49,10 @@ def test_later_presets_win_and_presets_build_on_others(tmp_path: Path) -> None:
     built = write(tmp_path, "config: base.yaml\nseed: 4\n", "built.yaml")
     options = parse("--config", "quickstart", "--config", built).options
     assert (options.sampler.mask_ratio, options.run.seed, options.clip.input_size) == (0.5, 4, 64)
+    # A recipe is found from any folder.
+    mine = write(tmp_path, "config: quickstart\nseed: 5\n", "mine.yaml")
+    options = parse("--config", mine).options
+    assert (options.run.seed, options.clip.input_size) == (5, 64)
 
 
 @pytest.mark.parametrize(

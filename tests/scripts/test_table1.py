@@ -49,6 +49,10 @@ class FakePieces:
         self.folder = folder
         self.commands: dict[str, list[str]] = {}
         self.failing, self.stopped = failing, stopped
+        self.forgotten: list[str] = []
+
+    def forget(self, name: str) -> None:
+        self.forgotten.append(name)
 
     def make(self, name: str, words: Sequence[str], read: Callable[[str], dict[str, Any]]) -> None:
         pieces = importlib.import_module("pieces")
@@ -89,6 +93,15 @@ def test_all_pieces_of_a_row(script: ModuleType, tmp_path: Path) -> None:
     assert tuned[-2:] == ["--finetune", str(tmp_path / "pretrain-random-95-0")]
     assert str(tmp_path / "videos-noisy" / "test.csv") in pieces.commands["reconstruction-noisy-random-95-0"]
     assert "--camera_noise" in pieces.commands["videos-noisy"]
+
+
+def test_videos_are_made_where_only_their_piece_is_there(script: ModuleType, tmp_path: Path) -> None:
+    pieces = FakePieces(tmp_path)
+    table = script.Table1(script.SCALES["cpu"], pieces, tmp_path)
+    (tmp_path / "videos").mkdir()
+    for name in ("videos", "clips"):
+        table.prepare(name)
+    assert pieces.forgotten == ["clips"] and [*pieces.commands] == ["videos", "clips"]
 
 
 def test_real_clips_are_cut_and_not_fine_tuned_on(script: ModuleType, tables: ModuleType, tmp_path: Path) -> None:
