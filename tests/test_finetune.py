@@ -17,6 +17,7 @@ from adamae.finetune import _tester, finetune, open_splits, plan_views
 from adamae.models import vit_classifier
 from adamae.options.finetune import FinetuneOptions
 from adamae.training.mixing import Mixing
+from tests.building import parts_of, write_list
 
 SMALL = {
     "model": "vit_tiny_patch16_224",
@@ -31,19 +32,13 @@ SMALL = {
 }
 
 
-class ReachedLoop(Exception):  # noqa: N818 (no error)
-    """All parts are built."""
-
-
 @pytest.fixture
 def lists(tmp_path: Path) -> Path:
     """A data set of empty files: no video is opened before the first step."""
     folder = tmp_path / "set"
     folder.mkdir()
     for name, count in (("train", 40), ("val", 2), ("test", 3)):
-        (folder / f"{name}.csv").write_text("".join(f"{name}{i}.mp4 {i % 2}\n" for i in range(count)))
-        for i in range(count):
-            (folder / f"{name}{i}.mp4").touch()
+        write_list(folder, name, count)
     (folder / "classes.txt").write_text("turning left\nwaving\n")
     return folder
 
@@ -53,17 +48,8 @@ def parts(lists: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Builds a run: a function from options to its engine, batches, run, average and validation."""
 
     def build(**given: Any) -> SimpleNamespace:
-        found: dict[str, Any] = {}
-
-        def caught(engine: Any, batches: Any, run: Any, callbacks: dict[str, Any], preemption: Any) -> None:
-            found.update(engine=engine, batches=batches, run=run, **callbacks)
-            raise ReachedLoop
-
-        monkeypatch.setattr(module, "train", caught)
         options = {**SMALL, "data_path": str(lists), "output_dir": str(tmp_path / "run"), **given}
-        with pytest.raises(ReachedLoop):
-            finetune(FinetuneOptions.of(**options), World(device=torch.device("cpu")))
-        return SimpleNamespace(**found, dataset=found["batches"].dataset, model=found["engine"].model)
+        return parts_of(monkeypatch, module, finetune, FinetuneOptions.of(**options))
 
     return build
 

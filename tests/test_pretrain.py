@@ -12,9 +12,9 @@ import torch
 
 from adamae import pretrain as module
 from adamae.data.augmentation import MultiScaleCrop, RandomResizedCrop
-from adamae.distributed import World
 from adamae.options.pretrain import PretrainOptions
 from adamae.pretrain import pretrain
+from tests.building import parts_of, write_list
 
 SMALL = {
     "model": "adamae_tiny",
@@ -33,31 +33,16 @@ SMALL = {
 }
 
 
-class ReachedLoop(Exception):  # noqa: N818 (no error)
-    """All parts are built."""
-
-
 @pytest.fixture
 def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Builds a run: a function from options to its engine, batches and run. No video is opened."""
     folder = tmp_path / "set"
     folder.mkdir()
-    (folder / "train.csv").write_text("".join(f"{i}.mp4 0\n" for i in range(40)))
-    for i in range(40):
-        (folder / f"{i}.mp4").touch()
+    write_list(folder, "train", 40)
 
     def build(**given: Any) -> SimpleNamespace:
-        found: dict[str, Any] = {}
-
-        def caught(engine: Any, batches: Any, run: Any, callbacks: dict[str, Any]) -> None:
-            found.update(engine=engine, batches=batches, run=run, **callbacks)
-            raise ReachedLoop
-
-        monkeypatch.setattr(module, "train", caught)
         options = {**SMALL, "data_path": str(folder), "output_dir": str(tmp_path / "run"), **given}
-        with pytest.raises(ReachedLoop):
-            pretrain(PretrainOptions.of(**options), World(device=torch.device("cpu")))
-        return SimpleNamespace(**found, dataset=found["batches"].dataset, model=found["engine"].model)
+        return parts_of(monkeypatch, module, pretrain, PretrainOptions.of(**options))
 
     return build
 

@@ -53,7 +53,7 @@ def test_the_other_test_videos_have_no_part_in_a_score(probe) -> None:  # type: 
 
 
 def test_the_ridge_is_the_one_that_serves_the_held_out_videos_best(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Noise wants the strongest, what is told apart at once the weakest."""
+    """Features of noise need the strongest ridge, separable classes the weakest."""
     fit, chosen = probes._fit_linear, []
     fits: list[tuple[Tensor, float, nn.Linear]] = []
 

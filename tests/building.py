@@ -1,0 +1,40 @@
+"""Builds a run up to its loop, in which nothing is trained and no video is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from adamae.distributed import World
+
+
+class ReachedLoop(Exception):  # noqa: N818 (no error)
+    """All parts are built."""
+
+
+def write_list(folder: Path, name: str, count: int) -> None:
+    """``NAME.csv`` of two classes in turn, and its videos, which are empty files."""
+    (folder / f"{name}.csv").write_text("".join(f"{name}{i}.mp4 {i % 2}\n" for i in range(count)))
+    for i in range(count):
+        (folder / f"{name}{i}.mp4").touch()
+
+
+def parts_of(
+    monkeypatch: pytest.MonkeyPatch, module: ModuleType, run: Callable[..., Any], options: Any
+) -> SimpleNamespace:
+    """What ``run`` hands to the loop: engine, batches, run, and the callbacks by name; with its data set and model."""
+    found: dict[str, Any] = {}
+
+    def caught(engine: Any, batches: Any, run: Any, callbacks: Mapping[str, Any], *others: Any) -> None:
+        found.update(engine=engine, batches=batches, run=run, **callbacks)
+        raise ReachedLoop
+
+    monkeypatch.setattr(module, "train", caught)
+    with pytest.raises(ReachedLoop):
+        run(options, World(device=torch.device("cpu")))
+    return SimpleNamespace(**found, dataset=found["batches"].dataset, model=found["engine"].model)
