@@ -87,25 +87,28 @@ class EconomyComparison(Comparison):
         """They take turns, as the machine may be noisy; reading clips, the same for all, is not in it."""
         import torch
 
-        from adamae.benchmark.contenders import whole_step
         from adamae.benchmark.timing import take_turns
+
+        steps = {kind: self._step(kind) for kind in KINDS}
+        return {kind: timing.process for kind, timing in take_turns(steps, rounds, torch.device("cpu")).items()}
+
+    def _step(self, kind: str) -> Callable[[], None]:
+        import torch
+
+        from adamae.benchmark.contenders import whole_step
         from adamae.models.economy import apply_economy
         from adamae.options.pretrain import pretrain_parser
         from adamae.pretrain import build_model
 
-        steps: dict[str, Callable[[], None]] = {}
-        for kind in KINDS:
-            options = apply_economy(pretrain_parser().parse([*options_of(kind), *self.pretraining]).options)
-            model, _ = build_model(options)
-            count = options.data.batch_size
-            clips = torch.randint(0, 256, (count, *model.grid.clip_shape, 3), dtype=torch.uint8)
-            steps[kind] = whole_step(
-                model.train(),
-                lambda model=model, clips=clips: model(clips, seeds=torch.arange(len(clips))).losses["loss"],
-                torch.float32,
-                torch.device("cpu"),
-            )
-        return {kind: timing.process for kind, timing in take_turns(steps, rounds, torch.device("cpu")).items()}
+        options = apply_economy(pretrain_parser().parse([*options_of(kind), *self.pretraining]).options)
+        model, _ = build_model(options)
+        clips = torch.randint(0, 256, (options.data.batch_size, *model.grid.clip_shape, 3), dtype=torch.uint8)
+        return whole_step(
+            model.train(),
+            lambda: model(clips, seeds=torch.arange(len(clips))).losses["loss"],
+            torch.float32,
+            torch.device("cpu"),
+        )
 
     def scores(self, row: Row, seeds: Sequence[int]) -> list[float]:
         """Test top-1 in percent of the seeds that are done."""

@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -118,7 +119,7 @@ class Comparison:
                 source = trained.get(mask, trained[masks[0]])
                 probed = self.piece(
                     f"probe-{mask}-{seed}",
-                    lambda mask=mask, seed=seed, source=source: self._probe(mask, seed, source),
+                    partial(self._probe, mask, seed, source),
                 )
                 self.results[f"{mask}-{seed}"] = {"finetune": tuned, "probe": probed}
 

@@ -19,6 +19,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,11 @@ class SelectionComparison(Comparison):
             pretrained = self.folder / f"pretrain-learnable-{seed}"
             words = ["--mask_type", "learnable", "--seed", str(seed), "--data_path", self.videos]
             words += ["--output_dir", str(pretrained), *self.pretraining]
-            self.piece(pretrained.name, lambda words=words: self._call("pretrain", *words))
+            self.piece(pretrained.name, partial(self._call, "pretrain", *words))
             for kind in kinds:
                 self.results[f"{kind}-{seed}"] = self.piece(
                     f"finetune-{kind}-{seed}",
-                    lambda kind=kind, seed=seed, pretrained=pretrained: self._tune(kind, seed, pretrained),
+                    partial(self._tune, kind, seed, pretrained),
                 )
         self.times = self.piece("times", lambda: self._time(kinds, seeds[0], rounds))["steps"]
 
@@ -69,25 +70,28 @@ class SelectionComparison(Comparison):
         """Median processor seconds of a training step of each kind; they take turns, as the machine may be noisy."""
         import torch
 
-        from adamae.benchmark.contenders import whole_step
         from adamae.benchmark.timing import take_turns
+
+        steps = {kind: self._step(self.folder / f"finetune-{kind}-{seed}" / "best") for kind in kinds}
+        timings = take_turns(steps, rounds, torch.device("cpu"))
+        return {"steps": {kind: timing.process for kind, timing in timings.items()}}
+
+    def _step(self, tuned: Path) -> Callable[[], None]:
+        import torch
+
+        from adamae.benchmark.contenders import whole_step
         from adamae.checkpoints.formats import open_checkpoint
         from adamae.evaluation.networks import build_classifier
 
-        steps: dict[str, Callable[[], None]] = {}
-        for kind in kinds:
-            model, _ = build_classifier(open_checkpoint(self.folder / f"finetune-{kind}-{seed}" / "best"))
-            clips = torch.randint(0, 256, (TIMED_CLIPS, *model.grid.clip_shape, 3), dtype=torch.uint8)
-            seeds = torch.arange(TIMED_CLIPS)
-            model.train()
-            steps[kind] = whole_step(
-                model,
-                lambda model=model, clips=clips, seeds=seeds: model(clips, seeds=seeds).square().mean(),
-                torch.float32,
-                torch.device("cpu"),
-            )
-        timings = take_turns(steps, rounds, torch.device("cpu"))
-        return {"steps": {kind: timing.process for kind, timing in timings.items()}}
+        model, _ = build_classifier(open_checkpoint(tuned))
+        clips = torch.randint(0, 256, (TIMED_CLIPS, *model.grid.clip_shape, 3), dtype=torch.uint8)
+        seeds = torch.arange(TIMED_CLIPS)
+        return whole_step(
+            model.train(),
+            lambda: model(clips, seeds=seeds).square().mean(),
+            torch.float32,
+            torch.device("cpu"),
+        )
 
     def selection_table(self, kinds: Sequence[str], seeds: Sequence[int]) -> str:
         """Markdown: means over the seeds that are done, with intervals, and the time of a step."""

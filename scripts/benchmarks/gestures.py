@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,20 +91,20 @@ class Gestures(Comparison):
         self.piece("videos", self._cut)
         for name, describe in PLAIN.items():
             piece = f"probe-{name.replace(' ', '-')}"
-            self.results[name] = self.piece(piece, lambda describe=describe: self._probe_plainly(describe))
+            self.results[name] = self.piece(piece, partial(self._probe_plainly, describe))
         for seed in seeds:
             unlabelled = ["--data_path", f"{self.videos}/{PRETRAINING}", "--seed", str(seed), *self.pretraining]
             for weights, more in ((PRETRAINED, []), (BEGINNING, ["--max_steps", "1", *NO_LEARNING])):
                 output = self.folder / f"{weights}-{seed}"
                 words = [*unlabelled, "--output_dir", str(output), *more]
-                self.piece(output.name, lambda words=words: self._call("pretrain", *words))
+                self.piece(output.name, partial(self._call, "pretrain", *words))
             for weights in NAMES:
                 self.results[f"probe-{weights}-{seed}"] = self.piece(
-                    f"probe-{weights}-{seed}", lambda weights=weights, seed=seed: self._probe_all(weights, seed)
+                    f"probe-{weights}-{seed}", partial(self._probe_all, weights, seed)
                 )
             for weights in (PRETRAINED, RANDOM):
                 self.results[f"finetune-{weights}-{seed}"] = self.piece(
-                    f"finetune-{weights}-{seed}", lambda weights=weights, seed=seed: self._tune(weights, seed)
+                    f"finetune-{weights}-{seed}", partial(self._tune, weights, seed)
                 )
 
     def _cut(self) -> dict[str, Any]:

@@ -43,7 +43,9 @@ def measure(run: str, data: str, sampling_rate: int | None) -> dict[str, float]:
     model.eval()
     rate = clip_facts(file).sampling_rate if sampling_rate is None else sampling_rate
     annotations = load_annotations(data, split="test")
-    hits, expected, losses = [], [], []
+    hits: list[Tensor] = []
+    expected: list[Tensor] = []
+    losses: list[list[float]] = []
     for row in range(len(annotations)):
         clip, moving = read_middle(annotations.path(row), model.grid.clip_shape[0], rate)
         seeds = torch.tensor([sample_seed(0, 0, row, draw) for draw in range(DRAWS)])

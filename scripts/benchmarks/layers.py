@@ -145,11 +145,13 @@ def compare(options: LayerOptions) -> Iterator[Comparison]:
                     step()
 
             timings = take_turns({"ours": ours, "plain": plain}, measurement.rounds, device)
-            seconds = [timing.process if device.type == "cpu" else timing.wall for timing in timings.values()]
+            seconds, plain_seconds = (
+                timing.process if device.type == "cpu" else timing.wall for timing in timings.values()
+            )
             kept = kept_per_clip(name, dtype, **arguments)
             with without(layer):
                 plain_kept = kept_per_clip(name, dtype, **arguments)
-            yield Comparison(layer, precision, *seconds, kept, plain_kept)
+            yield Comparison(layer, precision, seconds, plain_seconds, kept, plain_kept)
 
 
 def render(rows: Sequence[Comparison]) -> str:

@@ -33,7 +33,7 @@ def build_transformers(setting: Setting) -> Contender:
     from adamae import torchvision_import  # noqa: F401
 
     try:
-        from transformers import VideoMAEConfig, VideoMAEForPreTraining  # type: ignore[import-not-found, unused-ignore]
+        from transformers import VideoMAEConfig, VideoMAEForPreTraining
     except ImportError as error:
         raise UserError("--compare transformers needs that package: pip install transformers") from error
 
