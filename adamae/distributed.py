@@ -220,11 +220,7 @@ def start(
         store = _meet(launch, limit)
         if launch.size > 1:
             choose_interface(store, launch.rank, launch.size, os.environ["MASTER_ADDR"])
-        backend = "nccl" if place.type == "cuda" else "gloo"
-        join = partial(
-            dist.init_process_group, store=store, rank=launch.rank, world_size=launch.size, timeout=_PATIENCE
-        )
-        _connect(limit, lambda: join(backend))
+        hosts = _connect(limit, partial(_join, launch, store, place))
     except (RuntimeError, ValueError) as error:
         raise UserError(
             f"rank {launch.rank} of {launch.size} could not reach the other ranks at {meeting_place()} within {limit} "
@@ -232,8 +228,6 @@ def start(
         ) from error
     finally:
         waiting.cancel()
-    # None stands for the default group: to refer to it would keep it alive beyond its end.
-    hosts = dist.new_group(backend="gloo", timeout=_PATIENCE) if place.type == "cuda" else None
     watch = RankWatch(store, launch.rank, launch.size, heartbeat_timeout) if launch.size > 1 else None
     atexit.register(_leave_alone, watch)
     world = World(launch.rank, launch.size, place, hosts, watch, limit)
@@ -286,17 +280,32 @@ def _meet(launch: Launch, limit: timedelta) -> Any:
     return dist.PrefixStore(f"adamae-start-{next(_starts)}", store)  # type: ignore[attr-defined]
 
 
-def _connect(limit: timedelta, join: Callable[[], object]) -> None:
+def _join(launch: Launch, store: Any, place: torch.device) -> dist.ProcessGroup | None:
+    """Make the default group; return the hosts' own on GPUs.
+
+    None stands for the default group: to refer to it would keep it alive beyond its end. Gloo connects in here, NCCL at
+    its first exchange.
+    """
+    on_gpus = place.type == "cuda"
+    dist.init_process_group(
+        "nccl" if on_gpus else "gloo", store=store, rank=launch.rank, world_size=launch.size, timeout=_PATIENCE
+    )
+    return dist.new_group(backend="gloo", timeout=_PATIENCE) if on_gpus else None
+
+
+def _connect(limit: timedelta, join: Callable[[], T]) -> T:
     """``join()``: gloo would wait for connections that cannot be made as long as for any later answer.
 
     Raises:
         RuntimeError: If it takes longer than ``limit``.
     """
-    if not finishes_within(limit, join):
+    joined: list[T] = []
+    if not finishes_within(limit, lambda: joined.append(join())):
         raise RuntimeError(
             "the ranks met but cannot connect to each other: expected no firewall between their machines, and "
             f"GLOO_SOCKET_IFNAME (now {os.environ.get('GLOO_SOCKET_IFNAME', 'unset')}) with the interface to the others"
         )
+    return joined[0]
 
 
 def _preflight(world: World, limit: timedelta) -> None:

@@ -113,7 +113,7 @@ class SampleNoise:
         self._device = seeds.device if device is None else device
         if torch.compiler.is_compiling():
             # There all hashes are one kernel of the device.
-            seeds = seeds.to(self._device)
+            seeds = seeds.to(self._device, non_blocking=True)
         self._origin: tuple[SampleNoise, int] | None = None
         self._known: Tensor | None = _mix((seeds.to(torch.int32) + 1).mul_(_GOLDEN))
 

@@ -4,7 +4,7 @@
 #   bash scripts/test_oldest_torch.sh                  models, samplers, losses, layers and training
 #   bash scripts/test_oldest_torch.sh tests/cli -x     other tests; arguments go to pytest
 #
-# OLDEST_VENV names the environment's folder (default: build/oldest_torch), PYTHON the interpreter that makes it (3.10 to
+# OLDEST_VENV names the environment's folder (default: build/oldest_torch), PYTHON the interpreter that makes it (3.11 to
 # 3.13, as torch 2.6 supports). On a machine without a GPU the CPU build saves gigabytes:
 #   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu bash scripts/test_oldest_torch.sh
 set -euo pipefail

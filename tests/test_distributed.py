@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from adamae import distributed
 from adamae.distributed import World
@@ -102,6 +104,29 @@ def test_two_processes_with_one_gpu_are_a_message(monkeypatch: pytest.MonkeyPatc
             continue
         with pytest.raises(UserError, match=f"ranks {shared} share the GPU b of .*: expected one GPU per process"):
             distributed._check_owners(world)
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_machines_that_cannot_connect_end_within_the_limit(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On GPUs gloo connects for the host's group, as NCCL connects at its first exchange only."""
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setattr(distributed, "_choose_device", lambda name, local_rank: torch.device(kind, 0))
+    monkeypatch.setattr(distributed, "_meet", lambda launch, limit: dist.HashStore())  # type: ignore[attr-defined]
+    monkeypatch.setattr(distributed, "choose_interface", lambda *given: None)
+    blocked = threading.Event()
+
+    def connect(backend: str = "", **given: object) -> None:
+        if backend == "gloo":
+            blocked.wait(20)
+            raise RuntimeError("connectFullMesh timed out")
+
+    monkeypatch.setattr(dist, "init_process_group", connect)
+    monkeypatch.setattr(dist, "new_group", connect)
+    with pytest.raises(UserError, match=r"within 0:00:00.2.* \(--rendezvous_timeout\): .* GLOO_SOCKET_IFNAME"):
+        distributed.start(kind, timeout_seconds=0.2)
+    blocked.set()
 
 
 TALK = """

@@ -6,6 +6,7 @@ import importlib
 import math
 import re
 import shlex
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -219,3 +220,12 @@ def test_every_number_of_the_log_is_explained(tmp_path: Path) -> None:
     assert table is not None
     explained = {name for row in table[1].splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])}
     assert names <= explained
+
+
+def test_one_oldest_python_is_named_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    (oldest,) = re.findall(r"Python (3\.\d+) or newer", (ROOT / "README.md").read_text())
+    assert project["project"]["requires-python"] == f">={oldest}"
+    assert project["tool"]["mypy"]["python_version"] == oldest
+    assert project["tool"]["ruff"]["target-version"] == f"py{oldest.replace('.', '')}"
+    assert f"({oldest} to" in (ROOT / "scripts" / "test_oldest_torch.sh").read_text()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from adamae import randomness
 from adamae.randomness import SampleNoise, epoch_permutation, sample_generator, sample_seed
@@ -91,3 +94,18 @@ def test_permutations_visit_everything_in_another_order_each_epoch() -> None:
     first, second = epoch_permutation(0, 0, 100), epoch_permutation(0, 1, 100)
     assert sorted(first) == sorted(second) == list(range(100))
     assert not np.array_equal(first, second)
+
+
+def test_a_compiled_step_copies_the_seeds_without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    waits: list[bool] = []
+
+    class Copies(TorchDispatchMode):
+        def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if operation is torch.ops.aten._to_copy.default and "device" in kwargs:
+                waits.append(not kwargs.get("non_blocking", False))
+            return operation(*args, **(kwargs or {}))
+
+    with Copies():
+        SampleNoise(torch.arange(4), torch.device("meta")).fold_in(1).uniform(3)
+    assert waits == [False]

@@ -91,11 +91,17 @@ def _ours(setting: Setting, *, compiled: bool | None = None, recompute: Any = No
     network = setting.build(**changes)
     if recompute is not None:
         network.checkpoint_activations(recompute)
-    forward: Callable[[Tensor], Any] = network
+    forward: Callable[..., Any] = network
     if setting.compiled if compiled is None else compiled:
         check_compiler()
         forward = setting.compiler(network)
-    return contender(network, lambda: forward(setting.clips).losses["loss"], setting.precision, parts=OUR_PARTS)
+    clips, seeds = setting.clips, _seeds(setting.clips)
+    return contender(network, lambda: forward(clips, seeds=seeds).losses["loss"], setting.precision, parts=OUR_PARTS)
+
+
+def _seeds(clips: Tensor) -> Tensor | None:
+    """(B,) on the host and pinned for clips on a GPU, as in training; None elsewhere: the model draws them."""
+    return torch.arange(len(clips), pin_memory=True) if clips.device.type == "cuda" else None
 
 
 def _part_of_economy(name: str) -> BuildContender:

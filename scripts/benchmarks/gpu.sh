@@ -12,8 +12,9 @@
 # line that names it, and a stage that fails does not keep the next ones from running. Without a network, gpu_wheels.sh brings
 # packages as wheels: those in WHEELS (build/wheels) are installed into WORK, for this script alone.
 # The JSON reports and the table, docs/benchmarks's columns for GPUs, lie in WORK. Where OUT is set, table.md and all small results
-# as results.tar.gz are put there after each stage; unpacked in WORK on another machine, they let the script go on there.
-# PREDICT names the card of adamae/gpu_specs.py that steps are predicted for: the one that the device's name tells; empty, none.
+# as results.tar.gz are put there after each stage; unpacked in WORK on another machine, they let the script continue there.
+# PREDICT names the card of adamae/gpu_specs.py that steps are predicted for: by default the device's own; empty, none. Predictions
+# need no device: where its time is short, set PREDICT= there, unpack the results elsewhere and call the script again.
 # DEVICE, MODEL (a name and options), BATCH, BATCHES, ROUNDS and STEPS are for trying the script where there is no GPU.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit
@@ -59,7 +60,8 @@ stage() { # STAGE COMMAND...: run it unless it is finished; the next stage runs 
     local stage=$1 code
     shift
     [ ! -e "$work/done/$stage" ] || { echo "gpu.sh: $stage was finished before"; return 0; }
-    [ "$SECONDS" -lt "$limit" ] || { left+=("$stage"); return 1; }
+    [ "$SECONDS" -lt "$limit" ] && [ -z "$away" ] || [[ $stage = predicted-* && $SECONDS -lt $limit ]] ||
+        { left+=("$stage"); return 1; }
     "$@"
     code=$?
     if [ $code = 0 ]; then
@@ -82,9 +84,20 @@ deliver() { # what is small of all results so far, to OUT
 }
 report() { "$python" scripts/benchmarks/gpu_report.py "$@"; }
 
-found=$("$python" -c 'import sys, torch
-print(torch.__version__, torch.cuda.get_device_name() if sys.argv[1] == "cuda" else sys.argv[1])' "$device") || exit
-echo "$found"
+describe() {
+    "$python" -c 'import sys, torch
+print(torch.__version__, torch.cuda.get_device_name() if sys.argv[1] == "cuda" else sys.argv[1])' "$device"
+}
+away=
+if found=$(describe 2>/dev/null); then
+    echo "$found" | tee "$work/done/device"
+elif found=$(cat "$work/done/device" 2>/dev/null); then
+    away=1
+    echo "gpu.sh: no such device here, only predictions and the table are made: $found"
+else
+    describe
+    exit 1
+fi
 card_of() { # TEXT: the known card that it names
     local card
     for card in h100 h200 a100 v100; do [[ ${1,,} != *"$card"* ]] || { echo "$card"; return; }; done
@@ -135,7 +148,7 @@ zero1() {
     train zero1 --precision fp32 --max_steps "$steps" --engine deepspeed && report curves "$work/fp32" "$work/zero1"
 }
 # They are not among the results that are carried to another machine.
-[ -d "$work/videos" ] || rm -f "$work/done/videos"
+[ -d "$work/videos" ] || [ -n "$away" ] || rm -f "$work/done/videos"
 needs parity pytest && stage parity parity
 if needs "trial runs" av braceexpand rich safetensors tensorboard yaml && stage videos videos; then
     stage doctor doctor
@@ -203,4 +216,5 @@ done
 deliver
 said() { (IFS=,; echo "$*"); }
 [ ${#failed[@]} = 0 ] || { echo "gpu.sh: failed: $(said "${failed[@]}")"; exit 1; }
-[ ${#left[@]} = 0 ] || { echo "gpu.sh: time is up, call again for: $(said "${left[@]}")"; exit 3; }
+[ ${#left[@]} = 0 ] ||
+    { echo "gpu.sh: ${away:+no device here, or }time is up, call again for: $(said "${left[@]}")"; exit 3; }

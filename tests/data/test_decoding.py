@@ -49,7 +49,7 @@ def in_sequence(path: Path) -> list[np.ndarray]:
         for packet in container.demux(stream):
             try:
                 frames += stream.codec_context.decode(packet if packet.size else None)
-            except av.FFmpegError:  # noqa: PERF203
+            except av.FFmpegError:
                 continue
     return [np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90) for frame in frames]
 

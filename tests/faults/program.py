@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 
@@ -117,7 +117,7 @@ def table(results: Sequence[Result]) -> str:
             rows.append(f"| {text} | {len(of_it)} | {len(of_it) - lost} | {lost} |")
     import torch
 
-    now = datetime.now(tz=timezone.utc)
+    now = datetime.now(tz=UTC)
     machine = (
         f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, torch {torch.__version__}"
     )

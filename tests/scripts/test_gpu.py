@@ -241,3 +241,26 @@ def test_the_device_tells_which_card_steps_are_predicted_for(tmp_path: Path) -> 
         return line[line.index("--batch_size") :].partition(" --rounds")[0]
 
     assert [asked(line) for line in timed] == [asked(line) for line in predicted]
+
+
+def test_predictions_can_be_made_later_without_the_device(tmp_path: Path) -> None:
+    report = '{"batch_size": 1, "clips_per_second": 1, "share_of_peak": 1, "matrix_peak": 1, "peak_memory": 1}'
+    python, told = stub(tmp_path, f"*bf16*compile*) exit 1 ;; *step.py*) echo '{report}'")
+    text = python.read_text()
+    python.write_text(text.replace("echo torch", "echo 2.11 NVIDIA H100"))
+    run_script(python, tmp_path, BATCHES="", PREDICT="")
+    assert "--predict" not in told.read_text()
+    told.unlink()
+    python.write_text(text.replace("echo torch", "exit 1"))
+    done = run_script(python, tmp_path, BATCHES="")
+    assert "gpu.sh: no such device here, only predictions and the table are made: 2.11 NVIDIA H100" in done.stdout
+    assert done.returncode == 3
+    assert done.stdout.splitlines()[-1].startswith(
+        "gpu.sh: no device here, or time is up, call again for: bf16-compile"
+    )
+    started = told.read_text().splitlines()
+    # One for each stage that was timed on the device, and the table.
+    assert [" --predict h100 " in line for line in started] == [True] * 4 + [False]
+    assert "table" in started[-1]
+    # Without results of a device there is nothing to predict.
+    assert run_script(python, tmp_path, BATCHES="", STEPS="5").returncode == 1

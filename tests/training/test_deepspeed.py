@@ -6,12 +6,12 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-import tomllib
 import torch
 
 from adamae.benchmark.distribution import Distribution, ddp_buckets, deepspeed_buckets
