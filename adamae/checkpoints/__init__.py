@@ -1,1 +1,1 @@
-"""Checkpoints: the store that training writes, and the formats that others write."""
+"""Checkpoints: the store that training writes, and the file formats of other programs."""

@@ -1,4 +1,4 @@
-"""The shape of a network: what its constructor takes, and what its state dict holds."""
+"""Architecture of a network: its constructor arguments and the shapes of its state dict."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _HEAD_WIDTH = 64
 
 
 def usual_heads(width: int) -> int:
-    """Attention heads of blocks of this width: those of the published ViT, else 64 or more channels to a head."""
+    """Return the default attention heads for a width: those of published ViTs, else 64 or more channels per head."""
     heads = _HEADS.get(width, max(1, width // _HEAD_WIDTH))
     return next(count for count in range(heads, 0, -1) if width % count == 0)
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Transformer blocks: width, number, attention heads, width inside the MLP."""
+    """Transformer blocks: width, number of blocks, attention heads, hidden width of the MLP."""
 
     width: int
     depth: int
@@ -39,7 +39,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class SamplerShape:
-    """The adaptive sampler: its kind, width and layers, the width inside its blocks' MLP, and the tokens it knows."""
+    """The adaptive sampler's network: kind, width, layers, hidden width of the blocks' MLP, number of tokens."""
 
     network: Literal["mha", "mlp"]
     width: int
@@ -50,22 +50,22 @@ class SamplerShape:
 
 @dataclass(frozen=True)
 class Description(ABC):
-    """A network, as far as a checkpoint tells.
+    """Architecture of a network as inferred from a checkpoint.
 
     Attributes:
-        family: Its kind, see :mod:`adamae.models.families`.
+        family: Name of the model family, see :mod:`adamae.models.families`.
         kind: "pretrain" or "classifier".
         decoder: Blocks of the decoder; None in a classifier.
         channels: Colour channels.
         tubelet: Frames in a token.
         patch: Pixels along a token's side.
         norm: Whether a LayerNorm follows the encoder's blocks.
-        fc_norm: Whether one follows the mean over the tokens.
-        classes: Outputs of the head; 0 where there is none.
+        fc_norm: Whether a LayerNorm follows the mean over the tokens.
+        classes: Outputs of the head; 0 without a head.
         frames: Frames in a clip.
         size: Height and width of a frame.
-        guessed: Which of the above are only guessed: any of "heads", "frames", "size".
-        given: Constructor arguments that stood beside the weights.
+        guessed: Values that are not stored in the checkpoint and set to defaults: any of "heads", "frames", "size".
+        given: Constructor arguments stored beside the weights.
     """
 
     kind: Literal["pretrain", "classifier"]
@@ -89,55 +89,55 @@ class Description(ABC):
 
     @property
     def position_grid(self) -> tuple[int, int, int]:
-        """Entries of a learned table of positions along time, height and width."""
+        """Entries of a learned position embedding along time, height and width."""
         return self.grid
 
     @abstractmethod
     def options(self) -> dict[str, Any]:
-        """Arguments for the family's constructor of the network, a pre-train model or a classifier.
+        """Return the arguments for the family's constructor of a pre-train model or classifier.
 
         Raises:
-            UserError: If the constructor cannot express it.
+            UserError: If the constructor does not support the architecture.
         """
 
     @abstractmethod
     def classifier_options(self, shared: tuple[str, ...] = ()) -> dict[str, Any]:
-        """Arguments for the family's classifier around the same encoder, without a head.
+        """Return the arguments for the family's classifier with the same encoder and without a head.
 
         Args:
-            shared: Names of the given arguments that are kept.
+            shared: Names of the arguments in ``given`` to keep.
         """
 
     @abstractmethod
     def shapes(self) -> Shapes:
-        """Names and shapes of all entries of the network's state dict, in its order."""
+        """Return names and shapes of all entries of the network's state dict, in its order."""
 
     @abstractmethod
     def facts(self) -> dict[str, Any]:
-        """What ``inspect --json`` has as its architecture, beside the decoder."""
+        """Return the architecture for ``inspect --json``, without the decoder."""
 
     @abstractmethod
     def rows(self) -> dict[str, str]:
-        """What ``inspect`` prints of it: "encoder", "tokens", and what else there is."""
+        """Return the rows that ``inspect`` prints: "encoder", "tokens" and optional others."""
 
     def sampler_options(self) -> dict[str, Any]:
-        """Arguments for the constructor that concern an adaptive sampler that a classifier can use; none without."""
+        """Return constructor arguments of an adaptive sampler that a classifier can use; empty without one."""
         return {}
 
 
 @dataclass(frozen=True)
 class Architecture(Description):
-    """A plain ViT network, as far as a checkpoint tells.
+    """Architecture of a plain ViT as inferred from a checkpoint.
 
     Attributes:
-        encoder: Its blocks.
-        sampler: None where nothing is sampled adaptively; in a classifier it chooses the tokens.
-        other_sampler: Entries of a learned sampler that no published checkpoint has.
-        secondary: Whether there is a token for secondary masks.
+        encoder: Blocks of the encoder.
+        sampler: The adaptive sampler, which selects the tokens in a classifier; None without one.
+        other_sampler: Names and shapes of a learned sampler's entries that no published checkpoint has.
+        secondary: Whether the network has a mask token for secondary masks.
         qkv_bias: Whether queries and values have a bias.
-        layer_scale: Whether blocks scale their branches.
+        layer_scale: Whether the blocks use LayerScale.
         positions: "fixed", "learned" or "separable".
-        cls_token: Whether a class token takes part.
+        cls_token: Whether the network has a class token.
     """
 
     encoder: Stack = Stack(0, 0, 1, 0)
@@ -159,7 +159,7 @@ class Architecture(Description):
             "in_chans": self.channels,
             "mlp_ratio": _ratio(self.encoder),
             "qkv_bias": self.qkv_bias,
-            # Only whether there is one counts: the start value is overwritten.
+            # Only zero or non-zero matters: the values are loaded from the checkpoint.
             "init_values": 0.1 if self.layer_scale else 0.0,
         }
         options |= self._pretrain_options() if self.decoder else self._classifier_options()
@@ -217,7 +217,7 @@ class Architecture(Description):
         return options | self.sampler_options()
 
     def sampler_options(self) -> dict[str, Any]:
-        """Arguments for the constructor that concern the sampler's network; none where there is no sampler."""
+        """Return constructor arguments of the sampler's network; empty without a sampler."""
         if not self.sampler:
             return {}
         dim = None if self.sampler.width == self.encoder.width else self.sampler.width
@@ -226,7 +226,7 @@ class Architecture(Description):
             "sampler_depth": self.sampler.depth,
             "sampler_dim": dim,
         }
-        # Said only where it is not the constructor's default: early files of this project had the encoder's ratio.
+        # Only if it is not the constructor's default: early files of this project used the encoder's ratio.
         if self.sampler.hidden not in (0, 4 * self.sampler.width):
             options["sampler_mlp_ratio"] = _ratio(self.sampler)
         return options
@@ -237,10 +237,10 @@ class Architecture(Description):
             "depth": self.encoder.depth,
             "num_heads": self.encoder.heads,
             "num_classes": self.classes,
-            # A file without either norm gets a fresh one after the mean.
+            # A file without either norm gets a new fc_norm after the mean.
             "use_mean_pooling": self.fc_norm or not (self.norm and self.classes),
         }
-        # Said only where it is not the constructor's default.
+        # The following only if they are not the constructor's defaults.
         if self.sampler:
             options |= {"token_selection": "adaptive", **self.sampler_options()}
         if self.positions != "fixed":
@@ -249,7 +249,7 @@ class Architecture(Description):
 
 
 def expected_shapes(architecture: Architecture) -> Shapes:
-    """Names and shapes of all entries of a network's state dict, in its order."""
+    """Return names and shapes of all entries of a network's state dict, in its order."""
     a, encoder = architecture, architecture.encoder
     prefix = "encoder." if a.decoder else ""
     shapes: Shapes = {"mask_token": (1, 1, a.decoder.width)} if a.decoder else {}
@@ -288,7 +288,7 @@ def _layer(name: str, *shape: int) -> Shapes:
 
 def _blocks(name: str, stack: Stack, qkv_bias: bool, layer_scale: bool) -> Shapes:
     shapes: Shapes = {}
-    # Some widths do not divide into the sampler's eight heads: the remainder is lost, as published.
+    # If the width is not divisible by the sampler's eight heads, the remainder is dropped as in the official code.
     inner = stack.width // stack.heads * stack.heads
     for number in range(stack.depth):
         block = f"{name}.{number}"

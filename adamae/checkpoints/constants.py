@@ -1,4 +1,4 @@
-"""Numbers that a network computes with and that no state dict holds."""
+"""Constants of a network that are not in its state dict: LayerNorm epsilons and pixel statistics."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from adamae.layers.pixels import PixelNormalisation
 from adamae.models import Classifier, Pretrainer
 from adamae.models.families import family_of
 
-# After these the decoder's or the classifier's head follows.
+# Norms that are followed by the head of the decoder or of the classifier.
 _LAST_NORMS = ("decoder.norm", "fc_norm")
 _PUBLISHED_EPS = 1e-6
 
 
 @dataclass(frozen=True)
 class Constants:
-    """What a checkpoint's network computes with; None where it is as in the published code.
+    """Constants of a checkpoint's network; None where they are those of the official code.
 
     Attributes:
-        norm_eps: Epsilon of the LayerNorms but the last ones.
-        last_norm_eps: Epsilon of the one before a head.
-        pixel_mean: What is subtracted from pixels in 0..1, for each channel.
-        pixel_std: What they are then divided by.
+        norm_eps: Epsilon of all LayerNorms except those before a head.
+        last_norm_eps: Epsilon of the LayerNorm before a head.
+        pixel_mean: Mean for each channel, subtracted from pixels in 0..1.
+        pixel_std: Std for each channel, by which the difference is divided.
     """
 
     norm_eps: float | None = None
@@ -36,7 +36,7 @@ class Constants:
 
     @classmethod
     def of_config(cls, config: Mapping[str, Any]) -> Constants:
-        """What our description of a network says."""
+        """Read the constants from our config of a network."""
         given: dict[str, Any] = {**(config.get("constants") or {})}
         for name in ("pixel_mean", "pixel_std"):
             if name in given:
@@ -45,24 +45,24 @@ class Constants:
 
     @classmethod
     def of_model(cls, model: nn.Module) -> Constants:
-        """What ``model`` computes with, where it is not as published."""
+        """Return the constants of ``model`` that differ from the official code."""
         eps = {last: found for last, found in _shared_eps(model).items() if found != _PUBLISHED_EPS}
         mean, std = _pixel_statistics(model)
         return cls(eps.get(False), eps.get(True), mean, std)
 
     def as_config(self) -> dict[str, Any]:
-        """JSON for :meth:`of_config`; empty where all is as published."""
+        """Return JSON values for :meth:`of_config`; empty if all constants are those of the official code."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     def adopt(self, model: nn.Module) -> list[str]:
-        """Make ``model`` compute with these numbers.
+        """Set these constants in ``model``.
 
         Returns:
-            What was changed, one sentence each.
+            The changes, one sentence each.
         """
         changed, shared = [], _shared_eps(model)
         for last, norm in _norms(model):
-            # Where norms differ, as in a Swin, the epsilons belong to the architecture.
+            # If the norms differ among each other, as in a Swin, the epsilons belong to the architecture.
             if shared[last] is None:
                 continue
             eps = self.last_norm_eps if last else self.norm_eps
@@ -83,7 +83,7 @@ class Constants:
 
 
 def _pixel_statistics(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]] | tuple[None, None]:
-    """Mean and deviation where they are none that a constructor's argument gives."""
+    """Return mean and std of the pixel normalisation; None if a constructor argument sets them."""
     pixels = getattr(model, "pixel_values", None)
     if pixels is None:
         return None, None
@@ -95,14 +95,14 @@ def _pixel_statistics(model: nn.Module) -> tuple[tuple[float, ...], tuple[float,
 
 
 def _norms(model: nn.Module) -> Iterator[tuple[bool, nn.LayerNorm]]:
-    """Every LayerNorm outside the sampler, whose epsilon is its own, and whether it is a last one."""
+    """Yield (is before a head, norm) for every LayerNorm outside the sampler, which has its own epsilon."""
     for name, module in model.named_modules():
         if isinstance(module, nn.LayerNorm) and "sampler." not in name:
             yield name in _LAST_NORMS, module
 
 
 def _shared_eps(model: nn.Module) -> dict[bool, float | None]:
-    """The epsilon of the last LayerNorms (True) and of the others (False); None where they differ or there are none."""
+    """Return the epsilon of LayerNorms before a head (True) and of the others (False); None if mixed or absent."""
     found: dict[bool, set[float]] = {False: set(), True: set()}
     for last, norm in _norms(model):
         found[last].add(norm.eps)
@@ -110,17 +110,17 @@ def _shared_eps(model: nn.Module) -> dict[bool, float | None]:
 
 
 def describe_network(model: nn.Module, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What has to stand beside weights, so that the network can be built from the file alone.
+    """Return the config to store beside the weights, from which the network can be built again.
 
-    A run writes it as ``meta["model"]`` of its checkpoints; converted files carry it in their metadata.
+    A run writes it as ``meta["model"]`` of its checkpoints. Converted files store it in their metadata.
 
     Args:
         model: The network.
-        options: Arguments that its constructor (``Pretrainer`` or ``Classifier``) got; plain values.
+        options: Arguments of its constructor (``Pretrainer`` or ``Classifier``); plain values.
 
     Returns:
-        JSON: ``{"options": {...}}``, ``"constants"`` where the network computes with others than the published, and
-        ``"family"`` where it is no plain ViT.
+        JSON values: ``{"options": {...}}``, ``"constants"`` if they differ from the official code, and ``"family"`` if
+        the network is not a plain ViT.
     """
     constants = Constants.of_model(model).as_config()
     family = family_of(model).name if isinstance(model, Pretrainer | Classifier) else "vit"

@@ -1,4 +1,4 @@
-"""What layout a state dict has, and how it reads in the published names."""
+"""Recognise the layout of a state dict and translate it to the parameter names of the official code."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from adamae.errors import UserError
 from adamae.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from adamae.samplers import SAMPLERS
 
-# What training programs and wrappers put before every name.
+# Prefixes that training programs and wrappers add to every name.
 _WRAPPERS = ("module.", "_orig_mod.", "backbone.")
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _TRANSFORMERS_EPS = 1e-12
-# What that library takes where its config.json says nothing.
+# Transformers' defaults for entries that are missing in config.json.
 _TRANSFORMERS_DEFAULTS = {
     "num_attention_heads": 12,
     "decoder_num_attention_heads": 6,
@@ -39,29 +39,29 @@ _TRANSFORMERS_DEFAULTS = {
     "image_size": 224,
 }
 _PYTORCH_EPS = 1e-5
-# Of adamae.models.past_network; only a run that goes on needs it.
+# State of adamae.models.past_network, which only a resumed run needs.
 _PAST = "the average of past weights that rewarded the sampler"
 _MAE_ST_DECODER = "mae_st's decoder has a class token, learned positions and another target"
 
 
 @dataclass(frozen=True)
 class CheckpointFile:
-    """A checkpoint, understood.
+    """A parsed checkpoint.
 
     Attributes:
-        path: Where it was found.
+        path: Path of the checkpoint.
         layout: "published", "um_mae", "mae_st" or "transformers".
         container: "torch", "safetensors", "deepspeed" or "run".
-        state: Tensors under the published names, dense, finite, of exactly the architecture's shapes.
-        architecture: The network they belong to.
-        constants: What the network computes with beside them.
-        notes: What was changed on reading, one sentence each.
-        left_out: Names of what the published layout has no place for, and why.
-        epoch: Epoch just finished, "best", or None.
-        step: Steps done, or None.
-        args: Options of the program that wrote it.
-        class_names: Names of the classes, where they are known.
-        others: What else the file holds and what is not read.
+        state: Tensors under the official names, dense and finite, with exactly the architecture's shapes.
+        architecture: The network that the tensors belong to.
+        constants: Constants of the network that are not in its state dict.
+        notes: Changes made on reading, one sentence each.
+        left_out: Names of entries that the official layout cannot hold, and why.
+        epoch: Last completed epoch, "best", or None.
+        step: Completed steps, or None.
+        args: Options of the program that wrote the checkpoint.
+        class_names: Names of the classes; empty if unknown.
+        others: Other entries of the file, which are not read.
     """
 
     path: Path
@@ -80,10 +80,10 @@ class CheckpointFile:
 
     @property
     def method(self) -> str:
-        """What the network is, in words."""
+        """Description of the network in words."""
         if self.architecture.decoder:
             mask_type = self.architecture.options()["mask_type"]
-            # One that was registered where the file was written need not be known here.
+            # The file may come from an installation with additional registered samplers.
             return SAMPLERS[mask_type].method if mask_type in SAMPLERS else f"masked autoencoder with {mask_type} masks"
         return (
             f"classifier of {self.architecture.classes} classes"
@@ -94,7 +94,7 @@ class CheckpointFile:
 
 @dataclass(frozen=True)
 class _Reading:
-    """A state dict in the published names."""
+    """A state dict under the official names."""
 
     state: dict[str, Tensor]
     notes: tuple[str, ...] = ()
@@ -103,14 +103,15 @@ class _Reading:
 
 
 def open_checkpoint(path: str | Path, key: str | None = None) -> CheckpointFile:
-    """Open and understand a checkpoint of any known format.
+    """Open and parse a checkpoint of any known format.
 
     Args:
         path: A file or directory, see :func:`~adamae.checkpoints.reading.read_raw`.
-        key: Where in a file's dict the weights are, alternatives separated by ``|``; None for the usual places.
+        key: Key of the weights in the file's dict, alternatives separated by ``|``; None for the usual keys.
 
     Raises:
-        UserError: If there is none, it would run code, is damaged, of an unknown layout, or does not make up a network.
+        UserError: If there is no checkpoint, reading it would execute code, it is damaged, its layout is unknown, or
+            its entries do not form a supported network.
     """
     raw = read_raw(path, key)
     try:
@@ -122,7 +123,7 @@ def open_checkpoint(path: str | Path, key: str | None = None) -> CheckpointFile:
             hf_config = {**_TRANSFORMERS_DEFAULTS, **hf_config}
         architecture = infer_architecture(reading.state, config=raw.config, hf_config=hf_config, args=raw.args)
         _check_finite(reading.state)
-        # In the published order, whatever the file's.
+        # In the order of the official state dict, whatever the order in the file.
         ordered = {name: reading.state[name] for name in architecture.shapes()}
         constants = Constants.of_config(raw.config) if raw.config else reading.constants
     except UserError as error:
@@ -187,7 +188,7 @@ def _recognise(state: dict[str, Tensor]) -> str:
 
 
 def _without_past(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The weights, and what is left out of them."""
+    """Split off the average of past weights; return the other weights and the names left out."""
     left_out = {name: _PAST for name in state if name.startswith("past.")}
     return {name: value for name, value in state.items() if name not in left_out}, left_out
 
@@ -211,7 +212,7 @@ def _read_mae_st(state: dict[str, Tensor], raw: RawCheckpoint) -> _Reading:
     kept = {name: value for name, value in state.items() if name not in left_out}
     result, left, notes = translate(kept, mae_st_table(kept), "to_ours")
     channels = result["patch_embed.proj.weight"].shape[1] if result.get("patch_embed.proj.weight") is not None else 3
-    # Read off its published data loader.
+    # The values in mae_st's data loader.
     constants = Constants(pixel_mean=(0.45,) * channels, pixel_std=(0.225,) * channels)
     return _Reading({**result, **left}, tuple(notes), left_out, constants)
 
@@ -221,7 +222,7 @@ def _read_transformers(state: dict[str, Tensor], raw: RawCheckpoint) -> _Reading
     if config.get("hidden_act", "gelu") != "gelu":
         raise UserError(f"its activation is {config['hidden_act']!r}; expected 'gelu'")
     if "embeddings.patch_embeddings.projection.weight" in state:
-        # The bare VideoMAEModel.
+        # A VideoMAEModel without a head.
         state = {f"videomae.{name}": value for name, value in state.items()}
     kind = "pretrain" if "encoder_to_decoder.weight" in state else "classifier"
     old = any(name.endswith("attention.q_bias") for name in state)
@@ -229,7 +230,7 @@ def _read_transformers(state: dict[str, Tensor], raw: RawCheckpoint) -> _Reading
     eps = config.get("layer_norm_eps", _TRANSFORMERS_EPS)
     if not isinstance(eps, float | int) or not math.isfinite(eps) or eps < 0:
         raise UserError(f"its layer_norm_eps is {eps!r}; expected a small positive number")
-    # The last norms of that library ignore its configuration.
+    # Transformers' last norms ignore layer_norm_eps of its config.
     constants = Constants(eps, _PYTORCH_EPS, *_pixel_statistics(raw.hf_preprocessor))
     return _Reading({**result, **left}, tuple(notes), {}, constants)
 
@@ -237,7 +238,7 @@ def _read_transformers(state: dict[str, Tensor], raw: RawCheckpoint) -> _Reading
 def _pixel_statistics(
     preprocessor: Mapping[str, Any],
 ) -> tuple[tuple[float, ...], tuple[float, ...]] | tuple[None, None]:
-    """Mean and deviation that Transformers standardises pixels with; None where they are ImageNet's or not given."""
+    """Return mean and std of Transformers' pixel normalisation; None if they are ImageNet's or not given."""
     mean, std = preprocessor.get("image_mean"), preprocessor.get("image_std")
     if mean is None or std is None:
         return None, None
@@ -268,7 +269,7 @@ _LAYOUTS: dict[str, Callable[[dict[str, Tensor], RawCheckpoint], _Reading]] = {
 
 
 def _class_names(raw: RawCheckpoint, classes: int) -> tuple[str, ...]:
-    """Names from our description or Transformers' ``id2label``; none if they are not as many as the classes."""
+    """Return the names in our config or Transformers' ``id2label``; empty if there is not one for each class."""
     names = raw.config.get("class_names")
     labels = raw.hf_config.get("id2label")
     if names is None and isinstance(labels, dict):

@@ -1,4 +1,4 @@
-"""Telling a network from its state dict: by the shapes, and by what stands beside them."""
+"""Infer the architecture of a network from the shapes of its state dict and the metadata beside it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from adamae.checkpoints.architecture import Architecture, Description, SamplerSh
 from adamae.checkpoints.um_mae_architecture import infer_um_mae, is_um_mae
 from adamae.errors import UserError
 
-# Widths of decoders whose head count is not width / 64: our tiny one, and that of ViT-H.
+# Widths of decoders whose head count is not width / 64: our tiny model's and ViT-H's.
 _DECODER_HEADS = {96: 3, 640: 8}
 
 
@@ -24,17 +24,17 @@ def infer_architecture(
     hf_config: Mapping[str, Any] | None = None,
     args: Mapping[str, Any] | None = None,
 ) -> Description:
-    """Read a network off a state dict.
+    """Infer the architecture of a network from its state dict.
 
     Args:
-        state: Tensors under the published names, as :func:`~adamae.checkpoints.formats.open_checkpoint` gives them.
+        state: Tensors under the official names, as in :func:`~adamae.checkpoints.formats.open_checkpoint`.
         config: Constructor arguments of our model: ``{"options": {...}}``.
         hf_config: Transformers' ``config.json``.
-        args: Options of the program that wrote it.
+        args: Options of the program that wrote the checkpoint.
 
     Raises:
-        UserError: If this is no video masked autoencoder, or entries are missing, too many, or of another shape than
-            the rest of them asks for.
+        UserError: If it is not a video masked autoencoder, or if entries are missing, unknown, or inconsistent in shape
+            with the other entries.
     """
     shapes: Shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     given = _given_options(config or {})
@@ -123,7 +123,7 @@ def _sampler(shapes: Shapes, width: int, prefix: str) -> SamplerShape | None:
 def _clip(
     shapes: Shapes, kernel: tuple[int, ...], sampler: SamplerShape | None, known: Mapping[str, Any]
 ) -> tuple[int, tuple[int, int], tuple[str, ...]]:
-    """Frames, height and width, and which of them are guesses: only learned tables tell how many tokens there were."""
+    """Return frames, (height, width) and which of them are guessed; only learned tables store the number of tokens."""
     _, _, tubelet, patch, _ = kernel
     frames = _positive(known.get("num_frames"))
     size = _sides(known.get("img_size"))
@@ -147,13 +147,13 @@ def _positive(value: Any) -> int | None:
 
 
 def _sides(value: Any) -> tuple[int, int] | None:
-    """Height and width, of one number or of two."""
+    """Return height and width from one number or two."""
     sides = value if isinstance(value, list | tuple) else (value, value)
     return (sides[0], sides[1]) if len(sides) == 2 and all(map(_positive, sides)) else None
 
 
 def _likely_frames(tokens: int | None, tubelet: int) -> int:
-    """16 frames, as everybody uses, unless the number of tokens asks for square frames at another count."""
+    """Return 16 frames, the usual number, unless the number of tokens gives square frames only for another one."""
     usual = max(1, 16 // tubelet)
     candidates = [usual, *range(1, 65)]
     fits = (t for t in candidates if not tokens or (tokens % t == 0 and math.isqrt(tokens // t) ** 2 == tokens // t))

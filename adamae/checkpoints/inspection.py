@@ -1,4 +1,4 @@
-"""Telling a person, or a program, what a checkpoint is."""
+"""Describe a checkpoint as text or JSON."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _LAYOUTS = {
 
 
 def describe(file: CheckpointFile) -> dict[str, Any]:
-    """Facts about a checkpoint, as JSON can hold them.
+    """Return a description of a checkpoint as JSON values.
 
     Returns:
         "path", "format" (layout and container), "method", "kind", "architecture", "clip", "classes", "class_names",
-        "guessed" (what the file does not say), "epoch", "step", "parameters", "tensors", "dtypes", "constants",
-        "notes", "left_out" (what is in the file and has no place here), "others" (what else it holds), "args".
+        "guessed" (values not stored in the file), "epoch", "step", "parameters", "tensors", "dtypes", "constants",
+        "notes", "left_out" (tensors that are not supported, and why), "others" (other entries of the file), "args".
     """
     a = file.architecture
     return {
@@ -64,7 +64,7 @@ def describe(file: CheckpointFile) -> dict[str, Any]:
 
 
 def as_text(file: CheckpointFile) -> str:
-    """The same for a person: a line for each fact that there is."""
+    """Return the same description as text, one line for each known value."""
     a = file.architecture
     told = a.rows()
     guessed = dict.fromkeys(a.guessed, " (not stored in the file, default)")

@@ -1,6 +1,6 @@
-"""Whose parameter is called what: one table for each layout, read from left to right and from right to left.
+"""Parameter names of each layout, in one table per layout that is used in both directions.
 
-"Ours" are the published names (AdaMAE, VideoMAE), which our state dicts speak too. ``*`` stands for a block's number.
+"Ours" are the official names (AdaMAE, VideoMAE), which our state dicts use. ``*`` stands for a block's number.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Direction = Literal["to_ours", "to_theirs"]
 
 @dataclass(frozen=True)
 class Change:
-    """How tensors turn into others, and back."""
+    """Conversion of tensors to the other layout, and back."""
 
     to_ours: Callable[[Tensors], Tensors]
     to_theirs: Callable[[Tensors], Tensors]
@@ -43,26 +43,26 @@ def _with_key_bias(parts: Tensors) -> Tensors:
 
 
 SAME = Change(_same, _same)
-# Three matrices on their side are one on ours: rows of queries, keys, values.
+# Their three matrices are one of ours: rows of queries, keys, values.
 JOIN = Change(lambda parts: (torch.cat(parts),), lambda whole: whole[0].chunk(3))
-# A key bias adds q.b to every score of a query alike, and softmax does not see what all scores have in common.
+# A key bias adds the same q.b to all scores of a query, and softmax is invariant to a constant shift.
 _KEY_BIAS = "the key bias was dropped: softmax is invariant to it"
 DROP_KEY_BIAS = Change(_without_key_bias, _with_key_bias, _KEY_BIAS)
 SPLIT_BIAS = Change(
     lambda whole: _without_key_bias(whole[0].chunk(3)), lambda parts: (torch.cat(_with_key_bias(parts)),), _KEY_BIAS
 )
-# One table of positions whose first row belongs to the class token.
+# One position embedding whose first row belongs to the class token.
 SPLIT_CLASS = Change(lambda whole: (whole[0][:, :1], whole[0][:, 1:]), lambda parts: (torch.cat(parts, dim=1),))
 
 
 @dataclass(frozen=True)
 class Row:
-    """Entries of one side and of the other that hold the same numbers.
+    """Entries of both layouts that contain the same values.
 
     Attributes:
         ours: Our names.
         theirs: Their names.
-        change: What turns one into the other.
+        change: Conversion between the two.
     """
 
     ours: tuple[str, ...]
@@ -78,7 +78,7 @@ def _rows(pairs: Iterable[tuple[str, str]]) -> Table:
 
 
 def _layer(ours: str, theirs: str) -> Table:
-    """A layer's weight and bias."""
+    """Return the rows of a layer's weight and bias."""
     return _rows((f"{ours}.{leaf}", f"{theirs}.{leaf}") for leaf in ("weight", "bias"))
 
 
@@ -119,13 +119,13 @@ def _transformers(kind: str, biases: tuple[str, str]) -> Table:
     )
 
 
-# The files of Transformers up to 4 and from 5 on keep the biases beside the layers; the modules of 5 inside them.
+# Files of Transformers 4 and 5 have the biases beside the layers; the modules of version 5 have them inside the layers.
 TRANSFORMERS_FILES = {kind: _transformers(kind, ("q_bias", "v_bias")) for kind in ("pretrain", "classifier")}
 TRANSFORMERS_MODULES = {kind: _transformers(kind, ("query.bias", "value.bias")) for kind in ("pretrain", "classifier")}
 
 
 def joined_attention(blocks: str) -> Table:
-    """Queries, keys and values in one matrix, their biases in one vector, as timm's blocks have them."""
+    """Return the table for queries, keys and values in one matrix with one bias vector, as in timm's blocks."""
     return (
         Row((f"{blocks}.attn.qkv.weight",), (f"{blocks}.attn.qkv.weight",)),
         Row((f"{blocks}.attn.q_bias", f"{blocks}.attn.v_bias"), (f"{blocks}.attn.qkv.bias",), SPLIT_BIAS),
@@ -148,14 +148,14 @@ def _mae_st(attention: Table, positions: Table) -> Table:
         *_layer("patch_embed.proj", "patch_embed.proj"),
         *attention,
         *(row for layer in layers for row in _layer(f"blocks.*.{layer}", f"blocks.*.{layer}")),
-        # It hands its last norm on to the classifier, where it follows the mean over the tokens.
+        # mae_st passes its last norm on to the classifier, where it follows the mean over the tokens.
         *_layer("fc_norm", "norm"),
         *_layer("head", "head"),
     )
 
 
 def mae_st_table(names: Iterable[str]) -> Table:
-    """The table for mae_st's encoder, whose positions and attention come in two ways each.
+    """Return the table for mae_st's encoder, which has several variants of positions and attention.
 
     Args:
         names: The names in the file.
@@ -173,18 +173,18 @@ def mae_st_table(names: Iterable[str]) -> Table:
 def translate(
     state: dict[str, Tensor], table: Table, direction: Direction
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], list[str]]:
-    """Rename and reshape by a table.
+    """Rename and convert the entries of a state dict by a table.
 
     Args:
-        state: A state dict of one side.
-        table: Rows; those whose source is not there are passed over.
-        direction: Whether ``state`` is theirs or ours.
+        state: State dict in the source layout.
+        table: Rows of the table; rows whose source names are missing are skipped.
+        direction: "to_ours" or "to_theirs".
 
     Returns:
-        The other side's state dict, what no row knows, and notes on what was changed.
+        The state dict in the target layout, the entries that match no row, and notes on the changes.
 
     Raises:
-        UserError: If tensors that belong together do not fit together.
+        UserError: If tensors of one row have incompatible shapes.
     """
     left, result, notes = dict(state), dict[str, Tensor](), dict[str, None]()
     for row in table:
@@ -209,7 +209,7 @@ def translate(
 
 
 def _numbers(name: str, state: dict[str, Tensor]) -> list[str]:
-    """The numbers that ``*`` stands for in the names of ``state``; one empty text for a name without it."""
+    """Return the numbers that ``*`` matches in the names of ``state``; one empty string for a name without ``*``."""
     if "*" not in name:
         return [""] if name in state else []
     pattern = re.compile(re.escape(name).replace(r"\*", r"(\d+)"))

@@ -1,4 +1,4 @@
-"""Putting a checkpoint's weights into a network, and saying what became of every one of them."""
+"""Load a checkpoint's weights into a network and report what was done with each of them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from adamae.errors import UserError
 from adamae.models import Classifier, Pretrainer
 from adamae.models.naming import reference_name
 
-# What a classifier may keep from its own start where the file has nothing for it.
+# Parameters that a classifier may keep at their initial values if the file does not contain them.
 _MAY_BE_NEW = re.compile(r"(head|fc_norm)\..*")
-# What a classifier has no use for in a pre-trained file, and why.
+# Entries of a pre-trained file that a classifier does not use, and why.
 _IGNORED = (
     (re.compile(r"mask_token|decoder[._].*|encoder_to_decoder\..*"), "a classifier has no decoder"),
     (re.compile(r"vis_mask_token"), "a classifier sees all tokens"),
     (re.compile(r"norm\..*"), "mean pooling uses its own norm, fc_norm"),
 )
 _SAMPLER = re.compile(r"encoder\.(pos_embed_probs|(get|reduce)_token_probs\..*)")
-# Of learned samplers that no published checkpoint has.
+# Parameters of learned samplers that no published checkpoint has.
 _OTHER_SAMPLER = re.compile(r"sampler\..*")
 _CHOOSER = re.compile(_SAMPLER.pattern.removeprefix(r"encoder\."))
 _CHOOSER_SIGN = "pos_embed_probs"
@@ -43,16 +43,16 @@ _HINTS = {
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of a checkpoint's weights.
+    """Result of loading a checkpoint's weights into a model.
 
     Attributes:
         path: The checkpoint.
         layout: Its layout, as in :class:`~adamae.checkpoints.formats.CheckpointFile`.
-        loaded: Names in the model that hold the file's weights now.
-        resized: Those of them that were made to fit.
-        new: Names in the model that the file has nothing for; they keep their start values.
-        ignored: Names in the file that the model has no use for, and why.
-        notes: What else was changed, one sentence each.
+        loaded: Names of the model's parameters that were loaded from the file.
+        resized: Names among ``loaded`` whose tensors were resized.
+        new: Names of the model's parameters that are not in the file and keep their initial values.
+        ignored: Names in the file that the model does not use, and why.
+        notes: Other changes, one sentence each.
     """
 
     path: Path
@@ -64,7 +64,7 @@ class LoadReport:
     notes: tuple[str, ...]
 
     def __str__(self) -> str:
-        """One line for the log."""
+        """Return a one-line summary for the log."""
         parts = [f"{self.path} ({self.layout} layout): {len(self.loaded)} tensors loaded"]
         if self.resized:
             parts.append(f"{len(self.resized)} resized ({_some(self.resized)})")
@@ -85,21 +85,22 @@ def load_weights(
 ) -> LoadReport:
     """Load a checkpoint of any known format into a pre-train model or a classifier.
 
-    A classifier takes the encoder of a pre-trained file and, of a fine-tuned one with as many classes, the head. For
-    other frame counts, sizes and channels, learned positions and the first kernel are resized; fixed positions are the
-    model's own.
+    A classifier loads the encoder of a pre-trained file. From a fine-tuned file with the same number of classes it also
+    loads the head. If the number of frames, the frame size or the number of channels differs, learned positions and the
+    patch embedding kernel are resized. Fixed positions are always those of the model.
 
     Args:
         model: A :class:`~adamae.models.Pretrainer` or :class:`~adamae.models.Classifier`.
-        checkpoint: A path, or what :func:`open_checkpoint` gave.
-        complete: Stop also where the model would keep start values: for scoring, where nothing may be new.
-        key: Where in a file's dict the weights are, alternatives separated by ``|``.
-        constants: Let the model compute with the LayerNorm epsilons and pixel statistics of the file's network where
-            they are known to be others than the published ones (Transformers, mae_st). They are no weights: who builds
-            the model anew has to load, or adopt them, anew.
+        checkpoint: A path, or the result of :func:`open_checkpoint`.
+        complete: Also fail if a parameter of the model would keep its initial value. For evaluation, where every
+            parameter must come from the file.
+        key: Key of the weights in the file's dict, alternatives separated by ``|``.
+        constants: Set the model's LayerNorm epsilons and pixel statistics to those of the file's network where they are
+            known to differ from the official code (Transformers, mae_st). They are not part of the state dict: a model
+            that is built again has to load or adopt them again.
 
     Raises:
-        UserError: If the file cannot be read, or its weights and the model's do not match; nothing is changed then.
+        UserError: If the file cannot be read, or its weights do not match the model. The model is then unchanged.
     """
     file = checkpoint if isinstance(checkpoint, CheckpointFile) else open_checkpoint(checkpoint, key)
     try:
@@ -137,7 +138,7 @@ def _load(model: nn.Module, file: CheckpointFile, complete: bool, constants: boo
 
 
 def _heads(encoder: nn.Module) -> str:
-    """Those of its blocks; of a pyramid they differ between stages."""
+    """Return the distinct numbers of attention heads of the blocks; in a pyramid they differ between stages."""
     return ", ".join(
         dict.fromkeys(str(module.num_heads) for module in encoder.modules() if hasattr(module, "num_heads"))
     )
@@ -146,16 +147,16 @@ def _heads(encoder: nn.Module) -> str:
 def _offer(
     model: nn.Module, wanted: Mapping[str, Tensor], file: CheckpointFile
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The file's tensors under the names of the model, a pre-train model or not, and what it has no use for."""
+    """Return the file's tensors under the model's names, and the names it does not use with the reasons."""
     if isinstance(model, Pretrainer):
         if not file.architecture.decoder:
             raise UserError(f"holds a {file.method}; expected a pre-trained network with its decoder")
         offered = dict(file.state)
-        # An average of past weights (models/past_network) is not read from files; a new one begins with the weights.
+        # An average of past weights (models/past_network) is not read from files: it starts from the loaded weights.
         past = "past."
         begun = {name: reference_name(model, name[len(past) :]) for name in wanted if name.startswith(past)}
         offered |= {name: offered[weights] for name, weights in begun.items() if weights in offered}
-        # A sampler of another shape has to show as a mismatch.
+        # Sampler entries are only ignored if the model has none: a sampler of another shape must be a mismatch.
         absent = (pattern for pattern in (_SAMPLER, _OTHER_SAMPLER) if not any(map(pattern.fullmatch, wanted)))
         return offered, _take_out(
             wanted, offered, [(pattern, "the sampler of the model has no parameters") for pattern in absent]
@@ -176,7 +177,7 @@ def _offer(
     elif "head.weight" in offered and offered["head.weight"].shape[0] != wanted["head.weight"].shape[0]:
         reason = f"it is for {file.architecture.classes} classes, the model has {wanted['head.weight'].shape[0]}"
         ignored |= _take_out({}, offered, ((_HEAD, reason),))
-    # With its own head comes its own norm.
+    # A file with a head also has the norm that belongs to it.
     if "head.weight" not in offered:
         ignored |= _take_out(wanted, offered, _IGNORED)
     return offered, ignored
@@ -185,7 +186,7 @@ def _offer(
 def _take_out(
     wanted: Container[str], offered: dict[str, Tensor], rules: Sequence[tuple[re.Pattern[str], str]]
 ) -> dict[str, str]:
-    """Remove from ``offered`` what a rule names and the model does not want; return the reasons."""
+    """Remove entries from ``offered`` that match a rule and are not in ``wanted``; return the reasons by name."""
     reasons = {}
     for name in [name for name in offered if name not in wanted]:
         reason = next((reason for pattern, reason in rules if pattern.fullmatch(name)), None)
@@ -198,7 +199,7 @@ def _take_out(
 def _fit(
     model: Pretrainer | Classifier, wanted: Mapping[str, Tensor], offered: dict[str, Tensor], file: CheckpointFile
 ) -> list[str]:
-    """Resize in ``offered`` what belongs to another clip; return its names."""
+    """Resize tensors in ``offered`` that were made for another clip shape; return their names."""
     grid = model.grid
     old, new = file.architecture.grid, (grid.t, grid.h, grid.w)
     spans: dict[str, tuple[Grid, Grid]] = {
@@ -213,14 +214,14 @@ def _fit(
         fitted = tensor
         if name in spans:
             before, after = spans[name]
-            # Of as many tokens in an unknown order nothing can be said, and nothing is done.
+            # If the clip shape is guessed and the number of tokens matches, their order is unknown: load as is.
             known = tensor.shape[1] == math.prod(before) and not (
                 file.architecture.guessed and tensor.shape == wanted[name].shape
             )
             if known:
                 fitted = resize_positions(tensor, before, after)
             elif tensor.shape[1] == math.prod(before) + 1:
-                # MAE's table, whose first row belongs to the class token.
+                # MAE's table: the first row is the position of the class token.
                 places = resize_positions(tensor[:, 1:], before, after)
                 fitted = tensor if before == after else torch.cat((tensor[:, :1], places), dim=1)
         elif name.endswith("patch_embed.proj.weight"):
@@ -236,9 +237,9 @@ def _fit(
 def _check_match(
     wanted: Mapping[str, Tensor], offered: Mapping[str, Tensor], missing: Sequence[str], complete: bool
 ) -> None:
-    """Stop unless every tensor of the file has its place, and every place its tensor or the right to start anew."""
+    """Raise unless every tensor of the file is used and every parameter is loaded or may keep its initial value."""
     stray = [name for name in offered if name not in wanted]
-    # A network that learns to sample may begin with a file that does not.
+    # A model with a learned sampler may start from a file without one.
     absent = (pattern for pattern in (_SAMPLER, _OTHER_SAMPLER) if not any(map(pattern.fullmatch, offered)))
     new = re.compile("|".join(pattern.pattern for pattern in (_MAY_BE_NEW, *absent)))
     lacking = [name for name in missing if complete or not new.fullmatch(name)]
@@ -249,7 +250,7 @@ def _check_match(
     if not parts:
         return
     hints = [hint for name, hint in _HINTS.items() if name in stray]
-    # Early files of this project had the encoder's ratio in the sampler as well.
+    # Early files of this project used the encoder's MLP ratio in the sampler, too.
     mlps = [tuple(offered[name].shape) for name in other if _SAMPLER_MLP.fullmatch(name)]
     hints += [f"build the model with sampler_mlp_ratio={hidden / width:g}" for hidden, width in mlps[:1]]
     raise UserError("; ".join([f"does not match the model: {'; '.join(parts)}", *hints]))

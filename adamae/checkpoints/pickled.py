@@ -1,4 +1,4 @@
-"""Files of ``torch.save``, read without running anything that they hold."""
+"""Read files of ``torch.save`` without executing code from them."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ import torch
 
 from adamae.errors import UserError
 
-# What a refused file may name without being the reason of the refusal.
+# Names that are not the reason why a file is refused.
 _HARMLESS = re.compile(r"(torch|collections|numpy)\..*|argparse\.Namespace|_codecs\.encode")
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
-# How torch words a refusal.
+# The rejected global in torch's error message.
 _REFUSED = re.compile(r"GLOBAL ([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)")
 
 
 def read_pickled(path: Path) -> Any:
-    """What ``torch.save`` wrote, on the CPU.
+    """Load a file of ``torch.save`` on the CPU.
 
-    Tensors, numbers, text, containers, and as data an ``argparse.Namespace`` and numpy's scalars. Nothing else is
-    built, and nothing is called.
+    Supported are tensors, numbers, text, containers, ``argparse.Namespace`` and numpy scalars. No other object is built
+    and no function of the file is called.
 
     Raises:
-        UserError: If the file is damaged, is no such file, or would run code where it were unpickled.
+        UserError: If the file is damaged, is not a file of ``torch.save``, or unpickling it would execute code.
     """
     zipped = zipfile.is_zipfile(path)
     if zipped:
         _check_archive(path)
     try:
         with torch.serialization.safe_globals(_admitted()), warnings.catch_warnings():
-            # torch warns of pickle protocols that it then refuses.
+            # torch warns about pickle protocols that it then rejects.
             warnings.simplefilter("ignore")
-            # Mapped, what nobody asks for (an optimiser's state) is never held in memory.
+            # Memory-mapped, so that unused tensors (an optimiser's state) are never loaded.
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except Exception as error:
-        # Whatever a damaged file makes of the reader, the person wants one line.
+        # A damaged file can raise any exception; all become a one-line error.
         strangers = {*_strangers(path, zipped), *_REFUSED.findall(str(error))}
         if strangers:
             raise UserError(
@@ -53,27 +53,27 @@ def read_pickled(path: Path) -> Any:
 
 
 def _admitted() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
-    """What published files hold beside what torch admits by itself: options, and numpy's scalars."""
+    """Return the globals in published files beyond torch's safe ones: option namespaces and numpy scalars."""
     scalar = np.float64(0).__reduce__()[0]
     assert callable(scalar)
     dtypes = {type(np.dtype(kind)) for kind in "?bBhHiIlLqQefd"}
-    # numpy 2 has moved the function; files name the place of their time.
+    # numpy 2 moved the function; files refer to it by the name of the version that wrote them.
     names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
     return [argparse.Namespace, np.dtype, *dtypes, *((scalar, name) for name in names)]
 
 
 def _check_archive(path: Path) -> None:
-    """Compare every byte with the archive's checksums, which torch itself passes over.
+    """Verify the archive's checksums, which torch does not check.
 
     Raises:
-        UserError: If one differs.
+        UserError: If a record does not match its checksum.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             records = archive.infolist()
             if any(record.compress_type != zipfile.ZIP_STORED for record in records):
                 raise UserError(f"{path}: damaged, or not a file of torch.save: it has compressed records")
-            # torch can be told to write none, and then writes 0 everywhere.
+            # torch can be configured to skip checksums; it then writes 0 for all of them.
             if any(record.CRC for record in records):
                 damaged = archive.testzip()
                 if damaged:
@@ -85,7 +85,7 @@ def _check_archive(path: Path) -> None:
 
 
 def _strangers(path: Path, zipped: bool) -> list[str]:
-    """Names of functions and classes that the file wants and that are nothing a checkpoint needs."""
+    """Return the functions and classes that the file references and a checkpoint does not need."""
     try:
         if zipped:
             with torch.serialization.safe_globals(_admitted()):
@@ -93,13 +93,13 @@ def _strangers(path: Path, zipped: bool) -> list[str]:
         else:
             names = _names_in(path.read_bytes())
     except Exception:
-        # Too damaged to tell.
+        # The file is too damaged to be parsed.
         return []
     return [name for name in names if _NAME.fullmatch(name) and not _HARMLESS.fullmatch(name)]
 
 
 def _names_in(pickles: bytes) -> list[str]:
-    """Every "module.name" in pickles that lie one behind another, read without running them."""
+    """Return every "module.name" in concatenated pickles without executing them."""
     names: list[str] = []
     start = 0
     while start < len(pickles):
@@ -115,7 +115,7 @@ def _names_in(pickles: bytes) -> list[str]:
                 elif isinstance(argument, str):
                     texts.append(argument)
         except Exception:
-            # No pickle from here on, but other bytes that happened to look like one.
+            # The rest is not a pickle: drop the names found in it.
             break
         names += found
         start = end

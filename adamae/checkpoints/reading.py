@@ -1,4 +1,4 @@
-"""Getting at the weights and what is known of them, whatever holds them: file, directory or run."""
+"""Read weights and their metadata from a file, a directory or a run's output."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ DEEPSPEED_FILE = "mp_rank_00_model_states.pt"
 CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
 _STAGE_3 = "ZeRO stage 3 partitions the weights; gather them with DeepSpeed's zero_to_fp32.py first"
-# Where programs keep the state dict inside their dict, in the order in which they are tried.
+# Keys under which programs store the state dict in their dict, in the order in which they are tried.
 STATE_KEYS = ("model", "module", "model_state", "state_dict")
 
 
 @dataclass(frozen=True)
 class RawCheckpoint:
-    """A state dict as it was found, and what was found beside it.
+    """A state dict and its metadata as stored, before any translation.
 
     Attributes:
-        path: What was asked for.
-        state: Entries under the names that the file gives them; not yet looked at.
+        path: The path passed to :func:`read_raw`.
+        state: Entries under the names in the file, not validated.
         container: "torch", "safetensors", "deepspeed" or "run".
-        epoch: Epoch just finished, "best", or None where unknown.
-        step: Steps done, or None where unknown.
-        args: Options of the program that wrote it.
+        epoch: Last completed epoch, "best", or None if unknown.
+        step: Completed steps, or None if unknown.
+        args: Options of the program that wrote the checkpoint.
         config: Constructor arguments and constants of our model.
-        hf_config: The ``config.json`` of Transformers.
-        hf_preprocessor: Its ``preprocessor_config.json``.
-        others: What else the file holds and what is not read.
+        hf_config: Content of Transformers' ``config.json``.
+        hf_preprocessor: Content of Transformers' ``preprocessor_config.json``.
+        others: Other entries of the file, which are not read.
     """
 
     path: Path
@@ -54,15 +54,16 @@ class RawCheckpoint:
 
 
 def read_raw(path: str | Path, key: str | None = None) -> RawCheckpoint:
-    """Open a checkpoint of whatever kind.
+    """Read a checkpoint of any kind.
 
     Args:
-        path: A ``.pth``, ``.pt``, ``.bin`` or ``.safetensors`` file (its content counts, not its name), a directory of
-            Transformers or DeepSpeed, one of our checkpoints, or a run's output (its newest whole checkpoint).
-        key: Where in a file's dict the weights are, alternatives separated by ``|``; None for the usual places.
+        path: A ``.pth``, ``.pt``, ``.bin`` or ``.safetensors`` file (recognised by its content, not its name), a
+            directory of Transformers or DeepSpeed, one of our checkpoints, or a run's output (its newest valid
+            checkpoint is read).
+        key: Key of the weights in the file's dict, alternatives separated by ``|``; None for the usual keys.
 
     Raises:
-        UserError: If there is nothing, it is damaged, or it would run code.
+        UserError: If there is no checkpoint, it is damaged, or reading it would execute code.
     """
     path = Path(path)
     try:
@@ -101,7 +102,7 @@ def _read_directory(path: Path, key: str | None) -> RawCheckpoint:
 
 
 def _with_transformers(raw: RawCheckpoint, folder: Path) -> RawCheckpoint:
-    """With what Transformers keeps beside the weights."""
+    """Add the config files that Transformers stores beside the weights."""
     preprocessor = folder / PREPROCESSOR
     return replace(
         raw,
@@ -111,7 +112,7 @@ def _with_transformers(raw: RawCheckpoint, folder: Path) -> RawCheckpoint:
 
 
 def _last_whole_epoch(done: Any) -> int | None:
-    """Zero-based, as the official code counts; a run's checkpoints store how many epochs are done, with a fraction."""
+    """Return the last completed epoch, zero-based as in the official code; a run stores a fraction of epochs done."""
     return int(done) - 1 if isinstance(done, int | float) and done >= 1 else None
 
 
@@ -129,7 +130,7 @@ def _read_own(checkpoint: Checkpoint, asked: Path) -> RawCheckpoint:
 
 
 def _read_shards(path: Path, key: str | None) -> RawCheckpoint:
-    """The weights beside a ``config.json``: one file, or several with an index."""
+    """Read the weights beside a ``config.json``: one file, or several shards with an index."""
     for name in (WEIGHTS, "pytorch_model.bin"):
         if (path / name).is_file():
             return _read_file(path / name, key)
@@ -138,7 +139,7 @@ def _read_shards(path: Path, key: str | None) -> RawCheckpoint:
             shards = _read_json(index).get("weight_map")
             if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
                 raise UserError(f"{index}: damaged: expected a weight_map of names to files")
-            # A name with a directory in it would lead out of the checkpoint.
+            # Only the file name: a path in the index could point outside the checkpoint.
             files = [path / Path(shard).name for shard in sorted(set(shards.values()))]
             state: dict[str, Any] = {}
             for file in files:
@@ -173,7 +174,7 @@ def _from_dict(path: Path, content: Any, key: str | None) -> RawCheckpoint:
     names = key.split("|") if key else STATE_KEYS
     found = next((name for name in names if name in content), None)
     if found is None:
-        # Old launch lines spell out the usual keys, and then mean a file without any as well.
+        # Old launch commands pass the usual keys explicitly, also for files that are a bare state dict.
         bare = all(isinstance(value, Tensor) for value in content.values()) and not {*names}.isdisjoint(STATE_KEYS)
         if key and not bare:
             raise UserError(f"{path}: has no {key!r}; it holds {', '.join(sorted(map(str, content))[:12])}")
@@ -212,7 +213,7 @@ def _check_deepspeed(path: Path, content: Mapping[str, Any], state: Mapping[str,
 
 
 def _read_config(path: Path, text: Any) -> dict[str, Any]:
-    """Our description inside a ``.pth``: JSON, so that no reader has to know our classes."""
+    """Parse our config in a ``.pth``; it is stored as JSON so that other programs can load the file."""
     if text is None:
         return {}
     try:
@@ -235,7 +236,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _plain(args: Any) -> dict[str, Any]:
-    """Options as JSON can hold them; what it cannot becomes text."""
+    """Convert options to JSON values; values that JSON cannot represent become strings."""
     pairs = vars(args) if isinstance(args, argparse.Namespace) else args
     if not isinstance(pairs, Mapping):
         return {}

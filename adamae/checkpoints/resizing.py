@@ -1,4 +1,4 @@
-"""Making learned tables and the first kernel fit another clip."""
+"""Resize learned position embeddings and the patch embedding kernel for another clip shape."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ Grid = tuple[int, int, int]
 
 
 def resize_positions(table: Tensor, old: Grid, new: Grid) -> Tensor:
-    """Learned positions for another grid: bicubic over the places, then linear over the times.
+    """Resize learned positions to another grid: bicubic in space, then linear in time.
 
-    An axis whose length stays is left as it is, bit for bit.
+    Axes whose length does not change are not interpolated.
 
     Args:
-        table: (1, t*h*w, D) in raster order, time first.
-        old: Tokens along time, height and width that the table is for.
-        new: The same of the table that is wanted.
+        table: (1, t*h*w, D) position embedding in raster order, time first.
+        old: Tokens along time, height and width of the table.
+        new: Tokens along time, height and width of the result.
 
     Returns:
-        (1, t'*h'*w', D) of the table's dtype.
+        (1, t'*h'*w', D) in the table's dtype.
     """
     if old == new:
         return table
     dim, dtype = table.shape[-1], table.dtype
-    # (t, D, h, w): each time is a picture of D channels.
+    # (t, D, h, w): each time step is an image of D channels.
     x = table.float().reshape(*old, dim).permute(0, 3, 1, 2)
     if old[1:] != new[1:]:
         x = F.interpolate(x, size=new[1:], mode="bicubic", align_corners=False)
     if old[0] != new[0]:
-        # Each place of each channel is a line over the times.
+        # Reshape to (D*h*w, 1, t): one line along time per channel and place.
         line = x.permute(1, 2, 3, 0).reshape(-1, 1, old[0])
         line = F.interpolate(line, size=new[0], mode="linear", align_corners=False)
         x = line.reshape(dim, *new[1:], new[0]).permute(3, 0, 1, 2)
@@ -38,14 +38,14 @@ def resize_positions(table: Tensor, old: Grid, new: Grid) -> Tensor:
 
 
 def fit_channels(kernel: Tensor, channels: int) -> Tensor:
-    """The first kernel for another number of colour channels.
+    """Convert the patch embedding kernel to another number of colour channels.
 
-    To a multiple of the old number, the old channels are repeated; to any other, their average is. Both are scaled by
-    old / new, so that the answer to a clip whose channels are all alike stays what it was.
+    If the new number is a multiple of the old one, the channels are repeated; otherwise their mean is. Both are scaled
+    by old / new, so that the output for a clip with identical channels does not change.
 
     Args:
         kernel: (D, C, t, p, p).
-        channels: C', the wanted number.
+        channels: C', the new number of channels.
 
     Returns:
         (D, C', t, p, p).
@@ -61,11 +61,11 @@ def fit_channels(kernel: Tensor, channels: int) -> Tensor:
 
 
 def fit_kernel(kernel: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The first kernel for another clip; that of images counts as one of tubelets of one frame.
+    """Convert the patch embedding kernel to another shape; an image kernel counts as one with tubelets of one frame.
 
     Args:
-        kernel: (D, C, p, p) of images, or (D, C, t, p, p).
-        shape: The wanted one, of either kind.
+        kernel: (D, C, p, p) of an image model, or (D, C, t, p, p).
+        shape: Shape of the result, with 4 or 5 axes.
     """
     if kernel.shape == shape:
         return kernel
@@ -76,11 +76,11 @@ def fit_kernel(kernel: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def fit_offsets(weight: Tensor, axes: int) -> Tensor:
-    """The first layer of relative positions for offsets with time or without: a column of zeros more, or that one less.
+    """Convert the first layer of relative positions to offsets with or without time: add a column of zeros or drop it.
 
     Args:
-        weight: (hidden, A, 1, 1); of three axes time is the first.
-        axes: A', 2 or 3.
+        weight: (hidden, A, 1, 1) for A axes; with three axes time is the first.
+        axes: A', the new number of axes, 2 or 3.
     """
     if weight.shape[1] == axes:
         return weight
@@ -88,14 +88,14 @@ def fit_offsets(weight: Tensor, axes: int) -> Tensor:
 
 
 def resize_kernel(kernel: Tensor, size: Grid) -> Tensor:
-    """The first kernel for tokens of another extent, by FlexiViT's pseudo-inverse (arXiv 2212.08013, equation 6).
+    """Resize the patch embedding kernel by FlexiViT's pseudo-inverse (arXiv 2212.08013, equation 6).
 
-    Enlarging pixels linearly and applying the larger kernel answers exactly as the old kernel did on the pixels as
-    they were; for smaller tokens it is the best fit. Linear resizing is separable, so axes are taken one by one.
+    A larger kernel applied to linearly enlarged pixels gives exactly the output of the old kernel on the original
+    pixels. A smaller kernel is the least-squares fit. Linear resizing is separable, so axes are resized one by one.
 
     Args:
         kernel: (D, C, t, p, p).
-        size: Frames, rows and columns of the wanted kernel.
+        size: Frames, rows and columns of the new kernel.
 
     Returns:
         (D, C, t', p', p').

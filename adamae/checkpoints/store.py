@@ -1,15 +1,15 @@
-"""Checkpoints that are whole or are not there.
+"""Checkpoints of a run, written atomically and verified when they are read.
 
-    OUT/checkpoints/step-00000120/model.safetensors    weights under their published names
-                                  training.pt          optimiser, loss scale and what the loop remembers
-                                  meta.json            step, description, sizes and SHA-256 of the files, and its own;
-                                                       which checkpoints of the run lie before it
-    OUT/checkpoints/latest                             name of the newest one
+    OUT/checkpoints/step-00000120/model.safetensors    weights under their official names
+                                  training.pt          optimiser, loss scale and state of the training loop
+                                  meta.json            step, metadata, sizes and SHA-256 of the files, its own
+                                                       SHA-256, and the earlier checkpoints of the run
+    OUT/checkpoints/latest                             name of the newest checkpoint
 
-A checkpoint is written under a temporary name, flushed to the disk and renamed; ``latest`` moves only then. Whoever
-reads checks every byte, and passes over what is damaged to the one before of the same run; those of a run that was
-begun anew or taken back may lie beside it. Where all are damaged, and where one may not be read, that is an error: to
-begin anew is for the person to say.
+A checkpoint is written under a temporary name, flushed to the disk and renamed; only then ``latest`` is updated. A
+reader verifies every byte and skips a corrupt checkpoint in favour of the previous one of the same run. Checkpoints of
+a run that was restarted or resumed from an earlier step may lie in the same directory. If all checkpoints are corrupt,
+or one cannot be read, that is an error: a new run must be requested explicitly.
 """
 
 from __future__ import annotations
@@ -41,27 +41,27 @@ META = "meta.json"
 LATEST = "latest"
 _NAME = re.compile(r"step-(\d{8,})")
 _TEMPORARY = ".unfinished-"
-# What a checkpoint is called while another takes its place.
+# Prefix of a checkpoint that is being replaced.
 _REPLACED = f"{_TEMPORARY}replaced-"
-# Stands for any seal, where it was not written down.
+# Matches any seal, for checkpoints whose metadata does not list the seals.
 _ANY = ""
 _MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 class DamagedError(UserError):
-    """A checkpoint that is not what was written; the message says in what."""
+    """A corrupt checkpoint; the message names the file and the difference."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint whose every byte has been checked.
+    """A checkpoint whose files have been verified.
 
     Attributes:
-        directory: Where it lies.
+        directory: Directory of the checkpoint.
         step: Completed steps.
-        meta: What was given as ``meta`` to :meth:`CheckpointStore.save`.
-        seal: Checksum of its description, which tells it from another run's of the same step.
-        before: Seals of those of its run that lay beside it when it was written, by name. None: not written down, as by
+        meta: The ``meta`` argument of :meth:`CheckpointStore.save`.
+        seal: Checksum of its metadata, which distinguishes it from another run's checkpoint of the same step.
+        before: Seals of the run's checkpoints that existed when it was written, by name. None if not stored, as in
             older releases.
     """
 
@@ -73,11 +73,11 @@ class Checkpoint:
 
     @classmethod
     def open(cls, directory: str | Path) -> Checkpoint:
-        """Check a checkpoint and open it.
+        """Verify and open a checkpoint.
 
         Raises:
-            DamagedError: If a file is missing, cut, or differs from its checksum.
-            UserError: If a file is there and may not, or cannot now, be read.
+            DamagedError: If a file is missing, truncated, or differs from its checksum.
+            UserError: If a file exists but cannot be read.
         """
         directory = Path(directory)
         return cls._whole(directory, _read_meta(directory / META))
@@ -89,19 +89,19 @@ class Checkpoint:
         return cls(directory, content["step"], content["meta"], content["seal"], content.get("before"))
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shapes of the model's state dict, without its numbers."""
+        """Return the shapes of the model's state dict without loading the tensors."""
         with safe_open(self.directory / WEIGHTS, "pt") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  (no mapping)
 
     def weights(self) -> dict[str, Tensor]:
-        """The model's state dict, on the CPU and mapped: see :meth:`training`."""
+        """Return the model's state dict on the CPU, memory-mapped (see :meth:`training`)."""
         return load_file(self.directory / WEIGHTS)
 
     def training(self) -> dict[str, Any]:
-        """What else the run needs to go on, on the CPU.
+        """Return the rest of the state needed to resume, on the CPU.
 
-        Its tensors are the file itself, mapped: the processes of a machine share one copy in the system's cache, and
-        each reads what it asks for. Copy what shall outlive the file.
+        The tensors are memory-mapped: the processes of a machine share one copy in the page cache, and only the parts
+        that are accessed are read. Copy tensors that must outlive the file.
         """
         return torch.load(self.directory / TRAINING, map_location="cpu", weights_only=True, mmap=True)
 
@@ -110,8 +110,8 @@ class CheckpointStore:
     """The checkpoints of one run. One process writes; the others should wait for it.
 
     Args:
-        directory: Where the checkpoints lie; made when the first one is written.
-        keep_last: How many of the newest to keep, at least 1.
+        directory: Directory of the checkpoints; created when the first one is written.
+        keep_last: Number of newest checkpoints to keep, at least 1.
 
     Raises:
         UserError: If ``keep_last`` is below 1.
@@ -126,13 +126,13 @@ class CheckpointStore:
         self._own: dict[str, str] = {}
 
     def begin(self, resume: Checkpoint | None) -> Checkpoint | None:
-        """Clean up, and note which checkpoints are those of the run that begins or resumes. For one process.
+        """Clean up and record which checkpoints belong to the run. Call on one process only.
 
         Args:
-            resume: What the run resumes from, of this store or another; None for a new run.
+            resume: Checkpoint to resume from, of this store or another; None for a new run.
 
         Returns:
-            The same, where it lies now.
+            ``resume`` with its current directory, which changes if cleaning up moved it back into place.
         """
         self.clean()
         if resume is None or not self.holds(resume):
@@ -146,11 +146,11 @@ class CheckpointStore:
         return replace(resume, directory=self.directory / _name(resume.step)) if put_back else resume
 
     def holds(self, checkpoint: Checkpoint) -> bool:
-        """Whether a checkpoint lies in this store."""
+        """Return whether a checkpoint lies in this store."""
         return checkpoint.directory.resolve().parent == self.directory.resolve()
 
     def clean(self) -> None:
-        """Remove what a killed process left unfinished, and put back what it did not come to replace."""
+        """Remove unfinished files of a killed process, and restore a checkpoint that it did not finish replacing."""
         for leftover in self.directory.glob(_TEMPORARY + "*"):
             own = self.directory / leftover.name.removeprefix(_REPLACED)
             if _NAME.fullmatch(own.name) and not own.exists():
@@ -164,19 +164,19 @@ class CheckpointStore:
     def save(
         self, step: int, weights: Mapping[str, Tensor], training: Mapping[str, Any], meta: Mapping[str, Any]
     ) -> Path:
-        """Write a checkpoint and let go of those that the rule does not keep.
+        """Write a checkpoint, then remove all earlier ones except the newest ``keep_last`` of this run.
 
         Args:
             step: Completed steps.
             weights: The model's state dict.
             training: Tensors, numbers, strings, and lists and dicts of them.
-            meta: What a person or a program should know of it, as JSON.
+            meta: Metadata, as JSON values.
 
         Returns:
             The checkpoint's directory.
 
         Raises:
-            UserError: If it cannot be written; older checkpoints are then as they were.
+            UserError: If it cannot be written. Older checkpoints are then unchanged.
         """
         final = self.directory / _name(step)
         before = {path.name: self._own[path.name] for path in self._own_paths(step - 1)}
@@ -201,14 +201,14 @@ class CheckpointStore:
         return final
 
     def find(self, resume: str) -> Checkpoint | None:
-        """The checkpoint to go on from.
+        """Return the checkpoint to resume from, or None for a new run.
 
         Args:
-            resume: "auto" for the newest whole one of this store, "none" for a new beginning, or the path of a
+            resume: "auto" for the newest valid checkpoint of this store, "none" for a new run, or the path of a
                 checkpoint or of another run's output.
 
         Raises:
-            UserError: If there are checkpoints and none of them is whole, the path holds none, or one cannot be read.
+            UserError: If there are checkpoints but none is valid, the path contains none, or one cannot be read.
         """
         if resume == "none":
             return None
@@ -218,7 +218,7 @@ class CheckpointStore:
             except DamagedError as error:
                 raise DamagedError(f"{error}; --resume none starts a new run and overwrites the log") from error
         path = Path(resume)
-        # Not with exists(), for which a folder that may not be entered is a traceback.
+        # Path.exists() raises for a directory without search permission.
         if os.path.exists(path / META):  # noqa: PTH110
             return Checkpoint.open(path)
         found = CheckpointStore(path / "checkpoints").newest() or CheckpointStore(path).newest()
@@ -229,13 +229,13 @@ class CheckpointStore:
         return found
 
     def newest(self) -> Checkpoint | None:
-        """The newest whole checkpoint, or None where there never was one. Damaged ones are passed over with a warning.
+        """Return the newest valid checkpoint, or None if none was ever written. Skips corrupt ones with a warning.
 
-        Those of another run than the newest one's are passed over without.
+        Checkpoints of another run than that of the newest one are skipped without a warning.
 
         Raises:
-            DamagedError: If all of them are damaged or gone.
-            UserError: If one is there and cannot be read.
+            DamagedError: If all of them are corrupt or missing.
+            UserError: If one exists but cannot be read.
         """
         damages: list[DamagedError] = []
         of_the_run: Mapping[str, str] | None = None
@@ -258,12 +258,12 @@ class CheckpointStore:
         return None
 
     def _candidates(self) -> list[Path]:
-        """Newest first, from ``latest`` backwards: what lies beyond it belongs to a run that was taken back."""
+        """Directories from ``latest`` backwards, newest first; later ones belong to a run that was rolled back."""
         steps = self._steps()
         match = _NAME.fullmatch(_read_pointer(self.directory / LATEST))
         limit = int(match[1]) if match else max(steps, default=0)
         candidates = [steps[step] for step in sorted(steps, reverse=True) if step <= limit]
-        # A pointer to nothing: the checkpoint that it names is the one to complain of.
+        # If latest names a missing checkpoint and there is no other, the error should name that one.
         return candidates or ([self.directory / match[0]] if match else [])
 
     def _steps(self) -> dict[int, Path]:
@@ -274,7 +274,7 @@ class CheckpointStore:
             return {}
         except OSError as error:
             raise _unreadable(self.directory, error) from error
-        # One that was being replaced counts where nothing has taken its place.
+        # A checkpoint that was being replaced counts if its replacement does not exist.
         names.sort(key=lambda name: not name.startswith(_REPLACED))
         matches = ((_NAME.fullmatch(name.removeprefix(_REPLACED)), name) for name in names)
         return {int(match[1]): self.directory / name for match, name in matches if match}
@@ -283,7 +283,7 @@ class CheckpointStore:
         replaced = self.directory / f"{_REPLACED}{final.name}"
         replaces = final.exists()
         if replaces:
-            # A run taken back to an earlier step arrives here again.
+            # A run that was rolled back to an earlier step writes this step again.
             shutil.rmtree(replaced, ignore_errors=True)
             final.rename(replaced)
         try:
@@ -299,17 +299,17 @@ class CheckpointStore:
         self.clean()
         kept = self._own_paths(newest)[-self._keep_last :]
         for step, path in self._steps().items():
-            # Those beyond may be all that is left of a run that was taken back by mistake.
+            # Keep later checkpoints: the run may have been rolled back by mistake.
             if step > newest or path in kept:
                 continue
-            # Renamed first: a checkpoint is never seen half removed.
+            # Rename first, so that a reader never finds a partially removed checkpoint.
             doomed = self.directory / f"{_TEMPORARY}removed-{path.name}"
             with suppress(OSError):
                 path.rename(doomed)
             shutil.rmtree(doomed, ignore_errors=True)
 
     def _own_paths(self, newest: int) -> list[Path]:
-        """This run's checkpoints up to a step, oldest first."""
+        """Return this run's checkpoints up to a step, oldest first."""
         return [path for step, path in sorted(self._steps().items()) if step <= newest and path.name in self._own]
 
 
@@ -318,7 +318,7 @@ def _name(step: int) -> str:
 
 
 def _read_pointer(path: Path) -> str:
-    """What ``latest`` says; nothing where it is missing or damaged."""
+    """Return the content of ``latest``; empty if it is missing or damaged."""
     try:
         return path.read_text(encoding="utf-8").strip()
     except UnicodeDecodeError:
@@ -330,7 +330,7 @@ def _read_pointer(path: Path) -> str:
 
 
 def _unreadable(path: Path, error: OSError) -> UserError:
-    """What is missing is damaged; what may not be read, or not just now, may well be whole."""
+    """Return the error for a failed read: a missing file is damage, an unreadable one may still be valid."""
     kind = DamagedError if isinstance(error, _MISSING) else UserError
     return kind(f"{path}: cannot be read: {error.strerror}")
 
@@ -340,27 +340,27 @@ def _save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
 
 
 def _save_training(training: Mapping[str, Any], path: Path) -> None:
-    # Through a file of ours, so that the system's own error is known; torch by itself hides it.
+    # Given a path, torch.save hides the operating system's error.
     with path.open("wb") as file:
         torch.save(dict(training), file)
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> dict[str, Any]:
-    """Write a file, push it to the disk, and return its size and checksum."""
+    """Write a file, flush it to the disk, and return its size and checksum."""
     write(path)
     flush(path)
     return {"size": path.stat().st_size, "sha256": sha256_of(path)}
 
 
 def _sealed(content: Mapping[str, Any]) -> tuple[str, str]:
-    """JSON that carries its own checksum, and the checksum."""
+    """Return JSON text that contains its own checksum, and the checksum."""
     plain = json.dumps(content, sort_keys=True, allow_nan=False)
     seal = hashlib.sha256(plain.encode()).hexdigest()
     return json.dumps({"content": json.loads(plain), "sha256": seal}, indent=1), seal
 
 
 def _read_meta(path: Path) -> dict[str, Any]:
-    """What was written, and its "seal"."""
+    """Return the verified metadata, with its checksum as "seal"."""
     try:
         sealed = json.loads(path.read_bytes())
         content, seal = sealed["content"], sealed["sha256"]
@@ -385,7 +385,7 @@ def _check_file(path: Path, promised: Mapping[str, Any]) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """Why writing failed, in the system's words where they can be found: torch speaks of what came of it."""
+    """Return why writing failed: the operating system's message if there is one, since torch's hides the cause."""
     root: BaseException | None = error
     while root is not None and not isinstance(root, OSError):
         root = root.__context__

@@ -1,4 +1,4 @@
-"""Safetensors files, with a checksum where we wrote them."""
+"""Safetensors files, with a checksum in the files written by this package."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from torch import Tensor
 from adamae.errors import UserError
 from adamae.files import publish
 
-# The entry of the file's metadata that is ours: JSON.
+# Key of our JSON entry in the file's metadata.
 OURS = "adamae"
 _CHECKSUM = "crc32"
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors of a safetensors file, on the CPU, and what we wrote beside them.
+    """Read the tensors of a safetensors file on the CPU, and the description that this package stores beside them.
 
-    The format itself has no checksum: of a file that we did not write, flipped bits inside the numbers go unseen.
+    The format itself has no checksum: flipped bits in a tensor of another program's file are not detected.
 
     Returns:
-        Tensors by name; the description given to :func:`write_tensors`, empty for the files of others.
+        Tensors by name, and the description passed to :func:`write_tensors`; empty for files of other programs.
 
     Raises:
-        UserError: If the file is damaged or is no such file.
+        UserError: If the file is damaged or is not a safetensors file.
     """
     try:
         with safe_open(path, "pt") as file:
@@ -53,12 +53,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
-    """Write a safetensors file whole or not at all.
+    """Write a safetensors file atomically.
 
     Args:
         path: The file.
-        tensors: What to write; stored densely, each for itself.
-        description: JSON that stands in the file's metadata and is under its checksum.
+        tensors: Tensors by name; stored contiguously, without shared memory.
+        description: JSON values for the file's metadata, covered by the checksum.
 
     Raises:
         UserError: If it cannot be written.
@@ -66,27 +66,27 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], description: Mappin
     dense = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     plain = json.loads(json.dumps(dict(description)))
     ours = json.dumps({**plain, _CHECKSUM: _checksum(dense, plain)}, sort_keys=True)
-    # Transformers wants to read "pt" there.
+    # Transformers requires the entry format = "pt".
     publish(path, lambda temporary: save_tensors(temporary, dense, {"format": "pt", OURS: ours}))
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """``save_file`` of safetensors with the access rights that any new file gets: its own are the owner's alone.
+    """Call safetensors' ``save_file``, with the default permissions of a new file instead of owner-only ones.
 
     Args:
-        path: The file; what was there goes.
-        tensors: On the CPU, contiguous, none of them sharing memory.
-        metadata: Texts for its header.
+        path: The file; an existing one is replaced.
+        tensors: Tensors by name, on the CPU, contiguous, without shared memory.
+        metadata: Strings for the file's header.
 
     Raises:
-        OSError: It cannot be written.
-        SafetensorError: Likewise.
+        OSError: If the file cannot be written.
+        SafetensorError: If the file cannot be written.
     """
     path.unlink(missing_ok=True)
     path.touch()
     usual = stat.S_IMODE(path.stat().st_mode)
     save_file(dict(tensors), path, dict(metadata))
-    # Not every file system has rights to set, and no tensors should be lost for that.
+    # Some file systems do not support permissions; that must not fail the save.
     with suppress(OSError):
         path.chmod(usual)
 

@@ -1,4 +1,4 @@
-"""The shape of one of UM-MAE's networks (Swin, PVT and MAE's ViT), told from its state dict."""
+"""Architecture of UM-MAE's networks (Swin, PVT and MAE's ViT), inferred from the state dict."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from adamae.models.pyramid.encoder import UNIT_SIZE
 from adamae.models.pyramid.tokenizer import PATCH_SIZE
 from adamae.samplers.builtin import UNIFORM
 
-# Published decoders have 16 heads; narrow ones of ours fewer.
+# Published decoders have 16 heads; our narrow ones have fewer.
 _DECODER_HEADS = 16
 _USUAL_SIZE = 256
 _USUAL_FRAMES = 16
@@ -26,12 +26,12 @@ _PUBLISHED_SECONDARY = 0.25
 
 @dataclass(frozen=True)
 class UmMaeArchitecture(Description):
-    """A network of UM-MAE, as far as a checkpoint tells.
+    """Architecture of a network of UM-MAE as inferred from a checkpoint.
 
     Attributes:
         family: "swin", "pvt" or "mae_vit".
-        stages: Arguments of a classifier's constructor that say what the encoder's blocks are.
-        secondary: Whether there is a token for secondary masks.
+        stages: Constructor arguments of a classifier that describe the encoder's blocks.
+        secondary: Whether the network has a mask token for secondary masks.
     """
 
     family: str = "swin"
@@ -40,7 +40,7 @@ class UmMaeArchitecture(Description):
 
     @property
     def position_grid(self) -> tuple[int, int, int]:
-        """One for each patch of a frame."""
+        """Entries along time, height and width: one for each patch of a frame."""
         side = self.patch if self.family == _VIT else PATCH_SIZE
         return 1, self.size[0] // side, self.size[1] // side
 
@@ -71,12 +71,12 @@ class UmMaeArchitecture(Description):
         """See :meth:`~adamae.checkpoints.architecture.Description.classifier_options`."""
         given = {name: value for name, value in self.given.items() if name in shared}
         if self.decoder is not None and self.family == "pvt":
-            # The pre-train model's is the decoder's; the stages' are in the shapes.
+            # A pre-train model's mlp_ratio is that of the decoder; the encoder's ratios follow from the shapes.
             given.pop("mlp_ratio", None)
         if self.decoder is None:
             given |= {name: self.given[name] for name in ("window_size", "pools") if name in self.given}
         elif "window_size" in self.given:
-            # All units lie twice as densely as the visible ones.
+            # A classifier processes all units, twice as many along each side as the visible ones.
             given["window_size"] = 2 * self.given["window_size"]
         return replace(self, kind="classifier", decoder=None, classes=0, given=given).options()
 
@@ -87,7 +87,7 @@ class UmMaeArchitecture(Description):
         with torch.device("meta"):
             model = family.classifier(**options) if self.decoder is None else family.pretrainer(**options)
             state = model.state_dict()
-        # Of an average of past weights files are read without.
+        # The average of past weights is not read from files.
         return {name: tuple(tensor.shape) for name, tensor in state.items() if not name.startswith("past.")}
 
     def facts(self) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class UmMaeArchitecture(Description):
 
 
 _VIT = "mae_vit"
-# Names of the blocks' arguments in a pre-train model's constructor.
+# Names of the blocks' arguments in the constructor of a pre-train model.
 _ENCODER = {"embed_dim": "encoder_embed_dim", "depth": "encoder_depth", "num_heads": "encoder_num_heads"}
 _PRETRAIN_NAMES = {"swin": _ENCODER, "pvt": {**_ENCODER, "mlp_ratio": "encoder_mlp_ratio"}, _VIT: _ENCODER}
 
@@ -119,21 +119,21 @@ def _listed(value: Any) -> tuple[Any, ...]:
 
 
 def is_um_mae(shapes: Shapes) -> bool:
-    """Whether a state dict is that of one of UM-MAE's networks: a pyramid, or a ViT whose first kernel is of images."""
+    """Return whether a state dict is one of UM-MAE's networks: a pyramid, or a ViT with an image patch embedding."""
     pyramid = "blocks.0.attn.posmlp.0.weight" in shapes or "blocks.0.attn.sr.weight" in shapes
     return pyramid or ("cls_token" in shapes and len(shapes.get("patch_embed.proj.weight", ())) == 4)
 
 
 def infer_um_mae(shapes: Shapes, given: Mapping[str, Any], known: Mapping[str, Any]) -> UmMaeArchitecture:
-    """Read a network of UM-MAE off the shapes of its state dict.
+    """Infer the architecture of a network of UM-MAE from the shapes of its state dict.
 
     Args:
-        shapes: Under the published names.
-        given: Constructor arguments that stood beside the weights.
-        known: The same, and what else is known by their names.
+        shapes: Shapes by official name.
+        given: Constructor arguments stored beside the weights.
+        known: ``given`` and further constructor arguments from other metadata.
 
     Raises:
-        UserError: If the entries do not form one.
+        UserError: If the entries do not form such a network.
     """
     family = _family(shapes)
     kernel = _shape(shapes, "patch_embed.proj.weight")
@@ -143,7 +143,7 @@ def infer_um_mae(shapes: Shapes, given: Mapping[str, Any], known: Mapping[str, A
     pretrain = "decoder_embed.weight" in shapes
     decoder, guessed = None, []
     if pretrain:
-        # Of a pyramid, PixelShuffle makes four tokens of each feature.
+        # In a pyramid, PixelShuffle turns each feature into four tokens.
         width = _shape(shapes, "decoder_embed.weight")[0] // (1 if family == _VIT else 4)
         heads = known.get("decoder_num_heads")
         if heads is None:
@@ -156,7 +156,7 @@ def infer_um_mae(shapes: Shapes, given: Mapping[str, Any], known: Mapping[str, A
         frames = _USUAL_FRAMES
         guessed.append("frames")
     stages = _stages(shapes, family)
-    # Of Swin they are among the shapes.
+    # Swin's numbers of heads follow from the shapes.
     heads_of = known.get("encoder_num_heads" if pretrain else "num_heads") if family != "swin" else None
     if heads_of is None and family != "swin" and "heads" not in guessed:
         guessed.append("heads")
@@ -192,7 +192,7 @@ def _family(shapes: Shapes) -> str:
 
 
 def _stages(shapes: Shapes, family: str) -> dict[str, Any]:
-    """What the blocks tell: a merge begins each stage but the first."""
+    """Infer the stages' arguments from the blocks; each stage except the first begins with a downsampling."""
     numbers = sorted(_numbers(shapes, "blocks"))
     starts = [number for number in numbers if number == 0 or f"blocks.{number}.downsample.proj.weight" in shapes]
     dims = [_shape(shapes, f"blocks.{number}.norm1.weight")[0] for number in starts]
@@ -235,7 +235,7 @@ def _sides(value: Any) -> tuple[int, int] | None:
 
 
 def _table_side(shapes: Shapes, patch: int) -> tuple[int, int] | None:
-    """Height and width of square images, where a table of positions tells them."""
+    """Return height and width of square frames from a table of positions; None without one."""
     extra = "cls_token" in shapes
     for name, pixels in (("decoder_pos_embed", patch), ("pos_embed", patch if extra else PATCH_SIZE)):
         if name in shapes:

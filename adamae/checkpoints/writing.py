@@ -1,4 +1,4 @@
-"""Writing weights in the layouts that other programs read."""
+"""Write weights in the layouts of other programs."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from adamae.layers.pixels import PixelNormalisation
 from adamae.lookup import exists, is_folder
 
 _PUBLISHED_EPS = 1e-6
-# Pillow's number of the filter.
+# PIL.Image.Resampling.BILINEAR.
 _BILINEAR = 2
 
 
 @dataclass(frozen=True)
 class WriteReport:
-    """What was written.
+    """Result of :func:`convert`.
 
     Attributes:
-        path: The file, or the directory of Transformers.
+        path: The file, or the directory for Transformers.
         target: "reference", "safetensors" or "transformers".
-        written: How many tensors.
-        left_out: Names that the layout has no place for, and why.
-        notes: What a reader of the other program should know.
+        written: Number of tensors written.
+        left_out: Names of tensors that the layout cannot hold, and why.
+        notes: Differences that users of the other program should know.
     """
 
     path: Path
@@ -47,7 +47,7 @@ class WriteReport:
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """One line for the log."""
+        """Return a one-line summary for the log."""
         parts = [f"{self.path}: {self.written} tensors in the {self.target} layout"]
         if self.left_out:
             reasons = "; ".join(dict.fromkeys(self.left_out.values()))
@@ -56,14 +56,14 @@ class WriteReport:
 
 
 def convert(file: CheckpointFile, out: str | Path, target: str) -> WriteReport:
-    """Rewrite a checkpoint. Weights keep their type and every bit.
+    """Convert a checkpoint to another layout. Weights keep their dtype and are bit-identical.
 
     Args:
-        file: What :func:`~adamae.checkpoints.formats.open_checkpoint` gave.
+        file: Result of :func:`~adamae.checkpoints.formats.open_checkpoint`.
         out: A file for "reference" and "safetensors", a directory for "transformers".
-        target: "reference" is a ``.pth`` that the published AdaMAE and VideoMAE code loads (weights, epoch and options;
-            no optimiser state); "safetensors" our own file; "transformers" a directory for ``from_pretrained`` of
-            ``VideoMAEForPreTraining`` or ``VideoMAEForVideoClassification``.
+        target: "reference" is a ``.pth`` that the official AdaMAE and VideoMAE code loads (weights, epoch and options;
+            no optimiser state); "safetensors" is our own format; "transformers" is a directory for ``from_pretrained``
+            of ``VideoMAEForPreTraining`` or ``VideoMAEForVideoClassification``.
 
     Raises:
         UserError: If the layout cannot hold the network, or the file cannot be written.
@@ -94,7 +94,7 @@ def _write_reference(file: CheckpointFile, out: Path) -> WriteReport:
     dense = {name: tensor.contiguous().clone() for name, tensor in file.state.items()}
     args = argparse.Namespace(**{**file.args, "num_frames": a.frames, "input_size": a.size[0]})
     content = {"model": dense, "epoch": file.epoch if file.epoch is not None else 0, "args": args}
-    # For our own reader; a line of text stands in nobody's way.
+    # For our own reader; other programs ignore the string.
     content["adamae"] = json.dumps({"model": _model_config(file)})
     publish(out, lambda temporary: _save(content, temporary))
     notes = _notes_on_selection(file)
@@ -104,7 +104,7 @@ def _write_reference(file: CheckpointFile, out: Path) -> WriteReport:
 
 
 def _notes_on_selection(file: CheckpointFile) -> list[str]:
-    """What other programs do not know of a classifier that looks at a part of its clips."""
+    """Return a note if the classifier selects tokens or frames, which other programs do not support."""
     options = file.architecture.options() if not file.architecture.decoder else {}
     chosen = [
         f"{what} (by {how})"
@@ -120,7 +120,7 @@ def _notes_on_selection(file: CheckpointFile) -> list[str]:
 
 
 def _save(content: dict[str, Any], path: Path) -> None:
-    # Into an open file: given a path, torch names the archive after it, and refuses some names.
+    # Given a path, torch.save names the archive after the file and rejects some names.
     with path.open("wb") as file:
         torch.save(content, file)
 
@@ -158,9 +158,9 @@ WRITERS: dict[str, Callable[[CheckpointFile, Path], WriteReport]] = {
 
 
 def _model_config(file: CheckpointFile) -> dict[str, Any]:
-    """Our description of the network, as the file gave it or as it was told from the shapes.
+    """Return our config of the network, as stored in the file or inferred from the shapes.
 
-    What was only guessed is not passed on as if it were known.
+    Guessed values are left out.
     """
     options = file.architecture.options()
     if "heads" in file.architecture.guessed:
@@ -179,10 +179,10 @@ def _model_config(file: CheckpointFile) -> dict[str, Any]:
 
 
 def _transformers_config(file: CheckpointFile) -> dict[str, Any]:
-    """Transformers' ``config.json``.
+    """Return Transformers' ``config.json``.
 
     Raises:
-        UserError: If its VideoMAE cannot be that network.
+        UserError: If the VideoMAE of Transformers does not support the network.
     """
     a = file.architecture
     if not isinstance(a, Architecture):
@@ -229,10 +229,10 @@ def _transformers_config(file: CheckpointFile) -> dict[str, Any]:
 
 
 def _transformers_preprocessor(file: CheckpointFile) -> dict[str, Any]:
-    """Transformers' ``preprocessor_config.json``: the centre crop and the pixel statistics of evaluation.
+    """Return Transformers' ``preprocessor_config.json``: the centre crop and the pixel statistics of evaluation.
 
-    Resizing is Pillow's, which smooths; evaluation resizes clips without antialiasing. Frames whose short side is the
-    model's size are the same.
+    Transformers resizes with Pillow, which antialiases; evaluation resizes clips without antialiasing. The results are
+    the same for frames whose short side is the model's input size.
     """
     a = file.architecture
     mean, std = file.constants.pixel_mean, file.constants.pixel_std
@@ -255,7 +255,7 @@ def _transformers_preprocessor(file: CheckpointFile) -> dict[str, Any]:
 
 
 def _decimals(values: Tensor) -> tuple[float, ...]:
-    """The shortest decimal numbers that are these float32 values."""
+    """Return the shortest decimal numbers that round to these float32 values."""
     return tuple(float(str(value)) for value in values.numpy())
 
 

@@ -1,1 +1,1 @@
-"""Whether a machine is ready for training, and what to change on it."""
+"""Check whether a machine is ready for training, and what to change on it."""

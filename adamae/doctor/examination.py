@@ -1,4 +1,4 @@
-"""All that is looked at, in the order in which it is printed."""
+"""Run all checks, in the order in which they are printed."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from adamae.doctor.trial import try_steps
 
 
 def examine(world: World, output: Path, data: Path | None = None) -> list[Finding]:
-    """Look at this machine and, with all processes of the world, try a few steps.
+    """Check this machine and run a few training steps with all processes.
 
     Args:
-        world: The processes; every one of them calls.
-        output: Folder for checkpoints, which need not be there yet.
-        data: Folder or list of videos; None: none.
+        world: The processes; all of them must call this function.
+        output: Folder for checkpoints, which need not exist yet.
+        data: Folder or list of videos, or None.
 
     Returns:
-        On the main process; the others get what the trial found.
+        All findings on the main process; only those about the processes and the trial run on the others.
     """
     hosts = world.gather(socket.gethostname())
     found: list[Finding] = []

@@ -1,4 +1,4 @@
-"""What was found on a machine, and how it is printed."""
+"""Findings of the checks, and their output as text and JSON."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _WIDTH = 110
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """Result of one check.
 
     Attributes:
-        name: What it is.
+        name: Name of the check.
         value: What was found, in one line.
-        change: What must be changed before a run; empty: nothing.
-        note: What would make runs faster or safer; empty: nothing.
+        change: What must be changed before a run; empty for nothing.
+        note: What would make runs faster or safer; empty for nothing.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Finding:
 
 
 def render(findings: Sequence[Finding]) -> str:
-    """One line for each, then what to change and what to consider."""
+    """Return the findings as text: one line each, then what to change and what to consider."""
     mark = {"ok": " ", "note": "-", "change": "!"}
     lines = [_folded(f"{mark[each.status]} {each.name:<{_NAME_WIDTH}}", each.value) for each in findings]
     for title, advice in (
@@ -49,12 +49,12 @@ def render(findings: Sequence[Finding]) -> str:
 
 
 def as_dicts(findings: Sequence[Finding]) -> list[dict[str, Any]]:
-    """The same, for JSON."""
+    """Return the findings as JSON values."""
     return [{**asdict(each), "status": each.status} for each in findings]
 
 
 def must_change(findings: Sequence[Finding]) -> bool:
-    """Whether anything must be changed."""
+    """Return whether anything must be changed."""
     return any(each.change for each in findings)
 
 

@@ -1,4 +1,4 @@
-"""The file systems that runs read from and write to."""
+"""Check the file systems that runs read from and write to."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _MOUNTS = Path("/proc/self/mountinfo")
 _NETWORK = re.compile(
     r"nfs.*|cifs|smb.*|lustre|gpfs|beegfs|ceph|fuse\..*|glusterfs|9p|wekafs|afs|pvfs2|orangefs|virtiofs"
 )
-# Two checkpoints of ViT-B with its optimiser; those of ViT-H, and logs.
+# Two checkpoints of ViT-B with its optimiser state; two of ViT-H, and logs.
 _LEAST_FREE, _GOOD_FREE = 3 * 2**30, 20 * 2**30
 _WRITES, _WRITE_BYTES = 50, 4096
 _READS, _READ_BYTES = 50, 65536
-# Files per second below which small files limit a run.
+# Rates in files per second below which small files limit a run.
 _SLOW_WRITES, _SLOW_READS = 20, 100
 _SECONDS = 5.0
 
 
 def check_output(folder: Path) -> Finding:
-    """Whether checkpoints can be written there."""
+    """Check whether checkpoints can be written to a folder."""
     place = _existing(folder)
     kind = file_system(place, _mounts())
     name = "output folder"
@@ -42,12 +42,12 @@ def check_output(folder: Path) -> Finding:
 
 
 def judge_output(where: str, free: int, rate: float) -> Finding:
-    """Whether space and speed do.
+    """Check whether free space and write speed are sufficient.
 
     Args:
         where: The folder and its file system.
-        free: Bytes.
-        rate: Small files that are written and flushed in a second.
+        free: Free space in bytes.
+        rate: Small files written and flushed per second.
     """
     value = f"{where}, {free / 2**30:.0f} GiB free, {rate:.0f} small files/s"
     if free < _LEAST_FREE:
@@ -59,7 +59,7 @@ def judge_output(where: str, free: int, rate: float) -> Finding:
 
 
 def check_data(path: Path) -> Finding:
-    """Whether videos, or the list of them, can be read there."""
+    """Check whether a folder or list of videos can be read."""
     name = "data"
     kind = file_system(path.resolve(), _mounts())
     try:
@@ -74,11 +74,11 @@ def check_data(path: Path) -> Finding:
 
 
 def judge_data(where: str, rate: float | None) -> Finding:
-    """Whether reading is fast enough.
+    """Check whether reading is fast enough.
 
     Args:
         where: The folder or list and its file system.
-        rate: Files whose beginning is read in a second; None: it is no folder, or has no files.
+        rate: Files whose beginning is read per second; None for a list or a folder without files.
     """
     if rate is None:
         return Finding("data", where)
@@ -88,11 +88,11 @@ def judge_data(where: str, rate: float | None) -> Finding:
 
 
 def file_system(path: Path, mounts: str) -> str:
-    """The kind of file system that a path lies on, and whether it is reached over a network.
+    """Return the type of the file system of a path, and whether it is a network file system.
 
     Args:
-        path: Absolute, without links.
-        mounts: As in /proc/self/mountinfo.
+        path: Absolute path without symbolic links.
+        mounts: Content of /proc/self/mountinfo.
     """
     best, kind = "", "unknown"
     for line in mounts.splitlines():
@@ -100,7 +100,7 @@ def file_system(path: Path, mounts: str) -> str:
         fields = before.split()
         if len(fields) < 5 or not behind:
             continue
-        # Blanks are written as \040.
+        # Spaces are escaped as \040.
         point = re.sub(r"\\(\d{3})", lambda match: chr(int(match[1], 8)), fields[4])
         if len(point) >= len(best) and path.is_relative_to(point):
             best, kind = point, behind.split()[0]
@@ -122,7 +122,7 @@ def _existing(folder: Path) -> Path:
 
 
 def _write_rate(folder: Path) -> float:
-    """Small files a second, each flushed to the disk; nothing is left behind."""
+    """Return the small files per second that can be written and flushed to disk; they are removed afterwards."""
     content, begin = os.urandom(_WRITE_BYTES), time.perf_counter()
     with tempfile.TemporaryDirectory(dir=folder, prefix=".adamae-doctor-") as place:
         for number in range(_WRITES):
@@ -139,7 +139,7 @@ def _read_rate(folder: Path) -> float | None:
     files = [Path(place, name) for place, _, names in islice(os.walk(folder), _READS) for name in names][:_READS]
     begin, count = time.perf_counter(), 0
     for path in files:
-        # Training passes over single files that cannot be read, too; opening a pipe would wait.
+        # Training also skips single files that cannot be read. Opening a pipe would block.
         with suppress(OSError):
             if not stat.S_ISREG(path.stat().st_mode):
                 continue

@@ -1,4 +1,4 @@
-"""GPUs, their driver, and what they talk to each other with."""
+"""Check the GPUs, their driver, and NCCL."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from adamae.doctor.findings import Finding
 
 _DRIVER_FILE = Path("/proc/driver/nvidia/version")
 _DRIVER_TIMEOUT = 30
-# NCCL then goes through host memory or TCP.
+# With these settings NCCL uses host memory or TCP.
 _SLOW_SETTINGS = ("NCCL_P2P_DISABLE", "NCCL_SHM_DISABLE", "NCCL_IB_DISABLE", "NCCL_NET_GDR_DISABLE")
-# Of a GPU's memory: below this others use it.
+# Fraction of free GPU memory below which another process uses the GPU.
 _FREE_SHARE = 0.9
 
 
 def check_hardware() -> list[Finding]:
-    """Everything about GPUs; on a machine without one, that there is none."""
+    """Check everything about GPUs; on a machine without one, only the driver."""
     driver, reason = nvidia_driver(), ""
     available = torch.cuda.is_available()
     if driver and torch.version.cuda and not available:
@@ -36,7 +36,7 @@ def check_hardware() -> list[Finding]:
 
 
 def nvidia_driver() -> str | None:
-    """Version of NVIDIA's kernel driver; None: none is loaded."""
+    """Return the version of NVIDIA's kernel driver; None if none is loaded."""
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_DRIVER_TIMEOUT, check=True)
@@ -51,13 +51,13 @@ def nvidia_driver() -> str | None:
 
 
 def judge_driver(driver: str | None, built_for: str | None, available: bool, reason: str) -> Finding:
-    """Whether torch and the driver fit.
+    """Check whether torch and the driver are compatible.
 
     Args:
-        driver: Version of the driver; None: there is none.
-        built_for: The CUDA version of torch's build; None: a build without CUDA.
+        driver: Version of the driver; None without a driver.
+        built_for: CUDA version of torch's build; None for a build without CUDA.
         available: Whether torch can use a GPU.
-        reason: Why not, in torch's words.
+        reason: Why not: torch's error message.
     """
     value = f"driver {driver or 'none'}, torch built for {f'CUDA {built_for}' if built_for else 'the CPU'}"
     if available:
@@ -89,17 +89,17 @@ def _check_gpus() -> Finding:
 
 
 def judge_gpus(value: str, capability: tuple[int, int], arches: Sequence[str], free: Sequence[float]) -> Finding:
-    """Whether torch has kernels for the GPUs, and nobody else uses them.
+    """Check whether torch has kernels for the GPUs and no other process uses them.
 
     Args:
-        value: What they are.
-        capability: Compute capability of the first.
-        arches: What torch was built for, as in ``sm_90``.
-        free: Share of each GPU's memory that is free.
+        value: Description of the GPUs.
+        capability: Compute capability of the first GPU.
+        arches: Architectures that torch was built for, such as ``sm_90``.
+        free: Fraction of each GPU's memory that is free.
     """
     built = sorted({int(match[1]) for match in (re.search(r"(\d+)", arch) for arch in arches) if match})
     number = 10 * capability[0] + capability[1]
-    # Kernels run on later minor versions, and PTX (compute_90) is compiled for later major ones.
+    # Kernels also run on later minor versions, and PTX (compute_90) is compiled for later major versions.
     fits = any(each // 10 == capability[0] and each <= number for each in built)
     fits |= any(arch.startswith("compute_") and int(re.sub(r"\D", "", arch)) <= number for arch in arches)
     if built and not fits:
@@ -120,12 +120,12 @@ def _check_nccl() -> Finding:
 
 
 def judge_nccl(version: str, peers: bool | None, environment: Mapping[str, str]) -> Finding:
-    """NCCL and its settings.
+    """Check NCCL and its settings.
 
     Args:
-        version: Of NCCL.
-        peers: Whether all GPUs reach each other's memory; None: there is one.
-        environment: Its variables that begin with NCCL_ are named.
+        version: Version of NCCL.
+        peers: Whether all GPUs have peer access to each other's memory; None for a single GPU.
+        environment: Environment variables; those that begin with NCCL_ are listed.
     """
     settings = sorted(f"{name}={value}" for name, value in environment.items() if name.startswith("NCCL_"))
     value = ", ".join([version, *settings])

@@ -1,4 +1,4 @@
-"""Packages and decoders."""
+"""Check installed packages, compiler and decoders."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from adamae.doctor.findings import Finding
 from adamae.errors import UserError
 
 _SHOWN = ("torch", "torchvision", "timm", "numpy", "deepspeed")
-# Frames of the video that decoders are tried on, and their size in pixels.
+# Number of frames of the video for testing decoders, and their size in pixels.
 _FRAMES, _SIDE = 8, 64
-# Mean difference of a decoded pixel's value from what was encoded: lossy, but the same picture.
+# Largest mean absolute difference between decoded and original pixel values: encoding is lossy.
 _TOLERANCE = 8
 
 
 def check_software() -> list[Finding]:
-    """Python, packages, compiler and decoders."""
+    """Check Python, packages, compiler and decoders."""
     return [check_packages(_requirements(), installed_version), _check_compiler(), check_decoders()]
 
 
 def installed_version(package: str) -> str | None:
-    """Version of an installed package; None: it is not installed."""
+    """Return the version of a package; None if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -36,7 +36,7 @@ def installed_version(package: str) -> str | None:
 
 
 def _requirements() -> list[str]:
-    """What this package asks for; nothing where it runs from a checkout that was not installed."""
+    """Return the requirements of this package; empty if it runs from a checkout without being installed."""
     try:
         return metadata.requires("adamae") or []
     except metadata.PackageNotFoundError:
@@ -44,11 +44,11 @@ def _requirements() -> list[str]:
 
 
 def check_packages(requirements: Sequence[str], version_of: Callable[[str], str | None]) -> Finding:
-    """Whether all required packages are there and new enough.
+    """Check whether all required packages are installed and new enough.
 
     Args:
-        requirements: As in a package's metadata: ``torch>=2.6``, with what stands behind ``; extra`` left out.
-        version_of: From a package to its version, or None.
+        requirements: Requirements as in a package's metadata: ``torch>=2.6``; those with ``; extra`` are ignored.
+        version_of: Function from a package to its version, or None.
     """
     shown = [f"{name} {version}" for name in _SHOWN if (version := version_of(name))]
     value = ", ".join([f"Python {platform.python_version()}", *shown])
@@ -75,7 +75,7 @@ def _check_compiler() -> Finding:
 
 
 def check_decoders() -> Finding:
-    """Whether a video that is encoded here comes out of every installed decoder as it was."""
+    """Check whether every installed decoder decodes a test video correctly."""
     names = installed_decoders()
     if not names:
         return Finding("decoders", "none", f"install one of {', '.join(sorted(DECODERS))}")
@@ -90,7 +90,7 @@ def check_decoders() -> Finding:
 
 
 def _video() -> tuple[np.ndarray, EncodedVideo]:
-    """Frames of a bright square on its way, and the file that holds them."""
+    """Return frames of a moving bright square, and a video of them."""
     from adamae.data.synthetic.encoding import encode_h264
 
     frames = np.full((_FRAMES, _SIDE, _SIDE, 3), 64, dtype=np.uint8)
@@ -100,7 +100,7 @@ def _video() -> tuple[np.ndarray, EncodedVideo]:
 
 
 def _failure(name: str, frames: np.ndarray, video: EncodedVideo) -> str:
-    """Why a decoder cannot be used; empty: it can."""
+    """Return why a decoder cannot be used; empty if it can."""
     try:
         with get_decoder(name)(video) as reader:
             difference = np.abs(reader.read(range(len(frames))).astype(int) - frames).mean()

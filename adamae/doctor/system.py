@@ -1,4 +1,4 @@
-"""Limits of the operating system that loader workers and GPUs run into."""
+"""Check limits of the operating system that affect loader workers and GPUs."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from adamae.doctor.findings import Finding
 
 _SHARED_MEMORY = Path("/dev/shm")
 _INFINIBAND = Path("/sys/class/infiniband")
-# A usual micro-batch: 32 clips of 16 frames of 224x224 pixels and three bytes; each worker prepares two of them.
+# A usual micro-batch: 32 clips of 16 frames of 224x224 pixels of three bytes; each worker prefetches two of them.
 _BATCH_BYTES = 32 * 16 * 224 * 224 * 3
 _PREFETCH = 2
-# Open files of a run beside those of its workers: a tensor in shared memory is an open file.
+# Open files of a run in addition to those of its workers: a tensor in shared memory is an open file.
 _OPEN_FILES = 1024
 _OPEN_FILES_OF_WORKER = 256
 
 
 def check_system() -> list[Finding]:
-    """Cores, shared memory and limits of this process."""
+    """Check cores, shared memory and limits of this process."""
     workers = choose_workers(None)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     found = [Finding("CPU cores", f"{cores} for this process, {workers} loader workers by default")]
@@ -34,10 +34,10 @@ def check_system() -> list[Finding]:
 
 
 def judge_shared_memory(free: int, workers: int) -> Finding:
-    """Whether the batches of all workers fit into /dev/shm.
+    """Check whether the batches of all workers fit into /dev/shm.
 
     Args:
-        free: Bytes.
+        free: Free space in bytes.
         workers: Loader workers of one training process.
     """
     needed = _BATCH_BYTES * _PREFETCH * workers
@@ -52,11 +52,11 @@ def judge_shared_memory(free: int, workers: int) -> Finding:
 
 
 def judge_open_files(soft: int, hard: int, workers: int) -> Finding:
-    """Whether workers may open enough files.
+    """Check whether workers may open enough files.
 
     Args:
-        soft: The limit in force; negative: none.
-        hard: What a process may raise it to.
+        soft: Current (soft) limit; negative for none.
+        hard: Hard limit, to which a process may raise the soft limit.
         workers: Loader workers of one training process.
     """
     needed = _OPEN_FILES + _OPEN_FILES_OF_WORKER * workers
@@ -70,11 +70,11 @@ def judge_open_files(soft: int, hard: int, workers: int) -> Finding:
 
 
 def judge_locked_memory(soft: int, infiniband: bool) -> Finding:
-    """Whether memory may be locked, as InfiniBand wants it.
+    """Check whether memory may be locked without limit, as InfiniBand requires.
 
     Args:
-        soft: The limit in bytes; negative: none.
-        infiniband: Whether there is such a network card.
+        soft: Current limit in bytes; negative for none.
+        infiniband: Whether the machine has an InfiniBand device.
     """
     value = "unlimited" if soft < 0 else f"{soft / 2**20:.0f} MiB"
     if soft < 0 or not infiniband:

@@ -1,4 +1,4 @@
-"""Ten steps of a tiny model: whether a run would run."""
+"""Trial run: ten training steps of a tiny model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from adamae.training.torch_engine import TorchEngine
 
 STEPS = 10
 _CLIPS = 8
-# Frames, height and width, as small as those of the quickstart; so is the network.
+# Frames, height and width, as small as in the quickstart; so is the network.
 _CLIP = (8, 64, 64)
 _SIZES = {
     "num_frames": _CLIP[0], "img_size": _CLIP[1:], "patch_size": 8, "encoder_embed_dim": 96, "encoder_depth": 4,
@@ -28,19 +28,19 @@ _SIZES = {
 
 
 def try_steps(world: World) -> Finding:
-    """Pre-train on one batch of random clips, on the device and in the precision that a run would take."""
+    """Pre-train on one batch of random clips, on the device and in the precision that a run would use."""
     precision = choose_precision("auto", world.device)
     value = f"{STEPS} steps on {world.device} in {precision}, {world.size} process{'es' if world.size > 1 else ''}"
     try:
         losses, seconds = _run(world, precision)
-    # Of a broken installation comes whatever torch raises.
+    # A broken installation surfaces as a RuntimeError of torch.
     except RuntimeError as error:
         return Finding("trial run", value, f"a step failed: {next(iter(str(error).splitlines()), 'RuntimeError')}")
     return judge_losses(f"{value}: {1000 * statistics.median(seconds[1:]):.0f} ms a step", losses)
 
 
 def judge_losses(value: str, losses: list[float]) -> Finding:
-    """Whether the losses are numbers."""
+    """Check whether the losses are finite."""
     value = f"{value}, loss {losses[0]:.3f} to {losses[-1]:.3f}"
     broken = not all(map(math.isfinite, losses))
     return Finding("trial run", value, "losses are not finite" if broken else "")
@@ -59,7 +59,7 @@ def _run(world: World, precision: str) -> tuple[list[float], list[float]]:
     try:
         for _ in range(STEPS):
             begin = time.perf_counter()
-            # Read at once, which waits for the device.
+            # item() waits for the device.
             losses.append(engine.step([batch], lr=1e-3, weight_decay=0.05)["loss"].item())
             seconds.append(time.perf_counter() - begin)
     finally:

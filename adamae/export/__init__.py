@@ -1,1 +1,1 @@
-"""Networks of checkpoints as graphs that run without this package: ONNX and torch.export."""
+"""Export networks of checkpoints as graphs that run without this package: ONNX and torch.export."""

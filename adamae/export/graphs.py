@@ -1,4 +1,4 @@
-"""What is exported: a network of a checkpoint as a function of tensors alone, without losses and random numbers."""
+"""Modules to export: networks of checkpoints as functions of tensors, without losses and random numbers."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Graph:
 
     Attributes:
         part: "encoder", "classifier" or "pretrainer".
-        module: Takes the inputs in their order, gives the outputs in theirs.
-        outputs: Their names.
-        example: From a number of clips to random inputs by name, as many clips along their first axes.
-        notes: What a person should know of how the network was made.
+        module: Module that maps the inputs to the outputs, in order.
+        outputs: Names of the outputs.
+        example: Function from a number of clips to random inputs by name, with the clips along the first axis.
+        notes: Notes on how the network was built.
     """
 
     part: str
@@ -37,11 +37,11 @@ class Graph:
 
 
 def build_graph(file: CheckpointFile, part: str | None = None) -> Graph:
-    """The network of a checkpoint, ready to be exported.
+    """Build a checkpoint's network for export.
 
     Args:
         file: The checkpoint.
-        part: A key of :data:`PARTS`; None: the classifier of a fine-tuned checkpoint, the encoder of any other.
+        part: A key of :data:`PARTS`; None for the classifier of a fine-tuned checkpoint, or the encoder of any other.
 
     Raises:
         UserError: If the checkpoint has no such part.
@@ -52,7 +52,7 @@ def build_graph(file: CheckpointFile, part: str | None = None) -> Graph:
 
 
 class ClassifierGraph(nn.Module):
-    """``video`` (B, T, H, W, C) uint8 to ``logits`` (B, classes)."""
+    """Classifier from ``video`` (B, T, H, W, C) uint8 to ``logits`` (B, classes)."""
 
     def __init__(self, model: Classifier) -> None:
         super().__init__()
@@ -67,9 +67,9 @@ class ClassifierGraph(nn.Module):
 
 
 class EncoderGraph(nn.Module):
-    """``video`` (B, T, H, W, C) uint8 to ``features`` (B, D) and ``tokens`` (B, N, D).
+    """Encoder from ``video`` (B, T, H, W, C) uint8 to ``features`` (B, D) and ``tokens`` (B, N, D).
 
-    They are what ``adamae extract`` gives for a window, and with ``--level tubelet``.
+    They equal the output of ``adamae extract`` for a window, and with ``--level tubelet``.
     """
 
     def __init__(self, encoder: FrozenEncoder) -> None:
@@ -84,11 +84,11 @@ class EncoderGraph(nn.Module):
 
 
 class PretrainerGraph(nn.Module):
-    """What a masked autoencoder predicts from given visible tokens.
+    """Masked autoencoder with given visible tokens.
 
-    ``video`` (B, T, H, W, C) uint8 and ``visible`` (B, V) int64 to ``prediction`` (B, M, P) and ``target`` (B, M)
-    int64, the tokens that are predicted, ascending. A network with secondary masks takes ``secondary`` (B, S) int64 as
-    well: which of the visible tokens are read as its mask token.
+    Inputs are ``video`` (B, T, H, W, C) uint8 and ``visible`` (B, V) int64 token indices. Outputs are ``prediction``
+    (B, M, P) and ``target`` (B, M) int64, the ascending indices of the predicted tokens. A network with secondary masks
+    has a third input, ``secondary`` (B, S) int64: the visible tokens that are replaced by its mask token.
     """
 
     def __init__(self, model: Pretrainer) -> None:
@@ -110,13 +110,13 @@ class PretrainerGraph(nn.Module):
 
 
 def _standardised(video: Tensor, pixel_values: PixelNormalisation) -> Tensor:
-    """(B, T, H, W, C) uint8 to (B, C, T, H, W) float, with products that every exporter knows."""
+    """Normalise (B, T, H, W, C) uint8 to (B, C, T, H, W) float, with operators that every exporter supports."""
     scale = 1 / (255 * pixel_values.std)
     return (video.to(scale.dtype) * scale - pixel_values.mean / pixel_values.std).movedim(-1, 1)
 
 
 def _no_noise(video: Tensor) -> SampleNoise:
-    """In evaluation nothing is drawn, but the networks' signatures ask for it."""
+    """Return noise for the networks' signatures; in evaluation nothing is drawn from it."""
     return SampleNoise(video.flatten(1)[:, 0])
 
 

@@ -1,4 +1,4 @@
-"""Operators of torch that its ONNX exporter does not know and the networks need."""
+"""Operators of the networks that torch's ONNX exporter does not support."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import torch
 
 
 def onnx_operators() -> dict[Callable[..., Any], Callable[..., Any]]:
-    """For ``custom_translation_table`` of ``torch.onnx.export``: stable sorts.
+    """Return the ``custom_translation_table`` for ``torch.onnx.export``: stable sorts.
 
-    ONNX's ``TopK`` puts the lower index first among equal values in both directions, so that one over all values of
+    ONNX's ``TopK`` puts the lower index first among equal values in both directions, so a ``TopK`` over all values of
     an axis is a stable sort.
     """
     from onnxscript import opset18 as op
@@ -24,7 +24,7 @@ def onnx_operators() -> dict[Callable[..., Any], Callable[..., Any]]:
     def sort_stable(x: Any, *, stable: bool | None = None, dim: int = -1, descending: bool = False) -> tuple[Any, Any]:
         if x.dtype.is_floating_point():
             return ranked(x, dim, descending)
-        # Of bytes and booleans the runtime has no TopK.
+        # onnxruntime has no TopK for bytes and booleans.
         values, order = ranked(op.Cast(x, to=7), dim, descending)
         return op.Cast(values, to=x.dtype), order
 

@@ -1,4 +1,4 @@
-"""Graphs as files, each run once before it is given its name."""
+"""Write graphs to files, each of which is run once before it is moved to its final name."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from adamae.errors import UserError
 from adamae.export.graphs import Graph, build_graph
 from adamae.files import check_writable, flush
 
-# The entry of a file's metadata that is ours: JSON.
+# Key of our JSON entry in a file's metadata.
 _OURS = "adamae"
-# Clips of the example that is traced, and of the one that is run afterwards: another number shows that any will do.
+# Clips in the traced example, and in the one that is run afterwards: they differ to verify the dynamic batch axis.
 _TRACED, _RUN = 2, 3
-# Without a bound torch 2.6 finds that some operators would not do for the largest of all numbers.
+# Without an upper bound, torch 2.6 rejects some operators for the largest possible integer.
 _MOST_CLIPS = 65536
-# Of the largest value. What differs by more is not rounding.
+# Relative to the largest value. A larger difference is not rounding.
 _TOLERANCE = 1e-3
 
 Run = Callable[[Mapping[str, Tensor]], list[Tensor]]
@@ -37,14 +37,14 @@ Run = Callable[[Mapping[str, Tensor]], list[Tensor]]
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written.
+    """Result of :func:`export`.
 
     Attributes:
         path: The file.
         target: "onnx" or "torch_export".
-        graph: What is in it.
-        difference: Largest difference from the network's own outputs on random clips, over the largest value; None:
-            there was nothing to run the file with.
+        graph: The exported graph.
+        difference: Largest difference from the network's own outputs on random clips, relative to the largest value;
+            None if the file could not be run.
     """
 
     path: Path
@@ -53,7 +53,7 @@ class ExportReport:
     difference: float | None
 
     def __str__(self) -> str:
-        """One line for the log."""
+        """Return a one-line summary for the log."""
         inputs = ", ".join(_signature(name, value) for name, value in self.graph.example(1).items())
         checked = (
             "not run: onnxruntime is not installed"
@@ -65,11 +65,12 @@ class ExportReport:
 
 
 def export(file: CheckpointFile, out: str | Path, target: str, part: str | None = None) -> ExportReport:
-    """Write a network of a checkpoint as a graph for any number of clips.
+    """Export a checkpoint's network as a graph for any number of clips.
 
     Args:
-        file: What :func:`~adamae.checkpoints.formats.open_checkpoint` gave.
-        out: A file, which ends in ``.onnx`` or ``.pt2``. ONNX weights of 2 GB and more lie beside it, in ``OUT.data``.
+        file: Result of :func:`~adamae.checkpoints.formats.open_checkpoint`.
+        out: A file that ends in ``.onnx`` or ``.pt2``. ONNX weights of 2 GB and more are stored beside it, in
+            ``OUT.data``.
         target: A key of :data:`TARGETS`: "onnx", or "torch_export" for ``torch.export.load``.
         part: See :func:`~adamae.export.graphs.build_graph`.
 
@@ -119,7 +120,7 @@ def _trace(file: CheckpointFile, graph: Graph) -> ExportedProgram:
             return torch.export.export(
                 graph.module, (), inputs, dynamic_shapes={name: {0: batch} for name in inputs}, strict=False
             )
-    # Whatever an operator that cannot be traced raises.
+    # An operator that cannot be traced may raise any exception.
     except Exception as error:
         raise UserError(f"{file.path}: torch.export cannot trace the {graph.part}: {_reason(error)}") from error
 
@@ -146,7 +147,7 @@ def _write_onnx(program: ExportedProgram, graph: Graph, path: Path, facts: str) 
                 verbose=False,
                 custom_translation_table=onnx_operators(),
             )
-    # Whatever an operator that has no translation raises.
+    # An operator without a translation may raise any exception.
     except Exception as error:
         raise UserError(f"torch.onnx cannot translate the {graph.part}: {_reason(error)}") from error
     _name_batch(made.model)
@@ -163,7 +164,7 @@ def _write_onnx(program: ExportedProgram, graph: Graph, path: Path, facts: str) 
 
 
 def _name_batch(model: Any) -> None:
-    """Call the free axis "batch" everywhere, where torch calls it by a number of its own."""
+    """Name the dynamic axis "batch" in all values; torch gives it a generated name."""
     free = str(model.graph.inputs[0].shape[0])
     values = [*model.graph.inputs, *(value for node in model.graph for value in node.outputs)]
     for value in values:
@@ -174,7 +175,7 @@ def _name_batch(model: Any) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what the exporter says to those who develop it."""
+    """Silence the exporter's developer messages."""
     logger = logging.getLogger("torch.onnx")
     before = logger.level
     logger.setLevel(logging.ERROR)
@@ -188,9 +189,9 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _published(out: Path) -> Iterator[Path]:
-    """A path of the same name to write to; all that lies beside it then takes its place, the file itself last.
+    """Yield a path in a temporary folder; all files written there are then moved beside ``out``, ``out`` itself last.
 
-    A graph names the file of its weights, so that neither can be renamed.
+    A graph refers to the file of its weights by name, so the temporary files must have their final names.
     """
     folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=".unfinished-"))
     try:
@@ -204,7 +205,7 @@ def _published(out: Path) -> Iterator[Path]:
 
 @torch.no_grad()
 def _difference(graph: Graph, run: Run) -> float:
-    """The largest difference of any output on random clips, over its largest value or one."""
+    """Return the largest difference of any output on random clips, relative to its largest value or 1."""
     inputs = graph.example(_RUN)
     pairs = zip(run(inputs), _listed(graph.module(**inputs)), strict=True)
     return max(float((got - wanted).abs().max() / wanted.abs().max().clamp(min=1)) for got, wanted in pairs)
@@ -220,7 +221,7 @@ def _signature(name: str, value: Tensor) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost cause in one line."""
+    """Return the innermost cause in one line."""
     while error.__cause__ is not None:
         error = error.__cause__
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,4 +1,4 @@
-"""Decoder back ends behind one protocol. Each is imported only when it is named."""
+"""Decoder back ends behind one protocol. Each is imported only when it is requested."""
 
 from __future__ import annotations
 
@@ -36,12 +36,14 @@ __all__ = [
 
 
 def installed_decoders() -> list[str]:
-    """Names of the back ends whose package is installed, without importing any."""
+    """Return the names of the back ends whose package is installed, without importing any."""
     return [name for name, (package, _) in DECODERS.items() if find_spec(package) is not None]
 
 
 def get_decoder(name: str = "pyav") -> OpenVideo:
-    """The function that opens a video with a back end. Images and folders of numbered ones need none.
+    """Return the function that opens a video with a back end.
+
+    Images and folders of numbered images are always read by Pillow.
 
     Args:
         name: A key of :data:`DECODERS`.

@@ -1,8 +1,8 @@
-"""What a compressed packet says about itself, read from its first bytes without decoding.
+"""Identify the content of compressed packets from their first bytes, without decoding.
 
-Three facts make random access exact and cheap: whether a packet shows a frame, whether decoding may start afresh at
-it, and whether other packets need it. Containers flag key frames, but in H.264 the flag also stands on pictures after
-which older ones are still referred to, so the coded units themselves are looked at (``nal_units``).
+Exact and cheap random access needs three facts about a packet: whether it yields a frame, whether it is a random access
+point, and whether other packets reference it. Containers flag keyframes, but in H.264 the flag is also set on frames
+after which older frames are still referenced. Therefore the NAL units themselves are inspected (``nal_units``).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from adamae.data.decoding.nal_units import BROKEN, FRESH, NAL_CODECS, PICTURE, R
 
 
 class PacketContent(NamedTuple):
-    """What one packet holds.
+    """Content of one packet.
 
     Attributes:
-        shown: It gives one frame to show (False: a hidden reference).
-        fresh: No frame shown after its own refers to anything before it.
-        referred: Other packets may need it. Without it they decode to the same frames where it is False.
+        shown: Whether it yields one frame to show (False for a hidden reference).
+        fresh: Whether it is a random access point: no frame shown after its own references anything before it.
+        referred: Whether other packets may reference it. If False, they decode to the same frames without it.
     """
 
     shown: bool
@@ -31,16 +31,16 @@ class PacketContent(NamedTuple):
     referred: bool = True
 
 
-# Bytes of packets and their key flags -> the content of each, or None where nothing can be promised.
+# Bytes of packets and their keyframe flags -> the content of each, or None if it cannot be identified.
 Inspector = Callable[[Sequence[memoryview], Sequence[bool]], list[PacketContent | None]]
 
 
 def inspector(codec: str, extradata: bytes | None) -> Inspector | None:
-    """The function that reads a codec's packets, or None for codecs about which nothing is promised.
+    """Return the function that inspects a codec's packets, or None for codecs that are not supported.
 
     Args:
         codec: FFmpeg's canonical name of the codec.
-        extradata: The stream's header, which tells how H.264 and HEVC units are delimited.
+        extradata: The stream's header, which determines how H.264 and HEVC units are delimited.
     """
     if codec in NAL_CODECS:
         return partial(_nal_units, codec, extradata or b"")
@@ -66,7 +66,7 @@ def _nal_units(
     return [_CONTENTS[units] for units in found.tolist()]
 
 
-# By the bits of all units of a packet.
+# Content of a packet, indexed by the bits of all its units.
 _CONTENTS = [
     PacketContent(True, bool(units & FRESH), bool(units & REFERRED)) if units & PICTURE and not units & BROKEN else None
     for units in range(32)
@@ -85,10 +85,10 @@ def _vp9(data: memoryview, key: bool) -> PacketContent | None:
 
 
 def _mpeg4(data: memoryview, key: bool) -> PacketContent | None:
-    # A packet this small may be a "not coded" placeholder, which gives no frame.
+    # A packet this small may be a "not coded" placeholder, which yields no frame.
     if len(data) < 32:
         return None
-    # A packet that begins with a B picture: its start code, and two bits for its kind. Nothing refers to those.
+    # Start code and two bits of the frame type: a packet that begins with a B-frame, which is never referenced.
     return PacketContent(shown=True, fresh=key, referred=key or data[:4] != _VOP or data[4] >> 6 != 2)
 
 

@@ -1,4 +1,4 @@
-"""Parts of a file, which lies in memory or, if it is large, on the disk."""
+"""Read byte ranges of a file, which is in memory or, if it is large, on disk."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Protocol
 
 import numpy as np
 
-# Of larger files nothing is kept.
+# Files that are larger are not kept in memory.
 KEPT_BYTES = 128 * 2**20
-# Places that are asked for at a time, so that the disk or the file server can work on many of them at once.
+# Number of ranges requested together, so that the disk or file server can process them in parallel.
 _AT_ONCE = 1024
 
 
 def is_kept(size: int) -> bool:
-    """Whether a file, or what is read of it, of so many bytes may lie in memory."""
+    """Return whether a file, or a part of it, of ``size`` bytes may be kept in memory."""
     return size <= KEPT_BYTES
 
 
@@ -23,34 +23,34 @@ class ByteRanges(Protocol):
     """The bytes of one file.
 
     Attributes:
-        size: How many there are.
+        size: Size of the file in bytes.
     """
 
     size: int
 
     def read(self, start: int, count: int) -> bytes | memoryview:
-        """Bytes from ``start`` on.
+        """Read ``count`` bytes from ``start`` on.
 
         Raises:
             OSError: They cannot be read.
         """
 
     def gather(self, starts: np.ndarray, count: int) -> np.ndarray:
-        """(n, count) uint8, so many bytes from each of n places within the file.
+        """Read ``count`` bytes at each of n offsets within the file, as (n, count) uint8.
 
         Raises:
             OSError: They cannot be read.
         """
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
 
 
 class LoadedFile:
     """A file in memory.
 
     Args:
-        data: All of its bytes.
+        data: Bytes of the file.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -72,10 +72,10 @@ class LoadedFile:
 
 
 class OpenFile:
-    """A file on the disk, of which nothing is read but what is asked for.
+    """A file on disk, of which only the requested ranges are read.
 
     Args:
-        file: It, open and without a buffer.
+        file: The open file, unbuffered.
     """
 
     def __init__(self, file: FileIO) -> None:

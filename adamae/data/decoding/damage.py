@@ -1,4 +1,4 @@
-"""What counts as damage, for every command: which videos are refused, and of which the rest is read."""
+"""Rules for damaged videos, shared by all commands: which are refused, and which are read without the damaged parts."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from adamae.data.decoding.byte_ranges import is_kept
 from adamae.data.decoding.promises import promise_of
 from adamae.data.decoding.protocol import DecodeError, EncodedVideo, VideoSource, name_of
 
-# What the reason begins with, by which a scan tells such files from others.
+# Prefix of the reason of a DecodeError for truncated files, by which a scan recognises them.
 CUT_OFF = "cut off: "
 
 
 @contextmanager
 def open_file(source: VideoSource) -> Iterator[BinaryIO]:
-    """A file, or the bytes of one, open for reading.
+    """Open a file, or the bytes of one, for reading.
 
     Raises:
-        DecodeError: The file is missing, empty, a directory, cut off, or cannot be read, here or by the caller.
+        DecodeError: The file is missing, empty, a directory, truncated, or cannot be read, here or by the caller.
     """
     if isinstance(source, EncodedVideo):
         if not source.data:
@@ -47,10 +47,10 @@ def open_file(source: VideoSource) -> Iterator[BinaryIO]:
 
 
 def load_file(source: VideoSource) -> VideoSource:
-    """The bytes of a file, or its path if it is too large to keep.
+    """Load the bytes of a file, or return its path if it is too large to keep in memory.
 
-    What no decoder needs to look at is refused in words that do not depend on the decoder; an error of the file system
-    too, which could be the end of the video to a library that reads the file itself.
+    Missing, empty and truncated files are refused here, so that the message does not depend on the decoder. So are file
+    system errors, which a library that reads the file itself could take for the end of the video.
 
     Raises:
         DecodeError: As :func:`open_file`.
@@ -59,19 +59,19 @@ def load_file(source: VideoSource) -> VideoSource:
         if isinstance(source, EncodedVideo):
             return source
         size = os.fstat(file.fileno()).st_size
-        # Not to the end, which a device does not have.
+        # Not read to the end: a device has none.
         return EncodedVideo(source, file.read(size)) if is_kept(size) else source
 
 
 def check_whole(path: str, file: BinaryIO) -> None:
-    """Refuse a file that ends before its container says, however much of it could be read.
+    """Raise an error if a file is shorter than its container states, even if part of it could be decoded.
 
     Args:
-        path: For the message.
-        file: Open, at any place; can be read at every other.
+        path: Path for the message.
+        file: Open seekable file, at any position.
 
     Raises:
-        DecodeError: It is cut off.
+        DecodeError: The file is truncated.
     """
     promise = promise_of(file)
     if promise is not None:
@@ -79,20 +79,20 @@ def check_whole(path: str, file: BinaryIO) -> None:
 
 
 def check_loss(path: str, decoded: int, lost: int) -> None:
-    """Refuse a video of which less than half can be decoded; of others what is damaged is passed over.
+    """Raise an error if less than half of a video can be decoded; in other videos damaged parts are skipped.
 
     Args:
-        path: For the message.
-        decoded: Frames that could be decoded.
-        lost: Frames, or packets, that could not.
+        path: Path for the message.
+        decoded: Number of frames that could be decoded.
+        lost: Number of frames, or packets, that could not.
 
     Raises:
-        DecodeError: More is lost than is there.
+        DecodeError: More is lost than could be decoded.
     """
     if lost > decoded:
         raise DecodeError(path, f"damaged: only {decoded} of {decoded + lost} frames can be decoded")
 
 
 def describe_loss(lost: int) -> str:
-    """What a person should know about a video that is read all the same."""
+    """Return a description of the damage in a video that is read nevertheless."""
     return f"{lost} damaged packet{'s' * (lost != 1)} passed over"

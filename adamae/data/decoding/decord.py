@@ -22,15 +22,15 @@ from adamae.data.decoding.protocol import (
     unique_sorted,
 )
 
-# Damage is reported by exception, with the file's name; the library's own lines would tear the progress bar.
+# Damage is reported by an exception with the file's name; decord's own log lines would break the progress bar.
 decord.logging.set_level(decord.logging.QUIET)
 
 
 def open_video(source: VideoSource, *, num_frames: int | None = None) -> DecordReader:
-    """Open a file, or the bytes of one (see ``protocol.VideoReader``); frames are counted by the library.
+    """Open a file, or the bytes of one (see ``protocol.VideoReader``); decord counts the frames.
 
     Raises:
-        DecodeError: Missing, empty, not a video, or without a frame.
+        DecodeError: The file is missing, empty, truncated, not a video, or has no frames.
     """
     return DecordReader(load_file(source))
 
@@ -42,12 +42,12 @@ class DecordReader:
         source: A video file, or the bytes of one.
     """
 
-    # Refused as a whole by the library.
+    # decord raises an error for damaged videos.
     damaged = 0
 
     def __init__(self, source: VideoSource) -> None:
         self._path = path = name_of(source)
-        # A name with a colon would be an address.
+        # A relative path with a colon would be taken for a URL.
         file = os.path.abspath(source) if isinstance(source, str) else io.BytesIO(source.data)  # noqa: PTH100
         try:
             self._reader = decord.VideoReader(file, ctx=decord.cpu(0), num_threads=1)
@@ -59,14 +59,14 @@ class DecordReader:
 
     @cached_property
     def num_frames(self) -> int:
-        """How many frames the file's index names."""
+        """Number of frames in the file's index."""
         return len(self._reader)
 
     @cached_property
     def times(self) -> np.ndarray:
-        """See ``protocol.VideoReader.times``; the library keeps them in single precision."""
+        """See ``protocol.VideoReader.times``; decord stores them in single precision."""
         seconds = self._reader.get_frame_timestamp(range(self.num_frames))[:, 0].astype(np.float64)
-        # Of AVI it tells none.
+        # decord has no times for AVI.
         if not (np.diff(seconds) > 0).all():
             seconds = np.arange(self.num_frames) / (self.fps or 25)
         return frame_times(seconds, self.fps, unit=1e-3)
@@ -81,11 +81,11 @@ class DecordReader:
         return spread(frames, rows)
 
     def frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, ConvertedFrame]]:
-        """See ``protocol.VideoReader.frames``; they are decoded together."""
+        """See ``protocol.VideoReader.frames``; all frames are decoded together."""
         return enumerate(map(ConvertedFrame, self.read(wanted)))
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         self._reader = None
 
     def __enter__(self) -> DecordReader:

@@ -1,8 +1,8 @@
-"""FFmpeg's reading of one file. An error of the file system is not taken for damage of the file.
+"""Demux a file with FFmpeg, and distinguish file system errors from damaged files.
 
-To FFmpeg's demuxers both are an end of the file, and some report neither. So Python reads the file: a small one as a
-whole, before FFmpeg, and of a large one what FFmpeg asks for, after which PyAV raises what reading raised. (If reading
-fails several times before that, PyAV also prints the errors that it drops.)
+FFmpeg's demuxers treat both as the end of the file, and some report neither. Therefore Python reads the file: small
+files completely before FFmpeg, and large files on FFmpeg's requests, after which PyAV raises the exception of the read.
+(If several reads fail before that, PyAV also prints the errors that it drops.)
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class _NamedBytes(io.BytesIO):
     """A file in memory.
 
     Args:
-        data: Its bytes.
-        name: By its suffix FFmpeg decides where the bytes leave a doubt.
+        data: Bytes of the file.
+        name: Name of the file; FFmpeg uses its suffix if the content is ambiguous.
     """
 
     def __init__(self, data: bytes, name: str) -> None:
@@ -32,16 +32,16 @@ class _NamedBytes(io.BytesIO):
 
 
 class Demuxer:
-    """The video of a file, to be decoded by one thread.
+    """The video stream of a file, set up for decoding in one thread.
 
     Args:
         source: A video file, or the bytes of one.
 
     Attributes:
-        stream: The video.
+        stream: The video stream.
 
     Raises:
-        DecodeError: It is missing, empty, cut off, not a video, or cannot be read.
+        DecodeError: The file is missing, empty, truncated, not a video, or cannot be read.
     """
 
     def __init__(self, source: VideoSource) -> None:
@@ -64,7 +64,7 @@ class Demuxer:
         if not isinstance(source, str):
             return _NamedBytes(source.data, source.name)
         try:
-            # FFmpeg calls its methods, which may not be written in Python: what a signal raises there would be lost.
+            # FFmpeg calls the file's methods. In Python methods an exception raised by a signal handler would be lost.
             return io.FileIO(source)
         except OSError as error:
             raise DecodeError(self._path, f"cannot be opened ({error.strerror})") from None
@@ -78,10 +78,10 @@ class Demuxer:
             raise DecodeError(self._path, f"not a readable video ({reason})") from None
 
     def packets(self) -> Generator[av.Packet, None, bool]:
-        """All packets that hold data from where it stands. A damaged file may break off, and ends there.
+        """Iterate over all non-empty packets from the current position; ends early if the file is damaged.
 
         Returns:
-            Whether it breaks off.
+            Whether demuxing ended early.
 
         Raises:
             DecodeError: The file cannot be read.
@@ -95,7 +95,7 @@ class Demuxer:
                 return True
             except IndexError:
                 # After the last packet, PyAV (18.1, its issue 692) may look up a stream that FFmpeg found while reading
-                # and that PyAV never listed. Transport streams may add one late, and damaged ones seem to.
+                # and that PyAV does not list. Transport streams may add a stream late, and damaged ones appear to.
                 return False
             if packet is None:
                 return False
@@ -103,7 +103,7 @@ class Demuxer:
                 yield packet
 
     def packets_from(self, time: int) -> Generator[av.Packet, None, bool]:
-        """As :meth:`packets`, from where FFmpeg finds a time, in units of the stream; none where it cannot seek.
+        """As :meth:`packets`, after seeking to a time in units of the stream's time base; empty if seeking fails.
 
         Raises:
             DecodeError: The file cannot be read.
@@ -116,11 +116,11 @@ class Demuxer:
         return (yield from self.packets())
 
     def _expect_damage(self, error: Exception) -> None:
-        # Only what Python raised is an error of reading: FFmpeg gives damage the numbers of such errors too.
+        # Only exceptions raised by Python are read errors: FFmpeg also uses error numbers of the system for damage.
         if isinstance(error, OSError) and not isinstance(error, av.FFmpegError):
             raise DecodeError(self._path, f"cannot be read ({error.strerror or error})") from None
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         self._container.close()
         self._file.close()

@@ -1,4 +1,4 @@
-"""Videos that lie as numbered pictures in a folder: ``video/img_00001.jpg``, ``video/img_00002.jpg`` and so on."""
+"""Videos stored as a folder of numbered images: ``video/img_00001.jpg``, ``video/img_00002.jpg`` and so on."""
 
 from __future__ import annotations
 
@@ -20,40 +20,40 @@ from adamae.data.decoding.protocol import (
 )
 
 _NUMBERED = re.compile(r"(.*?)(\d+)(\.[^.]+)")
-# Folders of optical flow hold several series; this is the one with colours.
+# Prefixes of the RGB frames: folders of optical flow contain several series.
 _COLOURS = ("img_", "image_", "frame_", "")
 
 
 def is_picture(name: str) -> bool:
-    """Whether a file's name is that of a numbered picture."""
+    """Return whether a file name is that of a numbered image."""
     found = _NUMBERED.fullmatch(name)
     return found is not None and found[3].lower() in IMAGE_SUFFIXES and not name.startswith(".")
 
 
 def open_folder(path: str) -> FrameFolderReader:
-    """Open a folder of numbered pictures (see ``protocol.VideoReader``).
+    """Open a folder of numbered images (see ``protocol.VideoReader``).
 
     Args:
-        path: The folder. A :class:`~adamae.data.decoding.protocol.FrameFolder` also says how many pictures count.
+        path: The folder. A :class:`~adamae.data.decoding.protocol.FrameFolder` also limits the number of frames.
 
     Raises:
-        DecodeError: No pictures, several series of them, or one is missing.
+        DecodeError: There are no images, several series of images, or an image is missing.
     """
     return FrameFolderReader(path, path.num_frames if isinstance(path, FrameFolder) else None)
 
 
 class FrameFolderReader:
-    """One video. Frame 0 is the first picture, whether that is called 0 or 1.
+    """One video. Frame 0 is the first image, which may be numbered 0 or 1.
 
     Args:
         path: The folder.
-        num_frames: How many pictures count; None for all that there are.
+        num_frames: Number of images to use; None for all.
     """
 
-    # Nobody wrote them down.
+    # A folder of images stores no frame rate and no times.
     fps = 0.0
     times = None
-    # A damaged picture is refused.
+    # A damaged image raises a DecodeError.
     damaged = 0
 
     def __init__(self, path: str, num_frames: int | None = None) -> None:
@@ -68,7 +68,7 @@ class FrameFolderReader:
 
     @property
     def num_frames(self) -> int:
-        """How many pictures count."""
+        """Number of images used."""
         return len(self._names)
 
     def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -91,7 +91,7 @@ class FrameFolderReader:
             yield row, frame
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing: no file is kept open."""
 
     def __enter__(self) -> FrameFolderReader:
         return self
@@ -100,7 +100,7 @@ class FrameFolderReader:
         self.close()
 
     def _series(self) -> list[str]:
-        """Names of the pictures in their order, without a gap."""
+        """Return the names of the images in order, without gaps."""
         try:
             names = [name for name in os.listdir(self._path) if is_picture(name)]  # noqa: PTH208 (speed)
         except OSError as error:
@@ -117,14 +117,14 @@ class FrameFolderReader:
 
 
 def series_of(folder: str, names: Sequence[str]) -> list[str]:
-    """The frames of a video in their order.
+    """Return the file names of a video's frames in order.
 
     Args:
-        folder: For messages.
-        names: Of the numbered pictures in it, see :func:`is_picture`.
+        folder: Path of the folder, for messages.
+        names: File names of the numbered images in it, see :func:`is_picture`.
 
     Raises:
-        DecodeError: There are none, or several series of them, or the numbers have a gap.
+        DecodeError: There are no images, several series of images, or the numbers have a gap.
     """
     if not names:
         raise DecodeError(folder, "no numbered pictures in this folder, expected img_00001.jpg and so on")
@@ -150,7 +150,7 @@ def series_of(folder: str, names: Sequence[str]) -> list[str]:
 
 
 def is_series(names: Sequence[str]) -> bool:
-    """Whether files of these names in one folder are the frames of a video: numbered from 0 or 1 without a gap."""
+    """Return whether the files of a folder are the frames of a video: images numbered from 0 or 1 without gaps."""
     try:
         return bool(series_of("", [name for name in names if is_picture(name)]))
     except DecodeError:
@@ -158,7 +158,7 @@ def is_series(names: Sequence[str]) -> bool:
 
 
 def _parts(name: str) -> tuple[str, str, str]:
-    """Prefix, digits and suffix of a picture's name."""
+    """Return prefix, digits and suffix of an image's name."""
     found = _NUMBERED.fullmatch(name)
     assert found is not None
     return found[1], found[2], found[3]

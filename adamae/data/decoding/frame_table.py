@@ -1,4 +1,4 @@
-"""The times of a video's frames and what has to be decoded for some of them, worked out from its packets alone."""
+"""Compute frame times, and the packets to decode for given frames, from a video's packets without decoding."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 
 class TimedPacket(NamedTuple):
-    """What is known about one packet, in the order of decoding.
+    """Metadata of one packet.
 
     Attributes:
-        time: When its frame is shown, in the stream's units.
-        shown: It gives one frame (False: a hidden reference, or cut off by an edit list).
-        fresh: No frame shown after its own refers to anything before it.
-        referred: Other packets may need it.
+        time: Presentation time of its frame, in the stream's time base.
+        shown: Whether it yields one frame (False for a hidden reference, or a frame removed by an edit list).
+        fresh: Whether it is a random access point: no frame shown after its own references anything before it.
+        referred: Whether other packets may reference it.
     """
 
     time: int
@@ -27,12 +27,12 @@ class TimedPacket(NamedTuple):
 
 @dataclass(frozen=True)
 class Entry:
-    """A packet at which decoding may start.
+    """A packet at which decoding may start (a random access point).
 
     Attributes:
-        packet: Its number in the order of decoding.
-        time: Decoded frames with earlier times may be wrong.
-        frame: The first frame that is right.
+        packet: Number of the packet in decoding order.
+        time: Presentation time of its frame; decoded frames with earlier times may be wrong.
+        frame: Number of the first frame that is decoded correctly.
     """
 
     packet: int
@@ -42,11 +42,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Run:
-    """Packets that are decoded without a break.
+    """Packets that are decoded in one go.
 
     Attributes:
-        packets: Their numbers, in the order of decoding.
-        frames: The frames that they give, in the order of showing, up to the last one that is wanted.
+        packets: Numbers of the packets, in decoding order.
+        frames: Numbers of the frames that they yield, in presentation order, up to the last requested one.
     """
 
     packets: list[int]
@@ -55,14 +55,14 @@ class Run:
 
 @dataclass(frozen=True)
 class FrameTable:
-    """All frames in the order of showing.
+    """All frames in presentation order.
 
     Attributes:
-        times: Their times, rising.
-        entries: Where decoding may start, by rising frame, the first at frame 0.
-        packets: What is known of every packet, in the order of decoding.
-        tells_order: Times are those of showing beyond doubt. Some containers give pictures that are shown in another
-            order the times at which they are decoded; only all of them together then give that away.
+        times: Presentation times in ascending order.
+        entries: Packets at which decoding may start, by ascending frame, the first at frame 0.
+        packets: Metadata of every packet, in decoding order.
+        tells_order: Whether the times are certainly presentation times. Some containers store decoding times for
+            reordered frames, which only the times of all packets together reveal.
     """
 
     times: list[int]
@@ -72,20 +72,20 @@ class FrameTable:
 
     @classmethod
     def of(cls, packets: Sequence[TimedPacket | None], *, reorders: bool = False) -> FrameTable | None:
-        """The table, or None where the packets do not prove one.
+        """Build the table; None if the packets do not determine it.
 
         Args:
-            packets: All packets of the stream, None for one about which nothing is known.
-            reorders: The decoder expects pictures in another order than that of showing.
+            packets: All packets of the stream in decoding order, None for a packet without metadata.
+            reorders: Whether the decoder expects frames in another order than the presentation order.
         """
         known = [packet for packet in packets if packet is not None]
         times = sorted(packet.time for packet in known if packet.shown)
         if not times or len(known) < len(packets) or any(a == b for a, b in pairwise(times)):
             return None
-        # What is shown before the first fresh packet depends on pictures that the file does not hold.
+        # Frames shown before the first random access point reference frames that the file does not contain.
         if not known[0].fresh or known[0].time > min(packet.time for packet in known):
             return None
-        # Of several entries that lead to the same frame, the last is the nearest.
+        # If several entries lead to the same frame, the last one needs the fewest packets.
         entries = {}
         for number, packet in enumerate(known):
             if packet.fresh:
@@ -95,18 +95,18 @@ class FrameTable:
         return cls(times, [entries[frame] for frame in sorted(entries)], known, told or not reorders)
 
     def entry_for(self, frame: int) -> Entry:
-        """The entry nearest before ``frame``, or at it."""
+        """Return the last entry at or before ``frame``."""
         return self.entries[bisect_right(self.entries, frame, key=lambda entry: entry.frame) - 1]
 
     def runs(self, wanted: Sequence[int]) -> Iterator[Run]:
-        """What has to be decoded for some frames: from each entry to the last packet that one of them needs.
+        """Yield the packets to decode for given frames: from each entry to the last packet that they need.
 
-        Left out is what no wanted frame needs: pictures to which nothing refers, and those that are shown before
-        the entry and decoded after it, which may lack what they refer to. Where times may not be those of showing, only
-        the latter are, and a run goes to the end of the file: its frames come out one after the other.
+        Packets that no requested frame needs are left out: frames that are not referenced, and frames that are shown
+        before the entry and decoded after it, whose references may be missing. If the times may not be presentation
+        times, only the latter are left out, and a run extends to the end of the file; its frames come out one by one.
 
         Args:
-            wanted: Frame numbers, rising.
+            wanted: Frame numbers in ascending order.
         """
         for entry, frames in groupby(wanted, self.entry_for):
             missing = {self.times[frame] for frame in frames}

@@ -1,4 +1,4 @@
-"""When frames are shown, in seconds from the first one."""
+"""Presentation times of frames, in seconds from the first one."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import numpy as np
 if TYPE_CHECKING:
     import av
 
-# A file whose unit of time is coarser than this part of a frame's time cannot round a constant rate by a whole unit.
+# Largest time base, as a fraction of a frame's duration, with which a difference of one unit counts as rounding.
 _COARSE = 0.25
 
 
 def frame_times(seconds: np.ndarray, fps: float, unit: float) -> np.ndarray:
-    """Times of frames, and of the end of the last.
+    """Return the start times of frames and the end time of the last one.
 
-    Where the file's times are those of a constant rate, rounded to its unit, they are n / fps without the rounding.
+    If the file's times are those of a constant rate, rounded to its time base, they are replaced by the exact n / fps.
 
     Args:
-        seconds: (F,) float64, rising.
-        fps: Frames per second on the average, 0 where the file does not tell.
-        unit: Seconds to which the file rounds.
+        seconds: (F,) float64 presentation times in ascending order.
+        fps: Average frames per second, 0 if the file does not store it.
+        unit: Time base of the file in seconds.
 
     Returns:
-        (F + 1,) float64 from 0. The last frame is shown as long as the one before it.
+        (F + 1,) float64, starting at 0. The last frame has the duration of the one before it.
     """
     count = len(seconds)
     told = seconds - seconds[0]
@@ -41,11 +41,11 @@ def frame_times(seconds: np.ndarray, fps: float, unit: float) -> np.ndarray:
 
 @dataclass
 class Clock:
-    """Times of frames as they are decoded, in units of ``base``: those of the file, made to rise from 0.
+    """Times of frames as they are decoded, in units of ``base``: the file's times, starting at 0 and made ascending.
 
     Attributes:
-        base: Seconds of a unit.
-        rate: Frames per second, for those without a time.
+        base: Time base in seconds.
+        rate: Frames per second, used for frames without a time.
         last: Time of the latest frame.
     """
 
@@ -56,11 +56,11 @@ class Clock:
 
     @property
     def step(self) -> int:
-        """Usual time from frame to frame."""
+        """Usual time between two frames."""
         return max(round(1 / self.rate / self.base), 1)
 
     def next(self, frame: av.VideoFrame) -> int:
-        """The time of the next frame."""
+        """Return the time of the next frame."""
         if frame.pts is None:
             time = self.last + self.step if self.last >= 0 else 0
         else:

@@ -1,27 +1,27 @@
-"""In which order pictures of an H.264 stream are shown, by the stream's header."""
+"""Find out from the header of an H.264 stream whether its frames are reordered."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 
-# Bytes of the sizes before units.
+# Bytes of the size field before each NAL unit.
 UNIT_WIDTH = 4
-# Profiles whose header tells the format of pixels.
+# Profiles whose header contains the pixel format.
 _LONG_PROFILES = {100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135}
 
 
 @lru_cache(maxsize=64)
 def reorders(header: bytes) -> bool | None:
-    """Whether pictures are decoded in another order than they are shown in.
+    """Return whether frames are decoded in another order than they are shown in.
 
     Args:
-        header: Of a stream in MP4 (avcC).
+        header: The header of a stream in MP4 (avcC).
 
     Returns:
-        None where the header does not tell, allows for pictures of half a frame, or for units without sizes of four
-        bytes: nothing is promised then.
+        None if the header does not contain it, allows interlaced fields, or allows units whose size field is not four
+        bytes.
     """
-    # One header of the stream, and nothing after it may say otherwise.
+    # Only if the stream has a single sequence parameter set, which then applies to all frames.
     if len(header) < 8 or header[0] != 1 or header[4] & 3 != UNIT_WIDTH - 1 or header[5] & 0x1F != 1:
         return None
     try:
@@ -31,7 +31,7 @@ def reorders(header: bytes) -> bool | None:
 
 
 def _reorders(unit: bytes) -> bool | None:
-    """A sequence parameter set: ITU-T H.264, 7.3.2.1.1."""
+    """Parse a sequence parameter set: ITU-T H.264, 7.3.2.1.1."""
     bits = _Bits(unit[4:].replace(b"\0\0\3", b"\0\0"))
     bits.numbers(1)
     if unit[1] in _LONG_PROFILES:
@@ -39,7 +39,7 @@ def _reorders(unit: bytes) -> bool | None:
             bits.bits(1)
         bits.numbers(2)
         if bits.bits(2) & 1:
-            return None  # lists of weights, which are not read here
+            return None  # scaling matrices, which are not parsed here
     bits.numbers(1)
     order = bits.number()
     if order == 0:
@@ -54,27 +54,27 @@ def _reorders(unit: bytes) -> bool | None:
     whole = bits.bits(1)
     bits.bits(1)
     if bits.bits(1):
-        bits.numbers(4)  # what is cut off at the borders
+        bits.numbers(4)  # cropping
     if not whole:
         return None
     promised = _order(bits) if bits.bits(1) else None
-    # Profiles without any prediction from other pictures.
+    # Intra-only profiles.
     return False if promised is None and unit[1] in _LONG_PROFILES and unit[2] & 0x10 else promised
 
 
 def _order(bits: _Bits) -> bool | None:
-    """Its last part, for players: E.1.1."""
-    if bits.bits(1) and bits.bits(8) == 255:  # shape of pixels
+    """Parse its last part, the video usability information: E.1.1."""
+    if bits.bits(1) and bits.bits(8) == 255:  # sample aspect ratio
         bits.bits(32)
     if bits.bits(1):  # overscan
         bits.bits(1)
     if bits.bits(1) and bits.bits(5) & 1:  # colours
         bits.bits(24)
-    if bits.bits(1):  # place of colours
+    if bits.bits(1):  # chroma location
         bits.numbers(2)
-    if bits.bits(1):  # rate
+    if bits.bits(1):  # frame rate
         bits.bits(65)
-    if bits.bits(2):  # buffers, which are not read here
+    if bits.bits(2):  # HRD parameters, which are not parsed here
         return None
     if bits.bits(2) & 1 == 0:
         return None
@@ -89,20 +89,20 @@ class _Bits:
         self._at = 0
 
     def bits(self, count: int) -> int:
-        """An unsigned number of so many bits."""
+        """Read an unsigned number of ``count`` bits."""
         self._at += count
         if self._at > len(self._text):
             raise IndexError
         return int(self._text[self._at - count : self._at], 2)
 
     def number(self) -> int:
-        """An unsigned number in Exp-Golomb code."""
+        """Read an unsigned number in Exp-Golomb code."""
         zeros = 0
         while not self.bits(1):
             zeros += 1
         return (1 << zeros) - 1 + (self.bits(zeros) if zeros else 0)
 
     def numbers(self, count: int) -> None:
-        """Pass over so many."""
+        """Skip ``count`` numbers in Exp-Golomb code."""
         for _ in range(count):
             self.number()

@@ -1,4 +1,4 @@
-"""Image files, read as videos of one frame by Pillow, whichever library decodes the videos."""
+"""Image files, read by Pillow as videos of one frame, independent of the decoder back end."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from adamae.data.decoding.protocol import (
 
 
 def open_image(source: VideoSource) -> ImageReader:
-    """Read an image file, or the bytes of one (see ``protocol.VideoReader``). It is decoded with its frame.
+    """Open an image file, or the bytes of one (see ``protocol.VideoReader``). It is decoded on first access.
 
     Raises:
-        DecodeError: Missing or empty.
+        DecodeError: The file is missing, empty or cannot be read.
     """
     with open_file(source) as file:
         return ImageReader(name_of(source), file.read())
@@ -33,15 +33,15 @@ class ImageReader:
     """A video of one frame.
 
     Args:
-        name: For messages.
-        data: The file's bytes.
+        name: Name for messages.
+        data: Bytes of the file.
     """
 
     num_frames = 1
     # An image has no duration.
     fps = 0.0
     times = None
-    # A damaged image is refused.
+    # A damaged image raises a DecodeError.
     damaged = 0
 
     def __init__(self, name: str, data: bytes) -> None:
@@ -61,7 +61,7 @@ class ImageReader:
         yield 0, self._frame
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing: no file is kept open."""
 
     def __enter__(self) -> ImageReader:
         return self

@@ -1,9 +1,9 @@
-"""Where the packets of a plain MP4 file lie and when their frames are shown, read from the file's own tables.
+"""Read packet offsets and presentation times of a plain MP4 file from its tables.
 
-FFmpeg must be ready for anything, which costs milliseconds for each file. Here only what is understood to the last box
-is read, in a tenth of that time: a whole file with one track of H.264, upright, shown from its first picture to the
-last. Every other file is left to FFmpeg. Over a whole clip of a prepared video that saves 20 to 23 % of the processor
-time (docs/benchmarks/loader.md, 2026-11-26).
+FFmpeg supports every kind of file, which costs milliseconds per file. This parser takes a tenth of that time, but only
+reads files of which it knows every box: complete files with one H.264 track, upright, shown from the first frame to the
+last. All other files are left to FFmpeg. For a clip of a prepared video this saves 20 to 23 % of the total CPU time
+(docs/benchmarks/loader.md, 2026-11-26).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from adamae.data.decoding.byte_ranges import ByteRanges
 from adamae.data.decoding.promises import packet_starts
 
-# Boxes that may lie in a box. Those among them that are not read cannot change what is.
+# Boxes that each box may contain. The ones that are not parsed cannot change the meaning of the parsed ones.
 _KNOWN = {
     b"file": {b"ftyp", b"free", b"skip", b"wide", b"mdat", b"moov"},
     b"moov": {b"mvhd", b"trak", b"udta", b"iods"},
@@ -33,7 +33,7 @@ _KNOWN = {
     b"stsd": {b"avc1"},
     b"avc1": {b"avcC", b"pasp", b"btrt", b"colr"},
 }
-# Bytes of a box before the boxes in it.
+# Bytes of a box before its child boxes.
 _BEFORE = {b"dref": 8, b"stsd": 8, b"avc1": 78}
 _BOX, _LARGE_BOX = Struct(">I4s"), Struct(">Q")
 # Larger tables are left to FFmpeg.
@@ -42,7 +42,7 @@ _UPRIGHT = (0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 
 
 class Colour(NamedTuple):
-    """What the container says about colours, in the numbers of ITU-T H.273."""
+    """Colour description of the container, as code points of ITU-T H.273."""
 
     primaries: int
     transfer: int
@@ -52,16 +52,16 @@ class Colour(NamedTuple):
 
 @dataclass(frozen=True)
 class Mp4Video:
-    """A track of video, its packets in the order of decoding.
+    """A video track, with its packets in decoding order.
 
     Attributes:
-        header: Of the codec (avcC).
-        colour: None where the container says nothing.
-        starts: (n,) int64 first byte of each packet in the file.
-        sizes: (n,) int64 bytes of each, at least 1.
-        times: (n,) int64 when its frame is shown, in units of the track.
-        scale: Units of the track in a second.
-        fps: Frames per second on the average.
+        header: Header of the codec (avcC).
+        colour: Colour description; None if the container has none.
+        starts: (n,) int64 offsets of the packets in the file.
+        sizes: (n,) int64 sizes of the packets in bytes, at least 1.
+        times: (n,) int64 presentation times of the packets' frames, in units of the track.
+        scale: Units of the track per second.
+        fps: Average frames per second.
     """
 
     header: bytes
@@ -74,15 +74,15 @@ class Mp4Video:
 
 
 def begins_mp4(first: bytes) -> bool:
-    """Whether a file may be MP4, by its first eight bytes."""
+    """Return whether a file may be MP4, by its first eight bytes."""
     return first[4:] == b"ftyp"
 
 
 def read_plain_mp4(file: ByteRanges) -> Mp4Video | None:
-    """The video of a file, or None where the file is not plain or cannot be read.
+    """Read the video track of a file; None if the file is not plain or cannot be read.
 
     Args:
-        file: Of which only the tables are read.
+        file: The file, of which only the tables are read.
     """
     try:
         return _video(_movie(file), file.size)
@@ -91,7 +91,7 @@ def read_plain_mp4(file: ByteRanges) -> Mp4Video | None:
 
 
 class _NotPlainError(Exception):
-    """Something that is not read here."""
+    """The file contains something that this parser does not support."""
 
 
 def _expect(holds: bool) -> None:
@@ -102,7 +102,7 @@ def _expect(holds: bool) -> None:
 def _places(
     unpack: Callable[[Struct, int], tuple[Any, ...]], kind: bytes, start: int, end: int
 ) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, start and end of what each box holds that lies between two places in a box of some kind."""
+    """Yield (kind, start, end) of the content of each box between ``start`` and ``end`` in a box of this kind."""
     at, known = start, _KNOWN[kind]
     while at < end:
         size, inner = unpack(_BOX, at)
@@ -118,30 +118,30 @@ def _places(
 class _Box:
     data: bytes | memoryview
     kind: bytes
-    start: int  # of what it holds
+    start: int  # of its content
     end: int
 
     def boxes(self) -> list[_Box]:
-        """All boxes in it."""
+        """Return all child boxes."""
         start = self.start + _BEFORE.get(self.kind, 0)
         places = _places(lambda form, at: form.unpack_from(self.data, at), self.kind, start, self.end)
         return [_Box(self.data, *place) for place in places]
 
     def parts(self) -> dict[bytes, _Box]:
-        """All boxes in it, of which there may be one of a kind."""
+        """Return the child boxes by kind; each kind may occur once."""
         found = self.boxes()
         parts = {box.kind: box for box in found}
         _expect(len(parts) == len(found))
         return parts
 
     def read(self, layout: str, at: int) -> tuple[Any, ...]:
-        """Numbers and names ``at`` so many bytes from its start."""
+        """Unpack numbers and names ``at`` bytes from the start of the content."""
         form = Struct(">" + layout)
         _expect(self.start + at + form.size <= self.end)
         return form.unpack_from(self.data, self.start + at)
 
     def table(self, columns: int, *, at: int = 4, width: int = 4) -> np.ndarray:
-        """(rows, columns) int64 from a count of rows and whole numbers of ``width`` bytes, to the box's end."""
+        """Read a table up to the box's end as (rows, columns) int64: a row count, then integers of ``width`` bytes."""
         (rows,) = self.read("I", at)
         first = self.start + at + 4
         _expect(self.end - first == rows * columns * width)
@@ -150,14 +150,14 @@ class _Box:
 
     @property
     def version(self) -> int:
-        """How wide its times are: 0 or 1."""
+        """Version of the box, which determines the width of its times: 0 or 1."""
         version = self.read("B", 0)[0]
         _expect(version in (0, 1))
         return version
 
 
 def _movie(file: ByteRanges) -> _Box:
-    """The box of all tables."""
+    """Read the box with all tables."""
     places = _places(lambda form, at: form.unpack(file.read(at, form.size)), b"file", 0, file.size)
     ((start, end),) = [(start, end) for kind, start, end in places if kind == b"moov"]
     _expect(end - start <= _MOST_BYTES_OF_TABLES)
@@ -189,7 +189,7 @@ def _video(movie: _Box, file_size: int) -> Mp4Video:
 
 
 def _video_track(track: _Box) -> dict[bytes, _Box] | None:
-    """All parts of a track of video, those of its parts among them; None for sound, which changes nothing."""
+    """Return all boxes of a video track, including nested ones, by kind; None for an audio track, which is ignored."""
     parts = track.parts()
     parts |= parts[b"mdia"].parts()
     (kind,) = parts[b"hdlr"].read("4s", 8)
@@ -204,14 +204,14 @@ def _video_track(track: _Box) -> dict[bytes, _Box] | None:
 
 
 def _scale(head: _Box) -> int:
-    """Units of a second."""
+    """Return the units per second."""
     (scale,) = head.read("I", (12, 20)[head.version])
     _expect(scale > 0)
     return scale
 
 
 def _repeated(box: _Box, count: int) -> np.ndarray:
-    """(count,) values from runs of equal ones."""
+    """Expand runs of equal values to (count,) values."""
     runs = box.table(2)
     _expect(int(runs[:, 0].sum()) == count and int(runs[:, 1].max()) < 2**31)
     return np.repeat(runs[:, 1], runs[:, 0])
@@ -226,7 +226,7 @@ def _sizes(box: _Box) -> np.ndarray:
 
 
 def _starts(parts: dict[bytes, _Box], sizes: np.ndarray) -> np.ndarray:
-    """First bytes of packets, which lie one behind the other in chunks."""
+    """Return the offsets of packets, which are contiguous within chunks."""
     chunks = (parts[b"co64"].table(1, width=8) if b"co64" in parts else parts[b"stco"].table(1))[:, 0]
     runs = parts[b"stsc"].table(3)  # first chunk, packets in each chunk, description
     _expect(bool((runs[:, 2] == 1).all()))
@@ -234,31 +234,31 @@ def _starts(parts: dict[bytes, _Box], sizes: np.ndarray) -> np.ndarray:
 
 
 def _shows_all(box: _Box, times: np.ndarray, steps: np.ndarray, scale: int, movie_scale: int) -> bool:
-    """Whether an edit list shows each frame once, from the first to the last.
+    """Return whether an edit list shows each frame once, from the first to the last.
 
     Args:
-        box: The list.
-        times: When frames are shown.
-        steps: How long.
-        scale: Units of the track in a second.
-        movie_scale: Units of the movie, in which edits are measured.
+        box: The edit list.
+        times: Presentation times of the frames.
+        steps: Durations of the frames.
+        scale: Units of the track per second.
+        movie_scale: Units of the movie per second, in which edits are measured.
     """
     (count,) = box.read("I", 4)
     layout, size = (("Ii2h", 12), ("Qq2h", 20))[box.version]
     _expect(box.end - box.start == 8 + count * size)
     edits = [box.read(layout, 8 + number * size) for number in range(count)]
-    if len(edits) == 2 and edits[0][1] == -1:  # begins later than the sound
+    if len(edits) == 2 and edits[0][1] == -1:  # an empty edit: the video starts later than the audio
         del edits[0]
     if len(edits) != 1:
         return False
     (duration, first, *rate), latest = edits[0], int(times.max())
     last = first + duration * scale // movie_scale
-    # What ends later than the edit does may not be more than the last frame.
+    # Only the last frame may end after the edit does.
     return rate == [1, 0] and first == times.min() and latest < last and int((times + steps > last).sum()) <= 1
 
 
 def _description(box: _Box) -> tuple[bytes, Colour | None]:
-    """The codec's header and the meaning of colours."""
+    """Return the codec's header and the colour description."""
     (entry,) = box.boxes()
     parts = entry.parts()
     header, colour = parts[b"avcC"], None

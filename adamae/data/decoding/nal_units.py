@@ -1,4 +1,4 @@
-"""The units of H.264 and HEVC packets, of many packets at once, told apart by their first bytes without decoding."""
+"""Classify the NAL units of many H.264 or HEVC packets at once by their first bytes, without decoding."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import numpy as np
 
 from adamae.data.decoding.byte_ranges import ByteRanges
 
-# What a packet's units are, as bits of one number.
-PICTURE = 1  # part of a picture
-FRESH = 2  # of one after which no frame refers to anything before it
-REFERRED = 4  # of one that other packets may need
-OTHER = 8  # neither the usual part of a picture nor a message, mark or filling: may change how others are read
-BROKEN = 16  # sizes of units that do not add up to the packet's
+# Kinds of NAL units, as bits of one number.
+PICTURE = 1  # part of a coded frame
+FRESH = 2  # part of a random access point: no frame shown after it references anything before it
+REFERRED = 4  # part of a frame that other packets may reference
+OTHER = 8  # neither a usual slice nor SEI, delimiter or filler: may change the meaning of others
+BROKEN = 16  # the sizes of units do not add up to that of the packet
 
 
 @dataclass(frozen=True)
 class NalCodec:
-    """Where a codec's units say what they are.
+    """Layout of a codec's NAL unit headers.
 
     Attributes:
-        size_at: Byte of the stream's header that holds the width of unit sizes.
-        shift: Position of the unit's type in its first byte.
-        mask: Of the type, after the shift.
-        pictures: Types of parts of pictures.
-        fresh: Those of random access points.
-        referred: Bits of the first byte that are all zero where nothing refers to the picture; 0 for no such bits.
-        usual: Types beside which a reader that knows nothing else promises nothing.
+        size_at: Byte of the stream's header that contains the width of the unit sizes.
+        shift: Position of the unit type in the first byte of a unit.
+        mask: Mask of the unit type, after the shift.
+        pictures: Types of units that are part of a coded frame.
+        fresh: Types of random access points.
+        referred: Bits of the first byte that are all zero if the frame is not referenced; 0 for no such bits.
+        usual: Types that the MP4 fast path supports; all others are marked OTHER.
     """
 
     size_at: int
@@ -41,7 +41,7 @@ class NalCodec:
 
     @cached_property
     def kinds(self) -> np.ndarray:
-        """(256,) uint8 what a unit is, by its first byte."""
+        """(256,) uint8 kind of a unit by its first byte."""
         return np.array([self._kind(first) for first in range(256)], np.uint8)
 
     def _kind(self, first: int) -> int:
@@ -53,29 +53,29 @@ class NalCodec:
         return PICTURE | other | referred | (FRESH if type_ in self.fresh else 0)
 
     def width(self, header: bytes) -> int:
-        """Bytes of a unit's size by the stream's header; 0 where start codes set units apart."""
+        """Return the bytes of a unit's size field according to the stream's header; 0 if start codes are used."""
         return (header[self.size_at] & 3) + 1 if len(header) > self.size_at and header[0] == 1 else 0
 
 
 NAL_CODECS = {
-    # IDR alone: other intra pictures let later ones refer past them. Usual: whole slices, messages, marks and filling;
-    # not headers that change the stream, nor pictures in parts or layers.
+    # Only IDR: after other intra frames, later frames may reference frames before them. Usual: complete slices, SEI,
+    # delimiters and filler; not parameter sets, which may change the stream, nor data partitions or layers.
     "h264": NalCodec(4, 0, 0x1F, frozenset({1, 2, 5}), frozenset({5}), 0x60, frozenset({1, 5, 6, 9, 12})),
-    # Every random access picture: those that follow it in both orders may not refer past it. Whether a picture is
-    # referred to depends on the layers that there are, so all count as such.
+    # All random access pictures: frames that follow one in both orders may not reference frames before it. Whether a
+    # frame is referenced depends on the layers in the stream, so all count as referenced.
     "hevc": NalCodec(21, 1, 0x3F, frozenset(range(22)), frozenset(range(16, 22)), 0),
 }
 
 
 def sized_units(file: ByteRanges, starts: np.ndarray, sizes: np.ndarray, codec: NalCodec, width: int) -> np.ndarray:
-    """(n,) uint8 what all units of each packet are, together.
+    """Return the combined kinds of all units of each packet, (n,) uint8, for units with size fields.
 
     Args:
-        file: Where the packets lie.
-        starts: (n,) int64 first bytes of the packets.
-        sizes: (n,) int64 bytes of each.
-        codec: Theirs.
-        width: Bytes of the size that stands before each unit.
+        file: The file with the packets.
+        starts: (n,) int64 offsets of the packets.
+        sizes: (n,) int64 sizes of the packets in bytes.
+        codec: Codec of the packets.
+        width: Bytes of the size field before each unit.
 
     Raises:
         OSError: The file cannot be read.
@@ -87,7 +87,7 @@ def sized_units(file: ByteRanges, starts: np.ndarray, sizes: np.ndarray, codec: 
         room = at + width < ends
         words = file.gather(at[room], width + 1) if room.any() else np.empty((0, width + 1), np.uint8)
         lengths = words[:, :width] @ places
-        # A unit of no bytes does not exist, and zeros would be walked through one by one.
+        # Empty units are invalid, and a range of zeros would take one iteration per size field.
         broken = ~room
         broken[room] = lengths == 0
         found[rows[broken]] |= BROKEN
@@ -100,7 +100,7 @@ def sized_units(file: ByteRanges, starts: np.ndarray, sizes: np.ndarray, codec: 
 
 
 def marked_units(data: bytes, codec: NalCodec) -> int:
-    """What all units of a packet are, together, where start codes set them apart."""
+    """Return the combined kinds of all units of a packet, for units separated by start codes."""
     found = 0
     at = data.find(b"\0\0\1")
     while 0 <= at < len(data) - 3:

@@ -1,8 +1,9 @@
-"""A video's packets and what is known of them, with the decoder that they are for.
+"""The packets of a video, their metadata and their decoder.
 
-Two ways lead to them. A plain MP4 file with H.264 says itself where they lie and when they are shown (``mp4``), and
-their first bytes say what they hold (``nal_units``). All other files are read by FFmpeg, once and to the end. Of a
-large file nothing is kept: packets are read again when they are wanted, where they lie or where FFmpeg seeks to.
+There are two sources of packets. For a plain MP4 file with H.264, the file's tables contain the offsets and
+presentation times (``mp4``), and the first bytes of each packet identify its content (``nal_units``). All other files
+are read by FFmpeg, once and completely. Packets of large files are not kept in memory: they are read again when they
+are needed, by their offset or by seeking with FFmpeg.
 """
 
 from __future__ import annotations
@@ -28,21 +29,21 @@ from adamae.data.decoding.mp4 import Mp4Video, begins_mp4, read_plain_mp4
 from adamae.data.decoding.nal_units import BROKEN, FRESH, NAL_CODECS, OTHER, PICTURE, REFERRED, sized_units
 from adamae.data.decoding.protocol import VideoSource
 
-# So many are inspected at a time.
+# Size of the batches of packets that are inspected together.
 _INSPECTED_BYTES = 4 * 2**20
-# Of these the container alone says when a picture is shown; FFmpeg works it out where others have no times.
+# Codecs whose presentation times only the container stores; for others FFmpeg computes missing times.
 _REORDERED = ("h264", "hevc")
-_PROGRESSIVE = (0, 1)  # unknown and progressive, of FFmpeg's AVFieldOrder: one packet may not be half a frame
+_PROGRESSIVE = (0, 1)  # unknown and progressive, of FFmpeg's AVFieldOrder: a packet must not be a single field
 
 
 class Packets(Protocol):
     """The packets of one video.
 
     Attributes:
-        decoder: Decodes them in one thread.
-        fps: Frames per second on the average, 0 where the file does not tell.
-        base: Seconds of a unit of the packets' times.
-        table: All frames, or None where only decoding can tell.
+        decoder: Decoder with one thread.
+        fps: Average frames per second, 0 if the file does not store it.
+        base: Time base of the packets, in seconds.
+        table: Table of all frames, or None if they are only known after decoding.
     """
 
     decoder: VideoCodecContext
@@ -51,25 +52,25 @@ class Packets(Protocol):
     table: FrameTable | None
 
     def take(self, numbers: Sequence[int] | None) -> Iterator[av.Packet]:
-        """Packets by their numbers in the order of decoding, which rise; all of them for None.
+        """Iterate over packets by ascending numbers in decoding order; over all packets for None.
 
         Raises:
             DecodeError: The file can no longer be read.
         """
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
 
 
 def plain_packets(source: VideoSource) -> PlainPackets | None:
-    """Those of a plain MP4 file, or None where it is not plain or leaves a doubt."""
+    """Return the packets of a plain MP4 file; None if it is not plain or does not determine its frames."""
     file: ByteRanges | None = None
     packets: PlainPackets | None = None
     try:
         file = _open_mp4(source)
         packets = _plain_packets(file) if file is not None else None
     except (av.FFmpegError, OSError):
-        pass  # as FFmpeg will say
+        pass  # FFmpeg will report it
     finally:
         if file is not None and packets is None:
             file.close()
@@ -77,7 +78,7 @@ def plain_packets(source: VideoSource) -> PlainPackets | None:
 
 
 def _open_mp4(source: VideoSource) -> ByteRanges | None:
-    """A file's bytes, if it may be MP4."""
+    """Open a file if it may be MP4, else return None."""
     if not isinstance(source, str):
         return LoadedFile(source.data) if begins_mp4(source.data[:8]) else None
     file = io.FileIO(source)
@@ -102,7 +103,7 @@ def _plain_packets(file: ByteRanges) -> PlainPackets | None:
         return None
     fresh, referred = (units & FRESH > 0).tolist(), (units & REFERRED > 0).tolist()
     table = FrameTable.of(list(map(TimedPacket, video.times.tolist(), repeat(True), fresh, referred)))
-    # Times of another order than the header promises may be those of decoding: FFmpeg has to look at the pictures.
+    # If the header disagrees with the order of the times, they may be decoding times: FFmpeg has to decode the frames.
     if table is None or promised != bool((np.diff(video.times) < 0).any()):
         return None
     return PlainPackets(file, video, table, _decoder_of(video))
@@ -120,13 +121,13 @@ def _decoder_of(video: Mp4Video) -> VideoCodecContext:
 
 
 class PlainPackets:
-    """Packets that are cut out of a file when they are wanted.
+    """Packets that are read from a file by their offsets when they are needed.
 
     Args:
         file: The file.
-        video: Its tables.
-        table: All frames.
-        decoder: Decodes them.
+        video: The file's tables.
+        table: Table of all frames.
+        decoder: Decoder of the packets.
     """
 
     def __init__(self, file: ByteRanges, video: Mp4Video, table: FrameTable, decoder: VideoCodecContext) -> None:
@@ -138,7 +139,7 @@ class PlainPackets:
         self.base = Fraction(1, video.scale)
 
     def take(self, numbers: Sequence[int] | None) -> Iterator[av.Packet]:
-        """See :class:`Packets`. A file that can no longer be read ends there: whoever misses packets reads it anew."""
+        """See :class:`Packets`. Ends at a read error; a caller that misses packets reads the file again."""
         chosen = slice(None) if numbers is None else list(numbers)
         video = self._video
         columns = (column[chosen].tolist() for column in (video.starts, video.sizes, video.times))
@@ -158,19 +159,19 @@ class PlainPackets:
 
 
 class DemuxedPackets:
-    """Packets that FFmpeg reads.
+    """Packets that are read by FFmpeg.
 
     Args:
         source: A video file, or the bytes of one.
 
     Raises:
-        DecodeError: Missing, empty, cut off, not a video, or it cannot be read.
+        DecodeError: The file is missing, empty, truncated, not a video, or cannot be read.
     """
 
     def __init__(self, source: VideoSource) -> None:
         self._source = source
         self._kept: list[av.Packet] | None = []
-        # If they are not kept: what each was, and when it is shown and decoded, as far as that is known.
+        # If packets are not kept: identity of each, and its presentation and decoding time as far as known.
         self._marks: list[_Mark] = []
         self._times: list[tuple[int, ...]] = []
         self._seeks = True
@@ -203,7 +204,7 @@ class DemuxedPackets:
             coming += 1
             if coming > last:
                 return
-        # What FFmpeg finds where it seeks to is not what it finds in sequence.
+        # The packets after seeking are not those found when reading in sequence.
         self._seeks = False
         for number, packet in enumerate(self._again()):
             if number >= coming and number in chosen:
@@ -212,11 +213,11 @@ class DemuxedPackets:
                 return
 
     def _sought(self, number: int) -> Iterator[av.Packet]:
-        """Packets from one on to which FFmpeg seeks, for as long as they are those that it found in sequence.
+        """Seek to a packet and yield packets from it on, as long as they equal those read in sequence.
 
-        Containers without an index let it land anywhere, and some make other packets from there on.
+        In containers without an index FFmpeg may land anywhere, and some yield different packets after seeking.
         """
-        # Some containers seek by times of showing. Others do by those of decoding, which are earlier.
+        # Some containers seek by presentation time, others by decoding time, which is earlier.
         for time in self._times[number]:
             begun = False
             for packet in self._demuxer.packets_from(time):
@@ -232,7 +233,7 @@ class DemuxedPackets:
                 return
 
     def _again(self) -> Iterator[av.Packet]:
-        """All packets from the first on, read anew; the decoder stays the same."""
+        """Read all packets again from the start; the decoder stays the same."""
         demuxer = Demuxer(self._source)
         try:
             yield from demuxer.packets()
@@ -245,7 +246,7 @@ class DemuxedPackets:
         self._demuxer.close()
 
     def _survey(self) -> FrameTable | None:
-        """Read all packets; the table of frames, or None where only decoding can tell."""
+        """Read all packets and return the table of frames; None if frames are only known after decoding."""
         progressive = self.decoder.field_order in _PROGRESSIVE
         codec = self.decoder.codec.canonical_name
         inspect = inspector(codec, self.decoder.extradata) if progressive else None
@@ -266,14 +267,14 @@ class DemuxedPackets:
 
 
 class _Mark(NamedTuple):
-    """By which a packet is known again: equal ones decode to the same frames.
+    """Identity of a packet: packets with equal marks decode to the same frames.
 
     Attributes:
-        time: When its frame is shown.
-        size: Its bytes.
-        checksum: Of them.
-        key: Whether the container flags a key frame.
-        discard: Whether it flags a frame that is not shown.
+        time: Presentation time of its frame.
+        size: Size in bytes.
+        checksum: CRC-32 of its bytes.
+        key: Whether the container flags it as a keyframe.
+        discard: Whether the container flags its frame as not shown.
     """
 
     time: int | None

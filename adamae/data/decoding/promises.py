@@ -1,7 +1,7 @@
-"""How much a video's container says there is, where the file ends before that. Nothing is decoded.
+"""Detect truncated files by the sizes stored in their container, without decoding.
 
-MP4 and QuickTime have a table of all frames; Matroska, WebM, AVI and WebP say how many bytes their parts have. What was
-made to be cut anywhere (MPEG-TS, MPEG-PS, Ogg, FLV), and live recordings, promise nothing.
+MP4 and QuickTime have a table of all frames; Matroska, WebM, AVI and WebP store the sizes of their parts in bytes.
+Formats that may be cut anywhere (MPEG-TS, MPEG-PS, Ogg, FLV), and live recordings, do not store sizes.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import numpy as np
 
 
 class Promise(NamedTuple):
-    """A promise that a file does not keep.
+    """Size of a truncated file: the actual size and the size stored in its container.
 
     Attributes:
-        there: How much is there.
-        whole: How much there should be.
-        what: Of what.
+        there: Amount in the file.
+        whole: Amount that the container stores.
+        what: Unit of the amounts: "frames" or "bytes".
     """
 
     there: int
@@ -31,12 +31,12 @@ class Promise(NamedTuple):
 
 class _Part(NamedTuple):
     kind: bytes
-    start: int  # of what it holds
-    end: int  # may lie beyond the file
+    start: int  # of its content
+    end: int  # may lie beyond the end of the file
 
 
 def promise_of(file: BinaryIO) -> Promise | None:
-    """What a container promises and the file does not hold; None where it holds all, or nothing is promised."""
+    """Return the stored and actual size of a truncated file; None if it is complete or stores no size."""
     size = file.seek(0, io.SEEK_END)
     first = _read(file, 0, 12)
     try:
@@ -49,7 +49,7 @@ def promise_of(file: BinaryIO) -> Promise | None:
         if first[:4] == b"RIFF" and first[8:12] == b"WEBP":
             return _promise_of_webp(file, size)
     except (StructError, ValueError, IndexError):
-        pass  # damaged otherwise, as the decoder will say
+        pass  # other damage, which the decoder will report
     return None
 
 
@@ -58,14 +58,14 @@ def _read(file: BinaryIO, start: int, count: int) -> bytes:
     return file.read(count)
 
 
-# MP4 and QuickTime: boxes of a size and a kind, some of which hold boxes.
+# MP4 and QuickTime: boxes with a size and a kind, some of which contain boxes.
 
 _FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 _BOX, _LARGE_BOX = Struct(">I4s"), Struct(">Q")
 
 
 def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[_Part]:
-    """Boxes up to ``end``; the last one may go beyond it."""
+    """Iterate over the boxes up to ``end``; the last one may extend beyond it."""
     while start + 8 <= end:
         size, kind = _BOX.unpack(_read(file, start, 8))
         inside = start + 8
@@ -89,7 +89,7 @@ def _promise_of_mp4(file: BinaryIO, size: int) -> Promise | None:
     there, whole = _frames_within(io.BytesIO(data), len(data), size)
     if whole:
         return Promise(there, whole, "frames") if there < whole else None
-    # Fragments, of which each has its own table.
+    # A fragmented file: each fragment has its own table.
     return _broken_off(last, size) if last is not None and last.kind in (b"moof", b"mdat") else None
 
 
@@ -98,7 +98,7 @@ def _broken_off(last: _Part | None, size: int) -> Promise | None:
 
 
 def _frames_within(movie: BinaryIO, movie_size: int, size: int) -> tuple[int, int]:
-    """Of the track with most frames, those that end within so many bytes, and all; 0 and 0 where no table tells."""
+    """Return how many frames of the longest video track end within ``size`` bytes, and all; (0, 0) without a table."""
     most = 0, 0
     for track in _boxes(movie, 0, movie_size):
         media = _inside(movie, track, b"mdia") if track.kind == b"trak" else None
@@ -132,7 +132,7 @@ def _packets_within(parts: dict[bytes, _Part], movie: BinaryIO, size: int) -> tu
     chunks = (_numbers(movie, parts[b"co64"], 1, width=8) if wide else _numbers(movie, parts[b"stco"], 1))[:, 0]
     runs = _numbers(movie, parts[b"stsc"], 3)
     if uniform:
-        # Only here no table bounds the count, which damage can make four billion: nothing is kept for each packet.
+        # No table bounds the count, which may be four billion in a damaged file: allocate nothing per packet.
         within = np.clip((size - chunks) // uniform, 0, _packets_in_chunks(chunks, runs, count))
         return int(within.sum()), count
     sizes = _numbers(movie, parts[b"stsz"], 1, at=8)[:, 0]
@@ -140,22 +140,22 @@ def _packets_within(parts: dict[bytes, _Part], movie: BinaryIO, size: int) -> tu
 
 
 def _numbers(file: BinaryIO, box: _Part, columns: int, *, at: int = 4, width: int = 4) -> np.ndarray:
-    """(rows, columns) int64 from a count of rows and that many whole numbers."""
+    """Read a table as (rows, columns) int64: the number of rows, followed by unsigned integers."""
     (rows,) = Struct(">I").unpack(_read(file, box.start + at, 4))
     raw = _read(file, box.start + at + 4, rows * columns * width)
     return np.frombuffer(raw, f">u{width}", rows * columns).astype(np.int64).reshape(rows, columns)
 
 
 def packet_starts(chunks: np.ndarray, runs: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """(n,) int64 first bytes of packets, which lie one behind the other in chunks.
+    """Return the (n,) int64 offsets of packets, which are contiguous within chunks.
 
     Args:
-        chunks: (C,) first bytes of the chunks.
-        runs: (R, 3) of chunks with equally many packets: the first chunk from 1, packets in each, and their kind.
-        sizes: (n,) bytes of the packets.
+        chunks: (C,) offsets of the chunks in bytes.
+        runs: (R, 3) runs of chunks with equal numbers of packets: first chunk (from 1), packets per chunk, and kind.
+        sizes: (n,) sizes of the packets in bytes.
 
     Raises:
-        ValueError: They do not fit together.
+        ValueError: The tables are inconsistent.
     """
     counts = _packets_in_chunks(chunks, runs, len(sizes))
     before = np.cumsum(sizes) - sizes
@@ -164,7 +164,7 @@ def packet_starts(chunks: np.ndarray, runs: np.ndarray, sizes: np.ndarray) -> np
 
 
 def _packets_in_chunks(chunks: np.ndarray, runs: np.ndarray, count: int) -> np.ndarray:
-    """(C,) packets in each chunk; arguments and errors as those of :func:`packet_starts`."""
+    """Return the (C,) numbers of packets in the chunks; arguments and errors as in :func:`packet_starts`."""
     lengths = np.diff(runs[:, 0], append=len(chunks) + 1)
     if not len(runs) or runs[0, 0] != 1 or int(lengths.min()) <= 0:
         raise ValueError("chunks that are not in order")
@@ -174,13 +174,13 @@ def _packets_in_chunks(chunks: np.ndarray, runs: np.ndarray, count: int) -> np.n
     return counts
 
 
-# Matroska and WebM: elements of a kind and a size, both of as many bytes as their first one says.
+# Matroska and WebM: elements with a kind and a size, both of variable length given by their first byte.
 
 _EBML, _SEGMENT, _CLUSTER = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
 
 
 def _elements(file: BinaryIO, start: int, end: int) -> Iterator[_Part]:
-    """Elements up to ``end``, the last one may go beyond it; ends before one whose size is not known."""
+    """Iterate over the elements up to ``end``; the last may extend beyond it. Stops at an element of unknown size."""
     while start < end:
         head = _read(file, start, 12)
         width = _width(head[0])
@@ -195,7 +195,7 @@ def _elements(file: BinaryIO, start: int, end: int) -> Iterator[_Part]:
 
 
 def _width(first: int) -> int:
-    """Bytes of a number, by its first one."""
+    """Return the length in bytes of a number with this first byte."""
     if not first:
         raise ValueError("no number of Matroska")
     return 9 - first.bit_length()
@@ -205,7 +205,7 @@ def _promise_of_matroska(file: BinaryIO, size: int) -> Promise | None:
     segment = next((part for part in _elements(file, 0, size) if part.kind == _SEGMENT), None)
     if segment is None or segment.end <= size:
         return None
-    # What comes behind the pictures may be missing: an index, tags.
+    # Elements after the clusters may be missing: an index, tags.
     parts = [(part.kind == _CLUSTER, part.end <= size) for part in _elements(file, segment.start, size)]
     pictures = any(is_cluster for is_cluster, _ in parts)
     if pictures and not parts[-1][1] and not parts[-1][0]:
@@ -213,7 +213,7 @@ def _promise_of_matroska(file: BinaryIO, size: int) -> Promise | None:
     return Promise(size, segment.end, "bytes")
 
 
-# AVI: chunks of a kind and a size, in one or several RIFF lists.
+# AVI: chunks with a kind and a size, in one or several RIFF lists.
 
 _CHUNK = Struct("<4sI")
 
@@ -229,7 +229,7 @@ def _chunks(file: BinaryIO, start: int, end: int) -> Iterator[_Part]:
 
 def _promise_of_avi(file: BinaryIO, size: int) -> Promise | None:
     for riff in _chunks(file, 0, size):
-        # A recording that nobody ended has no sizes.
+        # An interrupted recording has no sizes.
         if riff.end <= size or riff.end == riff.start or riff.kind not in (b"AVI ", b"AVIX"):
             continue
         movie = next((part for part in _chunks(file, riff.start + 4, size) if part.kind == b"movi"), None)

@@ -1,4 +1,4 @@
-"""What every decoder back end gives: a reader that turns frame numbers into upright RGB frames."""
+"""Protocol of the decoder back ends: readers that return upright RGB frames by frame number."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class DecodeError(UserError):
         self.reason = reason
 
     def __reduce__(self) -> tuple[type[DecodeError], tuple[str, str]]:
-        """Travel from a loader worker to the main process, which rebuilds an exception from its arguments."""
+        """Make the exception picklable: a loader worker sends it to the main process with its two arguments."""
         return DecodeError, (self.path, self.reason)
 
 
 @dataclass(frozen=True)
 class EncodedVideo:
-    """A whole video file in memory, as it comes out of a shard.
+    """A complete video file in memory, for example from a shard.
 
     Attributes:
-        name: Where it comes from, for messages.
-        data: The file's bytes.
+        name: Name of the video in messages.
+        data: Bytes of the file.
     """
 
     name: str
@@ -44,44 +44,44 @@ class EncodedVideo:
 
 
 class FrameFolder(str):
-    """The path of a folder of numbered pictures, and how many of them its list counts.
+    """Path of a folder of numbered images, with the number of frames in its list.
 
     Args:
         path: The folder.
-        num_frames: Pictures that count.
+        num_frames: Number of images to use.
     """
 
     num_frames: int
 
     def __new__(cls, path: str, num_frames: int) -> FrameFolder:
-        """A text that knows a number."""
+        """Create the path and set its number of frames."""
         folder = super().__new__(cls, path)
         folder.num_frames = num_frames
         return folder
 
 
-# What is opened: a file or a folder of pictures, or the bytes of a file.
+# A path of a file or of a folder of images, or the bytes of a file.
 VideoSource = str | EncodedVideo
 
 
 def name_of(source: VideoSource) -> str:
-    """What messages call a video."""
+    """Return the name of a video for messages."""
     return source if isinstance(source, str) else source.name
 
 
 class DecodedFrame(Protocol):
-    """A decoded frame, valid until the next one; its colours are converted only when they are asked for."""
+    """A decoded frame, valid until the next one is decoded. Its colours are converted by :meth:`pixels`."""
 
     @property
     def height(self) -> int:
-        """Of the upright frame, in pixels; that of the first frame for all of a video."""
+        """Height of the upright frame in pixels, the same for all frames of a video: that of the first frame."""
 
     @property
     def width(self) -> int:
-        """Likewise."""
+        """Width of the upright frame in pixels, that of the first frame."""
 
     def pixels(self) -> np.ndarray:
-        """(H, W, 3) uint8 RGB, upright, to be read before the next frame.
+        """Return the upright frame as (H, W, 3) uint8 RGB; call it before decoding the next frame.
 
         Raises:
             DecodeError: The colours cannot be converted.
@@ -89,29 +89,29 @@ class DecodedFrame(Protocol):
 
 
 class VideoReader(Protocol):
-    """One open video. Frames are numbered from 0 in the order in which they are shown."""
+    """One open video. Frames are numbered from 0 in presentation order."""
 
     @property
     def damaged(self) -> int:
-        """Damaged packets that were passed over in what was read so far; see ``damage``."""
+        """Number of damaged packets skipped so far; see ``damage``."""
 
     @property
     def num_frames(self) -> int:
-        """How many frames can be decoded, at least 1."""
+        """Number of frames that can be decoded, at least 1."""
 
     @property
     def fps(self) -> float:
-        """Average frames per second, 0 where the file does not tell."""
+        """Average frames per second, 0 if the file does not store it."""
 
     @property
     def times(self) -> np.ndarray | None:
-        """When each frame is shown and the last one ends: (num_frames + 1,) float64 seconds from the first frame.
+        """Start time of each frame and end time of the last: (num_frames + 1,) float64 seconds from the first frame.
 
-        Presentation times of the file, which need not be even; None for a folder of pictures.
+        Presentation times of the file, which may have a variable rate; None for a folder of images.
         """
 
     def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Frames as uint8 (T, H, W, 3) RGB, upright.
+        """Return upright frames as uint8 (T, H, W, 3) RGB.
 
         Args:
             indices: (T,) frame numbers in any order, repeats allowed, each within 0 .. num_frames - 1.
@@ -122,14 +122,14 @@ class VideoReader(Protocol):
         """
 
     def frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, DecodedFrame]]:
-        """Frames one at a time, without keeping them where that can be.
+        """Iterate over frames one at a time, if possible without keeping them in memory.
 
         Args:
-            wanted: Distinct frame numbers, rising, each within 0 .. num_frames - 1.
+            wanted: Distinct frame numbers in ascending order, each within 0 .. num_frames - 1.
 
         Yields:
-            (row, frame): the frame ``wanted[row]``. Where a file turns out not to hold what it promised, rows come
-            again, and the last frame of a row is the right one.
+            (row, frame): the frame ``wanted[row]``. If the packets turn out not to match their frame table, rows are
+            yielded again, and the last frame yielded for a row is the correct one.
 
         Raises:
             DecodeError: As :meth:`read`.
@@ -137,7 +137,7 @@ class VideoReader(Protocol):
         """
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
 
     def __enter__(self) -> VideoReader: ...
 
@@ -148,25 +148,25 @@ class OpenVideo(Protocol):
     """A back end's function that opens a video."""
 
     def __call__(self, source: VideoSource, *, num_frames: int | None = None) -> VideoReader:
-        """The video's reader.
+        """Open a video.
 
         Args:
             source: A file, or the bytes of one.
-            num_frames: How many frames it has, if that is known: saves counting them where the file does not tell.
+            num_frames: Number of frames, if known: avoids counting them if the file does not store it.
 
         Raises:
-            DecodeError: Missing, empty, cut off, not a video, or without a frame.
+            DecodeError: The file is missing, empty, truncated, not a video, or has no frames.
         """
 
 
 def unique_sorted(indices: Sequence[int] | np.ndarray, num_frames: int) -> tuple[list[int], np.ndarray]:
-    """Split wanted frame numbers into what to decode and where it goes.
+    """Return the distinct frame numbers to decode and the rows that restore the order of ``indices``.
 
     Returns:
-        The sorted distinct numbers, and the (T,) rows of those that give ``indices`` back.
+        The sorted distinct numbers, and (T,) rows such that ``distinct[rows]`` equals ``indices``.
 
     Raises:
-        IndexError: A number lies outside 0 .. num_frames - 1, or there is none.
+        IndexError: A number lies outside 0 .. num_frames - 1, or ``indices`` is empty.
     """
     wanted = np.asarray(indices, dtype=np.int64)
     if wanted.ndim != 1 or not wanted.size or wanted.min() < 0 or wanted.max() >= num_frames:
@@ -177,7 +177,7 @@ def unique_sorted(indices: Sequence[int] | np.ndarray, num_frames: int) -> tuple
 
 @dataclass(frozen=True)
 class ConvertedFrame:
-    """A :class:`DecodedFrame` of back ends that only give converted ones.
+    """A :class:`DecodedFrame` of back ends that return frames already converted to RGB.
 
     Attributes:
         rgb: (H, W, 3) uint8, upright.
@@ -187,12 +187,12 @@ class ConvertedFrame:
 
     @property
     def height(self) -> int:
-        """In pixels."""
+        """Height in pixels."""
         return len(self.rgb)
 
     @property
     def width(self) -> int:
-        """In pixels."""
+        """Width in pixels."""
         return self.rgb.shape[1]
 
     def pixels(self) -> np.ndarray:
@@ -201,7 +201,7 @@ class ConvertedFrame:
 
 
 def read_frames(reader: VideoReader, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-    """:meth:`VideoReader.read` by :meth:`VideoReader.frames`."""
+    """Implement :meth:`VideoReader.read` with :meth:`VideoReader.frames`."""
     wanted, rows = unique_sorted(indices, reader.num_frames)
     frames = np.empty((0, 0, 0, 3), np.uint8)
     for row, frame in reader.frames(wanted):
@@ -212,11 +212,11 @@ def read_frames(reader: VideoReader, indices: Sequence[int] | np.ndarray) -> np.
 
 
 def spread(frames: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Distinct frames (U, H, W, 3) as the (T, H, W, 3) that were asked for; not copied where that is the same."""
+    """Expand distinct frames (U, H, W, 3) to the requested (T, H, W, 3); returns ``frames`` if they are the same."""
     return frames if np.array_equal(rows, np.arange(len(frames))) else frames[rows]
 
 
 def one_line(error: BaseException) -> str:
-    """The first line of a library's message, without times and places in the library's own source."""
+    """Return the first line of a library's error message, without timestamps and locations in its source code."""
     first = str(error).strip().partition("\n")[0] or type(error).__name__
     return re.sub(r".*\.(cc|cpp):\d+[:,]\s*", "", first)[:200]

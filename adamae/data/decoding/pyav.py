@@ -1,9 +1,9 @@
-"""PyAV back end: exact by construction, seeking where that is provably the same as decoding from the start.
+"""PyAV back end: frame-exact; seeks only if the result is provably the same as decoding from the start.
 
-If every packet says what it gives, the frames' times are known without decoding (see ``packets``). Decoding then starts
-at the last packet before a wanted frame that depends on nothing older, ends with the last wanted one, and leaves out
-pictures that nothing refers to. Each decoded frame's time is compared with the expected one. At the first doubt, and
-for every file that proves nothing, frames are counted by decoding all of them in sequence.
+If the content of every packet can be identified, the frames' times are known without decoding (see ``packets``).
+Decoding then starts at the last random access point before a requested frame, ends with the last requested frame, and
+skips frames that no other frame references. Each decoded frame's time is compared with the expected one. At the first
+mismatch, and for all other files, frames are counted by decoding the file in sequence.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from adamae.data.decoding.protocol import (
 
 
 class _UnprovenError(Exception):
-    """What the packets promised did not come out of the decoder."""
+    """The decoder returned other frames than the frame table contains."""
 
 
 def open_video(source: VideoSource, *, num_frames: int | None = None) -> PyAVReader:
@@ -38,10 +38,10 @@ def open_video(source: VideoSource, *, num_frames: int | None = None) -> PyAVRea
 
     Args:
         source: The file.
-        num_frames: How many frames can be decoded, if that is known. Where packets prove it, they are believed instead.
+        num_frames: Number of frames that can be decoded, if known. A frame table from the packets takes precedence.
 
     Raises:
-        DecodeError: Missing, empty, not a video, or without a frame.
+        DecodeError: The file is missing, empty, not a video, or has no frames.
     """
     reader = PyAVReader(source, num_frames=num_frames)
     try:
@@ -72,7 +72,7 @@ class PyAVReader:
 
     @cached_property
     def num_frames(self) -> int:
-        """How many frames can be decoded."""
+        """Number of frames that can be decoded."""
         return len(self._table.times) if self._table else self._known or self._count()
 
     def _count(self) -> int:
@@ -86,7 +86,7 @@ class PyAVReader:
         """See ``protocol.VideoReader.times``."""
         base = self._packets.base
         ticks = np.array(self._table.times if self._table else self._ticks[: self.num_frames], np.int64)
-        # Where frames were promised that are not there, the last one stands in.
+        # If num_frames is larger than the number of decoded frames, the last frame is repeated.
         after = np.arange(1, self.num_frames - len(ticks) + 1) * self._clock().step
         ticks = np.concatenate([ticks, ticks[-1] + after])
         seconds = (ticks - ticks[0]) * base.numerator / base.denominator
@@ -94,13 +94,13 @@ class PyAVReader:
 
     @cached_property
     def _ticks(self) -> list[int]:
-        """When all frames that can be decoded are shown, in units of the packets' times."""
+        """Presentation times of all frames that can be decoded, in units of the packets' time base."""
         clock = self._clock()
         told, made = [], []
         for frame in self._in_sequence():
             made.append(clock.next(frame))
             told.append(frame.pts)
-        # AVI gives pictures that are shown in another order the times at which they are decoded.
+        # AVI stores decoding times for reordered frames.
         distinct = {time for time in told if time is not None}
         return sorted(distinct) if len(distinct) == len(told) else made
 
@@ -130,7 +130,7 @@ class PyAVReader:
         yield from self._from_the_start(numbers)
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         self._packets.close()
 
     def __enter__(self) -> PyAVReader:
@@ -140,14 +140,14 @@ class PyAVReader:
         self.close()
 
     def _doubt(self) -> None:
-        """From now on frames are those that FFmpeg finds in sequence."""
+        """Stop using the frame table: from now on, decode all frames in sequence with FFmpeg."""
         self._table = None
         if not isinstance(self._packets, DemuxedPackets):
             self._packets.close()
             self._packets = DemuxedPackets(self._source)
 
     def _decoded(self, numbers: Sequence[int] | None = None) -> Iterator[list[av.VideoFrame] | None]:
-        """What each of some packets, and the end, gives: frames, or None for a damaged packet."""
+        """Decode packets and flush the decoder; yield the frames of each packet, or None for a damaged one."""
         packets = self._packets.take(numbers)
         packet = next(packets, None)
         self._packets.decoder.flush_buffers()
@@ -161,7 +161,7 @@ class PyAVReader:
             packet = next(packets, None)
 
     def _in_sequence(self) -> Iterator[av.VideoFrame]:
-        """All frames that can be decoded; damaged packets are passed over."""
+        """Decode all frames from the start, skipping damaged packets."""
         damaged = 0
         for frames in self._decoded():
             if frames is None:
@@ -170,7 +170,7 @@ class PyAVReader:
             yield from frames or ()
 
     def _from_the_start(self, wanted: list[int]) -> Iterator[tuple[int, av.VideoFrame]]:
-        """The last frame stands in for those that were promised and are not there."""
+        """Decode in sequence from the start; the last frame is repeated for frames that are missing at the end."""
         frames = self._in_sequence()
         coming = 0
         latest = None
@@ -203,16 +203,16 @@ class PyAVReader:
 
 
 class _UprightFrame:
-    """A ``protocol.DecodedFrame``; all frames of a video are shown at the size and the rotation of the first.
+    """A ``protocol.DecodedFrame``; all frames of a video have the size and rotation of the first one.
 
-    They are converted one at a time into the same few kilobytes.
+    Frames are converted one at a time, so that the conversion needs memory for a single frame only.
 
     Args:
-        path: Of the video, for messages.
+        path: Path of the video, for messages.
 
     Attributes:
-        height: In pixels.
-        width: In pixels.
+        height: Height in pixels.
+        width: Width in pixels.
     """
 
     def __init__(self, path: str) -> None:
@@ -223,7 +223,7 @@ class _UprightFrame:
         self._frame: av.VideoFrame | None = None
 
     def hold(self, frame: av.VideoFrame) -> None:
-        """Be this frame from now on."""
+        """Set the current frame."""
         if self._frame is None:
             self._quarter_turns = round(frame.rotation / 90) % 4
             turned = self._quarter_turns % 2
@@ -233,10 +233,10 @@ class _UprightFrame:
     def pixels(self) -> np.ndarray:
         """See ``protocol.DecodedFrame.pixels``."""
         assert self._frame is not None
-        # As it lies in the file.
+        # Size before rotation, as stored in the file.
         height, width = (self.width, self.height) if self._quarter_turns % 2 else (self.height, self.width)
         try:
-            # Left to itself it starts a thread for each core, in every worker.
+            # By default it starts a thread for each core, in every worker.
             converted = self._reformatter.reformat(self._frame, width, height, "rgb24", threads=1)
         except av.FFmpegError as error:
             raise DecodeError(self._path, f"frames cannot be converted to RGB ({error.strerror})") from None

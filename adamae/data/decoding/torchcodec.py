@@ -21,15 +21,15 @@ from adamae.data.decoding.protocol import (
     unique_sorted,
 )
 
-# Frames that are decoded at a time where only their times are wanted.
+# Number of frames decoded at a time if only their times are needed.
 _AT_ONCE = 32
 
 
 def open_video(source: VideoSource, *, num_frames: int | None = None) -> TorchcodecReader:
-    """Open a file, or the bytes of one (see ``protocol.VideoReader``); frames are counted by the library.
+    """Open a file, or the bytes of one (see ``protocol.VideoReader``); torchcodec counts the frames.
 
     Raises:
-        DecodeError: Missing, empty, not a video, or without a frame.
+        DecodeError: The file is missing, empty, truncated, not a video, or has no frames.
     """
     return TorchcodecReader(load_file(source))
 
@@ -41,12 +41,12 @@ class TorchcodecReader:
         source: A video file, or the bytes of one.
     """
 
-    # Refused as a whole by the library.
+    # torchcodec raises an error for damaged videos.
     damaged = 0
 
     def __init__(self, source: VideoSource) -> None:
         self._path = path = name_of(source)
-        # A name with a colon would be an address.
+        # A relative path with a colon would be taken for a URL.
         file = os.path.abspath(source) if isinstance(source, str) else source.data  # noqa: PTH100
         try:
             self._decoder = VideoDecoder(file, seek_mode="exact", num_ffmpeg_threads=1, dimension_order="NHWC")
@@ -58,12 +58,12 @@ class TorchcodecReader:
 
     @cached_property
     def num_frames(self) -> int:
-        """How many frames a scan of the file's packets found."""
+        """Number of frames found by scanning the file's packets."""
         return len(self._decoder)
 
     @cached_property
     def times(self) -> np.ndarray:
-        """See ``protocol.VideoReader.times``; the library tells them together with frames only."""
+        """See ``protocol.VideoReader.times``; torchcodec returns them only together with decoded frames."""
         starts = range(0, self.num_frames, _AT_ONCE)
         try:
             parts = [
@@ -84,11 +84,11 @@ class TorchcodecReader:
         return spread(frames, rows)
 
     def frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, ConvertedFrame]]:
-        """See ``protocol.VideoReader.frames``; they are decoded together."""
+        """See ``protocol.VideoReader.frames``; all frames are decoded together."""
         return enumerate(map(ConvertedFrame, self.read(wanted)))
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         del self._decoder
 
     def __enter__(self) -> TorchcodecReader:

@@ -1,1 +1,1 @@
-"""From a data set as it is downloaded to list files and videos that training reads fast."""
+"""Prepare a downloaded data set for training: list files and videos that can be read fast."""

@@ -1,4 +1,4 @@
-"""HMDB51: for every class and each of three splits a list with 1 for training, 2 for test, 0 for neither."""
+"""HMDB51: a list for every class and each of three splits, with 1 for training, 2 for test, 0 for neither."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PARTS = {"1": "train", "2": "test"}
 
 
 def plan_hmdb51(tree: SourceTree, split: int, problems: Problems) -> Plan:
-    """See ``layouts``. Classes are in alphabetical order; there is no official validation.
+    """See ``layouts``. Classes are in alphabetical order; there is no official validation split.
 
     Raises:
         UserError: The lists of the split are missing, or a line is malformed.
@@ -46,6 +46,6 @@ def plan_hmdb51(tree: SourceTree, split: int, problems: Problems) -> Plan:
                 listing.videos.append(ListedVideo(_PARTS[number], (video,), label, str(path), line))
                 continue
             listing.others.add(video)
-    # Lists are read class by class; training comes before test in the plan all the same.
+    # Lists are read class by class, but training videos come before test videos in the plan.
     listing.videos.sort(key=lambda video: video.split, reverse=True)
     return match(listing, tree, problems)

@@ -1,4 +1,4 @@
-"""ImageNet and what lies like it: a folder per class for training; for validation too, or a list of its labels."""
+"""ImageNet and data sets with its layout: class folders for training, class folders or a label list for validation."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from adamae.data.preparation.source_tree import SourceTree
 from adamae.data.split_names import SPLIT_FILES, SPLITS
 from adamae.errors import UserError
 
-# ILSVRC2012's development kit: a number on each line for the image of that number, and two files that know which class
-# has which number, of which each release has one.
+# ILSVRC2012's development kit: the class number of the n-th image on the n-th line, and the file that maps class
+# numbers to classes, which has one of two names depending on the release.
 _TRUTH, _META, _MAP = "validation_ground_truth.txt", "meta.mat", "map_clsloc.txt"
 _FIELD = re.compile(r"[\s,;]+")
 _LAST_NUMBER = re.compile(r"(\d+)\D*$")
@@ -27,7 +27,7 @@ def plan_imagenet(tree: SourceTree, split: int, problems: Problems) -> Plan:
     """See ``layouts``. Classes are the folders of training, in alphabetical order, as in torchvision and timm.
 
     Raises:
-        UserError: There is no training folder with classes in it, or nothing tells the labels of validation.
+        UserError: There is no training folder with classes in it, or there are no labels for validation.
     """
     inside = _by_split(tree.videos)
     train = [(path, name) for path, name in inside["train"] if "/" in name]
@@ -51,7 +51,7 @@ def plan_imagenet(tree: SourceTree, split: int, problems: Problems) -> Plan:
 def _plan_part(
     part: str, images: Sequence[tuple[str, str]], tree: SourceTree, labels: Mapping[str, int], problems: Problems
 ) -> list[PlannedVideo]:
-    """The images of validation or test, by their folders or by a list; those of test may have no labels."""
+    """Plan the images of validation or test, labelled by their folders or a list; test images may have no labels."""
     known = [
         PlannedVideo(part, path, labels[folder]) for path, name in images if (folder := _class_folder(name)) in labels
     ]
@@ -73,7 +73,7 @@ def _plan_part(
 
 
 def _by_split(paths: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
-    """(path, what follows the folder of the split in it) of the images of each split, wherever their folders lie."""
+    """Return (path, path below the split's folder) of the images of each split; that folder may be at any depth."""
     names = {name: part for part in SPLITS for name in SPLIT_FILES[part]}
     found: dict[str, list[tuple[str, str]]] = {part: [] for part in SPLITS}
     for path in paths:
@@ -85,7 +85,7 @@ def _by_split(paths: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
 
 
 def _class_folder(name: str) -> str:
-    """The first folder below that of the split; "" for none."""
+    """Return the first folder below that of the split; "" for none."""
     return name.partition("/")[0] if "/" in name else ""
 
 
@@ -96,10 +96,10 @@ def _stem(path: str) -> str:
 def _labels_of(
     paths: Sequence[str], part: str, tree: SourceTree, labels: Mapping[str, int], problems: Problems
 ) -> dict[str, int]:
-    """Labels by the images' names without suffix; empty where nothing tells them.
+    """Return the labels by image name without suffix; empty if no label file contains them.
 
     Raises:
-        UserError: A file that tells them is damaged.
+        UserError: A label file is damaged.
     """
     wanted = {_stem(path) for path in paths}
     found: dict[str, int] = {}
@@ -116,7 +116,7 @@ def _labels_of(
 
 
 def _named(path: Path, wanted: set[str], labels: Mapping[str, int]) -> Iterator[tuple[str, int]]:
-    """What a list of names and classes tells: Kaggle's LOC_val_solution.csv, Tiny ImageNet's val_annotations.txt."""
+    """Read a list of names and classes: Kaggle's LOC_val_solution.csv, Tiny ImageNet's val_annotations.txt."""
     if path.suffix.lower() not in (".csv", ".txt"):
         return
     for _, text in read_lines(path):
@@ -126,7 +126,7 @@ def _named(path: Path, wanted: set[str], labels: Mapping[str, int]) -> Iterator[
 
 
 def _numbered(wanted: set[str], truth: Path, tree: SourceTree, labels: Mapping[str, int]) -> dict[str, int]:
-    """What ILSVRC2012's ground truth tells: the n-th line is the number of the class of the n-th image."""
+    """Read ILSVRC2012's ground truth: the n-th line is the class number of the n-th image."""
     classes = _classes_by_number(tree)
     told: list[str] = []
     for line, text in read_lines(truth):
@@ -142,10 +142,10 @@ def _numbered(wanted: set[str], truth: Path, tree: SourceTree, labels: Mapping[s
 
 
 def _classes_by_number(tree: SourceTree) -> dict[int, str]:
-    """Official numbers, from 1, to the names of the class folders.
+    """Return the names of the class folders by official number, from 1.
 
     Raises:
-        UserError: No file knows them, or it is malformed.
+        UserError: There is no file with them, or it is malformed.
     """
     for path in tree.label_files:
         if path.name == _META:

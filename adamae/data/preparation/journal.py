@@ -1,7 +1,7 @@
-"""What is known about every video that was re-encoded, line by line, so that an interrupted call goes on.
+"""Journal of the re-encoded videos, one line each, from which an interrupted call continues.
 
-Each part of the work has a journal of its own beside the lists; all of them are read. A line counts for as long as the
-source has the size and the time of its last change that the line names, and the result the size.
+Each part of the work has its own journal beside the lists; all of them are read. A line is valid as long as the
+source's size and modification time and the result's size are those in the line.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from adamae.json_lines import JsonLines
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one video.
+    """Outcome of re-encoding one video.
 
     Attributes:
-        source: Its path below the source folder.
-        size: The source's bytes.
-        changed: When the source was changed last, in nanoseconds.
-        bytes: The result's; 0 if there is none.
-        frames: How many.
-        seconds: From the first frame to the end of the last.
-        damaged: Packets that were passed over.
+        source: Path of the source below the source folder.
+        size: Size of the source in bytes.
+        changed: Modification time of the source in nanoseconds.
+        bytes: Size of the result in bytes; 0 without a result.
+        frames: Number of frames.
+        seconds: Duration from the start of the first frame to the end of the last.
+        damaged: Number of damaged packets that were skipped.
         reason: Why there is no result; empty if there is one.
-        lost: Whether the reason is that the process was lost or took too long, which may be another's fault: the next
-            call tries again.
+        lost: Whether the process was lost or exceeded the time limit, which may not be caused by the video: the next
+            call retries it.
     """
 
     source: str
@@ -47,11 +47,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Part:
-    """Which part of the work this is.
+    """A part of the work.
 
     Attributes:
-        number: From 1.
-        of: How many there are.
+        number: Number of the part, from 1.
+        of: Number of parts.
     """
 
     number: int = 1
@@ -59,10 +59,10 @@ class Part:
 
     @classmethod
     def parse(cls, text: str) -> Part:
-        """``i/n``.
+        """Parse ``i/n``.
 
         Raises:
-            UserError: If it is none.
+            UserError: If the text has another form.
         """
         number, slash, of = text.partition("/")
         if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
@@ -74,12 +74,12 @@ class Part:
 
 
 def journal_name(part: Part) -> str:
-    """A part's journal in the folder of the results."""
+    """Return the file name of a part's journal in the output folder."""
     return f"journal-{part}.jsonl"
 
 
 def read_journals(folder: Path) -> Iterator[Outcome]:
-    """The lines of all journals; the last about a video counts. A line that was cut off is passed over."""
+    """Iterate over the lines of all journals; the last line of a video counts. Truncated lines are skipped."""
     for path in sorted(folder.glob("journal-*.jsonl"), key=lambda path: (path.stat().st_mtime_ns, path.name)):
         yield from filter(None, map(_outcome, JsonLines(path).read()))
 
@@ -92,20 +92,20 @@ def _outcome(line: Any) -> Outcome | None:
 
 
 class Journal:
-    """A part's journal, open for new lines. Only one process at a time may have it open.
+    """A part's journal, open for appending by one process at a time.
 
     Args:
-        folder: Of the results.
-        part: Which part.
+        folder: The output folder.
+        part: The part.
 
     Raises:
-        UserError: Another process has it.
+        UserError: Another process has the journal open.
         OSError: It cannot be written.
     """
 
     def __init__(self, folder: Path, part: Part) -> None:
         path = folder / journal_name(part)
-        # Held for its lock.
+        # Kept open for its lock.
         self._file = path.open("ab")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -118,7 +118,7 @@ class Journal:
         self._lines = JsonLines(path)
 
     def add(self, outcome: Outcome) -> None:
-        """Append what became of a video."""
+        """Append the outcome of a video."""
         self._lines.append([asdict(outcome)])
 
     def __enter__(self) -> Journal:
@@ -127,5 +127,5 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give the file back."""
+        """Close the file, which releases the lock."""
         self._file.close()

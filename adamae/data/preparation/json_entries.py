@@ -1,4 +1,4 @@
-"""JSON label files: one list of objects, or one object of names."""
+"""JSON label files: a list of objects, or an object of names and values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from adamae.errors import UserError
 
 
 def read_entries(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(place in the file for messages, object) of every object of a list.
+    """Yield (position for messages, object) for every object of a list.
 
     Raises:
         UserError: The file cannot be read, or is not a JSON list of objects.
@@ -27,13 +27,13 @@ def read_entries(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def read_pairs(path: Path) -> list[tuple[str, Any]]:
-    """The names of a JSON object with their values, also where a name stands twice.
+    """Return the (name, value) pairs of a JSON object, including duplicate names.
 
     Raises:
         UserError: The file cannot be read, or is not a JSON object.
     """
     pairs = _parse(path, 'an object: {"NAME": "NUMBER", ...}', object_pairs_hook=tuple)
-    # Of all that JSON holds only objects become tuples.
+    # Only JSON objects become tuples.
     if not isinstance(pairs, tuple) or not pairs:
         raise UserError(f'{path}:1: got {_kind(pairs)}, expected a JSON object: {{"NAME": "NUMBER", ...}}')
     return list(pairs)
@@ -49,7 +49,7 @@ def _parse(path: Path, expected: str, **options: Any) -> Any:
 
 
 def _kind(value: Any) -> str:
-    """A JSON value's type in JSON's words."""
+    """Return the name of a value's JSON type, for messages."""
     names = {list: "a list", dict: "an object", tuple: "an object", str: "a string", bool: "a boolean"}
     name = names.get(type(value), "null" if value is None else "a number")
     return name if value or not isinstance(value, (list, dict, tuple)) else f"{name} that is empty"

@@ -1,4 +1,4 @@
-"""Kinetics: CSV files with a header, videos named by their YouTube id, with or without the time in it."""
+"""Kinetics: CSV files with a header; videos are named by their YouTube id, with or without the time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Row(NamedTuple):
 
 
 def plan_kinetics(tree: SourceTree, split: int, problems: Problems) -> Plan:
-    """See ``layouts``. Classes are those of the training rows, in alphabetical order.
+    """See ``layouts``. Classes are taken from the training rows, in alphabetical order.
 
     Raises:
         UserError: There is no such CSV file, or a row is malformed.
@@ -67,19 +67,19 @@ def plan_kinetics(tree: SourceTree, split: int, problems: Problems) -> Plan:
 
 
 def _one_spelling(name: str) -> str:
-    """``ID_10_20`` and ``ID_000010_000020`` as the latter."""
+    """Normalise ``ID_10_20`` to ``ID_000010_000020``."""
     timed = _TIMED.fullmatch(name)
     return f"{timed[1]}_{int(timed[2]):06d}_{int(timed[3]):06d}" if timed else name
 
 
 def _open(path: Path, problems: Problems) -> _Table | None:
-    """A CSV file of Kinetics; None for any other."""
+    """Open a CSV file of Kinetics; None for any other."""
     lines = read_lines(path)
     _, header = next(lines, (1, ""))
     try:
         names = next(csv.reader([header]), [])
     except csv.Error:
-        # A field that is too long.
+        # A field exceeds the csv module's limit.
         return None
     columns = {name.strip().lower(): at for at, name in enumerate(names)}
     return _Table(path, columns, lines, problems) if "youtube_id" in columns else None
@@ -93,7 +93,7 @@ class _Table:
     problems: Problems
 
     def read(self, others: set[str]) -> Iterator[_Row]:
-        """The rows that have a label, where there are labels; names of the others go to ``others``.
+        """Yield the rows; those with an empty label are skipped and their names added to ``others``.
 
         Raises:
             UserError: A row is malformed.
@@ -124,7 +124,7 @@ class _Table:
         return fields[self.columns[name]]
 
     def _names(self, fields: list[str], place: str) -> tuple[str, ...]:
-        """Names of the video's file, with and without the time."""
+        """Return the possible names of the video's file, with and without the time."""
         video = self._field(fields, "youtube_id")
         if not video:
             raise UserError(f"{place}: the youtube_id is empty, expected a video's")

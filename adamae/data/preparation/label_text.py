@@ -1,4 +1,4 @@
-"""The text of label files, which is UTF-8."""
+"""Read label files, which are UTF-8 text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from adamae.errors import UserError
 
 
 def read_text(path: Path) -> str:
-    """A label file's text, without a byte order mark.
+    """Return a label file's text without a byte order mark.
 
     Raises:
         UserError: The file cannot be read, or is not UTF-8.
@@ -32,7 +32,7 @@ def read_text(path: Path) -> str:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(line number, stripped text) of the lines that are not blank. CR, LF and CR LF end a line.
+    """Yield (line number, stripped text) of the non-blank lines. Lines end with CR, LF or CR LF.
 
     Raises:
         UserError: The file cannot be read, or is not UTF-8.

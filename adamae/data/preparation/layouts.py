@@ -1,4 +1,4 @@
-"""The data sets that can be prepared, by the name that is typed."""
+"""Supported data sets, by the name used on the command line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from adamae.data.preparation.source_tree import SourceTree
 from adamae.data.preparation.ssv2 import plan_ssv2
 from adamae.data.preparation.ucf101 import plan_ucf101
 
-# (the files; the official split's number, where there are several; where to note what is wrong) -> what to prepare
+# (files, number of the official split if there are several, collection of problems) -> plan
 LAYOUTS: dict[str, Callable[[SourceTree, int, Problems], Plan]] = {
     "ssv2": plan_ssv2,
     "k400": plan_kinetics,

@@ -1,4 +1,4 @@
-"""The lists of a prepared data set, in the format that ``list_rows`` reads."""
+"""Write the lists of a prepared data set, in the format that ``list_rows`` reads."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from adamae.data.split_names import SPLITS
 from adamae.files import write_whole
 
 UNLABELLED_LIST = "unlabelled"
-# Ends of lines, tabs and quotes part what belongs together, in quotes or not.
+# Line ends, tabs and quotes split a path even if it is quoted.
 _UNWRITABLE = re.compile('[\t\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"]')
 _QUOTED = re.compile(r"[\s,]")
 
 
 @dataclass(frozen=True)
 class Lists:
-    """What was written.
+    """Result of :func:`write_lists`.
 
     Attributes:
         rows: Number of rows of each list.
-        counts: (3, C) videos of each split and class; None if there are no lists yet.
-        notes: What the person should know, one sentence each.
+        counts: (3, C) number of videos of each split and class; None if there are no lists yet.
+        notes: Notes for the report, one sentence each.
     """
 
     rows: dict[str, int]
@@ -41,15 +41,15 @@ class Lists:
 def write_lists(folder: Path, plan: Plan, problems: Problems, path_of: Callable[[str], str | None]) -> Lists:
     """Write ``train.csv``, ``val.csv``, ``test.csv`` and ``classes.txt``.
 
-    Without test labels, as in Something-Something, the validation list serves as the test list, which is what published
-    figures are of; without validation, as in UCF101 and HMDB51, the test list serves for it. Unlabelled videos go to
-    ``unlabelled.csv``, unless nothing is labelled. A list without rows is not written.
+    Without test labels, as in Something-Something, the validation list is also used as the test list, as for published
+    results. Without a validation split, as in UCF101 and HMDB51, the test list is also used for validation. Unlabelled
+    videos are written to ``unlabelled.csv``, unless no video is labelled. A list without rows is not written.
 
     Args:
-        folder: Where to.
+        folder: The output folder.
         plan: The videos.
-        problems: Where to note paths that no list can hold.
-        path_of: A source to the path of the list; None to leave it out.
+        problems: Collects paths that a list cannot contain.
+        path_of: Function from a source to its path in the list, or None to leave it out.
 
     Raises:
         OSError: A list cannot be written.
@@ -84,7 +84,7 @@ def write_lists(folder: Path, plan: Plan, problems: Problems, path_of: Callable[
 
 
 def _fill(lists: dict[str, list[str]]) -> tuple[str, ...]:
-    """Let one of the lists for validation and test serve for both where the other is empty."""
+    """If one of the validation and test lists is empty, use the other for both; return a note on that."""
     for empty, full in (("test", "val"), ("val", "test")):
         if lists[full] and not lists[empty]:
             lists[empty] = lists[full]

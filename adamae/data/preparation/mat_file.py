@@ -1,4 +1,4 @@
-"""What is needed of MATLAB's files of version 5: numbers and texts in the fields of a struct."""
+"""Minimal reader of MATLAB files of version 5: numbers and strings in the fields of a struct array."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 
 from adamae.errors import UserError
 
-# Types of data elements; two of them are no arrays.
+# Types of data elements: a matrix, compressed data, and arrays of numbers.
 _MATRIX, _COMPRESSED = 14, 15
 _DTYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _DTYPES |= {16: "u1", 17: "u2", 18: "u4"}  # UTF-8, 16 and 32, of which only ASCII is read
-# Classes of arrays; those above hold numbers.
+# Classes of arrays; all from _FIRST_NUMBER on contain numbers.
 _STRUCT, _CHAR, _FIRST_NUMBER = 2, 4, 6
 _HEADER = 128
 
@@ -23,17 +23,17 @@ Value = float | str | None
 
 
 def read_struct(path: Path, name: str) -> list[dict[str, Value]]:
-    """The elements of a struct array, in the order of its columns.
+    """Read the elements of a struct array, in column-major order.
 
     Args:
         path: A file of version 5, little-endian, as MATLAB writes it.
-        name: Of the variable.
+        name: Name of the variable.
 
     Returns:
-        For each element its fields: a number, a text, or None for everything else.
+        The fields of each element: a number, a string, or None for other values.
 
     Raises:
-        UserError: It cannot be read, is no such file, or has no such struct.
+        UserError: The file cannot be read, is not a MATLAB file of version 5, or has no such struct.
     """
     try:
         data = path.read_bytes()
@@ -52,12 +52,12 @@ def read_struct(path: Path, name: str) -> list[dict[str, Value]]:
 
 
 def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """(type, content) of each data element."""
+    """Yield (type, content) of each data element."""
     at = 0
     while at + 8 <= len(data):
         kind, size = struct.unpack_from("<2I", data, at)
         if kind >> 16:
-            # A small one: both numbers in the first four bytes, the content in the others.
+            # A small element: type and size in the first four bytes, the content in the other four.
             yield kind & 0xFFFF, data[at + 4 : at + 4 + (kind >> 16)]
             at += 8
             continue
@@ -66,7 +66,7 @@ def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _struct(matrix: bytes, wanted: str) -> list[dict[str, Value]] | None:
-    """The fields of all elements; None if it is no struct of that name."""
+    """Return the fields of all elements; None if the matrix is not a struct of that name."""
     elements = _elements(matrix)
     (_, flags), (_, shape), (_, name) = next(elements), next(elements), next(elements)
     if flags[0] != _STRUCT or name.decode("latin-1") != wanted:

@@ -1,4 +1,4 @@
-"""Where a re-encoded video goes: below the folder of results as its source lies below its own, in plain letters."""
+"""Paths of re-encoded videos: those of their sources, without characters that need quoting."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from adamae.files import LONGEST_NAME, cut_name
 
 FOLDER = "videos"
 _SUFFIX = ".mp4"
-# Of a source, where its name alone does not do.
+# Length of the suffix from the source's hash, for names that clash or are too long.
 _DIGEST_LENGTH = 9
-# What would have to be quoted in a list, or could not stand there at all.
+# Characters that must be quoted in a list, or that a list cannot contain.
 _AWKWARD = re.compile(r"[\s,\"'\\\x00-\x1f\x7f-\x9f]+")
 
 
 class OutputNames:
-    """Names of results, one for each source, the same on every machine.
+    """Unique names of the results by source, the same on every machine.
 
     Args:
-        sources: All sources, paths below the source folder or absolute ones.
+        sources: All sources, as absolute paths or paths below the source folder.
     """
 
     def __init__(self, sources: Iterable[str]) -> None:
         seen: set[str] = set()
         self._clashing: set[str] = set()
         for source in sources:
-            # File systems may not tell capital letters from small ones.
+            # File systems may be case-insensitive.
             name = _plain(source).lower()
             (self._clashing if name in seen else seen).add(name)
 
     def __getitem__(self, source: str) -> str:
-        """Path of a source's result below the folder of results."""
+        """Return the path of a source's result below the output folder."""
         name = _plain(source)
         clashes = name.lower() in self._clashing
         folder, slash, stem = name.rpartition("/")

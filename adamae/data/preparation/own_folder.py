@@ -1,4 +1,4 @@
-"""A person's own videos: lists, folders of splits, a folder for each class, or just videos."""
+"""Custom data sets: list files, folders of splits, a folder for each class, or unlabelled videos."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from adamae.lookup import is_file
 
 
 def plan_folder(tree: SourceTree, split: int, problems: Problems) -> Plan:
-    """See ``layouts``. What fine-tuning takes as ``--data_path`` (see ``splits``) is understood here as well.
+    """See ``layouts``. Supports the layouts that fine-tuning accepts as ``--data_path`` (see ``splits``).
 
     Raises:
-        UserError: A list is malformed, a label is no number of a class, or a split but not training is there.
+        UserError: A list is malformed, a label is not a class number, or there is a split but no training split.
     """
     found = find_splits(tree.root)
     if any(map(is_file, found.values())):
@@ -42,7 +42,7 @@ def plan_folder(tree: SourceTree, split: int, problems: Problems) -> Plan:
 
 
 def _plan_classes(tree: SourceTree, problems: Problems) -> Plan:
-    """A folder for each class, split class by class."""
+    """Plan a folder for each class; each class is split by itself."""
     classes = _classes_of(tree.videos)
     _note_empty(tree, tree.root, classes, problems)
     labels = {name: number for number, name in enumerate(classes)}
@@ -65,7 +65,7 @@ def _plan_classes(tree: SourceTree, problems: Problems) -> Plan:
 
 
 def _plan_parted(tree: SourceTree, found: dict[str, Path], problems: Problems) -> Plan:
-    """Folders train, val, test with a folder for each class in them."""
+    """Plan folders train, val and test with a folder for each class in them."""
     inside = {
         part: (f"{place.name}/", [path for path in tree.videos if path.startswith(f"{place.name}/")])
         for part, place in found.items()
@@ -92,7 +92,7 @@ def _plan_parted(tree: SourceTree, found: dict[str, Path], problems: Problems) -
 
 
 def _plan_lists(tree: SourceTree, found: dict[str, Path], problems: Problems) -> Plan:
-    """Lists that are there already, of videos that may lie anywhere."""
+    """Plan existing lists, whose videos may be anywhere."""
     rows = [(part, *row) for part in SPLITS if part in found for row in _rows_of(found[part], tree.root)]
     names = class_names_beside(tree.root)
     if names is None and not all(label is None or is_number(label) for *_, label in rows):
@@ -124,12 +124,12 @@ def _plan_lists(tree: SourceTree, found: dict[str, Path], problems: Problems) ->
 
 
 def _check_numbers(places: dict[int, str], num_rows: int, noun: str) -> None:
-    """Refuse labels that are no numbers of classes, as fine-tuning does.
+    """Raise an error for labels that are not class numbers, as fine-tuning does.
 
     Args:
-        places: Label to the first line that has it.
-        num_rows: Of all lists.
-        noun: What the rows name.
+        places: First line with each label.
+        num_rows: Number of rows of all lists.
+        noun: "video" or "image", for messages.
     """
     for label, place in places.items():
         if label < UNLABELLED:
@@ -144,7 +144,7 @@ def _check_numbers(places: dict[int, str], num_rows: int, noun: str) -> None:
 
 
 def _rows_of(listed: Path, root: Path) -> Iterator[tuple[str, str, str | None]]:
-    """(place, path below the root or absolute, label) of a list's rows."""
+    """Yield (position, path below the root or absolute, label) for the rows of a list."""
     for line, _, video, label, _ in read_rows(listed):
         name = video if "." in video[video.rfind("/") + 1 :] else f"{video}.mp4"
         path = os.path.relpath(listed.parent / name, root)

@@ -1,4 +1,4 @@
-"""What is to be prepared: every listed video with its file, its split and its label."""
+"""Plan of a preparation: every listed video with its file, split and label."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class ListedVideo(NamedTuple):
 
     Attributes:
         split: One of :data:`~adamae.data.split_names.SPLITS`.
-        names: Under which its file may be found, the likeliest first; see :func:`match`.
-        label: Its class's number, or UNLABELLED.
+        names: Possible names of its file, the most likely first; see :func:`match`.
+        label: Number of its class, or UNLABELLED.
         file: The label file.
-        line: Where in it: a line's number, or in words.
+        line: Line number in the label file, or a description of the position.
     """
 
     split: str
@@ -34,17 +34,17 @@ class ListedVideo(NamedTuple):
 
     @property
     def place(self) -> str:
-        """For messages."""
+        """Position of the row, for messages."""
         return f"{self.file}:{self.line}"
 
 
 class PlannedVideo(NamedTuple):
-    """A video that is there and listed.
+    """A listed video whose file exists.
 
     Attributes:
         split: One of :data:`~adamae.data.split_names.SPLITS`.
-        source: Its path below the source folder.
-        label: Its class's number, or UNLABELLED.
+        source: Path of its file below the source folder.
+        label: Number of its class, or UNLABELLED.
     """
 
     split: str
@@ -54,13 +54,13 @@ class PlannedVideo(NamedTuple):
 
 @dataclass
 class Listing:
-    """What a layout's label files say.
+    """Content of a layout's label files.
 
     Attributes:
-        classes: Names, label 0 first.
-        videos: All rows in which nothing is wrong.
-        others: Names of videos that are listed but not wanted, or whose row was passed over.
-        notes: What the person should know, one sentence each.
+        classes: Class names, label 0 first.
+        videos: All valid rows.
+        others: Names of videos that are listed but not used, or whose row was skipped.
+        notes: Notes for the report, one sentence each.
     """
 
     classes: tuple[str, ...] = ()
@@ -71,13 +71,13 @@ class Listing:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be prepared.
+    """Videos and classes to prepare.
 
     Attributes:
-        classes: Names, label 0 first; empty if there are no labels.
-        videos: In the order of the lists.
-        listed: How many videos the label files list.
-        notes: What the person should know, one sentence each.
+        classes: Class names, label 0 first; empty if there are no labels.
+        videos: Videos in the order of the lists.
+        listed: Number of videos in the label files.
+        notes: Notes for the report, one sentence each.
     """
 
     classes: tuple[str, ...]
@@ -87,7 +87,7 @@ class Plan:
 
 
 def stem(path: str) -> str:
-    """A video's file name without folder and without a video's suffix."""
+    """Return a video's file name without folder and video suffix."""
     name = path[path.rfind("/") + 1 :]
     bare, suffix = os.path.splitext(name)  # noqa: PTH122 (speed)
     return bare if suffix.lower() in VIDEO_SUFFIXES else name
@@ -96,14 +96,14 @@ def stem(path: str) -> str:
 def match(listing: Listing, tree: SourceTree, problems: Problems, *, name_of: Callable[[str], str] = stem) -> Plan:
     """Find the file of every row.
 
-    Of several files with a row's name, that in the folder of its class is taken, then one in a folder whose name
-    begins with "replacement" (Kinetics' archives mend broken videos so), then the first by path.
+    If several files have a row's name, the one in the folder of its class is used, then one in a folder whose name
+    starts with "replacement" (Kinetics' archives replace broken videos in this way), then the first by path.
 
     Args:
         listing: The rows.
         tree: The files.
-        problems: Where to note rows without file, files without row, and what is there twice.
-        name_of: A file's path to the name by which rows ask for it.
+        problems: Collects rows without a file, files without a row, and duplicates.
+        name_of: Function from a file's path to the name that rows use for it.
     """
     files = _Files(tree.videos, name_of)
     folders = {_plain(name): number for number, name in enumerate(listing.classes)}
@@ -129,11 +129,11 @@ def match(listing: Listing, tree: SourceTree, problems: Problems, *, name_of: Ca
 
 
 def number_classes(numbered: Sequence[tuple[int, str, str]], problems: Problems) -> dict[str, int]:
-    """Class names with their labels, counted from 0 in the order of the official numbers.
+    """Return class names with their labels, which count from 0 in the order of the official numbers.
 
     Args:
-        numbered: (official number, name, place for messages) of each class.
-        problems: Where to note names and numbers that stand twice, and numbers that are left out.
+        numbered: (official number, name, position for messages) of each class.
+        problems: Collects duplicate names and numbers, and gaps in the numbers.
     """
     names: dict[str, str] = {}
     numbers: dict[int, str] = {}
@@ -155,7 +155,7 @@ def number_classes(numbered: Sequence[tuple[int, str, str]], problems: Problems)
 
 
 class _Files:
-    """Paths by name. Half a million names have one path each, and a list for each of them would double their cost."""
+    """Paths by name. Nearly all names have a single path; a list for each of half a million would double the memory."""
 
     def __init__(self, paths: Sequence[str], name_of: Callable[[str], str]) -> None:
         self.name_of = name_of
@@ -168,7 +168,7 @@ class _Files:
                 self._several.setdefault(name, [first]).append(path)
 
     def __getitem__(self, name: str) -> Sequence[str]:
-        """All paths of a name."""
+        """Return all paths of a name."""
         if name in self._several:
             return self._several[name]
         return (self._single[name],) if name in self._single else ()
@@ -203,5 +203,5 @@ def _folder(path: str) -> str:
 
 
 def _plain(name: str) -> str:
-    """A class name as any folder may spell it: only its letters and digits count."""
+    """Normalise a class name for comparison with folder names: keep only letters and digits, in lower case."""
     return re.sub(r"[\W_]+", "", name).lower()

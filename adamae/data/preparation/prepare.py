@@ -1,4 +1,4 @@
-"""A data set prepared: its label files read, its videos re-encoded, its lists and a report written."""
+"""Prepare a data set: read its label files, re-encode its videos, write lists and a report."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from adamae.errors import UserError
 from adamae.files import begin, is_begun, remove_temporaries
 from adamae.plain_text import counted
 
-# The options of the work, in the folder of its results.
+# File with the options, in the output folder.
 MANIFEST = "prepare.json"
-# Raised when the same options give other files than before.
+# Increased when the same options produce other files than before.
 _VERSION = 1
 
 
@@ -48,27 +48,27 @@ def prepare(
     """Prepare a data set for training.
 
     Writes ``train.csv``, ``val.csv``, ``test.csv``, ``classes.txt``, ``report.json``, ``report.txt`` and the videos
-    below ``videos/``. What is wrong with single videos or rows is reported, and the rest is prepared. Interrupted at
-    any point and called again, it goes on where it stopped and ends with the same lists and videos.
+    below ``videos/``. Problems with single videos or rows are reported, and the others are prepared. If it is
+    interrupted and called again, it continues where it stopped and produces the same lists and videos.
 
     Args:
         layout: A key of ``layouts.LAYOUTS``.
-        source: The folder of the videos, at any depth.
-        out: The folder of results: new, empty, or begun with the same options.
-        annotations: The folder of the label files; None: ``source``.
-        split: Number of the official split, of those that have several.
-        encoding: How to re-encode; None only writes lists, of the videos as they are. So it is done with images.
+        source: Folder of the videos, at any depth.
+        out: Output folder: new, empty, or started with the same options.
+        annotations: Folder of the label files; None for ``source``.
+        split: Number of the official split, for data sets with several.
+        encoding: How to re-encode; None only writes lists of the original videos. Images are never re-encoded.
         paths: "relative" (to the lists) or "absolute".
-        part: Which part of the videos to re-encode; the part that ends last writes the lists.
-        workers: Processes; 0 works in this one.
-        time_limit: Seconds for one video.
-        retry: Try videos again that could not be read.
-        progress: Called with (videos done, videos in all) of this part.
-        scanning: Before that called with how many files were looked at, and how many there are, if that is known.
+        part: The part of the videos to re-encode; the part that ends last writes the lists.
+        workers: Number of worker processes; 0 for the main process.
+        time_limit: Time limit for one video in seconds.
+        retry: Retry videos that could not be read.
+        progress: Called with (videos done, total videos) of this part.
+        scanning: Called during the scan before that, with (files scanned, total files or None).
 
     Raises:
-        UserError: Label files or videos are missing, no video could be prepared, the folder holds something else, or it
-            cannot be written.
+        UserError: Label files or videos are missing, no video could be prepared, the output folder contains something
+            else, or it cannot be written.
     """
     root, folder = Path(source).expanduser(), Path(out).expanduser()
     where = None if annotations is None else Path(annotations).expanduser()
@@ -100,7 +100,7 @@ def _plan(layout: str, tree: SourceTree, split: int, problems: Problems) -> Plan
     try:
         plan = LAYOUTS[layout](tree, split, problems)
     except UserError as error:
-        # Why there are no labels may be what was wrong with their file.
+        # The first problem found in a label file may be the reason why there are no labels.
         first = next(iter(problems), None)
         raise UserError(f"{error}; {first.place}: {first.reason}" if first else str(error)) from None
     if not plan.videos:
@@ -121,7 +121,7 @@ def _list_as_they_are(
     problems: Problems,
     scanning: ScanProgress | None,
 ) -> Report:
-    """Lists of the sources themselves."""
+    """Write lists of the source files, without re-encoding."""
     root = os.path.realpath(tree.root)
     start = root if paths == "absolute" else os.path.relpath(root, os.path.realpath(folder))
     lists = write_lists(folder, plan, problems, lambda source: os.path.join(start, source))  # noqa: PTH118
@@ -154,7 +154,7 @@ def _finish(
     work: Reencoding,
     problems: Problems,
 ) -> Report:
-    """Report, and write the lists if the work of all parts is done."""
+    """Write the report, and the lists if all parts are done."""
     for row, reason in sorted(work.reasons.items()):
         problems.add("broken", work.sources[row], reason)
     for row, packets in sorted(work.damaged.items()):

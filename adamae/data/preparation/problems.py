@@ -1,4 +1,4 @@
-"""What is wrong with a data set, collected while the rest of it is prepared."""
+"""Problems of a data set, collected while the rest of it is prepared."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-# Kind -> what it means; the order is that of the report.
+# Kind -> description, in the order of the report.
 KINDS = {
     "class_gap": "a number that no class has, below those of others",
     "no_label": "a listed file without a label",
@@ -23,12 +23,12 @@ KINDS = {
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong.
+    """One problem.
 
     Attributes:
         kind: A key of :data:`KINDS`.
         place: File and line, or the video.
-        reason: What was got and what was expected.
+        reason: What was found and what was expected.
     """
 
     kind: str
@@ -37,13 +37,13 @@ class Problem(NamedTuple):
 
 
 class Problems:
-    """A growing collection of problems."""
+    """A collection of problems."""
 
     def __init__(self) -> None:
         self._found: list[Problem] = []
 
     def add(self, kind: str, place: str, reason: str) -> None:
-        """Note a problem of a kind of :data:`KINDS`."""
+        """Add a problem; ``kind`` is a key of :data:`KINDS`."""
         assert kind in KINDS, kind
         self._found.append(Problem(kind, place, reason))
 
@@ -54,10 +54,10 @@ class Problems:
         return len(self._found)
 
     def counts(self) -> dict[str, int]:
-        """How many there are of every kind, none left out."""
+        """Return the number of problems of every kind, including kinds without problems."""
         counted = Counter(problem.kind for problem in self._found)
         return {kind: counted[kind] for kind in KINDS}
 
     def of_kind(self, kind: str) -> list[Problem]:
-        """All problems of one kind."""
+        """Return all problems of one kind."""
         return [problem for problem in self._found if problem.kind == kind]

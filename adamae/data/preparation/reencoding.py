@@ -1,4 +1,4 @@
-"""All videos of a plan re-encoded by several processes, going on where an earlier call stopped."""
+"""Re-encode all videos of a plan in several processes, continuing where an earlier call stopped."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ class _Job:
 
 
 class Reencoding:
-    """The state of the work: what is known about each source.
+    """State of the re-encoding of each source.
 
     Args:
-        root: The folder of the sources.
-        out: The folder of the results.
-        sources: Paths below ``root``, each once.
-        encoding: How.
-        scanning: Called with how many sources were looked at, and how many there are.
+        root: Folder of the sources.
+        out: Output folder.
+        sources: Distinct paths below ``root``.
+        encoding: How to encode the videos.
+        scanning: Called with (sources scanned, total sources).
 
     Attributes:
-        known: (n,) whether it is done, or known to be broken.
-        before: (n,) bytes of the sources; -1 for a file that is not there.
-        after: (n,) bytes of the results; 0 where there is none.
-        frames: (n,) frames of the results.
-        seconds: (n,) their durations.
-        reasons: Why a source has no result, by row.
-        lost: Rows that were given up with a lost process; the next call tries them again.
-        damaged: Packets that were passed over, by row.
+        known: (n,) whether a source is done or known to be broken.
+        before: (n,) sizes of the sources in bytes; -1 for a missing file.
+        after: (n,) sizes of the results in bytes; 0 without a result.
+        frames: (n,) numbers of frames of the results.
+        seconds: (n,) durations of the results.
+        reasons: Reasons why sources have no result, by row.
+        lost: Rows whose process was lost or exceeded the time limit; the next call retries them.
+        damaged: Numbers of damaged packets that were skipped, by row.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class Reencoding:
         self.damaged: dict[int, int] = {}
 
     def path_of(self, source: str) -> str | None:
-        """A result's path below the folder of results; None where there is none."""
+        """Return the path of a result below the output folder; None without a result."""
         return self._names[source] if self.after[self._rows[source]] else None
 
     def recall(self) -> None:
-        """Take up what the journals of all parts know and what still holds."""
+        """Load the outcomes in the journals of all parts that are still valid."""
         known = [outcome for outcome in read_journals(self._out) if self._is_of(outcome)]
         found = in_threads(lambda outcome: outcome.reason or self._size_of_result(outcome), known)
         for outcome, there in zip(known, found, strict=True):
@@ -89,7 +89,7 @@ class Reencoding:
                 self._take(self._rows[outcome.source], outcome)
 
     def _is_of(self, outcome: Outcome) -> bool:
-        """Whether it is of a source as that lies there now."""
+        """Return whether an outcome belongs to a source that has not changed since."""
         row = self._rows.get(outcome.source)
         return row is not None and (outcome.size, outcome.changed) == (self.before[row], self._changed[row])
 
@@ -105,17 +105,17 @@ class Reencoding:
         retry: bool,
         progress: Callable[[int, int], None] | None,
     ) -> None:
-        """Do what is left of a part.
+        """Re-encode the remaining videos of a part.
 
         Args:
-            part: Which videos; a video's part follows from its path alone.
-            workers: Processes; 0 works in this one.
-            time_limit: Seconds for one video.
-            retry: Try broken videos again.
-            progress: Called with (videos done, videos in all) of this part.
+            part: The part; a video's part depends only on its path.
+            workers: Number of worker processes; 0 for the main process.
+            time_limit: Time limit for one video in seconds.
+            retry: Retry broken videos.
+            progress: Called with (videos done, total videos) of this part.
 
         Raises:
-            UserError: Another process works at this part, or the results cannot be written.
+            UserError: Another process works on this part, or the results cannot be written.
         """
         mine = [row for row, source in enumerate(self.sources) if _part_of(source, part.of) == part.number]
         try:
@@ -140,15 +140,15 @@ class Reencoding:
                 f"{error.filename or self._out}: cannot be written ({error.strerror}); "
                 "when that is mended, the same command goes on"
             ) from error
-        # Other parts went on meanwhile.
+        # Other parts may have finished videos in the meantime.
         self.recall()
 
     def clean(self) -> None:
-        """Take away what interrupted calls of any part have left, when everything is known."""
+        """Remove unfinished files of interrupted calls of all parts; call it when all parts are done."""
         shutil.rmtree(self._out / _UNFINISHED, ignore_errors=True)
 
     def _jobs(self, rows: Sequence[int], part: Part) -> Iterator[_Job]:
-        # A worker that outlives its killed parent for a moment must not meet the names of the next call.
+        # A worker may outlive its killed parent for a moment: it must not write to the next call's temporary files.
         own = self._out / _UNFINISHED / str(part) / f"{socket.gethostname()}-{os.getpid()}"
         for row in rows:
             source = self.sources[row]
@@ -190,12 +190,12 @@ def _reencode(job: _Job) -> Encoded:
 
 
 def _part_of(source: str, parts: int) -> int:
-    """Number of the part, from 1, that does a source."""
+    """Return the number of a source's part, from 1."""
     return zlib.crc32(os.fsencode(source)) % parts + 1
 
 
 def _stat(path: Path) -> tuple[int, int]:
-    """Size and time of the last change; -1 for what is not there."""
+    """Return size and modification time in nanoseconds; -1 for a missing file."""
     try:
         facts = path.stat()
     except OSError:

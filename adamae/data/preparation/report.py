@@ -1,4 +1,4 @@
-"""What became of a data set, for people and for programs."""
+"""Report of a preparation, as text and JSON."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from adamae.plain_text import counted
 
 @dataclass(frozen=True)
 class Report:
-    """What :func:`prepare.prepare` found and made.
+    """Result of :func:`prepare.prepare`.
 
     Attributes:
-        out: The folder of results.
+        out: The output folder.
         layout: Name of the data set's layout.
-        noun: What it consists of: "video" or "image".
-        part: Which part of the work this was.
-        complete: Whether the work of all parts is done and the lists are written.
-        found: Video files.
-        listed: Videos that label files list.
-        planned: Videos that are there and listed.
-        done: Of those, how many are in the lists, or, before there are lists, re-encoded.
-        rows: Rows of each list.
-        classes: Names, label 0 first.
-        counts: (3, C) videos of each split and class in the lists; None before there are lists.
-        notes: What the person should know.
-        problems: All that is wrong.
-        bytes_before: Of the planned videos.
-        bytes_after: Of the re-encoded ones; None if there are none.
-        frames: (n,) of the re-encoded ones.
-        seconds: (n,) of the re-encoded ones.
+        noun: "video" or "image".
+        part: The part of the work that this call did.
+        complete: Whether all parts are done and the lists are written.
+        found: Number of video files.
+        listed: Number of videos in the label files.
+        planned: Number of listed videos whose file exists.
+        done: Number of planned videos in the lists or, before there are lists, re-encoded.
+        rows: Number of rows of each list.
+        classes: Class names, label 0 first.
+        counts: (3, C) number of videos of each split and class in the lists; None before there are lists.
+        notes: Notes, one sentence each.
+        problems: All problems found.
+        bytes_before: Total size of the planned videos.
+        bytes_after: Total size of the re-encoded videos; None if nothing is re-encoded.
+        frames: (n,) numbers of frames of the re-encoded videos.
+        seconds: (n,) durations of the re-encoded videos.
     """
 
     out: Path
@@ -63,11 +63,11 @@ class Report:
 
     @property
     def name(self) -> str:
-        """Name of the report's files, without their ends."""
+        """Name of the report's files, without suffix."""
         return "report" if self.complete else f"report-{self.part}"
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, for JSON."""
+        """Return the complete report as JSON values."""
         kinds = self.problems.counts()
         return {
             "layout": self.layout,
@@ -83,10 +83,10 @@ class Report:
         }
 
     def render(self, examples: int) -> str:
-        """The report as text.
+        """Return the report as text.
 
         Args:
-            examples: How many problems of a kind to tell.
+            examples: Number of problems to print of each kind.
         """
         return "\n".join([*self._summary(), *self._told_problems(examples)])
 

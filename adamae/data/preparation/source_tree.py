@@ -1,4 +1,4 @@
-"""Everything below the folder that was downloaded: videos, and files that may hold labels."""
+"""Find the videos and label files below a downloaded folder."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _LABEL_SUFFIXES = (".csv", ".json", ".mat", ".txt")
 
 @dataclass(frozen=True)
 class SourceTree:
-    """What a folder holds.
+    """Content of a folder.
 
     Attributes:
         root: The folder.
-        videos: Paths of videos below it, sorted; of images where there is no video.
-        label_files: Files that may hold labels, sorted.
-        left_out: The folder of the results, which was not looked into.
+        videos: Sorted paths of videos below it; of images if there are no videos.
+        label_files: Sorted paths of files that may contain labels.
+        left_out: The output folder, which was not searched.
         images: Whether ``videos`` are images.
     """
 
@@ -37,7 +37,7 @@ class SourceTree:
 
     @property
     def noun(self) -> str:
-        """What one of ``videos`` is."""
+        """Noun for one of ``videos``, for messages."""
         return "image" if self.images else "video"
 
 
@@ -47,13 +47,13 @@ def look_through(
     """Walk through a folder once.
 
     Args:
-        root: Where the videos are.
-        annotations: Where the label files are; None: in ``root``.
-        skip: The folder of the results, which may lie inside.
-        scanning: Called with how many files were found so far, and None.
+        root: Folder of the videos.
+        annotations: Folder of the label files; None for ``root``.
+        skip: The output folder, which may be inside ``root``.
+        scanning: Called with (files found so far, None).
 
     Raises:
-        UserError: A folder is missing or cannot be read, or there is neither video nor image.
+        UserError: A folder is missing or cannot be read, or there are no videos and no images.
     """
     for place in (root, annotations):
         if place is not None and not is_folder(place):
@@ -81,7 +81,7 @@ def look_through(
 
 
 def _files_below(root: Path, skip: Path, scanning: ScanProgress | None) -> Iterator[str]:
-    """Paths below ``root``."""
+    """Iterate over the files below ``root``, as relative paths."""
     progress = None if scanning is None else lambda found: scanning(found, None)
     for folder, names in walk(root, skip=skip, progress=progress):
         yield from (os.path.join(folder, name) for name in names)  # noqa: PTH118 (speed)

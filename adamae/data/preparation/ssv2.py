@@ -1,4 +1,4 @@
-"""Something-Something V2: labels, training, validation and test lists in JSON, videos named by their id."""
+"""Something-Something V2: labels and training, validation and test lists in JSON; videos are named by their id."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from adamae.data.preparation.problems import Problems
 from adamae.data.preparation.source_tree import SourceTree
 from adamae.errors import UserError
 
-# Ends of the files' names as they were and are distributed.
+# Ends of the file names in the old and the current distribution.
 _LABELS = "labels.json"
 _LISTS = {"train": ("train.json",), "val": ("validation.json", "val.json"), "test": ("test.json",)}
 _ANSWERS = "test-answers.csv"
@@ -23,7 +23,7 @@ _ANSWER = re.compile(r'"?(\w+)"?\s*[;,]\s*"?(.*?)"?')
 
 
 def plan_ssv2(tree: SourceTree, split: int, problems: Problems) -> Plan:
-    """See ``layouts``. Test videos have labels only where the answers are there (``test-answers.csv``).
+    """See ``layouts``. Test videos only have labels if there is a file of answers (``test-answers.csv``).
 
     Raises:
         UserError: The labels or all lists are missing, or a label file is malformed.
@@ -61,7 +61,7 @@ def _only(tree: SourceTree, ends: tuple[str, ...]) -> Path | None:
 
 
 def _read_labels(path: Path, problems: Problems) -> dict[str, int]:
-    """{template: "id"} as {template: label}."""
+    """Read {template: "id"} as {template: label}."""
     numbered = []
     for entry, (template, number) in enumerate(read_pairs(path), 1):
         place = f"{path}:entry {entry}"
@@ -88,7 +88,7 @@ def _read_video(
     answers: dict[str, str],
     problems: Problems,
 ) -> ListedVideo | str:
-    """The row of an entry; its bare id where its label is at fault."""
+    """Return the row of an entry, or only its id if its label is missing or unknown."""
     place = f"{path}:{at}"
     name = str(entry.get("id") or "").strip()
     if not name:

@@ -1,4 +1,4 @@
-"""One video re-encoded to what training reads fastest: small, upright, with short closed groups of pictures."""
+"""Re-encode a video for fast reading in training: small, upright, with short closed groups of pictures."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ from adamae.data.decoding.protocol import DecodeError
 from adamae.data.h264_encoder import CODEC, encoder_options
 
 _TAGS = ("color_primaries", "color_trc", "colorspace")
-# Without the two flags of exactness, CPUs of different kinds round differently. Colours of 4:2:0 lie where H.264 has
-# them if nothing else is said.
+# Without accurate_rnd and bitexact, different CPUs round differently. The chroma location of 4:2:0 is H.264's default.
 _SCALING = "flags=bicubic+accurate_rnd+bitexact:in_chroma_loc=left:out_chroma_loc=left"
-# Filters by quarter turns against the clock.
+# Filters by counter-clockwise quarter turns.
 _TURNS = ((), (("transpose", "cclock"),), (("hflip",), ("vflip",)), (("transpose", "clock"),))
 
 
@@ -34,13 +33,13 @@ class Encoding:
     """How videos are encoded; docs/benchmarks/encoding.md has the measurements behind the defaults.
 
     Attributes:
-        short_side: Pixels of the shorter side; videos that are smaller keep their size.
-        gop: Frames from one key frame to the next; no frame refers to anything beyond its group.
-        crf: H.264 quality, 0 (best) to 51; below 18 one hardly sees a loss.
-        bframes: Pictures between two that others refer to; a reader leaves out those that nobody wants.
-        preset: Of the encoder: how much time it spends on small files.
-        tune: "fastdecode" does without arithmetic coding and smoothing of block edges, which cost a decoder half of its
-            time; "" does not.
+        short_side: Length of the shorter side in pixels; smaller videos keep their size.
+        gop: Frames from one keyframe to the next; no frame references anything outside its group.
+        crf: H.264 quality, 0 (best) to 51; below 18 the loss is hardly visible.
+        bframes: Number of consecutive B-frames, which are not referenced; a reader skips those that it does not need.
+        preset: Preset of the encoder: encoding time against file size.
+        tune: "fastdecode" disables arithmetic coding and the deblocking filter, which take half of the decoding time;
+            "" keeps them.
     """
 
     short_side: int = 256
@@ -51,7 +50,7 @@ class Encoding:
     tune: str = "fastdecode"
 
     def options(self) -> dict[str, str]:
-        """The encoder's options."""
+        """Return the encoder's options."""
         options = encoder_options(
             self.crf,
             self.preset,
@@ -60,26 +59,26 @@ class Encoding:
             scenecut=0,
             open_gop=0,
             bframes=self.bframes,
-            # As many as there may be, and none refers to another one: each can be left out.
+            # Always bframes B-frames, and none references another one, so that each can be skipped.
             b_adapt=0,
             b_pyramid="none",
         )
-        # Captions in the source would be copied into the pictures' headers.
+        # Do not copy closed captions of the source into the frames' headers.
         options["a53cc"] = "0"
         return options | ({"tune": self.tune} if self.tune else {})
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """What became of a video.
+    """Result of re-encoding a video.
 
     Attributes:
-        frames: How many, the same as in the source.
-        seconds: From the first frame to the end of the last.
-        width: In pixels.
-        height: In pixels.
+        frames: Number of frames, the same as in the source.
+        seconds: Duration from the start of the first frame to the end of the last.
+        width: Width in pixels.
+        height: Height in pixels.
         bytes: Size of the file.
-        damaged: Packets of the source that could not be decoded and were passed over.
+        damaged: Number of packets of the source that could not be decoded and were skipped.
     """
 
     frames: int
@@ -91,21 +90,21 @@ class Encoded:
 
 
 def transcode(source: str, target: str, temporary: str, encoding: Encoding) -> Encoded:
-    """Re-encode a video; ``target`` is there as a whole or not at all.
+    """Re-encode a video; ``target`` is written atomically.
 
-    Frames keep their number, order and times. They come out upright, with even sides and 8 bits of YUV 4:2:0. Pixels
-    are those that are stored, as decoding gives them: a sample aspect ratio is kept as a mark for players and not
-    applied. The meaning of colours (matrix, range) stays. Sound and further streams are dropped. The same file and
-    encoding give the same bytes on every CPU with the same version of the libraries.
+    Frames keep their number, order and times. They are stored upright, with even sides and in 8-bit YUV 4:2:0. A sample
+    aspect ratio is kept as metadata for players but not applied, as in decoding. The colour matrix and range are kept.
+    Audio and other streams are dropped. The same file and encoding give the same bytes on every CPU with the same
+    version of the libraries.
 
     Args:
-        source: A video.
-        target: Where it goes; its folder is made.
-        temporary: Where it is written first, on the same file system; its folder is made.
-        encoding: How.
+        source: Path of a video.
+        target: Path of the result; its folder is created.
+        temporary: Path that is written first, on the same file system; its folder is created.
+        encoding: How to encode the video.
 
     Raises:
-        DecodeError: The source is no video, is cut off, cannot be read, or less than half of it can be decoded.
+        DecodeError: The source is not a video, is truncated, cannot be read, or less than half of it can be decoded.
         UserError: The encoder is missing.
         OSError: The target cannot be written.
     """
@@ -128,7 +127,7 @@ def transcode(source: str, target: str, temporary: str, encoding: Encoding) -> E
 
 
 class _Source:
-    """A video that is decoded in sequence, by one thread, past damage."""
+    """A video that is decoded in sequence by one thread, skipping damaged packets."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -144,18 +143,18 @@ class _Source:
 
     @property
     def rate(self) -> Fraction:
-        """Frames per second; 25 where the file does not tell."""
+        """Frames per second; 25 if the file does not store it."""
         rate = self.stream.average_rate or self.stream.guessed_rate
         return Fraction(rate) if rate and Fraction(1, 100) < rate <= 1000 else Fraction(25)
 
     @property
     def time_base(self) -> Fraction:
-        """Unit of the frames' times, in seconds; an MP4 file must be able to hold it."""
+        """Time base of the frames in seconds, limited to what an MP4 file can store."""
         base = self.stream.time_base
         return Fraction(base) if base and base.numerator and base.denominator <= 1_000_000 else Fraction(1, 90_000)
 
     def frames(self) -> Iterator[av.VideoFrame]:
-        """All frames that can be decoded, as the readers count them."""
+        """Iterate over all frames that can be decoded, counted as the readers do."""
         for packet in self._packets():
             try:
                 frames = self.stream.codec_context.decode(packet)
@@ -165,7 +164,7 @@ class _Source:
             yield from frames
 
     def _packets(self) -> Iterator[av.Packet | None]:
-        """All packets that hold data, and None for the end."""
+        """Iterate over all non-empty packets, then None to flush the decoder."""
         breaks_off = yield from self._demuxer.packets()
         self.damaged += breaks_off
         yield None
@@ -190,7 +189,7 @@ def _encode(video: _Source, file: BinaryIO, short_side: int, options: dict[str, 
         if aspect:
             stream.codec_context.sample_aspect_ratio = 1 / aspect if shape.turns % 2 else aspect
         stream.codec_context.color_range = ColorRange.JPEG if shape.full_range else ColorRange.MPEG
-        # The matrix of RGB frames is none.
+        # RGB frames have no colour matrix.
         for tag in () if first.format.is_rgb else _TAGS:
             setattr(stream.codec_context, tag, getattr(first, tag))
         frame: av.VideoFrame | None = first
@@ -214,12 +213,12 @@ def _write(container: av.container.OutputContainer, packets: list[av.Packet]) ->
 
 @dataclass(frozen=True)
 class _Shape:
-    """How a source's frames become upright ones of the wanted size.
+    """Conversion of a source's frames to upright frames of the requested size.
 
     Attributes:
         size: Width and height of the result.
-        turns: Quarter turns against the clock.
-        full_range: Whether brightness goes from 0 to 255 instead of 16 to 235.
+        turns: Counter-clockwise quarter turns.
+        full_range: Whether luma ranges from 0 to 255 instead of 16 to 235.
     """
 
     size: tuple[int, int]
@@ -233,18 +232,18 @@ class _Shape:
         sides = [_even(side * scale) if scale < 1 else max(side // 2 * 2, 2) for side in (width, height)]
         turns = round(frame.rotation / 90) % 4
         full = frame.format.name.startswith("yuvj") or frame.color_range == ColorRange.JPEG
-        # Greys and RGB become the usual range on their way to YUV.
+        # Grey and RGB are converted to limited-range YUV.
         full = full and not frame.format.is_rgb and not frame.format.name.startswith("gray")
         return cls((sides[1], sides[0]) if turns % 2 else (sides[0], sides[1]), turns, full)
 
     @property
     def pixels(self) -> str:
-        """The format of the result's pixels."""
+        """Pixel format of the result."""
         return "yuvj420p" if self.full_range else "yuv420p"
 
 
 class _Filters:
-    """A graph of FFmpeg's filters that scales, converts and turns a source's frames; a new one where they change."""
+    """FFmpeg filter graph that scales, converts and rotates frames; it is rebuilt if the source's format changes."""
 
     def __init__(self, shape: _Shape) -> None:
         self._shape = shape
@@ -252,8 +251,8 @@ class _Filters:
         self._graph = Graph()
 
     def apply(self, frame: av.VideoFrame) -> av.VideoFrame:
-        """A frame as it is encoded."""
-        # Times are the encoder's matter, and the same for all sources here.
+        """Convert a frame for the encoder."""
+        # The time base is a placeholder: the caller sets the frame's time.
         source = (
             f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base=1/1"
             f":colorspace={int(frame.colorspace)}:range={int(frame.color_range)}"
@@ -262,7 +261,7 @@ class _Filters:
             self._source, self._graph = source, self._built(source)
         self._graph.vpush(frame)
         upright = self._graph.vpull()
-        # The encoder would repeat the source's choice of key frames.
+        # Otherwise the encoder would use the source's frame types.
         upright.pict_type = 0
         return upright
 

@@ -1,4 +1,4 @@
-"""UCF101: numbered classes, three ways to part the videos into training and test."""
+"""UCF101: numbered classes, and three official splits into training and test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _VIDEO = re.compile(r"(\S.*?\.\w+)(?:\s+(\S+))?")
 
 
 def plan_ucf101(tree: SourceTree, split: int, problems: Problems) -> Plan:
-    """See ``layouts``. There is no official validation.
+    """See ``layouts``. There is no official validation split.
 
     Raises:
         UserError: The classes or the lists of the split are missing, or a line is malformed.
@@ -31,7 +31,7 @@ def plan_ucf101(tree: SourceTree, split: int, problems: Problems) -> Plan:
         )
     numbered = _read_classes(named[_CLASSES])
     listing = Listing(tuple(number_classes(numbered, problems)))
-    # Of a class that stands twice, the first line counts.
+    # The first line of a duplicate class counts.
     reader = _ListReader(listing, {name: number for number, name, _ in reversed(numbered)}, problems)
     for part, name in lists.items():
         reader.read(part, named[name])
@@ -83,7 +83,7 @@ class _ListReader:
             self._listing.videos.append(ListedVideo(part, (name,), self._labels[folder], str(path), line))
 
     def _fault(self, part: str, name: str, number: str | None, video: str) -> tuple[str, str] | None:
-        """What is wrong with a row: its kind and a sentence; None if nothing."""
+        """Return the kind and description of a row's problem; None without a problem."""
         if name not in self._labels:
             return "unknown_class", f"{name!r} is not among the {len(self._labels)} classes of {_CLASSES}"
         if part == "train" and number is None:
