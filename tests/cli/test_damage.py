@@ -19,7 +19,7 @@ from tests.evaluation.tiny import write_classifier
 SIZE = (32, 32)
 CUT_OFF = "cut off: 20 of 280 frames are there"
 LOST = "damaged: only 11 of 24 frames can be decoded"
-PASSED_OVER = "1 damaged packet passed over"
+SKIPPED = "1 damaged packet skipped"
 
 
 def with_holes(source: Path, target: Path, numbers: range) -> None:
@@ -67,7 +67,7 @@ def test_scan(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert main(words) == 0
     told = capsys.readouterr().out
     assert "2 bad, of which 1 cut off" in told
-    assert f"hole.mp4: {PASSED_OVER}" in told
+    assert f"hole.mp4: {SKIPPED}" in told
 
 
 def test_prepare(place: Path, tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_prepare(place: Path, tmp_path: Path) -> None:
     assert [(problem["kind"], problem["place"], problem["reason"]) for problem in problems] == [
         ("broken", "cut.mp4", CUT_OFF),
         ("broken", "lost.mp4", LOST),
-        ("damaged", "hole.mp4", PASSED_OVER),
+        ("damaged", "hole.mp4", SKIPPED),
     ]
 
 
@@ -101,7 +101,7 @@ def test_commands_that_look_at_single_videos(
         words = [str(place / "run"), *names, "-o", str(tmp_path / ("x.npz" if command == "extract" else "out"))]
     code = main([command, *words, "--sampling_rate", "1", "--device", "cpu"])
     told = capsys.readouterr()
-    assert f"note: {names[1]}: {PASSED_OVER}" in told.err.splitlines()
+    assert f"note: {names[1]}: {SKIPPED}" in told.err.splitlines()
     if command == "predict":
         assert code == 2
         assert [entry["video"] for entry in json.loads(told.out)] == names[:2]

@@ -116,7 +116,7 @@ def test_all_decoders_say_what_is_wrong_in_one_line(
     with pytest.raises(DecodeError, match="no such file"):
         open_video(str(tmp_path / "none.mp4"))
     (tmp_path / "folder.mp4").mkdir()
-    with pytest.raises(DecodeError, match="no numbered pictures in this folder"):
+    with pytest.raises(DecodeError, match="no numbered images in this folder"):
         open_video(str(tmp_path / "folder.mp4"))
 
 

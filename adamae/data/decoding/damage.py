@@ -95,4 +95,4 @@ def check_loss(path: str, decoded: int, lost: int) -> None:
 
 def describe_loss(lost: int) -> str:
     """Return a description of the damage in a video that is read nevertheless."""
-    return f"{lost} damaged packet{'s' * (lost != 1)} passed over"
+    return f"{lost} damaged packet{'s' * (lost != 1)} skipped"

@@ -127,7 +127,7 @@ def series_of(folder: str, names: Sequence[str]) -> list[str]:
         DecodeError: There are no images, several series of images, or the numbers have a gap.
     """
     if not names:
-        raise DecodeError(folder, "no numbered pictures in this folder, expected img_00001.jpg and so on")
+        raise DecodeError(folder, "no numbered images in this folder, expected img_00001.jpg and so on")
     series: dict[tuple[str, str], list[str]] = {}
     for name in names:
         prefix, _, suffix = _parts(name)
@@ -138,14 +138,14 @@ def series_of(folder: str, names: Sequence[str]) -> list[str]:
         candidates = [group for key, group in series.items() if key[0] == colours]
     if len(candidates) != 1:
         some = ", ".join(sorted(group[0] for group in series.values())[:4])
-        raise DecodeError(folder, f"several series of pictures ({some}), expected one, or one named img_")
+        raise DecodeError(folder, f"several series of numbered images ({some}), expected one, or one named img_")
     ordered = sorted(candidates[0], key=_number)
     first = _number(ordered[0])
     for expected, name in enumerate(ordered, first if first in (0, 1) else 1):
         prefix, number, suffix = _parts(name)
         if int(number) != expected:
             missing = f"{prefix}{expected:0{len(number)}}{suffix}"
-            raise DecodeError(folder, f"{missing} is missing: the pictures go to {ordered[-1]}")
+            raise DecodeError(folder, f"{missing} is missing: the images end at {ordered[-1]}")
     return ordered
 
 

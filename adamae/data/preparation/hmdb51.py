@@ -35,11 +35,11 @@ def plan_hmdb51(tree: SourceTree, split: int, problems: Problems) -> Plan:
                 raise UserError(f"{place}: got {text!r}, expected VIDEO.avi NUMBER")
             video, number = stem(found[1]), found[2]
             if number is None:
-                problems.add("no_label", place, f"no number after {video}, expected 0, 1 or 2; passed over")
+                problems.add("no_label", place, f"no number after {video}, expected 0, 1 or 2; skipped")
             elif number not in ("0", *_PARTS):
                 raise UserError(f"{place}: the number of {video} is {number!r}, expected 0, 1 or 2")
             elif (label, video) in seen:
-                problems.add("duplicate", place, f"{video} stands in {seen[label, video]} already; passed over")
+                problems.add("duplicate", place, f"{video} stands in {seen[label, video]} already; skipped")
                 continue
             elif number in _PARTS:
                 seen[label, video] = place

@@ -59,7 +59,7 @@ def _plan_part(
     if known:
         for path in others:
             problems.add(
-                "unknown_class", path, f"not in a folder of the {len(labels)} classes of training; passed over"
+                "unknown_class", path, f"not in a folder of the {len(labels)} classes of training; skipped"
             )
         return known
     truth = _labels_of(others, part, tree, labels, problems) if others else {}

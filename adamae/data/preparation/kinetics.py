@@ -53,12 +53,12 @@ def plan_kinetics(tree: SourceTree, split: int, problems: Problems) -> Plan:
     for row in rows:
         place = f"{row.file}:{row.line}"
         if row.label is not None and row.label not in labels:
-            reason = f"{row.label!r} is not among the {len(labels)} classes of training; {row.names[0]} is passed over"
+            reason = f"{row.label!r} is not among the {len(labels)} classes of training; {row.names[0]} is skipped"
             problems.add("unknown_class", place, reason)
             listing.others.update(row.names)
         elif row.names[0] in seen:
             other = seen[row.names[0]]
-            problems.add("duplicate", place, f"{row.names[0]} stands in {other.file}:{other.line} already; passed over")
+            problems.add("duplicate", place, f"{row.names[0]} is already listed in {other.file}:{other.line}; skipped")
         else:
             seen[row.names[0]] = row
             label = UNLABELLED if row.label is None else labels[row.label]
@@ -114,7 +114,7 @@ class _Table:
                 got = repr(self._field(fields, "split")) if "split" in self.columns else "none in the file's name"
                 raise UserError(f"{place}: the split is {got}, expected train, val or test")
             if "label" in self.columns and not self._field(fields, "label"):
-                self.problems.add("no_label", place, f"the label of {names[0]} is empty; passed over")
+                self.problems.add("no_label", place, f"the label of {names[0]} is empty; skipped")
                 others.update(names)
                 continue
             label = intern(self._field(fields, "label")) if "label" in self.columns else None

@@ -82,7 +82,7 @@ def _plan_parted(tree: SourceTree, found: dict[str, Path], problems: Problems) -
             if name in labels and path.count(os.sep) > 1:
                 planned.append(PlannedVideo(part, path, labels[name]))
             else:
-                reason = f"{name!r} is not among the {len(classes)} classes of {found['train']}; passed over"
+                reason = f"{name!r} is not among the {len(classes)} classes of {found['train']}; skipped"
                 problems.add("unknown_class", path, reason)
     listed = {path for _, videos in inside.values() for path in videos}
     for path in tree.videos:
@@ -109,9 +109,9 @@ def _plan_lists(tree: SourceTree, found: dict[str, Path], problems: Problems) ->
     for (part, place, path, label), is_there in zip(rows, there, strict=True):
         number = UNLABELLED if label is None else numbers.get(label, int(label) if names is None else None)
         if number is None:
-            problems.add("unknown_class", place, f"{label!r} is not among the {len(names or ())} classes; passed over")
+            problems.add("unknown_class", place, f"{label!r} is not among the {len(names or ())} classes; skipped")
         elif path in seen:
-            problems.add("duplicate", place, f"{path} stands in {seen[path]} already; passed over")
+            problems.add("duplicate", place, f"{path} is already listed in {seen[path]}; skipped")
         elif not is_there:
             problems.add("missing", place, f"no {tree.noun} {tree.root / path}")
         else:

@@ -116,7 +116,7 @@ def match(listing: Listing, tree: SourceTree, problems: Problems, *, name_of: Ca
             continue
         path = found[0] if len(found) == 1 else _nearest(found, video.label, folders)
         if path in used:
-            problems.add("duplicate", video.place, f"{path} is listed in {used[path].place} already; passed over")
+            problems.add("duplicate", video.place, f"{path} is listed in {used[path].place} already; skipped")
             continue
         used[path] = video
         folder = folders.get(_folder(path), video.label)
@@ -142,7 +142,7 @@ def number_classes(numbered: Sequence[tuple[int, str, str]], problems: Problems)
         if name in names or number in numbers:
             what = f"the class {name!r}" if name in names else f"the number {number}"
             other = names[name] if name in names else numbers[number]
-            problems.add("duplicate", place, f"{what} stands in {other} already; passed over")
+            problems.add("duplicate", place, f"{what} is already listed in {other}; skipped")
             continue
         names[name] = numbers[number] = place
         kept.append((number, name))

@@ -18,7 +18,7 @@ KINDS = {
     "other_folder": "a file in the folder of another class than its label; the label is taken",
     "unwritable": "a path that cannot stand in a list",
     "broken": "a file that cannot be read",
-    "damaged": "a video with damaged parts that were passed over; it is kept",
+    "damaged": "a video with damaged parts that were skipped; it is kept",
 }
 
 

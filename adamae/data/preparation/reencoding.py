@@ -138,7 +138,7 @@ class Reencoding:
         except OSError as error:
             raise UserError(
                 f"{error.filename or self._out}: cannot be written ({error.strerror}); "
-                "when that is mended, the same command goes on"
+                "run the same command again to continue"
             ) from error
         # Other parts may have finished videos in the meantime.
         self.recall()

@@ -45,7 +45,7 @@ def plan_ssv2(tree: SourceTree, split: int, problems: Problems) -> Plan:
             if isinstance(video, str):
                 listing.others.add(video)
             elif video.names[0] in seen:
-                reason = f"the id {video.names[0]} stands in {seen[video.names[0]]} already; passed over"
+                reason = f"the id {video.names[0]} is already listed in {seen[video.names[0]]}; skipped"
                 problems.add("duplicate", video.place, reason)
             else:
                 seen[video.names[0]] = video.place
@@ -97,10 +97,10 @@ def _read_video(
     if template is None and part == "test":
         return ListedVideo(part, (name,), UNLABELLED, str(path), at)
     if not isinstance(template, str) or not template.strip():
-        problems.add("no_label", place, f"the video {name} has no template; passed over")
+        problems.add("no_label", place, f"the video {name} has no template; skipped")
         return name
     plain = template.replace("[", "").replace("]", "").strip()
     if plain not in labels:
-        problems.add("unknown_class", place, f"{plain!r} is not among the {len(labels)} classes; {name} is passed over")
+        problems.add("unknown_class", place, f"{plain!r} is not among the {len(labels)} classes; {name} is skipped")
         return name
     return ListedVideo(part, (name,), labels[plain], str(path), at)

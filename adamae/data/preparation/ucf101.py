@@ -76,7 +76,7 @@ class _ListReader:
                 )
             fault = self._fault(part, folder, number, name)
             if fault is not None:
-                self._problems.add(fault[0], place, f"{fault[1]}; {name} is passed over")
+                self._problems.add(fault[0], place, f"{fault[1]}; {name} is skipped")
                 self._listing.others.add(name)
                 continue
             self._seen[name] = place
@@ -89,5 +89,5 @@ class _ListReader:
         if part == "train" and number is None:
             return "no_label", f"expected the number {self._official[name]} of {name} after the path"
         if video in self._seen:
-            return "duplicate", f"it stands in {self._seen[video]} already"
+            return "duplicate", f"it is already listed in {self._seen[video]}"
         return None

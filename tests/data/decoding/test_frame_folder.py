@@ -47,7 +47,7 @@ def test_series_of_optical_flow_are_passed_over(tmp_path: Path) -> None:
         assert np.array_equal(video.read([3])[0], picture(3, 48, 64))
     fill(tmp_path / "unclear", 2, "a_{}.png")
     fill(tmp_path / "unclear", 2, "b_{}.png")
-    with pytest.raises(DecodeError, match=r"unclear: several series of pictures \(a_\d.png, b_\d.png\)"):
+    with pytest.raises(DecodeError, match=r"unclear: several series of numbered images \(a_\d.png, b_\d.png\)"):
         get_decoder()(str(tmp_path / "unclear"))
 
 
@@ -55,7 +55,7 @@ def test_what_is_missing_or_damaged_is_named(tmp_path: Path) -> None:
     folder = fill(tmp_path / "v", 9)
     open_video = get_decoder()
     (folder / "img_00004.png").rename(folder / "img_00010.png")
-    with pytest.raises(DecodeError, match=r"v: img_00004.png is missing: the pictures go to img_00010.png"):
+    with pytest.raises(DecodeError, match=r"v: img_00004.png is missing: the images end at img_00010.png"):
         open_video(str(folder))
     (folder / "img_00010.png").rename(folder / "img_00004.png")
     with pytest.raises(DecodeError, match=r"v: img_00010.png is missing: 9 images, and the list says 11"):
@@ -76,7 +76,7 @@ def test_what_is_missing_or_damaged_is_named(tmp_path: Path) -> None:
     with pytest.raises(DecodeError, match=r"v: img_00001.png is missing"):
         open_video(str(folder))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DecodeError, match=r"no numbered pictures in this folder, expected img_00001\.jpg"):
+    with pytest.raises(DecodeError, match=r"no numbered images in this folder, expected img_00001\.jpg"):
         open_video(str(tmp_path / "empty"))
 
 
