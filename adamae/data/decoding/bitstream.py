@@ -14,7 +14,15 @@ from typing import NamedTuple
 import numpy as np
 
 from adamae.data.decoding.byte_ranges import LoadedFile
-from adamae.data.decoding.nal_units import BROKEN, FRESH, NAL_CODECS, PICTURE, REFERRED, marked_units, sized_units
+from adamae.data.decoding.nal_units import (
+    BROKEN,
+    NAL_CODECS,
+    PICTURE,
+    RANDOM_ACCESS,
+    REFERENCE,
+    marked_units,
+    sized_units,
+)
 
 
 class PacketContent(NamedTuple):
@@ -22,13 +30,13 @@ class PacketContent(NamedTuple):
 
     Attributes:
         shown: Whether it yields one frame to show (False for a hidden reference).
-        fresh: Whether it is a random access point: no frame shown after its own references anything before it.
-        referred: Whether other packets may reference it. If False, they decode to the same frames without it.
+        random_access: Whether it is a random access point: no frame shown after its own references anything before it.
+        is_reference: Whether other packets may reference it. If False, they decode to the same frames without it.
     """
 
     shown: bool
-    fresh: bool
-    referred: bool = True
+    random_access: bool
+    is_reference: bool = True
 
 
 # Bytes of packets and their keyframe flags -> the content of each, or None if it cannot be identified.
@@ -68,20 +76,22 @@ def _nal_units(
 
 # Content of a packet, indexed by the bits of all its units.
 _CONTENTS = [
-    PacketContent(True, bool(units & FRESH), bool(units & REFERRED)) if units & PICTURE and not units & BROKEN else None
+    PacketContent(True, bool(units & RANDOM_ACCESS), bool(units & REFERENCE))
+    if units & PICTURE and not units & BROKEN
+    else None
     for units in range(32)
 ]
 
 
 def _vp8(data: memoryview, key: bool) -> PacketContent | None:
-    return PacketContent(shown=bool(data[0] & 0x10), fresh=key)
+    return PacketContent(shown=bool(data[0] & 0x10), random_access=key)
 
 
 def _vp9(data: memoryview, key: bool) -> PacketContent | None:
     if data[0] & 0xF0 not in (0x80, 0xA0, 0x90):  # profile 3 moves the bits below
         return None
     superframe = data[-1] & 0xE0 == 0xC0
-    return PacketContent(shown=superframe or bool(data[0] & 0x0A), fresh=key)
+    return PacketContent(shown=superframe or bool(data[0] & 0x0A), random_access=key)
 
 
 def _mpeg4(data: memoryview, key: bool) -> PacketContent | None:
@@ -89,11 +99,11 @@ def _mpeg4(data: memoryview, key: bool) -> PacketContent | None:
     if len(data) < 32:
         return None
     # Start code and two bits of the frame type: a packet that begins with a B-frame, which is never referenced.
-    return PacketContent(shown=True, fresh=key, referred=key or data[:4] != _VOP or data[4] >> 6 != 2)
+    return PacketContent(shown=True, random_access=key, is_reference=key or data[:4] != _VOP or data[4] >> 6 != 2)
 
 
 def _plain(data: memoryview, key: bool) -> PacketContent | None:
-    return PacketContent(shown=True, fresh=key)
+    return PacketContent(shown=True, random_access=key)
 
 
 _VOP = b"\0\0\1\xb6"

@@ -15,18 +15,18 @@ class TimedPacket(NamedTuple):
     Attributes:
         time: Presentation time of its frame, in the stream's time base.
         shown: Whether it yields one frame (False for a hidden reference, or a frame removed by an edit list).
-        fresh: Whether it is a random access point: no frame shown after its own references anything before it.
-        referred: Whether other packets may reference it.
+        random_access: Whether it is a random access point: no frame shown after its own references anything before it.
+        is_reference: Whether other packets may reference it.
     """
 
     time: int
     shown: bool
-    fresh: bool
-    referred: bool = True
+    random_access: bool
+    is_reference: bool = True
 
 
 @dataclass(frozen=True)
-class Entry:
+class SeekPoint:
     """A packet at which decoding may start (a random access point).
 
     Attributes:
@@ -41,7 +41,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Run:
+class DecodeSpan:
     """Packets that are decoded in one go.
 
     Attributes:
@@ -59,14 +59,14 @@ class FrameTable:
 
     Attributes:
         times: Presentation times in ascending order.
-        entries: Packets at which decoding may start, by ascending frame, the first at frame 0.
+        seek_points: Packets at which decoding may start, by ascending frame, the first at frame 0.
         packets: Metadata of every packet, in decoding order.
         tells_order: Whether the times are certainly presentation times. Some containers store decoding times for
             reordered frames, which only the times of all packets together reveal.
     """
 
     times: list[int]
-    entries: list[Entry]
+    seek_points: list[SeekPoint]
     packets: list[TimedPacket]
     tells_order: bool = True
 
@@ -83,44 +83,45 @@ class FrameTable:
         if not times or len(known) < len(packets) or any(a == b for a, b in pairwise(times)):
             return None
         # Frames shown before the first random access point reference frames that the file does not contain.
-        if not known[0].fresh or known[0].time > min(packet.time for packet in known):
+        if not known[0].random_access or known[0].time > min(packet.time for packet in known):
             return None
-        # If several entries lead to the same frame, the last one needs the fewest packets.
-        entries = {}
+        # If several seek points lead to the same frame, the last one needs the fewest packets.
+        points = {}
         for number, packet in enumerate(known):
-            if packet.fresh:
+            if packet.random_access:
                 frame = bisect_left(times, packet.time)
-                entries[frame] = Entry(number, packet.time, frame)
+                points[frame] = SeekPoint(number, packet.time, frame)
         told = any(later.time < packet.time for packet, later in pairwise(known))
-        return cls(times, [entries[frame] for frame in sorted(entries)], known, told or not reorders)
+        return cls(times, [points[frame] for frame in sorted(points)], known, told or not reorders)
 
-    def entry_for(self, frame: int) -> Entry:
-        """Return the last entry at or before ``frame``."""
-        return self.entries[bisect_right(self.entries, frame, key=lambda entry: entry.frame) - 1]
+    def seek_point_for(self, frame: int) -> SeekPoint:
+        """Return the last seek point at or before ``frame``."""
+        return self.seek_points[bisect_right(self.seek_points, frame, key=lambda point: point.frame) - 1]
 
-    def runs(self, wanted: Sequence[int]) -> Iterator[Run]:
-        """Yield the packets to decode for given frames: from each entry to the last packet that they need.
+    def spans(self, wanted: Sequence[int]) -> Iterator[DecodeSpan]:
+        """Yield the packets to decode for given frames: from each seek point to the last packet that they need.
 
         Packets that no requested frame needs are left out: frames that are not referenced, and frames that are shown
-        before the entry and decoded after it, whose references may be missing. If the times may not be presentation
-        times, only the latter are left out, and a run extends to the end of the file; its frames come out one by one.
+        before the seek point and decoded after it, whose references may be missing. If the times may not be
+        presentation times, only the latter are left out, and a span extends to the end of the file; its frames come out
+        one by one.
 
         Args:
             wanted: Frame numbers in ascending order.
         """
-        for entry, frames in groupby(wanted, self.entry_for):
+        for point, frames in groupby(wanted, self.seek_point_for):
             missing = {self.times[frame] for frame in frames}
             last = max(missing)
             numbers = []
-            for number in range(entry.packet, len(self.packets)):
+            for number in range(point.packet, len(self.packets)):
                 packet = self.packets[number]
                 is_wanted = packet.shown and packet.time in missing
-                may_be_needed = packet.referred or not self.tells_order
-                if is_wanted or not packet.shown or (may_be_needed and packet.time >= entry.time):
+                may_be_needed = packet.is_reference or not self.tells_order
+                if is_wanted or not packet.shown or (may_be_needed and packet.time >= point.time):
                     numbers.append(number)
                 if is_wanted:
                     missing.remove(packet.time)
                     if not missing and self.tells_order:
                         break
             given = sorted(self.packets[number].time for number in numbers if self.packets[number].shown)
-            yield Run(numbers, [bisect_left(self.times, time) for time in given if time <= last])
+            yield DecodeSpan(numbers, [bisect_left(self.times, time) for time in given if time <= last])

@@ -11,8 +11,8 @@ from adamae.data.decoding.byte_ranges import ByteRanges
 
 # Kinds of NAL units, as bits of one number.
 PICTURE = 1  # part of a coded frame
-FRESH = 2  # part of a random access point: no frame shown after it references anything before it
-REFERRED = 4  # part of a frame that other packets may reference
+RANDOM_ACCESS = 2  # part of a random access point: no frame shown after it references anything before it
+REFERENCE = 4  # part of a frame that other packets may reference
 OTHER = 8  # neither a usual slice nor SEI, delimiter or filler: may change the meaning of others
 BROKEN = 16  # the sizes of units do not add up to that of the packet
 
@@ -26,8 +26,8 @@ class NalCodec:
         shift: Position of the unit type in the first byte of a unit.
         mask: Mask of the unit type, after the shift.
         pictures: Types of units that are part of a coded frame.
-        fresh: Types of random access points.
-        referred: Bits of the first byte that are all zero if the frame is not referenced; 0 for no such bits.
+        random_access: Types of random access points.
+        reference_bits: Bits of the first byte that are all zero if the frame is not referenced; 0 for no such bits.
         usual: Types that the MP4 fast path supports; all others are marked OTHER.
     """
 
@@ -35,8 +35,8 @@ class NalCodec:
     shift: int
     mask: int
     pictures: frozenset[int]
-    fresh: frozenset[int]
-    referred: int
+    random_access: frozenset[int]
+    reference_bits: int
     usual: frozenset[int] = frozenset()
 
     @cached_property
@@ -49,8 +49,8 @@ class NalCodec:
         other = 0 if type_ in self.usual else OTHER
         if type_ not in self.pictures:
             return other
-        referred = REFERRED if not self.referred or first & self.referred else 0
-        return PICTURE | other | referred | (FRESH if type_ in self.fresh else 0)
+        reference = REFERENCE if not self.reference_bits or first & self.reference_bits else 0
+        return PICTURE | other | reference | (RANDOM_ACCESS if type_ in self.random_access else 0)
 
     def width(self, header: bytes) -> int:
         """Return the bytes of a unit's size field according to the stream's header; 0 if start codes are used."""

@@ -26,7 +26,7 @@ from adamae.data.decoding.demuxer import Demuxer
 from adamae.data.decoding.frame_table import FrameTable, TimedPacket
 from adamae.data.decoding.h264 import UNIT_WIDTH, reorders
 from adamae.data.decoding.mp4 import Mp4Video, begins_mp4, read_plain_mp4
-from adamae.data.decoding.nal_units import BROKEN, FRESH, NAL_CODECS, OTHER, PICTURE, REFERRED, sized_units
+from adamae.data.decoding.nal_units import BROKEN, NAL_CODECS, OTHER, PICTURE, RANDOM_ACCESS, REFERENCE, sized_units
 from adamae.data.decoding.protocol import VideoSource
 
 # Size of the batches of packets that are inspected together.
@@ -101,8 +101,8 @@ def _plain_packets(file: ByteRanges) -> PlainPackets | None:
     units = sized_units(file, video.starts, video.sizes, NAL_CODECS["h264"], UNIT_WIDTH)
     if (units & (PICTURE | OTHER | BROKEN) != PICTURE).any():
         return None
-    fresh, referred = (units & FRESH > 0).tolist(), (units & REFERRED > 0).tolist()
-    table = FrameTable.of(list(map(TimedPacket, video.times.tolist(), repeat(True), fresh, referred)))
+    random_access, is_reference = (units & RANDOM_ACCESS > 0).tolist(), (units & REFERENCE > 0).tolist()
+    table = FrameTable.of(list(map(TimedPacket, video.times.tolist(), repeat(True), random_access, is_reference)))
     # If the header disagrees with the order of the times, they may be decoding times: FFmpeg has to decode the frames.
     if table is None or promised != bool((np.diff(video.times) < 0).any()):
         return None
@@ -308,6 +308,8 @@ def _facts(packets: list[av.Packet], inspect: Inspector | None) -> list[TimedPac
     return [
         None
         if content is None or packet.pts is None or packet.is_corrupt
-        else TimedPacket(packet.pts, content.shown and not packet.is_discard, content.fresh, content.referred)
+        else TimedPacket(
+            packet.pts, content.shown and not packet.is_discard, content.random_access, content.is_reference
+        )
         for packet, content in zip(packets, contents, strict=True)
     ]

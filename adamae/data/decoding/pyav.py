@@ -17,7 +17,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from adamae.data.decoding.damage import check_loss
-from adamae.data.decoding.frame_table import FrameTable, Run
+from adamae.data.decoding.frame_table import DecodeSpan, FrameTable
 from adamae.data.decoding.frame_times import Clock, frame_times
 from adamae.data.decoding.packets import DemuxedPackets, Packets, plain_packets
 from adamae.data.decoding.protocol import (
@@ -186,17 +186,17 @@ class PyAVReader:
 
     def _proven(self, table: FrameTable, wanted: list[int]) -> Iterator[tuple[int, av.VideoFrame]]:
         rows = {number: row for row, number in enumerate(wanted)}
-        for run in table.runs(wanted):
-            frames = self._frames_of(run)
-            for number in run.frames:
+        for span in table.spans(wanted):
+            frames = self._frames_of(span)
+            for number in span.frames:
                 frame = next(frames, None)
                 if frame is None or frame.is_corrupt or frame.pts != table.times[number]:
                     raise _UnprovenError
                 if number in rows:
                     yield rows[number], frame
 
-    def _frames_of(self, run: Run) -> Iterator[av.VideoFrame]:
-        for frames in self._decoded(run.packets):
+    def _frames_of(self, span: DecodeSpan) -> Iterator[av.VideoFrame]:
+        for frames in self._decoded(span.packets):
             if frames is None:
                 raise _UnprovenError
             yield from frames

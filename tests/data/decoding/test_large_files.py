@@ -60,7 +60,7 @@ def segments(rng: np.random.Generator) -> np.ndarray:
 def needed(video: pyav.PyAVReader, wanted: np.ndarray) -> int:
     """Bytes of the packets that have to be decoded, in the large file."""
     assert video._table is not None
-    return sum(len(run.packets) for run in video._table.runs(wanted.tolist())) * GIGABYTE // FRAMES
+    return sum(len(span.packets) for span in video._table.spans(wanted.tolist())) * GIGABYTE // FRAMES
 
 
 def test_sixteen_segments_of_a_gigabyte(small: Path, large: Path, rng: np.random.Generator) -> None:

@@ -248,9 +248,7 @@ def test_damage_between_is_found_by_looking_at_every_frame(folder: Path) -> None
         (0, str(path), 1),
         (5, str(path), 1),
     ]
-    assert (
-        f"2  good videos are damaged but readable, for example {path}: 1 damaged packet skipped" in report.render()
-    )
+    assert f"2  good videos are damaged but readable, for example {path}: 1 damaged packet skipped" in report.render()
     # What is known from before is told again.
     again = scan(folder / "list.csv", full=True)
     assert (again.decoded, again.damaged) == (2, report.damaged)
