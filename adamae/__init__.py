@@ -1,4 +1,4 @@
-"""Video masked autoencoders that learn which tokens to look at.
+"""Video masked autoencoders with learned token sampling.
 
     import adamae
 
@@ -6,7 +6,7 @@
     out = model(video)  # (B, T, H, W, C) uint8, or (B, C, T, H, W) standardised
     out.prediction, out.selection, out.token_error, out.losses
 
-Importing the package costs nothing; what is named here is imported when it is first used.
+Importing the package is cheap: the names below are imported on first use.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``python -m adamae COMMAND``, for torchrun, deepspeed and srun; the same as ``adamae COMMAND``."""
+"""``python -m adamae COMMAND``, for torchrun, deepspeed and srun; equivalent to ``adamae COMMAND``."""
 
 import sys
 

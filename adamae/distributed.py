@@ -1,9 +1,8 @@
-"""Ranks and what they tell each other.
+"""The processes of a run and their communication.
 
-One process is the ordinary case and pays nothing: every method of :class:`World` is then a no-op. With several,
-torchrun, the deepspeed launcher and ``srun`` are recognised by the variables they set. Numbers of the model travel
-over the device's back end; words of the host (who is bad, who wants to leave) over gloo, so that agreeing on
-something never waits for the GPU.
+With a single process every method of :class:`World` is a no-op. With several processes, torchrun, the deepspeed
+launcher and ``srun`` are detected by their environment variables. Tensors of the model use the device's back end. Host
+objects and flags (damaged files, exit requests) use gloo, so that agreement among ranks never waits for the GPU.
 """
 
 from __future__ import annotations
@@ -35,13 +34,13 @@ from adamae.time_limit import finishes_within
 
 T = TypeVar("T")
 
-# How long one process may keep the others waiting once the run goes: a large checkpoint on a slow disk takes minutes.
+# Timeout of collectives during the run: to write a large checkpoint to a slow disk takes minutes.
 _PATIENCE = timedelta(minutes=30)
 
-# After how long a process that waits for the others at the start says so.
+# Seconds after which a process that waits for the others at the start prints a message.
 _LATE_SECONDS = 20.0
 
-# Of this process; the same on all ranks, which start their runs in the same order.
+# Number of starts in this process. It is the same on all ranks, which start their runs in the same order.
 _starts = itertools.count()
 
 
@@ -50,9 +49,9 @@ class World:
     """The processes of a run and the device of this one. Build it with :func:`start`; close it when done.
 
     Attributes:
-        rank: This process among all, from 0.
-        size: How many processes there are.
-        device: Where this process computes.
+        rank: Rank of this process, from 0.
+        size: Number of processes.
+        device: Device of this process.
     """
 
     rank: int = 0
@@ -64,11 +63,11 @@ class World:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes the files and speaks to the person."""
+        """Whether this process writes files and prints messages."""
         return self.rank == 0
 
     def mean(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The means over ranks of tensors of any shapes, in one collective. Every rank gives the same names."""
+        """Return the means over ranks of tensors of any shapes, in one collective. All ranks pass the same names."""
         if self.size == 1 or not values:
             return dict(values)
         flat = torch.cat([value.detach().reshape(-1).float() for value in values.values()])
@@ -77,12 +76,12 @@ class World:
         return {name: part.reshape(value.shape) for (name, value), part in zip(values.items(), parts, strict=True)}
 
     def barrier(self) -> None:
-        """Wait on the host until every rank is here."""
+        """Wait on the host until every rank has called this."""
         if self.size > 1:
             dist.barrier(group=self._hosts)
 
     def broadcast(self, value: T) -> T:
-        """Rank 0's ``value``, on every rank."""
+        """Return rank 0's ``value`` on every rank."""
         if self.size == 1:
             return value
         box = [value]
@@ -90,7 +89,7 @@ class World:
         return box[0]
 
     def gather(self, value: T) -> list[T]:
-        """The values of all ranks in order, on every rank."""
+        """Return the values of all ranks in order, on every rank."""
         if self.size == 1:
             return [value]
         boxes: list[Any] = [None] * self.size
@@ -98,13 +97,13 @@ class World:
         return boxes
 
     def on_main(self, action: Callable[[], T]) -> T:
-        """Do something on rank 0 alone, and have its result or its error everywhere.
+        """Call ``action`` on rank 0 only, and return its result or raise its error on every rank.
 
-        Without this a full disk on rank 0 would leave the others waiting for ever.
+        Without this, an error on rank 0 such as a full disk would leave the other ranks waiting.
 
         Raises:
-            UserError: On every rank, if it was one on rank 0.
-            RuntimeError: On the other ranks, for any other error: the first line of rank 0's, which raises its own.
+            UserError: On every rank, if ``action`` raised one.
+            RuntimeError: On the other ranks, with the first line of any other error; rank 0 raises the error itself.
         """
         if self.size == 1:
             return action()
@@ -125,9 +124,9 @@ class World:
         return value
 
     def new_group(self) -> Any:
-        """One more process group of all ranks that waits as long as the run's own. All ranks call.
+        """Create another process group of all ranks with the timeout of the run's own. All ranks must call this.
 
-        A number is exchanged over it at once: a group's connections are made at its first exchange.
+        A first collective runs immediately, because it opens the group's connections.
 
         Raises:
             UserError: If the GPUs cannot communicate.
@@ -140,9 +139,9 @@ class World:
         return group
 
     def vote(self, flag: bool) -> Callable[[], bool]:
-        """Begin to find out whether any rank's ``flag`` is set; call the result to have the answer.
+        """Start an asynchronous reduction of whether any rank's ``flag`` is set; call the result to get the answer.
 
-        Asked one step before it is needed, the answer costs no waiting.
+        If it is started one step before the answer is needed, no rank waits.
         """
         if self.size == 1:
             return lambda: flag
@@ -156,29 +155,30 @@ class World:
         return answer
 
     def request_exit(self) -> None:
-        """Ask all ranks to exit, without waiting for any; safe in a signal handler."""
+        """Ask all ranks to exit, without waiting for them; safe in a signal handler."""
         if self._watch is not None:
             self._watch.request_exit()
 
     @property
     def exit_requested(self) -> bool:
-        """Whether any rank asks to exit; ranks learn of it within a second or two, not at the same time."""
+        """Whether any rank asks to exit; the ranks see this within a second or two, not at the same time."""
         return self._watch is not None and self._watch.exit_requested
 
     def __enter__(self) -> World:
-        """The world itself."""
+        """Return the world itself."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Leave together, unless an error ends this process: the others may never come."""
+        """Close the world, unless an error ends this process: the other ranks may never reach the barrier."""
         if kind is None:
             self.close()
 
     def close(self) -> None:
-        """Leave together. Close engines first.
+        """Destroy the process group after a barrier. Close engines first.
 
-        A process that tears its group down while others still talk makes them fail. And a group that outlives the
-        interpreter, because something refers to it, aborts the process: gloo's threads still hold tensors then.
+        Without the barrier, ranks that still communicate would fail when one destroys its group. All references to the
+        group must be gone: a group that outlives the interpreter aborts the process, because gloo's threads still hold
+        tensors.
         """
         if dist.is_initialized():
             gc.collect()
@@ -197,17 +197,17 @@ def start(
     heartbeat_timeout: float = 300.0,
     group_of_one: bool = False,
 ) -> World:
-    """Join the run that the launcher began, and make sure that every process can be heard.
+    """Join the processes that the launcher started, and check that all of them can communicate.
 
     Args:
-        device: "cpu", "cuda" or "auto" (cuda where there is one). "cuda" means the GPU of this process's local rank.
-        timeout_seconds: How long to wait for the other processes, at the start and in the first exchange
+        device: "cpu", "cuda" or "auto" (cuda if available). "cuda" is the GPU of this process's local rank.
+        timeout_seconds: Time limit to wait for the other processes, at the start and in the first collective
             (``--rendezvous_timeout``).
-        heartbeat_timeout: Seconds without a heartbeat after which a rank is given up; 0: never.
-        group_of_one: Make a process group also when there is only this process, as DeepSpeed wants it.
+        heartbeat_timeout: Seconds without a heartbeat after which a rank counts as dead; 0: never.
+        group_of_one: Create a process group also for a single process, as DeepSpeed requires.
 
     Raises:
-        UserError: If the device does not exist, or a process does not answer in time.
+        UserError: If the device does not exist, or a process does not respond in time.
     """
     launch = Launch.detect()
     place = _choose_device(device, launch.local_rank)
@@ -236,7 +236,7 @@ def start(
 
 
 def _say_if_late(launch: Launch, limit: timedelta) -> threading.Timer:
-    """Print, after a while and well before the limit, where this process waits: the address may be a wrong one."""
+    """Start a timer that prints the address at which this process waits, in case the address is wrong."""
 
     def say() -> None:
         print(
@@ -259,8 +259,8 @@ def _choose_device(name: str, local_rank: int) -> torch.device:
         return torch.device("cpu")
     if not re.fullmatch(r"cuda(:\d+)?", kind):
         raise UserError(f"--device {name}: expected auto, cpu or cuda")
-    # A process that sees a single GPU was given it by its launcher (srun --gpus-per-task=1), whatever its local rank.
-    # Where that is not so and processes would share the GPU, _check_owners says it.
+    # If a single GPU is visible, the launcher assigned it (srun --gpus-per-task=1), whatever the local rank. If several
+    # processes would share that GPU instead, _check_owners raises an error.
     index = int(kind.partition(":")[2] or (0 if count == 1 else local_rank))
     if index >= count:
         raise UserError(
@@ -272,19 +272,19 @@ def _choose_device(name: str, local_rank: int) -> torch.device:
 
 
 def _meet(launch: Launch, limit: timedelta) -> Any:
-    """Wait until every process has come to the address that the launcher named; one alone needs none."""
+    """Rendezvous with all processes at the launcher's address; a single process gets a local store."""
     if launch.size == 1:
         return dist.HashStore()  # type: ignore[attr-defined]
     store, *_ = next(rendezvous("env://", launch.rank, launch.size, timeout=limit))
-    # torchrun's store outlives a run: in it are the addresses of the process groups of the run before, and its end.
+    # torchrun's store outlives a run, and still contains the process groups and the end of the previous one.
     return dist.PrefixStore(f"adamae-start-{next(_starts)}", store)  # type: ignore[attr-defined]
 
 
 def _join(launch: Launch, store: Any, place: torch.device) -> dist.ProcessGroup | None:
-    """Make the default group; return the hosts' own on GPUs.
+    """Create the default group; on GPUs also create and return a gloo group for the hosts.
 
-    None stands for the default group: to refer to it would keep it alive beyond its end. Gloo connects in here, NCCL at
-    its first exchange.
+    None stands for the default group: a reference would keep it alive after its destruction. Gloo connects here, NCCL
+    at its first collective.
     """
     on_gpus = place.type == "cuda"
     dist.init_process_group(
@@ -294,7 +294,7 @@ def _join(launch: Launch, store: Any, place: torch.device) -> dist.ProcessGroup 
 
 
 def _connect(limit: timedelta, join: Callable[[], T]) -> T:
-    """``join()``: gloo would wait for connections that cannot be made as long as for any later answer.
+    """Call ``join()`` with a time limit; gloo itself would wait for connections as long as for later collectives.
 
     Raises:
         RuntimeError: If it takes longer than ``limit``.
@@ -309,7 +309,7 @@ def _connect(limit: timedelta, join: Callable[[], T]) -> T:
 
 
 def _preflight(world: World, limit: timedelta) -> None:
-    """Exchange one number, so that a blocked network is a message now and not silence later."""
+    """Run a first collective, so that a blocked network is reported now instead of as a hang later."""
     if world.size == 1:
         return
     try:
@@ -324,7 +324,7 @@ def _preflight(world: World, limit: timedelta) -> None:
 
 
 def _check_owners(world: World) -> None:
-    """Make sure that no two processes have the same GPU: NCCL would end with a message that few understand."""
+    """Check that no two processes have the same GPU, because NCCL's own error message is hard to understand."""
     gpu = str(torch.cuda.get_device_properties(world.device).uuid)
     owners = [str(rank) for rank, other in enumerate(world.gather(gpu)) if other == gpu]
     if len(owners) > 1:
@@ -334,7 +334,7 @@ def _check_owners(world: World) -> None:
 
 
 def _check_gpus(world: World, limit: timedelta, group: Any = None) -> None:
-    """Exchange one number over NCCL, whose first call blocks without a limit of its own."""
+    """Run a first collective over NCCL with a time limit, because NCCL's first call has none."""
     total = torch.ones((), device=world.device)
 
     def exchange() -> None:
@@ -354,9 +354,9 @@ def _check_gpus(world: World, limit: timedelta, group: Any = None) -> None:
 
 
 def _leave_alone(watch: RankWatch | None) -> None:
-    """What :meth:`World.close` does, for a process that ends by an error: without waiting for the others.
+    """Like :meth:`World.close`, but without waiting for the other ranks, for a process that ends by an error.
 
-    NCCL's groups may wait for them all the same, and do not abort: they are left to the system.
+    NCCL groups are not destroyed: that may wait for the other ranks, and at exit they do not abort the process.
     """
     if not dist.is_initialized():
         return

@@ -1,13 +1,13 @@
-"""The one exception that a person is meant to read, and the one that leaves work unfinished on request."""
+"""The exceptions for errors that a user can fix and for preemption."""
 
 
 class UserError(Exception):
-    """Something the person at the keyboard can mend.
+    """An error that the user can fix.
 
-    The message is one line that names what was got and what was expected. The command line prints it
-    and leaves with exit code 2; a traceback is kept for defects of our own.
+    The message is one line with the value received and the value expected. The command line prints it and exits with
+    code 2, without a traceback, which is reserved for bugs.
     """
 
 
 class PreemptedError(Exception):
-    """A signal asked the run to exit, and all ranks have left what they were at, together."""
+    """A signal asked the run to exit, and all ranks have stopped their work at the same point."""

@@ -1,4 +1,4 @@
-"""An evaluation from top to bottom: checkpoint, views, labelled list, scores.
+"""A complete evaluation: checkpoint, views, labelled list, scores.
 
 from adamae.evaluate import evaluate
 from adamae.options.evaluation import EvaluateOptions
@@ -39,15 +39,15 @@ from adamae.progress import progress_bar, say
 
 
 def evaluate(options: EvaluateOptions, world: World | None = None) -> Evaluation:
-    """Score a fine-tuned checkpoint on a labelled list. Nothing is written.
+    """Evaluate a fine-tuned checkpoint on a labelled list. No files are written.
 
     Args:
-        options: Everything that decides the evaluation.
-        world: The processes that share the work; None starts them as the launcher says, and leaves them at the end.
+        options: All options of the evaluation.
+        world: The processes that share the work; None joins those of the launcher, and closes the world at the end.
 
     Raises:
-        UserError: If the checkpoint is no classifier, the labels are not its classes, no video can be read, or the
-            output directory cannot be written.
+        UserError: If the checkpoint is not a classifier, the labels do not match its classes, no video can be read, or
+            the output directory cannot be written.
     """
     if world is None:
         with distributed.start(options.compute.device, timeout_seconds=options.compute.rendezvous_timeout) as world:
@@ -93,7 +93,7 @@ def evaluate(options: EvaluateOptions, world: World | None = None) -> Evaluation
 
 
 def _open_list(options: EvaluateOptions, setup: EvaluationSetup) -> tuple[Annotations, tuple[str, ...], list[str]]:
-    """The videos with the network's labels, the names of its classes, and what is to be noted of both."""
+    """Return the videos with the network's labels, the names of its classes, and notes on both."""
     file, count = setup.file, setup.file.architecture.classes
     known = find_class_names(count, source=options.source, given=options.data.classes, stored=file.class_names)
     source, notes = find_test_list(options.source)

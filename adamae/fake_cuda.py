@@ -1,9 +1,9 @@
-"""A CUDA device that is not there: what a step does on a GPU, seen on a machine without one.
+"""An emulated CUDA device, to check the operations of a step on a machine without a GPU.
 
-Under torch's ``FakeTensorMode`` a tensor has a device, a dtype and a shape, and no values. That is enough to see which
-tensors lie where, which operations a step has, and where the host would wait for the device. Without a GPU torch takes
-no gradients of such tensors, because nobody tells its autograd engine what a CUDA device is. Some lines of C++ do that;
-they are compiled once and kept in the user's cache.
+Under torch's ``FakeTensorMode`` a tensor has a device, a dtype and a shape, but no values. That is enough to check the
+device of each tensor, the operations of a step, and where the host would wait for the device. Without a GPU torch
+cannot compute gradients of such tensors, because no CUDA device guard is registered with its autograd engine. A few
+lines of C++ register one; they are compiled once and stored in the user's cache.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from adamae.errors import UserError
 
 DEVICE = torch.device("cuda", 0)
 
-# The guard answers what the autograd engine asks about the device at each node; the hooks answer what torch asks about
-# CUDA in general. Torch reads its hooks once, while it is imported, and keeps them: so ours take over the object, which
-# holds a table of functions and nothing else. Both are put back afterwards.
+# The autograd engine calls the guard at each node; torch calls the hooks for general questions about CUDA. Torch reads
+# its hooks once, at import, and caches the object. So our hooks overwrite that object in place, which only contains a
+# virtual table pointer. Both are restored afterwards.
 _SOURCE = """
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
@@ -87,15 +87,15 @@ extern "C" void pretend(bool active) {
 
 @contextmanager
 def fake_cuda() -> Iterator[FakeTensorMode]:
-    """Inside, tensors have no values, and may lie on the CUDA device ``DEVICE``, whether or not there is one.
+    """Context in which tensors have no values and can be on the CUDA device ``DEVICE``, with or without a GPU.
 
-    A model is built and moved there as usual. Enter it before the first backward pass of the process: torch's autograd
-    engine counts the devices then, and never again. What reads a value (``.item()``, ``nonzero``) raises torch's
-    ``DataDependentOutputException`` or ``DynamicOutputShapeException``, and an operation on tensors of two devices a
-    ``RuntimeError``. Streams and pinned memory are not there.
+    A model is built and moved to the device as usual. Enter the context before the first backward pass of the process,
+    because torch's autograd engine counts the devices only then. Operations that read a value (``.item()``,
+    ``nonzero``) raise torch's ``DataDependentOutputException`` or ``DynamicOutputShapeException``, and operations on
+    tensors of two devices a ``RuntimeError``. Streams and pinned memory are not emulated.
 
     Raises:
-        UserError: If there is no GPU and no C++ compiler, or it fails.
+        UserError: If there is no GPU and no C++ compiler, or the compiler fails.
     """
     with ExitStack() as stack:
         if not torch.cuda.is_available():
@@ -105,7 +105,7 @@ def fake_cuda() -> Iterator[FakeTensorMode]:
             for place, name, value in _answers():
                 stack.enter_context(mock.patch.object(place, name, value))
             stack.enter_context(mock.patch.object(F, "scaled_dot_product_attention", _fused_attention))
-        # Its draws are repeated until values are right, and here are none.
+        # torch redraws until all values are in range, but fake tensors have no values.
         stack.enter_context(mock.patch.object(torch.nn.init, "_no_grad_trunc_normal_", lambda tensor, *_, **__: tensor))
         stack.enter_context(mock.patch.object(nn.Module, "_apply", _replace_tensors))
         stack.enter_context(mock.patch.object(FakeTensor, "__deepcopy__", _copy, create=True))
@@ -113,7 +113,7 @@ def fake_cuda() -> Iterator[FakeTensorMode]:
 
 
 def _replace_tensors(module: nn.Module, function: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
-    """What ``Module.to`` does; torch's own changes parameters in place, which those without values do not allow."""
+    """Replacement of ``Module._apply``; torch's own changes parameters in place, which fake tensors do not allow."""
     if recurse:
         for child in module.children():
             child._apply(function)
@@ -126,14 +126,14 @@ def _replace_tensors(module: nn.Module, function: Callable[[Tensor], Tensor], re
 
 
 class _HostGenerator(torch.Generator):
-    """One for the device would be asked of its library."""
+    """A generator on the host; torch would call the CUDA library to create one for the device."""
 
     def __new__(cls, device: torch.device | str | None = None) -> _HostGenerator:
         return super().__new__(cls)
 
 
 def _copy(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
-    """A copy under the same mode; torch's own copies the mode as well."""
+    """Copy a tensor under the same mode; torch's own ``__deepcopy__`` copies the mode as well."""
     copied = memo[id(tensor)] = tensor.detach().clone()
     if isinstance(tensor, nn.Parameter):
         copied = memo[id(tensor)] = nn.Parameter(copied, tensor.requires_grad)
@@ -141,7 +141,7 @@ def _copy(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
 
 
 def _answers() -> Iterator[tuple[Any, str, Callable[..., Any]]]:
-    """The answers that torch's Python code gets about the device: (where, name, function)."""
+    """Yield patches of torch's Python functions for the device: (object, name, function)."""
     yield torch.cuda, "is_available", lambda: True
     yield torch.cuda, "is_bf16_supported", lambda including_emulation=True: True
     yield torch.cuda, "device_count", lambda: 1
@@ -155,7 +155,7 @@ def _answers() -> Iterator[tuple[Any, str, Callable[..., Any]]]:
     yield torch.cuda, "stream", lambda stream: nullcontext()
     yield torch.cuda, "current_stream", lambda device=None: mock.MagicMock()
     yield Tensor, "record_stream", _record_stream
-    # Makes a first tensor on a true device.
+    # The original creates a tensor on a real device.
     yield fake_tensor, "init_gpu_context", lambda device: None
 
 
@@ -167,9 +167,9 @@ def _record_stream(tensor: Tensor, stream: object) -> None:
 def _fused_attention(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0
 ) -> Tensor:
-    """``F.scaled_dot_product_attention`` by the kernels that a GPU would take; torch asks the GPU itself for them.
+    """``F.scaled_dot_product_attention`` with the kernels of a GPU; torch itself queries the GPU to choose one.
 
-    Those are FlashAttention for 16-bit types without a mask, and else the memory-efficient kernel.
+    The kernels are FlashAttention for 16-bit types without a mask, and the memory-efficient one otherwise.
     """
     if torch.is_autocast_enabled("cuda"):
         dtype = torch.get_autocast_dtype("cuda")
@@ -184,20 +184,20 @@ def _fused_attention(
 
 @cache
 def _library() -> ctypes.CDLL:
-    """The compiled guard."""
+    """Return the library with the compiled guard."""
     key = hashlib.sha256(f"{torch.__version__} {torch.version.git_version} {_SOURCE}".encode()).hexdigest()[:16]
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "adamae" / "fake_cuda"
     library = base / f"{key}.so"
     if not library.is_file():
         base.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=base) as folder:
-            # Renamed when whole: two processes may build it at the same time.
+            # Renamed after completion, because two processes may build it at the same time.
             _compile(Path(folder) / "guard.so").replace(library)
     return ctypes.CDLL(str(library))
 
 
 def find_compiler() -> str | None:
-    """The C++ compiler that :func:`fake_cuda` takes where there is no GPU."""
+    """Return the C++ compiler that :func:`fake_cuda` uses without a GPU; None if there is none."""
     named = os.environ.get("CXX")
     found = (shutil.which(name) for name in (*((named,) if named else ()), "g++", "clang++", "c++"))
     return next(filter(None, found), None)

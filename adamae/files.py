@@ -1,4 +1,4 @@
-"""Files and folders that are written as a whole or not at all, and the damage of those that are read."""
+"""Atomic writes of files and folders, and reads that report damaged files."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ import numpy as np
 from adamae.errors import UserError
 from adamae.lookup import exists, is_folder
 
-# Bytes, on nearly all file systems.
+# In bytes, on nearly all file systems.
 LONGEST_NAME = 255
 _PREFIX = ".unfinished-"
 _LONGEST_SUFFIX = 16
-# What file systems answer to a call that they do not have.
+# Errors of file systems for calls that they do not support.
 _UNKNOWN = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to; what lies there takes the place of ``path`` at the end, on the disk as well.
+    """Yield a temporary path to write to, then flush it to the disk and rename it to ``path``.
 
-    After an error, ``path`` is as it was, and nothing is left beside it.
+    After an error ``path`` is unchanged and the temporary file is removed.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: If the file cannot be written.
     """
-    # Of several processes that write the same file, none gets in the way of another, on whichever machine. A name may
-    # be as long as names can be. The suffix stays: numpy and Pillow go by it.
+    # A random name, so that several processes can write the same file, on any machine. It does not contain the name of
+    # the file, which may already have the maximum length. The suffix is kept because numpy and Pillow depend on it.
     suffix = path.suffix if len(path.suffix) < _LONGEST_SUFFIX else ""
     temporary = path.with_name(f"{_PREFIX}{os.urandom(8).hex()}{suffix}")
     try:
@@ -49,19 +49,19 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def cut_name(name: str, most: int) -> str:
-    """The beginning of a file's name, whole characters of at most so many bytes: LONGEST_NAME are allowed in all."""
+    """Truncate a file name to complete characters of at most ``most`` bytes; a name may have LONGEST_NAME in total."""
     while len(os.fsencode(name)) > most:
         name = name[:-1]
     return name
 
 
 def flush(path: Path) -> None:
-    """Wait until a file, or a directory where its file system knows how to, is on the disk."""
+    """Flush a file, or a directory if its file system supports that, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        # FUSE and SMB may not know it of directories, which are then written when they are.
+        # FUSE and SMB may not support fsync of directories; they are then written at some later time.
         if error.errno not in _UNKNOWN or not path.is_dir():
             raise
     finally:
@@ -69,20 +69,20 @@ def flush(path: Path) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file as a whole or not at all.
+    """Write a file atomically.
 
     Raises:
-        OSError: It cannot be written; what was there before is still there.
+        OSError: If the file cannot be written; an existing file is then unchanged.
     """
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def publish(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a temporary file, which then takes the place of ``path``; folders are made.
+    """Write a file atomically with the function ``write``, and create its parent folders.
 
     Raises:
-        UserError: It cannot be written.
+        UserError: If the file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,14 +94,14 @@ def publish(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def check_writable(path: Path, *, folder: bool = False) -> None:
-    """Refuse before the work what could not be written after it. Nothing is made, and nothing is left behind.
+    """Check before a computation that its result can be written, without creating anything.
 
     Args:
-        path: Of a file or folder that may not be there yet, as may be the folders above it.
-        folder: Whether it is to be a folder.
+        path: A file or folder; neither it nor its parent folders need to exist.
+        folder: Whether the path is a folder.
 
     Raises:
-        UserError: It could not be written.
+        UserError: If the path cannot be written.
     """
     try:
         if path.exists() and path.is_dir() != folder:
@@ -116,27 +116,27 @@ def check_writable(path: Path, *, folder: bool = False) -> None:
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether an interrupted :func:`replacing` left this."""
+    """Return whether the path is a leftover of an interrupted :func:`replacing`."""
     return path.name.startswith(_PREFIX)
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Take away what interrupted calls of :func:`replacing` left in a folder."""
+    """Remove the leftovers of interrupted calls of :func:`replacing` from a folder."""
     for path in folder.iterdir():
         if is_temporary(path):
             path.unlink(missing_ok=True)
 
 
 def is_begun(folder: Path, name: str, options: Mapping[str, Any]) -> bool:
-    """Whether work in a folder was begun with these options; False if it was not begun at all.
+    """Return whether work in a folder was started with these options; False if it was not started.
 
     Args:
-        folder: Of the results.
-        name: Of the file in it that holds the options.
-        options: All that the results follow from.
+        folder: Folder of the results.
+        name: Name of the file in the folder that contains the options.
+        options: All options that determine the results.
 
     Raises:
-        UserError: It was begun with others, or the folder holds something else.
+        UserError: If work was started with other options, or the folder contains other files.
     """
     path, wanted = folder / name, json.loads(json.dumps(options))
     if not exists(path):
@@ -165,11 +165,11 @@ def _holds_anything(folder: Path) -> bool:
 
 
 def begin(folder: Path, name: str, options: Mapping[str, Any]) -> None:
-    """Make a folder with the file that holds its options, unless it is there with the same ones.
+    """Create a folder with a file of its options, unless it exists with the same options.
 
     Raises:
-        UserError: It was begun with others, or the folder holds something else.
-        OSError: It cannot be written.
+        UserError: If work was started with other options, or the folder contains other files.
+        OSError: If the folder cannot be written.
     """
     if not is_begun(folder, name, options):
         folder.mkdir(parents=True, exist_ok=True)
@@ -177,28 +177,28 @@ def begin(folder: Path, name: str, options: Mapping[str, Any]) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """The checksum of a file in hexadecimal digits."""
+    """Return the SHA-256 checksum of a file in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class DamagedNpzError(ValueError):
-    """The file is no .npz file, or not whole."""
+    """The file is not an .npz file, or it is incomplete."""
 
 
 def read_npz(path: str | Path) -> dict[str, np.ndarray]:
-    """All arrays of a file, by name.
+    """Read all arrays of an .npz file, by name.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        DamagedNpzError: It cannot be read, whatever the reason.
+        FileNotFoundError: If the file does not exist.
+        DamagedNpzError: If the file cannot be read for any other reason.
     """
     try:
         with np.load(path) as file:
             return {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise
-    # Of damaged bytes, zipfile and numpy raise whatever comes: a wrong version is a NotImplementedError, a flag that
-    # says the file is encrypted a RuntimeError.
+    # On damaged bytes, zipfile and numpy raise many kinds of exceptions: a wrong version is a NotImplementedError, a
+    # set encryption flag a RuntimeError.
     except Exception as error:
         raise DamagedNpzError(str(error) or type(error).__name__) from None

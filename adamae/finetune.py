@@ -1,4 +1,4 @@
-"""A fine-tuning run from top to bottom: options, data, classifier, engine, loop, test.
+"""A complete fine-tuning run: options, data, classifier, engine, loop, test.
 
 from adamae.finetune import finetune
 from adamae.options.finetune import FinetuneOptions
@@ -47,7 +47,7 @@ from adamae.training.run import Run, open_run
 from adamae.training.schedules import Schedule
 from adamae.training.validation import Validation
 
-# Below the run's folder: the checkpoint of the best validation, and what the test leaves.
+# Folders in the output directory: the checkpoint with the best validation accuracy, and the results of the test.
 BEST, TEST = "best", "test"
 
 
@@ -57,14 +57,14 @@ def finetune(
     """Fine-tune, or resume fine-tuning, and test the best weights.
 
     Args:
-        options: Everything that decides the run.
-        world: The processes of the run; None starts them as the launcher says, and leaves them at the end.
+        options: All options of the run.
+        world: The processes of the run; None joins those of the launcher, and closes the world at the end.
         notes: Lines to print first.
-        command: What was typed, for the head of ``options.yaml``.
+        command: The command line, for the head of ``options.yaml``.
 
     Raises:
-        UserError: If options, data, checkpoint or output directory do not make a run (nothing has been written then);
-            or if the disk is full, too many videos are bad, or too many steps are not finite.
+        UserError: If options, data, checkpoint or output directory are not valid (before anything is written), or if
+            the disk is full, too many videos are damaged, or too many steps have a loss or gradient that is not finite.
     """
     options.check_complete()
     if world is None:
@@ -102,7 +102,7 @@ def finetune(
     elsewhere = run.resume is not None and not run.store.holds(run.resume)
     validation = Validation(measure, best.keep, best.discard, average, elsewhere)
     with preemption:
-        # New callbacks behind these: see loop._by_name.
+        # Add new callbacks after these, see loop._by_name.
         outcome = train(engine, batches, run, {"average": average, "validation": validation}, preemption)
         run.logger.close()
         if world.is_main:
@@ -123,10 +123,10 @@ def finetune(
 def test_only(options: FinetuneOptions, world: World) -> None:
     """``--eval`` of the official scripts: the multi-view test of the best checkpoint, or else of ``--finetune``.
 
-    Tokens and frames are selected as given, otherwise as in training of the checkpoint.
+    Tokens and frames are selected by the options, if given, or else as in training of the checkpoint.
 
     Raises:
-        UserError: If there is no such checkpoint, it has other classes, or no video can be read.
+        UserError: If the checkpoint does not exist or has other classes, or no video can be read.
     """
     best = options.run.output / BEST
     given = str(best) if is_folder(best) else options.model.finetune
@@ -154,7 +154,7 @@ def test_only(options: FinetuneOptions, world: World) -> None:
 
 
 def _asked_selection(options: FinetuneOptions) -> SelectionOptions:
-    """What a test alone is asked to look at; what is not given is as in training of the checkpoint."""
+    """Return the given options for token and frame selection; the others default to the checkpoint's training."""
     model, clip = options.model, options.clip
     asked: dict[str, Any] = {}
     if model.token_selection != "none":
@@ -166,7 +166,7 @@ def _asked_selection(options: FinetuneOptions) -> SelectionOptions:
 
 
 def _with_selection(options: FinetuneOptions, selection: Selection) -> FinetuneOptions:
-    """The options that describe a test with this selection."""
+    """Return the options with the given token and frame selection."""
     chosen, clip = selection.arguments, options.clip
     model = replace(options.model, token_selection=chosen["token_selection"], keep_ratio=chosen["keep_ratio"])
     if chosen["candidate_frames"]:
@@ -177,10 +177,10 @@ def _with_selection(options: FinetuneOptions, selection: Selection) -> FinetuneO
 
 
 def open_splits(options: FinetuneOptions) -> Splits:
-    """The videos to train, validate and test on.
+    """Load the lists of training, validation and test videos.
 
     Raises:
-        UserError: If the lists do not make a data set.
+        UserError: If the lists are not a valid data set.
     """
     return load_splits(
         options.data.source,
@@ -193,10 +193,10 @@ def open_splits(options: FinetuneOptions) -> Splits:
 
 
 def plan_views(options: FinetuneOptions) -> tuple[ViewPlan, ViewPlan]:
-    """How videos are looked at for validation, and for the test.
+    """Return the view plans for validation and for the test.
 
     Raises:
-        UserError: If there are no such views.
+        UserError: If the views are not possible.
     """
     clip: dict[str, Any] = {
         "num_frames": options.clip.frames_read,
@@ -211,7 +211,7 @@ def plan_views(options: FinetuneOptions) -> tuple[ViewPlan, ViewPlan]:
 
 
 def _training_clips(options: FinetuneOptions, splits: Splits) -> FinetuneDataset:
-    """The training clips.
+    """Build the training data set.
 
     Raises:
         UserError: If timm does not know the policy of ``--aa``.
@@ -240,10 +240,10 @@ def _training_clips(options: FinetuneOptions, splits: Splits) -> FinetuneDataset
 
 
 def _mixing(options: FinetuneOptions) -> Mixing | None:
-    """How clips are mixed; None for not at all.
+    """Build mixup and cutmix; None if both are off.
 
     Raises:
-        UserError: If ``--cutmix_minmax`` is no range.
+        UserError: If ``--cutmix_minmax`` is not a range.
     """
     given = options.augmentation
     mixing = Mixing(
@@ -293,7 +293,7 @@ def _tester(
     world: World,
     preemption: Preemption | None = None,
 ) -> Evaluator:
-    """What scores the test; only its views are averaged as ``--softmax`` says, for validation has one."""
+    """Build the evaluator of the test; ``--softmax`` applies only here, because validation has a single view."""
     evaluator = _evaluator(options, model, splits.test, splits.classes, views, world, preemption)
     return replace(evaluator, softmax=options.scoring.softmax)
 
@@ -306,7 +306,7 @@ def _measure(
     world: World,
     preemption: Preemption,
 ) -> Callable[[], Mapping[str, float]] | None:
-    """What scores the model after each epoch; None without validation."""
+    """Return the function that validates the model after an epoch; None without validation."""
     if options.scoring.disable_eval_during_finetuning:
         return None
     evaluator = _evaluator(options, model, splits.val, splits.classes, views, world, preemption)
@@ -328,7 +328,7 @@ def _test_best(
     best: BestWeights,
     average: WeightAverage,
 ) -> None:
-    """The test of the best weights, or of the last ones where nothing was validated."""
+    """Test the best weights, or the last ones without validation."""
     if validation.best:
         _test(evaluator, options, best.take())
         return
@@ -337,7 +337,7 @@ def _test_best(
 
 
 def _test(evaluator: Evaluator, options: FinetuneOptions, which: str) -> None:
-    """The multi-view test: files below the run's folder, one line on the standard output."""
+    """Run the multi-view test, write files to the output directory and print one line to standard output."""
     world, folder = evaluator.world, options.run.output / TEST
     clip = {name: value for name, value in asdict(options.clip).items() if name != "flip"}
     measured = {
@@ -354,7 +354,7 @@ def _test(evaluator: Evaluator, options: FinetuneOptions, which: str) -> None:
 
 
 def _describe(options: FinetuneOptions, splits: Splits, initial: InitialClassifier, run: Run) -> list[str]:
-    """What is trained on what."""
+    """Return the lines that describe data, model and schedule."""
     world = run.world
     millions = sum(parameter.numel() for parameter in initial.model.parameters()) / 1e6
     noun = splits.train.noun

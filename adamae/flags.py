@@ -16,14 +16,14 @@ from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type
 
 from adamae.errors import UserError
 
-# Far above what anybody trains or has; beyond, sizes overflow, and allocations fail after minutes or kill the process.
+# Far above realistic values. Larger ones overflow sizes, or their allocation fails after minutes or kills the process.
 LARGEST_SIDE = 65_536  # pixels
 LARGEST_WIDTH = 65_536  # of tokens
 MOST_FRAMES = 100_000
 MOST_BLOCKS = 1_000
 MOST_AT_ONCE = 100_000  # clips, views, classes
 MOST_WORKERS = 1_024
-MOST_SECONDS = 1_000_000  # that somebody waits for a video
+MOST_SECONDS = 1_000_000  # timeout for a video
 _LARGEST_INTEGER = 2**63 - 1
 
 BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
@@ -50,7 +50,7 @@ class Bounds:
     below: float | None = None
 
     def hold(self, value: float) -> bool:
-        """Whether ``value`` is a finite number inside."""
+        """Whether ``value`` is finite and within the bounds."""
         return (
             math.isfinite(value)
             and (self.least is None or value >= self.least)
@@ -89,7 +89,7 @@ def flag(
         most: Largest allowed number.
         above: Numbers must be larger than this.
         below: Numbers must be smaller than this.
-        limit: Numbers that are larger are mistakes, which only the error states; None: 2**63 - 1 of integers.
+        limit: Technical upper limit, which only the error message states; None: 2**63 - 1 for integers.
         aliases: Other names of the option; a name with its dash, such as ``-o``, is used as it is.
         changes_result: Whether the value affects the result; False for paths, devices and speed.
         positional: Whether it is a positional argument.
@@ -177,7 +177,7 @@ class Flag:
         if self.kind not in (int, float):
             return
         limit = self.metadata["limit"] or (_LARGEST_INTEGER if self.kind is int else math.inf)
-        # First: the bounds are numbers of 64 bits.
+        # Check the limit first: math.isfinite in the bounds raises OverflowError for huge integers.
         if value > limit:
             raise ValueError(f"got {value}, expected at most {limit}")
         if value < -limit or not self.metadata["bounds"].hold(value):

@@ -1,4 +1,4 @@
-"""What GPUs can do at most, from their makers' data sheets."""
+"""Peak performance of GPUs from their vendors' data sheets."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 
 from adamae.errors import UserError
 
-# Exponentials of one multiprocessor in a clock.
+# Exponentials per multiprocessor and clock cycle.
 _EXPONENTIALS = 16
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """The upper limits of a device.
+    """Peak performance of a device.
 
     Attributes:
-        title: As its maker calls it.
-        flops: Dense operations per second of matrix products by precision: "bf16", "fp16", "tf32" and "fp32".
-        bandwidth: Bytes per second between the device and its memory.
-        exponentials: Per second, for the softmax inside of attention.
-        launch: Seconds that a kernel costs besides its work.
-        memory: Bytes; 0 where it is not the limit.
+        title: The vendor's name of the device.
+        flops: Dense FLOP/s of matrix products by precision: "bf16", "fp16", "tf32" and "fp32".
+        bandwidth: Memory bandwidth in bytes per second.
+        exponentials: Exponentials per second, for the softmax in attention.
+        launch: Overhead of a kernel launch in seconds.
+        memory: Memory in bytes; 0: not a limit.
     """
 
     title: str
@@ -33,14 +33,14 @@ class Gpu:
 
     @property
     def best_half(self) -> str:
-        """The half precision that it computes in: "bf16" where it has it."""
+        """The half precision to use: "bf16" if the device supports it, else "fp16"."""
         return "bf16" if "bf16" in self.flops else "fp16"
 
     def peak(self, precision: str) -> float:
-        """Operations per second of matrix products.
+        """Return the FLOP/s of matrix products.
 
         Raises:
-            UserError: If it has no such products.
+            UserError: If the device does not support the precision.
         """
         if precision not in self.flops:
             raise UserError(f"precision {precision!r}: {self.title} has {', '.join(self.flops)}")
@@ -50,16 +50,16 @@ class Gpu:
 def _gpu(
     title: str, half: float, tf32: float | None, fp32: float, terabytes: float, gigabytes: int, per_clock: int
 ) -> Gpu:
-    """A card.
+    """Build the specification of a GPU.
 
     Args:
-        title: As its maker calls it.
+        title: The vendor's name of the GPU.
         half: Dense TFLOP/s in half precision.
-        tf32: The same in TF32; None for a card without TF32 and bf16.
-        fp32: The same outside of the tensor cores.
-        terabytes: Per second, of its memory.
-        gigabytes: Of memory.
-        per_clock: Operations of one multiprocessor in a clock, in half precision.
+        tf32: Dense TFLOP/s in TF32; None for a GPU without TF32 and bf16.
+        fp32: TFLOP/s in float32 without tensor cores.
+        terabytes: Memory bandwidth in TB/s.
+        gigabytes: Memory in GB.
+        per_clock: FLOPs per multiprocessor and clock cycle in half precision.
     """
     flops = {"fp16": half * 1e12, "fp32": fp32 * 1e12}
     if tf32 is not None:
@@ -82,5 +82,5 @@ GPUS: Mapping[str, Gpu] = {
 
 
 def gpu_names() -> tuple[str, ...]:
-    """Those of the table."""
+    """Return the names of the GPUs in the table."""
     return tuple(GPUS)

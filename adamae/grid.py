@@ -1,4 +1,4 @@
-"""The grid of tokens that a clip is cut into, and the cutting itself."""
+"""The token grid of a clip, and its patchify and unpatchify functions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from adamae.errors import UserError
 
 @dataclass(frozen=True)
 class TokenGrid:
-    """How many tokens a clip has along time, height and width, and how large one token is.
+    """Number of tokens of a clip along time, height and width, and the size of a token.
 
     Tokens are numbered in raster order: time first, then rows, then columns, so token ``i`` is
     ``(i // (h * w), i // w % h, i % w)``.
@@ -33,10 +33,10 @@ class TokenGrid:
 
     @classmethod
     def of(cls, num_frames: int, height: int, width: int, tubelet_size: int, patch_size: int) -> TokenGrid:
-        """The grid of a clip of ``num_frames`` frames of ``height`` x ``width`` pixels.
+        """Return the grid of a clip of ``num_frames`` frames of ``height`` x ``width`` pixels.
 
         Raises:
-            UserError: If a size is not a positive multiple of the token's.
+            UserError: If a size is not a positive multiple of the token's size.
         """
         for name, size, unit in (
             ("num_frames", num_frames, tubelet_size),
@@ -61,7 +61,7 @@ class TokenGrid:
         return self.t * self.tubelet_size, self.h * self.patch_size, self.w * self.patch_size
 
     def patchify(self, video: Tensor) -> Tensor:
-        """Cut a channels-last clip into tokens.
+        """Divide a channels-last clip into tokens.
 
         Args:
             video: (B, T, H, W, C) of any dtype, raw or normalised.
@@ -71,7 +71,7 @@ class TokenGrid:
             fastest.
 
         Raises:
-            UserError: If the clip's shape is not the grid's.
+            UserError: If the clip's shape does not match the grid.
         """
         _, *clip, _ = video.shape
         if tuple(clip) != self.clip_shape:
@@ -85,7 +85,7 @@ class TokenGrid:
         )
 
     def unpatchify(self, pixels: Tensor, channels: int = 3) -> Tensor:
-        """Put tokens back into a clip: the inverse of :meth:`patchify`.
+        """Rearrange tokens to a clip: the inverse of :meth:`patchify`.
 
         Args:
             pixels: (B, N, P).

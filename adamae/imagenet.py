@@ -1,4 +1,4 @@
-"""The pixel statistics that pre-trained networks expect, by colour and in the unit range."""
+"""ImageNet's pixel mean and std per colour, in the unit range, as pre-trained networks expect them."""
 
 from __future__ import annotations
 

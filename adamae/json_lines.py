@@ -1,4 +1,4 @@
-"""Files of one JSON value per line, which a process that is killed leaves readable."""
+"""Files with one JSON value per line, which stay readable if the process is killed."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ _CUT_OFF = object()
 
 
 class JsonLines:
-    """A file that only grows. A line that was cut off is passed over, and does not swallow the next one.
+    """An append-only file. A truncated line is skipped on reading, and later lines start on a new line.
 
     Args:
-        path: The file; made with the first line.
+        path: The file; created with the first line.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def append(self, values: Iterable[Any]) -> None:
-        """Write lines that are on their way to the disk when this returns.
+        """Append values as lines and pass them to the operating system.
 
         Raises:
-            OSError: They cannot be written.
+            OSError: If the lines cannot be written.
         """
         text = "".join(json.dumps(value) + "\n" for value in values)
         if not text:
@@ -37,10 +37,10 @@ class JsonLines:
             file.write(text.encode())
 
     def read(self) -> Iterator[Any]:
-        """The values of all whole lines; none where there is no file.
+        """Yield the values of all complete lines; none if the file does not exist.
 
         Raises:
-            OSError: It cannot be read.
+            OSError: If the file cannot be read.
         """
         if not self.path.exists():
             return

@@ -1,4 +1,4 @@
-"""What torchrun, the deepspeed launcher or ``srun`` said to this process, and where the processes of a run meet."""
+"""The environment variables of torchrun, the deepspeed launcher and ``srun``, and the address of the rendezvous."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 
 from adamae.errors import UserError
 
-# Slurm numbers the batch script and interactive shells from here on; neither is one of several tasks.
+# Slurm uses step ids from here on for the batch script and interactive shells, which are not one of several tasks.
 _FIRST_SPECIAL_SLURM_STEP = 0xFFFFFFF0
 
 
 @dataclass(frozen=True)
 class Launch:
-    """What the launcher said.
+    """Ranks of this process as set by the launcher.
 
     Attributes:
-        rank: This process among all, from 0.
-        size: How many processes there are.
-        local_rank: This process among those of its machine.
+        rank: Rank of this process, from 0.
+        size: Number of processes.
+        local_rank: Rank of this process on its machine.
     """
 
     rank: int = 0
@@ -29,7 +29,7 @@ class Launch:
 
     @classmethod
     def detect(cls, environment: Mapping[str, str] | None = None) -> Launch:
-        """Read the variables of torchrun, deepspeed or ``srun``; without any of them this is the only process.
+        """Read the variables of torchrun, deepspeed or ``srun``; without them there is a single process.
 
         Raises:
             UserError: If a variable is not a number or the ranks do not fit the size.
@@ -49,10 +49,11 @@ class Launch:
         return launch
 
     def export(self, gpu: int | None) -> None:
-        """Write the launch where torch and DeepSpeed look for it; under Slurm nobody else has.
+        """Set the environment variables that torch and DeepSpeed read; Slurm does not set them.
 
         Args:
-            gpu: Number of this process's GPU, for which DeepSpeed takes the local rank; None without one.
+            gpu: Index of this process's GPU, exported as the local rank because DeepSpeed uses it as the index; None
+                without a GPU.
         """
         local = self.local_rank if gpu is None else gpu
         os.environ.update(RANK=str(self.rank), WORLD_SIZE=str(self.size), LOCAL_RANK=str(local))
@@ -64,13 +65,13 @@ class Launch:
 
 
 def requeued_slurm_job() -> str | None:
-    """The number of the Slurm job that this process belongs to, if Slurm has started it again."""
+    """Return the id of this process's Slurm job if Slurm has requeued it."""
     restarts = os.environ.get("SLURM_RESTART_COUNT", "")
     return os.environ.get("SLURM_JOB_ID") if restarts.strip("0") else None
 
 
 def meeting_place() -> str:
-    """Address and port where the ranks meet, as :meth:`Launch.export` left them."""
+    """Return address and port of the rendezvous, as set by :meth:`Launch.export`."""
     return f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
 
 
@@ -88,9 +89,9 @@ def _is_slurm_task(env: Mapping[str, str]) -> bool:
 
 
 def first_slurm_host(node_list: str) -> str:
-    """The first machine of Slurm's compressed list: ``gpu[03-05,9],cpu1`` begins with ``gpu03``."""
+    """Return the first host of Slurm's compressed list: ``gpu03`` for ``gpu[03-05,9],cpu1``."""
     match = re.match(r"(?:[^,\[\]]+|\[[^\[\]]+\])+", node_list)
     if match is None:
         raise UserError(f"SLURM_NODELIST = {node_list!r}: expected a list of host names")
-    # Of every range and list in brackets the first number.
+    # Keep the first number of every range and list in brackets.
     return re.sub(r"\[([^,\-\]]+)[^\]]*\]", r"\1", match[0])

@@ -1,7 +1,7 @@
-"""What lies at a path that a person named.
+"""File type checks for paths given by the user.
 
-``pathlib`` ends with a traceback where a path may not be looked up, or says that nothing is there, by the version of
-Python; a list that is taken for missing could be replaced by what lies around it.
+If a path may not be accessed, ``pathlib`` raises an exception or reports that nothing exists, depending on the version
+of Python. A list that is wrongly reported as missing could be replaced by files near it.
 """
 
 from __future__ import annotations
@@ -13,39 +13,39 @@ from pathlib import Path
 
 from adamae.errors import UserError
 
-# Nothing can be there: a link to itself, and names that are none.
+# Errors that mean that nothing exists, including links to themselves and invalid names.
 _NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.EBADF, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL)
 
 
 def exists(path: str | Path) -> bool:
-    """Whether there is something.
+    """Return whether the path exists.
 
     Raises:
-        UserError: It cannot be looked up, as in a folder that may not be entered.
+        UserError: If the path cannot be accessed, for example because of the permissions of a folder.
     """
     return _mode(path) != 0
 
 
 def is_folder(path: str | Path) -> bool:
-    """Whether there is a folder, or a link to one.
+    """Return whether the path is a folder, or a link to one.
 
     Raises:
-        UserError: As :func:`exists`.
+        UserError: As for :func:`exists`.
     """
     return stat.S_ISDIR(_mode(path))
 
 
 def is_file(path: str | Path) -> bool:
-    """Whether there is a file, or a link to one.
+    """Return whether the path is a regular file, or a link to one.
 
     Raises:
-        UserError: As :func:`exists`.
+        UserError: As for :func:`exists`.
     """
     return stat.S_ISREG(_mode(path))
 
 
 def _mode(path: str | Path) -> int:
-    """The kind of what is there; 0 for nothing."""
+    """Return the mode of the path; 0 if nothing exists."""
     try:
         return os.stat(path).st_mode  # noqa: PTH116 (texts as well)
     except ValueError:  # a zero byte in the name

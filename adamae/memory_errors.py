@@ -1,10 +1,10 @@
-"""Memory that could not be allocated, told in one line: a smaller batch or network is what mends it."""
+"""One-line messages for failed memory allocations, which a smaller batch or network would fix."""
 
 from __future__ import annotations
 
 import re
 
-# How torch words that the CPU's memory cannot be had; of a GPU it has an error of its own.
+# Torch's message if CPU memory cannot be allocated; for a GPU it has its own exception.
 _ON_CPU = re.compile(r"can't allocate memory: you tried to allocate (\d+) bytes")
 _ON_GPU = "OutOfMemoryError"
 _NUMPY = re.compile(r"Unable to allocate (\S+ \S+) for an array")
@@ -12,10 +12,10 @@ _SIZE_ON_GPU = re.compile(r"Tried to allocate (\S+ \S+?)\.(?: |$)")
 
 
 def out_of_memory(error: BaseException) -> str | None:
-    """One line about an allocation that failed; None if the error is another."""
+    """Return a one-line message for a failed allocation; None for other errors."""
     text = str(error)
     on_cpu = _ON_CPU.search(text)
-    # By name: nothing here imports torch.
+    # Compare the name, to avoid an import of torch.
     if not (isinstance(error, MemoryError) or on_cpu or type(error).__name__ == _ON_GPU):
         return None
     found = _NUMPY.search(text) or _SIZE_ON_GPU.search(text)

@@ -1,7 +1,7 @@
-"""The network interface of the exchange between hosts, where a machine's own name leads to itself alone.
+"""Chooses the network interface of gloo if the host name resolves to an address that other machines cannot reach.
 
-gloo talks over the address that the host's name has. On Debian and Ubuntu /etc/hosts often gives it 127.0.1.1, which no
-other machine can reach.
+gloo uses the address of the host name. On Debian and Ubuntu /etc/hosts often maps it to 127.0.1.1, which no other
+machine can reach.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ import struct
 from typing import Any
 
 _VARIABLE = "GLOO_SOCKET_IFNAME"
-# Of <linux/sockios.h>: the address of an interface.
+# The ioctl for the address of an interface, from <linux/sockios.h>.
 _SIOCGIFADDR = 0x8915
-# Nothing is sent: any port will do.
+# Any port works, because nothing is sent.
 _PORT = 9
 
 
 def choose_interface(store: Any, rank: int, size: int, main_address: str) -> None:
-    """Set the variable that names gloo's interface, where it is needed and not set.
+    """Set the environment variable of gloo's interface if it is needed and not set. All ranks must call this.
 
     Args:
-        store: Where the ranks met. Every rank calls.
-        rank: This one.
-        size: How many there are.
-        main_address: Name or address of rank 0's machine, as this one knows it.
+        store: The store of the rendezvous.
+        rank: Rank of this process.
+        size: Number of processes.
+        main_address: Name or address of rank 0's machine, as seen from this machine.
     """
     own = _usable(_resolved(socket.gethostname()))
     address = own or _usable(address_towards(main_address))
@@ -46,7 +46,7 @@ def choose_interface(store: Any, rank: int, size: int, main_address: str) -> Non
 
 
 def address_towards(host: str) -> str | None:
-    """The address that this machine has on its way to another; None: there is no way."""
+    """Return the local address of the route to another host; None without a route."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect((host, _PORT))
@@ -57,12 +57,12 @@ def address_towards(host: str) -> str | None:
 
 
 def interface_of(address: str) -> str | None:
-    """The name of the interface with an address, such as eth0."""
+    """Return the name of the interface with an address, such as eth0."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         for _, name in socket.if_nameindex():
             try:
                 answer = fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, struct.pack("256s", name.encode()[:15]))
-            # One without an address.
+            # The interface has no address.
             except OSError:
                 continue
             if socket.inet_ntoa(answer[20:24]) == address:
@@ -78,7 +78,7 @@ def _resolved(host: str) -> str | None:
 
 
 def _usable(address: str | None) -> str | None:
-    """``address``, if it is this machine's and others may reach it."""
+    """Return ``address`` if it belongs to this machine and is not a loopback address, else None."""
     if address is None or ipaddress.ip_address(address).is_loopback:
         return None
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:

@@ -1,4 +1,4 @@
-"""The highest memory use so far."""
+"""Peak memory use."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _STATUS = Path("/proc/self/status")
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes: allocated by tensors on a GPU, resident in the whole process on the CPU."""
+    """Return the peak memory in bytes: allocated by tensors on a GPU, resident memory of the process on the CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    # Linux's getrusage starts with the peak of the process that started this one; VmHWM starts at zero.
+    # On Linux, getrusage starts with the peak of the parent process; VmHWM starts at zero.
     found = re.search(r"^VmHWM:\s+(\d+) kB$", _STATUS.read_text(), re.MULTILINE) if _STATUS.exists() else None
     if found:
         return int(found.group(1)) * 1024

@@ -1,4 +1,4 @@
-"""The precisions of matrix products, and the one that a device is best at."""
+"""The precisions of matrix products, and the choice of one for a device."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ AUTOCAST: dict[str, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat16,
 
 
 def autocast_dtype(precision: str) -> torch.dtype | None:
-    """The dtype that a precision stands for.
+    """Return the autocast dtype of a precision; None for float32.
 
     Raises:
         UserError: If the precision is unknown.
@@ -22,7 +22,7 @@ def autocast_dtype(precision: str) -> torch.dtype | None:
 
 
 def matmul_dtype(precision: str) -> torch.dtype:
-    """The dtype of matrix products.
+    """Return the dtype of matrix products.
 
     Raises:
         UserError: If the precision is unknown.
@@ -31,7 +31,7 @@ def matmul_dtype(precision: str) -> torch.dtype:
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """A context in which matrix products have a precision.
+    """Return an autocast context for a precision.
 
     Raises:
         UserError: If the precision is unknown.
@@ -41,7 +41,7 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 
 def choose_precision(asked: str, device: torch.device) -> str:
-    """Name of the precision: what was asked for; for "auto" bf16 where the GPU has it, else fp16, and fp32 on the CPU.
+    """Resolve "auto" to bf16 on a GPU that supports it, else fp16, and to fp32 on the CPU; return others unchanged.
 
     GPUs older than Ampere (compute capability below 8) only emulate bf16.
     """

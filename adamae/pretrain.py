@@ -1,4 +1,4 @@
-"""A pre-training run from top to bottom: options, data, model, engine, loop.
+"""A complete pre-training run: options, data, model, engine, loop.
 
 from adamae.options import PretrainOptions
 from adamae.pretrain import pretrain
@@ -48,14 +48,14 @@ def pretrain(
     """Pre-train, or resume pre-training.
 
     Args:
-        options: Everything that decides the run.
-        world: The processes of the run; None starts them as the launcher says, and leaves them at the end.
+        options: All options of the run.
+        world: The processes of the run; None joins those of the launcher, and closes the world at the end.
         notes: Lines to print first.
-        command: What was typed, for the head of ``options.yaml``.
+        command: The command line, for the head of ``options.yaml``.
 
     Raises:
-        UserError: If options, data, checkpoint or output directory do not make a run (nothing has been written then);
-            or if the disk is full, too many videos are bad, or too many steps are not finite.
+        UserError: If options, data, checkpoint or output directory are not valid (before anything is written), or if
+            the disk is full, too many videos are damaged, or too many steps have a loss or gradient that is not finite.
     """
     options.check_complete()
     if world is None:
@@ -87,7 +87,7 @@ def pretrain(
         every=options.panels.log_images_every,
         writer=lambda: run.logger.tensorboard if world.is_main else None,
     )
-    # Part of every run, so that panels can be switched on and off when it is resumed.
+    # The callback is part of every run, so that panels can be switched on and off on resume.
     outcome = train(engine, batches, run, {"panels": panels})
     run.logger.close()
     engine.close()
@@ -97,10 +97,10 @@ def pretrain(
 
 
 def open_clips(data: PretrainDataOptions, clip: PretrainClipOptions, seed: int = 0) -> PretrainDataset:
-    """The clips of ``--data_path``.
+    """Build the data set of ``--data_path``.
 
     Raises:
-        UserError: If there is none, or no such list, folder or shards, or they hold no videos.
+        UserError: If the path is not given, the list, folder or shards do not exist, or they contain no videos.
     """
     return pretrain_dataset(
         load_annotations(
@@ -125,7 +125,7 @@ def open_clips(data: PretrainDataOptions, clip: PretrainClipOptions, seed: int =
 
 
 def build_model(options: PretrainOptions) -> tuple[Pretrainer, dict[str, Any]]:
-    """The model, with the same initial weights on every rank, and its description in checkpoints.
+    """Build the model, with the same initial weights on every rank, and its config for checkpoints.
 
     Raises:
         UserError: If the name is unknown or a classifier's, or sizes do not divide.
@@ -142,10 +142,10 @@ def build_model(options: PretrainOptions) -> tuple[Pretrainer, dict[str, Any]]:
 
 
 def _panel_clips(options: PretrainOptions) -> tuple[Tensor | None, Tensor | None]:
-    """The clips of TensorBoard's panels, and their motion masks; None where there are none or they are not known.
+    """Return the clips of TensorBoard's panels and their motion masks; None without panels or without masks.
 
     Raises:
-        UserError: If pictures are asked for and there is no such list, or its first videos cannot be read.
+        UserError: If panels are enabled and their list does not exist or its first videos cannot be read.
     """
     if not options.panels.log_images_every:
         return None, None
@@ -159,7 +159,7 @@ def _panel_clips(options: PretrainOptions) -> tuple[Tensor | None, Tensor | None
 
 
 def _describe(options: PretrainOptions, dataset: PretrainDataset, model: Pretrainer, run: Run) -> list[str]:
-    """What is trained on what."""
+    """Return the lines that describe data, model and schedule."""
     world = run.world
     millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     visible = f"{model.sampler.num_visible(model.grid)} of {model.grid.num_tokens} tokens visible"

@@ -1,4 +1,4 @@
-"""What is printed while work goes on: lines for a person, and progress bars of work through many videos."""
+"""Messages and progress bars on standard error."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ _SCANNING = "scanning files"
 
 
 def say(*lines: str) -> None:
-    """Print lines for a person, on standard error."""
+    """Print lines on standard error."""
     for line in lines:
         print(line, file=sys.stderr, flush=True)
 
 
 class Stages(Protocol):
-    """Tells a person how far long work is, which begins with a look at the files."""
+    """Reports the progress of long work that starts with a scan of the files."""
 
     def work(self, done: int, total: int) -> None:
-        """So many videos are done, of so many."""
+        """Report that ``done`` of ``total`` videos are done."""
 
     def scanning(self, seen: int, total: int | None) -> None:
-        """So many files were looked at, of so many; None while nobody knows."""
+        """Report that ``seen`` of ``total`` files were scanned; None if the total is unknown."""
 
 
 @contextmanager
 def progress_of(what: str, first: str = _SCANNING) -> Iterator[Stages]:
-    """Show a bar on a terminal, and print a line at intervals elsewhere.
+    """Show a progress bar on a terminal, and print a line at intervals otherwise.
 
     Args:
-        what: What the work is called.
-        first: What its first stage is called.
+        what: Name of the work.
+        first: Name of its first stage.
     """
     from rich.console import Console
     from rich.progress import (
@@ -62,7 +62,7 @@ def progress_of(what: str, first: str = _SCANNING) -> Iterator[Stages]:
 
 
 class _Bars:
-    """A bar for each stage; the next one takes the place of the last."""
+    """A bar for each stage, which replaces the previous one."""
 
     def __init__(self, bar: Bar, what: str, first: str) -> None:
         self._bar = bar
@@ -87,7 +87,7 @@ class _Bars:
 
 @contextmanager
 def progress_bar(what: str, world: World) -> Iterator[Progress | None]:
-    """Progress of work whose videos are known from the beginning, on the main process; nothing on the others."""
+    """Show the progress of work with a known number of videos on the main process; yield None on the others."""
     if not world.is_main:
         yield None
         return
@@ -96,7 +96,7 @@ def progress_bar(what: str, world: World) -> Iterator[Progress | None]:
 
 
 class _PlainLines:
-    """Says at intervals how far the work is."""
+    """Prints the progress at intervals."""
 
     def __init__(self) -> None:
         self._said = time.monotonic()

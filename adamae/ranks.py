@@ -1,7 +1,7 @@
-"""When one rank of a run ends by an error, is killed or stands still, the others end too.
+"""Ends all ranks of a run if one of them fails, is killed or hangs.
 
-They would notice by themselves only where they wait for it over gloo, and of one that stands still after half an hour.
-Over NCCL they would wait half an hour in any case.
+Without this, the other ranks would only notice when they wait for it over gloo, or after half an hour if it hangs. Over
+NCCL they would always wait half an hour.
 """
 
 from __future__ import annotations
@@ -20,34 +20,35 @@ from typing import Any
 
 import torch.distributed as dist
 
-# Seconds between two looks at whether another rank is gone.
+# Seconds between two checks of the other ranks.
 _POLL_SECONDS = 1.0
-# What another rank's end breaks tells more than we do, and so does an error that all ranks have: time for either.
+# Seconds for more specific errors to appear first: those that the end of another rank causes here, and those that all
+# ranks raise.
 _GRACE = 5.0
-# How long a process that ends by an error may take to be gone; a group that waits for others is not waited for. On a
-# busy machine the interpreter itself needs some ten seconds, and its exit code would be lost.
+# Time limit for the exit of a process that ends by an error, in case a process group waits for other ranks. It must not
+# be too short: on a busy machine the interpreter needs about ten seconds to exit, and its exit code would be lost.
 _LAST_SECONDS = 20
 _ENDED = "ended"
 _EXIT = "exit-requested"
-# Who holds the place where the ranks meet.
+# The process that hosts the rendezvous store, in messages.
 _STORE_HOLDER = "rank 0, or the launcher,"
 _PACKAGE = Path(__file__).parent
 
 
 class RankWatch:
-    """Watches from a thread of its own whether a rank has ended or stands still, and if so ends this process.
+    """Checks in a background thread whether a rank has ended or hangs, and then ends this process.
 
-    Each rank writes a heartbeat into the store and reads that of the next one. Time is counted in looks and not by the
-    clock: a run that is suspended as a whole goes on afterwards.
+    Each rank writes a heartbeat to the store and reads that of the next rank. Timeouts count checks, not clock time, so
+    a run that is suspended on all ranks continues afterwards.
 
     Args:
-        store: Where the ranks met.
-        rank: This one.
-        size: How many ranks there are.
-        heartbeat_timeout: Seconds without a heartbeat after which a rank is given up; 0: never.
+        store: The store of the rendezvous.
+        rank: Rank of this process.
+        size: Number of ranks.
+        heartbeat_timeout: Seconds without a heartbeat after which a rank counts as dead; 0: never.
 
     Attributes:
-        exit_requested: Whether a rank asks all to exit, as seen within the last second.
+        exit_requested: Whether a rank asks all ranks to exit, as of the last check (about every second).
     """
 
     def __init__(self, store: Any, rank: int, size: int, heartbeat_timeout: float = 300.0) -> None:
@@ -65,20 +66,20 @@ class RankWatch:
             thread.start()
 
     def close(self) -> None:
-        """Look no more: all ranks have come to the end."""
+        """Stop watching, because all ranks have finished."""
         self._over.set()
         for thread in self._threads:
             thread.join(timeout=_GRACE)
 
     def request_exit(self) -> None:
-        """Ask all ranks to exit; they see it within a second or two. Safe in a signal handler."""
+        """Ask all ranks to exit, which they see within a second or two. Safe in a signal handler."""
         self._asks = True
 
     def give_up(self) -> None:
-        """Say that this rank ends by an error, and because of whom; and see to it that it ends."""
+        """Report that this rank ends by an error and which rank caused it, and make sure that this process ends."""
         _end_within(_LAST_SECONDS)
         why = self._ended()
-        # An exception that ended the interpreter: of errors that a person can mend, the message has said all.
+        # sys.last_type is set if an exception ended the interpreter, but not after a UserError, whose message suffices.
         if why is None and getattr(sys, "last_type", None) is not None:
             why = self._silent()
             if why is None and "timed out" in str(sys.last_value).lower():
@@ -89,9 +90,9 @@ class RankWatch:
         if self._ended() is None:
             self._tell(why or f"rank {self._rank} has ended")
         if why is not None and self._rank == 0:
-            # With this process the store may be gone: the others read first why.
+            # The store may end with this process, so give the others time to read the reason.
             time.sleep(2 * _POLL_SECONDS)
-        # To find all that out took a while.
+        # Restart the limit, because the checks above took a while.
         _end_within(_LAST_SECONDS)
 
     def _look(self) -> None:
@@ -113,17 +114,17 @@ class RankWatch:
             if missed > self._looks:
                 why = f"rank {next_rank} has not responded for {missed * _POLL_SECONDS:.0f} s (--heartbeat_timeout)"
                 self._tell(why)
-                # The others need a moment to read it, and rank 0 may hold the store.
+                # Give the others time to read it, because rank 0 may host the store.
                 self._over.wait(2 * _POLL_SECONDS)
                 self._exit(why)
 
     def _look_at_store(self) -> None:
-        """Where the process that holds the store stands still, questions to it have no end."""
+        """Watch the other thread, whose calls block forever if the process that hosts the store hangs."""
         turn, missed = 0, 0
         while not self._over.wait(_POLL_SECONDS):
             missed = missed + 1 if turn == self._turns else 0
             turn = self._turns
-            # Of several reasons that of the other thread says more.
+            # Wait longer than the other thread, whose reason is more specific.
             if missed > self._looks + 2 * _GRACE / _POLL_SECONDS:
                 seconds = missed * _POLL_SECONDS
                 self._exit(f"{_STORE_HOLDER} has not responded for {seconds:.0f} s (--heartbeat_timeout)")
@@ -140,7 +141,7 @@ class RankWatch:
         self._write(_ENDED, why)
 
     def _write(self, name: str, value: str) -> None:
-        # Where the store is gone, the next question finds that out.
+        # If the store is gone, the next read reports it.
         with suppress(RuntimeError):
             self._store.set(name, value)
 
@@ -151,7 +152,7 @@ class RankWatch:
             self.exit_requested = self._store.check([_EXIT])
 
     def _silent(self) -> str | None:
-        """The ranks whose watch has stopped, which is what a killed process leaves."""
+        """Return a reason with the ranks whose heartbeat has stopped, as after a kill; None if all are alive."""
         everyone = range(self._size)
         try:
             before = self._beats(everyone)
@@ -167,13 +168,13 @@ class RankWatch:
         return f"{who}: killed, or {'their machines are' if many else 'its machine is'} gone"
 
     def _say_positions(self) -> None:
-        """Of ranks that are all alive one is waited for: where each stands shows which."""
+        """Print the position of each rank: all are alive, and the positions show which one the others wait for."""
         with suppress(RuntimeError):
             for rank, beat in self._beats(range(self._size)).items():
                 print(f"adamae: rank {rank} is at {beat.decode().partition(' ')[2]}", file=sys.stderr, flush=True)
 
     def _beat_of(self, rank: int) -> bytes | None:
-        # Where the store is gone, the next look at it finds that out.
+        # If the store is gone, the next check reports it.
         try:
             return self._beats([rank]).get(rank)
         except RuntimeError:
@@ -184,7 +185,7 @@ class RankWatch:
         return {rank: self._store.get(name) for rank, name in names.items() if self._store.check([name])}
 
     def _ended(self) -> str | None:
-        """Why a rank said that it ends, or that all should."""
+        """Return the reason that a rank stored for its end or that of all; None if no rank has ended."""
         try:
             if self._why is None and self._store.check([_ENDED]):
                 self._why = self._store.get(_ENDED).decode()
@@ -200,7 +201,7 @@ def _end_within(seconds: int) -> None:
 
 
 def _position() -> str:
-    """Where the main thread is: file, line and function of the package."""
+    """Return the position of the main thread: file, line and function of the package."""
     frame: FrameType | None = sys._current_frames().get(threading.main_thread().ident or 0)
     while frame is not None and _PACKAGE not in Path(frame.f_code.co_filename).parents:
         frame = frame.f_back

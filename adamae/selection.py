@@ -1,4 +1,4 @@
-"""Which tokens the encoder sees and which the decoder must predict, as sorted indices."""
+"""Selections of visible and target tokens as sorted indices."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class TokenSelection:
-    """The choice that a sampler makes for a batch of clips.
+    """The visible and target tokens that a sampler selects for a batch of clips.
 
-    There is no boolean mask and so no polarity to confuse. ``target`` need not be the complement of
-    ``visible``: a sampler may drop tokens altogether.
+    Indices avoid the ambiguous polarity of a boolean mask. ``target`` need not be the complement of ``visible``: a
+    sampler may drop tokens.
 
     Attributes:
-        visible: (B, V) int64, ascending: what the encoder reads.
-        target: (B, M) int64, ascending: what the decoder predicts.
-        log_probs: (B, N) float log-probabilities with their gradient, or None where nothing is learned.
-        num_hidden: How many tokens ``target`` was drawn from, every part equally likely; None: it is all there are.
-        secondary: (B, S) int64, ascending: those of the visible tokens that the encoder sees as a learned mask token
+        visible: (B, V) int64, ascending indices of the tokens that the encoder reads.
+        target: (B, M) int64, ascending indices of the tokens that the decoder predicts.
+        log_probs: (B, N) float log-probabilities with their gradient, or None if the sampler does not learn.
+        num_hidden: Number of masked tokens that ``target`` was drawn from uniformly; None: ``target`` has all of them.
+        secondary: (B, S) int64, ascending indices of the visible tokens that the encoder sees as a learned mask token
             instead of their pixels (secondary masking); None: none.
     """
 
@@ -31,7 +31,7 @@ class TokenSelection:
     secondary: Tensor | None = None
 
     def read_tokens(self, num_tokens: int) -> Tensor:
-        """(B, V - S) ascending: the visible tokens whose pixels the encoder reads, of ``num_tokens``."""
+        """(B, V - S) ascending indices, below ``num_tokens``, of the visible tokens whose pixels the encoder reads."""
         if self.secondary is None:
             return self.visible
         replaced = is_among(self.visible, self.secondary, num_tokens)
@@ -40,10 +40,10 @@ class TokenSelection:
 
 
 def complement(ids: Tensor, num_tokens: int) -> Tensor:
-    """The (B, N - K) ascending indices of 0..N-1 that are not among the distinct ``ids`` (B, K).
+    """Return the (B, N - K) ascending indices of 0..N-1 that are not among the distinct ``ids`` (B, K).
 
-    A stable sort of "was it taken" brings the free ones to the front in order, without a boolean index
-    whose size the host would have to wait for.
+    A stable sort of "is it in ids" moves the others to the front in order. A boolean index would make the host wait
+    for the size of its result.
     """
     taken = torch.zeros(ids.shape[0], num_tokens, dtype=torch.uint8, device=ids.device)
     taken.scatter_(1, ids, 1)
@@ -51,7 +51,7 @@ def complement(ids: Tensor, num_tokens: int) -> Tensor:
 
 
 def gather_tokens(x: Tensor, ids: Tensor) -> Tensor:
-    """Rows ``ids`` (B, K) of ``x`` (B, N, D), as (B, K, D)."""
+    """Gather rows ``ids`` (B, K) of ``x`` (B, N, D), as (B, K, D)."""
     return x.gather(1, ids.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
 
 
@@ -62,13 +62,13 @@ def is_among(ids: Tensor, chosen: Tensor, num_tokens: int) -> Tensor:
 
 
 def rank_tokens(scores: Tensor, count: int) -> Tensor:
-    """(B, count) indices of the highest scores (B, N) from the highest on; of equal ones the lower index wins."""
+    """(B, count) indices of the highest scores (B, N) in descending order; on ties the lower index comes first."""
     return scores.argsort(dim=1, descending=True, stable=True)[:, :count]
 
 
 def count_visible(num_tokens: int, mask_ratio: float) -> int:
-    """V = int(N * (1 - ratio)), truncated in floating point as the published code does.
+    """V = int(N * (1 - ratio)), truncated in floating point as in the official code.
 
-    The order of operations is part of the contract: 100 tokens at a ratio of 0.8 leave 19.
+    The result depends on the order of operations: 100 tokens at a ratio of 0.8 leave 19.
     """
     return int(num_tokens * (1 - mask_ratio))

@@ -1,4 +1,4 @@
-"""Calls that may block for ever, waited for no longer than a limit."""
+"""A time limit for calls that may block forever."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from datetime import timedelta
 
 
 def finishes_within(limit: timedelta, action: Callable[[], object]) -> bool:
-    """Run ``action`` in a thread, and wait for its end.
+    """Run ``action`` in a thread and wait for it up to ``limit``.
 
     Returns:
-        False if it takes longer than ``limit``; it is then left to itself.
+        False if the action takes longer than ``limit``; its thread then continues to run.
 
     Raises:
-        BaseException: What the action raised.
+        BaseException: The exception of the action.
     """
     failures: list[BaseException] = []
 

@@ -1,9 +1,9 @@
-"""Imports torchvision, and mends that where its compiled part does not fit torch.
+"""Imports torchvision with a workaround for compiled operators that do not match torch.
 
-torchvision's wheel is built against the CUDA release of torch. Beside a CPU-only torch its compiled operators do not
-load, and the import stops at the first one it looks up (``torchvision::nms``). timm imports torchvision, so it stops
-too. Declaring the two operators without an implementation is enough: everything then works but these operators, JPEG
-files and ``torchvision.io``, of which we use none.
+torchvision's wheel is built against the CUDA release of torch. With a CPU-only torch its compiled operators do not
+load, and the import fails at the first one it looks up (``torchvision::nms``). timm imports torchvision, so it fails,
+too. Declaring the two operators without an implementation is enough: everything then works except these operators, JPEG
+files and ``torchvision.io``, none of which we use.
 
 Import this module before torchvision or timm::
 
@@ -22,7 +22,7 @@ _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
-# A library forgets its schemas when it is collected, so it has to stay alive as long as the process.
+# The schemas are removed when the library object is garbage-collected, so it must live as long as the process.
 _library: torch.library.Library | None = None
 
 

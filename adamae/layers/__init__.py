@@ -1,1 +1,1 @@
-"""The parts that every network here is made of."""
+"""Layers shared by all networks."""

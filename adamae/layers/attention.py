@@ -1,4 +1,4 @@
-"""Multi-head self-attention, and the one place that chooses how to compute it."""
+"""Multi-head self-attention, and the choice of its kernel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from adamae.layers.chunked_attention import chunked_attention
 from adamae.layers.half_precision import half_on_cpu
 from adamae.layers.recomputing_linear import norm_linear
 
-# Below this many keys, and in half precision on a CPU, plain matrix products beat the fused kernel's backward.
+# In half precision on a CPU, plain matrix products are faster than the fused kernel's backward up to this many keys.
 _FEW_KEYS_ON_CPU = 256
 
 
@@ -41,11 +41,11 @@ class Attention(nn.Module):
 
     Args:
         dim: Width D of the tokens.
-        num_heads: Heads; a head is ``dim // num_heads`` wide, so some widths lose a remainder, as published.
+        num_heads: Number of heads of width ``dim // num_heads``; a remainder is dropped, as in the official code.
         qkv_bias: Whether queries and values have a bias.
         drop_rate: Dropout on the attention weights.
-        key_bias: Whether queries, keys and values have one bias together, as timm's blocks do; ``qkv_bias`` has no
-            effect then.
+        key_bias: Whether queries, keys and values share one bias parameter, as in timm's blocks; ``qkv_bias`` then has
+            no effect.
     """
 
     def __init__(
@@ -66,8 +66,8 @@ class Attention(nn.Module):
 
         Args:
             x: (B, N, D).
-            norm: Applied to ``x`` first; given here, its output need not be kept for the backward pass.
-            skip: How many tokens ask for nothing.
+            norm: Applied to ``x`` first. Its output is recomputed in the backward pass instead of stored.
+            skip: Number of leading tokens without a query.
 
         Returns:
             (B, N - skip, D).
@@ -77,7 +77,7 @@ class Attention(nn.Module):
             bias = torch.cat((self.q_bias, torch.zeros_like(self.v_bias), self.v_bias))
         weight = self.qkv.weight
         qkv = F.linear(x, weight, bias) if norm is None else norm_linear(x, norm, weight, bias)
-        # Cut along the last axis: the gradients of the three are then put together in one copy.
+        # Chunk along the last axis: the gradients of the three are then concatenated in one copy.
         query, key, value = (part.unflatten(2, (self.num_heads, -1)).transpose(1, 2) for part in qkv.chunk(3, dim=2))
         out = attend(query[:, :, skip:], key, value, self.drop_rate if self.training else 0.0)
         return self.proj(out.transpose(1, 2).flatten(2))

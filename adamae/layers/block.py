@@ -13,7 +13,7 @@ from adamae.layers.recomputation import recomputed
 from adamae.layers.recomputing_linear import gelu_linear, norm_linear
 from adamae.randomness import SampleNoise
 
-# Which child of a block's noise it is; see Block._branch.
+# The number folded into a block's noise for this dropout, see Block._branch.
 _DROPOUT_OF_MLP = 2
 
 
@@ -30,7 +30,7 @@ class Mlp(nn.Module):
         return gelu_linear(self.hidden(x, norm), self.fc2.weight, self.fc2.bias)
 
     def hidden(self, x: Tensor, norm: nn.LayerNorm | None = None) -> Tensor:
-        """What the GELU reads, (..., hidden)."""
+        """Return the input of the GELU, (..., hidden)."""
         return self.fc1(x) if norm is None else norm_linear(x, norm, self.fc1.weight, self.fc1.bias)
 
 
@@ -42,7 +42,7 @@ class Block(nn.Module):
         num_heads: Attention heads.
         mlp_ratio: Hidden width of the MLP over D.
         qkv_bias: Whether queries and values have a bias.
-        init_values: Start value of LayerScale's g1 and g2; 0 or None means there are none.
+        init_values: Initial value of LayerScale's g1 and g2; 0 or None: no LayerScale.
         drop_rate: Dropout after the attention's projection and after the MLP.
         attn_drop_rate: Dropout on the attention weights.
         drop_path_rate: Probability that a clip skips a branch.
@@ -50,7 +50,7 @@ class Block(nn.Module):
         key_bias: See :class:`~adamae.layers.attention.Attention`.
 
     Attributes:
-        recompute: Keep nothing but the input for the backward pass, and compute the rest again.
+        recompute: Store only the input for the backward pass and recompute the rest.
     """
 
     recompute = False
@@ -85,8 +85,8 @@ class Block(nn.Module):
 
         Args:
             x: Tokens.
-            noise: What decides in training which of them are dropped.
-            skip: So many of the first tokens are attended to and go no further.
+            noise: Noise for dropout and stochastic depth in training.
+            skip: Number of leading tokens that are attended to but have no output.
         """
         return recomputed(self.recompute, self._forward, x, noise, skip, draws=self.attn.drop_rate > 0)
 
@@ -95,11 +95,11 @@ class Block(nn.Module):
         return x + self._branch(self.mlp(x, self.norm2), self.gamma_2, noise, 1)
 
     def attended(self, x: Tensor, noise: SampleNoise, skip: int = 0) -> Tensor:
-        """The first half of :meth:`forward`."""
+        """Apply the attention branch, the first half of :meth:`forward`."""
         return x[:, skip:] + self._branch(self.attn(x, self.norm1, skip), self.gamma_1, noise, 0)
 
     def kept(self, x: Tensor, noise: SampleNoise) -> Tensor | None:
-        """(B, N, D) bool, what the dropout of the second half lets through; None where there is none."""
+        """(B, N, D) bool, the elements that the MLP's dropout keeps; None without dropout."""
         if not (self.training and self.drop_rate > 0):
             return None
         return noise.fold_in(_DROPOUT_OF_MLP).keep(self.drop_rate, *x.shape[1:])
@@ -115,7 +115,7 @@ class Block(nn.Module):
 
 
 def stack(depth: int, dim: int, num_heads: int, *, drop_path_rate: float = 0.0, **options: object) -> nn.ModuleList:
-    """``depth`` blocks whose drop-path rates rise linearly from 0 to ``drop_path_rate``."""
+    """Build ``depth`` blocks whose drop-path rates rise linearly from 0 to ``drop_path_rate``."""
     rates = [drop_path_rate * number / max(1, depth - 1) for number in range(depth)]
     return nn.ModuleList(Block(dim, num_heads, drop_path_rate=rate, **options) for rate in rates)  # type: ignore[arg-type]
 
@@ -134,7 +134,7 @@ def recompute_blocks(blocks: nn.ModuleList, active: bool) -> None:
 
 
 def initialise_xavier(module: nn.Module) -> None:
-    """The pre-train networks' start: Xavier-uniform linear weights, zero biases. Use with ``Module.apply``."""
+    """Initialise as in pre-training: Xavier-uniform linear weights, zero biases. Use with ``Module.apply``."""
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
@@ -142,7 +142,7 @@ def initialise_xavier(module: nn.Module) -> None:
 
 
 def initialise_normal(module: nn.Module) -> None:
-    """The start of fine-tune networks and of pyramids: normal linear weights of deviation 0.02, zero biases."""
+    """Initialise as in fine-tuning and pyramids: truncated normal linear weights of std 0.02, zero biases."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:

@@ -1,7 +1,8 @@
 """Attention by plain matrix products over chunks of queries, for bf16 on a CPU.
 
-There the fused kernel is hardly faster than in float32, where products are twice as fast. The attention weights of a
-chunk stay in the cache and are made again in the backward pass, so that less is kept than by the fused kernel.
+There the fused kernel is hardly faster in bf16 than in float32, while plain bf16 products are twice as fast as float32
+ones. The attention weights of a chunk fit into the cache. They are recomputed in the backward pass, so less is stored
+than by the fused kernel.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# Queries of a chunk: with some thousand keys its weights fit into the second-level cache.
+# Queries per chunk: with some thousand keys its attention weights fit into the L2 cache.
 _QUERIES = 400
 
 
@@ -56,11 +57,11 @@ class _ChunkedAttention(torch.autograd.Function):
 
 
 def _heads(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Each head of each clip: (tokens, head_dim) of every tensor (B, heads, tokens, head_dim)."""
+    """Yield (tokens, head_dim) views of all tensors (B, heads, tokens, head_dim) for each head of each clip."""
     for clip, head in product(range(tensors[0].shape[0]), range(tensors[0].shape[1])):
         yield tuple(each[clip, head] for each in tensors)
 
 
 def _chunks(rows: Tensor) -> tuple[Tensor, ...]:
-    """Equally many rows in each, but for the last."""
+    """Split rows into chunks of equal size, except the last."""
     return rows.chunk(math.ceil(rows.shape[0] / _QUERIES))

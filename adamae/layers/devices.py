@@ -1,10 +1,10 @@
-"""Where a tensor's operations run, for layers and losses that take other operations on a CPU than on a GPU."""
+"""The device of a tensor, for layers and losses that use different operations on CPU and GPU."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-# Replaced where steps on a CPU's tensors are to have a GPU's operations (benchmark/gpu_choices.py).
+# Patched by benchmark/gpu_choices.py to run the GPU's operations on CPU tensors.
 _CPU = "cpu"
 
 

@@ -1,7 +1,6 @@
-"""Dropout and stochastic depth whose pattern belongs to the clip, not to its place in the batch.
+"""Dropout and stochastic depth whose pattern depends on the clip, not on its position in the batch.
 
-With patterns drawn from one global generator, two processes with a batch of B each could not repeat one process
-with a batch of 2B.
+With a global generator, two processes with a batch of B each could not reproduce one process with a batch of 2B.
 """
 
 from __future__ import annotations
@@ -17,6 +16,6 @@ def dropout(x: Tensor, rate: float, noise: SampleNoise) -> Tensor:
 
 
 def drop_path(x: Tensor, rate: float, noise: SampleNoise) -> Tensor:
-    """Zero whole clips of a residual branch ``x`` (B, ...) with probability ``rate``, scale the others."""
+    """Zero a residual branch ``x`` (B, ...) for each clip with probability ``rate`` and scale the others."""
     keep = noise.keep(rate, 1).to(x.dtype) / (1 - rate)
     return x * keep.view(-1, *(1,) * (x.dim() - 1))

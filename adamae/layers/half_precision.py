@@ -1,4 +1,4 @@
-"""Half precision by hand, where what autocast does costs accuracy on a CPU or memory traffic on a GPU."""
+"""Explicit half precision, where autocast costs accuracy on a CPU or memory traffic on a GPU."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def half_on_gpu(x: Tensor) -> bool:
 
 @contextmanager
 def without_autocast(x: Tensor) -> Iterator[torch.dtype]:
-    """Compute in the types as they are, inside of an autograd function.
+    """Disable autocast inside an autograd function.
 
-    Casts are then made by :func:`cast_together`. Autocast would make one for each tensor and, on torch 2.6, keep copies
-    that are made inside of an autograd function, where they have no gradient, and hand them to a plain layer that reads
-    the same weight afterwards.
+    Casts are then made by :func:`cast_together`. Autocast would make one for each tensor. On torch 2.6 it would also
+    cache the copies made inside an autograd function, which have no gradient, and return them to a plain layer that
+    uses the same weight afterwards.
 
     Yields:
-        The type that autocast, where it was active, gives to products with ``x``.
+        The dtype of matrix products with ``x``: that of autocast if it was enabled, else that of ``x``.
     """
     device = x.device.type
     if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
@@ -47,10 +47,10 @@ def without_autocast(x: Tensor) -> Iterator[torch.dtype]:
 
 
 def cast_together(*wanted: tuple[Tensor | None, torch.dtype]) -> list[Any]:
-    """Tensors in other types, without gradients: on a GPU in one kernel for all that go from one type to another.
+    """Cast tensors without gradients; on a GPU all casts between the same two dtypes are one kernel.
 
     Args:
-        *wanted: Tensors, each with the type that it should have; None stays None.
+        *wanted: Tensors, each with its target dtype; None stays None.
     """
     result: list[Any] = []
     groups: dict[tuple[torch.dtype, torch.dtype], tuple[list[Tensor], list[Tensor]]] = {}

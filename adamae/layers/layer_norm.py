@@ -1,4 +1,4 @@
-"""LayerNorm in half precision: with exact gradients on a CPU, without detours over float32 on a GPU."""
+"""LayerNorm in half precision: with exact gradients on a CPU, without casts to float32 on a GPU."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from adamae.layers.half_precision import half_on_cpu, half_on_gpu, without_autoc
 
 
 class LayerNorm(nn.LayerNorm):
-    """As torch's, but what is given half precision comes back in it, whatever autocast says.
+    """``nn.LayerNorm`` whose output is in half precision if its input is, also under autocast.
 
-    On a CPU it is computed in float32, because torch's kernels there add up the gradients of the weight and the bias
-    over all rows in half precision: half of the bias's gradient is lost with some thousand rows, and nearly all of it
-    with a hundred thousand.
+    On a CPU it is computed in float32, because torch's CPU kernels sum the gradients of the weight and the bias over
+    all rows in half precision: half of the bias's gradient is lost with a few thousand rows, and nearly all of it with
+    a hundred thousand.
 
     On a GPU it is computed by the kernels for half precision. They read and write half precision, but compute each row
-    and add up over all rows in float32 (accumulation type ``T_ACC`` in torch's layer_norm_kernel.cu), so only the
-    results are rounded, as those of products are. Autocast would have them in float32, with a cast before and one
-    after: 20 bytes for each value instead of 4. Those kernels take weights of the input's type alone.
+    and sum over all rows in float32 (accumulation type ``T_ACC`` in torch's layer_norm_kernel.cu), so only the results
+    are rounded, as those of matrix products are. Autocast would run the norm in float32, with a cast before and one
+    after: 20 bytes for each value instead of 4. The kernels require weights of the input's dtype.
 
-    A compiler fuses the casts with the norm, which is then computed in float32 anyway.
+    torch.compile fuses the casts with the norm, so there it is computed in float32.
 
     Args:
-        dim: Width of what is normalised.
-        eps: Added to the variance; the published networks have 1e-6 almost everywhere.
+        dim: Width of the normalised axis.
+        eps: Added to the variance; the official code uses 1e-6 almost everywhere.
     """
 
     def __init__(self, dim: int, eps: float = 1e-6) -> None:
         super().__init__(dim, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., D) to the same."""
+        """(..., D) to the same shape."""
         if half_on_gpu(x) and not torch.compiler.is_compiling():
             with without_autocast(x):
                 weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)

@@ -1,4 +1,4 @@
-"""Pixel values: from bytes to what the networks read."""
+"""Pixel normalisation and patchifying of clips."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ INCEPTION_MEAN = INCEPTION_STD = (0.5, 0.5, 0.5)
 
 
 class PixelNormalisation(nn.Module):
-    """Bytes to standardised values, and standardised values back to the unit range.
+    """Standardises uint8 pixels, and maps standardised values back to the unit range.
 
-    Works on any tensor whose last axis holds whole pixels with the colour fastest: a channels-last clip
+    Works on any tensor whose last axis contains complete pixels with the colour fastest: a channels-last clip
     (B, T, H, W, C) as well as patchified tokens (B, N, P).
 
     Args:
-        channels: Colour channels. Other counts than three use the mean over the three colours for each channel.
-        imagenet: ImageNet's mean and standard deviation, as the published checkpoints expect; else 0.5 and 0.5.
+        channels: Colour channels. If not three, each channel uses the mean over the three colours.
+        imagenet: Use ImageNet's mean and std, as the published checkpoints expect; else 0.5 and 0.5.
     """
 
     mean: Tensor
@@ -50,17 +50,17 @@ class PixelNormalisation(nn.Module):
 
 
 def frames_in(video: Tensor) -> int:
-    """Frames of raw clips (B, T, H, W, C) uint8, or standardised ones (B, C, T, H, W) float."""
+    """Number of frames of raw clips (B, T, H, W, C) uint8, or standardised ones (B, C, T, H, W) float."""
     return video.shape[1 if video.dtype == torch.uint8 else 2]
 
 
 def cut_pixels(video: Tensor, grid: TokenGrid, pixel_values: PixelNormalisation) -> Tensor:
-    """Clips of either kind to the standardised pixels (B, N, P) of their tokens.
+    """Patchify raw or standardised clips into the standardised pixels (B, N, P) of their tokens.
 
     Raises:
-        UserError: If the clips' shape is not the grid's.
+        UserError: If the clips' shape does not match the grid.
     """
     if video.dtype == torch.uint8:
-        # Bytes are moved into place first: a quarter of the memory traffic.
+        # Patchify before the conversion to float: a quarter of the memory traffic.
         return pixel_values(grid.patchify(video))
     return grid.patchify(rearrange(video, "b c t h w -> b t h w c"))

@@ -1,4 +1,4 @@
-"""Fixed positions."""
+"""Fixed position embeddings."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 def sinusoid_table(num_positions: int, dim: int) -> Tensor:
-    """The sine and cosine table over the flattened token index.
+    """Return the sine and cosine table over the flattened token index.
 
     Entry (i, j) is sin(a) for even j and cos(a) for odd j with a = i / 10000^(2 * (j // 2) / dim). The paper
-    speaks of three-dimensional positions; the code behind its numbers counts tokens in one dimension.
+    describes three-dimensional positions, but the official code uses the one-dimensional token index.
 
     Returns:
         (1, num_positions, dim) float32, rounded from float64.
@@ -23,10 +23,10 @@ def sinusoid_table(num_positions: int, dim: int) -> Tensor:
 
 
 def sincos_2d_table(rows: int, columns: int, dim: int) -> Tensor:
-    """The two-dimensional sine and cosine table of MAE.
+    """Return the two-dimensional sine and cosine table of MAE.
 
-    The first half of the features tells the column, the second half the row; of each half the first half are sines,
-    the second cosines, of position / 10000^(4 * j / dim).
+    The first half of the features encodes the column, the second half the row. The first half of each are sines, the
+    second half cosines, of position / 10000^(4 * j / dim).
 
     Returns:
         (1, rows * columns, dim) float32 in raster order, rounded from float64.

@@ -1,4 +1,4 @@
-"""Activation checkpointing: results between a part's input and its output are computed twice instead of kept."""
+"""Activation checkpointing: activations of a part are recomputed in the backward pass instead of stored."""
 
 from __future__ import annotations
 
@@ -8,21 +8,24 @@ from typing import Literal, TypeVar
 import torch
 from torch.utils.checkpoint import checkpoint
 
-# "decoder": whatever looks at all tokens, which is the sampler, the decoder and the reconstruction loss.
+# "decoder": all parts that process all tokens, which are the sampler, the decoder and the reconstruction loss.
 # "all": the encoder as well.
 CheckpointActivations = Literal["none", "decoder", "all"]
 Result = TypeVar("Result")
 
 
 def recomputed(active: bool, part: Callable[..., Result], *arguments: object, draws: bool = False) -> Result:
-    """``part(*arguments)``, bit for bit, with its gradients; only the arguments are kept for the backward pass.
+    """Return ``part(*arguments)`` and store only the arguments for the backward pass.
+
+    Values and gradients are bitwise equal to those of a plain call.
 
     Args:
-        active: Whether to do so; False is a plain call, as is any call without gradients.
-        part: May return tensors. Its randomness must follow from its arguments, as that of
-            :class:`~adamae.randomness.SampleNoise` does, or ``draws`` must say that it does not.
-        *arguments: Tensors that need a gradient have to be among them and not inside of others.
-        draws: It draws from torch's generator, whose state is then kept and put back for the second time.
+        active: Whether to recompute; False is a plain call, as is any call without gradients.
+        part: Function to call. Its random numbers must depend only on its arguments, as those of
+            :class:`~adamae.randomness.SampleNoise` do, unless ``draws`` is set.
+        *arguments: Tensors that need a gradient must be arguments themselves, not inside other objects.
+        draws: Whether ``part`` draws from torch's generator, whose state is then saved and restored for the
+            recomputation.
     """
     if not (active and torch.is_grad_enabled()):
         return part(*arguments)

@@ -1,7 +1,7 @@
-"""Linear layers behind a LayerNorm or a GELU that keep what goes into the pair and not what lies between.
+"""LayerNorm or GELU followed by a linear layer; only the input of the pair is stored for the backward pass.
 
-What lies between costs one cheap pass to make again, and as much memory as the rest of a block together: of the 16
-token-widths that a block of the plain code keeps for the backward pass, six are outputs of norms and activations.
+The intermediate result is cheap to recompute but takes much memory: of the 16 token-widths that a block of plain code
+stores for the backward pass, six are outputs of norms and activations.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from adamae.layers.half_precision import cast_together, half_on_cpu, half_on_gpu
 
 
 def norm_linear(x: Tensor, norm: nn.LayerNorm, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``F.linear(norm(x), weight, bias)``: (..., D) to (..., E), of which ``x`` alone is kept for the backward pass."""
+    """``F.linear(norm(x), weight, bias)``: (..., D) to (..., E); only ``x`` is stored for the backward pass."""
     if torch.compiler.is_compiling():
-        # The compiler decides by itself what to make again. The norm's own weights are folded into the product's: their
-        # gradients are then read off the product's, which is made anyway, and not added up over all rows.
+        # torch.compile decides itself what to recompute. The norm's weights are folded into those of the product, so
+        # their gradients follow from the product's, which are computed anyway, without another sum over all rows.
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         normed = F.layer_norm(wide, norm.normalized_shape, None, None, norm.eps).to(x.dtype)
         folded = (weight * norm.bias).sum(dim=1)
@@ -29,7 +29,7 @@ def norm_linear(x: Tensor, norm: nn.LayerNorm, weight: Tensor, bias: Tensor | No
 
 
 def gelu_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``F.linear(F.gelu(x), weight, bias)``: (..., D) to (..., E), of which ``x`` alone is kept."""
+    """``F.linear(F.gelu(x), weight, bias)``: (..., D) to (..., E); only ``x`` is stored for the backward pass."""
     if torch.compiler.is_compiling():
         return F.linear(F.gelu(x), weight, bias)
     return _GeluLinear.apply(x, weight, bias)
@@ -62,7 +62,7 @@ class _NormLinear(torch.autograd.Function):
             if any(wanted[:3]):
                 rows = [(grad @ weight).to(x.dtype), x, mean, deviation, scale, shift]
                 if half_on_cpu(x):
-                    # There torch would add up over all rows in half precision.
+                    # On a CPU, torch would sum over all rows in half precision.
                     rows = [each.float() for each in rows]
                 grad_x, grad_scale, grad_shift = torch.ops.aten.native_layer_norm_backward(
                     *rows[:2], shape, *rows[2:], wanted[:3]

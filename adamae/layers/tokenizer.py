@@ -1,4 +1,4 @@
-"""From pixels to tokens."""
+"""Patch embedding: pixels to tokens."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Tokenizer(nn.Module, ABC):
-    """Turns the pixels of each token into a vector, independently of all other tokens.
+    """Embeds the pixels of each token, independently of all other tokens.
 
     Args:
         embed_dim: Width D of a token.
@@ -25,9 +25,9 @@ class Tokenizer(nn.Module, ABC):
         """Patchified pixels (B, N, P), colour fastest, to tokens (B, N, D)."""
 
     def exact(self, pixels: Tensor) -> Tensor:
-        """The same in the weights' own precision, also where autocast would compute in half."""
+        """Like :meth:`forward`, but in the precision of the weights, also under autocast."""
         device = pixels.device.type
-        # The compiler of torch 2.6 does not know the question, and compiles for no device without autocast.
+        # torch.compile of torch 2.6 cannot trace is_autocast_available, and supports no device without autocast.
         if not (torch.compiler.is_compiling() or torch.amp.is_autocast_available(device)):
             return self(pixels)
         with torch.autocast(device, enabled=False):
@@ -37,8 +37,8 @@ class Tokenizer(nn.Module, ABC):
 class TubeletTokenizer(Tokenizer):
     """Linear projection of non-overlapping tubelets.
 
-    The weight is stored as that of the Conv3d with kernel = stride that the published code uses, so
-    checkpoints load; on patchified pixels the same product is one matrix multiplication.
+    The weight is stored as that of a Conv3d with kernel = stride, as in the official code, so checkpoints load. On
+    patchified pixels the convolution is one matrix multiplication.
 
     Args:
         tubelet_size: Frames in a token.

@@ -1,1 +1,1 @@
-"""What training minimises, one loss in each file."""
+"""Pre-training losses, one per file."""

@@ -1,12 +1,12 @@
-"""A reward for visible tokens (not in the paper): by how much their neighbours are predicted better than trivially.
+"""A reward for visible tokens (not in the paper): how much better their neighbours are predicted than trivially.
 
-The paper rewards tokens that were hard to predict while they were hidden, whatever seeing them would have brought, so
-noise pays. Here a token is rewarded for what was seen of it: let g_i be the trivial error of target token i less its
-error, and A(v) the target tokens next to the visible token v. The reward and the loss are
+The paper rewards masked tokens with a high error, whether or not seeing them would help to predict others, so it also
+rewards noise. Here visible tokens are rewarded for the prediction of their neighbours. Let g_i be the trivial error of
+target token i minus its error, and A(v) the target tokens next to the visible token v. The reward and the loss are
 
     r_v = mean_{i in A(v)} g_i,    L = - mean_v log P_v (r_v - mean_v r_v),
 
-an estimate of the policy gradient with the clip's mean as baseline, for tokens that were drawn.
+an estimate of the policy gradient for the drawn tokens, with the clip's mean as baseline.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from adamae.selection import TokenSelection
 
 
 def neighbour_gain_loss(selection: TokenSelection, gain: Tensor, grid: TokenGrid) -> Tensor:
-    """Raise the probability of visible tokens whose neighbours gained most.
+    """Increase the probability of visible tokens whose neighbours have a high gain.
 
     Args:
-        selection: Needs ``log_probs``.
-        gain: (B, M) of each target token; no gradient passes through it.
-        grid: Where the tokens lie.
+        selection: Must have ``log_probs``.
+        gain: (B, M) gain of each target token; no gradient passes through it.
+        grid: The token grid.
 
     Returns:
         0-dim mean over the visible tokens of the batch.
@@ -41,11 +41,11 @@ def neighbour_mean(selection: TokenSelection, values: Tensor, grid: TokenGrid) -
 
     Args:
         selection: Visible and target tokens.
-        values: (B, M).
-        grid: Where they lie; neighbours are one step away along time, height, width, or several of them.
+        values: (B, M) values of the target tokens.
+        grid: The token grid; neighbours are at most one step away along each of time, height and width.
 
     Returns:
-        (B, V); 0 where no neighbour is a target.
+        (B, V) means; 0 if no neighbour is a target.
     """
     empty = values.new_zeros(len(values), grid.num_tokens)
     sums = _box(empty.scatter(1, selection.target, values), grid)
@@ -55,7 +55,7 @@ def neighbour_mean(selection: TokenSelection, values: Tensor, grid: TokenGrid) -
 
 
 def _box(values: Tensor, grid: TokenGrid) -> Tensor:
-    """(B, N) sums over each token and those next to it."""
-    # Padded first, as pooling refuses a grid that is smaller than its kernel.
+    """(B, N) sums over each token and its neighbours."""
+    # Pad first: pooling raises an error if the grid is smaller than the kernel.
     volume = F.pad(values.view(-1, 1, grid.t, grid.h, grid.w), (1, 1, 1, 1, 1, 1))
     return 27 * F.avg_pool3d(volume, kernel_size=3, stride=1).flatten(1)

@@ -1,4 +1,4 @@
-"""The reconstruction loss L_R, and what it takes to beat it without looking."""
+"""The reconstruction loss L_R, and the loss of trivial predictions to compare it with."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Statistics = Literal["colour", "token"]
 def reconstruction_target(
     pixels: Tensor, pixel_values: PixelNormalisation, normalise: bool, statistics: Statistics = "colour"
 ) -> Tensor:
-    """What the decoder should predict for the target tokens.
+    """Compute the reconstruction target of the target tokens.
 
     Args:
         pixels: (B, M, P) standardised pixels of the target tokens, colour fastest.
-        pixel_values: How the pixels were standardised.
+        pixel_values: The normalisation of the pixels.
         normalise: Subtract each token's mean and divide by its standard deviation, per colour (the paper's
             best row); else plain pixels between 0 and 1.
-        statistics: Take mean and deviation per "colour", as VideoMAE and AdaMAE do, or over all standardised values of
-            the "token", as MAE does.
+        statistics: Compute mean and std per "colour", as VideoMAE and AdaMAE do, or over all standardised values of the
+            "token", as MAE does.
 
     Returns:
         (B, M, P), at least float32.
@@ -40,18 +40,18 @@ def reconstruction_target(
         return (pixels - mean) / (variance + 1e-6).sqrt()
     values = pixels.view(*pixels.shape[:-1], -1, pixel_values.std.numel())
     centred, variance = _centred_and_variance(values)
-    # The published target is computed from values between 0 and 1. There the standard deviation is smaller by
-    # the channel's own, so the same 1e-6 is added to a deviation measured here in units of that.
+    # The official code computes the target from values between 0 and 1 and adds 1e-6 to their std. The std of
+    # standardised values is larger by a factor of 1 / (std of the channel), so 1e-6 is scaled by the same factor.
     deviation = variance.sqrt() + 1e-6 / pixel_values.std.to(values)
     return (centred / deviation).view(pixels.shape)
 
 
 def _centred_and_variance(values: Tensor) -> tuple[Tensor, Tensor]:
-    """(..., K, C) values less their mean over K, and their variance (..., 1, C)."""
+    """(..., K, C) values minus their mean over K, and their variance (..., 1, C)."""
     if not on_cpu(values):
         variance, mean = torch.var_mean(values, dim=-2, keepdim=True)
         return values - mean, variance
-    # There the library goes through an inner axis of three colours value by value.
+    # On a CPU, torch.var_mean is slow: it does not vectorise over an inner axis of three colours.
     centred = values - _sum(values) / values.shape[-2]
     return centred, _sum(centred.square()) / (values.shape[-2] - 1)
 
@@ -67,8 +67,8 @@ def _sum(values: Tensor) -> Tensor:
 def token_error(prediction: Tensor, target: Tensor, metric: Metric = "mse") -> Tensor:
     """Mean error of each token: (B, M, P) and (B, M, P) to (B, M), at least float32.
 
-    With "mse" this is the squared error whose mean over tokens is equation 4 of the paper; "l1" is its table's
-    other row.
+    With "mse" this is the squared error whose mean over tokens is equation 4 of the paper; "l1" is the other row of
+    its table.
     """
     if metric == "l1":
         return (prediction - target).abs().mean(dim=-1)
@@ -77,10 +77,11 @@ def token_error(prediction: Tensor, target: Tensor, metric: Metric = "mse") -> T
 
 
 class _MeanSquare(torch.autograd.Function):
-    """(..., P) and (..., P) to (...), reading and writing as little as it can.
+    """(..., P) and (..., P) to (...), with little memory traffic.
 
-    The difference alone is kept, not both of its terms; squares are added up where they are computed; and the gradient
-    is written in the prediction's type, by one product and without a mean spread over P values.
+    Only the difference is stored for the backward pass, not both of its terms. Squares are summed in the same kernel
+    that computes them. The gradient is written in the prediction's dtype by one product, without expanding the gradient
+    of the mean to P values.
     """
 
     @staticmethod
@@ -101,17 +102,17 @@ class _MeanSquare(torch.autograd.Function):
 def trivial_error(
     target: Tensor, visible_pixels: Tensor, pixel_values: PixelNormalisation, normalise: bool, metric: Metric
 ) -> Tensor:
-    """The error of a prediction that needs no network, to hold the loss against.
+    """Error of a trivial prediction without a network, as a baseline for the loss.
 
-    For normalised targets that is zero, each token's own mean; for plain pixels it is the mean colour of the
-    clip's visible tokens.
+    For normalised targets the prediction is zero, which is each token's own mean; for plain pixels it is the mean
+    colour of the clip's visible tokens.
 
     Args:
         target: (B, M, P) from :func:`reconstruction_target`.
         visible_pixels: (B, V, P) standardised pixels of the visible tokens.
-        pixel_values: How the pixels were standardised.
-        normalise: As for the target.
-        metric: As for the loss.
+        pixel_values: The normalisation of the pixels.
+        normalise: As in :func:`reconstruction_target`.
+        metric: As in :func:`token_error`.
 
     Returns:
         0-dim mean over all tokens.
@@ -122,7 +123,7 @@ def trivial_error(
 def trivial_token_error(
     target: Tensor, visible_pixels: Tensor, pixel_values: PixelNormalisation, normalise: bool, metric: Metric
 ) -> Tensor:
-    """The same of each token: (B, M). See :func:`trivial_error`."""
+    """Error (B, M) of each token for a trivial prediction, see :func:`trivial_error`."""
     errors = _trivial_errors(target, visible_pixels, pixel_values, normalise, metric)
     return errors.view(*target.shape[:2], -1).mean(dim=2)
 
@@ -130,7 +131,7 @@ def trivial_token_error(
 def _trivial_errors(
     target: Tensor, visible_pixels: Tensor, pixel_values: PixelNormalisation, normalise: bool, metric: Metric
 ) -> Tensor:
-    """(B, M) of each token, or for plain pixels (B, M * K) of each of their K pixels."""
+    """(B, M) errors of the tokens, or for plain pixels (B, M * K) errors of their K pixels."""
     if normalise:
         return token_error(torch.zeros_like(target), target, metric)
     batch, channels = target.shape[0], pixel_values.mean.numel()

@@ -1,4 +1,4 @@
-"""The sampling loss L_S: which tokens were hard to predict?"""
+"""The sampling loss L_S, which trains the adaptive sampler."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ def sampling_loss(
     advantage: bool = False,
     entropy_weight: float = 0.0,
 ) -> Tensor:
-    """Raise the probability of tokens that were badly predicted.
+    """Increase the probability of tokens with a high reconstruction error.
 
     Equation 5 of the paper: L_S = - sum over targets i of log P_i * L_R,i, with the error L_R,i as a reward
-    that carries no gradient. The published code, and so its weights, takes the mean over the targets.
+    without gradient. The official code, with which the published weights were trained, takes the mean over the targets.
 
-    Probabilities are clamped to [eps, 1 - eps] of their dtype before the logarithm, as torch's Categorical does
-    and with it the published code; a clamped token gets no gradient.
+    Probabilities are clamped to [eps, 1 - eps] of their dtype before the logarithm, as in torch's Categorical, which
+    the official code uses; a clamped token gets no gradient.
 
-    Where the targets are a random part of m of M hidden tokens (:mod:`adamae.models.decoder_budget`), the result is an
-    unbiased estimate of the one with all of them, given their errors L_i and with l_i = log P_i. The mean over the part
-    needs no factor, E[(1/m) sum_S l_i L_i] = (1/M) sum_T l_i L_i. The sum is M times the mean. With an advantage the
-    mean of l_i (L_i - mean L) is a covariance, of which drawing m of M without replacement leaves, with the mean over
-    the part for the mean over all, E = (m - 1) / m * M / (M - 1) of the full one; it is divided by that.
+    If the targets are a random subset S of m of the M masked tokens T (:mod:`adamae.models.decoder_budget`), the result
+    is an unbiased estimate of the loss over all of them, given their errors L_i and with l_i = log P_i. The mean over
+    S needs no factor: E[(1/m) sum_S l_i L_i] = (1/M) sum_T l_i L_i. The sum is M times the mean. With an advantage,
+    the mean of l_i (L_i - mean L) is a covariance. With m of M drawn without replacement and the mean over S as
+    baseline, its expectation is (m - 1) / m * M / (M - 1) of the covariance over T, so it is divided by that factor.
 
     Args:
-        selection: Needs ``log_probs``.
+        selection: Must have ``log_probs``.
         token_error: (B, M) error of each target token, or another reward.
-        reduction: "mean" over the targets (the code) or "sum" (the paper).
-        advantage: Reward by the error minus the clip's mean error (not in the paper).
-        entropy_weight: Weight of the distribution's entropy as a reward against collapse (not in the paper).
+        reduction: "mean" over the targets (official code) or "sum" (paper).
+        advantage: Subtract the clip's mean from the reward (not in the paper).
+        entropy_weight: Weight of an entropy bonus against collapse of the distribution (not in the paper).
 
     Returns:
         0-dim mean over the batch.
@@ -61,14 +61,14 @@ def sampling_loss(
 
 
 def _share_of_all(selection: TokenSelection, reduction: Reduction, advantage: bool) -> float:
-    """What makes the loss over a random part of the hidden tokens an estimate of that over all of them."""
+    """Return the factor that makes the loss over a random subset of the masked tokens an unbiased estimate."""
     drawn = selection.target.shape[1]
     total = selection.num_hidden or drawn
     factor = total / drawn if reduction == "sum" else 1.0
-    # One token has no advantage over itself, whatever it is multiplied with.
+    # With a single token the advantage is 0 and the factor has no effect.
     return factor * drawn * (total - 1) / ((drawn - 1) * total) if advantage and drawn > 1 else factor
 
 
 def entropy(log_probs: Tensor) -> Tensor:
-    """Entropy in nats of each clip's distribution: (B, N) to (B,). Uniform gives log N."""
+    """Entropy in nats of each clip's distribution: (B, N) to (B,). It is log N for a uniform distribution."""
     return -(log_probs.exp() * log_probs).sum(dim=1)

@@ -1,4 +1,4 @@
-"""Whole networks and their named sizes."""
+"""Complete models and their registry."""
 
 from adamae.models.classifier import Classifier
 from adamae.models.pretrainer import Pretrainer, PretrainOutput

@@ -1,4 +1,4 @@
-"""The video classifier that is fine-tuned."""
+"""The video classifier for fine-tuning."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ class Classifier(nn.Module):
     """An encoder with mean pooling, a norm and a head.
 
     With a plain ViT (:func:`~adamae.models.vit.vit_classifier`) state-dict keys and shapes are those of the published
-    fine-tuned checkpoints: the encoder's without their prefix, no ``norm`` (pooling comes first), ``fc_norm`` and
-    ``head`` added.
+    fine-tuned checkpoints: encoder keys without a prefix, no ``norm`` (pooling comes first), and additional ``fc_norm``
+    and ``head``.
 
     Args:
-        encoder: Takes all tokens, or visible ones alone where some are chosen.
-        head: From a feature (B, D) to logits; None: the model gives features.
+        encoder: Encodes all tokens, or only the selected ones with ``token_choice``.
+        head: Maps a feature (B, D) to logits; None: the model returns features.
         fc_drop_rate: Dropout before the head.
         use_mean_pooling: Mean over the tokens and then a norm; else the first token.
         imagenet_default_mean_and_std: Standardise pixels by ImageNet's statistics; else by 0.5 and 0.5.
-        token_choice: Which tokens are encoded, in training and in evaluation; None: all.
-        frame_choice: Shortens clips of more frames; None: clips are taken as they are.
+        token_choice: Selects the tokens to encode in training and evaluation; None: all.
+        frame_choice: Selects frames of longer clips; None: clips are used unchanged.
 
     Raises:
-        UserError: If the encoder cannot be given those tokens.
+        UserError: If the encoder does not support the selected tokens.
     """
 
     def __init__(
@@ -68,15 +68,15 @@ class Classifier(nn.Module):
         )
 
     def forward(self, video: Tensor, seeds: Tensor | None = None) -> Tensor:
-        """Clips to logits.
+        """Compute the logits of clips.
 
         Args:
             video: Raw clips (B, T, H, W, C) uint8, or standardised ones (B, C, T, H, W) float.
-            seeds: (B,) integers, best on the host, that dropout, stochastic depth and a random selection of tokens draw
-                from (dropout of attention weights alone draws from torch's generator); see :meth:`noise` for None.
+            seeds: (B,) integers, preferably on the host, for dropout, stochastic depth and random token selection. Only
+                dropout of attention weights draws from torch's generator. See :meth:`noise` for None.
 
         Returns:
-            (B, num_classes), or features (B, D) where there is no head.
+            (B, num_classes) logits, or features (B, D) without a head.
         """
         noise = self.noise(video, seeds)
         feature = self.pool(self.encode(video, noise))
@@ -86,49 +86,49 @@ class Classifier(nn.Module):
         return logits
 
     def checkpoint_activations(self, parts: CheckpointActivations) -> None:
-        """Choose what is computed again in the backward pass instead of being kept; losses and gradients stay.
+        """Choose the parts that are recomputed in the backward pass; losses and gradients do not change.
 
         Args:
-            parts: "none" or "all", which is each block.
+            parts: "none" or "all" (each block of the encoder).
 
         Raises:
-            UserError: If the decoder is named.
+            UserError: If ``parts`` is "decoder".
         """
         if parts == "decoder":
             raise UserError("checkpoint_activations = 'decoder': a classifier has no decoder; expected none or all")
         self.encoder.recompute_blocks(parts == "all")
 
     def noise(self, video: Tensor, seeds: Tensor | None = None) -> SampleNoise:
-        """What chance there is.
+        """Return the noise of a batch.
 
-        Without seeds, training draws from torch's generator. In evaluation a clip's own content is its seed, so that
-        its result depends on nothing else.
+        Without seeds, training draws them from torch's generator. In evaluation the seed of a clip is computed from its
+        pixels, so the result depends only on the clip.
         """
         if seeds is not None:
             return SampleNoise(seeds, video.device)
         return SampleNoise.fresh(len(video), video.device) if self.training else SampleNoise(_fingerprint(video))
 
     def encode(self, video: Tensor, noise: SampleNoise) -> Tensor:
-        """Clips as in :meth:`forward` to encoded tokens (B, N, D), or (B, K, D) of those that were chosen."""
+        """Encode clips as in :meth:`forward` to features (B, N, D), or (B, K, D) of the selected tokens."""
         tokenizer = self.encoder.patch_embed
-        # The encoder's layers have the noise's first children, dropout before the head the one behind these two.
+        # The encoder's blocks fold in the numbers below depth, and dropout before the head depth + 2.
         tokens_noise, frames_noise = (noise.fold_in(self.encoder.depth + number) for number in (0, 1))
         pixels = cut_pixels(video, self.frame_choice.grid_of(frames_in(video)), self.pixel_values)
         pixels, _ = self.frame_choice.shorten(pixels, tokenizer.exact, frames_noise, self.training)
         tokens = tokenizer.exact(pixels) if self.token_choice.exact_tokens else tokenizer(pixels)
         chosen, selection = self.token_choice(tokens, tokens_noise), None
         if chosen is not None:
-            # Nothing is predicted.
+            # No target tokens.
             tokens, selection = gather_tokens(tokens, chosen), TokenSelection(chosen, chosen[:, :0])
         encoded: Tensor = self.encoder(tokens, noise, selection)
         return encoded
 
     def pool(self, tokens: Tensor) -> Tensor:
-        """Encoded tokens (B, N, D) to one feature (B, D)."""
+        """Pool encoded tokens (B, N, D) to one feature (B, D)."""
         return tokens[:, 0] if self.fc_norm is None else self.fc_norm(tokens.mean(dim=1))
 
 
 def _fingerprint(video: Tensor) -> Tensor:
-    """(B,) a number that a clip's values add up to, exactly and so on every device alike."""
+    """(B,) integer sum of a clip's values (their bits for floats), exact and so equal on every device."""
     whole = video if video.dtype == torch.uint8 else video.float().contiguous().view(torch.int32)
     return whole.flatten(1).sum(dim=1, dtype=torch.int64) % 2**31

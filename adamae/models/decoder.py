@@ -15,20 +15,21 @@ from adamae.selection import TokenSelection, gather_tokens
 
 
 class Decoder(nn.Module):
-    """Transformer blocks over visible and target tokens; norm and head on the targets alone.
+    """Transformer blocks over visible and target tokens; norm and head on the targets only.
 
     Args:
-        grid: The clip's tokens.
-        num_outputs: Values P to predict for a token.
+        grid: The clip's token grid.
+        num_outputs: Values P to predict for each token.
         embed_dim: Width D'.
         depth: Blocks.
         num_heads: Attention heads.
         mlp_ratio: Hidden width of the MLP over D'.
         qkv_bias: Whether queries and values have a bias.
-        init_values: Start value of LayerScale, 0 for none.
+        init_values: Initial value of LayerScale, 0 for none.
         drop_path_rate: Stochastic depth of the last block.
-        positions: (1, E + N, D') a fixed table that is part of the state dict, first for E more tokens that come before
-            the visible ones; None: one-dimensional sines and cosines for N tokens, in no state dict.
+        positions: (1, E + N, D') fixed position embedding, stored in the state dict: first E rows for extra tokens that
+            come before the visible ones, then N rows for the grid. None: one-dimensional sines and cosines for N
+            tokens, not stored in the state dict.
         key_bias: See :class:`~adamae.layers.attention.Attention`.
 
     Raises:
@@ -75,13 +76,13 @@ class Decoder(nn.Module):
         self.apply(initialise_xavier)
 
     def forward(self, encoded: Tensor, mask_token: Tensor, selection: TokenSelection, noise: SampleNoise) -> Tensor:
-        """Decode and :meth:`predict`.
+        """Predict the pixels of the target tokens.
 
         Args:
-            encoded: (B, E + V, D') visible tokens in the decoder's width, behind E more.
-            mask_token: (1, 1, D') what stands for a hidden token.
-            selection: Where both lie.
-            noise: What stochastic depth draws from.
+            encoded: (B, E + V, D') E extra tokens and the visible tokens in the decoder's width.
+            mask_token: (1, 1, D') input for a masked token.
+            selection: Indices of visible and target tokens.
+            noise: Noise for stochastic depth.
 
         Returns:
             (B, M, P) in the order of ``selection.target``.
@@ -89,7 +90,7 @@ class Decoder(nn.Module):
         return self.predict(self.decode(encoded, mask_token, selection, noise))
 
     def decode(self, encoded: Tensor, mask_token: Tensor, selection: TokenSelection, noise: SampleNoise) -> Tensor:
-        """The blocks: as :meth:`forward`, to the target tokens (B, M, D')."""
+        """Apply the blocks: the arguments of :meth:`forward` to target tokens (B, M, D')."""
         table = self.positions.to(encoded.dtype).expand(encoded.shape[0], -1, -1)
         extra, positions = table[:, : self.num_extra], table[:, self.num_extra :]
         seen = encoded + torch.cat((extra, gather_tokens(positions, selection.visible)), dim=1)
@@ -101,5 +102,5 @@ class Decoder(nn.Module):
         return last(x, noise.fold_in(len(blocks)), seen.shape[1])
 
     def predict(self, x: Tensor) -> Tensor:
-        """Norm and head: (B, M, D') to (B, M, P)."""
+        """Apply norm and head: (B, M, D') to (B, M, P)."""
         return norm_linear(x, self.norm, self.head.weight, self.head.bias)

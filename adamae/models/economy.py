@@ -1,4 +1,4 @@
-"""What ``--economy`` stands for: a cheaper sampler and a decoder budget."""
+"""The settings of ``--economy``: a cheaper sampler and a decoder budget."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from adamae.models.registry import MODELS
 from adamae.options.groups import ModelOptions, SamplerOptions
 from adamae.samplers import DEFAULT, SAMPLERS, declared
 
-# Of a run that is not economical.
+# Default without --economy.
 _DECODER_BUDGET = 1.0
 
 
@@ -19,18 +19,18 @@ class HasModel(Protocol):
 
     @property
     def model(self) -> ModelOptions:
-        """The autoencoder."""
+        """Options of the autoencoder."""
 
     @property
     def sampler(self) -> SamplerOptions:
-        """Which tokens the encoder sees."""
+        """Options of the sampler."""
 
 
 Options = TypeVar("Options", bound=HasModel)
 
 
 def apply_economy(options: Options) -> Options:
-    """The same with values for what was left to ``--economy``; what was typed stays.
+    """Return ``options`` with values for all options that depend on ``--economy``; given values do not change.
 
     Args:
         options: A dataclass with the groups "model" and "sampler".
@@ -38,9 +38,9 @@ def apply_economy(options: Options) -> Options:
     model, sampler = options.model, options.sampler
     size = MODELS[model.model].arguments if model.model in MODELS else {}
     widths = model.encoder_embed_dim or size.get("encoder_embed_dim")
-    # Of a pyramid, the first stage's.
+    # For a pyramid, the width of the first stage.
     width = widths[0] if isinstance(widths, tuple) else widths
-    # An unknown model's name is complained of where the model is built.
+    # If the model's name is unknown, building the model raises the error.
     cheap = economy_arguments(width, sampler.mask_type) if model.economy and width is not None else {}
     if model.decoder_budget is None:
         model = replace(model, decoder_budget=cheap.get("decoder_budget", _DECODER_BUDGET))
@@ -55,18 +55,18 @@ def apply_economy(options: Options) -> Options:
 
 
 def economy_arguments(embed_dim: int, mask_type: str = DEFAULT) -> dict[str, Any]:
-    """Arguments of a pre-train model that make a step cheaper.
+    """Return arguments of a pre-train model that make a step cheaper.
 
-    Each takes from a part that looks at all tokens: half of the tokens that the decoder reconstructs and, of the
-    adaptive sampler, half of its width and, with no dropout behind its last MLP, the two products that such dropout
-    costs (see :mod:`adamae.samplers.scored_mlp`). What they do to the result is measured in docs/benchmarks.
+    They reduce the cost of parts that process all tokens: the decoder reconstructs half of the masked tokens, the
+    adaptive sampler has half the width, and its dropout is off, which saves the two matrix products that dropout after
+    its last MLP requires (see :mod:`adamae.samplers.scored_mlp`). docs/benchmarks has measurements of their effect.
 
     Args:
         embed_dim: Width of the encoder.
-        mask_type: Its sampler.
+        mask_type: Name of the sampler.
 
     Raises:
-        UserError: If there is no such sampler.
+        UserError: If the sampler is unknown.
     """
     sampler = declared(mask_type).economy
     return {"decoder_budget": 0.5, **(sampler(embed_dim) if sampler else {})}

@@ -1,4 +1,4 @@
-"""What an encoder states, so that samplers, decoders and heads can be put around it."""
+"""The interface of encoders, so that they can be combined with samplers, decoders and heads."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ Tokens = Literal["all", "visible"]
 
 
 class Encoder(nn.Module, ABC):
-    """From the tokens of a clip to their features.
+    """Base class of encoders, which map the tokens of a clip to features.
 
-    The tokens are those of ``grid``: the units that a sampler chooses from and a decoder predicts. An encoder may cut
-    them into smaller patches and keep its features in a layout of its own.
+    The tokens are those of ``grid``: a sampler selects them and a decoder predicts them. An encoder may divide them
+    into smaller patches and use another layout for its features.
 
     Args:
-        grid: The clip's tokens.
-        patch_embed: From a token's pixels to what a sampler looks at and the encoder reads.
+        grid: The clip's token grid.
+        patch_embed: Embeds a token's pixels for the sampler and the encoder.
         in_chans: Colour channels.
         embed_dim: Width D of the features.
-        depth: Layers of blocks: that of a parameter in ``blocks.i`` is i + 1 for layer decay.
+        depth: Number of blocks. For layer decay a parameter in ``blocks.i`` belongs to layer i + 1.
 
     Attributes:
-        family: Its kind of networks, see :mod:`adamae.models.families`; empty: networks with it cannot be built from
-            a checkpoint alone.
-        first_layer: Published names of its parameters that belong to the first layer, beside those of ``patch_embed``,
-            for layer decay.
-        takes: What it can be given: "all" tokens of a clip, the "visible" ones alone, or either.
+        family: Name of the model family, see :mod:`adamae.models.families`; empty: models with this encoder cannot be
+            built from a checkpoint alone.
+        first_layer: Official names of the parameters that belong to the first layer for layer decay, in addition to
+            those of ``patch_embed``.
+        takes: Supported inputs: "all" tokens of a clip, the "visible" ones only, or both.
     """
 
     family: ClassVar[str] = ""
@@ -53,48 +53,48 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, seen: Tensor, noise: SampleNoise, selection: TokenSelection | None = None) -> Tensor:
-        """Encode.
+        """Encode tokens.
 
         Args:
             seen: (B, V, D') tokens from ``patch_embed`` without positions, in the order of ``selection.visible``.
-            noise: What dropout, stochastic depth and the like draw from.
-            selection: Which tokens of the grid these are; None: all of them.
+            noise: Noise for dropout, stochastic depth and similar.
+            selection: The selection whose visible tokens these are; None: all tokens of the grid.
 
         Returns:
-            (B, V, D) in the same order; an encoder that merges tokens gives its own layout of features, which the
-            ``encoder_to_decoder`` of a pre-train model or the pooling of a classifier has to fit.
+            (B, V, D) in the same order. An encoder that merges tokens returns features in its own layout, which the
+            ``encoder_to_decoder`` of a pre-train model or the pooling of a classifier must support.
         """
 
     @abstractmethod
     def recompute_blocks(self, active: bool) -> None:
-        """Whether blocks keep nothing but their input for the backward pass, and compute the rest again."""
+        """Set whether blocks store only their input for the backward pass and recompute the rest."""
 
     @property
     def feature_grid(self) -> tuple[int, int, int]:
-        """Features of a whole clip along time, height and width."""
+        """Number of features of a complete clip along time, height and width."""
         return self.grid.t, self.grid.h, self.grid.w
 
     @property
     def position_grid(self) -> tuple[int, int, int]:
-        """Entries of a learned table of positions along time, height and width."""
+        """Entries of a learned position embedding along time, height and width."""
         return self.grid.t, self.grid.h, self.grid.w
 
     def check_sampler(self, sampler: Sampler) -> None:
-        """Raise a UserError unless it can be given the tokens that ``sampler`` chooses."""
+        """Raise a UserError unless the encoder supports the tokens that ``sampler`` selects."""
         self.check_takes("visible")
 
     def learn_secondary_token(self) -> None:
-        """Add the parameter that stands for visible tokens in ``selection.secondary``.
+        """Add the mask token that replaces visible tokens in ``selection.secondary``.
 
         Raises:
-            UserError: If it has no such token.
+            UserError: If the encoder does not support secondary masks.
         """
         raise UserError(f"{type(self).__name__} has no token for secondary masks: expected secondary_mask_ratio = 0")
 
     def with_secondary_tokens(self, seen: Tensor, token: Tensor | None, selection: TokenSelection) -> Tensor:
-        """``seen`` (B, V, D') with ``token`` (1, 1, D') in the place of those in ``selection.secondary``.
+        """Replace the tokens of ``seen`` (B, V, D') in ``selection.secondary`` by ``token`` (1, 1, D').
 
-        Nothing of their values is left, not even what is not finite.
+        NaN or inf in the replaced tokens do not propagate.
         """
         if selection.secondary is None or token is None:
             return seen
@@ -102,7 +102,7 @@ class Encoder(nn.Module, ABC):
         return torch.where(replaced.unsqueeze(2), token.to(seen.dtype), seen)
 
     def check_takes(self, tokens: Tokens) -> None:
-        """Raise a UserError unless it can be given ``tokens``."""
+        """Raise a UserError unless the encoder supports ``tokens``."""
         if tokens not in self.takes:
             known = " or ".join(sorted(self.takes))
             raise UserError(f"{type(self).__name__} cannot encode {tokens} tokens, expected {known} tokens")

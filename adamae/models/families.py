@@ -1,7 +1,7 @@
-"""Kinds of networks: what builds one, and which of its arguments its weights are made for.
+"""Model families: their constructors, and the constructor arguments that determine the weights.
 
-A checkpoint's description of a network names its family and the arguments of the family's function. This is the one
-place that knows both.
+The config in a checkpoint has the name of a family and the arguments of its constructor. This is the only module that
+maps one to the other.
 """
 
 from __future__ import annotations
@@ -29,20 +29,21 @@ _CLIP = ("img_size", "patch_size", "tubelet_size", "num_frames", "in_chans")
 _STAGES = ("encoder_embed_dim", "encoder_depth", "encoder_num_heads")
 _DECODER = ("decoder_embed_dim", "decoder_depth", "decoder_num_heads")
 _PIXELS = ("imagenet_default_mean_and_std",)
-# Of a classifier, what only acts while training.
+# Arguments of a classifier that only have an effect in training.
 _MAY_CHANGE = ("drop_rate", "attn_drop_rate", "drop_path_rate", "fc_drop_rate", "init_scale")
 
 
 @dataclass(frozen=True)
 class Family:
-    """A kind of networks.
+    """A model family.
 
     Attributes:
-        name: In a checkpoint's description.
-        pretrainer: From arguments to a pre-train model.
-        classifier: From arguments to a classifier.
-        pretrain_sizes: Arguments of the former that its weights, beside the sampler's, are made for.
-        shared: Functions with further arguments of both, for their defaults: of the pre-train model, the classifier.
+        name: Name of the family in a checkpoint's config.
+        pretrainer: Constructor of the pre-train model.
+        classifier: Constructor of the classifier.
+        pretrain_sizes: Arguments of ``pretrainer`` that determine the weights, except those of the sampler.
+        shared: Functions that ``pretrainer`` and ``classifier`` pass further arguments to, in this order; the defaults
+            of these arguments are read from them.
     """
 
     name: str
@@ -52,17 +53,17 @@ class Family:
     shared: tuple[Callable[..., Any], ...] = ()
 
     def weight_arguments(self, given: Mapping[str, Any], *, pretrain: bool) -> dict[str, Any]:
-        """The arguments that make a network's weights, with the defaults of those that were not given.
+        """Return the arguments that determine a network's weights, with the defaults of missing ones.
 
         Args:
             given: Arguments of the constructor.
-            pretrain: Whether it is a pre-train model.
+            pretrain: Whether the network is a pre-train model.
         """
         whole: dict[str, Any] = {}
         for function in (*self.shared[0 if pretrain else 1 :][:1], self.pretrainer if pretrain else self.classifier):
             parameters = inspect.signature(function).parameters.values()
             whole |= {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
-        # Only whether there is LayerScale: its start value is overwritten.
+        # Only whether LayerScale exists matters: its values are loaded from the checkpoint.
         whole |= {**given, "init_values": bool(given.get("init_values"))}
         whole = {name: tuple(value) if isinstance(value, list) else value for name, value in whole.items()}
         if pretrain:
@@ -107,10 +108,10 @@ FAMILIES: dict[str, Family] = {
 
 
 def family_named(name: str) -> Family:
-    """The family of a name.
+    """Return the family with a name.
 
     Raises:
-        UserError: If there is none.
+        UserError: If the name is unknown.
     """
     if name not in FAMILIES:
         raise UserError(f"unknown kind of network {name!r}: expected one of {', '.join(FAMILIES)}")
@@ -118,9 +119,9 @@ def family_named(name: str) -> Family:
 
 
 def family_of(model: Pretrainer | Classifier) -> Family:
-    """The family of a network, by its encoder.
+    """Return the family of a network's encoder.
 
     Raises:
-        UserError: If its encoder is of none.
+        UserError: If the encoder does not belong to a family.
     """
     return family_named(model.encoder.family)

@@ -1,7 +1,7 @@
-"""The ViT of MAE for images, and models around it: UM-MAE's third network, with uniform masks.
+"""The ViT of MAE for images and models with it: the third network of UM-MAE, with uniform masks.
 
-Clips are single images. Unlike the ViT of VideoMAE it has a class token that passes through encoder and decoder, and
-two-dimensional positions.
+Clips are single images. Unlike the ViT of VideoMAE, it has a class token that passes through encoder and decoder, and
+two-dimensional position embeddings.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _LACKING = "this ViT has no LayerScale and no dropout"
 
 
 class MaeVitEncoder(Encoder):
-    """Patches, two-dimensional positions, a class token, transformer blocks and a last norm.
+    """Patch embedding, two-dimensional positions, a class token, transformer blocks and a final norm.
 
     Args:
-        grid: The image's tokens.
+        grid: The image's token grid.
         in_chans: Colour channels.
         embed_dim: Width D.
         depth: Blocks.
@@ -46,11 +46,11 @@ class MaeVitEncoder(Encoder):
         mlp_ratio: Hidden width of the MLP over D.
         drop_path_rate: Stochastic depth of the last block.
         final_norm: Whether a LayerNorm follows the blocks.
-        learned_positions: Whether the table of positions is learned, as in fine-tuning.
-        gives_class_token: Whether the class token comes first in what it gives, as in pre-training.
+        learned_positions: Whether the position embedding is learned, as in fine-tuning.
+        gives_class_token: Whether the output starts with the class token, as in pre-training.
 
     Raises:
-        UserError: If clips are no images, or the width does not divide into the heads.
+        UserError: If clips are not single images, or the width does not divide into the heads.
     """
 
     family = "mae_vit"
@@ -115,7 +115,7 @@ class MaeVitEncoder(Encoder):
 
 
 def with_class_row(table: Tensor) -> Tensor:
-    """(1, N, D) positions with a row of zeros for the class token before them."""
+    """Prepend a row of zeros for the class token to positions (1, N, D)."""
     return torch.cat((torch.zeros_like(table[:, :1]), table), dim=1)
 
 
@@ -153,25 +153,25 @@ def mae_vit_pretrainer(
         num_frames: Frames in a clip: 1.
         in_chans: Colour channels.
         encoder_embed_dim: Width of the encoder.
-        encoder_depth: Its blocks.
-        encoder_num_heads: Its heads.
+        encoder_depth: Blocks of the encoder.
+        encoder_num_heads: Heads of the encoder.
         decoder_embed_dim: Width of the decoder.
-        decoder_depth: Its blocks.
-        decoder_num_heads: Its heads.
+        decoder_depth: Blocks of the decoder.
+        decoder_num_heads: Heads of the decoder.
         mlp_ratio: Hidden width of the MLPs over their width.
-        init_values: There is no LayerScale: 0 or None.
+        init_values: Must be 0 or None: LayerScale is not supported.
         drop_path_rate: Stochastic depth of encoder and decoder.
-        mask_type: The sampler.
-        mask_ratio: Share of hidden tokens; None: the sampler's usual one.
+        mask_type: Name of the sampler.
+        mask_ratio: Fraction of tokens to mask; None: the sampler's default.
         target_statistics: See :class:`~adamae.models.pretrainer.Pretrainer`.
         imagenet_default_mean_and_std: Standardise pixels by ImageNet's statistics; else by 0.5 and 0.5.
-        candidate_frames: As for :func:`~adamae.models.vit.vit_pretrainer`, like the next two.
-        frame_keep_ratio: Of no effect on images.
-        frame_choice: Likewise.
+        candidate_frames: See :func:`~adamae.models.vit.vit_pretrainer`.
+        frame_keep_ratio: No effect on images.
+        frame_choice: No effect on images.
         **others: Keywords of :class:`~adamae.models.pretrainer.Pretrainer` and of samplers.
 
     Raises:
-        UserError: If a keyword is unknown, sizes do not divide, or clips are no images.
+        UserError: If a keyword is unknown, sizes do not divide, or clips are not single images.
     """
     refuse(_LACKING, init_values=init_values)
     own = take_own_options(others)
@@ -239,7 +239,7 @@ def mae_vit_classifier(
     frame_keep_ratio: float = 0.3,
     frame_choice: str = "auto",
 ) -> Classifier:
-    """A classifier of images with a plain ViT encoder and learned positions, pooled over all but the class token.
+    """An image classifier with a plain ViT encoder and learned positions, pooled over all tokens but the class token.
 
     Args:
         img_size: Image size in pixels, one number or (height, width).
@@ -247,27 +247,28 @@ def mae_vit_classifier(
         tubelet_size: Frames in a token: 1.
         num_frames: Frames in a clip: 1.
         in_chans: Colour channels.
-        num_classes: Outputs of the head; 0 means no head, so the model gives features.
+        num_classes: Outputs of the head; 0: no head, the model returns features.
         embed_dim: Width D.
         depth: Blocks.
         num_heads: Attention heads.
         mlp_ratio: Hidden width of the MLP over D.
-        init_values: There is no LayerScale: 0 or None.
-        drop_rate: There is no dropout: 0.
-        attn_drop_rate: Likewise.
+        init_values: Must be 0 or None: LayerScale is not supported.
+        drop_rate: Must be 0: dropout is not supported.
+        attn_drop_rate: Must be 0: dropout is not supported.
         drop_path_rate: Stochastic depth of the last block.
         fc_drop_rate: Dropout before the head.
-        init_scale: Factor on the head's start values.
-        use_mean_pooling: Mean over the tokens and then a norm; False, without a head only: the norm first.
+        init_scale: Factor on the head's initial weights and bias.
+        use_mean_pooling: Mean over the tokens and then a norm. False puts the norm first, and is only supported without
+            a head.
         imagenet_default_mean_and_std: Standardise pixels by ImageNet's statistics; else by 0.5 and 0.5.
-        token_selection: Which tokens are encoded: "none" for all, or "random".
-        keep_ratio: Share of the tokens that is then encoded.
-        candidate_frames: As for :func:`~adamae.models.vit.vit_classifier`, like the next two.
-        frame_keep_ratio: Of no effect on images.
-        frame_choice: Likewise.
+        token_selection: Tokens to encode: "none" for all, or "random".
+        keep_ratio: Fraction of the tokens to keep with ``token_selection``.
+        candidate_frames: See :func:`~adamae.models.vit.vit_classifier`.
+        frame_keep_ratio: No effect on images.
+        frame_choice: No effect on images.
 
     Raises:
-        UserError: If sizes do not divide, or clips are no images.
+        UserError: If sizes do not divide, or clips are not single images.
     """
     refuse(_LACKING, init_values=init_values, drop_rate=drop_rate, attn_drop_rate=attn_drop_rate)
     if num_classes and not use_mean_pooling:

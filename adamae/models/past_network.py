@@ -1,8 +1,8 @@
-"""An average of the network over its past steps, which tells where it has learned something (not in the paper).
+"""An exponential moving average of the network, to measure learning progress (not in the paper).
 
-A learned sampler that is rewarded by errors keeps looking at what cannot be predicted. Rewarded by learning progress,
-the error of an exponential moving average of the weights less the error now, on the same clip from the same visible
-tokens, it gets nothing for noise: both are equally wrong.
+A learned sampler with the error as reward keeps selecting tokens that cannot be predicted. Learning progress is the
+error of an exponential moving average of the weights minus the current error, on the same clip with the same visible
+tokens. As a reward it is zero on noise, where both errors are equal.
 """
 
 from __future__ import annotations
@@ -17,18 +17,20 @@ from adamae.models.encoder import Encoder
 from adamae.randomness import SampleNoise
 from adamae.selection import TokenSelection
 
-# Of the average per step: a memory of about a hundred steps.
+# EMA decay per step: an average over about a hundred steps.
 DECAY = 0.99
 
 
 class PastNetwork(nn.Module):
-    """Encoder and decoder with averaged weights, which are no parameters to be trained.
+    """Encoder and decoder with averaged weights, which are not trained.
+
+    All arguments are copied.
 
     Args:
-        encoder: Copied, as the others are.
-        encoder_to_decoder: Between the two.
-        decoder: Its prediction is what is compared.
-        mask_token: (1, 1, D') what the decoder reads for a target token.
+        encoder: Encodes the visible tokens.
+        encoder_to_decoder: Maps the encoder's output to the decoder's width.
+        decoder: Predicts the target tokens.
+        mask_token: (1, 1, D') decoder input for a target token.
     """
 
     def __init__(
@@ -43,21 +45,21 @@ class PastNetwork(nn.Module):
 
     @torch.no_grad()
     def follow(self, model: nn.Module) -> None:
-        """Move towards the weights of a model that has the same parts by the same names."""
+        """Update the average with the weights of a model that has the same parts under the same names."""
         now = dict(model.named_parameters())
         averages = dict(self.named_parameters())
         moved_to = [now[name].to(average.dtype) for name, average in averages.items()]
-        # A few kernels for all of them.
+        # A few kernels for all parameters.
         torch._foreach_lerp_(list(averages.values()), moved_to, 1 - DECAY)
 
     @torch.no_grad()
     def forward(self, seen: Tensor, selection: TokenSelection, noise: SampleNoise) -> Tensor:
-        """Predict.
+        """Predict the target tokens.
 
         Args:
             seen: (B, V, P) standardised pixels of the visible tokens.
-            selection: Where they and the targets lie.
-            noise: Of the dropping of blocks.
+            selection: Indices of visible and target tokens.
+            noise: Noise for stochastic depth.
 
         Returns:
             (B, M, P) predicted pixels.

@@ -1,4 +1,4 @@
-"""The masked autoencoder that is pre-trained: sampler, encoder, decoder and their losses."""
+"""The pre-training model: a masked autoencoder of sampler, encoder and decoder, with its losses."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from adamae.selection import TokenSelection, gather_tokens
 
 @dataclass
 class PretrainOutput:
-    """What one forward pass gives.
+    """Output of one forward pass.
 
     Attributes:
         prediction: (B, M, P) predicted pixels of the target tokens, colour fastest.
-        selection: Which tokens were visible, which were targets, and the log-probabilities of all.
+        selection: Indices of the visible and target tokens, and the log-probabilities of all tokens.
         token_error: (B, M) reconstruction error of each target token.
-        losses: 0-dim tensors: "loss" is what to minimise, "reconstruction" and "sampling" its parts.
-        frames: (B, T) which frames of the clips were looked at; None for all.
+        losses: 0-dim tensors: "loss" is minimised, "reconstruction" and "sampling" are its parts.
+        frames: (B, T) indices of the selected frames; None if all frames of the clips are used.
     """
 
     prediction: Tensor
@@ -53,38 +53,40 @@ class PretrainOutput:
 
 
 class Pretrainer(nn.Module):
-    """A masked autoencoder put together from an encoder, a sampler and a decoder.
+    """A masked autoencoder composed of an encoder, a sampler and a decoder.
 
     With a plain ViT (:func:`~adamae.models.vit.vit_pretrainer`) it is AdaMAE (learnable masks), VideoMAE and its
     relatives (random, tube or frame masks) or EVEREST (motion masks), and state-dict keys and shapes are those of the
     published checkpoints.
 
     Args:
-        encoder: Takes visible tokens alone.
-        sampler: Chooses them on the encoder's grid.
+        encoder: Encodes the visible tokens only.
+        sampler: Selects the visible tokens on the encoder's grid.
         decoder: Predicts target tokens of the same grid.
-        mask_token: (1, 1, D') what the decoder reads for a target token; None: a new one.
-        encoder_to_decoder: From what the encoder gives, and the selection, to the visible tokens (B, V, D') in the
-            decoder's width; None: a linear layer without bias.
-        frame_choice: Shortens clips of more frames; None: clips are taken as they are.
-        decoder_budget: Share of the hidden tokens that the decoder reconstructs at each step of training, a new random
-            part each time; see :mod:`adamae.models.decoder_budget`.
-        normalize_target: Normalise each target token by its own mean and deviation.
-        target_statistics: Take them per "colour" or over all values of the "token".
+        mask_token: (1, 1, D') decoder input for a target token; None: a new parameter.
+        encoder_to_decoder: Maps the encoder's output and the selection to visible tokens (B, V, D') in the decoder's
+            width; None: a linear layer without bias.
+        frame_choice: Selects frames of longer clips; None: clips are used unchanged.
+        decoder_budget: Fraction of the masked tokens that the decoder reconstructs in training, resampled at each step;
+            see :mod:`adamae.models.decoder_budget`.
+        normalize_target: Normalise each target token by its own mean and std.
+        target_statistics: Compute mean and std per "colour" or over all values of the "token".
         reconstruction_loss: "mse" or "l1".
         sampling_weight: Weight of the sampling loss.
-        sampling_reward: What the sampler is rewarded by: the "error" of a target token (paper); its learning
-            "progress", the error of an average of past weights less the error (:mod:`adamae.models.past_network`); or
-            what visible tokens were worth to their "neighbours" (:mod:`adamae.losses.neighbour_gain`).
-        sampling_reduction: "mean" (published code) or "sum" (paper) over the target tokens; "neighbours": always mean.
-        sampling_advantage: Reward by the error over the clip's mean (not in the paper).
-        sampling_entropy_weight: Reward for entropy (not in the paper).
+        sampling_reward: Reward of the sampler: the "error" of a target token (paper); its learning "progress", the
+            error of an average of past weights minus the current error (:mod:`adamae.models.past_network`); or how much
+            better the "neighbours" of a visible token are predicted than trivially
+            (:mod:`adamae.losses.neighbour_gain`).
+        sampling_reduction: "mean" (official code) or "sum" (paper) over the target tokens; "neighbours" always uses
+            the mean.
+        sampling_advantage: Subtract the clip's mean from the reward (not in the paper).
+        sampling_entropy_weight: Weight of an entropy bonus (not in the paper).
         imagenet_default_mean_and_std: Standardise pixels by ImageNet's statistics; else by 0.5 and 0.5.
-        published_names: How published checkpoints call the parts: (prefix here, prefix there), see
-            :func:`~adamae.models.naming.adopt_reference_names`; the sampler's stand before them.
+        published_names: Names of the parts in published checkpoints as (prefix here, prefix there), see
+            :func:`~adamae.models.naming.adopt_reference_names`; those of the sampler are added before them.
 
     Raises:
-        UserError: If the parts do not fit together, or the sampler leaves nothing to see or to predict.
+        UserError: If the parts do not fit together, or the sampler leaves no visible or no target token.
     """
 
     def __init__(
@@ -153,9 +155,9 @@ class Pretrainer(nn.Module):
         )
 
     def begin_update(self) -> None:
-        """To be called before the forward passes of each update, as the engines do, and not for each micro-batch.
+        """Update the average of past weights for ``sampling_reward="progress"``; without it, do nothing.
 
-        It moves the average of past weights that ``sampling_reward="progress"`` compares with; else it does nothing.
+        Call it once before the forward passes of each update, as the engines do, not once per micro-batch.
         """
         if self.past is not None:
             self.past.follow(self)
@@ -163,15 +165,15 @@ class Pretrainer(nn.Module):
     def forward(
         self, video: Tensor, visible: Tensor | None = None, seeds: Tensor | None = None, diagnose: bool = False
     ) -> PretrainOutput:
-        """One pass from clips to losses.
+        """Compute the losses for a batch of clips.
 
         Args:
             video: Raw clips (B, T, H, W, C) uint8, or standardised ones (B, C, T, H, W) float.
-            visible: (B, V) indices of the visible tokens, to prescribe what the sampler would draw.
-            seeds: (B,) integers, best on the host; with the same seed a clip is treated the same in every batch. None
-                draws them from torch's generator.
-            diagnose: Add to the losses what a person watches: "trivial", and of a learned sampler "entropy" and
-                "top_tenth" (see :meth:`diagnosis`).
+            visible: (B, V) indices of the visible tokens, used instead of the sampler's draw.
+            seeds: (B,) integers, preferably on the host. A clip with the same seed gets the same random numbers in
+                every batch. None draws the seeds from torch's generator.
+            diagnose: Add diagnostics to the losses: "trivial", and with a learned sampler "entropy" and "top_tenth"
+                (see :meth:`diagnosis`).
         """
         noise = SampleNoise.fresh(len(video), video.device) if seeds is None else SampleNoise(seeds, video.device)
         exact = self.encoder.patch_embed.exact
@@ -182,7 +184,7 @@ class Pretrainer(nn.Module):
         latent = self.encoder(seen, noise.fold_in(1), selection)
         visible_tokens = self.encoder_to_decoder(latent, selection)
         decoded = self.decoder.decode(visible_tokens, self.mask_token, selection, noise.fold_in(2))
-        # The bytes of the batch are there anyway, so where little is to be kept they are kept and not their pixels.
+        # With recomputation, keep the uint8 clips, which the batch holds anyway, instead of float pixels.
         source = video if self._recompute and frames is None else pixels
         prediction, error = recomputed(self._recompute, self.reconstruct, decoded, source, selection)
         losses = {"loss": error.mean(), "reconstruction": error.mean().detach()}
@@ -191,20 +193,20 @@ class Pretrainer(nn.Module):
             losses["loss"] = losses["loss"] + self.sampling_weight * sampling
             losses["sampling"] = sampling.detach()
         if diagnose:
-            # Not |=, which the compiler of torch 2.6 cannot follow.
+            # Not |=, which torch.compile of torch 2.6 cannot trace.
             losses.update(self.diagnosis(pixels, selection))
         return PretrainOutput(prediction, selection, error, losses, frames)
 
     def pixels(self, video: Tensor) -> Tensor:
-        """Clips as in :meth:`forward` to standardised tokens' pixels (B, N, P), cut once for all uses."""
+        """Patchify clips as in :meth:`forward` into the standardised pixels (B, N, P) of their tokens."""
         return cut_pixels(video, self.frame_choice.grid_of(frames_in(video)), self.pixel_values)
 
     def embed(self, pixels: Tensor) -> Tensor:
-        """Pixels (B, V, P) to tokens (B, V, D), in the precision in which the sampler chooses."""
+        """Embed pixels (B, V, P) as tokens (B, V, D), in the precision that the sampler uses."""
         return self._embed(pixels, self.sampler.exact_tokens)
 
     def tokens_for(self, sampler: Sampler, pixels: Tensor) -> Tensor:
-        """Pixels (B, N, P) to the tokens (B, N, D) that ``sampler`` looks at; the pixels where it reads no tokens."""
+        """Return the input of ``sampler``: tokens (B, N, D), or the pixels (B, N, P) if it does not read tokens."""
         return self._embed(pixels, sampler.exact_tokens) if sampler.reads_tokens else pixels
 
     def _embed(self, pixels: Tensor, exact: bool) -> Tensor:
@@ -214,19 +216,19 @@ class Pretrainer(nn.Module):
     def select_tokens(
         self, pixels: Tensor, noise: SampleNoise, visible: Tensor | None
     ) -> tuple[Tensor, TokenSelection]:
-        """Choose.
+        """Select visible and target tokens.
 
-        Unless the sampler teaches the tokenizer, the tokens that it chooses from carry no gradient, and those of the
-        visible pixels are made a second time: the backward pass is then that of V tokens instead of N. Where it reads
-        no tokens, those of the visible pixels are all that are made.
+        Unless the sampler trains the tokenizer, its input tokens are detached and the visible pixels are embedded a
+        second time, so the tokenizer's backward pass is over V tokens instead of N. If the sampler does not read
+        tokens, only the visible pixels are embedded.
 
         Args:
-            pixels: (B, N, P) of all tokens.
-            noise: What the sampler draws from.
-            visible: (B, V) a choice already made.
+            pixels: (B, N, P) pixels of all tokens.
+            noise: Noise for the sampler.
+            visible: (B, V) indices used instead of the sampler's draw, or None.
 
         Returns:
-            (B, V, D) the visible tokens without positions, and where they and the targets lie.
+            (B, V, D) the visible tokens without position embedding, and the selection.
         """
         taught = self.sampler.teaches_tokenizer
         tokens = self.tokens_for(self.sampler, pixels)
@@ -237,17 +239,17 @@ class Pretrainer(nn.Module):
         return seen, selection
 
     def target(self, pixels: Tensor, selection: TokenSelection) -> Tensor:
-        """(B, M, P) what the decoder should predict."""
+        """Return the reconstruction target (B, M, P)."""
         wanted = gather_tokens(pixels, selection.target)
         return reconstruction_target(wanted, self.pixel_values, self.normalize_target, self.target_statistics)
 
     def reconstruct(self, decoded: Tensor, source: Tensor, selection: TokenSelection) -> tuple[Tensor, Tensor]:
-        """The decoder's last layers, and what they are judged by.
+        """Apply the decoder's norm and head, and compute the reconstruction error.
 
         Args:
-            decoded: (B, M, D') target tokens behind the decoder's blocks.
-            source: (B, N, P) pixels of all tokens, or the clips that they are cut from.
-            selection: Says which are the target tokens.
+            decoded: (B, M, D') target tokens after the decoder's blocks.
+            source: (B, N, P) pixels of all tokens, or the clips to patchify.
+            selection: Contains the indices of the target tokens.
 
         Returns:
             (B, M, P) the prediction, and (B, M) its error.
@@ -257,13 +259,13 @@ class Pretrainer(nn.Module):
         return prediction, token_error(prediction, self.target(pixels, selection), self.reconstruction_loss)
 
     def sampling_loss(self, pixels: Tensor, selection: TokenSelection, error: Tensor, noise: SampleNoise) -> Tensor:
-        """What teaches the sampler: 0-dim.
+        """Compute the sampling loss (0-dim).
 
         Args:
-            pixels: (B, N, P) of all tokens.
-            selection: With the sampler's distribution.
-            error: (B, M) of the target tokens.
-            noise: Of this forward pass.
+            pixels: (B, N, P) pixels of all tokens.
+            selection: Must have ``log_probs``.
+            error: (B, M) reconstruction error of the target tokens.
+            noise: Noise of this forward pass.
         """
         if self.sampling_reward == "error":
             return sampling_loss(selection, error, **self.sampling_options)
@@ -277,11 +279,11 @@ class Pretrainer(nn.Module):
         return neighbour_gain_loss(selection, trivial - error, self.grid)
 
     def checkpoint_activations(self, parts: CheckpointActivations) -> None:
-        """Choose what is computed again in the backward pass instead of being kept; losses and gradients stay.
+        """Choose the parts that are recomputed in the backward pass; losses and gradients do not change.
 
         Args:
-            parts: "decoder" is all that looks at all tokens: the sampler, each block of the decoder, and the
-                reconstruction loss; "all" adds each block of the encoder.
+            parts: "none"; "decoder" for all parts that process all tokens, which are the sampler, each block of the
+                decoder and the reconstruction loss; or "all", which adds each block of the encoder.
         """
         self._recompute = parts != "none"
         self.sampler.recompute = self._recompute
@@ -290,12 +292,12 @@ class Pretrainer(nn.Module):
 
     @torch.no_grad()
     def diagnosis(self, pixels: Tensor, selection: TokenSelection) -> dict[str, Tensor]:
-        """What tells a person whether training goes well.
+        """Compute diagnostics of training.
 
         Returns:
-            "trivial": loss of the prediction that needs no network; "entropy": of the sampler's distribution over
-            that of the uniform one, 1 when nothing is preferred; "top_tenth": share of the visible tokens that lie
-            on the tenth of the clip with the highest probability, 0.1 when nothing is preferred.
+            "trivial": loss of a prediction without a network; "entropy": entropy of the sampler's distribution relative
+            to the uniform one, 1 for a uniform distribution; "top_tenth": fraction of the visible tokens that are in
+            the most probable tenth of the clip's tokens, 0.1 for a uniform distribution.
         """
         visible, target = gather_tokens(pixels, selection.visible), self.target(pixels, selection)
         trivial = trivial_error(target, visible, self.pixel_values, self.normalize_target, self.reconstruction_loss)
@@ -309,7 +311,7 @@ class Pretrainer(nn.Module):
 
     @property
     def learns_to_sample(self) -> bool:
-        """Whether the sampler has anything to learn."""
+        """Whether the sampler has learnable parameters."""
         return self.sampler.learns
 
 
@@ -322,6 +324,6 @@ class Projection(nn.Linear):
 
 
 def new_mask_token(dim: int) -> nn.Parameter:
-    """(1, 1, D') a mask token with its start values."""
-    # Clipped at one deviation, as published: the values' own deviation is then about half of it.
+    """Return an initialised mask token (1, 1, D')."""
+    # Truncated at one std as in the official code, so the std of the values is about half of 0.02.
     return nn.Parameter(nn.init.trunc_normal_(torch.empty(1, 1, dim), std=0.02, a=-0.02, b=0.02))

@@ -1,4 +1,4 @@
-"""Named sizes."""
+"""Registry of named models."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ SWIN_SIZES = {
 
 
 class NamedModel(NamedTuple):
-    """What a name stands for.
+    """Registry entry of a model.
 
     Attributes:
-        kind: Of model.
-        arguments: Of ``build``: the size.
-        build: Puts the model together from arguments.
+        kind: Class of the model.
+        arguments: Arguments of ``build`` that define the size.
+        build: Builds the model from arguments.
     """
 
     kind: type[Pretrainer] | type[Classifier]
@@ -85,7 +85,7 @@ def _named() -> dict[str, NamedModel]:
     models: dict[str, NamedModel] = {}
     for size in SIZES:
         models[f"adamae_{size}"] = _pretrainer(size)
-        # The names that published launch scripts use.
+        # The names in the official launch scripts.
         for family in ("videomae", "mae"):
             models[f"pretrain_{family}_{size}_patch16_224"] = _pretrainer(size)
         models[f"vit_{size}_patch16_224"] = _classifier(size)
@@ -113,7 +113,7 @@ def create_model(name: str, **options: Any) -> nn.Module:
         name: A key of :data:`MODELS`: ``adamae_base`` and ``pretrain_videomae_base_patch16_224`` are the same
             pre-train model, ``vit_base_patch16_224`` is the classifier; likewise for the other sizes.
         **options: Arguments of :func:`~adamae.models.vit.vit_pretrainer` or
-            :func:`~adamae.models.vit.vit_classifier` that replace the size's own.
+            :func:`~adamae.models.vit.vit_classifier` that override those of the size.
 
     Raises:
         UserError: If the name is unknown or sizes do not divide.
@@ -123,10 +123,10 @@ def create_model(name: str, **options: Any) -> nn.Module:
 
 
 def named_model(name: str) -> NamedModel:
-    """What a name stands for.
+    """Return the registry entry of a name.
 
     Raises:
-        UserError: If it is unknown.
+        UserError: If the name is unknown.
     """
     if name not in MODELS:
         near = difflib.get_close_matches(name, MODELS, n=1)
@@ -136,9 +136,9 @@ def named_model(name: str) -> NamedModel:
 
 
 def register_with_timm() -> None:
-    """Make every name known to ``timm.create_model``.
+    """Register all models with ``timm.create_model``.
 
-    timm has image models called ``vit_*`` of its own, so there our classifiers are called ``video_vit_*``.
+    timm has its own image models named ``vit_*``, so our classifiers are registered as ``video_vit_*``.
     """
     from adamae import torchvision_import  # noqa: F401  (timm imports torchvision, which may need repair)
 

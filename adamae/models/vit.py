@@ -1,4 +1,4 @@
-"""Models around the plain ViT, from sizes and options: the keywords of the named models and of saved configs."""
+"""Models with a plain ViT encoder, built from the keywords of named models and saved configs."""
 
 from __future__ import annotations
 
@@ -62,31 +62,32 @@ def vit_pretrainer(
         decoder_num_heads: Heads of the decoder.
         mlp_ratio: Hidden width of the MLPs of encoder and decoder over their width.
         qkv_bias: Whether queries and values have a bias (the sampler's never do).
-        init_values: Start value of LayerScale, 0 for none.
+        init_values: Initial value of LayerScale, 0 for none.
         drop_path_rate: Stochastic depth of encoder and decoder.
         mask_type: The sampler, a key of :data:`adamae.samplers.SAMPLERS`.
-        mask_ratio: Share of hidden tokens; None: the sampler's usual one, 0.95 but for uniform masks.
-        candidate_frames: Take clips of so many frames and look at those ``num_frames`` on which most happens; None
-            looks at all. Clips of ``num_frames`` are taken as they are.
-        frame_keep_ratio: Share of the candidates' tokens that is counted for that.
-        frame_choice: "draw" by the counts, take the "top", or "auto": the one in training, the other in evaluation.
+        mask_ratio: Fraction of tokens to mask; None: the sampler's default, 0.95 except for uniform masks.
+        candidate_frames: Accept clips of this many frames and use the ``num_frames`` frames with the most motion; None:
+            no frame selection. Clips of ``num_frames`` frames are used unchanged.
+        frame_keep_ratio: Fraction of the candidates' tokens, those with the most motion, counted per tubelet.
+        frame_choice: "draw" frames in proportion to the counts, use the "top" ones, or "auto": draw in training, top in
+            evaluation.
         imagenet_default_mean_and_std: Standardise pixels by ImageNet's statistics; else by 0.5 and 0.5.
-        **others: Keywords of :class:`~adamae.models.pretrainer.Pretrainer` (losses, decoder_budget), and of samplers;
-            those of other samplers than ``mask_type`` are ignored. The adaptive one (learnable) has sampler_network
-            (mha or mlp), sampler_depth (blocks), sampler_dim (width; None is the encoder's), sampler_drop_rate,
-            sampler_mlp_ratio (4, whatever ``mlp_ratio`` is), sampler_temperature (divides the logits for drawing; not
-            in the paper), sampler_uniform_fraction (of the visible tokens; not in the paper) and detach_sampler_input
-            (keep the sampling loss out of the tokenizer, as the paper has it and the published code does not). The
-            motion-aware one has keep_ratio (share of the tokens that are visible or targets; the others are dropped).
+        **others: Keywords of :class:`~adamae.models.pretrainer.Pretrainer` (losses, decoder_budget) and of samplers.
+            Keywords of samplers other than ``mask_type`` are ignored. The adaptive sampler (learnable) has
+            sampler_network (mha or mlp), sampler_depth (blocks), sampler_dim (width; None: the encoder's),
+            sampler_drop_rate, sampler_mlp_ratio (4, independent of ``mlp_ratio``), sampler_temperature (of the logits
+            when sampling; not in the paper), sampler_uniform_fraction (of the visible tokens; not in the paper) and
+            detach_sampler_input (no gradient of the sampling loss to the tokenizer, as in the paper but not in the
+            official code). The motion-aware sampler has keep_ratio (fraction of tokens that are visible or targets; the
+            others are dropped).
 
     Raises:
-        UserError: If a keyword is unknown, sizes do not divide, or the ratio leaves nothing to see or to
-            predict.
+        UserError: If a keyword is unknown, sizes do not divide, or the ratio leaves no visible or no target token.
     """
     own = take_own_options(others)
     grid = grid_of(img_size, patch_size, tubelet_size, num_frames)
     frames = FrameChoice(grid, candidate_frames, frame_keep_ratio, frame_choice)
-    # Parts are made in this order, so that a seed gives the weights that it has always given.
+    # Keep the order in which the parts are created: a seed must give the same initial weights as before.
     mask_token = new_mask_token(decoder_embed_dim)
     blocks: dict[str, Any] = {
         "mlp_ratio": mlp_ratio,
@@ -163,33 +164,34 @@ def vit_classifier(
         tubelet_size: Frames in a token.
         num_frames: Frames in a clip.
         in_chans: Colour channels.
-        num_classes: Outputs of the head; 0 means no head, so the model gives features.
+        num_classes: Outputs of the head; 0: no head, the model returns features.
         embed_dim: Width D.
         depth: Blocks.
         num_heads: Attention heads.
         mlp_ratio: Hidden width of the MLP over D.
         qkv_bias: Whether queries and values have a bias.
-        init_values: Start value of LayerScale, 0 for none.
+        init_values: Initial value of LayerScale, 0 for none.
         drop_rate: Dropout after each attention projection and MLP.
         attn_drop_rate: Dropout on the attention weights.
         drop_path_rate: Stochastic depth of the last block.
         fc_drop_rate: Dropout before the head.
-        init_scale: Factor on the head's start values.
-        use_mean_pooling: Mean over the tokens; else the first token, as VideoMAE's ``--use_cls`` does.
+        init_scale: Factor on the head's initial weights and bias.
+        use_mean_pooling: Mean over the tokens; else the first token, as with VideoMAE's ``--use_cls``.
         imagenet_default_mean_and_std: Standardise pixels by ImageNet's statistics; else by 0.5 and 0.5.
-        position_embedding: "fixed" as published, "learned", or "separable" as in mae_st.
-        cls_token: Whether a learned token takes part in the attention, as in mae_st.
-        token_selection: Which tokens are encoded, in training and in evaluation: all ("none"), those that move most
-            ("motion"), those that a learned sampler prefers ("adaptive"), or any ("random").
-        keep_ratio: Share of the tokens that is then encoded.
+        position_embedding: "fixed" as in the official code, "learned", or "separable" as in mae_st.
+        cls_token: Whether to add a class token, as in mae_st.
+        token_selection: Tokens that are encoded in training and evaluation: all ("none"), those with the most motion
+            ("motion"), those with the highest probability of a learned sampler ("adaptive"), or "random".
+        keep_ratio: Fraction of the tokens to keep with ``token_selection``.
         sampler_network: The learned sampler's network, as in the :class:`~adamae.models.Pretrainer` it comes from.
-        sampler_depth: Its blocks.
-        sampler_dim: Its width; None is the encoder's.
-        sampler_mlp_ratio: Hidden width of its MLPs over its width.
-        candidate_frames: Take clips of so many frames and look at those ``num_frames`` on which most happens; None
-            looks at all. Clips of ``num_frames`` are taken as they are.
-        frame_keep_ratio: Share of the candidates' tokens that is counted for that.
-        frame_choice: "draw" by the counts, take the "top", or "auto": the one in training, the other in evaluation.
+        sampler_depth: Blocks of the sampler.
+        sampler_dim: Width of the sampler; None: the encoder's.
+        sampler_mlp_ratio: Hidden width of the sampler's MLPs over its width.
+        candidate_frames: Accept clips of this many frames and use the ``num_frames`` frames with the most motion; None:
+            no frame selection. Clips of ``num_frames`` frames are used unchanged.
+        frame_keep_ratio: Fraction of the candidates' tokens, those with the most motion, counted per tubelet.
+        frame_choice: "draw" frames in proportion to the counts, use the "top" ones, or "auto": draw in training, top in
+            evaluation.
 
     Raises:
         UserError: If sizes do not divide, or ``position_embedding`` or ``token_selection`` is unknown.
@@ -235,15 +237,15 @@ def vit_classifier(
 
 
 def take_own_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Take those of :class:`~adamae.models.pretrainer.Pretrainer` itself out of ``options``; samplers' are left."""
+    """Pop the arguments of :class:`~adamae.models.pretrainer.Pretrainer` from ``options``; samplers' ones remain."""
     return {name: options.pop(name) for name in inspect.signature(Pretrainer).parameters if name in options}
 
 
 def refuse(reason: str, **rates: float | None) -> None:
-    """Refuse rates other than 0 and None of what a network does not have, for a ``reason``.
+    """Check that the rates of parts that a network does not have are 0 or None.
 
     Raises:
-        UserError: If there is one.
+        UserError: If a rate is neither; the message contains ``reason``.
     """
     for name, rate in rates.items():
         if rate:
@@ -251,7 +253,7 @@ def refuse(reason: str, **rates: float | None) -> None:
 
 
 def grid_of(img_size: int | tuple[int, int], patch_size: int, tubelet_size: int, num_frames: int) -> TokenGrid:
-    """The tokens of clips of that size.
+    """Return the token grid of a clip size.
 
     Raises:
         UserError: If sizes do not divide.
@@ -261,7 +263,7 @@ def grid_of(img_size: int | tuple[int, int], patch_size: int, tubelet_size: int,
 
 
 def new_head(embed_dim: int, num_classes: int, scale: float) -> nn.Linear:
-    """A classifier's head with its start values times ``scale``."""
+    """Return a classifier's head with its initial values multiplied by ``scale``."""
     head = nn.Linear(embed_dim, num_classes)
     initialise_normal(head)
     with torch.no_grad():

@@ -21,24 +21,24 @@ Positions = Literal["fixed", "learned", "separable"]
 
 
 class VitEncoder(Encoder):
-    """Tokenizer, positions, transformer blocks and a last norm.
+    """Tokenizer, position embedding, transformer blocks and a final norm.
 
     Args:
-        grid: The clip's tokens.
+        grid: The clip's token grid.
         in_chans: Colour channels.
         embed_dim: Width D.
         depth: Blocks.
         num_heads: Attention heads.
         mlp_ratio: Hidden width of the MLP over D.
         qkv_bias: Whether queries and values have a bias.
-        init_values: Start value of LayerScale, 0 for none.
+        init_values: Initial value of LayerScale, 0 for none.
         drop_rate: Dropout after the attention's projection and after the MLP.
         attn_drop_rate: Dropout on the attention weights.
         drop_path_rate: Stochastic depth of the last block; earlier ones have less.
         final_norm: Whether a LayerNorm follows the blocks.
-        position_embedding: "fixed" is the published networks' table; "learned" one vector for each token;
-            "separable" one for each place plus one for each time, as in mae_st.
-        cls_token: Whether a learned token takes part in the attention, as in mae_st. It is not among the outputs.
+        position_embedding: "fixed" is the sinusoidal table of the official code; "learned" is one vector for each
+            token; "separable" is one for each spatial position plus one for each time, as in mae_st.
+        cls_token: Whether to add a class token, as in mae_st. It is not among the outputs.
 
     Raises:
         UserError: If the width does not divide into the heads, or ``position_embedding`` is unknown.
@@ -101,7 +101,7 @@ class VitEncoder(Encoder):
             raise UserError(f"position_embedding = {kind!r}: expected fixed, learned or separable")
 
     def position_table(self) -> Tensor:
-        """(1, N, D) what is added to the tokens."""
+        """Return the position embedding (1, N, D)."""
         if self.position_embedding == "separable":
             return (self.pos_embed_temporal.unsqueeze(2) + self.pos_embed_spatial.unsqueeze(1)).flatten(1, 2)
         return self.positions if self.position_embedding == "fixed" else self.pos_embed

@@ -1,6 +1,6 @@
-"""Which tokens to look at: every strategy behind one contract (:mod:`adamae.samplers.sampler`), and a registry of them.
+"""Token samplers: all implement :class:`adamae.samplers.sampler.Sampler` and are listed in a registry.
 
-Importing this does not import torch; the samplers themselves are imported when they are used.
+Importing this package does not import torch; the samplers are imported when they are used.
 """
 
 from adamae.samplers.declaration import Declaration

@@ -1,4 +1,4 @@
-"""The adaptive sampler: a small network that learns which tokens are worth seeing."""
+"""The adaptive sampler: a small network that learns which tokens to keep visible."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from adamae.selection import count_visible
 
 Network = Literal["mha", "mlp"]
 SAMPLER_HEADS = 8
-# The published sampler is the one place that uses PyTorch's own LayerNorm epsilon.
+# In the official code only the sampler uses PyTorch's default LayerNorm epsilon.
 SAMPLER_NORM_EPS = 1e-5
 
 
@@ -26,18 +26,18 @@ class AdaptiveSampler(Sampler):
     """P = softmax(Linear(network(tokens + position))), and V tokens drawn from it without replacement.
 
     Args:
-        mask_ratio: Share of tokens that are hidden.
-        num_tokens: N, for the learned positions.
+        mask_ratio: Fraction of tokens to mask.
+        num_tokens: N, the number of learned position embeddings.
         embed_dim: Width of the tokens.
         network: "mha" is a transformer block (the paper's choice), "mlp" a token-wise MLP.
         depth: Blocks of the network.
-        dim: Width of the network; None is the tokens' own. Another width adds a projection.
-        drop_rate: Dropout after the attention's projection and after the MLP; 0.1 in the published code.
+        dim: Width of the network; None: that of the tokens. Another width adds a projection.
+        drop_rate: Dropout after the attention's projection and after the MLP; 0.1 in the official code.
         mlp_ratio: Hidden width of a block's MLP over its width.
-        temperature: Divides the logits for drawing, not for learning (not in the paper).
-        uniform_fraction: Fraction of the visible tokens that is drawn uniformly from what the distribution has left
-            over (not in the paper).
-        detach: Keep the sampling loss out of the tokenizer, as the paper says and its code does not.
+        temperature: Divides the logits for sampling, not for the sampling loss (not in the paper).
+        uniform_fraction: Fraction of the visible tokens that is sampled uniformly from the tokens not drawn from the
+            distribution (not in the paper).
+        detach: Stop the gradient of the sampling loss before the tokenizer, as in the paper but not in its code.
     """
 
     learns = True
@@ -102,10 +102,10 @@ class AdaptiveSampler(Sampler):
         sampler_uniform_fraction: float = 0.0,
         detach_sampler_input: bool = True,
     ) -> AdaptiveSampler:
-        """One for a model, from the model's keywords; see the class for their meaning.
+        """Build the sampler from a model's keywords; see the class for their meaning.
 
         Raises:
-            UserError: If attention heads would be left without a value.
+            UserError: If the width is less than the number of attention heads.
         """
         dim = sampler_dim or embed_dim
         if sampler_network == "mha" and dim < SAMPLER_HEADS:
@@ -134,12 +134,12 @@ class AdaptiveSampler(Sampler):
         return self.logits(tokens, noise).log_softmax(dim=1)
 
     def logits(self, tokens: Tensor, noise: SampleNoise) -> Tensor:
-        """(B, N) what the network gives, at least float32."""
+        """(B, N) logits of the network, at least float32."""
         logits = recomputed(self.recompute, self._logits, tokens, noise)
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     def _logits(self, tokens: Tensor, noise: SampleNoise) -> Tensor:
-        # In the tokens' type, as the encoder adds its positions: half of the memory traffic in half precision.
+        # Add positions in the tokens' dtype, as the encoder does: half of the memory traffic in half precision.
         x = self.reduce((tokens if self.teaches_tokenizer else tokens.detach()) + self.position.to(tokens.dtype))
         *layers, score = self.network
         for number, layer in enumerate(layers):
@@ -165,7 +165,7 @@ class AdaptiveSampler(Sampler):
 
 
 def _scored(block: Block, score: nn.Module, x: Tensor, noise: SampleNoise) -> Tensor:
-    """(B, N) ``score(block(x, noise))``, where nobody asks for the block's output itself."""
+    """(B, N) ``score(block(x, noise))`` without computing the block's output."""
     assert isinstance(score, nn.Linear)
     x = block.attended(x, noise)
     hidden = block.mlp.hidden(x, block.norm2)

@@ -1,4 +1,4 @@
-"""Adaptive masks on cells: the learned sampler chooses the visible token of each cell (not in any paper)."""
+"""Adaptive masks on cells: a learned sampler draws the visible token of each cell (not in any paper)."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ from adamae.samplers.sampler import draw_gumbel
 class AdaptiveUniformSampler(CellSampler):
     """P = softmax over the tokens of a cell, and one token drawn from each cell.
 
-    The encoder keeps the regular grid of uniform masks, and the sampler learns which position of a cell is worth
-    seeing. The cells' draws are independent, so the logarithm of the probability of a whole choice is the sum over
-    cells. At the start all positions are equally likely. With "tube" the logits of a position are averaged over the
-    times.
+    The encoder keeps the regular grid of uniform masks, and the sampler learns which position of a cell to keep
+    visible. The cells are sampled independently, so the log-probability of a selection is the sum over cells. At
+    initialisation all positions are equally likely. With "tube" the logits of a position are averaged over the times.
 
     Args:
         mask_ratio: See :class:`~adamae.samplers.cells.CellSampler`.
         uniform_sampling: "tube", "step" or "octet".
         secondary_mask_ratio: Fraction of the visible tokens that the encoder sees as a mask token.
-        grid: The model's tokens.
-        network: What gives the logits; its own mask ratio has no effect.
+        grid: The model's token grid.
+        network: Computes the logits; its own mask ratio has no effect.
     """
 
     learns = True
@@ -60,13 +59,13 @@ class AdaptiveUniformSampler(CellSampler):
         secondary_mask_ratio: float = 0.25,
         **network: Any,
     ) -> AdaptiveUniformSampler:
-        """One for a model, from the model's keywords; those of ``network`` are the adaptive sampler's."""
+        """Build the sampler from a model's keywords; ``network`` are those of the adaptive sampler."""
         scorer = AdaptiveSampler.build(mask_ratio, grid, embed_dim, **network)
         return cls(mask_ratio, uniform_sampling, secondary_mask_ratio, grid, scorer)
 
     @classmethod
     def keywords(cls) -> dict[str, Any]:
-        """Its own, and those of the network; a cell has one visible token, so none is left to be drawn uniformly."""
+        """Own keywords and those of the network, without ``sampler_uniform_fraction``: a cell has one visible token."""
         network = AdaptiveSampler.keywords()
         del network["sampler_uniform_fraction"]
         return super().keywords() | network
@@ -81,7 +80,7 @@ class AdaptiveUniformSampler(CellSampler):
         return self._by_token(self._by_cell(logits, self.grid).log_softmax(dim=2), self.grid)
 
     def draw(self, tokens: Tensor, log_probs: Tensor | None, grid: TokenGrid, noise: SampleNoise) -> Tensor:
-        """(B, V) indices: the largest of log p + Gumbel noise in each cell has that cell's distribution."""
+        """(B, V) indices: the largest of log p + Gumbel noise in each cell is a sample of that cell's distribution."""
         assert log_probs is not None
         area = grid.h * grid.w
         gumbel = draw_gumbel(noise, area if self.pattern.shared_over_time else grid.num_tokens)
@@ -92,11 +91,11 @@ class AdaptiveUniformSampler(CellSampler):
         return table.gather(2, choice).squeeze(2)
 
     def preference(self, tokens: Tensor, log_probs: Tensor | None, grid: TokenGrid) -> Tensor | None:
-        """(B, N) the logarithms of the probabilities over the number of cells, which add up to one."""
+        """(B, N) logarithms of probabilities divided by the number of cells, so that they add up to one."""
         return None if log_probs is None else log_probs - math.log(self.num_visible(grid))
 
     def max_entropy(self, grid: TokenGrid) -> float:
-        """That of as many even draws as there are cells; with "tube" as if those of all times were independent."""
+        """Entropy of one uniform draw per cell; with "tube" as if the draws of all times were independent."""
         return self.num_visible(grid) * math.log(self.pattern.size)
 
     def _by_cell(self, values: Tensor, grid: TokenGrid) -> Tensor:

@@ -1,4 +1,4 @@
-"""The samplers of this package. A new one is a module beside this one and an entry here."""
+"""The samplers of this package. To add one, add a module to this package and an entry here."""
 
 from __future__ import annotations
 

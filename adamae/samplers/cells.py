@@ -1,7 +1,7 @@
 """Cells: blocks of neighbouring tokens of which exactly one is visible, so that the visible ones form a regular grid.
 
-This is what pyramid encoders with local windows need (UM-MAE, arXiv 2205.10063): the visible tokens, one from each
-cell, are put side by side in the order of their cells.
+Pyramid encoders with local windows need such masks (UM-MAE, arXiv 2205.10063): the visible tokens, one from each cell,
+are put side by side in the order of their cells.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class CellPattern:
 
     Attributes:
         cell: Tokens of a cell along time, height and width.
-        shared_over_time: Whether cells at the same place have the same visible position at all times.
+        shared_over_time: Whether cells at the same spatial location have the same visible position at all times.
     """
 
     cell: tuple[int, int, int]
@@ -54,13 +54,13 @@ class CellPattern:
         return grid.t // t, grid.h // h, grid.w // w
 
     def tokens(self, grid: TokenGrid, device: torch.device | None = None) -> Tensor:
-        """(cells, K) int64: the tokens of each cell; cells, and the tokens of each, in raster order."""
+        """(cells, K) int64 token indices of each cell; cells, and tokens within a cell, are in raster order."""
         (ct, ch, cw), (t, h, w) = self.cells(grid), self.cell
         tokens = torch.arange(grid.num_tokens, device=device).view(ct, t, ch, h, cw, w)
         return tokens.permute(0, 2, 4, 1, 3, 5).reshape(ct * ch * cw, self.size)
 
     def cell_of(self, grid: TokenGrid, device: torch.device | None = None) -> Tensor:
-        """(N,) int64: the cell in which each token lies."""
+        """(N,) int64 index of the cell that contains each token."""
         (ct, ch, cw), (t, h, w) = self.cells(grid), self.cell
         cells = torch.arange(ct * ch * cw, device=device).view(ct, 1, ch, 1, cw, 1)
         return cells.expand(ct, t, ch, h, cw, w).flatten()
@@ -74,7 +74,7 @@ PATTERNS: dict[str, CellPattern] = {
 
 
 def cell_pattern(uniform_sampling: str) -> CellPattern:
-    """The cells of ``--uniform_sampling``.
+    """Return the cell pattern of a value of ``--uniform_sampling``.
 
     Raises:
         UserError: If there is no such pattern.
@@ -85,13 +85,13 @@ def cell_pattern(uniform_sampling: str) -> CellPattern:
 
 
 class CellSampler(Sampler):
-    """A sampler with one visible token in each cell, some of which the encoder sees as a mask token.
+    """A sampler with one visible token in each cell; a fraction of them is replaced by a mask token (secondary mask).
 
     Args:
-        mask_ratio: That of the cells: 0.75, or 0.875 for cells of two times.
-        uniform_sampling: "tube": cells of 2x2 tokens with the same visible position at all times; "step": each time of
-            its own; "octet": cells of 2x2x2 tokens.
-        secondary_mask_ratio: Fraction of the visible tokens that are replaced by a learned token; 0.25 as published.
+        mask_ratio: Mask ratio of the cells: 0.75, or 0.875 for cells of two times.
+        uniform_sampling: "tube": cells of 2x2 tokens with the same visible position at all times; "step": a separate
+            position at each time; "octet": cells of 2x2x2 tokens.
+        secondary_mask_ratio: Fraction of the visible tokens that are replaced by a learned token; 0.25 in UM-MAE.
 
     Raises:
         UserError: If a ratio is not possible, or ``uniform_sampling`` is unknown.
@@ -107,14 +107,14 @@ class CellSampler(Sampler):
 
     @classmethod
     def usual_ratio(cls, **options: object) -> float:
-        """The only mask ratio that there is."""
+        """Return the only mask ratio that the cells allow."""
         return 1 - 1 / cell_pattern(str(options.get("uniform_sampling", "tube"))).size
 
     def num_visible(self, grid: TokenGrid) -> int:
-        """One for each cell.
+        """V, one token for each cell.
 
         Raises:
-            UserError: If the mask ratio is another one, or the grid does not divide into cells.
+            UserError: If the mask ratio is not that of the cells, or the grid does not divide into cells.
         """
         ratio = 1 - 1 / self.pattern.size
         if self.mask_ratio != ratio:
@@ -125,10 +125,10 @@ class CellSampler(Sampler):
         return math.prod(self.pattern.cells(grid))
 
     def num_secondary(self, grid: TokenGrid) -> int:
-        """V - int(V * (1 - ratio)); with "tube" counted at one time.
+        """S = V - int(V * (1 - ratio)); with "tube" computed for one time and multiplied by the number of times.
 
         Raises:
-            UserError: If no visible token is left, or as :meth:`num_visible`.
+            UserError: If no visible token is left, or as for :meth:`num_visible`.
         """
         times = grid.t if self.pattern.shared_over_time else 1
         visible = self.num_visible(grid) // times
@@ -148,12 +148,12 @@ class CellSampler(Sampler):
         """The visible tokens with the highest scores.
 
         Args:
-            visible: (B, V) ascending.
-            grid: Where they lie.
-            scores: (B, N); with "tube" those of the first time count.
+            visible: (B, V) ascending indices.
+            grid: The token grid.
+            scores: (B, N); with "tube" only those of the first time are used.
 
         Returns:
-            (B, S) ascending indices of tokens of the grid.
+            (B, S) ascending token indices.
         """
         count = self.num_secondary(grid)
         times = grid.t if self.pattern.shared_over_time else 1
@@ -165,14 +165,14 @@ class CellSampler(Sampler):
 
 
 def balanced_choices(order: Tensor, cell_size: int, num_cells: int) -> Tensor:
-    """Which token of each cell is visible, drawn without replacement from a pool in which all are equally frequent.
+    """Return the visible position of each cell, drawn from a pool in which all positions are equally frequent.
 
-    Row r of the pool stands for the position r mod ``cell_size``.
+    The draw is without replacement. Row r of the pool stands for the position r mod ``cell_size``.
 
     Args:
-        order: (..., R) the rows of a shuffled pool of :func:`pool_rows` rows.
+        order: (..., R) the shuffled row indices of a pool of :func:`pool_rows` rows.
         cell_size: Tokens K in a cell.
-        num_cells: Cells.
+        num_cells: Number of cells.
 
     Returns:
         (..., num_cells) int64 below K: TL, TR, BL, BR of a cell of 2x2.
@@ -181,5 +181,5 @@ def balanced_choices(order: Tensor, cell_size: int, num_cells: int) -> Tensor:
 
 
 def pool_rows(cell_size: int, num_cells: int) -> int:
-    """Rows of the pool: twice as many as cells, rounded up to whole groups of all positions."""
+    """Number of rows of the pool: twice the number of cells, rounded up to a multiple of ``cell_size``."""
     return cell_size * math.ceil(2 * num_cells / cell_size)

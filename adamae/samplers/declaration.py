@@ -1,4 +1,4 @@
-"""What the command line, files and pictures know of a sampler."""
+"""Metadata of a sampler for the command line, checkpoints and figures."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Declaration:
-    """A sampler by its name.
+    """Registry entry of a sampler.
 
-    Everything here can be told without importing torch, so that ``--help`` is fast.
+    It can be created without importing torch, so that ``--help`` is fast.
 
     Attributes:
         name: Value of ``--mask_type`` and of ``mask_type`` in a model's config.
-        sampler: The class, or "module:Class", which is imported when it is first needed.
+        sampler: The class, or "module:Class", which is imported on first use.
         summary: A phrase for ``--help``.
-        options: Options that it brings: a frozen dataclass of :func:`~adamae.flags.flag` fields, named as the keywords
-            of :meth:`~adamae.samplers.sampler.Sampler.build`. Two samplers may share one.
-        label: What pictures and logs call it; empty: its name.
-        method: What ``inspect`` calls a network that was pre-trained with it; empty: by its label.
-        published_ratio: Mask ratio to compare with; None: that of whatever it is compared with.
-        weight_options: Names of the keywords that its weights are made for: a run resumes with the same ones only.
-        economy: From the width of its tokens to values of its options that make a step cheaper; None: there are none.
+        options: Command-line options of the sampler: a frozen dataclass of :func:`~adamae.flags.flag` fields, named as
+            the keywords of :meth:`~adamae.samplers.sampler.Sampler.build`. Two samplers may share one.
+        label: Name in figures and logs; empty: ``name``.
+        method: Name that ``inspect`` prints for a network pre-trained with it; empty: a phrase with ``label``.
+        published_ratio: Mask ratio for comparisons; None: that of the sampler it is compared with.
+        weight_options: Keywords that determine the sampler's weights: a run can only be resumed with the same values.
+        economy: Maps the width of the tokens to option values that make a step cheaper; None: no such options.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Declaration:
 
     @property
     def sampler_class(self) -> type[Sampler]:
-        """The class, imported if need be."""
+        """The sampler class, imported on first use."""
         if not isinstance(self.sampler, str):
             return self.sampler
         module, _, name = self.sampler.partition(":")

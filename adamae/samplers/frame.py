@@ -11,7 +11,7 @@ from adamae.samplers.sampler import Sampler, checked_count, draw_distinct
 
 
 class FrameSampler(Sampler):
-    """Whole frames (tubelets) or nothing of them."""
+    """Frames (tubelets along time) are completely visible or completely masked."""
 
     reads_tokens = False
 
@@ -19,7 +19,7 @@ class FrameSampler(Sampler):
         return checked_count(grid.t - int(self.mask_ratio * grid.t), grid.t, "tubelets along time", self.mask_ratio)
 
     def num_visible(self, grid: TokenGrid) -> int:
-        """The hidden frames are truncated: a ratio of 0.875 on 8 tubelets leaves one."""
+        """V; the number of masked frames is truncated: a ratio of 0.875 on 8 tubelets leaves one."""
         return self._frames(grid) * grid.h * grid.w
 
     def draw(self, tokens: Tensor, log_probs: Tensor | None, grid: TokenGrid, noise: SampleNoise) -> Tensor:

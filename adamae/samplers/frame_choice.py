@@ -1,4 +1,4 @@
-"""Information-intensive frames: of more frames than a clip has, those on which most happens (EVEREST)."""
+"""Information-intensive frame selection (EVEREST): the frames with the most motion from a longer clip."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from adamae.samplers.motion import check_time, checked_keep_ratio, count_kept, m
 from adamae.selection import rank_tokens
 
 FrameRule = Literal["auto", "draw", "top"]
-# Keeps a tubelet possible of which no token was counted, so that there are always enough to draw.
+# Added to the counts: tubelets without counted tokens can be drawn, too, so there are always enough.
 _LEAST_COUNT = 1e-6
 
 
 class FrameChoice:
-    """Shortens candidate clips to the tubelets with most moving tokens.
+    """Shortens candidate clips to the tubelets with the most moving tokens.
 
-    The paper describes this and publishes no code. The candidates' tokens that move most are counted in each tubelet;
-    tubelets are drawn without replacement with probabilities in proportion to the counts, and keep their order.
-    Whatever is done with the shortened clip, it is scored anew.
+    The paper describes this method but there is no official code. The tokens of the candidate clip with the most motion
+    are counted per tubelet. Tubelets are drawn without replacement with probabilities proportional to the counts, and
+    keep their order. A motion-aware sampler computes new scores on the shortened clip.
 
     Args:
-        grid: Tokens of the clip that is left.
-        candidate_frames: Frames of the clip that comes in; None or as many as are left: nothing is chosen.
-        keep_ratio: Share of the candidates' tokens that is counted.
-        rule: "draw" as described; "top" takes the tubelets with the highest counts, of equal ones the earlier; "auto"
-            draws in training and takes the top in evaluation.
+        grid: Token grid of the shortened clip.
+        candidate_frames: Frames of the input clip; None or the same number as in ``grid``: no selection.
+        keep_ratio: Fraction of the candidates' tokens that is counted.
+        rule: "draw" as described; "top" selects the tubelets with the highest counts, the earlier ones on ties; "auto"
+            draws in training and selects the top in evaluation.
 
     Raises:
-        UserError: If candidates are too few, or do not divide into tubelets, or the rule is unknown.
+        UserError: If there are too few candidate frames, they do not divide into tubelets, or the rule is unknown.
     """
 
     def __init__(
@@ -58,11 +58,11 @@ class FrameChoice:
 
     @property
     def active(self) -> bool:
-        """Whether any frame is left out."""
+        """Whether any frame is dropped."""
         return self.candidates != self.grid
 
     def grid_of(self, num_frames: int) -> TokenGrid:
-        """The grid of a clip with so many frames: a clip that has its final length already is taken as it is."""
+        """Return the grid of a clip with ``num_frames`` frames; clips of the final length are not shortened."""
         return self.candidates if num_frames == self.candidates.clip_shape[0] else self.grid
 
     @torch.no_grad()
@@ -70,16 +70,16 @@ class FrameChoice:
         """Choose tubelets.
 
         Args:
-            tokens: (B, N', D) of the candidates in full precision, without positions.
-            noise: What is drawn from.
-            training: What "auto" goes by.
+            tokens: (B, N', D) tokens of the candidates in full precision, without positions.
+            noise: Noise for the draw.
+            training: Whether "auto" draws.
 
         Returns:
-            (B, t) int64 ascending.
+            (B, t) int64 ascending indices of tubelets.
         """
         keys = count_moving(tokens, self.candidates, self.keep_ratio).to(torch.float32)
         if self.rule == "draw" or (self.rule == "auto" and training):
-            # The highest of log p + Gumbel noise are drawn one after another without replacement.
+            # The largest of log p + Gumbel noise are a draw without replacement.
             gumbel = -torch.log(-torch.log(noise.uniform(self.candidates.t)))
             keys = torch.log(keys + _LEAST_COUNT) + gumbel
         return rank_tokens(keys, self.grid.t).sort(dim=1).values
@@ -87,16 +87,17 @@ class FrameChoice:
     def shorten(
         self, pixels: Tensor, tokenizer: Callable[[Tensor], Tensor], noise: SampleNoise, training: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """Leave out what is not chosen.
+        """Drop the frames that are not chosen.
 
         Args:
-            pixels: (B, N', P) of candidates; (B, N, P) of clips that have their length already stay as they are.
-            tokenizer: From pixels to tokens, in full precision.
-            noise: What is drawn from.
-            training: What "auto" goes by.
+            pixels: (B, N', P) of candidates; (B, N, P) of clips with the final length are returned unchanged.
+            tokenizer: Maps pixels to tokens in full precision.
+            noise: Noise for the draw.
+            training: Whether "auto" draws.
 
         Returns:
-            (B, N, P), and which frames of the candidates are left, (B, T) int64; None if nothing was left out.
+            (B, N, P) the remaining pixels, and (B, T) int64 indices of the remaining frames among the candidates; None
+            if no frame was dropped.
         """
         if pixels.shape[1] == self.grid.num_tokens:
             return pixels, None
@@ -110,7 +111,7 @@ class FrameChoice:
 
 
 def count_moving(tokens: Tensor, grid: TokenGrid, keep_ratio: float) -> Tensor:
-    """How many of the clip's tokens that move most each tubelet has: (B, N, D) to (B, t) int64."""
+    """Count the clip's tokens with the most motion in each tubelet: (B, N, D) to (B, t) int64."""
     kept = rank_tokens(motion_scores(tokens, grid), count_kept(grid.num_tokens, keep_ratio))
     counts = torch.zeros(tokens.shape[0], grid.t, dtype=torch.int64, device=tokens.device)
     return counts.scatter_add_(1, kept // (grid.h * grid.w), torch.ones_like(kept))

@@ -1,4 +1,4 @@
-"""How much more often than a uniform draw a sampler chooses tokens of moving regions, where the motion is known."""
+"""Hit rate of a sampler on moving regions relative to uniform sampling, for clips with a motion mask."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from torch import Tensor
 from adamae.grid import TokenGrid
 from adamae.selection import TokenSelection
 
-# A token is moving when at least this share of its pixels, over all its frames, belongs to something that moved:
-# an object that merely touches a corner does not make its token worth seeing.
+# A token is moving if at least this fraction of its pixels, over all its frames, is in the motion mask. An object that
+# only touches a corner of a token does not count.
 MOVING_SHARE = 0.1
 
 
 def count_hits(selection: TokenSelection, moving: Tensor, grid: TokenGrid) -> tuple[Tensor, Tensor]:
-    """How many visible tokens lie on moving regions, and how many of a uniform draw would.
+    """Count the visible tokens on moving regions, and the expected count under uniform sampling.
 
-    Their ratio over a batch, sum over sum, is the hit rate: 1 for a sampler that prefers nothing.
+    The hit rate of a batch is the sum of the former over the sum of the latter: 1 for uniform sampling.
 
     Args:
-        selection: What was drawn for B clips.
-        moving: (B, T, H, W) bool ground truth.
-        grid: The clips' tokens.
+        selection: The selection for B clips.
+        moving: (B, T, H, W) bool motion mask (ground truth).
+        grid: The clips' token grid.
 
     Returns:
-        Two (B,) float tensors, so that intervals over clips can be made.
+        Two (B,) float tensors, so that confidence intervals over clips can be computed.
     """
     share = grid.patchify(moving.unsqueeze(-1)).float().mean(dim=2)
     moves = (share >= MOVING_SHARE).float()

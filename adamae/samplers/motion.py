@@ -1,4 +1,4 @@
-"""The motion-aware sampler (MATS, of EVEREST, arXiv 2211.10636): see and predict what moves, drop all the rest."""
+"""The motion-aware sampler (MATS, of EVEREST, arXiv 2211.10636): keeps moving tokens and drops all others."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from adamae.selection import count_visible, rank_tokens
 
 
 class MotionSampler(Sampler):
-    """Keeps the tokens that change most over the whole clip; the visible ones are drawn from them.
+    """Keeps the tokens with the most motion in the clip and draws the visible ones from them.
 
-    The other kept tokens are the targets. Tokens that are not kept are neither encoded, nor decoded, nor predicted.
+    The other kept tokens are the targets. Tokens that are not kept are neither encoded nor decoded nor predicted.
 
     Args:
-        mask_ratio: Share of all tokens that is not visible; 0.9 as published.
-        keep_ratio: Share of all tokens that is kept, visible or predicted; 0.3 as published.
+        mask_ratio: Fraction of all tokens that is not visible; 0.9 in the official code.
+        keep_ratio: Fraction of all tokens that is visible or predicted; 0.3 in the official code.
 
     Raises:
         UserError: If a ratio is outside its range.
@@ -36,7 +36,7 @@ class MotionSampler(Sampler):
         """V = int(N * (1 - mask_ratio)): 156 of 1568 at a ratio of 0.9.
 
         Raises:
-            UserError: If none, or all that are kept, would be visible, or nothing can move on this grid.
+            UserError: If none or all of the kept tokens would be visible, or the grid has one token along time.
         """
         check_time(grid)
         visible, kept = count_visible(grid.num_tokens, self.mask_ratio), count_kept(grid.num_tokens, self.keep_ratio)
@@ -48,7 +48,7 @@ class MotionSampler(Sampler):
         return visible
 
     def preference(self, tokens: Tensor, log_probs: Tensor | None, grid: TokenGrid) -> Tensor:
-        """(B, N) logarithms of the motion scores as shares of the clip's sum; even where nothing moves."""
+        """(B, N) logarithms of the motion scores divided by their sum in the clip; uniform if nothing moves."""
         scores = motion_scores(tokens, grid)
         return (scores + torch.finfo(scores.dtype).tiny).log().log_softmax(dim=1)
 
@@ -59,7 +59,7 @@ class MotionSampler(Sampler):
         return kept.gather(1, order[:, : self.num_visible(grid)])
 
     def targets(self, tokens: Tensor, visible: Tensor, grid: TokenGrid) -> Tensor:
-        """(B, K - V) ascending indices: of the tokens that are not visible those that move most."""
+        """(B, K - V) ascending indices of the tokens with the most motion among those that are not visible."""
         count = count_kept(grid.num_tokens, self.keep_ratio) - self.num_visible(grid)
         scores = motion_scores(tokens, grid).scatter(1, visible, -torch.inf)
         return rank_tokens(scores, count).sort(dim=1).values
@@ -67,13 +67,13 @@ class MotionSampler(Sampler):
 
 @torch.no_grad()
 def motion_scores(tokens: Tensor, grid: TokenGrid) -> Tensor:
-    """How much each token differs from the one at its place a tubelet earlier: the L2 norm of the difference.
+    """L2 norm of the difference between each token and the one at the same place one tubelet earlier.
 
-    A token of the first time has no earlier one and gets the score of its successor, so ties are the rule.
+    Tokens of the first time get the score of their successor, so ties are common.
 
     Args:
-        tokens: (B, N, D) from the tokenizer, without positions. In half precision other tokens would win.
-        grid: Where they lie.
+        tokens: (B, N, D) from the tokenizer, without positions. Half precision would change which tokens rank highest.
+        grid: The token grid.
 
     Returns:
         (B, N), at least float32, without a gradient.
@@ -84,12 +84,12 @@ def motion_scores(tokens: Tensor, grid: TokenGrid) -> Tensor:
 
 
 def count_kept(num_tokens: int, keep_ratio: float) -> int:
-    """K = int(N * ratio), with the ratio as the published code has it: 1 minus the share that is dropped."""
+    """K = int(N * ratio), where the ratio is 1 minus the dropped fraction as in the official code."""
     return count_visible(num_tokens, 1 - keep_ratio)
 
 
 def checked_keep_ratio(keep_ratio: float) -> float:
-    """``keep_ratio``, if it is a share.
+    """Return ``keep_ratio`` after a check of its range.
 
     Raises:
         UserError: If it is outside (0, 1].
@@ -100,10 +100,10 @@ def checked_keep_ratio(keep_ratio: float) -> float:
 
 
 def check_time(grid: TokenGrid) -> None:
-    """Make sure that something can move.
+    """Check that motion can be measured on the grid.
 
     Raises:
-        UserError: If there is but one token along time.
+        UserError: If the grid has only one token along time.
     """
     if grid.t < 2:
         raise UserError(

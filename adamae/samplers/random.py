@@ -1,4 +1,4 @@
-"""Random masks: tokens anywhere."""
+"""Random masks."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from adamae.samplers.sampler import Sampler, checked_count, draw_distinct
 
 
 class RandomSampler(Sampler):
-    """Any token, everywhere equally likely."""
+    """Every subset of V tokens is equally likely to be visible."""
 
     reads_tokens = False
 
     def num_visible(self, grid: TokenGrid) -> int:
-        """N - int(ratio * N): the published generators truncate the number of hidden tokens."""
+        """V = N - int(ratio * N): the official mask generators truncate the number of masked tokens."""
         total = grid.num_tokens
         return checked_count(total - int(self.mask_ratio * total), total, "tokens", self.mask_ratio)
 

@@ -1,4 +1,4 @@
-"""All samplers by name, and a sampler from a name and options."""
+"""Registry of samplers."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SAMPLERS: dict[str, Declaration] = {declaration.name: declaration for declaratio
 
 
 def register(declaration: Declaration) -> None:
-    """Make a sampler known: to ``--mask_type`` and ``--help``, to models, checkpoints, pictures and benchmarks.
+    """Add a sampler to the registry, for ``--mask_type`` and ``--help``, models, checkpoints, figures and benchmarks.
 
     Raises:
-        ValueError: If its name, or the name of one of its options, is another sampler's.
+        ValueError: If its name, or the name of one of its options, is already taken by another sampler.
     """
     if declaration.name in SAMPLERS:
         raise ValueError(f"mask_type {declaration.name!r} is registered already")
@@ -35,15 +35,15 @@ def register(declaration: Declaration) -> None:
 
 
 def mask_types() -> tuple[str, ...]:
-    """The names of all samplers."""
+    """Return the names of all samplers."""
     return tuple(SAMPLERS)
 
 
 def declared(mask_type: str) -> Declaration:
-    """The sampler of a name.
+    """Return the registry entry of a sampler.
 
     Raises:
-        UserError: If there is none.
+        UserError: If the name is unknown.
     """
     if mask_type not in SAMPLERS:
         raise UserError(f"mask_type = {mask_type!r}: expected one of {', '.join(SAMPLERS)}")
@@ -51,26 +51,25 @@ def declared(mask_type: str) -> Declaration:
 
 
 def declaration_of(sampler: Sampler) -> Declaration:
-    """What a sampler was registered as; one that was not goes by the name of its class."""
+    """Return the registry entry of a sampler; if it is not registered, a new one with the name of its class."""
     kind = type(sampler)
     known = (declaration for declaration in SAMPLERS.values() if declaration.sampler_class is kind)
     return next(known, Declaration(kind.__name__, kind, "not registered"))
 
 
 def build_sampler(mask_type: str, mask_ratio: float | None, grid: TokenGrid, embed_dim: int, **options: Any) -> Sampler:
-    """The sampler that launch scripts call ``mask_type``.
+    """Build a sampler by name.
 
     Args:
         mask_type: A key of :data:`SAMPLERS`.
-        mask_ratio: Share of tokens that are hidden; None: the sampler's usual one.
-        grid: The clip's tokens.
+        mask_ratio: Fraction of tokens to mask; None: the sampler's default.
+        grid: The clip's token grid.
         embed_dim: Width of the tokens.
-        **options: Keywords of all samplers, see :meth:`~adamae.samplers.sampler.Sampler.keywords`; those of others are
-            ignored.
+        **options: Keywords of all samplers, see :meth:`~adamae.samplers.sampler.Sampler.keywords`; those of other
+            samplers are ignored.
 
     Raises:
-        UserError: If the name or a keyword is unknown, or the ratio leaves nothing to see or nothing to predict on this
-            grid.
+        UserError: If the name or a keyword is unknown, or the ratio leaves no visible or no target token on this grid.
     """
     kind = declared(mask_type).sampler_class
     known = {name for declaration in SAMPLERS.values() for name in declaration.sampler_class.keywords()}

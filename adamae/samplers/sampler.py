@@ -1,4 +1,4 @@
-"""The contract that every way of choosing tokens keeps."""
+"""The base class of all samplers."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from adamae.selection import TokenSelection, complement
 
 
 class Sampler(nn.Module, ABC):
-    """Chooses the visible tokens of each clip; all the others are targets unless a subclass says otherwise.
+    """Selects the visible tokens of each clip; all other tokens are targets unless a subclass overrides ``targets``.
 
     Args:
-        mask_ratio: Share of tokens that are hidden, between 0 and 1.
+        mask_ratio: Fraction of tokens to mask, between 0 and 1.
 
     Raises:
         UserError: If the ratio is outside (0, 1).
 
     Attributes:
-        learns: Whether :meth:`log_probs` gives a distribution, which the sampling loss then teaches.
-        score_name: What pictures call :meth:`preference`.
-        published_names: How published checkpoints call its parameters: (prefix here, prefix inside their encoder).
-        recompute: Keep nothing but the tokens for the backward pass, and compute the rest again; of no effect where
-            nothing is learned.
-        exact_tokens: Whether the choice needs tokens in full precision where the networks compute in half.
-        teaches_tokenizer: Whether a loss on the choice has a gradient with respect to the tokens.
-        reads_tokens: Whether a method reads the tokens' values. Where none does, only the visible patches are embedded,
-            and what is given as tokens (B, N, D) are the pixels (B, N, P).
+        learns: Whether :meth:`log_probs` returns a distribution, which the sampling loss trains.
+        score_name: Label of :meth:`preference` in figures.
+        published_names: Names of the parameters in published checkpoints: (prefix here, prefix inside their encoder).
+        recompute: Store only the tokens for the backward pass and recompute the rest; no effect on samplers that do not
+            learn.
+        exact_tokens: Whether the sampler needs tokens in full precision when the networks compute in half precision.
+        teaches_tokenizer: Whether the sampling loss has a gradient with respect to the tokens.
+        reads_tokens: Whether a method reads the tokens' values. If not, only the visible patches are embedded, and the
+            methods get the pixels (B, N, P) instead of tokens (B, N, D).
     """
 
     learns: ClassVar[bool] = False
@@ -53,20 +53,20 @@ class Sampler(nn.Module, ABC):
 
     @classmethod
     def build(cls, mask_ratio: float, grid: TokenGrid, embed_dim: int, **options: Any) -> Self:
-        """One for a model.
+        """Build the sampler for a model.
 
         Args:
-            mask_ratio: Share of tokens that are hidden.
-            grid: The model's tokens.
-            embed_dim: Their width.
-            **options: Of :meth:`keywords`. A subclass whose constructor takes something else has a method of its own,
-                with all of them as parameters.
+            mask_ratio: Fraction of tokens to mask.
+            grid: The model's token grid.
+            embed_dim: Width of the tokens.
+            **options: Options listed by :meth:`keywords`. A subclass whose constructor has other parameters overrides
+                this method, with all options as named parameters.
         """
         return cls(mask_ratio, **options)
 
     @classmethod
     def keywords(cls) -> dict[str, Any]:
-        """The keywords of a model that concern it, and their defaults."""
+        """Return the model keywords that configure this sampler, with their defaults."""
         handed_on = cls.build.__func__ is Sampler.build.__func__  # type: ignore[attr-defined]
         parameters = inspect.signature(cls if handed_on else cls.build).parameters.values()
         return {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
@@ -74,14 +74,14 @@ class Sampler(nn.Module, ABC):
     def forward(
         self, tokens: Tensor, pixels: Tensor, grid: TokenGrid, noise: SampleNoise, visible: Tensor | None = None
     ) -> TokenSelection:
-        """Choose.
+        """Select visible and target tokens.
 
         Args:
             tokens: (B, N, D) without positions.
             pixels: (B, N, P) standardised pixels of the same tokens.
-            grid: Where the tokens lie.
-            noise: What chance there is.
-            visible: (B, V) a choice already made, for tests, pictures and comparisons.
+            grid: The token grid.
+            noise: The source of all random numbers.
+            visible: (B, V) indices used instead of a draw, for tests, figures and comparisons.
         """
         log_probs = self.log_probs(tokens, noise.fold_in(0))
         if visible is None:
@@ -91,19 +91,19 @@ class Sampler(nn.Module, ABC):
         return TokenSelection(visible, self.targets(tokens, visible, grid), log_probs, secondary=secondary)
 
     def log_probs(self, tokens: Tensor, noise: SampleNoise) -> Tensor | None:
-        """(B, N) log-probabilities of a learned distribution; None where nothing is learned."""
+        """(B, N) log-probabilities of a learned distribution; None if the sampler does not learn."""
         return None
 
     def preference(self, tokens: Tensor, log_probs: Tensor | None, grid: TokenGrid) -> Tensor | None:
-        """What pictures show of how the choice is made.
+        """Log-probabilities of the tokens to show in figures.
 
         Args:
             tokens: (B, N, D) as for :meth:`forward`.
             log_probs: (B, N) the learned distribution, if there is one.
-            grid: Where the tokens lie.
+            grid: The token grid.
 
         Returns:
-            (B, N) logarithms of shares that add up to one for each clip; None where no token is preferred.
+            (B, N) logarithms of values that add up to one for each clip; None if the sampler prefers no token.
         """
         return log_probs
 
@@ -112,11 +112,11 @@ class Sampler(nn.Module, ABC):
         """(B, V) int64 indices of distinct visible tokens, in any order."""
 
     def targets(self, tokens: Tensor, visible: Tensor, grid: TokenGrid) -> Tensor:
-        """(B, M) int64 ascending indices of what is to be predicted."""
+        """(B, M) int64 ascending indices of the target tokens."""
         return complement(visible, grid.num_tokens)
 
     def draw_secondary(self, visible: Tensor, grid: TokenGrid, noise: SampleNoise) -> Tensor | None:
-        """(B, S) int64 ascending: which of the visible tokens (B, V) the encoder sees as a mask token; None: none."""
+        """(B, S) int64 ascending indices of visible tokens that the encoder sees as a mask token; None: none."""
         return None
 
     @abstractmethod
@@ -124,19 +124,19 @@ class Sampler(nn.Module, ABC):
         """V, the number of visible tokens on a grid."""
 
     def num_secondary(self, grid: TokenGrid) -> int:
-        """S, how many of them the encoder sees as a mask token."""
+        """S, the number of visible tokens that the encoder sees as a mask token."""
         return 0
 
     def max_entropy(self, grid: TokenGrid) -> float:
-        """Entropy in nats of a learned distribution that prefers nothing."""
+        """Entropy in nats of the uniform distribution, the upper bound for a learned one."""
         return math.log(grid.num_tokens)
 
     @classmethod
     def usual_ratio(cls, **options: Any) -> float:
-        """The mask ratio of a model for which none is given.
+        """Return the default mask ratio.
 
         Args:
-            **options: Of :meth:`keywords`.
+            **options: Options listed by :meth:`keywords`.
         """
         return 0.95
 
@@ -147,12 +147,12 @@ def draw_distinct(noise: SampleNoise, total: int, count: int) -> Tensor:
 
 
 def draw_gumbel(noise: SampleNoise, total: int) -> Tensor:
-    """(B, total) Gumbel noise: the largest of log p + noise is drawn by p, the largest V without replacement."""
+    """(B, total) Gumbel noise: the V largest values of log p + noise are a draw from p without replacement."""
     return -torch.log(-torch.log(noise.uniform(total)))
 
 
 def checked_count(visible: int, total: int, what: str, mask_ratio: float) -> int:
-    """``visible``, if it leaves something to see and something to predict.
+    """Return ``visible`` if at least one token is visible and at least one is masked.
 
     Raises:
         UserError: If none or all of ``total`` would be visible.

@@ -1,17 +1,17 @@
-"""The sampler's last MLP and the score that reads it, as one function with two thirds of the arithmetic.
+"""The sampler's last MLP and its score layer, fused into one function with two thirds of the FLOPs.
 
-Nothing of the MLP's output y (N, D) is used but its product with the score's vector w, behind a dropout that keeps
-the elements k (N, D) and scales them by c:
+The MLP's output y (N, D) is only used in a product with the score's vector w, after a dropout that keeps the elements
+k (N, D) and scales them by c:
 
     s_n = sum_d w_d c k_nd y_nd,    y = W h + b,    h = gelu(u)  (N, H)
 
-Summed over d before h it is s_n = z_n . h_n + (c k_n * w) . b with z = (c k * w) W, again one matrix product. But z
-is also the derivative of s_n by h_n, so the backward pass needs no product for that, and those of W and w are both
-read from A = (g c k)^T h (D, H), where g_n is the gradient of s_n:
+Summed over d first, s_n = z_n . h_n + (c k_n * w) . b with z = (c k * w) W, which is again one matrix product. But z
+is also the derivative of s_n with respect to h_n, so the backward pass needs no product for it. The gradients of W and
+w both follow from A = (g c k)^T h (D, H), where g_n is the gradient of s_n:
 
     dW = w * A,    dw = rowsum(W * A) + b * colsum(g c k),    db = w * colsum(g c k)
 
-Without dropout all z_n are one vector, and there is no matrix product at all.
+Without dropout all z_n are the same vector, and no matrix product is needed.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from torch.autograd.function import once_differentiable
 
 
 def scored_mlp(hidden: Tensor, last: nn.Linear, score: nn.Linear, keep: Tensor | None, drop_rate: float) -> Tensor:
-    """What an MLP contributes to a score behind its dropout, without the score's bias.
+    """Return the score of an MLP's output after dropout, without the score's bias.
 
     Args:
         hidden: (B, N, H) before the activation, an exact GELU.
         last: The MLP's second layer, H to D.
-        score: From D to 1.
-        keep: (B, N, D) bool, what the dropout lets through; None: there is none.
-        drop_rate: Its rate.
+        score: The score layer, D to 1.
+        keep: (B, N, D) bool, the elements that dropout keeps; None: no dropout.
+        drop_rate: Dropout rate.
 
     Returns:
         (B, N).
@@ -49,8 +49,8 @@ class _ScoredMlp(torch.autograd.Function):
     ) -> Tensor:
         dtype = hidden.dtype
         activated = F.gelu(hidden)
-        # Cast here and not by autocast: on torch 2.6 its cache would keep copies without a gradient of what is read
-        # here, and hand them to the next layer that reads the same weight, as the score does.
+        # Cast here and not by autocast: the autocast cache of torch 2.6 would keep copies without a gradient, and
+        # return them to the next layer that uses the same weight, as the score does.
         matrix, offset = weight.to(dtype), bias.to(dtype)
         if keep is None:
             vector = score.to(dtype)
@@ -60,7 +60,7 @@ class _ScoredMlp(torch.autograd.Function):
             slope, constant = scaled @ matrix, scaled @ offset
         product = slope * activated
         result = product.sum(dim=-1, dtype=torch.promote_types(dtype, torch.float32)) + constant
-        # From here on the product is scratch: the derivative by what came before the activation takes its place.
+        # The product is no longer needed: its memory takes the derivative with respect to the input of the activation.
         torch.ops.aten.gelu_backward.grad_input(slope, hidden, grad_input=product)
         ctx.save_for_backward(activated, product, weight, bias, score, keep)
         ctx.scale = scale

@@ -1,4 +1,4 @@
-"""Which tokens a classifier looks at: the same strategies as in pre-training, without anything to predict."""
+"""Token selection for classifiers: the strategies of pre-training, without target tokens."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from adamae.samplers.adaptive import AdaptiveSampler, Network
 from adamae.samplers.motion import check_time, checked_keep_ratio, count_kept, motion_scores
 
 TokenStrategy = Literal["none", "motion", "adaptive", "random"]
-# The sampler's blocks draw nothing here and its own draw is not used, so that this number has no consequence.
+# AdaptiveSampler requires a mask ratio, but only its log-probabilities are used here: the value has no effect.
 _ANY_MASK_RATIO = 0.5
 
 
 class TokenChoice(nn.Module):
-    """Keeps a share of each clip's tokens for the encoder.
+    """Keeps a fraction of each clip's tokens for the encoder.
 
-    "motion" keeps those that change most, "adaptive" those to which the learned sampler of an AdaMAE gives the highest
-    probability; both depend on the clip alone. "random" is the control and depends on the clip's noise.
+    "motion" keeps the tokens with the most motion, "adaptive" those with the highest probability of an AdaMAE's learned
+    sampler; both depend on the clip only. "random" is the baseline and depends on the clip's noise.
 
     Args:
         strategy: "none", "motion", "adaptive" or "random".
-        keep_ratio: Share of the tokens that is kept; 0.6 in the published motion-aware fine-tuning.
-        grid: The clip's tokens.
+        keep_ratio: Fraction of tokens to keep; 0.6 in the official code of motion-aware fine-tuning.
+        grid: The clip's token grid.
         embed_dim: Width of the tokens.
-        mlp_ratio: Of the sampler, for "adaptive", as are the following three.
-        network: "mha" or "mlp".
-        depth: Blocks.
-        dim: Width; None is the tokens' own.
+        mlp_ratio: Hidden width of the sampler's MLPs over its width. This and the following are for "adaptive".
+        network: The sampler's network, "mha" or "mlp".
+        depth: Blocks of the sampler.
+        dim: Width of the sampler; None: that of the tokens.
 
     Raises:
-        UserError: If the strategy is unknown, or the share keeps no token.
+        UserError: If the strategy is unknown, or the ratio keeps no token.
     """
 
     def __init__(
@@ -71,44 +71,44 @@ class TokenChoice(nn.Module):
                 dim=dim,
                 mlp_ratio=mlp_ratio,
             )
-            # A choice has no gradient: the sampler stays as it was pre-trained.
+            # The selection has no gradient, so the pre-trained sampler is frozen.
             self.sampler = sampler.requires_grad_(False)
         self.eval()
 
     @property
     def active(self) -> bool:
-        """Whether any token is left out."""
+        """Whether any token is dropped."""
         return self.strategy != "none" and self.num_kept < self.grid.num_tokens
 
     @property
     def published_names(self) -> list[tuple[str, str]]:
-        """How published checkpoints call its parameters: (prefix here, prefix among the encoder's)."""
+        """Names of the parameters in published checkpoints: (prefix here, prefix inside their encoder)."""
         return [(f"sampler.{ours}", theirs) for ours, theirs in AdaptiveSampler.published_names]
 
     @property
     def exact_tokens(self) -> bool:
-        """Whether the choice needs tokens in full precision where the networks compute in half."""
+        """Whether the selection needs tokens in full precision when the networks compute in half precision."""
         return self.active and self.strategy == "motion"
 
     def train(self, mode: bool = True) -> TokenChoice:
-        """Nothing: the sampler has learned already, so it never drops out."""
+        """Stay in evaluation mode: the sampler is not trained, so its dropout is off."""
         return super().train(False)
 
     @torch.no_grad()
     def forward(self, tokens: Tensor, noise: SampleNoise) -> Tensor | None:
-        """Choose.
+        """Select the tokens to keep.
 
         Args:
             tokens: (B, N, D) without positions.
-            noise: What "random" draws from.
+            noise: Noise for "random".
 
         Returns:
             (B, K) int64 ascending indices; None for all tokens.
         """
         if not self.active:
             return None
-        # Of equal scores the higher index wins, unlike in pre-training: the golden logits of an independent run of the
-        # published code ask for it, and its first two times always tie.
+        # On ties the higher index is kept, unlike in pre-training. The golden logits from an independent run of the
+        # official code require this: scores of the first two times are always equal.
         rising = self._scores(tokens, noise).argsort(dim=1, stable=True)
         return rising[:, -self.num_kept :].sort(dim=1).values
 

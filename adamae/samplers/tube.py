@@ -11,7 +11,7 @@ from adamae.samplers.sampler import Sampler, checked_count, draw_distinct
 
 
 class TubeSampler(Sampler):
-    """The same places of the image at all times."""
+    """The same spatial positions are visible at all times."""
 
     reads_tokens = False
 
@@ -20,7 +20,7 @@ class TubeSampler(Sampler):
         return checked_count(area - int(self.mask_ratio * area), area, "places", self.mask_ratio)
 
     def num_visible(self, grid: TokenGrid) -> int:
-        """The hidden places are truncated per frame: 160 of 1568 at a ratio of 0.9."""
+        """V; the number of masked positions per frame is truncated: V is 160 of 1568 at a ratio of 0.9."""
         return grid.t * self._per_frame(grid)
 
     def draw(self, tokens: Tensor, log_probs: Tensor | None, grid: TokenGrid, noise: SampleNoise) -> Tensor:

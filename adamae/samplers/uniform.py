@@ -1,4 +1,4 @@
-"""Uniform masks: one visible token in each cell, all its positions equally frequent (UM-MAE, arXiv 2205.10063)."""
+"""Uniform masks: one visible token in each cell, with all positions equally frequent (UM-MAE, arXiv 2205.10063)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from adamae.samplers.cells import CellSampler, balanced_choices, pool_rows
 
 
 class UniformSampler(CellSampler):
-    """Positions drawn without replacement from a pool in which each position is equally frequent, as published.
+    """Draws positions without replacement from a pool in which each is equally frequent, as in the official code.
 
-    Each is visible with the same probability, and cells are not quite independent of each other.
+    Each position is visible with the same probability. The cells are not quite independent of each other.
 
     Args:
-        mask_ratio: See :class:`~adamae.samplers.cells.CellSampler`, as for the others.
+        mask_ratio: See :class:`~adamae.samplers.cells.CellSampler`.
         uniform_sampling: "tube", "step" or "octet".
         secondary_mask_ratio: Fraction of the visible tokens that the encoder sees as a mask token.
     """
@@ -28,7 +28,7 @@ class UniformSampler(CellSampler):
     def draw(self, tokens: Tensor, log_probs: Tensor | None, grid: TokenGrid, noise: SampleNoise) -> Tensor:
         """(B, V) indices."""
         times, rows, columns = self.pattern.cells(grid)
-        # One pool for each time; with "tube" one for all.
+        # One pool for each time; with "tube" one for all times.
         pools = 1 if self.pattern.shared_over_time else times
         order = noise.uniform(pools, pool_rows(self.pattern.size, rows * columns)).argsort(dim=2, stable=True)
         choice = balanced_choices(order, self.pattern.size, rows * columns)

@@ -58,9 +58,7 @@ def _plan_part(
     others = [path for path, name in images if _class_folder(name) not in labels]
     if known:
         for path in others:
-            problems.add(
-                "unknown_class", path, f"not in a folder of the {len(labels)} classes of training; skipped"
-            )
+            problems.add("unknown_class", path, f"not in a folder of the {len(labels)} classes of training; skipped")
         return known
     truth = _labels_of(others, part, tree, labels, problems) if others else {}
     if others and not truth and part == "val":

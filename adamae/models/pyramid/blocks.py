@@ -1,4 +1,4 @@
-"""What the blocks of both pyramids have in common."""
+"""Blocks shared by both pyramid encoders."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from adamae.layers.layer_norm import LayerNorm
 from adamae.layers.recomputation import recomputed
 from adamae.randomness import SampleNoise
 
-# The published blocks have PyTorch's epsilon; patch_embed, merges and last norms have 1e-6.
+# In the official code blocks use PyTorch's default epsilon; patch_embed, merges and final norms use 1e-6.
 BLOCK_NORM_EPS = 1e-5
 
 
 class Merge(nn.Module):
-    """Two by two patches become one of another width; weights are those of a Conv2d with stride 2, at every time.
+    """Patch merging: 2x2 patches become one of another width, with the weights of a Conv2d of stride 2.
 
     Args:
         dim: Width C.
@@ -38,17 +38,17 @@ class Merge(nn.Module):
 
 
 class PyramidBlock(nn.Module):
-    """Pre-norm block; that of a stage's beginning owns the merge before it.
+    """Pre-norm block; the first block of a stage owns the merge before it.
 
     Args:
         dim: Width C.
         mlp_ratio: Hidden width of the MLP over C.
         drop_path_rate: Probability that a clip skips a branch.
-        attention: From patches, norm, and what the stage's blocks share, to what is added.
-        downsample: The merge before it; None: none.
+        attention: Computes the attention branch from patches, norm and the object shared by the stage's blocks.
+        downsample: The merge before the block, or None.
 
     Attributes:
-        recompute: Keep nothing but the input for the backward pass, and compute the rest again.
+        recompute: Store only the input for the backward pass and recompute the rest.
     """
 
     recompute = False
@@ -65,12 +65,12 @@ class PyramidBlock(nn.Module):
         self.drop_path_rate = drop_path_rate
 
     def forward(self, x: Tensor, noise: SampleNoise, shared: object) -> Tensor:
-        """(B, T, H, W, C) to the same; the merge has been done, since it makes the stage that ``shared`` is of.
+        """(B, T, H, W, C) to the same shape; the caller applies ``downsample`` first, because ``shared`` depends on it.
 
         Args:
             x: Patches.
-            noise: What stochastic depth draws from.
-            shared: What the attention of the stage's blocks shares.
+            noise: Noise for stochastic depth.
+            shared: Object shared by the attention of the stage's blocks.
         """
         return recomputed(self.recompute, self._forward, x, noise, shared)
 
@@ -85,6 +85,6 @@ class PyramidBlock(nn.Module):
 
 
 def drop_path_rates(depths: tuple[int, ...], drop_path_rate: float) -> list[float]:
-    """Rates of all blocks, linearly from 0 to ``drop_path_rate``."""
+    """Return the drop-path rates of all blocks, which rise linearly from 0 to ``drop_path_rate``."""
     last = max(1, sum(depths) - 1)
     return [drop_path_rate * number / last for number in range(sum(depths))]

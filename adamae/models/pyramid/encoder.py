@@ -1,4 +1,4 @@
-"""What both pyramid encoders do: from units to patches, through four stages, to features."""
+"""Base class of both pyramid encoders: units are divided into patches and pass through four stages."""
 
 from __future__ import annotations
 
@@ -23,25 +23,26 @@ from adamae.selection import TokenSelection, gather_tokens
 
 UNIT_SIZE = 16
 STAGES = 4
-# Sizes of a frame that error messages name.
+# Frame sizes to suggest in error messages.
 _SIZES = range(64, 1025, 64)
 
 
 class PyramidEncoder(Encoder):
-    """Four stages of blocks, between which two by two patches are merged.
+    """Four stages of blocks, between which 2x2 patches are merged.
 
-    It takes all tokens of a clip, or one from each cell (:mod:`adamae.samplers.cells`). Tokens are units of 16x16
-    pixels, 4x4 patches each. Visible units are put side by side in the order of their cells, and nothing of the others
-    is read. Its features are those of the last stage: (B, T * H/2 * W/2, 8C) for H x W units or cells at T times.
+    The encoder takes all tokens of a clip, or one from each cell (:mod:`adamae.samplers.cells`). Tokens are units of
+    16x16 pixels, which have 4x4 patches each. Visible units are put side by side in the order of their cells; the other
+    units are not read. The features are those of the last stage: (B, T * H/2 * W/2, 8C) for H x W units or cells at T
+    times.
 
     Args:
-        grid: The units.
-        pattern: The cells of which one unit is visible each; None: it takes all tokens.
+        grid: The grid of units.
+        pattern: The cells, each with one visible unit; None: the encoder takes all tokens.
         in_chans: Colour channels.
-        dims: Widths of the stages.
-        depths: Their blocks.
+        dims: Width of each stage.
+        depths: Number of blocks of each stage.
         patch_norm: Whether a LayerNorm follows the projection of the patches.
-        final_norm: Whether one follows the blocks.
+        final_norm: Whether a LayerNorm follows the blocks.
 
     Raises:
         UserError: If the clip does not divide into four stages.
@@ -77,12 +78,12 @@ class PyramidEncoder(Encoder):
 
     @property
     def feature_grid(self) -> tuple[int, int, int]:
-        """One for two by two units."""
+        """One feature for each 2x2 units."""
         return self.grid.t, self.grid.h // 2, self.grid.w // 2
 
     @property
     def position_grid(self) -> tuple[int, int, int]:
-        """One for each patch of a frame."""
+        """One position for each patch of a frame."""
         return 1, self.grid.h * self.patches, self.grid.w * self.patches
 
     @property
@@ -102,34 +103,34 @@ class PyramidEncoder(Encoder):
                 )
 
     def _fits(self, size: int) -> bool:
-        """Whether rows or columns of so many pixels pass all stages."""
+        """Whether all stages support a frame height or width of ``size`` pixels."""
         cell = 1 if self.pattern is None else self.pattern.cell[1]
         patches = size // PATCH_SIZE // cell
-        # Whole units behind the last stage, of both kinds of layout.
+        # The last stage must have complete units in both layouts.
         divides = size % (PATCH_SIZE * cell) == 0 and size % 64 == 0
         return divides and all(self.fits_stage(patches >> stage) for stage in range(STAGES))
 
     @property
     def within(self) -> str:
-        """What else a size has to divide into, for messages."""
+        """A phrase for error messages with further requirements on the size."""
         return ""
 
     @abstractmethod
     def fits_stage(self, length: int) -> bool:
-        """Whether a stage can have so many patches along an axis."""
+        """Whether a stage supports ``length`` patches along an axis."""
 
     @abstractmethod
     def share(self, layout: Layout, stage: int, like: Tensor) -> object:
-        """What the attention of a stage's blocks shares.
+        """Return the object that the attention of a stage's blocks shares.
 
         Args:
-            layout: The stage's patches.
-            stage: Its number.
-            like: Tells device and precision.
+            layout: Layout of the stage's patches.
+            stage: Index of the stage.
+            like: A tensor with the device and dtype to use.
         """
 
     def place(self, x: Tensor, layout: Layout) -> Tensor:
-        """Add positions to patches (B, T, H, W, C), for encoders that do not put them into attention."""
+        """Add position embeddings to patches (B, T, H, W, C); by default none, for encoders with relative positions."""
         return x
 
     def check_sampler(self, sampler: Sampler) -> None:
@@ -146,16 +147,16 @@ class PyramidEncoder(Encoder):
             )
 
     def learn_secondary_token(self) -> None:
-        """See :meth:`~adamae.models.encoder.Encoder.learn_secondary_token`; it is a patch of (1, 1, C)."""
+        """See :meth:`~adamae.models.encoder.Encoder.learn_secondary_token`; the token is a patch (1, 1, C)."""
         self.vis_mask_token = nn.Parameter(nn.init.normal_(torch.empty(1, 1, self.patch_dim), std=0.02))
 
     def forward(self, seen: Tensor, noise: SampleNoise, selection: TokenSelection | None = None) -> Tensor:
-        """Encode.
+        """Encode units.
 
         Args:
             seen: (B, V, 16 * C) units from ``patch_embed``.
-            noise: What stochastic depth draws from.
-            selection: Which units these are, one from each cell; None: all.
+            noise: Noise for stochastic depth.
+            selection: The selection whose visible units these are, one from each cell; None: all units.
 
         Returns:
             (B, T * H/2 * W/2, 8C) in raster order.
@@ -191,7 +192,7 @@ class PyramidEncoder(Encoder):
         return self.with_secondary_tokens(seen, token.repeat(1, 1, self.patches**2), selection)
 
     def _patches(self, units: Tensor, layout: Layout) -> Tensor:
-        """(B, V, 16 * C) units in raster order to their patches (B, T, H, W, C)."""
+        """Rearrange (B, V, 16 * C) units in raster order to their patches (B, T, H, W, C)."""
         (t, h, w), k = layout.shape, self.patches
         x = units.view(units.shape[0], t, h // k, w // k, k, k, self.patch_dim)
         return x.transpose(3, 4).reshape(units.shape[0], t, h, w, self.patch_dim)

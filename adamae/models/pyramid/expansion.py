@@ -1,4 +1,4 @@
-"""From the features of a pyramid back to one token for each cell."""
+"""Upsampling of a pyramid's features to one token for each cell."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from adamae.selection import TokenSelection, gather_tokens
 
 
 class CellExpansion(nn.Linear):
-    """A linear layer and PixelShuffle: each feature becomes the tokens of two by two cells.
+    """A linear layer and PixelShuffle: each feature becomes the tokens of 2x2 cells.
 
     Args:
-        encoder: Gives the features.
+        encoder: The encoder that computes the features.
         embed_dim: Width D' of the decoder.
-        released_order: Leave tokens in the order of their cells although the decoder adds positions in the order of the
-            visible units, as the released code does: at 256 pixels three quarters of the tokens then get another one's
-            position. Weights that were trained so need it.
+        released_order: Leave the tokens in the order of their cells although the decoder adds positions in the order of
+            the visible units, as in the official code: at 256 pixels three quarters of the tokens then get the position
+            of another token. Required for weights that were trained in this way.
     """
 
     def __init__(self, encoder: PyramidEncoder, embed_dim: int, *, released_order: bool = False) -> None:

@@ -1,7 +1,7 @@
-"""Where the patches of a pyramid lie: in the tensor, and in the clip that they come from.
+"""Layouts of a pyramid's patches: their positions in the tensor and in the clip.
 
-With all tokens both are the same. With uniform masks the visible units, one from each cell, are put side by side, and
-their patches keep the coordinates that they have in the clip.
+With all tokens both positions are the same. With uniform masks the visible units, one from each cell, are put side by
+side in the tensor, and their patches keep the coordinates of the clip.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ class Layout:
 
     Attributes:
         shape: Patches along time, height and width of the tensor.
-        coordinates: (B, T, H, W, A) where each patch lies in the clip, in patches: (t, row, column), or (row, column)
-            where the others do not need the time. T may be 1 where all times are alike. None: as in the tensor.
-        axes: A, axes of a relative position: 2 for images, 3 for video.
-        places: How many values a coordinate can have along time, height and width: places of the clip.
-        unit: Patches along a unit's side; 1 where a patch is one unit or several.
-        step: What lies between neighbouring values of a row or column; of times it is 1.
+        coordinates: (B, T, H, W, A) position of each patch in the clip, in patches: (t, row, column), or (row, column)
+            if the time is not needed. T may be 1 if all times are alike. None: as in the tensor.
+        axes: A, the number of axes of a relative position: 2 for images, 3 for video.
+        places: Number of possible values of a coordinate along time, height and width of the clip.
+        unit: Patches along a unit's side; 1 if a patch covers one or several units.
+        step: Distance between neighbouring values of a row or column; it is 1 for times.
     """
 
     shape: tuple[int, int, int]
@@ -38,31 +38,31 @@ class Layout:
     step: float = 1.0
 
     def merged(self) -> Layout:
-        """After two neighbouring rows and columns have become one.
+        """Return the layout after 2x2 patches have been merged.
 
-        The top-left patch stands for the four: exact as long as they are of one unit.
+        The merged patch has the coordinates of the top-left one, which is exact as long as all four are in one unit.
         """
         t, h, w = self.shape
         shape = (t, h // 2, w // 2)
-        # Not replace(), which the compiler of torch 2.6 cannot follow.
+        # Not replace(), which torch.compile of torch 2.6 cannot trace.
         if self.coordinates is None:
             return Layout(shape, None, self.axes, shape)
         kept = self.coordinates[:, :, ::2, ::2]
-        # Not times a tensor of three factors: to make one of numbers, the host waits for the device.
+        # Not a product with a tensor of three factors: to create it from numbers, the host would wait for the device.
         times, places = kept[..., :-2], kept[..., -2:]
         coordinates = torch.cat((times, places * 0.5), dim=-1)
         if self.unit == 1:
-            # Any unit may be the first of several, so that there are as many places as before, half as far apart.
+            # The top-left unit may be any unit, so the number of places does not change and their distance halves.
             return Layout(shape, coordinates, self.axes, self.places, 1, self.step / 2)
         among = (self.places[0], self.places[1] // 2, self.places[2] // 2)
         return Layout(shape, coordinates, self.axes, among, self.unit // 2, self.step)
 
 
 def all_units(grid: TokenGrid, patches: int, axes: int) -> Layout:
-    """The layout with all tokens.
+    """Return the layout with all tokens.
 
     Args:
-        grid: The units.
+        grid: The grid of units.
         patches: Patches along a unit's side.
         axes: Axes of a relative position.
     """
@@ -71,17 +71,17 @@ def all_units(grid: TokenGrid, patches: int, axes: int) -> Layout:
 
 
 def compact_units(units: Tensor, grid: TokenGrid, pattern: CellPattern, patches: int, axes: int) -> Layout:
-    """The layout of one unit from each cell.
+    """Return the layout of one unit from each cell.
 
     Args:
-        units: (B, cells) tokens of the grid, in the order of their cells.
-        grid: The units.
-        pattern: Their cells.
+        units: (B, cells) token indices, in the order of their cells.
+        grid: The grid of units.
+        pattern: The cell pattern.
         patches: Patches along a unit's side.
         axes: Axes of a relative position.
     """
     cells = pattern.cells(grid)
-    # All times are alike, so that one tells all; relative times are those of the tensor.
+    # If all times are alike, keep the coordinates of one; relative times are those of the tensor.
     alike = axes == 2 or pattern.shared_over_time
     units = units.unflatten(1, cells)
     units = units[:, :1] if alike else units
@@ -89,7 +89,7 @@ def compact_units(units: Tensor, grid: TokenGrid, pattern: CellPattern, patches:
     inside = torch.arange(patches, device=units.device)
 
     def spread(x: Tensor, place: Tensor) -> Tensor:
-        """(B, t, h, w) units and what is added in each of their patches, to (B, t, h * k, w * k)."""
+        """Expand values (B, t, h, w) of units to patches (B, t, h * k, w * k) and add ``place`` within each unit."""
         x = x[:, :, :, None, :, None] + place
         x = x.expand(-1, -1, -1, patches, -1, patches)
         return x.flatten(4, 5).flatten(2, 3)
@@ -104,7 +104,7 @@ def compact_units(units: Tensor, grid: TokenGrid, pattern: CellPattern, patches:
 
 
 def roll(x: Tensor, shift: Sequence[int]) -> Tensor:
-    """(B, T, H, W, ...) moved towards the start by ``shift``, cyclically; nothing along axes of length 1."""
+    """Roll (B, T, H, W, ...) cyclically towards the start by ``shift``, except along axes of length 1."""
     moved = [(axis, by) for axis, by in enumerate(shift, start=1) if by and x.shape[axis] > 1]
     if not moved:
         return x
@@ -113,7 +113,7 @@ def roll(x: Tensor, shift: Sequence[int]) -> Tensor:
 
 
 def cut_windows(x: Tensor, window: Sequence[int]) -> Tensor:
-    """(B, T, H, W, C) to (B, windows, patches of a window, C)."""
+    """Partition (B, T, H, W, C) into windows (B, windows, patches of a window, C)."""
     b, _, _, _, c = x.shape
     wt, wh, ww = window
     x = x.unflatten(3, (-1, ww)).unflatten(2, (-1, wh)).unflatten(1, (-1, wt))

@@ -1,4 +1,4 @@
-"""Models around the pyramid encoders, from sizes and options: the keywords of the named models and of saved configs."""
+"""Models with pyramid encoders, built from the keywords of named models and saved configs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from adamae.samplers.builtin import UNIFORM
 from adamae.samplers.cells import cell_pattern
 from adamae.samplers.frame_choice import FrameChoice
 
-# Of the whole model in published checkpoints; what is the encoder's has no prefix there.
+# Names of the complete model in published checkpoints, where the encoder's parameters have no prefix.
 UM_MAE_NAMES = (
     ("encoder_to_decoder.", "decoder_embed."),
     ("decoder.blocks.", "decoder_blocks."),
@@ -49,14 +49,14 @@ def swin_pretrainer(
     """A masked autoencoder with uniform masks and a Swin encoder.
 
     Args:
-        encoder_embed_dim: Widths of the four stages.
-        encoder_depth: Their blocks.
-        encoder_num_heads: Their attention heads.
+        encoder_embed_dim: Width of each of the four stages.
+        encoder_depth: Number of blocks of each stage.
+        encoder_num_heads: Attention heads of each stage.
         window_size: Patches along a window's side.
-        position_dim: Hidden width of the position networks.
+        position_dim: Hidden width of the position MLPs.
         mlp_ratio: Hidden width of the MLPs of encoder and decoder over their width.
         drop_path_rate: Stochastic depth of encoder and decoder.
-        **others: Keywords of all pyramids, see :func:`pyramid_pretrainer`.
+        **others: Keywords of all pyramid models, see :func:`pyramid_pretrainer`.
 
     Raises:
         UserError: If a keyword is unknown or sizes do not fit.
@@ -85,13 +85,13 @@ def pvt_pretrainer(
     """A masked autoencoder with uniform masks and a PVT encoder.
 
     Args:
-        encoder_embed_dim: Widths of the four stages.
-        encoder_depth: Their blocks.
-        encoder_num_heads: Their attention heads.
-        encoder_mlp_ratio: Hidden widths of their MLPs over the width.
-        pools: Sides of the squares of patches over which their keys and values are pooled.
+        encoder_embed_dim: Width of each of the four stages.
+        encoder_depth: Number of blocks of each stage.
+        encoder_num_heads: Attention heads of each stage.
+        encoder_mlp_ratio: Hidden width of the MLPs over the width, for each stage.
+        pools: Side of the pooling kernel for keys and values in patches, for each stage.
         drop_path_rate: Stochastic depth of encoder and decoder.
-        **others: Keywords of all pyramids, see :func:`pyramid_pretrainer`.
+        **others: Keywords of all pyramid models, see :func:`pyramid_pretrainer`.
 
     Raises:
         UserError: If a keyword is unknown or sizes do not fit.
@@ -130,35 +130,35 @@ def pyramid_pretrainer(
     frame_choice: str = "auto",
     **others: Any,
 ) -> Pretrainer:
-    """What the pyramids have in common.
+    """Build a masked autoencoder with a pyramid encoder.
 
     Args:
-        make_encoder: From a grid and further keywords to the encoder.
+        make_encoder: Builds the encoder from a grid and further keywords.
         img_size: Frame size in pixels, one number or (height, width).
         patch_size: Pixels along a token's side: 16, which are 4x4 patches.
         tubelet_size: Frames in a token.
         num_frames: Frames in a clip; 1 is an image.
         in_chans: Colour channels.
         decoder_embed_dim: Width of the decoder.
-        decoder_depth: Its blocks.
-        decoder_num_heads: Its heads.
-        mlp_ratio: Hidden width of its MLPs over its width.
-        init_values: There is no LayerScale: 0 or None.
+        decoder_depth: Blocks of the decoder.
+        decoder_num_heads: Heads of the decoder.
+        mlp_ratio: Hidden width of the decoder's MLPs over its width.
+        init_values: Must be 0 or None: LayerScale is not supported.
         drop_path_rate: Stochastic depth of the decoder.
         mask_type: "uniform" or "adaptive_uniform".
-        mask_ratio: That of the cells; None is the same.
+        mask_ratio: The mask ratio of the cells, or None for the same value.
         uniform_sampling: "tube", "step" or "octet", see :class:`~adamae.samplers.cells.CellSampler`.
-        sampler_dim: Width of an adaptive sampler; None: of a patch of the first stage.
+        sampler_dim: Width of an adaptive sampler; None: that of a patch of the first stage.
         released_decoder_order: See :class:`~adamae.models.pyramid.expansion.CellExpansion`.
-        target_statistics: See :class:`~adamae.models.pretrainer.Pretrainer`; as published.
+        target_statistics: See :class:`~adamae.models.pretrainer.Pretrainer`; the default is that of the official code.
         imagenet_default_mean_and_std: Standardise pixels by ImageNet's statistics; else by 0.5 and 0.5.
-        candidate_frames: As for :func:`~adamae.models.vit.vit_pretrainer`, like the next two.
-        frame_keep_ratio: Share of the candidates' tokens that is counted.
-        frame_choice: "draw", "top" or "auto".
+        candidate_frames: See :func:`~adamae.models.vit.vit_pretrainer`.
+        frame_keep_ratio: See :func:`~adamae.models.vit.vit_pretrainer`.
+        frame_choice: See :func:`~adamae.models.vit.vit_pretrainer`.
         **others: Keywords of :class:`~adamae.models.pretrainer.Pretrainer` and of samplers.
 
     Raises:
-        UserError: If a keyword is unknown, sizes do not fit, or the sampler leaves no regular grid.
+        UserError: If a keyword is unknown, sizes do not fit, or the visible tokens do not form a regular grid.
     """
     refuse(_LACKING, init_values=init_values)
     own = take_own_options(others)
@@ -167,7 +167,7 @@ def pyramid_pretrainer(
     mask_token = new_mask_token(decoder_embed_dim)
     encoder = make_encoder(grid, pattern=cell_pattern(uniform_sampling), in_chans=in_chans)
     if "sampler_dim" in declared(mask_type).sampler_class.keywords():
-        # A unit has sixteen times as many features as a patch.
+        # The default would be the width of a unit, sixteen times that of a patch.
         others["sampler_dim"] = sampler_dim or encoder.patch_dim
     sampler = build_sampler(
         mask_type, mask_ratio, grid, encoder.patch_embed.embed_dim, uniform_sampling=uniform_sampling, **others
@@ -208,16 +208,16 @@ def swin_classifier(
     mlp_ratio: float = 4.0,
     **others: Any,
 ) -> Classifier:
-    """A classifier with a Swin encoder over all tokens, whose windows are as large in the image as in pre-training.
+    """A classifier with a Swin encoder over all tokens, whose windows cover the same image area as in pre-training.
 
     Args:
-        embed_dim: Widths of the four stages.
-        depth: Their blocks.
-        num_heads: Their attention heads.
+        embed_dim: Width of each of the four stages.
+        depth: Number of blocks of each stage.
+        num_heads: Attention heads of each stage.
         window_size: Patches along a window's side.
-        position_dim: Hidden width of the position networks.
+        position_dim: Hidden width of the position MLPs.
         mlp_ratio: Hidden width of the MLPs over the width.
-        **others: Keywords of all pyramids, see :func:`pyramid_classifier`.
+        **others: Keywords of all pyramid models, see :func:`pyramid_classifier`.
 
     Raises:
         UserError: If a keyword is unknown or sizes do not fit.
@@ -244,12 +244,12 @@ def pvt_classifier(
     """A classifier with a PVT encoder over all tokens and learned positions.
 
     Args:
-        embed_dim: Widths of the four stages.
-        depth: Their blocks.
-        num_heads: Their attention heads.
-        mlp_ratio: Hidden widths of their MLPs over the width.
-        pools: Sides of the squares of patches over which their keys and values are pooled.
-        **others: Keywords of all pyramids, see :func:`pyramid_classifier`.
+        embed_dim: Width of each of the four stages.
+        depth: Number of blocks of each stage.
+        num_heads: Attention heads of each stage.
+        mlp_ratio: Hidden width of the MLPs over the width, for each stage.
+        pools: Side of the pooling kernel for keys and values in patches, for each stage.
+        **others: Keywords of all pyramid models, see :func:`pyramid_classifier`.
 
     Raises:
         UserError: If a keyword is unknown or sizes do not fit.
@@ -285,29 +285,30 @@ def pyramid_classifier(
     frame_keep_ratio: float = 0.3,
     frame_choice: str = "auto",
 ) -> Classifier:
-    """What the pyramids have in common.
+    """Build a classifier with a pyramid encoder.
 
     Args:
-        make_encoder: From a grid and further keywords to the encoder.
+        make_encoder: Builds the encoder from a grid and further keywords.
         img_size: Frame size in pixels, one number or (height, width).
         patch_size: Pixels along a token's side: 16.
         tubelet_size: Frames in a token.
         num_frames: Frames in a clip; 1 is an image.
         in_chans: Colour channels.
-        num_classes: Outputs of the head; 0 means no head, so the model gives features.
-        init_values: There is no LayerScale: 0 or None.
-        drop_rate: There is no dropout: 0.
-        attn_drop_rate: Likewise.
+        num_classes: Outputs of the head; 0: no head, the model returns features.
+        init_values: Must be 0 or None: LayerScale is not supported.
+        drop_rate: Must be 0: dropout is not supported.
+        attn_drop_rate: Must be 0: dropout is not supported.
         drop_path_rate: Stochastic depth of the last block.
         fc_drop_rate: Dropout before the head.
-        init_scale: Factor on the head's start values.
-        use_mean_pooling: Mean over the features and then a norm; False, without a head only: the norm first.
+        init_scale: Factor on the head's initial weights and bias.
+        use_mean_pooling: Mean over the features and then a norm. False puts the norm first, and is only supported
+            without a head.
         imagenet_default_mean_and_std: Standardise pixels by ImageNet's statistics; else by 0.5 and 0.5.
-        token_selection: All tokens are encoded: "none".
-        keep_ratio: Of no effect.
-        candidate_frames: As for :func:`~adamae.models.vit.vit_classifier`, like the next two.
-        frame_keep_ratio: Share of the candidates' tokens that is counted.
-        frame_choice: "draw", "top" or "auto".
+        token_selection: Must be "none": all tokens are encoded.
+        keep_ratio: No effect.
+        candidate_frames: See :func:`~adamae.models.vit.vit_classifier`.
+        frame_keep_ratio: See :func:`~adamae.models.vit.vit_classifier`.
+        frame_choice: See :func:`~adamae.models.vit.vit_classifier`.
 
     Raises:
         UserError: If sizes do not fit.
@@ -337,7 +338,7 @@ def pyramid_classifier(
 def _stages(
     dims: Sequence[int], depths: Sequence[int], heads: Sequence[int], **others: Sequence[float]
 ) -> dict[str, Any]:
-    """Arguments of an encoder with a number for each stage."""
+    """Check and return the arguments of an encoder that have one number for each stage."""
     for name, given in {"embed_dim": dims, "depth": depths, "num_heads": heads, **others}.items():
         if isinstance(given, (int, float)) or len(given) != STAGES:
             raise UserError(

@@ -1,4 +1,4 @@
-"""The PVT encoder: every patch attends to pooled patches of the whole clip."""
+"""The PVT encoder: every patch attends to pooled patches of the complete clip."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from adamae.selection import gather_tokens
 
 
 class PooledAttention(nn.Module):
-    """Attention to patches that are pooled over squares: pool, 1x1 convolution, LayerNorm, keys and values.
+    """Attention to spatially pooled patches: average pooling, 1x1 convolution, LayerNorm, keys and values.
 
     Args:
         dim: Width C.
         num_heads: Attention heads.
-        pool: Patches along a square's side; with 1 convolution and norm stay.
+        pool: Side of the pooling kernel in patches; 1: no pooling, but convolution and norm.
     """
 
     def __init__(self, dim: int, num_heads: int, pool: int) -> None:
@@ -58,15 +58,15 @@ class PvtEncoder(PyramidEncoder):
     """PVT with average pooling at every stage.
 
     Args:
-        grid: The units.
-        pattern: The cells of which one unit is visible each; None: it takes all tokens.
+        grid: The grid of units.
+        pattern: The cells, each with one visible unit; None: the encoder takes all tokens.
         in_chans: Colour channels.
-        dims: Widths of the stages.
-        depths: Their blocks.
-        num_heads: Their attention heads.
-        mlp_ratios: Hidden widths of the MLPs over the width.
-        pools: Sides of the squares over which keys and values are pooled.
-        learned_positions: Whether the table of positions is learned, as in fine-tuning.
+        dims: Width of each stage.
+        depths: Number of blocks of each stage.
+        num_heads: Attention heads of each stage.
+        mlp_ratios: Hidden width of the MLPs over the width, for each stage.
+        pools: Side of the pooling kernel for keys and values in patches, for each stage.
+        learned_positions: Whether the position embedding is learned, as in fine-tuning.
         drop_path_rate: Stochastic depth of the last block.
         final_norm: Whether a LayerNorm follows the blocks.
 
@@ -107,7 +107,7 @@ class PvtEncoder(PyramidEncoder):
             self.pos_embed: Tensor = nn.Parameter(table)
         else:
             self.register_buffer("pos_embed", table)
-        # Of video alone, and fixed: the published tables know no time.
+        # Only for video, and fixed: the official position embeddings do not include time.
         times = sinusoid_table(grid.t, dims[0]) if self.axes == 3 else torch.zeros(1, grid.t, dims[0])
         self.register_buffer("times", times, persistent=False)
         rates = iter(drop_path_rates(self.depths, drop_path_rate))
@@ -130,14 +130,14 @@ class PvtEncoder(PyramidEncoder):
         self.apply(initialise_normal)
 
     def fits_stage(self, length: int) -> bool:
-        """Any number of whole patches will do; the squares of all stages come from the first one's."""
+        """Whether there is a patch: if the first stage divides into its pooling kernels, so do the later ones."""
         return length > 0
 
     def share(self, layout: Layout, stage: int, like: Tensor) -> None:
-        """Nothing."""
+        """The blocks share nothing."""
 
     def place(self, x: Tensor, layout: Layout) -> Tensor:
-        """Add the positions of the clip, also where patches have been put side by side."""
+        """Add the position embeddings of the patches' positions in the clip."""
         batch, t, h, w, dim = x.shape
         table = self.pos_embed.to(x.dtype)
         if layout.coordinates is None:
@@ -147,7 +147,7 @@ class PvtEncoder(PyramidEncoder):
             *time, row, column = layout.coordinates.long().unbind(dim=-1)
             index = row * (self.grid.w * self.patches) + column
             places = gather_tokens(table.expand(batch, -1, -1), index.flatten(1)).view(*index.shape, dim)
-            # Of several times in one cell each patch has its own.
+            # If a cell has several times, each patch has its own time.
             times = self.times[0].to(x.dtype)
             times = times[time[0]] if time else times.view(1, -1, 1, 1, dim)
         return x + places + times if self.axes == 3 else x + places

@@ -1,4 +1,4 @@
-"""Relative positions of Swin: a small network from the offset of two patches to what their attention gains."""
+"""Relative position bias of Swin: a small network maps the offset of two patches to an attention bias."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch import Tensor, nn
 from adamae.layers.recomputation import recomputed
 from adamae.models.pyramid.layout import Layout, cut_windows, roll
 
-# Keeps patches apart that only the cyclic shift has brought together.
+# Attention mask value for patches that are in one window only because of the cyclic shift.
 _APART = -100.0
 
 
 class PositionMlp(nn.Sequential):
-    """Offsets to an additive bias for each head; weights are stored as those of 1x1 convolutions.
+    """MLP from offsets to an additive bias for each head; weights are stored as those of 1x1 convolutions.
 
     Args:
         axes: Axes A of an offset: (row, column), or (t, row, column).
-        hidden: Width between the two layers.
+        hidden: Hidden width.
         num_heads: Attention heads.
     """
 
@@ -31,7 +31,8 @@ class PositionMlp(nn.Sequential):
         """(..., A) logarithmic offsets to (..., heads)."""
         first, _, second = self
         assert isinstance(first, nn.Conv2d) and isinstance(second, nn.Conv2d)
-        # In place, as the hidden layer of all pairs is large; of two axes, because in place on a view costs a copy.
+        # ReLU in place, because the hidden layer of all pairs is large; flattened to two axes, because an in-place
+        # operation on a view costs a copy.
         pairs = offsets.flatten(0, -2).to(first.weight.dtype)
         hidden = F.linear(pairs, first.weight.flatten(1), first.bias).relu_()
         return F.linear(hidden, second.weight.flatten(1), second.bias).unflatten(0, offsets.shape[:-1])
@@ -45,27 +46,27 @@ def log_offsets(offsets: Tensor) -> Tensor:
 class WindowPositions:
     """The offsets between the patches of each window, for all blocks of one stage.
 
-    Offsets are few and pairs of patches are many, so that a table holds what each offset gains. A patch has a number
-    that grows with its time, row and column, and the difference of two numbers is the place of their offset in the
-    table.
+    There are far fewer offsets than pairs of patches, so the bias of each offset is stored in a table. Each patch has a
+    number that increases with its time, row and column. The difference of two patches' numbers is the index of their
+    offset in the table.
 
     Args:
-        layout: The stage's patches.
+        layout: Layout of the stage's patches.
         window: Patches of a window along time, height and width.
-        like: Tells device and precision.
+        like: A tensor with the device and dtype to use.
 
     Attributes:
-        per_clip: Whether each clip has offsets of its own; else all windows of all clips have the same ones.
+        per_clip: Whether each clip has its own offsets; else all windows of all clips have the same ones.
     """
 
     def __init__(self, layout: Layout, window: Sequence[int], like: Tensor) -> None:
         self.layout = layout
         self.window = tuple(window)
         self.device = like.device
-        # Not in half precision: coordinates are whole numbers up to many hundreds.
+        # Not in half precision: coordinates are integers up to many hundreds, and bf16 is exact only up to 256.
         self.dtype = torch.promote_types(like.dtype, torch.float32)
         self.per_clip = layout.coordinates is not None
-        # Times are those of the tensor where all are alike.
+        # If all times are alike, relative times are those of the tensor.
         flat = layout.coordinates is None or layout.coordinates.shape[-1] == 2
         self.times_of_tensor = flat and layout.axes == 3
         sides = self.window if layout.coordinates is None else layout.places
@@ -74,7 +75,7 @@ class WindowPositions:
         self._known: dict[tuple[int, ...], tuple[Tensor, Tensor | None]] = {}
 
     def table(self, network: PositionMlp) -> Tensor:
-        """(heads, offsets) what each offset adds to the attention; ``network`` is the block's."""
+        """(heads, offsets) attention bias of each offset, computed by ``network``, the block's MLP."""
         if self._offsets is None:
             steps = [1.0, self.layout.step, self.layout.step][3 - self.layout.axes :]
             along = [
@@ -82,15 +83,15 @@ class WindowPositions:
                 for side, step in zip(self.sides, steps, strict=True)
             ]
             self._offsets = log_offsets(torch.stack(torch.meshgrid(*along, indexing="ij"), dim=-1).flatten(0, -2))
-        # The network's hidden layer is far larger than what it reads and what it gives. Gradients of all pairs are
-        # added up in the table, so not in half precision.
+        # Recompute the network's hidden layer, which is far larger than its input and output. The table is not in half
+        # precision, because the gradients of all pairs are summed in it.
         return recomputed(True, network, self._offsets).to(self.dtype).t()
 
     def pairs(self, shift: Sequence[int]) -> tuple[Tensor, Tensor | None]:
-        """What :func:`bias_of` reads beside the table: the patches' numbers, and what keeps some pairs apart.
+        """Return the patches' numbers and the attention mask, the inputs of :func:`bias_of` besides the table.
 
         Args:
-            shift: How far the tensor was rolled before it was cut into windows.
+            shift: Shift of the tensor along each axis before its partition into windows.
         """
         key = tuple(shift)
         if key not in self._known:
@@ -98,7 +99,7 @@ class WindowPositions:
         return self._known[key]
 
     def _numbers(self, shift: Sequence[int]) -> Tensor:
-        """(B or 1, windows or 1, n) of the patches."""
+        """(B or 1, windows or 1, n) numbers of the patches."""
         coordinates = self.layout.coordinates
         if coordinates is None:
             places = [torch.arange(side, device=self.device) for side in self.window]
@@ -112,14 +113,14 @@ class WindowPositions:
         return cut_windows(numbers.unsqueeze(-1), self.window).squeeze(-1)
 
     def _number(self, coordinates: Sequence[Tensor]) -> Tensor:
-        """Whole coordinates along each axis to a number, in the order of the table."""
+        """Combine integer coordinates along each axis to one number, in the order of the table."""
         number = torch.zeros((), dtype=torch.long, device=self.device)
         for side, along in zip(self.sides, coordinates, strict=True):
             number = number * (2 * side - 1) + along
         return number
 
     def _apart(self, shift: Sequence[int]) -> Tensor | None:
-        """(1, windows, 1, n, n) what keeps patches apart that the shift has brought together."""
+        """(1, windows, 1, n, n) attention mask for patches that are in one window only because of the shift."""
         if not any(shift):
             return None
         region = torch.zeros((), dtype=torch.long, device=self.device)
@@ -133,17 +134,17 @@ class WindowPositions:
 
 
 def bias_of(table: Tensor, numbers: Tensor, apart: Tensor | None) -> Tensor:
-    """What is added to the attention.
+    """Return the additive attention bias.
 
     Args:
         table: (heads, offsets) from :meth:`WindowPositions.table`.
-        numbers: (B or 1, windows or 1, n) from :meth:`WindowPositions.pairs`, of all clips or some.
-        apart: (1, windows, 1, n, n) from there.
+        numbers: (B or 1, windows or 1, n) from :meth:`WindowPositions.pairs`, for all clips or some of them.
+        apart: (1, windows, 1, n, n) attention mask from :meth:`WindowPositions.pairs`, or None.
 
     Returns:
         (B or 1, windows or 1, heads, n, n), from queries (rows) to keys.
     """
-    # The offset of a patch to itself is in the middle of the table.
+    # The zero offset is in the middle of the table.
     index = numbers.unsqueeze(2) - numbers.unsqueeze(3) + table.shape[1] // 2
     bias = table.gather(1, index.flatten().expand(table.shape[0], -1)).unflatten(1, index.shape).movedim(0, 2)
     return bias if apart is None else bias + apart.to(bias.dtype)

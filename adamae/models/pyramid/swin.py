@@ -1,4 +1,4 @@
-"""The Swin encoder: attention within windows, and positions from the patches' coordinates."""
+"""The Swin encoder: window attention with a relative position bias from the patches' coordinates."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from adamae.models.pyramid.layout import Layout, cut_windows, join_windows, roll
 from adamae.models.pyramid.relative_positions import PositionMlp, WindowPositions, bias_of
 from adamae.samplers.cells import CellPattern
 
-# Times in a window of video; axes with fewer patches have smaller windows.
+# Times in a window of video; the window is smaller along axes with fewer patches.
 WINDOW_TIMES = 8
-# Weights of so many pairs of patches, counted for each head, are in memory at a time.
+# Maximum number of attention weights (pairs of patches times heads) in memory at a time.
 _MAX_PAIRS = 2**24
 
 
 class WindowAttention(nn.Module):
-    """Attention within windows, every second block's with windows that are shifted by half of their side.
+    """Attention within windows, which are shifted by half of their side in every second block.
 
     Args:
         dim: Width C.
         num_heads: Attention heads.
         axes: Axes of a relative position.
-        position_dim: Hidden width of the network that turns relative positions into a bias.
+        position_dim: Hidden width of the MLP that maps relative positions to a bias.
         window: Patches of a window along time, height and width.
-        shift: How far windows are shifted along each.
+        shift: Shift of the windows along each axis.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class WindowAttention(nn.Module):
         table = positions.table(self.posmlp)
         numbers, apart = positions.pairs(self.shift)
         if positions.per_clip:
-            # The bias and the weights of all pairs are far larger than what they are made of.
+            # Recompute bias and attention weights of all pairs, which are far larger than their inputs.
             clips = max(1, _MAX_PAIRS // (self.num_heads * qkv.shape[1] * qkv.shape[2] ** 2))
             parts = zip(qkv.split(clips), numbers.split(clips), strict=True)
             attended = [recomputed(True, self._attend, some, table, each, apart) for some, each in parts]
@@ -72,30 +72,30 @@ class WindowAttention(nn.Module):
         return roll(x, [-by for by in self.shift])
 
     def _attend(self, qkv: Tensor, table: Tensor, numbers: Tensor, apart: Tensor | None) -> Tensor:
-        """(B, windows, n, 3C) queries, keys and values to (B, windows, n, C)."""
+        """Attend within windows: (B, windows, n, 3C) queries, keys and values to (B, windows, n, C)."""
         # To (B, windows, heads, n, head_dim).
         query, key, value = (part.unflatten(3, (self.num_heads, -1)).transpose(2, 3) for part in qkv.chunk(3, dim=3))
         bias = bias_of(table, numbers, apart).to(query.dtype)
         batch, count = query.shape[:2]
         bias = bias.expand(batch, count, *bias.shape[2:]).flatten(0, 1)
-        # Four axes: some of the fused kernels know no more.
+        # Some of the fused kernels support only four axes.
         query, key, value = (part.flatten(0, 1) for part in (query, key, value))
         out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
         return out.unflatten(0, (batch, count)).transpose(2, 3).flatten(3)
 
 
 class SwinEncoder(PyramidEncoder):
-    """Swin with positions from a small network instead of a table, and merges by convolution.
+    """Swin with a position bias from a small MLP instead of a table, and patch merging by convolution.
 
     Args:
-        grid: The units.
-        pattern: The cells of which one unit is visible each; None: it takes all tokens.
+        grid: The grid of units.
+        pattern: The cells, each with one visible unit; None: the encoder takes all tokens.
         in_chans: Colour channels.
-        dims: Widths of the stages.
-        depths: Their blocks.
-        num_heads: Their attention heads.
+        dims: Width of each stage.
+        depths: Number of blocks of each stage.
+        num_heads: Attention heads of each stage.
         window: Patches along a window's side: 8 on visible units and 16 on all, which is the same area of the image.
-        position_dim: Hidden width of the position networks.
+        position_dim: Hidden width of the position MLPs.
         mlp_ratio: Hidden width of the MLPs over the width.
         drop_path_rate: Stochastic depth of the last block.
         final_norm: Whether a LayerNorm follows the blocks.
@@ -147,11 +147,11 @@ class SwinEncoder(PyramidEncoder):
                     PyramidBlock(dim, attention, mlp_ratio=mlp_ratio, drop_path_rate=next(rates), downsample=merge)
                 )
         self.blocks = nn.ModuleList(blocks)
-        # Not Xavier's, as of plain encoders: weights of narrow stages are then so large that blocks drown their input.
+        # Not Xavier as in plain ViTs: in narrow stages its weights are so large that blocks dominate the residual path.
         self.apply(initialise_normal)
 
     def windows(self, stage: int, shifted: bool) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-        """Size and shift of a stage's windows; an axis that is no longer than a window is not divided."""
+        """Return size and shift of a stage's windows; an axis not longer than a window is not divided."""
         t, h, w = self.shape
         lengths = (t, h >> stage, w >> stage)
         sides = (min(WINDOW_TIMES, lengths[0]), min(self.window, lengths[1]), min(self.window, lengths[2]))
@@ -164,9 +164,9 @@ class SwinEncoder(PyramidEncoder):
         return f" with windows of {self.window}x{self.window} patches"
 
     def fits_stage(self, length: int) -> bool:
-        """Whether it is no longer than a window, or whole windows."""
+        """Whether ``length`` is at most a window, or a multiple of it."""
         return 0 < length <= self.window or length % self.window == 0
 
     def share(self, layout: Layout, stage: int, like: Tensor) -> WindowPositions:
-        """The relative positions of the stage's windows."""
+        """Return the relative positions of the stage's windows."""
         return WindowPositions(layout, self.windows(stage, shifted=False)[0], like)

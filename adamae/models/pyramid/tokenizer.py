@@ -1,4 +1,4 @@
-"""From the pixels of a unit to its patches."""
+"""Patch embedding of the pyramid encoders."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ PATCH_SIZE = 4
 
 
 class PatchTokenizer(Tokenizer):
-    """Cuts each token of the grid, a unit, into smaller patches and projects them.
+    """Divides each token of the grid, a unit, into smaller patches and projects them.
 
-    The weight is stored as that of a Conv2d for clips of one frame and tubelets of one, else as that of a Conv3d.
+    The weight is stored as that of a Conv2d for single images (one frame, in tubelets of one), else as that of a
+    Conv3d.
 
     Args:
-        grid: The units.
+        grid: The grid of units.
         in_chans: Colour channels.
         patch_dim: Width C of a patch.
         norm: Whether a LayerNorm follows.
-        patch_size: Pixels along a patch's side; that of the grid leaves units whole.
+        patch_size: Pixels along a patch's side; with the grid's patch size a unit is one patch.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class PatchTokenizer(Tokenizer):
             p=self.patch_size,
             q=self.patch_size,
         )
-        # The colour, second of the axes, goes last.
+        # Move the colour channels from the second to the last axis.
         matrix = self.proj.weight.movedim(1, -1).flatten(1)
         x = F.linear(patches, matrix, self.proj.bias)
         return (x if self.norm is None else self.norm(x)).flatten(2)
