@@ -26,7 +26,7 @@ FLOORS = (
     },
     {"lookup"},
     {"files", "gpu_specs", "launch"},
-    {"flags", "grid", "selection", "randomness", "distributed", "precision", "torchvision_import", "fake_cuda"},
+    {"flags", "grid", "selection", "randomness", "distributed", "precision", "torchvision_import"},
     {"data", "layers", "progress"},
     {"samplers", "losses"},
     # A sampler brings its own options.

@@ -1,6 +1,6 @@
-"""What happens to the pixels of a training clip: one crop, one size and one flip for all its frames.
+"""Crop, resize and flip of training clips, the same for all frames of a clip.
 
-Clips stay uint8. A :class:`Transform` says beforehand which part of the frames it needs, and the rest is never made.
+Clips stay uint8. A :class:`Transform` draws its crop before it gets pixels, so that only cropped frames are kept.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from torch.nn import functional as F
 
 from adamae.errors import UserError
 
-# Of resizing.
+# Interpolation mode of resizing.
 ResizeMode = Literal["bilinear", "bicubic"]
-# Distances to the target size (exclusive) at which a crop takes the target size itself, and so needs no resize.
+# A crop whose size differs from the target by fewer pixels takes the target size, and needs no resize.
 _SNAP_PIXELS = 3
-# Top left corners in quarters of the free room (down, right): corners, centre, middles of the edges, quarter points.
+# Top-left corners in quarters of the margin (down, right): corners, centre, middles of the edges, quarter points.
 _PLACES = ((0, 0), (0, 4), (4, 0), (4, 4), (2, 2), (2, 0), (2, 4), (4, 2), (0, 2), (1, 1), (1, 3), (3, 1), (3, 3))
 
 
-# After so many boxes that do not fit into the frame the middle of it is taken.
+# Number of attempts to draw a box that fits into the frame.
 _MOST_BOXES = 10
 
 
@@ -39,14 +39,14 @@ class Box:
 
 @dataclass(frozen=True)
 class CropPlan:
-    """What a transform has drawn for one clip.
+    """Crop, target size and flip of one clip, drawn by a transform.
 
     Attributes:
-        box: The part of the frames that is needed.
+        box: The crop.
         height: Target height in pixels.
-        width: Target width.
-        mirrored: Whether left and right are exchanged at the end.
-        mode: Interpolation of resizing.
+        width: Target width in pixels.
+        mirrored: Whether to flip the clip horizontally after resizing.
+        mode: Interpolation mode of resizing.
     """
 
     box: Box
@@ -56,36 +56,36 @@ class CropPlan:
     mode: ResizeMode = "bilinear"
 
     def finish(self, part: np.ndarray) -> np.ndarray:
-        """What lies in the box (T, h, w, 3) uint8 to the clip (T, height, width, 3) uint8."""
+        """Resize and flip the cropped frames (T, h, w, 3) uint8 to the clip (T, height, width, 3) uint8."""
         clip = resize(part, self.height, self.width, self.mode)
         return mirror(clip) if self.mirrored else clip
 
     def cut_mask(self, moving: np.ndarray) -> np.ndarray:
-        """Motion masks of whole frames (T, H, W) bool to those of the clip (T, height, width) bool."""
+        """Crop, resize and flip motion masks of complete frames (T, H, W) bool to (T, height, width) bool."""
         mask = resize_mask(crop(moving, self.box), self.height, self.width)
         return mirror(mask) if self.mirrored else mask
 
 
 class Transform(Protocol):
-    """Draws everything that happens to a clip before it sees a pixel, by random numbers from ``rng`` alone."""
+    """Draws a clip's plan from the frame size and ``rng`` alone, before it gets pixels."""
 
     def plan(self, height: int, width: int, rng: np.random.Generator) -> CropPlan:
-        """Draw what becomes of a clip whose frames have ``height`` by ``width`` pixels."""
+        """Draw the plan of a clip whose frames have ``height`` by ``width`` pixels."""
 
 
 @dataclass(frozen=True)
 class MultiScaleCrop:
     """Multi-scale crop of pre-training, resized to the target.
 
-    Height and width take their scales from one list, at most one place apart, times the short side of the frame;
-    the box lies at one of 13 fixed places.
+    Height and width of the box are the short side of the frame times one of ``scales`` each, at most one position
+    apart in the list. The box is at one of 13 fixed positions.
 
     Args:
         height: Target height in pixels.
-        width: Target width.
-        scales: From the largest to the smallest.
-        flip: Mirror half of the clips. Off in the published code for both SSv2 and Kinetics.
-        mode: Interpolation of resizing.
+        width: Target width in pixels.
+        scales: Scales in descending order.
+        flip: Flip half of the clips horizontally. Off in the official code for both SSv2 and Kinetics.
+        mode: Interpolation mode of resizing.
     """
 
     height: int
@@ -120,17 +120,17 @@ class MultiScaleCrop:
 
 @dataclass(frozen=True)
 class RandomResizedCrop:
-    """The crop that images are trained with (torchvision's transform of that name), resized to a square.
+    """Random resized crop as in torchvision's transform of that name, resized to a square.
 
     Args:
         size: Height and width of the result in pixels.
-        scale: Least and largest share of the frame that is kept.
-        ratio: Least and largest width over height of the box.
-        flip: Mirror half of the clips.
-        mode: Interpolation of resizing.
+        scale: Minimum and maximum fraction of the frame area in the box.
+        ratio: Minimum and maximum aspect ratio (width / height) of the box.
+        flip: Flip half of the clips horizontally.
+        mode: Interpolation mode of resizing.
 
     Raises:
-        UserError: If ``scale`` is no range of shares.
+        UserError: If ``scale`` is not an ascending range within (0, 1].
     """
 
     size: int
@@ -154,12 +154,12 @@ class RandomResizedCrop:
 
     def choose(self, height: int, width: int, rng: np.random.Generator) -> Box:
         """Draw the box for frames of ``height`` by ``width`` pixels."""
-        # Boxes are drawn by height over width.
+        # draw_box expects height / width.
         box = draw_box(height, width, self.scale, (1 / self.ratio[1], 1 / self.ratio[0]), rng)
         return box or self._middle(height, width)
 
     def _middle(self, height: int, width: int) -> Box:
-        """The largest box in the middle whose ratio is admitted."""
+        """Return the largest centred box with an allowed aspect ratio."""
         new_width = min(width, round(height * self.ratio[1]))
         new_height = min(height, round(width / self.ratio[0]))
         return Box((height - new_height) // 2, (width - new_width) // 2, new_height, new_width)
@@ -168,14 +168,14 @@ class RandomResizedCrop:
 def draw_box(
     height: int, width: int, area: tuple[float, float], ratio: tuple[float, float], rng: np.random.Generator
 ) -> Box | None:
-    """A random box in a frame, or None if ten draws gave none that fits.
+    """Draw a random box within a frame; None if none of ten draws fits.
 
     Args:
-        height: Of the frame.
-        width: Of the frame.
-        area: Least and largest share of the frame; uniform between.
-        ratio: Least and largest height over width; uniform in the logarithm between.
-        rng: Where the numbers come from.
+        height: Height of the frame in pixels.
+        width: Width of the frame in pixels.
+        area: Minimum and maximum fraction of the frame area, drawn uniformly.
+        ratio: Minimum and maximum height / width, drawn log-uniformly.
+        rng: Random number generator.
     """
     for _ in range(_MOST_BOXES):
         pixels = height * width * rng.uniform(*area)
@@ -194,45 +194,45 @@ def _snap(size: int, target: int, available: int) -> int:
 
 
 def crop(frames: np.ndarray, box: Box) -> np.ndarray:
-    """The part of (T, H, W, ...) inside ``box``, as a view."""
+    """Return the part of (T, H, W, ...) inside ``box``, as a view."""
     return frames[:, box.top : box.top + box.height, box.left : box.left + box.width]
 
 
 def mirror(frames: np.ndarray) -> np.ndarray:
-    """(T, H, W, ...) with left and right exchanged, contiguous."""
+    """Flip (T, H, W, ...) horizontally; the result is contiguous."""
     return np.ascontiguousarray(frames[:, :, ::-1])
 
 
 def resize(
     clip: np.ndarray, height: int, width: int, mode: ResizeMode = "bilinear", *, antialias: bool = True
 ) -> np.ndarray:
-    """Resize, uint8 to uint8.
+    """Resize a uint8 clip.
 
     Args:
         clip: (T, H, W, 3) uint8.
-        height: New height.
-        width: New width.
-        mode: Interpolation.
-        antialias: Use all pixels of the old clip when the new one is smaller, as Pillow does.
+        height: New height in pixels.
+        width: New width in pixels.
+        mode: Interpolation mode.
+        antialias: Apply antialiasing when downsampling, as Pillow does.
 
     Returns:
         (T, height, width, 3) uint8, contiguous.
     """
     if clip.shape[1:3] == (height, width):
         return np.ascontiguousarray(clip)
-    # Seen as (T, 3, H, W) this memory is channels-last, for which torch has a uint8 kernel.
+    # Permuted to (T, 3, H, W), the memory is channels-last, for which torch has a uint8 kernel.
     pixels = torch.from_numpy(np.ascontiguousarray(clip)).permute(0, 3, 1, 2)
     resized = F.interpolate(pixels, (height, width), mode=mode, antialias=antialias)
     return np.ascontiguousarray(resized.permute(0, 2, 3, 1).numpy())
 
 
 def resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The nearest pixel's value: (T, H, W) bool to (T, height, width) bool."""
+    """Resize masks with nearest-neighbour interpolation: (T, H, W) bool to (T, height, width) bool."""
     rows = _nearest(mask.shape[1], height)
     columns = _nearest(mask.shape[2], width)
     return mask[:, rows[:, None], columns]
 
 
 def _nearest(size: int, new_size: int) -> np.ndarray:
-    """For each of ``new_size`` pixels the old one that its centre falls on."""
+    """Return, for each of ``new_size`` pixels, the index of the old pixel under its centre."""
     return (np.arange(new_size) * 2 + 1) * size // (2 * new_size)

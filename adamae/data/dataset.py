@@ -1,4 +1,4 @@
-"""Videos as training clips. What a clip becomes depends on (seed, epoch, row) alone."""
+"""Datasets of training clips. A clip depends only on (seed, epoch, row)."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ from adamae.errors import UserError
 from adamae.files import read_npz
 from adamae.randomness import sample_generator, sample_seed
 
-# After this many unreadable videos in a row the list is at fault, not a video.
+# Number of consecutive unreadable videos after which the list is considered at fault.
 _MOST_ATTEMPTS = 16
 # One sample: see ClipDataset.__getitem__.
 Sample = dict[str, Any]
 
 
 class ChooseFrames(Protocol):
-    """Draws which frames of a video make a clip."""
+    """Samples the frames of a clip from a video."""
 
     def __call__(self, num_frames: int, *, rng: np.random.Generator) -> np.ndarray:
-        """(T,) frame numbers within a video of ``num_frames`` frames."""
+        """Return (T,) frame indices into a video of ``num_frames`` frames."""
 
 
 class ClipDataset(Dataset[Sample]):
-    """A map from (epoch, row) to clips; a subclass says how clips are made from one video.
+    """Map-style dataset from (epoch, row) to clips. Subclasses implement how clips are made from a video.
 
     Args:
         annotations: The videos.
-        choose_frames: Which frames make a clip.
+        choose_frames: Samples the frames of a clip.
         seed: The run's seed.
-        num_sample: Clips from each video that is opened, as in repeated augmentation.
+        num_sample: Number of clips per opened video (repeated augmentation).
         decoder: A name from ``decoding.DECODERS``.
-        video_timeout: Seconds that one video may take; 0 for any.
+        video_timeout: Time limit per video in seconds; 0 for no limit.
     """
 
     def __init__(
@@ -70,20 +70,19 @@ class ClipDataset(Dataset[Sample]):
         return len(self.annotations)
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
-        """The clips of one row in one epoch; R is ``num_sample``.
+        """Load the clips of one row in one epoch; R is ``num_sample``.
 
-        A video that cannot be read, or is in quarantine, is replaced by another row, drawn from the sample's own
-        random numbers.
+        An unreadable or quarantined video is replaced by another row, drawn with the sample's own generator.
 
         Args:
             key: (epoch, row).
 
         Returns:
             ``clip`` (R, T, H, W, 3) uint8, ``index`` (R,) the row that was read, ``seed`` (R,), ``label`` (R,)
-            int64, ``moving`` (R, T, H, W) bool where it is known, and ``bad``, one dict for each replaced video.
+            int64, ``moving`` (R, T, H, W) bool if motion masks are loaded, and ``bad``, one dict per replaced video.
 
         Raises:
-            UserError: Sixteen videos in a row cannot be read.
+            UserError: Sixteen consecutive videos cannot be read.
         """
         epoch, index = key
         bad: list[dict[str, Any]] = []
@@ -104,16 +103,16 @@ class ClipDataset(Dataset[Sample]):
         )
 
     def open(self, row: int) -> VideoReader:
-        """The reader of a row's video.
+        """Open the video of a row.
 
         Raises:
-            DecodeError: It cannot be read.
+            DecodeError: The video cannot be read.
         """
         return self._open_row(row)
 
     @abstractmethod
     def _clips(self, row: int, rng: np.random.Generator) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """The R clips of a row (T, H, W, 3) uint8, and their motion masks (T, H, W) bool where those are known."""
+        """Return the R clips of a row (T, H, W, 3) uint8, and their motion masks (T, H, W) bool, if loaded."""
 
     def _sample(self, epoch: int, index: int, row: int, clips: list[np.ndarray], moving: list[np.ndarray]) -> Sample:
         count = len(clips)
@@ -128,17 +127,17 @@ class ClipDataset(Dataset[Sample]):
 
 
 class PretrainDataset(ClipDataset):
-    """Clips that are cropped while they are read; see :class:`ClipDataset`.
+    """Pre-training clips, cropped frame by frame while decoding; see :class:`ClipDataset`.
 
     Args:
         annotations: The videos.
-        choose_frames: Which frames make a clip.
-        transform: What happens to their pixels.
+        choose_frames: Samples the frames of a clip.
+        transform: Draws the crop, size and flip of a clip.
         seed: The run's seed.
-        num_sample: Clips from each video that is opened.
+        num_sample: Number of clips per opened video.
         moving: Load the motion masks, from ``<stem>.moving.npz`` beside each video.
         decoder: A name from ``decoding.DECODERS``.
-        video_timeout: Seconds that one video may take; 0 for any.
+        video_timeout: Time limit per video in seconds; 0 for no limit.
     """
 
     def __init__(
@@ -173,7 +172,7 @@ class PretrainDataset(ClipDataset):
         return clips, [plan.cut_mask(mask) for plan, mask in zip(plans, masks, strict=bool(masks))]
 
     def _moving(self, row: int, chosen: list[np.ndarray], size: tuple[int, int]) -> list[np.ndarray]:
-        """What moves in each clip's frames (T, H, W) bool."""
+        """Load the motion masks (T, H, W) bool of each clip."""
         path, indices = self.annotations.path(row), np.concatenate(chosen)
         masks = read_moving(path, indices)
         if masks.shape != (len(indices), *size):
@@ -198,26 +197,26 @@ def pretrain_dataset(
     decoder: str = "pyav",
     video_timeout: float = 60.0,
 ) -> PretrainDataset:
-    """Clips for pre-training.
+    """Create a dataset of pre-training clips.
 
     Args:
         annotations: The videos.
-        num_frames: Frames in a clip.
-        sampling_rate: Every how-manieth frame is taken ("dense" only).
+        num_frames: Number of frames in a clip.
+        sampling_rate: Frame stride ("dense" only).
         size: Height and width of a clip in pixels.
         frame_sampling: "dense" or "segment".
-        flip: Mirror half of the clips.
+        flip: Flip half of the clips horizontally.
         crop: "multi_scale" or "random_resized".
-        crop_scale: Least and largest share of the frame in the crop ("random_resized" only).
-        crop_interpolation: Of resizing the crop.
+        crop_scale: Minimum and maximum fraction of the frame area in the crop ("random_resized" only).
+        crop_interpolation: Interpolation mode for resizing the crop.
         seed: The run's seed.
-        num_sample: Clips from each video that is opened.
-        moving: Whether to load motion masks; by default where the first video has one.
+        num_sample: Number of clips per opened video.
+        moving: Whether to load motion masks; None to load them if the first video has one.
         decoder: A name from ``decoding.DECODERS``.
-        video_timeout: Seconds that one video may take; 0 for any.
+        video_timeout: Time limit per video in seconds; 0 for no limit.
 
     Raises:
-        UserError: An unknown ``frame_sampling``, ``crop`` or decoder, or ``crop_scale`` is no range of shares.
+        UserError: ``frame_sampling``, ``crop`` or ``decoder`` is unknown, or ``crop_scale`` is not a valid range.
     """
     crops: dict[str, Transform] = {
         "multi_scale": MultiScaleCrop(size, size, flip=flip, mode=crop_interpolation),
@@ -238,16 +237,16 @@ def pretrain_dataset(
 
 
 def frame_chooser(name: str, dense: Callable[..., np.ndarray], *, length: int, stride: int) -> ChooseFrames:
-    """How training draws a clip's frames from a video.
+    """Return the function that samples the frames of a training clip.
 
     Args:
         name: "dense" or "segment".
-        dense: What "dense" stands for; pre-training and fine-tuning differ in it.
-        length: Frames in a clip.
-        stride: Every how-manieth frame is taken ("dense" only).
+        dense: Function for "dense"; it differs between pre-training and fine-tuning.
+        length: Number of frames in a clip.
+        stride: Frame stride ("dense" only).
 
     Raises:
-        UserError: An unknown name.
+        UserError: The name is unknown.
     """
     choices: dict[str, ChooseFrames] = {
         "dense": partial(dense, length=length, stride=stride),
@@ -259,29 +258,29 @@ def frame_chooser(name: str, dense: Callable[..., np.ndarray], *, length: int, s
 
 
 def moving_path(video: str) -> Path:
-    """The file of the motion masks of ``video``."""
+    """Return the path of the motion masks of ``video``."""
     return Path(video).with_suffix(".moving.npz")
 
 
 def has_moving(video: str) -> bool:
-    """Whether there are motion masks of ``video``; not where only the video could say that nothing can be read."""
+    """Return whether ``video`` has motion masks; False if the path is inaccessible, which opening the video reports."""
     return os.path.isfile(moving_path(video))  # noqa: PTH113 (pathlib raises errors)
 
 
 def read_moving(video: str, indices: np.ndarray) -> np.ndarray:
-    """What moves in some frames of a video.
+    """Load the motion masks of some frames of a video.
 
-    The file holds ``moving``, bits packed along the last axis, and ``shape``, its (T, H, W) before packing.
+    The file stores ``moving``, bit-packed along the last axis, and ``shape``, its (T, H, W) before packing.
 
     Args:
         video: The video's path.
-        indices: (T,) frame numbers.
+        indices: (T,) frame indices.
 
     Returns:
         (T, H, W) bool.
 
     Raises:
-        UserError: There is no such file, or it does not fit the video.
+        UserError: The file is missing or does not match the video.
     """
     place = moving_path(video)
     try:
@@ -295,5 +294,5 @@ def read_moving(video: str, indices: np.ndarray) -> np.ndarray:
 
 
 def _stack(arrays: list[np.ndarray]) -> torch.Tensor:
-    """Equal arrays as one (R, ...) tensor, not copied where there is but one."""
+    """Stack arrays of equal shape to an (R, ...) tensor, without a copy if there is only one."""
     return torch.from_numpy(arrays[0][None] if len(arrays) == 1 else np.stack(arrays))

@@ -1,7 +1,7 @@
-"""What happens to the pixels of a fine-tuning clip, in the published order.
+"""Augmentation of fine-tuning clips, in the order of the official code.
 
-RandAugment, random resized crop, mirroring, random erasing: each draws one set of random numbers for all frames of the
-clip. Clips stay uint8; mixup and cutmix come later, on the batch.
+RandAugment, random resized crop, horizontal flip and random erasing each draw one set of parameters for all frames of a
+clip. Clips stay uint8; mixup and cutmix are applied later, to the batch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from adamae.data.augmentation import RandomResizedCrop, ResizeMode, crop, draw_b
 from adamae.errors import UserError
 from adamae.imagenet import IMAGENET_MEAN, IMAGENET_STD
 
-# ImageNet's statistics in bytes: the published code erases with noise that is standard after normalisation.
+# ImageNet's statistics in uint8 range: the official code erases with noise that is standard normal after normalisation.
 _MEAN = 255 * np.array(IMAGENET_MEAN, np.float32)
 _STD = 255 * np.array(IMAGENET_STD, np.float32)
 
@@ -29,10 +29,10 @@ class RandAugment:
     """timm's RandAugment, with the same operations at the same strengths for all frames of a clip.
 
     Args:
-        policy: In timm's words: ``rand-m7-n4-mstd0.5-inc1`` is four operations of magnitude 7, its deviation 0.5, each
-            stronger with its magnitude.
-        size: Side of the final clip, by which absolute translations are measured.
-        interpolation: Of the geometric operations; "random" draws bicubic or bilinear.
+        policy: Policy string of timm. ``rand-m7-n4-mstd0.5-inc1`` is four operations of magnitude 7 with a standard
+            deviation of 0.5, whose severity increases with magnitude.
+        size: Side of the final clip in pixels, which scales absolute translations.
+        interpolation: Interpolation of the geometric operations; "random" draws bicubic or bilinear.
 
     Raises:
         UserError: If timm does not understand the policy.
@@ -57,18 +57,18 @@ class RandAugment:
             ) from error
 
     def __reduce__(self) -> tuple[type[RandAugment], tuple[str, int, Interpolation]]:
-        # A spawned worker would import timm for what is inside, before torchvision is repaired there.
+        # Unpickling timm's transform would import timm in a spawned worker before torchvision is repaired there.
         return RandAugment, self._given
 
     def __call__(self, clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Change a clip (T, H, W, 3) uint8; the result has the same shape."""
+        """Augment a clip (T, H, W, 3) uint8; the result has the same shape."""
         from torchvision.transforms.functional import to_pil_image
 
         number = int(rng.integers(2**31))
         with _global_generators_kept():
             frames = []
             for frame in clip:
-                # timm draws from the global generators; the same start gives every frame the same numbers.
+                # timm draws from the global generators; the same seed gives every frame the same operations.
                 random.seed(number)
                 np.random.seed(number)
                 frames.append(np.asarray(self._augment(to_pil_image(frame))))
@@ -90,11 +90,11 @@ class RandomErasing:
     """Random erasing (arXiv 1708.04896) with the same boxes in all frames.
 
     Args:
-        probability: Share of the clips that lose something.
-        mode: What a box is filled with: "pixel" noise, a random colour for each frame ("rand"), or the mean ("const").
-        count: Boxes; their areas together are as that of one.
-        area: Least and largest share of the frame.
-        ratio: Least and largest height over width.
+        probability: Probability that a clip is erased.
+        mode: Fill of a box: noise ("pixel"), a random colour for each frame ("rand"), or the mean ("const").
+        count: Number of boxes, among which ``area`` is divided.
+        area: Minimum and maximum fraction of the frame area.
+        ratio: Minimum and maximum height / width of a box.
     """
 
     probability: float = 0.25
@@ -104,7 +104,7 @@ class RandomErasing:
     ratio: tuple[float, float] = (0.3, 1 / 0.3)
 
     def __call__(self, clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """A clip (T, H, W, 3) uint8 without its boxes; the one that was given stays as it is."""
+        """Return a clip (T, H, W, 3) uint8 with erased boxes; the input is not modified."""
         if rng.random() >= self.probability:
             return clip
         clip = clip.copy()
@@ -125,20 +125,20 @@ class RandomErasing:
 
 @dataclass(frozen=True)
 class FinetuneAugmentation:
-    """The published augmentation of fine-tuning clips.
+    """Fine-tuning augmentation of the official code.
 
     Args:
-        size: Height and width of the result.
-        randaugment: None for none.
-        erasing: None for none.
-        scale: Least and largest share of the frame that the random resized crop keeps.
-        ratio: Its least and largest width over height.
-        mode: Interpolation of resizing it. Bilinear resizing of clips of several frames is without antialiasing, as in
-            the official code; single frames and "bicubic" have it, as is usual for images.
-        flip: Share of the clips that are mirrored.
+        size: Height and width of the result in pixels.
+        randaugment: RandAugment; None to disable it.
+        erasing: Random erasing; None to disable it.
+        scale: Minimum and maximum fraction of the frame area in the random resized crop.
+        ratio: Minimum and maximum aspect ratio (width / height) of the crop.
+        mode: Interpolation mode for resizing the crop. Bilinear resizing of clips of several frames is without
+            antialiasing, as in the official code; single frames and "bicubic" have it, as is usual for images.
+        flip: Probability of a horizontal flip.
 
     Raises:
-        UserError: If ``scale`` is no range of shares.
+        UserError: If ``scale`` is not an ascending range within (0, 1].
     """
 
     size: int
@@ -157,18 +157,18 @@ class FinetuneAugmentation:
         return RandomResizedCrop(self.size, self.scale, self.ratio, mode=self.mode)
 
     def __call__(self, clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Frames (T, H, W, 3) uint8 to a clip (T, size, size, 3) uint8."""
+        """Augment frames (T, H, W, 3) uint8 to a clip (T, size, size, 3) uint8."""
         if self.randaugment is not None:
             clip = self.randaugment(clip, rng)
         height, width = clip.shape[1:3]
         box = self._crop().choose(height, width, rng)
         antialias = self.mode == "bicubic" or len(clip) == 1
         clip = resize(crop(clip, box), self.size, self.size, self.mode, antialias=antialias)
-        # Drawn also where it has no consequence, so that a class that is never mirrored is cropped and erased alike.
+        # Drawn even if flip is 0, so that all other random numbers are the same for classes that are never flipped.
         if rng.random() < self.flip:
             clip = mirror(clip)
         return clip if self.erasing is None else self.erasing(clip, rng)
 
     def without_flip(self) -> FinetuneAugmentation:
-        """The same for classes whose meaning a mirror changes."""
+        """Return a copy without flips, for classes whose meaning a flip changes."""
         return replace(self, flip=0.0)

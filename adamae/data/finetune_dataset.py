@@ -12,16 +12,16 @@ from adamae.data.dataset import ChooseFrames, ClipDataset, frame_chooser
 from adamae.data.finetune_augmentation import FinetuneAugmentation
 from adamae.data.frame_indices import train_dense
 
-# A mirror exchanges the sides and the senses of rotation.
+# A horizontal flip swaps left and right, and reverses rotations.
 _SIDED_WORDS = {"left", "right", "leftward", "rightward", "leftwards", "rightwards"}
 _SIDED_WORDS |= {"clockwise", "counterclockwise", "anticlockwise"}
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 
 
 def sided_classes(names: Sequence[str]) -> frozenset[int]:
-    """Numbers of the classes that a mirror would turn into others: those with left, right or clockwise as a word.
+    """Return the labels of classes that a horizontal flip changes: names that contain a word such as left or clockwise.
 
-    ``Pushing something from left to right``, ``up-left`` and ``TurnRight`` are; ``brighten`` and ``leftover`` are not.
+    ``Pushing something from left to right``, ``up-left`` and ``TurnRight`` match; ``brighten`` and ``leftover`` do not.
     """
     return frozenset(
         number for number, name in enumerate(names) if _SIDED_WORDS & {word.lower() for word in _WORD.findall(name)}
@@ -31,18 +31,18 @@ def sided_classes(names: Sequence[str]) -> frozenset[int]:
 class FinetuneDataset(ClipDataset):
     """Clips with labels; see :class:`~adamae.data.dataset.ClipDataset`.
 
-    A video is decoded once and augmented ``num_sample`` times (repeated augmentation, arXiv 1901.09335): the clips show
-    the same frames, as in the published code.
+    A video is decoded once and augmented ``num_sample`` times (repeated augmentation, arXiv 1901.09335): the clips have
+    the same frames, as in the official code.
 
     Args:
         annotations: The videos and their labels.
-        choose_frames: Which frames make a clip.
-        augmentation: What happens to their pixels.
-        never_flipped: Classes that are not mirrored whatever ``augmentation`` says.
+        choose_frames: Samples the frames of a clip.
+        augmentation: Augmentation of the frames.
+        never_flipped: Labels of classes that are never flipped, regardless of ``augmentation``.
         seed: The run's seed.
-        num_sample: Clips from each video that is opened.
+        num_sample: Number of clips per opened video.
         decoder: A name from ``decoding.DECODERS``.
-        video_timeout: Seconds that one video may take; 0 for any.
+        video_timeout: Time limit per video in seconds; 0 for no limit.
     """
 
     def __init__(
@@ -90,22 +90,22 @@ def finetune_dataset(
     decoder: str = "pyav",
     video_timeout: float = 60.0,
 ) -> FinetuneDataset:
-    """Clips for fine-tuning.
+    """Create a dataset of fine-tuning clips.
 
     Args:
         annotations: The videos and their labels.
-        num_frames: Frames in a clip.
-        sampling_rate: Every how-manieth frame is taken ("dense" only).
-        augmentation: What happens to their pixels.
+        num_frames: Number of frames in a clip.
+        sampling_rate: Frame stride ("dense" only).
+        augmentation: Augmentation of the frames.
         frame_sampling: "dense" (Kinetics, UCF101, HMDB51) or "segment" (Something-Something).
-        never_flipped: Classes that are not mirrored.
+        never_flipped: Labels of classes that are never flipped.
         seed: The run's seed.
-        num_sample: Clips from each video that is opened.
+        num_sample: Number of clips per opened video.
         decoder: A name from ``decoding.DECODERS``.
-        video_timeout: Seconds that one video may take; 0 for any.
+        video_timeout: Time limit per video in seconds; 0 for no limit.
 
     Raises:
-        UserError: An unknown ``frame_sampling`` or decoder.
+        UserError: ``frame_sampling`` or ``decoder`` is unknown.
     """
     return FinetuneDataset(
         annotations,

@@ -1,7 +1,7 @@
-"""Which frames of a video become a clip: pure functions of a frame count, options and random numbers.
+"""Frame sampling: pure functions of a frame count, options and random numbers.
 
-Frame numbers count from 0. Training functions draw from a generator; test functions give every view of a video.
-The formulas are those of the published VideoMAE and AdaMAE code, quirks included, so that results compare.
+Frame indices start at 0. Training functions draw from a generator; test functions return every view of a video.
+The formulas are those of the official VideoMAE and AdaMAE code, quirks included, so that results are comparable.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from adamae.errors import UserError
 
 
 def pretrain_dense(num_frames: int, length: int, stride: int, rng: np.random.Generator) -> np.ndarray:
-    """A clip of every ``stride``-th frame from a uniform start.
+    """Sample every ``stride``-th frame from a uniformly drawn start.
 
-    A video shorter than ``length * stride`` starts at its first frame and repeats the last one it reaches. The
-    published code counts frames from 1 while it steps and stops one short, so that is never the video's very last.
+    A clip from a video shorter than ``length * stride`` starts at its first frame and repeats the last one it reaches.
+    The official code counts frames from 1 while it steps and stops one short, so that frame is never the video's last.
 
     Args:
-        num_frames: Frames in the video.
-        length: Frames in the clip, T.
-        stride: Distance between them.
+        num_frames: Number of frames in the video.
+        length: Number of frames in the clip, T.
+        stride: Distance between sampled frames.
         rng: The sample's generator; one number is drawn.
 
     Returns:
-        (T,) int64, not falling.
+        (T,) int64, non-decreasing.
     """
     start = int(rng.integers(max(num_frames - length * stride + 1, 1)))
     reachable = max((num_frames - 2 - start) // stride, 0)
@@ -32,10 +32,10 @@ def pretrain_dense(num_frames: int, length: int, stride: int, rng: np.random.Gen
 
 
 def train_dense(num_frames: int, length: int, stride: int, rng: np.random.Generator) -> np.ndarray:
-    """A fine-tuning clip: (T,) int64 numbers spread evenly over a random window of ``length * stride`` frames.
+    """Sample a fine-tuning clip: (T,) int64 indices spread evenly over a random window of ``length * stride`` frames.
 
-    Both ends of the window are hit, so the true step is ``length * stride / (length - 1)``. A video no longer than
-    the window gives ``num_frames // stride`` numbers over its whole length, then its last frame again and again.
+    Both ends of the window are included, so the effective stride is ``length * stride / (length - 1)``. For a video no
+    longer than the window, ``num_frames // stride`` indices cover its full length, and the last frame is repeated.
     """
     window = length * stride
     if num_frames <= window:
@@ -47,7 +47,7 @@ def train_dense(num_frames: int, length: int, stride: int, rng: np.random.Genera
 
 
 def train_segments(num_frames: int, length: int, rng: np.random.Generator) -> np.ndarray:
-    """One uniform frame from each of ``length`` equal stretches: (T,) int64. Shorter videos give frame 0 only."""
+    """Draw a uniform frame from each of ``length`` equal segments: (T,) int64; only frame 0 for shorter videos."""
     stretch = num_frames // length
     if stretch == 0:
         return np.zeros(length, np.int64)
@@ -55,7 +55,7 @@ def train_segments(num_frames: int, length: int, rng: np.random.Generator) -> np
 
 
 def views_dense(num_frames: int, length: int, stride: int, num_views: int) -> np.ndarray:
-    """Test clips whose starts are spread evenly over the video: (K, T) int64."""
+    """Return test clips whose starts are spread evenly over the video: (K, T) int64."""
     every = np.arange(0, num_frames, stride)
     every = np.concatenate([every, np.full(max(length - len(every), 0), every[-1])])
     step = max((len(every) - length) / max(num_views - 1, 1), 0)
@@ -64,10 +64,10 @@ def views_dense(num_frames: int, length: int, stride: int, num_views: int) -> np
 
 
 def views_segments(num_frames: int, length: int, num_views: int) -> np.ndarray:
-    """Test clips over the whole video, the second half a tick after the first: (K, T) int64.
+    """Return test clips that span the video, the second offset by half a segment: (K, T) int64.
 
     Raises:
-        UserError: More than two views, which this scheme does not have.
+        UserError: ``num_views`` is not 1 or 2.
     """
     if num_views not in (1, 2):
         raise UserError(f"number of temporal test views is {num_views}, expected 1 or 2 with segment sampling")
@@ -78,6 +78,6 @@ def views_segments(num_frames: int, length: int, num_views: int) -> np.ndarray:
 
 
 def spatial_starts(long_side: int, short_side: int, num_crops: int) -> list[int]:
-    """Where square test crops begin along the longer side, in pixels after the short side was resized."""
+    """Return the offsets of square test crops along the longer side, in pixels after resizing the short side."""
     step = (long_side - short_side) / max(num_crops - 1, 1)
     return [int(crop * step) for crop in range(num_crops)]

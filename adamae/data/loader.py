@@ -1,4 +1,4 @@
-"""From a data set to an endless stream of batches, the same whatever the number of processes and workers."""
+"""Endless stream of batches of a dataset, independent of the number of processes and workers."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from adamae.randomness import epoch_permutation
 
 Batch = dict[str, Any]
 _MOST_WORKERS = 8
-# (seed, epoch, rows) -> (rows,) the order in which an epoch visits them
+# (seed, epoch, num_rows) -> (num_rows,) order of the rows in an epoch
 EpochOrder = Callable[[int, int, int], np.ndarray]
 
 
 class BatchKeys(Sampler[list[tuple[int, int]]]):
-    """This rank's batches of (epoch, row) keys, epoch after epoch without end.
+    """Endless batches of (epoch, row) keys for one rank.
 
-    An epoch is one order of the list's rows, cut into steps of ``world_size * accumulation * batch_size`` rows; what
-    is left over at its end is dropped. A step is cut into micro-batches, and each of those into ranks, so that the
-    rows of a step do not depend on how they are divided. A list shorter than one step is repeated to fill it.
+    An epoch is one permutation of the list's rows, split into steps of ``world_size * accumulation * batch_size`` rows;
+    the remainder is dropped. A step is split into micro-batches, and each micro-batch across ranks, so that the rows of
+    a step do not depend on the split. A list shorter than one step is repeated to fill it.
 
     Args:
         num_rows: Rows in the list.
         batch_size: Rows in one micro-batch of one rank.
         world_size: Number of ranks.
-        rank: This one.
+        rank: Index of this rank.
         accumulation: Micro-batches in a step.
         seed: The run's seed.
-        epoch: Where to begin.
-        batch: The micro-batch of that epoch to begin with.
-        order: In which order an epoch visits the rows.
+        epoch: First epoch.
+        batch: First micro-batch within that epoch.
+        order: Returns the order of the rows in an epoch.
 
     Raises:
-        UserError: No rows, or a size below 1.
+        UserError: There are no rows, or a size is below 1.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class BatchKeys(Sampler[list[tuple[int, int]]]):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps in one pass over the list, at least 1."""
+        """Steps in an epoch, at least 1."""
         return max(self._num_rows // (self._batch_size * self._world_size * self._accumulation), 1)
 
     @property
@@ -99,11 +99,11 @@ class BatchKeys(Sampler[list[tuple[int, int]]]):
 
 
 class Loader:
-    """An endless stream of batches. Each pass over it begins where it was built to begin, and ends when it is closed.
+    """An endless stream of batches. Each iterator starts at the same batch, and ends when it is closed.
 
     Args:
-        batches: Begins a pass over batches, or over the error that kept one from being made.
-        steps_per_epoch: Steps in one pass over the list.
+        batches: Returns a generator of batches, with a ``UserError`` in place of a batch that failed.
+        steps_per_epoch: Steps in an epoch.
     """
 
     def __init__(self, batches: Callable[[], Generator[Batch | UserError, None, None]], steps_per_epoch: int) -> None:
@@ -119,7 +119,7 @@ class Loader:
 
 
 class _Reporting(Dataset[Sample | UserError]):
-    """Hands a worker's error over as a value: raised there, it would arrive with a traceback for a message."""
+    """Returns a worker's error as a value: if it were raised there, its message would become a traceback."""
 
     def __init__(self, dataset: ClipDataset) -> None:
         self._dataset = dataset
@@ -160,25 +160,25 @@ def build_loader(
     pin_memory: bool = False,
     prefetch: int = 2,
 ) -> Loader:
-    """An endless loader for one rank, whose workers go from epoch to epoch without a pause.
+    """Create an endless loader for one rank; its workers continue across epochs without a pause.
 
-    A video that hangs or crashes a worker is put in quarantine, see :mod:`~adamae.data.watched_loader`.
+    A video that hangs or crashes a worker is quarantined, see :mod:`~adamae.data.watched_loader`.
 
     Args:
-        dataset: Brings its seed, which also orders the list.
-        batch_size: Videos in a batch, each of which gives ``dataset.num_sample`` clips.
+        dataset: The clips. Its seed also determines the order of the list.
+        batch_size: Videos in a batch, with ``dataset.num_sample`` clips each.
         world_size: Number of ranks.
-        rank: This one.
+        rank: Index of this rank.
         accumulation: Micro-batches in a step.
-        epoch: Where to begin.
-        batch: The micro-batch of that epoch to begin with.
-        num_workers: Processes that decode, one thread each; 0 decodes in this one.
-        pin_memory: Keep batches in memory that a GPU reads directly, where there is one.
-        prefetch: Batches that each worker makes ahead.
+        epoch: First epoch.
+        batch: First micro-batch within that epoch.
+        num_workers: Decoding processes with one thread each; 0 decodes in this process.
+        pin_memory: Use pinned memory for batches if CUDA is available.
+        prefetch: Number of batches that each worker prefetches.
 
     Returns:
         Batches of B = ``batch_size * num_sample`` clips: ``clip`` (B, T, H, W, 3) uint8, ``index``, ``seed`` and
-        ``label`` (B,) int64, ``moving`` (B, T, H, W) bool where the data set has it, ``bad`` a list of dicts.
+        ``label`` (B,) int64, ``moving`` (B, T, H, W) bool if motion masks are loaded, ``bad`` a list of dicts.
     """
 
     def keys_from(number: int) -> BatchKeys:
@@ -208,15 +208,15 @@ def build_loader(
 
 
 def choose_workers(asked: int | None, processes: int | None = None) -> int:
-    """Worker processes: what was asked for, else this process's share of the cores but one, at most eight.
+    """Return the number of workers: ``asked``, or else this process's share of the cores minus one, from 1 to 8.
 
     Args:
-        asked: What was asked for.
-        processes: Training processes that share the cores of this machine; None: as many as the launcher has started.
+        asked: Requested number; None to choose one.
+        processes: Training processes that share the cores of this machine; None for as many as the launcher started.
     """
     if asked is not None:
         return asked
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    # As torchrun and the deepspeed launcher call it; under Slurm a task has cores of its own.
+    # Set by torchrun and the deepspeed launcher, respectively; under Slurm each task has its own cores.
     share = cores // (processes or int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or 1))
     return min(max(share - 1, 1), _MOST_WORKERS)

@@ -1,8 +1,8 @@
-"""Views of whole videos, for validation and test: which frames, which squares, and all of them from one decode.
+"""Views of complete videos for validation and test: frame sampling, spatial crops, and all views from one decode.
 
-Frame numbers and squares are those of the reference implementation. It decodes the whole video once for every view;
-here the frames that any view wants are decoded and resized once, and views are cut from them. Only the validation clip
-is random: its start depends on the seed and the row alone, so that two validations see the same pixels.
+Frame indices and crops are those of the reference implementation. It decodes the complete video once for every view;
+here the frames of all views are decoded and resized once, and views are cut from them. Only the validation clip is
+random: its start depends on the seed and the row alone, so that every validation uses the same pixels.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from adamae.data.watch import Watch
 from adamae.errors import UserError
 from adamae.randomness import sample_generator
 
-# (frames in the video, generator) -> (K, T) frame numbers
+# (frames in the video, generator) -> (K, T) frame indices
 ChooseViews = Callable[[int, np.random.Generator], np.ndarray]
 FRAME_SAMPLINGS = ("dense", "segment")
 
 
 @dataclass(frozen=True)
 class ViewPlan:
-    """How a video is looked at: K clips in time by J squares in space. Made by the functions below.
+    """Views of a video: K temporal clips times J spatial crops. Created by the functions below.
 
     Attributes:
-        choose: Which frames.
-        num_clips: K.
-        num_crops: J squares, spread evenly along the longer side; a single one lies in the middle.
-        num_frames: T.
+        choose: Samples the frames of all clips.
+        num_clips: Number of clips, K.
+        num_crops: Number of square crops, J, spread evenly along the longer side; a single one is centred.
+        num_frames: Number of frames in a clip, T.
         size: Height and width of a view in pixels.
-        short_side: The shorter side is resized to this before squares are cut.
+        short_side: Length in pixels to which the shorter side is resized before cropping.
     """
 
     choose: ChooseViews
@@ -52,14 +52,14 @@ class ViewPlan:
 
     @property
     def num_views(self) -> int:
-        """V = K * J."""
+        """Number of views, V = K * J."""
         return self.num_clips * self.num_crops
 
     def boxes(self, height: int, width: int) -> list[Box]:
-        """The J squares within resized frames of ``height`` by ``width`` pixels."""
+        """Return the J crops within resized frames of ``height`` by ``width`` pixels."""
         long, size = max(height, width), self.size
         starts = [(long - size) // 2] if self.num_crops == 1 else spatial_starts(long, size, self.num_crops)
-        # Where the short side is larger than the squares, they lie in its middle.
+        # Crops are centred along the short side.
         across = (min(height, width) - size) // 2
         corners = [(across, start) if width >= height else (start, across) for start in starts]
         return [Box(top, left, size, size) for top, left in corners]
@@ -75,22 +75,22 @@ def plan_test(
     num_crops: int = 3,
     short_side: int | None = None,
 ) -> ViewPlan:
-    """The published multi-view test.
+    """Plan the multi-view test of the official code.
 
-    The published code cannot do with a single clip or crop; here a single one is the middle one.
+    The official code does not support a single clip or crop; here a single one is the middle one.
 
     Args:
-        num_frames: T, frames in a clip.
-        sampling_rate: Every how-manieth frame is taken ("dense" only).
-        size: Height and width of a view.
+        num_frames: Number of frames in a clip, T.
+        sampling_rate: Frame stride ("dense" only).
+        size: Height and width of a view in pixels.
         frame_sampling: "dense" spreads clips over the video; "segment" spreads each clip over the video.
-        num_clips: Clips in time; None is 1 for a single frame, as of an image, else the published 5 for "dense", 2 for
-            "segment", which has no more.
-        num_crops: Squares for each clip.
-        short_side: Pixels of the shorter side before squares are cut; None: ``size``.
+        num_clips: Number of clips; None for 1 if ``num_frames`` is 1 (images), else 5 for "dense" as in the official
+            code, or 2 for "segment", which supports no more.
+        num_crops: Number of crops of each clip.
+        short_side: Length in pixels of the shorter side before cropping; None for ``size``.
 
     Raises:
-        UserError: If a number is below 1 or more than there are, or ``frame_sampling`` is unknown.
+        UserError: If a number is out of range, or ``frame_sampling`` is unknown.
     """
     _check_sampling(frame_sampling)
     if num_clips is None:
@@ -98,7 +98,7 @@ def plan_test(
     if min(num_clips, num_crops) < 1:
         raise UserError(f"{num_clips} clips by {num_crops} crops: expected at least 1 of each")
     if frame_sampling == "segment":
-        # Asks for a clip of one frame, so that a wrong number of clips is told before any video is read.
+        # Checks the number of clips before any video is read.
         views_segments(1, 1, num_clips)
         segments = partial(views_segments, length=num_frames, num_views=num_clips)
         choose: ChooseViews = partial(_choose_fixed, segments)
@@ -111,7 +111,7 @@ def plan_test(
 def plan_validation(
     *, num_frames: int, sampling_rate: int, size: int, frame_sampling: str = "dense", short_side: int | None = None
 ) -> ViewPlan:
-    """One view for each video: frames as in fine-tuning, the square in the middle.
+    """Plan one view per video: frames as in fine-tuning, and a centre crop.
 
     Arguments and errors are those of :func:`plan_test`.
     """
@@ -124,14 +124,14 @@ def plan_validation(
 
 
 class VideoViews(Dataset[dict[str, Any]]):
-    """A map from a row of a list to all views of its video.
+    """Map-style dataset from a row of a list to all views of its video.
 
     Args:
         annotations: The videos.
-        plan: How each is looked at.
-        seed: What the start of a validation clip follows from, with the row.
+        plan: Views of each video.
+        seed: Seed that, with the row, determines the start of a validation clip.
         decoder: A name from ``decoding.DECODERS``.
-        video_timeout: Seconds that one video may take; 0 for any.
+        video_timeout: Time limit per video in seconds; 0 for no limit.
     """
 
     def __init__(
@@ -153,12 +153,12 @@ class VideoViews(Dataset[dict[str, Any]]):
         return len(self.annotations)
 
     def __getitem__(self, row: int) -> dict[str, Any]:
-        """All views of one video.
+        """Load all views of one video.
 
         Returns:
             ``row``, ``label`` and ``path``; and either ``views`` (V, T, S, S, 3) uint8, clip by clip and within a clip
-            square by square, with ``damaged``, the packets that were passed over; or ``reason``: why the video cannot
-            be read, or is not opened any more.
+            crop by crop, with ``damaged``, the number of skipped packets; or ``reason``, why the video cannot be read
+            or is quarantined.
         """
         label, path = int(self.annotations.labels[row]), self.annotations.path(row)
         item: dict[str, Any] = {"row": row, "label": label, "path": path}
@@ -170,18 +170,18 @@ class VideoViews(Dataset[dict[str, Any]]):
         return item | {"views": torch.from_numpy(views), "damaged": damaged}
 
     def open(self, row: int) -> VideoReader:
-        """The reader of a row's video.
+        """Open the video of a row.
 
         Raises:
-            DecodeError: It cannot be read.
+            DecodeError: The video cannot be read.
         """
         return self._open_row(row)
 
     def read(self, row: int) -> tuple[np.ndarray, int]:
-        """The views of one video (V, T, S, S, 3) uint8, and the packets that were passed over.
+        """Return the views of one video (V, T, S, S, 3) uint8, and the number of skipped packets.
 
         Raises:
-            DecodeError: It cannot be read.
+            DecodeError: The video cannot be read.
         """
         with self.open(row) as reader:
             clips = self.plan.choose(reader.num_frames, sample_generator(self.seed, 0, row))
@@ -196,8 +196,8 @@ def cut_views(frames: np.ndarray, clips: np.ndarray, plan: ViewPlan) -> np.ndarr
 
     Args:
         frames: (U, H, W, 3) uint8.
-        clips: (K, T) which of them make each clip.
-        plan: Its squares are cut.
+        clips: (K, T) indices into ``frames`` for each clip.
+        plan: Defines the crops.
 
     Returns:
         (K * J, T, S, S, 3) uint8.
@@ -212,10 +212,10 @@ def cut_views(frames: np.ndarray, clips: np.ndarray, plan: ViewPlan) -> np.ndarr
 
 
 def resize_short_side(frames: np.ndarray, plan: ViewPlan) -> np.ndarray:
-    """Resize frames for a plan, the longer side in proportion and rounded down.
+    """Resize the shorter side of frames for a plan, the longer side in proportion and rounded down.
 
-    Clips are resized bilinearly without antialiasing, as in the published test code: its networks were fine-tuned on
-    such pixels. Single frames are resized as images usually are: bicubic, with antialiasing.
+    Clips are resized bilinearly without antialiasing, as in the official test code: its networks were fine-tuned on
+    such pixels. Single frames are resized as is usual for images: bicubic, with antialiasing.
 
     Args:
         frames: (U, H, W, 3) uint8.
@@ -247,7 +247,7 @@ def _check_sampling(frame_sampling: str) -> None:
         raise UserError(f"frame sampling is {frame_sampling!r}, expected one of {', '.join(FRAME_SAMPLINGS)}")
 
 
-# What follows are functions and no closures, so that a data set can travel to a worker that was not forked.
+# Functions instead of closures, so that a dataset can be pickled for a worker that is not forked.
 
 
 def _choose_fixed(clips: Callable[[int], np.ndarray], num_frames: int, rng: np.random.Generator) -> np.ndarray:
@@ -263,6 +263,6 @@ def _choose_segments(num_frames: int, rng: np.random.Generator, *, length: int) 
 
 
 def _dense_clips(num_frames: int, *, length: int, stride: int, num_clips: int) -> np.ndarray:
-    # Of three clips the second is the middle one.
+    # A single clip is the middle one of three.
     clips = views_dense(num_frames, length, stride, 3 if num_clips == 1 else num_clips)
     return clips[1:2] if num_clips == 1 else clips

@@ -18,8 +18,8 @@ from adamae.benchmark.contenders import Setting, contender, variants
 from adamae.benchmark.gpu_choices import gpu_choices
 from adamae.benchmark.operations import OperationRecorder
 from adamae.benchmark.roofline import step_operations, without_values
-from adamae.fake_cuda import DEVICE, fake_cuda
 from adamae.models import create_model
+from tests.fake_cuda.device import DEVICE, fake_cuda
 
 options = {"img_size": 32, "num_frames": 4, "encoder_depth": 1, "decoder_depth": 1, "mask_ratio": 0.5}
 shape = (2, 4, 32, 32, 3)

@@ -20,7 +20,6 @@ from torch import nn
 
 from adamae.distributed import World
 from adamae.evaluation.scoring import evaluating, forward_in_batches
-from adamae.fake_cuda import DEVICE, fake_cuda
 from adamae.models import create_model
 from adamae.models.economy import economy_arguments
 from adamae.samplers import SAMPLERS
@@ -34,6 +33,7 @@ from adamae.training.mixing import MIX
 from adamae.training.objectives import FinetuneObjective, pretrain_objective
 from adamae.training.parameter_groups import parameter_groups
 from adamae.training.torch_engine import TorchEngine
+from tests.fake_cuda.device import DEVICE, fake_cuda
 from tests.fake_cuda.watch import Watch
 
 PRECISIONS = ("fp32", "bf16", "fp16")

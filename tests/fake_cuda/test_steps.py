@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from adamae.fake_cuda import find_compiler
+from tests.fake_cuda.device import find_compiler
 from tests.fake_cuda.steps import CASES, SPOILT
 from tests.launching import ROOT
 
