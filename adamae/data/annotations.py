@@ -1,8 +1,8 @@
-"""Which videos there are and what they are called: list files, folders and shards.
+"""Reads the videos and labels of list files, folders and shards.
 
 A list has one video per line. ``path label`` separated by spaces is the format of VideoMAE; commas and tabs are
-understood as well, with or without a header, and the label may be missing. Rows are held in a few flat arrays, so
-that half a million of them cost tens of megabytes, once, however many workers look at them.
+supported as well, with or without a header, and the label may be missing. Rows are stored in a few flat arrays, so
+that half a million rows use tens of megabytes, shared by all workers.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ class Annotations:
     """The rows of a list, or the videos of a folder or of shards.
 
     Attributes:
-        root: What relative paths are relative to.
-        labels: (n,) int64; UNLABELLED where there is none.
-        classes: Names of the classes, where the source has names.
+        root: Folder that relative paths start from.
+        labels: (n,) int64; UNLABELLED for rows without a label.
+        classes: Names of the classes, if the source has names.
         source: The list, folder or shards, for messages.
-        names: What each video is called: below the root, or in the list that was packed into shards.
-        members: Where the videos lie within shards; None where they are files.
-        frames: (n,) int64 frames of each video, where the list tells. Folders of pictures must have as many.
+        names: Name of each video: its path below the root, or its name in the list that was packed into shards.
+        members: Positions of the videos within shards; None for files.
+        frames: (n,) int64 number of frames of each video, if the list has it. Folders of frames must have as many.
     """
 
     root: str
@@ -66,7 +66,7 @@ class Annotations:
         source: str = "",
         frames: Sequence[int] = (),
     ) -> Annotations:
-        """Pack paths, (n,) labels and, where they are known, n numbers of frames."""
+        """Pack paths, (n,) labels and, if known, n numbers of frames."""
         return cls(
             root=root,
             labels=np.full(len(paths), UNLABELLED, np.int64) if labels is None else labels,
@@ -81,25 +81,25 @@ class Annotations:
 
     @property
     def noun(self) -> str:
-        """What the first row is, and so all that a run takes: "image" or "video"."""
+        """Kind of the first row, taken as the kind of all rows: "image" or "video"."""
         return "image" if len(self) and self.frames is None and is_image(self.names[0]) else "video"
 
     def path(self, row: int) -> str:
-        """Where the video of a row lies; in shards, the shard and the video's name."""
+        """Return the path of a row's video; in shards, the shard's name and the video's name."""
         if self.members is not None:
-            # What lay beside the list's folder would seem to lie beside the shard.
+            # A name that leads out of the list's folder would seem to lead out of the shard.
             return f"{self.members.place(row)}/{_UPWARDS.sub('', self.names[row])}"
         return os.path.join(self.root, self.names[row])  # noqa: PTH118 (speed)
 
     def name(self, row: int) -> str:
-        """What the video of a row is called, wherever its data set lies."""
+        """Return the name of a row's video, which does not depend on the data set's location."""
         return self.names[row] if self.members is not None else os.path.relpath(self.path(row), self.root or ".")
 
     def video(self, row: int) -> VideoSource:
-        """What a decoder opens.
+        """Return the source that a decoder opens.
 
         Raises:
-            DecodeError: It lies in a shard that does not give it.
+            DecodeError: The video cannot be read from its shard.
         """
         path = self.path(row)
         if self.members is not None:
@@ -107,11 +107,11 @@ class Annotations:
         return path if self.frames is None else FrameFolder(path, int(self.frames[row]))
 
     def order(self, seed: int, epoch: int, num_rows: int) -> np.ndarray:
-        """(n,) int64 the order in which an epoch visits the rows; ``num_rows`` is n."""
+        """Return (n,) int64, the order of the rows in an epoch; ``num_rows`` is n."""
         return epoch_permutation(seed, epoch, num_rows) if self.members is None else self.members.order(seed, epoch)
 
     def select(self, rows: Sequence[int] | np.ndarray) -> Annotations:
-        """Some of the rows, in that order."""
+        """Return some of the rows, in the given order."""
         chosen = np.asarray(rows, np.int64)
         return replace(
             self,
@@ -132,22 +132,22 @@ def load_annotations(
     image_files: ImageFiles = "auto",
     scanning: ScanProgress | None = None,
 ) -> Annotations:
-    """Read a list file, look through a folder, or open shards.
+    """Read a list file, scan a folder, or open shards.
 
     Args:
-        source: A list; a folder that holds ``<split>.csv``, which is then read; a folder of videos; or shards, as in
-            :mod:`adamae.data.shards.names`, or a folder that holds some in a sub-folder ``<split>``.
-        data_root: What a list's relative paths are relative to, instead of the list's own folder.
+        source: A list; a folder with ``<split>.csv``, which is then read; a folder of videos; shards, as in
+            :mod:`adamae.data.shards.names`; or a folder with shards in a sub-folder ``<split>``.
+        data_root: Folder that a list's relative paths start from, instead of the list's own folder.
         classes: Known class names, which fix the order of labels; without them a list's names are sorted.
-        split: Which list of a folder.
-        shard_window: Shards whose videos are shuffled together in training.
+        split: Split to read from a folder with several.
+        shard_window: Number of shards whose videos are shuffled together in training.
         image_files: Whether image files are images or frames of videos; for clips of a known length see
             :func:`~adamae.data.image_files.image_files_for`.
-        scanning: Called while a folder is looked through, with how many files were found so far, and None.
+        scanning: Called while a folder is scanned, with the number of files found so far, and None.
 
     Raises:
-        UserError: Missing, empty, malformed, a folder that cannot be read, none of the first videos exists, or one is
-            an image and clips have several frames.
+        UserError: The source is missing, empty, malformed or unreadable, none of the first videos exists, or one is an
+            image and clips have several frames.
     """
     if names_shards(source):
         return open_shards(source, classes=classes, window=shard_window, image_files=image_files)
@@ -176,17 +176,17 @@ def open_shards(
     window: int = SHARD_WINDOW,
     image_files: ImageFiles = "auto",
 ) -> Annotations:
-    """The videos of shards.
+    """Open the videos of shards.
 
     Args:
-        source: As in :mod:`adamae.data.shards.names`.
+        source: Shards, as in :mod:`adamae.data.shards.names`.
         classes: Known class names, which fix the order of labels.
-        window: Shards whose videos are shuffled together in training.
-        image_files: "frames" refuses images.
+        window: Number of shards whose videos are shuffled together in training.
+        image_files: "frames" raises on images.
 
     Raises:
-        UserError: As :func:`~adamae.data.shards.opening.find_shards`; or a label is none of the classes, or one is an
-            image and clips have several frames.
+        UserError: As for :func:`~adamae.data.shards.opening.find_shards`; or a label is not among the classes, or a
+            video is an image and clips have several frames.
     """
     found = find_shards(source)
     index = found.index
@@ -217,18 +217,18 @@ def scan_folder(
     image_files: ImageFiles = "auto",
     scanning: ScanProgress | None = None,
 ) -> Annotations:
-    """All videos and images in and below a folder, sorted by path; see :func:`~adamae.data.image_files.files_below`.
+    """Find all videos and images in a folder and below, sorted; see :func:`~adamae.data.image_files.files_below`.
 
-    If every video lies in a sub-folder, the first sub-folder's name is its class; otherwise there are no labels.
+    If every video is in a sub-folder, the first sub-folder's name is its class; otherwise there are no labels.
 
     Args:
-        folder: See :func:`~adamae.data.walking.walk` for what counts.
+        folder: Folder to scan; see :func:`~adamae.data.walking.walk` for the files that are included.
         classes: Known class names, which fix the order of labels.
         image_files: Whether image files are images or frames of videos.
-        scanning: Called with how many files were found so far, and None.
+        scanning: Called with the number of files found so far, and None.
 
     Raises:
-        UserError: No such folder, one that cannot be read, or no video in it.
+        UserError: The folder does not exist, cannot be read, or contains no video.
     """
     root = Path(folder)
     if not is_folder(root):
@@ -251,14 +251,14 @@ def read_list(
     """Read a list file.
 
     Args:
-        path: One video per line.
-        data_root: What relative paths are relative to, by default the list's folder.
+        path: List with one video per line.
+        data_root: Folder that relative paths start from, by default the list's folder.
         classes: Known class names, which fix the order of labels.
-        image_files: "frames" refuses images.
+        image_files: "frames" raises on images.
 
     Raises:
-        UserError: Missing or empty, or a line that does not fit, named by file and line; or one is an image and clips
-            have several frames.
+        UserError: The list is missing or empty, a line is malformed (named by file and line), or a video is an image
+            and clips have several frames.
     """
     place = Path(path)
     root = str(place.parent if data_root is None else data_root)
@@ -269,7 +269,7 @@ def read_list(
     suffix: str | None = None
     for line, _, video, label, count in read_rows(place):
         if "." not in video[video.rfind("/") + 1 :]:
-            # By the first such row, since half a million looks at a file system take too long.
+            # Decided by the first such row, since checking half a million paths takes too long.
             if suffix is None:
                 suffix = "" if count or os.path.isdir(os.path.join(root, video)) else ".mp4"  # noqa: PTH112, PTH118
             video += suffix
@@ -291,7 +291,7 @@ def read_list(
 def _labels(
     labels: list[str], classes: Sequence[str] | None, place: Path, lines: list[int]
 ) -> tuple[np.ndarray, Sequence[str] | None]:
-    """(n,) numbers, and the class names where the labels are names."""
+    """Return (n,) label numbers, and the class names if known."""
     if not is_number(labels[0]):
         wrong = next((row for row, label in enumerate(labels) if is_number(label)), None)
         if wrong is not None:
@@ -316,7 +316,7 @@ def _labels(
 
 
 def _number(names: list[str], classes: Sequence[str] | None, places: Sequence[str]) -> tuple[np.ndarray, Sequence[str]]:
-    """(n,) positions of names in ``classes``, or among themselves in sorted order."""
+    """Return (n,) positions of names in ``classes``, by default in their own sorted order, and the class names."""
     known = sorted(set(names)) if classes is None else classes
     position = {name: number for number, name in enumerate(known)}
     unknown = next((row for row, name in enumerate(names) if name not in position), None)

@@ -1,7 +1,7 @@
-"""Child processes that do not outlive what started them, however it ends.
+"""Child processes that do not outlive their parent, however it ends.
 
-Workers ignore the signals that ask a run to leave. The hook by which multiprocessing ends its children sends just such
-a signal and then waits without a limit, so a program that ends while it has workers would never be gone.
+Workers ignore the signals that ask a run to stop. The exit hook of multiprocessing sends such a signal to its children
+and then waits without a timeout, so a program that ends while it has workers would hang.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import weakref
 from collections.abc import Iterable
 from multiprocessing.process import BaseProcess
 
-# Each with the process that started it: what is forked inherits this too.
+# Each with the id of the process that started it, since forked processes inherit this dictionary.
 _children: weakref.WeakKeyDictionary[BaseProcess, int] = weakref.WeakKeyDictionary()
 
 
 def end_with_this_process(processes: Iterable[BaseProcess]) -> None:
-    """Kill these children when this process ends, should they be there then.
+    """Kill these children when this process ends, if they are still alive.
 
-    Hooks run in the reverse of their order: ours, set once there are children, before that of multiprocessing.
+    Exit hooks run in reverse order: this one is registered once there are children, to run before multiprocessing's.
     """
     _children.update((process, os.getpid()) for process in processes)
     atexit.unregister(_end_children)
@@ -36,7 +36,7 @@ def _end_children() -> None:
 
 
 def leave_with_parent() -> None:
-    """Called by a child: it ends as soon as its parent is gone, also where that was killed."""
+    """Make this child process exit as soon as its parent ends, even if the parent is killed."""
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 
 

@@ -1,4 +1,4 @@
-"""``classes.txt``: the names of the classes, one on each line, label 0 first."""
+"""``classes.txt``: the names of the classes, one per line, label 0 first."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ CLASSES_FILE = "classes.txt"
 
 
 def read_class_names(path: str | Path) -> tuple[str, ...]:
-    """The names in a text file, one on each line, class 0 first. A byte order mark is none of them.
+    """Read class names from a text file, one per line, label 0 first. A byte order mark is ignored.
 
     Raises:
-        UserError: If it cannot be read, is empty, or a name is empty or there twice.
+        UserError: If the file cannot be read or is empty, or a name is empty or occurs twice.
     """
     place = Path(path)
     try:
-        # Folders name classes too, and need not be UTF-8.
+        # Classes may be named by folders, whose names need not be UTF-8.
         text = place.read_bytes().decode("utf-8-sig", "surrogateescape")
     except OSError as error:
         raise UserError(f"{place}: the class names cannot be read ({error.strerror})") from None
@@ -43,14 +43,14 @@ def read_class_names(path: str | Path) -> tuple[str, ...]:
 
 
 def class_names_beside(place: str | Path) -> tuple[str, ...] | None:
-    """Names from ``classes.txt`` in a folder or beside a list; None without that file.
+    """Read ``classes.txt`` in a folder or beside a list; None if there is no such file.
 
     Raises:
-        UserError: As :func:`read_class_names`.
+        UserError: As for :func:`read_class_names`.
     """
     folder = Path(place) if is_folder(place) else Path(place).parent
     path = folder / CLASSES_FILE
-    # A folder that cannot be entered is told by those who read it.
+    # A folder that cannot be entered is reported when its videos are read.
     return read_class_names(path) if os.path.isfile(path) else None  # noqa: PTH113
 
 
@@ -58,8 +58,8 @@ def write_class_names(folder: Path, names: Sequence[str]) -> None:
     """Write ``classes.txt``, label 0 first.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
-    # Folders name classes too, and may have the end of a line in their names.
+    # Classes may be named by folders, whose names may contain line breaks.
     text = "".join(f"{one_line(name) if len(name.splitlines()) > 1 else name}\n" for name in names)
     write_whole(folder / CLASSES_FILE, text.encode("utf-8", "surrogateescape"))

@@ -1,4 +1,4 @@
-"""Crops of several clips, cut from frames one at a time, so that whole frames are never kept."""
+"""Crops of several clips, cut from frames one at a time, so that complete frames are never kept."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from adamae.data.decoding.protocol import unique_sorted
 def read_crops(
     reader: VideoReader, clips: Sequence[np.ndarray], transform: Transform, rng: np.random.Generator
 ) -> tuple[list[CropPlan], list[np.ndarray], tuple[int, int]]:
-    """Draw a crop for each of several clips of a video, and read no more than lies in it.
+    """Draw a crop for each of several clips of a video, and keep only the pixels inside it.
 
     Args:
         reader: The video.
-        clips: For each clip its (T,) frame numbers in any order; they may share frames.
-        transform: Draws the crops, once the size of the frames is known.
-        rng: What it draws from.
+        clips: (T,) frame indices of each clip in any order; clips may share frames.
+        transform: Draws the crops, once the frame size is known.
+        rng: Random number generator of the transform.
 
     Returns:
-        For each clip what was drawn, and what lies in its box: (T, h, w, 3) uint8; height and width of whole frames.
+        The plan of each clip; the pixels of each clip in its box, (T, h, w, 3) uint8; height and width of full frames.
 
     Raises:
         DecodeError: Less than half of the video can be decoded.
-        IndexError: A frame number lies outside the video.
+        IndexError: A frame index is outside the video.
     """
     wanted, rows = unique_sorted(np.concatenate(clips), reader.num_frames)
     rows_of = np.split(rows, np.cumsum([len(clip) for clip in clips])[:-1])

@@ -1,4 +1,4 @@
-"""The decoder back ends by name. Naming one imports nothing."""
+"""The decoder back ends by name. This module does not import them."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ DECODERS = {
 
 
 def decoder_names() -> tuple[str, ...]:
-    """The names of all back ends."""
+    """Return the names of all back ends."""
     return tuple(DECODERS)

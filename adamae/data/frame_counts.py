@@ -1,7 +1,7 @@
-"""How many frames the videos of a list have, as ``adamae scan`` found by decoding them.
+"""Frame counts of the videos of a list, which ``adamae scan`` found by decoding them.
 
-Half a million counts are two flat arrays of 6 MB. A video is known by the end of its path, its size and the time of its
-last change: a data set that moved is still known, and a video that was replaced no longer is.
+Half a million counts are two flat arrays of 6 MB. A video is identified by the end of its path, its size and its
+modification time: a data set that was moved is still recognised, and a video that was replaced is not.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from adamae.lookup import is_folder
 
 COUNTS = ".frames.npz"
 GOOD = ".good"
-# What the files about a folder or shards, which are no list, are called.
+# Stem of the files about a folder or shards, which have no list name.
 _NO_LIST = "scan"
 _VERSION = 1
 
 
 @dataclass(frozen=True)
 class FrameCounts:
-    """Counts of many videos.
+    """Frame counts of many videos.
 
     Attributes:
-        keys: (n,) uint64, rising; see :func:`video_key`.
-        counts: (n,) uint32.
-        damaged: (n,) uint32 packets that were passed over.
-        decoder: Name of the back end that decoded: on odd files they differ.
-        full: Every frame was decoded.
-        cut_off_known: Files that are cut off were looked for; older versions took them for good ones.
+        keys: (n,) uint64, ascending; see :func:`video_key`.
+        counts: (n,) uint32 number of frames.
+        damaged: (n,) uint32 number of skipped packets.
+        decoder: Name of the decoding back end: back ends differ on unusual files.
+        full: Whether every frame was decoded.
+        cut_off_known: Whether files that are cut off were detected; older versions treated them as good.
     """
 
     keys: np.ndarray
@@ -52,17 +52,17 @@ class FrameCounts:
 
     @classmethod
     def of(cls, known: Iterable[tuple[int, int, int]], decoder: str, full: bool) -> FrameCounts:
-        """From a video's key, its count and its damaged packets, of each."""
+        """Create from the key, frame count and number of damaged packets of each video."""
         keys, *numbers = np.array(sorted(set(known)), np.uint64).reshape(-1, 3).T
         counts, damaged = (column.astype(np.uint32) for column in numbers)
         return cls(keys.copy(), counts, damaged, decoder, full)
 
     @classmethod
     def load(cls, path: Path) -> FrameCounts | None:
-        """Read a file of counts; None where there is none.
+        """Read a file of counts; None if it does not exist.
 
         Raises:
-            UserError: It is damaged, or no such file.
+            UserError: The file is damaged, or not a file of counts.
         """
         try:
             file = read_npz(path)
@@ -79,7 +79,7 @@ class FrameCounts:
             ) from None
 
     def packed(self) -> bytes:
-        """The contents of a file that :meth:`load` reads."""
+        """Return the contents of a file that :meth:`load` reads."""
         file = io.BytesIO()
         facts: dict[str, Any] = {"version": _VERSION, "decoder": self.decoder, "full": self.full}
         if self.cut_off_known:
@@ -93,26 +93,26 @@ class FrameCounts:
         return len(self.keys)
 
     def find(self, key: int) -> int | None:
-        """The count of the video with this key."""
+        """Return the frame count of the video with this key; None if unknown."""
         both = self.find_both(key)
         return None if both is None else both[0]
 
     def find_both(self, key: int) -> tuple[int, int] | None:
-        """The count and the damaged packets of the video with this key."""
+        """Return the numbers of frames and damaged packets of the video with this key; None if unknown."""
         place = int(np.searchsorted(self.keys, np.uint64(key)))
         if place == len(self.keys) or int(self.keys[place]) != key:
             return None
         return int(self.counts[place]), int(self.damaged[place])
 
     def of_video(self, source: VideoSource) -> int | None:
-        """The count of a video as it lies there now; None where it is not known or gone."""
+        """Return the frame count of a video in its current state; None if it is unknown or missing."""
         return self.find(video_key(source))
 
 
 def video_key(source: VideoSource) -> int:
-    """64 bits of a hash of the last two parts of a video's path, its size and when it was changed last.
+    """Return a 64-bit hash of the last two parts of a video's path, its size and its modification time.
 
-    Of a folder of pictures also of how many the list counts.
+    For a folder of frames, the hash includes the number of frames in the list.
     """
     if isinstance(source, EncodedVideo):
         return file_key(source.name, len(source.data), 0)
@@ -125,14 +125,14 @@ def video_key(source: VideoSource) -> int:
 
 
 def file_key(path: str, size: int, changed: int) -> int:
-    """:func:`video_key` from what it is made of; ``changed`` in nanoseconds."""
+    """Compute :func:`video_key` from its parts; ``changed`` is the modification time in nanoseconds."""
     end = "/".join(os.path.abspath(path).rsplit(os.sep, 2)[-2:])  # noqa: PTH100 (speed)
     text = f"{end}\n{size}\n{changed}"
     return int.from_bytes(hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=8).digest(), "little")
 
 
 def stem_of(source: str | Path) -> Path:
-    """What the files about a list, a folder or shards begin with."""
+    """Return the path to which the suffixes of files about a list, a folder or shards are appended."""
     if names_shards(source):
         return Path(expand(source)[0]).parent / _NO_LIST
     place = Path(source)
@@ -140,15 +140,15 @@ def stem_of(source: str | Path) -> Path:
 
 
 def counts_of_list(source: str | Path, decoder: str, folder: str | Path | None = None) -> FrameCounts | None:
-    """The counts that were made with this decoder for a list, or for the list whose good videos it is.
+    """Load the counts of a list for this decoder, or those of the list from which a list of good videos was made.
 
     Args:
         source: The list, folder or shards.
         decoder: Name of the back end.
-        folder: Where they lie, if not beside the list.
+        folder: Folder of the counts, if they are not beside the list.
 
     Raises:
-        UserError: They are damaged.
+        UserError: The counts are damaged.
     """
     stem = stem_of(source)
     for name in (stem.name, stem.name.removesuffix(GOOD)):

@@ -1,4 +1,4 @@
-"""Options of the H.264 encoder, x264, that both of the project's writers of videos share."""
+"""Options of the H.264 encoder, x264, shared by both video writers of the project."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ CODEC = "libx264"
 
 
 def encoder_options(crf: int, preset: str, **parameters: int | str) -> dict[str, str]:
-    """Options for ``add_stream``, with which the same frames give the same bytes on every CPU.
+    """Return options for ``add_stream`` with which the same frames result in the same bytes on every CPU.
 
-    x264's macroblock-tree is not deterministic in its AVX-512 assembly, and differs between AVX2 and none;
+    x264's macroblock-tree is not deterministic in its AVX-512 assembly, and differs with and without AVX2;
     ``cpu-independent`` makes it the same everywhere. Threads would cut frames into slices by the number of cores.
 
     Args:
-        crf: Quality, 0 (best) to 51; below 18 a loss is hardly visible.
-        preset: How much time the encoder spends on small files.
+        crf: Quality, 0 (best) to 51; below 18 the loss is hardly visible.
+        preset: Preset of x264: encoding time against file size.
         parameters: Further settings of x264; "_" stands for "-".
 
     Raises:

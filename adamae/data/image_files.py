@@ -1,4 +1,4 @@
-"""Whether image files are images, each a clip of one frame, or the frames of videos."""
+"""Decides whether image files are images, each a clip of one frame, or the frames of videos."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from adamae.data.threads import ScanProgress
 from adamae.data.walking import look_into, walk
 from adamae.errors import UserError
 
-# "images": each is a clip of one frame. "frames": folders of numbered ones are videos, and images are an error.
-# "auto": lists may name both; the image files of a folder are frames if most of its sub-folders (of the first that are
-# found) have them numbered without a gap.
+# "images": each image file is a clip of one frame. "frames": folders of numbered image files are videos, and images are
+# an error. "auto": lists may contain both; image files in a folder are frames if they are numbered without gaps in most
+# of the first sub-folders found.
 ImageFiles = Literal["auto", "frames", "images"]
 _LOOKED_AT = 32
 
 
 def image_files_for(num_frames: int) -> ImageFiles:
-    """What image files are for clips of ``num_frames`` frames.
+    """Return how to treat image files for clips of ``num_frames`` frames.
 
     A still image in place of a clip of several frames is nearly always a mistake, so it is an error.
     """
@@ -30,11 +30,11 @@ def image_files_for(num_frames: int) -> ImageFiles:
 
 
 def check_images(paths: Iterable[str], image_files: ImageFiles) -> None:
-    """Refuse images in a list or in shards where clips have several frames.
+    """Raise on images in a list or in shards if clips have several frames.
 
     Args:
-        paths: All files, in their order.
-        image_files: What image files are.
+        paths: All files, in order.
+        image_files: How image files are treated.
 
     Raises:
         UserError: One is an image, and clips have several frames.
@@ -48,18 +48,18 @@ def check_images(paths: Iterable[str], image_files: ImageFiles) -> None:
 
 
 def files_below(root: Path, image_files: ImageFiles, scanning: ScanProgress | None = None) -> list[str]:
-    """Paths of the videos and images in and below a folder, sorted: files, or folders that hold numbered frames.
+    """Return the sorted paths of videos and images in a folder and below: files, or folders of numbered frames.
 
     Args:
-        root: See :func:`~adamae.data.walking.walk` for what counts.
-        image_files: "frames" and "auto" take image files only where there are no video files, "images" takes both.
-        scanning: Called with how many files were found so far, and None.
+        root: Folder to scan; see :func:`~adamae.data.walking.walk` for the files that are included.
+        image_files: "frames" and "auto" use image files only if there are no video files, "images" uses both.
+        scanning: Called with the number of files found so far, and None.
 
     Raises:
-        UserError: None is found, or a folder cannot be read.
+        UserError: No file is found, or a folder cannot be read.
     """
     files: list[str] = []
-    # Where image files are; of folders of frames their names would not fit into memory.
+    # Folders with image files. The names of all frames would not fit into memory.
     folders: list[str] = []
     numbered: list[str] = []
     verdicts: list[bool] = []
@@ -92,12 +92,12 @@ def files_below(root: Path, image_files: ImageFiles, scanning: ScanProgress | No
 
 
 def _images_in(root: Path, folder: str) -> Iterator[str]:
-    """Paths below ``root`` of the images right in a folder below it."""
+    """Return the paths, relative to ``root``, of the images directly in a folder below it."""
     names = look_into(root / folder).files
     return (os.path.join(folder, name) for name in names if is_image(name))  # noqa: PTH118 (speed)
 
 
 def _topmost(folders: Sequence[str]) -> list[str]:
-    """Those that are not below another one."""
+    """Return the folders that are not below another one."""
     all_of_them = set(folders)
     return [folder for folder in folders if all_of_them.isdisjoint(map(str, Path(folder).parents))]

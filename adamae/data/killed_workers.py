@@ -1,8 +1,8 @@
-"""Workers that the system killed, as it does where memory runs out: counted apart from videos that are at fault.
+"""Distinguishes workers that the system killed because memory ran out from workers killed by a video at fault.
 
-The system ends the process that holds most memory, whatever video it is at. So the video is tried again. It is at
-fault only if it alone gets its process killed again and again, while others pass. Where workers are killed at one video
-after another, the run ends and says why.
+The system kills the process that uses most memory, whichever video it reads. The video is therefore retried. It is at
+fault only if it repeatedly gets its process killed and no other video does. If workers are killed at one video after
+another, the run ends with an error that names the reason.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from collections.abc import Sequence
 
 from adamae.errors import UserError
 
-# The exit code of a process that the system killed. Those that we kill ourselves never get here.
+# Exit code of a process that the system killed. Processes killed by this package are not counted.
 SYSTEM_KILL = -getattr(signal, "SIGKILL", 9)
-# So many times in a row at the same video, and at no other: it is at fault.
+# A video is at fault after this many consecutive kills at it and at no other video.
 _KILLS_BY_A_VIDEO = 3
-# More than so many times, with less than a calm between one and the next: memory is short.
+# Memory is short after more than this many kills with less than a calm period in between.
 _MOST_KILLS = 6
-# Results without a kill after which the earlier ones are forgotten; fewer show that a video was at fault indeed.
+# Number of results without a kill after which earlier kills are forgotten; fewer after a video was found at fault.
 _CALM, _CALM_AFTER_FAULT = 100, 10
 
 
 class KilledWorkers:
-    """Counts them for one stream of results.
+    """Counts the killed workers of one stream of results.
 
     Args:
-        workers: What they are called, for messages.
-        remedy: What helps, for messages.
+        workers: Name of the workers in messages.
+        remedy: Advice in messages.
     """
 
     def __init__(self, workers: str, remedy: str) -> None:
@@ -39,16 +39,16 @@ class KilledWorkers:
         self._results = 0
 
     def add(self, places: Sequence[int | None]) -> set[int]:
-        """Some workers were killed.
+        """Record that some workers were killed.
 
         Args:
-            places: The number of the video that each of them was at, or None.
+            places: Number of the video that each worker was reading, or None.
 
         Returns:
-            Those videos that are at fault, and are not to be tried again.
+            Videos that are at fault and must not be retried.
 
         Raises:
-            UserError: If it happens too often.
+            UserError: If workers are killed too often.
         """
         self._times.append(places)
         self._results = 0
@@ -70,7 +70,7 @@ class KilledWorkers:
         return at_fault
 
     def pass_one(self) -> None:
-        """A result has come: a batch, or what was made of a video."""
+        """Record a result: a batch, or the result of one video."""
         self._results += 1
         if self._results >= self._calm:
             self._times.clear()

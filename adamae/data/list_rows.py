@@ -1,4 +1,4 @@
-"""The rows of a list file, whatever parts their columns."""
+"""Reads the rows of a list file, with columns separated by spaces, commas or tabs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LABEL_HEADERS = ("label", "class", "class_id", "label_id", "category", "target",
 _FRAMES_HEADERS = ("total_frames", "num_frames")
 _QUOTED_OR_PLAIN = re.compile(r'"([^"]*)"|(\S+)')
 _FILE_NAME = re.compile(rf"({'|'.join(map(re.escape, VIDEO_SUFFIXES + IMAGE_SUFFIXES))})\b", re.IGNORECASE)
-_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")  # what fits 64 bits
+_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")  # fits in 64 bits
 _QUOTE = 'paths with spaces must be quoted: "my video.mp4" 3'
 
 
@@ -36,10 +36,10 @@ class Row(NamedTuple):
 
     Attributes:
         line: Number of its first line in the file.
-        last: Number of its last line; within quotes a path may have ends of lines in it.
-        path: Of the video.
-        label: None where there is no such column.
-        frames: How many the video has; None where there is no such column.
+        last: Number of its last line; a quoted path may contain line breaks.
+        path: Path of the video.
+        label: Label of the video; None if the list has no such column.
+        frames: Number of frames of the video; None if the list has no such column.
     """
 
     line: int
@@ -50,14 +50,14 @@ class Row(NamedTuple):
 
 
 def read_rows(place: Path) -> Iterator[Row]:
-    """Every row of a list.
+    """Yield the rows of a list.
 
     Args:
         place: A text file with one video per line, columns separated by spaces, commas or tabs, quoted where needed,
-            with or without a header. Three columns that spaces part are path, number of frames, and label.
+            with or without a header. Three columns separated by spaces are path, number of frames, and label.
 
     Raises:
-        UserError: It is missing or not text, or a line does not have the columns that the first one has.
+        UserError: The file is missing or not text, or a line does not have the columns of the first one.
     """
     columns: _Columns | None = None
     text = _read_text(place)
@@ -81,12 +81,12 @@ def read_rows(place: Path) -> Iterator[Row]:
 
 
 def is_video(name: str) -> bool:
-    """Whether a file's name is that of a video. Hidden ones are none."""
+    """Return whether a file name is that of a video; False for hidden files."""
     return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES and not name.startswith(".")  # noqa: PTH122 (speed)
 
 
 def is_number(label: str) -> bool:
-    """Whether a label is written as a whole number."""
+    """Return whether a label is an integer."""
     return _NUMBER.fullmatch(label) is not None
 
 
@@ -100,7 +100,7 @@ class _Columns:
 
     @classmethod
     def of(cls, first: list[str], *, spaced: bool) -> _Columns:
-        """Where path and label stand, from the names in a header, or by their usual order."""
+        """Locate the columns by the names in a header, or by their usual order."""
         names = [field.strip().lower() for field in first]
         path = next((names.index(name) for name in _PATH_HEADERS if name in names), None)
         label = next((names.index(name) for name in LABEL_HEADERS if name in names), None)
@@ -113,7 +113,7 @@ class _Columns:
         return cls(0, 1 if len(names) > 1 else None, None, len(names), header=False)
 
     def count(self, fields: list[str], place: Path, line: int) -> int | None:
-        """What stands in the column of numbers of frames."""
+        """Return the value of the column of frame counts; None if there is no such column."""
         if self.frames is None:
             return None
         text = fields[self.frames].strip()
@@ -123,26 +123,26 @@ class _Columns:
 
 
 def read_lines(place: Path) -> list[str]:
-    """The lines of a list, with their ends.
+    """Read the lines of a list, including line ends.
 
     Raises:
-        UserError: It is missing or not text.
+        UserError: The list is missing or not text.
     """
     return _lines(_read_text(place))
 
 
 def _lines(text: str) -> list[str]:
-    # Only these ends, of all that a text may have: names of files hold the others too.
+    # Split at \n, \r and \r\n only: file names may contain the other line boundaries of str.splitlines.
     return list(io.StringIO(text, newline=""))
 
 
 def _separator(text: str, place: Path) -> str:
-    """What parts the columns, by the first line."""
+    """Return the column separator, determined by the first line."""
     lines = ((number, line.strip()) for number, line in enumerate(io.StringIO(text, newline=""), 1))
     number, first = next(((number, line) for number, line in lines if line), (1, ""))
     if "\t" in first:
         return "\t"
-    # A header in quotes, as is written where paths need them.
+    # A quoted header, as is written if paths need quotes.
     quoted = first[:1] == first[-1:] == '"' and first[1:-1].lower() in _PATH_HEADERS
     try:
         return "," if quoted or _is_comma_separated(first) else " "
@@ -151,7 +151,7 @@ def _separator(text: str, place: Path) -> str:
 
 
 def _fields(text: str, separator: str, place: Path) -> Iterator[tuple[int, int, list[str]]]:
-    """(first line, last line, fields) of every row that is not blank."""
+    """Return an iterator over (first line, last line, fields) of the rows that are not blank."""
     lines = _lines(text)
     return _spaced(lines, place) if separator == " " else _delimited(lines, separator, place)
 
@@ -182,7 +182,7 @@ def _spaced(lines: list[str], place: Path) -> Iterator[tuple[int, int, list[str]
 
 
 def _is_comma_separated(line: str) -> bool:
-    """Whether commas part the columns, and do not merely occur in a path that a space parts from its label."""
+    """Return whether commas separate the columns, and do not merely occur in a path that a space separates."""
     fields = next(csv.reader([line], skipinitialspace=True), [])
     return len(fields) > 1 and not _FILE_NAME.search(fields[1])
 
@@ -199,5 +199,5 @@ def _read_text(place: Path) -> str:
         raise UserError(f"{place}: the list cannot be read ({error.strerror})") from None
     if b"\0" in raw:
         raise UserError(f"{place}: this is not a text file, expected a list with one video or image per line")
-    # Names of files need not be UTF-8; what is not comes back byte for byte.
+    # File names need not be UTF-8; surrogateescape preserves other bytes.
     return raw.decode("utf-8-sig", "surrogateescape")

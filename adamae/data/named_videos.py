@@ -1,4 +1,4 @@
-"""The videos that a person names: files, folders, lists, or shards, one of them or several."""
+"""Loads the videos that a user names: one or several files, folders or lists, or shards."""
 
 from __future__ import annotations
 
@@ -17,30 +17,29 @@ from adamae.data.walking import look_into
 from adamae.errors import UserError
 from adamae.lookup import is_folder
 
-# Bytes at the beginning of a file that tell whether it is text.
+# Number of bytes at the start of a file that decide whether it is text.
 _LOOKED_AT = 4096
 
 
 def load_named(
     given: Sequence[str], *, data_root: str | None = None, split: str = "test", image_files: ImageFiles = "auto"
 ) -> Annotations:
-    """All the videos that are meant, in the order in which they are named.
+    """Load all given videos, in the given order.
 
     Args:
         given: Each a video (a file or a folder of numbered frames), an image, a folder of these, or a list; or one set
             of shards. A file is a list if it is text and its name is not that of a video or an image.
-        data_root: What relative paths of lists are relative to, instead of each list's own folder.
-        split: Which list of a folder that holds some.
+        data_root: Folder that relative paths of lists start from, instead of each list's own folder.
+        split: Split to read from a folder with several.
         image_files: Whether image files are images or frames of videos; see
             :func:`~adamae.data.image_files.image_files_for`.
 
     Returns:
-        The videos; with labels where all of them are classes of the same names, or numbers without names.
+        The videos, with labels if all inputs have the same class names or none has class names.
 
     Raises:
-        UserError: A folder or a list is missing, malformed or without videos, shards stand beside something else, or
-            one is an image and clips have several frames.
-            Whether a video can be read is found out by opening it.
+        UserError: A folder or a list is missing, malformed or without videos, shards are combined with other inputs,
+            or one is an image and clips have several frames. Videos are not opened, so unreadable ones do not raise.
     """
     parts = []
     for place in given:
@@ -64,7 +63,7 @@ def _is_one_video(place: Path, image_files: ImageFiles) -> bool:
         return True
     try:
         with place.open("rb") as file:
-            # Videos have such bytes early; lists have none.
+            # Videos contain null bytes near their start; lists contain none.
             return b"\0" in file.read(_LOOKED_AT)
     except OSError:
         return False
@@ -81,6 +80,6 @@ def _join(parts: Sequence[Annotations]) -> Annotations:
         labels if agree else np.full_like(labels, UNLABELLED),
         classes=classes,
         source=f"{parts[0].source} and {len(parts) - 1} more",
-        # Where one does not count its pictures, all that there are count in the others too.
+        # If one input has no frame counts, all images of a folder are used in the others, too.
         frames=np.concatenate(counts).tolist() if len(counts) == len(parts) else (),
     )

@@ -1,4 +1,4 @@
-"""Opens the videos of a list, with what is known of them from before."""
+"""Opens the videos of a list, with their frame counts if a scan has found them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from adamae.data.frame_counts import FrameCounts, counts_of_list
 
 
 class VideoOpener:
-    """A function from a row of a list to the open video.
+    """Opens the video of a row of a list.
 
     Args:
-        annotations: The list. Frame counts that ``adamae scan`` left beside it are used.
+        annotations: The list. Frame counts that ``adamae scan`` has written beside it are used.
         decoder: A name from ``decoding.DECODERS``.
 
     Raises:
@@ -24,10 +24,10 @@ class VideoOpener:
         self._counts: FrameCounts | None = counts_of_list(annotations.source, decoder) if annotations.source else None
 
     def __call__(self, row: int) -> VideoReader:
-        """The reader of a row's video.
+        """Open the video of a row.
 
         Raises:
-            DecodeError: It cannot be read.
+            DecodeError: The video cannot be read.
         """
         video = self._annotations.video(row)
         return self._open(video, num_frames=None if self._counts is None else self._counts.of_video(video))

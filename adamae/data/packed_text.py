@@ -1,4 +1,4 @@
-"""Many short texts in two flat arrays, which processes share without copying: half a million paths in 30 MB."""
+"""Many short strings in two flat arrays, which processes share without copying: half a million paths in 30 MB."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class PackedText:
-    """A sequence of n texts.
+    """A sequence of n strings.
 
     Attributes:
-        data: All of them, one after the other, as the file system spells them.
-        ends: (n,) int64 where each ends.
+        data: All strings concatenated, in the file system's encoding.
+        ends: (n,) int64 end of each string in ``data``.
     """
 
     data: bytes
@@ -23,13 +23,13 @@ class PackedText:
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> PackedText:
-        """Pack some texts."""
+        """Pack some strings."""
         encoded = [os.fsencode(text) for text in texts]
         return cls(b"".join(encoded), np.cumsum([len(text) for text in encoded], dtype=np.int64))
 
     @classmethod
     def joined(cls, parts: Sequence[PackedText]) -> PackedText:
-        """Several sequences as one."""
+        """Concatenate several sequences."""
         starts = np.cumsum([0, *(len(part.data) for part in parts)])
         ends = [part.ends + start for part, start in zip(parts, starts[:-1], strict=True)]
         return cls(b"".join(part.data for part in parts), np.concatenate(ends) if ends else np.empty(0, np.int64))
@@ -44,7 +44,7 @@ class PackedText:
         return (self[row] for row in range(len(self)))
 
     def take(self, rows: Sequence[int] | np.ndarray) -> PackedText:
-        """Some of the texts, in the order of ``rows``."""
+        """Return some of the strings, in the order of ``rows``."""
         chosen = [self._raw(int(row)) for row in rows]
         return PackedText(b"".join(chosen), np.cumsum([len(text) for text in chosen], dtype=np.int64))
 

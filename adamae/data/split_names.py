@@ -1,11 +1,11 @@
-"""The parts of a data set, and the names that others give them."""
+"""The splits of a data set, and the names that data sets use for them."""
 
 from __future__ import annotations
 
 SPLITS = ("train", "val", "test")
-# The names of files and folders of a split, in the order in which they are looked for.
+# Names of the files and folders of a split, in the order in which they are tried.
 SPLIT_FILES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
-# What label files call a split.
+# Names of the splits in label files.
 SPLIT_OF = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys((*SPLIT_FILES["val"], "validate"), "val"),

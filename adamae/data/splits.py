@@ -1,8 +1,8 @@
 """The three lists of a labelled data set: training, validation and test.
 
-A folder with ``train.csv`` (and ``val.csv``, ``test.csv``), a folder with the sub-folders ``train`` (``val``, ``test``)
-that hold one folder per class or shards, a folder with one sub-folder per class, a single list, or shards. What is
-missing is split off the training videos, class by class and always in the same way.
+The source is a folder with ``train.csv`` (and ``val.csv``, ``test.csv``), a folder with the sub-folders ``train``
+(``val``, ``test``) that contain one folder per class or shards, a folder with one sub-folder per class, a single list,
+or shards. Missing splits are split off the training videos, class by class and deterministically.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from adamae.data.walking import folders_in
 from adamae.errors import UserError
 from adamae.lookup import is_file, is_folder
 
-# Share of each class's videos that an automatic split gives to validation, and to test.
+# Fraction of each class's videos in the validation split, and in the test split, of an automatic split.
 _SHARE = 0.1
 
 
@@ -36,8 +36,8 @@ class Splits:
         train: Training videos.
         val: Validation videos.
         test: Test videos.
-        classes: Names, label 0 first; numbers as text where the data set has no names.
-        notes: Where a split came from if there was no list for it, one sentence each.
+        classes: Class names, label 0 first; numbers as strings if the data set has no names.
+        notes: Origin of each split that has no list, one sentence each.
     """
 
     train: Annotations
@@ -48,7 +48,7 @@ class Splits:
 
     @property
     def num_classes(self) -> int:
-        """C."""
+        """Number of classes, C."""
         return len(self.classes)
 
 
@@ -66,10 +66,10 @@ def load_splits(
     Args:
         data_path: Folder, list or shards, see above. A list named ``train.csv`` stands for its folder.
         eval_data_path: A list of videos for validation and test, or a folder with ``val.csv`` and ``test.csv``, that
-            take the place of those of ``data_path``.
-        data_root: What relative paths of lists start from; their own folder if None.
-        num_classes: How many classes there are; None: as many as the names or the largest training label say.
-        shard_window: Shards whose videos are shuffled together in training.
+            replace those of ``data_path``.
+        data_root: Folder that relative paths of lists start from; None for each list's own folder.
+        num_classes: Number of classes; None to infer it from the class names or the largest training label.
+        shard_window: Number of shards whose videos are shuffled together in training.
         image_files: Whether image files are images or frames of videos; see
             :func:`~adamae.data.image_files.image_files_for`.
 
@@ -81,7 +81,7 @@ def load_splits(
         place = place.parent
     shards = names_shards(data_path)
     whole = shards or not is_folder(place)
-    # An address would not survive as a path.
+    # A Path would alter a URL.
     found: dict[str, str | Path] = {"train": data_path} if whole else {**find_splits(place)}
     if eval_data_path is not None:
         found |= _find_evaluation(eval_data_path)
@@ -99,10 +99,10 @@ def load_splits(
 
 
 def find_splits(folder: Path) -> dict[str, Path]:
-    """The list or folder of each split that is there; the folder itself where it is not parted.
+    """Return the list or folder of each split; the folder itself for training if it has no splits.
 
     Raises:
-        UserError: If there is a split, but none to train on.
+        UserError: If there are splits, but none for training.
     """
     lists = {split: path for split in SPLITS if (path := _list_of(folder, split))}
     folders = {split: path for split in SPLITS if (path := _folder_of(folder, split))}
@@ -130,7 +130,7 @@ def _list_of(folder: Path, split: str) -> Path | None:
 
 
 def _folder_of(folder: Path, split: str) -> Path | None:
-    # A sub-folder counts as a split where it holds folders itself, or shards: else it is a class of that name.
+    # A sub-folder is a split if it contains folders or shards; otherwise it is a class of that name.
     places = (folder / name for name in SPLIT_FILES[split])
     return next((path for path in places if is_shard_folder(path) or _holds_folders(path)), None)
 
@@ -140,10 +140,10 @@ def _holds_folders(place: Path) -> bool:
 
 
 def _load_other(load: Callable[..., Annotations], place: str | Path, split: str, train: Annotations) -> Annotations:
-    """A validation or test list with the training list's classes.
+    """Load a validation or test list with the training list's classes.
 
     Raises:
-        UserError: If it has none of them, one that they do not have, or names where training has numbers.
+        UserError: If it has none of these classes, has an unknown class, or has names although training has numbers.
     """
     if train.classes is not None:
         own = load(place, split=split)
@@ -178,7 +178,7 @@ def _class_names(train: Annotations, num_classes: int | None) -> tuple[str, ...]
 
 
 def _check_numbers(train: Annotations, count: int) -> None:
-    """Complain of a slip in the labels that would make a billion classes, before each of those gets a name."""
+    """Raise on a mistyped label that would imply a billion classes, before a name is created for each of them."""
     lacking = count - len(np.unique(train.labels))
     if lacking > len(train):
         row = int(train.labels.argmax())
@@ -191,7 +191,7 @@ def _check_numbers(train: Annotations, count: int) -> None:
 def _complete(
     train: Annotations, others: dict[str, Annotations]
 ) -> tuple[Annotations, dict[str, Annotations], tuple[str, ...]]:
-    """Provide the splits for which there is no list."""
+    """Add the splits that have no list."""
     if "val" in others and "test" in others:
         return train, others, ()
     if others:
@@ -207,12 +207,12 @@ def _complete(
 
 
 def automatic_split(videos: Annotations) -> dict[str, Annotations]:
-    """Part videos into training, validation and test, class by class.
+    """Split videos into training, validation and test, class by class.
 
-    A tenth of each class goes to validation and a tenth to test, at least one video each where a class has three; of
-    two the second goes to both. The order is that of a hash of the paths below the root, so that neither moving the
-    folder nor another class's videos change where a video goes. Clips cut from one recording may part company: data
-    sets that have official splits should be used with those.
+    A tenth of each class goes to validation and a tenth to test, at least one video each if a class has three; if it
+    has two, the second goes to both. Videos are ordered by a hash of the paths below the root, so that neither moving
+    the folder nor another class's videos change the split of a video. Clips cut from one recording may end up in
+    different splits: use the official splits of data sets that have them.
     """
     rows: dict[str, list[int]] = {split: [] for split in SPLITS}
     for label in np.unique(videos.labels):
@@ -235,7 +235,7 @@ def automatic_split(videos: Annotations) -> dict[str, Annotations]:
 
 
 def _check_folders(place: Path, train: Annotations) -> None:
-    """A class folder that holds no video is a mistake, and not a class less."""
+    """Raise on a class folder without videos: it is a mistake rather than a class to drop."""
     if not is_folder(place) or train.classes is None or train.source != str(place):
         return
     for entry in folders_in(place):

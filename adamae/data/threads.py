@@ -1,4 +1,4 @@
-"""Many small questions to a file system at once: over a network each answer takes a millisecond of waiting."""
+"""Many small file system requests in parallel: over a network, each takes a millisecond of waiting."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-# Called with how many files were looked at, and how many there are, or None while nobody knows.
+# Called with the number of files done and the total, or None while the total is unknown.
 ScanProgress = Callable[[int, int | None], None]
-# Waiting for a file system, not for a core.
+# Threads wait for the file system, not for a core.
 THREADS = 16
-# Of half a million single tasks a pool would remember more than fits the memory.
+# Maximum number of items in a task: half a million single tasks in a pool would not fit into memory.
 _PORTION = 1000
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -21,12 +21,12 @@ def in_threads(
     items: Sequence[_Item],
     progress: ScanProgress | None = None,
 ) -> list[_Result]:
-    """What a function gives for each of n items, in their order, by several threads.
+    """Apply a function to n items in several threads and return the results in order.
 
     Args:
-        function: Called from any thread.
-        items: Its arguments.
-        progress: Called from this thread with how many are done, and n.
+        function: Called with an item, from any thread.
+        items: The n items.
+        progress: Called from this thread with the number of items done, and n.
     """
     portion = max(min(len(items) // THREADS, _PORTION), 1)
     portions = [items[begin : begin + portion] for begin in range(0, len(items), portion)]
@@ -38,6 +38,6 @@ def in_threads(
             if progress is not None:
                 progress(len(results), len(items))
     finally:
-        # A person who wants to leave does not wait for what is left.
+        # After an interrupt, do not wait for the remaining tasks.
         pool.shutdown(wait=False, cancel_futures=True)
     return results

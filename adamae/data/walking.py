@@ -1,4 +1,4 @@
-"""What lies in and below a folder: links followed, no folder entered twice, hidden names left out."""
+"""Lists the files in a folder and below: links are followed, no folder is visited twice, hidden names are skipped."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import NamedTuple
 from adamae.data.threads import in_threads
 from adamae.errors import UserError
 
-# Folders that are read before any of them is looked at: their names must fit the memory.
+# Number of folders read before any of them is processed: their names must fit into memory.
 _AT_ONCE = 256
-# Of every disk, and nobody else's to read.
+# In the root folder of many file systems, and readable by root only.
 _NO_DATA = "lost+found"
 
 
 class Folder(NamedTuple):
-    """A folder and what is in it.
+    """A folder and its files.
 
     Attributes:
-        path: Below the one where the walk began, which is "" itself.
-        files: Names of the files in it.
+        path: Path relative to the root of the walk; "" for the root.
+        files: Names of the files directly in the folder.
     """
 
     path: str
@@ -29,10 +29,10 @@ class Folder(NamedTuple):
 
 
 class Contents(NamedTuple):
-    """What is right in a folder; hidden names are left out.
+    """Names directly in a folder; hidden names are skipped.
 
     Attributes:
-        identity: Device and number of the folder, whatever leads to it.
+        identity: Device and inode number of the folder, whichever path leads to it.
         files: Names of files, and of links to files.
         folders: Names of folders.
         links: Names of links to folders.
@@ -45,15 +45,15 @@ class Contents(NamedTuple):
 
 
 def walk(root: Path, *, skip: Path | None = None, progress: Callable[[int], None] | None = None) -> Iterator[Folder]:
-    """All folders in and below ``root``, those of the same depth read by several threads.
+    """Yield ``root`` and all folders below; folders of the same depth are read by several threads.
 
-    A link to a folder counts where nothing but links leads there: folders have the name that they have without links,
-    and a link that leads back to where the walk has been ends there.
+    A link to a folder is followed only if no path without links leads there: folders have the name that they have
+    without links, and a link to a visited folder is not followed.
 
     Args:
-        root: Where the walk begins.
-        skip: A folder that is not looked into.
-        progress: Called with how many files were found so far.
+        root: Folder to start from.
+        skip: A folder whose contents are ignored.
+        progress: Called with the number of files found so far.
 
     Raises:
         UserError: A folder cannot be read.
@@ -81,10 +81,10 @@ def walk(root: Path, *, skip: Path | None = None, progress: Callable[[int], None
 
 
 def look_into(folder: Path) -> Contents:
-    """What is right in a folder that will be looked through.
+    """Return the names directly in a folder whose files will be opened.
 
     Raises:
-        UserError: It cannot be read, or not be entered.
+        UserError: The folder cannot be read or entered.
     """
     contents = _read(str(folder))
     if not os.access(folder, os.X_OK):
@@ -93,10 +93,10 @@ def look_into(folder: Path) -> Contents:
 
 
 def folders_in(place: Path) -> list[Path]:
-    """The folders right in a folder, by name.
+    """Return the folders directly in a folder, sorted by name.
 
     Raises:
-        UserError: It cannot be read.
+        UserError: The folder cannot be read.
     """
     contents = look_into(place)
     return [place / name for name in sorted(contents.folders + contents.links)]
@@ -125,7 +125,7 @@ def _read(place: str, left_out: str | None = None) -> Contents:
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether it is one, or a link to one. The entry itself tells, but for links, which are looked up."""
+    """Return whether an entry is a folder or a link to one. Only links need another system call."""
     try:
         return entry.is_dir()
     except OSError:  # a link to itself

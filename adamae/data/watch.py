@@ -21,9 +21,9 @@ from adamae.errors import UserError
 
 # Marks of a row: 0 for none, one of these, or _EXIT plus the exit code of the worker that it ended.
 _TOO_LONG, _EARLIER, _EXIT = 1, 2, 1000
-# The alarm fires in this many parts: after the machine was suspended, only one part has passed, not the whole limit.
+# The alarm fires in this many parts: after the machine was suspended, only one part has passed, not the full limit.
 _PARTS = 4
-# Signals that come faster leave the process no time for anything else.
+# More frequent signals would leave the process no time for anything else.
 _SHORTEST_PART = 0.001
 _NOBODY = -1.0
 _ROW, _SINCE = 0, 1
@@ -69,7 +69,7 @@ class Watch:
 
     Args:
         num_rows: Rows of the list.
-        limit: Seconds that one video may take; 0 for any.
+        limit: Time limit per video in seconds; 0 for no limit.
 
     Raises:
         UserError: If the limit is negative.
@@ -83,10 +83,10 @@ class Watch:
 
     @contextmanager
     def over(self, row: int, path: str) -> Iterator[None]:
-        """Do something with a row's video, under the time limit where the system can interrupt this thread.
+        """Context in which a row's video is read, under the time limit if the system can interrupt this thread.
 
         Raises:
-            QuarantineError: It took too long, now or before, or has ended a worker.
+            QuarantineError: The video took too long, now or before, or has ended a worker.
         """
         if mark := int(self._marks[row]):
             raise QuarantineError(path, self._reason(mark))
@@ -108,7 +108,7 @@ class Watch:
         self._marks[row] = _TOO_LONG
 
     def ended_worker(self, row: int, exit_code: int) -> None:
-        """Mark a row whose video ended the process that was at it; codes below 0 are signals."""
+        """Mark a row whose video ended the process that read it; exit codes below 0 are signals."""
         self._marks[row] = _EXIT + exit_code
 
     def quarantine(self, rows: Iterable[int]) -> None:
@@ -126,7 +126,7 @@ class Watch:
 
 
 def describe_exit(code: int) -> str:
-    """A process's exit code in words."""
+    """Return a description of a process's exit code."""
     if code >= 0:
         return f"exit code {code}"
     try:

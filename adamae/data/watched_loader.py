@@ -2,8 +2,7 @@
 
 The keys of a batch depend only on its number, and samples only on their keys. When a worker ends, its row is marked,
 all workers are restarted, and the batches that were not yet delivered are loaded again: identical except for that row.
-If the system killed the worker, the row is not marked but retried, see
-:mod:`~adamae.data.killed_workers`.
+If the system killed the worker, the row is not marked but retried, see :mod:`~adamae.data.killed_workers`.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from adamae.data.killed_workers import SYSTEM_KILL, KilledWorkers
 from adamae.data.watch import Watch, WorkerStatus, describe_exit
 from adamae.errors import UserError
 
-# The number of a batch -> keys of that one and of all after it.
+# Number of a batch -> keys of that batch and of all batches after it.
 BatchKeysFrom = Callable[[int], Iterable[list[Any]]]
 # A preemption signal is often sent to every process of a job. Workers ignore it and end with the run.
 _SIGNALS_OF_THE_RUN = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -58,7 +57,7 @@ def watched_batches(
         keys_from: Returns the keys of the batches from a given number on.
         watch: Marks of the rows, shared with the data set.
         collate: Joins the samples of a batch.
-        num_workers: Processes that decode, one thread each; 0 decodes in this one.
+        num_workers: Decoding processes with one thread each; 0 decodes in this process.
         pin_memory: Use pinned memory for batches.
         prefetch: Number of batches that each worker prefetches.
 
@@ -66,7 +65,7 @@ def watched_batches(
         UserError: If workers repeatedly end without reading a video, or the system kills them repeatedly.
     """
     settings: dict[str, Any] = {"collate_fn": collate, "pin_memory": pin_memory}
-    # The loader draws a seed for its workers, which use none: not from the generator that others rely on.
+    # DataLoader draws a seed for its workers, which they do not use: keep it off the global generator.
     settings["generator"] = torch.Generator()
     if not num_workers:
         yield from DataLoader(dataset, batch_sampler=keys_from(0), **settings)
@@ -134,7 +133,7 @@ class _WorkerPool:
                 yield batch
 
     def _next(self, end: object) -> Any:
-        """The next batch; ``end`` after the last; anything once the workers are lost."""
+        """Return the next batch, or ``end`` after the last one. The value is undefined once the workers are lost."""
         idle, slow = 0, set[tuple[int, float]]()
         while self.lost is None:
             try:
@@ -146,7 +145,7 @@ class _WorkerPool:
                     leaving = wait([process.sentinel for process in self._processes], timeout=_GRACE)
                     for process in self._processes:
                         if process.sentinel in leaving:
-                            # Its files are closed before the system knows how it ended.
+                            # The sentinel is ready before the exit code is available.
                             process.join(timeout=_GRACE)
                 if self._some_ended():
                     continue
@@ -160,7 +159,7 @@ class _WorkerPool:
         return end
 
     def _some_ended(self) -> bool:
-        """Whether workers have ended; marks their rows unless the system killed them."""
+        """Return whether workers have ended, and mark their rows unless the system killed them."""
         ended = [process for process in self._processes if process.exitcode is not None]
         busy = self._status.busy()
         for process in ended:
@@ -203,9 +202,9 @@ class _WorkerPool:
 
 
 def _start_method() -> str | None:
-    """Workers are forked, which shares the list among them, unless the program chose otherwise or cannot.
+    """Return "fork" on Linux, which shares the list among workers, unless the program chose a start method.
 
-    Newer Pythons would copy the list to every worker.
+    The default of newer Python versions would copy the list to every worker.
     """
     chosen = multiprocessing.get_start_method(allow_none=True)
     return None if chosen or platform.system() != "Linux" else "fork"
@@ -219,7 +218,7 @@ def _begin_work(status: WorkerStatus, worker: int) -> None:
 
 
 def _take_back_alarm() -> None:
-    """Undo torch's handler of SIGCHLD: it raises wherever the main thread is, in the middle of an update say."""
+    """Remove torch's SIGCHLD handler: it raises anywhere in the main thread, for example in the middle of an update."""
     handler = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
     if getattr(handler, "__module__", "").startswith("torch.utils.data"):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)

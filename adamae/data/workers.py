@@ -1,6 +1,6 @@
-"""Many jobs over a few processes: one that crashes or hangs costs its own job and no other.
+"""Runs jobs in worker processes. A process that crashes or hangs fails its own job and no other.
 
-One that the system kills costs no job, see :mod:`~adamae.data.killed_workers`: it is done again.
+If the system kills a process, its job is retried; see :mod:`~adamae.data.killed_workers`.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from adamae.data.watch import describe_exit
 
 Job = TypeVar("Job")
 _UP = "up"
-# Seconds that a process may take to be gone once its end of the line is closed.
+# Seconds to wait until a process has exited after it closed its end of the pipe.
 _GRACE = 5.0
 _REMEDY = "use fewer --workers. Finished work is kept: run the same command to resume"
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A job that gave no result.
+    """A failed job.
 
     Attributes:
-        reason: Why, in one line.
-        error: What it raised, unless its process died.
+        reason: Reason in one line.
+        error: Exception that the job raised; None if its process died or was stopped.
     """
 
     reason: str
@@ -43,15 +43,15 @@ class Failure:
 def run_jobs(
     function: Callable[[Job], Any], jobs: Iterable[Job], *, workers: int, time_limit: float | None = None
 ) -> Iterator[tuple[Job, Any]]:
-    """Results in the order in which they come, each with its job; a :class:`Failure` for a job that gave none.
+    """Yield each job with its result, in order of completion; a :class:`Failure` for a job that failed.
 
-    Workers leave when this process ends in whatever way. Closing the generator ends them.
+    Workers exit when this process ends, however it ends. Closing the generator ends them.
 
     Args:
-        function: Called with a job; of a module, so that a new process finds it.
+        function: Called with a job; defined in a module, so that a new process finds it.
         jobs: Taken one by one, as workers become free.
-        workers: Processes; 0 works in this one, without a time limit.
-        time_limit: Seconds that a job may take.
+        workers: Number of processes; 0 runs jobs in this process, without a time limit.
+        time_limit: Time limit per job in seconds.
 
     Raises:
         UserError: If the system kills worker processes one after another.
@@ -64,7 +64,7 @@ def run_jobs(
     waiting = enumerate(jobs)
     try:
         while True:
-            # A job is taken before a process is started for it: there may be none.
+            # Take a job before a process is started for it: there may be none left.
             next_one = pool.again.pop() if pool.again else next(waiting, None)
             if next_one is not None:
                 pool.begin(*next_one)
@@ -80,12 +80,12 @@ class _WorkerPool(Generic[Job]):
     """The worker processes.
 
     Args:
-        function: What they do with a job.
-        workers: How many there may be.
-        time_limit: Seconds that a job may take.
+        function: Called with each job.
+        workers: Maximum number of processes.
+        time_limit: Time limit per job in seconds.
 
     Attributes:
-        again: Jobs, with their numbers, that were lost to no fault of their own.
+        again: Jobs to retry, with their numbers, because the system killed their process.
     """
 
     def __init__(self, function: Callable[[Job], Any], workers: int, time_limit: float | None) -> None:
@@ -98,16 +98,16 @@ class _WorkerPool(Generic[Job]):
 
     @property
     def busy(self) -> list[_Worker[Job]]:
-        """Those that have a job."""
+        """Workers that have a job."""
         return [worker for worker in self._workers if worker.job is not None]
 
     @property
     def is_full(self) -> bool:
-        """Whether no job can be begun."""
+        """Whether all workers are busy."""
         return len(self.busy) == self._size
 
     def begin(self, number: int, job: Job) -> None:
-        """Hand a job to a worker that is idle, or new."""
+        """Send a job to an idle worker, or to a new one."""
         idle = next((worker for worker in self._workers if worker.job is None), None)
         if idle is None:
             idle = _Worker(self._function, self._time_limit)
@@ -115,7 +115,7 @@ class _WorkerPool(Generic[Job]):
         idle.begin(number, job)
 
     def finished(self) -> Iterator[tuple[Job, Any]]:
-        """Wait until something happens; what the workers that are done have to give. Workers that are lost leave."""
+        """Wait for an event, then yield the finished jobs and their results. Removes workers that are lost."""
         busy = self.busy
         limits = [worker.seconds_left for worker in busy if worker.seconds_left is not None]
         ready = wait([worker.connection for worker in busy], timeout=min(limits, default=None))
@@ -133,16 +133,16 @@ class _WorkerPool(Generic[Job]):
                 yield job, result
 
     def stop(self) -> None:
-        """End all of them, whatever they do."""
+        """Kill all workers."""
         for worker in self._workers:
             worker.stop()
 
 
 class _Worker(Generic[Job]):
-    """A process that does one job at a time.
+    """A process that runs one job at a time.
 
     Attributes:
-        job: Its job, with its number.
+        job: Current job, with its number.
         lost: Whether the process is gone.
         was_killed: Whether the system killed it.
     """
@@ -152,11 +152,11 @@ class _Worker(Generic[Job]):
         self.lost = False
         self.was_killed = False
         self._limit = time_limit
-        # None until the process is up: how long it takes to start is no fault of a job.
+        # None until the process is up: its start does not count towards the job's time.
         self._began: float | None = None
         self._is_up = False
-        # Forked, but not from here, where threads may be: from a process that has done no more than import what takes
-        # long, so that a worker that was lost is replaced at once.
+        # Not forked from this process, which may have threads, but from a server that has only imported the modules
+        # that take long, so that a lost worker is replaced quickly.
         context: ForkServerContext = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
         self.connection, other = context.Pipe()
@@ -167,21 +167,21 @@ class _Worker(Generic[Job]):
 
     @property
     def seconds_left(self) -> float | None:
-        """Of the job's time; None without a limit."""
+        """Seconds left for the job; None without a limit, or before the process is up."""
         if self._limit is None or self._began is None:
             return None
         return max(self._began + self._limit - time.monotonic(), 0.0)
 
     def begin(self, number: int, job: Job) -> None:
-        """Hand over a job."""
+        """Send a job."""
         self.job = number, job
         self._began = time.monotonic() if self._is_up else None
-        # A process that was killed while it had nothing to do is found out when its answer is waited for.
+        # A process that was killed while idle is detected when its result is received.
         with suppress(OSError):
             self.connection.send(job)
 
     def comes_up(self) -> bool:
-        """Whether what the process has to say is that it is up, from when on its job's time counts."""
+        """Return whether the process reports that it is up, and if so start the job's time limit."""
         if self._is_up:
             return False
         try:
@@ -192,7 +192,7 @@ class _Worker(Generic[Job]):
         return True
 
     def finish(self, answered: bool) -> tuple[tuple[int, Job], Any]:
-        """The job and its result, or a failure if the process died or took too long."""
+        """Return the job and its result, or a failure if the process died or took too long."""
         job, self.job = self.job, None
         assert job is not None
         if not answered:
@@ -201,7 +201,7 @@ class _Worker(Generic[Job]):
         try:
             return job, self.connection.recv()
         except (EOFError, OSError):
-            # Ended by itself or by others: our own signal must not come first.
+            # The process ended by itself or was killed: get its exit code before stop() sends a signal.
             self._process.join(_GRACE)
             self.stop()
             code = self._process.exitcode
@@ -210,7 +210,7 @@ class _Worker(Generic[Job]):
             return job, Failure(f"the process that read it ended ({describe_exit(code)})")
 
     def stop(self) -> None:
-        """End the process, whatever it does."""
+        """Kill the process."""
         self.lost = True
         self._process.kill()
         self._process.join()
@@ -225,8 +225,8 @@ def _attempt(function: Callable[[Job], Any], job: Job) -> Any:
 
 
 def _serve(connection: Connection, function: Callable[[Job], Any]) -> None:
-    """A worker's life."""
-    # Ctrl-C reaches every process of a terminal, and a cluster's SIGTERM every one of a job; the first one decides.
+    """Main loop of a worker process."""
+    # Ctrl-C reaches every process of a terminal, and a cluster's SIGTERM every process of a job: the parent handles it.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     leave_with_parent()

@@ -1,1 +1,1 @@
-"""Finding out, before a run does, which videos of a list can be decoded and how many frames they have."""
+"""Checks before a run which videos of a list can be decoded and how many frames they have."""

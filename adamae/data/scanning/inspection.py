@@ -1,4 +1,4 @@
-"""One video: can it be decoded, and how many frames has it?"""
+"""Decodes one video to check it and to count its frames."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from adamae.data.decoding import DecodeError, get_decoder
 from adamae.data.scanning.journal import Finding
 from adamae.randomness import sample_generator
 
-# Frames at a time, for back ends that hold whole ones.
+# Number of frames per read, for back ends that keep complete frames in memory.
 _AT_ONCE = 64
 
 
@@ -20,7 +20,7 @@ class Inspection:
     Attributes:
         annotations: The list.
         decoder: A name from ``decoding.DECODERS``.
-        full: Decode every frame, instead of the first, the last and one in between that follows from the row.
+        full: Decode every frame, instead of the first, the last and one in between that depends on the row.
     """
 
     annotations: Annotations
@@ -28,15 +28,15 @@ class Inspection:
     full: bool
 
     def __post_init__(self) -> None:
-        """Load the library: in a new process that takes time, which must not be the first video's."""
+        """Import the back end: in a new process this takes time, which must not count as the first video's."""
         get_decoder(self.decoder)
 
     def __reduce__(self) -> tuple[type[Inspection], tuple[Annotations, str, bool]]:
-        """Travel to another process by being built there anew."""
+        """Pickle as a call of the constructor, so that ``__post_init__`` runs in the other process."""
         return Inspection, (self.annotations, self.decoder, self.full)
 
     def __call__(self, row: int) -> Finding:
-        """How many frames the video has and what of it is damaged, or why it cannot be used."""
+        """Return the number of frames, with the number of damaged packets if any, or why the video cannot be used."""
         try:
             with get_decoder(self.decoder)(self.annotations.video(row)) as reader:
                 total = reader.num_frames
@@ -49,9 +49,9 @@ class Inspection:
         return (total, damaged) if damaged else total
 
     def _frames(self, row: int, total: int) -> list[list[int]]:
-        """Frame numbers, in portions."""
+        """Return the frame indices to decode, in portions."""
         if self.full:
-            # The others hold whole frames; PyAV would decode a damaged video from its beginning for each portion.
+            # Other back ends keep complete frames; PyAV would decode a damaged video from its start for each portion.
             portion = total if self.decoder == "pyav" else _AT_ONCE
             return [list(range(total))[start : start + portion] for start in range(0, total, portion)]
         between = int(sample_generator(0, 0, row).integers(total))

@@ -1,4 +1,4 @@
-"""What a scan has found so far, line by line, so that one that was stopped goes on where it was."""
+"""The findings of a scan so far, line by line, so that an interrupted scan resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from pathlib import Path
 
 from adamae.json_lines import JsonLines
 
-# A video's frames, those and its damaged packets, or why it cannot be used.
+# Number of frames of a video, numbers of frames and damaged packets, or the reason why it cannot be used.
 Finding = int | tuple[int, int] | str
 
 
 class ScanJournal:
-    """Findings by the videos' keys; see :func:`~adamae.data.frame_counts.video_key`.
+    """Findings by video key; see :func:`~adamae.data.frame_counts.video_key`.
 
-    A journal of a scan with other settings is begun anew. A line that was cut off is passed over.
+    The journal of a scan with other settings is discarded. A truncated line is skipped.
 
     Args:
-        path: The file.
-        settings: How is scanned.
+        path: The journal file.
+        settings: Settings of the scan.
 
     Attributes:
-        found: What was in it.
+        found: Findings read from the file.
 
     Raises:
-        OSError: It cannot be read or written.
+        OSError: The file cannot be read or written.
     """
 
     def __init__(self, path: Path, settings: dict[str, str | bool]) -> None:
@@ -42,9 +42,9 @@ class ScanJournal:
                     self.found[key] = frames, damaged
 
     def add(self, key: int, finding: Finding) -> None:
-        """Write down a finding."""
+        """Append a finding."""
         self._lines.append([[key, finding]])
 
     def remove(self) -> None:
-        """The scan is complete and its results are written."""
+        """Delete the file once the scan is complete and its results are written."""
         self._lines.path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The list of the good videos and that of the bad ones, from the list that was scanned."""
+"""Lists of the good and of the bad videos, made from the scanned list."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from adamae.plain_text import write_csv_rows
 
 
 def good_list(annotations: Annotations, bad: Collection[int], folder: Path, root_given: bool) -> bytes | None:
-    """The good rows, in the format of the list; None for shards, which no list can name.
+    """Return the list of the good rows; None for shards, whose videos a list cannot name.
 
-    Lines stay as they are, with their header, where their paths lead to the same files from the new place; elsewhere
-    and for folders, what there is of path, number of frames and label stands in quotes under a header, with commas.
+    If paths lead to the same files from the new folder, header and lines are copied unchanged. Otherwise, and for
+    folders, the list is CSV with a header, quotes, and the available ones of path, number of frames and label.
 
     Args:
-        annotations: What was scanned.
-        bad: Rows that are left out.
-        folder: Where the list will lie.
-        root_given: Relative paths start at a folder that is named with every use of the list.
+        annotations: The scanned list.
+        bad: Rows to leave out.
+        folder: Folder of the new list.
+        root_given: Whether relative paths start from a folder that is named with every use of the list.
     """
     if annotations.members is not None:
         return None
@@ -44,7 +44,7 @@ def good_list(annotations: Annotations, bad: Collection[int], folder: Path, root
 
 
 def bad_list(annotations: Annotations, bad: Sequence[BadVideo]) -> bytes:
-    """Path, label where there are labels, and reason, parted by commas under a header: a list as others, too."""
+    """Return the list of the bad videos, readable as any list: CSV with a header, path, label if any, and reason."""
     labelled = bool((annotations.labels != UNLABELLED).any())
     rows: list[list[str | None]] = [["path", *(["label"] if labelled else []), "reason"]]
     for video in bad:
@@ -77,7 +77,7 @@ def _without_end(line: str) -> str:
 
 
 def _beside(name: str) -> str:
-    """A relative path as it can stand in a list, whose readers take blanks around a path for none of it."""
+    """Return a relative path for a list; readers of lists strip whitespace around paths."""
     return name if name == name.lstrip() else f"./{name}"
 
 

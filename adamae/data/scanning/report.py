@@ -1,4 +1,4 @@
-"""What a scan found, for a person and for a program."""
+"""The results of a scan, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class BadVideo:
     Attributes:
         row: Its row in the list, from 0.
         path: The file.
-        reason: Why, in one line.
+        reason: Reason in one line.
     """
 
     row: int
@@ -31,18 +31,18 @@ class BadVideo:
 
     @property
     def is_cut_off(self) -> bool:
-        """Whether its file ends before it should: to be downloaded or copied again."""
+        """Whether the file ends too early and should be downloaded or copied again."""
         return self.reason.startswith(CUT_OFF)
 
 
 @dataclass(frozen=True)
 class DamagedVideo:
-    """A good video of which something is passed over.
+    """A good video with damaged packets, which are skipped.
 
     Attributes:
         row: Its row in the list, from 0.
         path: The file.
-        packets: Damaged ones among those that were looked at.
+        packets: Number of damaged packets among those that were read.
     """
 
     row: int
@@ -52,17 +52,17 @@ class DamagedVideo:
 
 @dataclass(frozen=True)
 class ScanReport:
-    """What :func:`~adamae.data.scanning.scan.scan` found.
+    """Results of :func:`~adamae.data.scanning.scan.scan`.
 
     Attributes:
-        videos: In the list.
-        noun: What one of them is: "video" or "image".
-        frames: Of all good ones together.
-        bad: Those that cannot be used, in the order of the list.
-        damaged: Good ones that are read past damage, in the order of the list.
-        decoded: Videos that were decoded by this call; of the others it was known.
-        seconds: That this call took.
-        written: Files, in the order of writing.
+        videos: Number of videos in the list.
+        noun: Kind of the videos: "video" or "image".
+        frames: Total number of frames of the good videos.
+        bad: Videos that cannot be used, in the order of the list.
+        damaged: Good videos with damaged packets, in the order of the list.
+        decoded: Number of videos decoded by this call; the others were already known.
+        seconds: Duration of this call.
+        written: Files that were written, in this order.
     """
 
     videos: int
@@ -76,12 +76,12 @@ class ScanReport:
 
     @property
     def cut_off(self) -> int:
-        """How many of the bad ones are cut off."""
+        """Number of bad videos that are cut off."""
         return sum(video.is_cut_off for video in self.bad)
 
     @property
     def reasons(self) -> list[tuple[str, int, str]]:
-        """Each reason without its numbers, how often it occurs, and an example; the commonest first."""
+        """Each reason without its numbers, its count, and an example; the most common first."""
         occurrences = Counter(_kind(video.reason) for video in self.bad)
         first: dict[str, str] = {}
         for video in self.bad:
@@ -89,7 +89,7 @@ class ScanReport:
         return [(reason, count, first[reason]) for reason, count in occurrences.most_common()]
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, as JSON can hold it."""
+        """Return the report as a dict for JSON."""
         return {
             "videos": self.videos,
             "good": self.videos - len(self.bad),
@@ -103,7 +103,7 @@ class ScanReport:
         }
 
     def render(self) -> str:
-        """A few lines for the terminal."""
+        """Return the report as a few lines of text for the terminal."""
         good = self.videos - len(self.bad)
         known = "" if self.decoded == self.videos else f"; {self.videos - self.decoded} were already known"
         cut_off = f", of which {self.cut_off} cut off" if self.cut_off else ""

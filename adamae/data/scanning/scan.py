@@ -1,4 +1,4 @@
-"""Decodes every video of a list and writes which are good, which are bad and why, and how many frames they have."""
+"""Decodes every video of a list and writes a list of good videos, one of bad videos with reasons, and frame counts."""
 
 from __future__ import annotations
 
@@ -38,26 +38,26 @@ def scan(
 ) -> ScanReport:
     """Scan a list, a folder of videos or shards.
 
-    A call that was stopped in whatever way goes on where it was. What is known from an earlier scan and has not changed
-    since is not decoded again, but for the bad videos.
+    An interrupted call resumes where it stopped. Good videos that are known from an earlier scan and have not changed
+    since are not decoded again.
 
     Args:
-        source: As :func:`~adamae.data.annotations.load_annotations` takes it.
-        data_root: What a list's relative paths are relative to, instead of the list's own folder.
-        out: Folder of the results; None: beside the list, or in the folder.
-        full: Decode every frame; else the first, the last and one between.
+        source: As in :func:`~adamae.data.annotations.load_annotations`.
+        data_root: Folder that a list's relative paths start from, instead of the list's own folder.
+        out: Folder of the results; None to write beside the list, or into the scanned folder.
+        full: Decode every frame; otherwise the first, the last and one in between.
         decoder: A name from ``decoding.DECODERS``.
-        workers: Processes; 0 works in this one, where a video that hangs or crashes ends the scan.
-        video_timeout: Seconds that one video may take; 0 for any.
+        workers: Number of processes; 0 decodes in this process, where a video that hangs or crashes ends the scan.
+        video_timeout: Time limit per video in seconds; 0 for no limit.
         image_files: Whether image files in folders are images or frames of videos.
-        progress: Called with how many videos are done, and how many there are.
-        scanning: Before that called with how many files were looked at, and how many there are, if that is known.
+        progress: Called with the number of videos done and the total.
+        scanning: Called before that with the number of files found or checked and the total, if known.
 
     Raises:
-        UserError: There is no such list, or results cannot be written.
+        UserError: The list does not exist, or results cannot be written.
     """
     began = time.perf_counter()
-    get_decoder(decoder)  # says what is missing before anything is done
+    get_decoder(decoder)  # raises before any work is done
     annotations = load_annotations(source, data_root=data_root, image_files=image_files, scanning=scanning)
     stem = stem_of(annotations.source)
     folder = stem.parent if out is None else Path(out)
@@ -106,7 +106,7 @@ def scan(
 
 
 def _keys(annotations: Annotations, scanning: ScanProgress | None) -> list[int]:
-    """The key of each row's video; see :func:`~adamae.data.frame_counts.video_key`."""
+    """Return the key of each row's video; see :func:`~adamae.data.frame_counts.video_key`."""
     if annotations.members is None:
         return in_threads(lambda row: video_key(annotations.video(row)), range(len(annotations)), scanning)
     sizes = annotations.members.sizes.tolist()
@@ -119,7 +119,7 @@ def _recall(key: int, journal: ScanJournal, earlier: FrameCounts | None) -> Find
 
 
 def _both(found: int | tuple[int, int]) -> tuple[int, int]:
-    """Frames and damaged packets of a good video."""
+    """Return the numbers of frames and damaged packets of a good video."""
     return (found, 0) if isinstance(found, int) else found
 
 

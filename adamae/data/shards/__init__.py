@@ -1,1 +1,1 @@
-"""Videos in WebDataset shards: tar files, each of them read at any place."""
+"""Videos in WebDataset shards: tar files with random access to their members."""

@@ -1,4 +1,4 @@
-"""The bytes of a shard's members, read at any place with few files open."""
+"""Random access to the members of shards, with few open files."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from adamae.data.decoding import DecodeError, EncodedVideo
 from adamae.data.shards.headers import BLOCK
 from adamae.randomness import windowed_permutation
 
-# More than the shards of one window, so that none is opened twice in it.
+# More than the shards of one shuffling window, so that none is opened twice within it.
 _MOST_OPEN = 64
-# Larger sizes do not stand in a member's own header in all tars.
+# Not all tars store larger sizes in a member's own header.
 _PLAIN_SIZE = 8**11
 
 
 class OpenShards:
-    """Shards, of which the last used are kept open. A forked process reads from the same files without harm.
+    """Shards, of which the most recently used are kept open. Forked processes can safely read from the same files.
 
     Args:
-        paths: Of the tar files.
+        paths: Paths of the tar files.
     """
 
     def __init__(self, paths: Sequence[str]) -> None:
@@ -35,25 +35,25 @@ class OpenShards:
         self._open: OrderedDict[int, int] = OrderedDict()
 
     def read(self, number: int, offset: int, size: int) -> bytes:
-        """A member's header and ``size`` bytes of its content, in one reading.
+        """Read a member's header and ``size`` bytes of its content at once.
 
         Raises:
-            OSError: The shard is gone, or cannot be read.
+            OSError: The shard is missing or cannot be read.
         """
         try:
             return self._read(number, offset, size)
         except OSError as error:
-            # Whatever it was may have passed when the file is opened anew.
+            # The cause may be gone when the file is opened again.
             self._forget(number)
             if error.errno != errno.ESTALE:
                 raise
-        # A network's file system no longer knows what was open before its server went away.
+        # A network file system loses open files when its server restarts.
         return self._read(number, offset, size)
 
     def _read(self, number: int, offset: int, size: int) -> bytes:
         data = os.pread(self._descriptor(number), BLOCK + size, offset - BLOCK)
         while 0 < len(data) < BLOCK + size:
-            # A network's file system, and reads over 2 GiB, may give less than there is.
+            # Network file systems, and reads over 2 GiB, may return fewer bytes than requested.
             more = os.pread(self._descriptor(number), BLOCK + size - len(data), offset - BLOCK + len(data))
             if not more:
                 break
@@ -73,7 +73,7 @@ class OpenShards:
     def _forget(self, number: int) -> None:
         descriptor = self._open.pop(number, None)
         if descriptor is not None:
-            # Of a file that was only read, an error tells nothing.
+            # An error while closing a file that was only read does not matter.
             with suppress(OSError):
                 os.close(descriptor)
 
@@ -86,7 +86,7 @@ class OpenShards:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Travel to another process without the files."""
+        """Pickle without the open files."""
         return {"paths": self._paths}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -99,11 +99,11 @@ class ShardMembers:
 
     Attributes:
         archive: The shards.
-        names: What each of them is called in paths and messages.
-        shard: (n,) int32 in which of them a video lies.
-        offsets: (n,) int64 where it begins.
-        sizes: (n,) int64 its bytes.
-        window: Shards whose videos are shuffled together.
+        names: Name of each shard in paths and messages.
+        shard: (n,) int32 index of the shard of each video.
+        offsets: (n,) int64 offset of each video in its shard, in bytes.
+        sizes: (n,) int64 size of each video in bytes.
+        window: Number of shards whose videos are shuffled together.
     """
 
     archive: OpenShards
@@ -114,18 +114,18 @@ class ShardMembers:
     window: int
 
     def place(self, row: int) -> str:
-        """The shard in which a video lies, for paths and messages."""
+        """Return the name of a video's shard, for paths and messages."""
         return self.names[int(self.shard[row])]
 
     def read(self, row: int, name: str) -> EncodedVideo:
-        """A video's bytes.
+        """Read a video's bytes.
 
         Args:
-            row: Which video.
-            name: What messages call it.
+            row: Index of the video.
+            name: Name of the video in messages.
 
         Raises:
-            DecodeError: The shard is gone, breaks off, or has something else at this place.
+            DecodeError: The shard is missing or truncated, or has something else at this offset.
         """
         number, offset, size = int(self.shard[row]), int(self.offsets[row]), int(self.sizes[row])
         try:
@@ -139,16 +139,16 @@ class ShardMembers:
         return EncodedVideo(name, data[BLOCK:])
 
     def order(self, seed: int, epoch: int) -> np.ndarray:
-        """(n,) int64 the order in which an epoch visits the videos, a few shards at a time."""
+        """Return (n,) int64, the order of the videos in an epoch, which visits a few shards at a time."""
         return windowed_permutation(seed, epoch, self.shard, self.window)
 
     def take(self, rows: np.ndarray) -> ShardMembers:
-        """Some of the videos."""
+        """Return some of the videos, in the order of ``rows``."""
         return replace(self, shard=self.shard[rows], offsets=self.offsets[rows], sizes=self.sizes[rows])
 
 
 def _size_in_header(block: bytes) -> int:
-    """The size that a member's header tells; -1 where there is no header."""
+    """Return the size in a member's header; -1 if the block is not a header."""
     try:
         return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape").size
     except tarfile.HeaderError:

@@ -1,4 +1,4 @@
-"""All lists of a data set into shards: one set of them, or one for each split."""
+"""Packs all lists of a data set into shards: one set of shards, or one per split."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ def pack_data_set(
     progress: Progress | None = None,
     **options: Any,
 ) -> dict[str, PackReport]:
-    """Pack what ``--data_path`` may be.
+    """Pack any source that ``--data_path`` accepts.
 
     Args:
-        source: A list, a folder of videos or shards go to ``out`` itself; of a folder with lists or sub-folders for
-            training, validation and test each goes to a sub-folder of ``out``, with the same classes.
+        source: A list, a folder of videos or shards, which are packed to ``out`` itself; or a folder with lists or
+            sub-folders for training, validation and test, each packed to a sub-folder of ``out``, with equal classes.
         out: Folder to write to.
-        data_root: What relative paths of lists start from; their own folder if None.
-        progress: Called with how many videos are done and how many there are in all, from any thread.
-        options: Of :func:`~adamae.data.shards.packing.pack`.
+        data_root: Folder that relative paths of lists start from; None for each list's own folder.
+        progress: Called with the number of videos done and the total, from any thread.
+        options: Options of :func:`~adamae.data.shards.packing.pack`.
 
     Returns:
-        What was made, by split; under "" what has none.
+        The report of each split, or a single one with the key "".
 
     Raises:
-        UserError: A list is malformed, or as :func:`~adamae.data.shards.packing.pack`.
+        UserError: A list is malformed, or as for :func:`~adamae.data.shards.packing.pack`.
     """
     lists = dict(_lists(source, data_root))
     total = sum(len(videos) for videos in lists.values())
@@ -60,7 +60,7 @@ def _lists(source: str | Path, data_root: str | Path | None) -> Iterator[tuple[s
     place = Path(source)
     has_splits = is_folder(place) and not names_shards(place)
     found = find_splits(place) if has_splits else {}
-    # Without classes.txt names are numbered as in training, in the other lists as well.
+    # Without classes.txt, the other lists number class names as the training list does.
     classes: Sequence[str] | None = None if names_shards(source) else class_names_beside(place)
     if found in ({}, {"train": place}):
         yield "", load_annotations(source, data_root=data_root, classes=classes)

@@ -1,7 +1,8 @@
-"""Shards that lie elsewhere: fetched once, by the webdataset library, into a folder of this machine.
+"""Fetches remote shards once, with the webdataset library, into a folder of this machine.
 
-All are fetched before the first is read, so that no worker waits for one. The folder is ``shards`` in that of the
-environment variable ADAMAE_CACHE, by default ``~/.cache/adamae``. Nothing is ever deleted there.
+All shards are fetched before the first is read, so that no worker waits for one. The folder is ``shards`` below the
+cache folder, which is named by the environment variable ADAMAE_CACHE and is ``~/.cache/adamae`` by default. Nothing is
+ever deleted there.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ from adamae.lookup import is_file
 
 CACHE_VARIABLE = "ADAMAE_CACHE"
 _AT_ONCE = 1 << 20
-# A network's file system may have no locks.
+# Network file systems may not support locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _EXIT = re.compile(r": exit (\d+) \(")
 
 
 def cache_folder(purpose: str) -> Path:
-    """Where what can be made again is kept: a sub-folder of the cache, made if need be.
+    """Return a sub-folder of the cache, for files that can be created again. The folder is created if needed.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: The folder cannot be created.
     """
     base = os.environ.get(CACHE_VARIABLE) or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "adamae"
     folder = Path(base).expanduser() / purpose
@@ -42,10 +43,10 @@ def cache_folder(purpose: str) -> Path:
 
 
 def local_copy(address: str) -> Path:
-    """Where the copy of a shard lies, or will lie.
+    """Return the path of the local copy of a shard, which may not exist yet.
 
     Raises:
-        UserError: The folder of copies cannot be made.
+        UserError: The folder of copies cannot be created.
     """
     name = f"{hashlib.sha256(address.encode()).hexdigest()[:16]}-{Path(short_name(address)).name}"
     try:
@@ -60,15 +61,15 @@ def _no_room(what: str, error: OSError) -> UserError:
 
 
 def fetch(address: str) -> Path:
-    """The copy of what lies at an address; fetched unless it is there.
+    """Return the local copy of a file at an address, which is fetched if it does not exist.
 
-    Processes that want the same one wait for the first of them.
+    Processes that need the same file wait for the first of them.
 
     Args:
-        address: What the webdataset library opens: ``pipe:COMMAND`` or an address with a scheme.
+        address: Address that the webdataset library opens: ``pipe:COMMAND`` or a URL.
 
     Raises:
-        UserError: The library is not installed, it cannot fetch it, or the copy cannot be written.
+        UserError: The library is not installed, it cannot fetch the file, or the copy cannot be written.
     """
     target = local_copy(address)
     if is_file(target):
@@ -91,7 +92,7 @@ def _download(address: str, target: Path) -> None:
         with replacing(target) as temporary:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                # Closing asks the program that fetches whether it went well: what came before it failed is no shard.
+                # Closing raises if the program that fetches failed: its output up to then is not a complete shard.
                 with webdataset.gopen(address) as stream, temporary.open("wb") as file:
                     shutil.copyfileobj(stream, file, _AT_ONCE)
             if not temporary.stat().st_size:
@@ -101,7 +102,7 @@ def _download(address: str, target: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, out of the library's message, which shows its own insides."""
+    """Return the cause from the library's message, which contains internal details."""
     text = str(error).strip().partition("\n")[0]
     if "no gopen handler" in text:
         return "the webdataset library knows no such scheme; for S3 write pipe:aws s3 cp s3://BUCKET/000000.tar -"
@@ -111,21 +112,21 @@ def _reason(error: Exception) -> str:
 
 @contextmanager
 def alone(file: Path) -> Iterator[None]:
-    """Let one thread of one process of this machine at a time make a file.
+    """Lock a file, so that one thread of one process of this machine at a time creates it.
 
     Raises:
-        OSError: Nothing can be written beside it.
+        OSError: The lock file beside it cannot be written.
     """
     try:
         import fcntl
-    except ImportError:  # Windows: some may fetch the same shard, and the last copy stays
+    except ImportError:  # Windows: several processes may fetch the same shard, and the last copy is kept
         yield
         return
     with file.with_name(f".{file.name}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError as error:
-            # As on Windows.
+            # Without locks, continue as on Windows.
             if error.errno not in _NO_LOCKS:
                 raise
         yield

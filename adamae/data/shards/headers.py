@@ -1,4 +1,4 @@
-"""What lies in a tar file, from its headers: for shards that came without an index."""
+"""Reads the contents of a tar file from its headers, for shards without an index."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _KEY = re.compile(r"((?:.*/)?[^/.]+)\.([^/]+)")
 # Suffixes of members that may hold the label. By the same convention ".txt" holds a caption.
 _LABEL_SUFFIXES = (".cls", ".json")
 _LONGEST_LABEL = 2**16
-# Where our own shards keep a video's name in its list.
+# JSON key of a video's name in its list, in shards written by this package.
 ORIGINAL_NAME = "file"
 
 
 @dataclass(frozen=True)
 class ShardContent:
-    """The videos of one shard, in their order.
+    """The videos of one shard, in order.
 
     Attributes:
-        offsets: (n,) int64 where each begins, in bytes.
-        sizes: (n,) int64 bytes.
-        names: What each is called: in the list that was packed, else in the tar.
-        labels: As they are written; empty for none.
+        offsets: (n,) int64 offset of each video in bytes.
+        sizes: (n,) int64 size of each video in bytes.
+        names: Name of each video: in the list that was packed, or else in the tar.
+        labels: Labels as they are written; "" for no label.
     """
 
     offsets: np.ndarray
@@ -46,13 +46,13 @@ class ShardContent:
 
 
 def read_headers(path: str) -> ShardContent:
-    """Go through a tar from header to header.
+    """Read a tar from header to header.
 
     Args:
-        path: A plain tar on a file system.
+        path: Path of an uncompressed tar.
 
     Raises:
-        UserError: It is missing, no tar, or breaks off.
+        UserError: The file is missing, not a tar, or truncated.
     """
     videos: list[tuple[str, tarfile.TarInfo]] = []
     facts: dict[str, dict[str, bytes]] = {}
@@ -63,7 +63,7 @@ def read_headers(path: str) -> ShardContent:
                 if matched is None or not member.isreg():
                     continue
                 suffix = PurePosixPath(member.name).suffix.lower()
-                # Not "0001.mask.png", which lies beside an image.
+                # Excludes "0001.mask.png", which belongs to an image.
                 if suffix in VIDEO_SUFFIXES or f".{matched[2].lower()}" in IMAGE_SUFFIXES:
                     videos.append((matched[1], member))
                 elif f".{matched[2]}" in _LABEL_SUFFIXES and member.size <= _LONGEST_LABEL:
@@ -79,7 +79,7 @@ def read_headers(path: str) -> ShardContent:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
     described = [_describe(facts.get(key, {})) for key, _ in videos]
     if not all(is_image(member.name) for _, member in videos):
-        # Beside videos, images are previews of them, but for those of a list that was packed.
+        # Images beside videos are previews of them, except for images of a list that was packed.
         kept = [bool(told[0]) or not is_image(member.name) for told, (_, member) in zip(described, videos, strict=True)]
         videos, described = list(compress(videos, kept)), list(compress(described, kept))
     return ShardContent(
@@ -91,7 +91,7 @@ def read_headers(path: str) -> ShardContent:
 
 
 def _check_end(path: str, tar: tarfile.TarFile) -> None:
-    """The library takes a missing end and a broken header for the end, so that a cut copy would go unnoticed."""
+    """Check for the end mark: tarfile treats a truncated file or a corrupt header as the end of the archive."""
     assert tar.fileobj is not None
     tar.fileobj.seek(tar.offset)
     block = tar.fileobj.read(BLOCK)
@@ -101,7 +101,7 @@ def _check_end(path: str, tar: tarfile.TarFile) -> None:
 
 
 def _describe(facts: dict[str, bytes]) -> tuple[str, str]:
-    """The original name, and the label as text."""
+    """Return the original name and the label as text; "" for none."""
     written = _parse(facts[".json"]) if ".json" in facts else None
     name = written.get(ORIGINAL_NAME) if isinstance(written, dict) else None
     name = name if isinstance(name, str) and _is_encodable(name) else ""
@@ -118,7 +118,7 @@ def _parse(raw: bytes) -> Any:
 
 
 def _is_encodable(text: str) -> bool:
-    """Whether text can be written: strings of JSON may hold a lone surrogate (U+D800)."""
+    """Return whether text can be encoded: JSON strings may contain a lone surrogate (U+D800)."""
     try:
         os.fsencode(text)
     except UnicodeEncodeError:
@@ -127,7 +127,7 @@ def _is_encodable(text: str) -> bool:
 
 
 def _label_of(written: Any) -> str:
-    """The label in a JSON member: it itself, or what stands under one of the usual names."""
+    """Return the label in a JSON member: the value itself, or that of one of the usual keys."""
     if isinstance(written, dict):
         written = next((written[name] for name in LABEL_HEADERS if name in written), None)
     if isinstance(written, (int, str)) and not isinstance(written, bool):

@@ -1,4 +1,4 @@
-"""What lies where in a set of shards: the table that makes every video of them readable at once."""
+"""Index of a set of shards: the position of every video, for random access."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """S shards with n videos in all, shard after shard.
+    """Index of S shards with n videos in total, shard after shard.
 
     Attributes:
-        shards: (S,) names of the tar files, without folders.
-        tar_sizes: (S,) int64 bytes of each tar.
-        tar_times: (S,) int64 when each was changed, in nanoseconds; 0 where that does not matter.
-        shard: (n,) int32 in which shard a video lies.
-        offsets: (n,) int64 where it begins, in bytes.
-        sizes: (n,) int64 its bytes.
+        shards: (S,) names of the tar files, without folders; absolute paths in a cached index.
+        tar_sizes: (S,) int64 size of each tar in bytes.
+        tar_times: (S,) int64 modification time of each tar in nanoseconds; 0 if it is not compared.
+        shard: (n,) int32 index of the shard of each video.
+        offsets: (n,) int64 offset of each video in its shard, in bytes.
+        sizes: (n,) int64 size of each video in bytes.
         labels: (n,) int64; -1 for none.
-        names: What each video is called.
-        classes: Names of the classes, label 0 first, where they are known.
+        names: Name of each video.
+        classes: Names of the classes, label 0 first, if they are known.
     """
 
     shards: tuple[str, ...]
@@ -46,7 +46,7 @@ class ShardIndex:
     classes: tuple[str, ...] | None
 
     def as_bytes(self) -> bytes:
-        """The content of an index file, the same for the same index."""
+        """Return the content of an index file; equal indices have equal bytes."""
         arrays = {
             "version": np.array(_VERSION),
             "tar_sizes": self.tar_sizes,
@@ -66,7 +66,7 @@ class ShardIndex:
 
     @classmethod
     def load(cls, path: Path) -> ShardIndex | None:
-        """What :meth:`as_bytes` gave; None where there is no such file, or another one."""
+        """Load a file with the content of :meth:`as_bytes`; None if it is missing or not a valid index."""
         try:
             file = read_npz(path)
             if int(file["version"]) != _VERSION:
@@ -87,12 +87,12 @@ class ShardIndex:
         return index if index._is_sound() else None
 
     def part(self, shards: Sequence[str], sizes: np.ndarray, times: np.ndarray) -> ShardIndex | None:
-        """The index of some of the shards, in their order; None if it does not fit them as they are now.
+        """Return the index of some of the shards, in the given order; None if it does not match their current state.
 
         Args:
-            shards: Names without folders.
-            sizes: (S',) int64 bytes; -1 where they are not known.
-            times: (S',) int64 when each was changed.
+            shards: (S',) names as in the attribute ``shards``.
+            sizes: (S',) int64 size of each tar in bytes; -1 if unknown.
+            times: (S',) int64 modification time of each tar in nanoseconds.
         """
         number = {name: place for place, name in enumerate(self.shards)}
         if len(number) < len(self.shards) or any(name not in number for name in shards):
@@ -130,18 +130,18 @@ class ShardIndex:
 def index_of(
     shards: Sequence[str], tar_sizes: np.ndarray, tar_times: np.ndarray, contents: Sequence[ShardContent]
 ) -> ShardIndex:
-    """The index of shards whose headers were read.
+    """Create the index of shards whose headers were read.
 
     Labels are numbers in all shards, or names in all; names are numbered in alphabetical order.
 
     Args:
-        shards: (S,) names without folders.
-        tar_sizes: (S,) int64 bytes.
-        tar_times: (S,) int64 when each was changed.
-        contents: What lies in each.
+        shards: (S,) names of the tar files.
+        tar_sizes: (S,) int64 size of each tar in bytes.
+        tar_times: (S,) int64 modification time of each tar in nanoseconds.
+        contents: Videos of each shard.
 
     Raises:
-        UserError: Some labels are numbers and others names, or a number is no label.
+        UserError: Some labels are numbers and others names, or a number is below -1.
     """
     labels = [label for content in contents for label in content.labels]
     names = PackedText.joined([content.names for content in contents])
@@ -161,7 +161,7 @@ def index_of(
 
 
 def _number(labels: list[str], where: Callable[[int], str]) -> tuple[np.ndarray, tuple[str, ...] | None]:
-    """(n,) numbers, and the names of the classes where the labels are names."""
+    """Return (n,) label numbers, and the class names if the labels are names."""
     known = sorted({label for label in labels if label})
     if not known:
         return np.full(len(labels), UNLABELLED, np.int64), None

@@ -1,7 +1,7 @@
-"""Which video goes into which shard: worked out before anything is written.
+"""Assignment of videos to shards, computed before anything is written.
 
-Every byte of the shards follows from the list, the sizes of the files and the options. So what an interrupted call
-left can be told from what is missing.
+The layout depends only on the list, the sizes of the files and the options, so that a resumed call can distinguish
+complete shards from missing ones.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ Size = TypeVar("Size", int, np.ndarray)
 
 @dataclass(frozen=True)
 class Layout:
-    """The places of n videos in S shards, in their order there.
+    """Positions of n videos in S shards, in the order of the shards.
 
     Attributes:
-        rows: (n,) int64 rows of the list.
-        sizes: (n,) int64 bytes of each video.
-        shard: (n,) int32 in which shard it lies.
-        tar_sizes: (S,) int64 bytes of each shard.
+        rows: (n,) int64 row of each video in the list.
+        sizes: (n,) int64 size of each video in bytes.
+        shard: (n,) int32 index of the shard of each video.
+        tar_sizes: (S,) int64 size of each shard in bytes.
     """
 
     rows: np.ndarray
@@ -39,13 +39,13 @@ class Layout:
     tar_sizes: np.ndarray
 
     def places(self, shard: int) -> range:
-        """Which of the n videos lie in a shard."""
+        """Return the positions of the videos of a shard among the n videos."""
         first, last = np.searchsorted(self.shard, [shard, shard + 1])
         return range(int(first), int(last))
 
 
 def order_of(num_rows: int, *, shuffle: bool, seed: int) -> np.ndarray:
-    """(n,) int64 the order in which rows are packed: mixed, so that every shard holds a bit of every class."""
+    """Return (n,) int64, the order in which rows are packed; shuffled, so that every shard mixes the classes."""
     return epoch_permutation(seed, 0, num_rows) if shuffle else np.arange(num_rows)
 
 
@@ -57,14 +57,14 @@ def lay_out(
     shard_bytes: int,
     videos_per_shard: int | None = None,
 ) -> Layout:
-    """Give every video its place.
+    """Assign every video to a shard.
 
     Args:
         videos: The list.
-        rows: (n,) those of its rows that are packed, in their order.
-        sizes: (n,) int64 bytes of their files.
-        shard_bytes: A shard ends before the video that would make it larger.
-        videos_per_shard: Or, where it is given, after so many.
+        rows: (n,) rows of the list to pack, in order.
+        sizes: (n,) int64 size of each file in bytes.
+        shard_bytes: Size limit: a shard ends before the video that would exceed it.
+        videos_per_shard: Number of videos in a shard, which replaces ``shard_bytes``.
     """
     notes = [[len(content) for _, content in notes_of(videos, row)] for row in rows.tolist()]
     stored = _stored(sizes) + np.array([sum(_stored(length) for length in lengths) for lengths in notes], np.int64)
@@ -80,7 +80,7 @@ def lay_out(
 
 
 def notes_of(videos: Annotations, row: int) -> list[tuple[str, bytes]]:
-    """Suffix and content of the members that lie beside a video: its label, and what it is called."""
+    """Return suffix and content of the members beside a video: its label and its name."""
     label = int(videos.labels[row])
     about: dict[str, str | int] = {ORIGINAL_NAME: videos.name(row)}
     if label == UNLABELLED:
@@ -92,24 +92,24 @@ def notes_of(videos: Annotations, row: int) -> list[tuple[str, bytes]]:
 
 
 def video_suffix(name: str) -> str:
-    """With what the member of a video ends."""
+    """Return the suffix of a video's member."""
     return Path(name).suffix.lower() or _SUFFIX
 
 
 def header(key: str, suffix: str, size: int) -> tarfile.TarInfo:
-    """A member that tells nothing of the machine, the person and the hour."""
+    """Return the header of a member, without user, group and modification time."""
     member = tarfile.TarInfo(key + suffix)
     member.size = size
     return member
 
 
 def key_of(place: int) -> str:
-    """The name that all members of a sample share."""
+    """Return the name that all members of a sample share."""
     return f"{place:09d}"
 
 
 def shard_name(number: int) -> str:
-    """File name of a shard."""
+    """Return the file name of a shard."""
     return f"{number:06d}.tar"
 
 
@@ -125,7 +125,7 @@ def _fill(stored: np.ndarray, most: int) -> np.ndarray:
 
 
 def _stored(size: Size) -> Size:
-    """Bytes of a member with its header."""
+    """Return the size of a member with its header in bytes."""
     return BLOCK + _rounded(size, BLOCK)
 
 

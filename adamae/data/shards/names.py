@@ -1,7 +1,7 @@
-"""Which tar files a source of videos names: one, a folder of them, a range in braces, or addresses.
+"""Resolves a source to tar files: one file, a folder, a range in braces, or URLs.
 
-``DIR/{000000..000999}.tar`` is spelt as in the webdataset library, and ``::`` joins several. What begins with
-``pipe:`` or a scheme such as ``https://`` lies elsewhere and is opened by that library.
+``DIR/{000000..000999}.tar`` has the syntax of the webdataset library, and ``::`` joins several. An address that begins
+with ``pipe:`` or a scheme such as ``https://`` is remote and opened by that library.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from adamae.files import is_temporary
 from adamae.lookup import exists, is_file, is_folder
 
 INDEX_FILE = "adamae-index.npz"
-# Written before the first shard by what packs them.
+# Written before the first shard when shards are packed.
 MANIFEST = "pack.json"
 _ELSEWHERE = re.compile(r"pipe:|[A-Za-z][A-Za-z0-9+.-]*://")
 _COMPRESSED = (".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
@@ -28,21 +28,21 @@ _TAR = re.compile(r"[^\s'\"]+\.tar\b")
 
 
 def is_remote(shard: str) -> bool:
-    """Whether a shard lies elsewhere, so that it has to be fetched."""
+    """Return whether a shard is remote and has to be fetched."""
     return _ELSEWHERE.match(shard) is not None and not shard.startswith("file://")
 
 
 def short_name(shard: str) -> str:
-    """A shard in messages and paths: of a command that fetches it, the tar file that it names."""
+    """Return the name of a shard in messages and paths: for a command, the tar file that it names."""
     found = _TAR.search(shard) if shard.startswith("pipe:") else None
     return found[0] if found else shard
 
 
 def names_shards(source: str | Path) -> bool:
-    """Whether a source is shards and no list or folder of videos.
+    """Return whether a source names shards, and not a list or a folder of videos.
 
     Raises:
-        UserError: It is a folder that cannot be read.
+        UserError: The source is a folder that cannot be read.
     """
     text = str(source)
     if _ELSEWHERE.match(text):
@@ -54,10 +54,10 @@ def names_shards(source: str | Path) -> bool:
 
 
 def is_shard_folder(folder: Path) -> bool:
-    """Whether a folder holds shards: tar files, and neither videos nor folders, which would be the source then.
+    """Return whether a folder contains shards: an index, or tar files and neither videos nor folders.
 
     Raises:
-        UserError: It cannot be read.
+        UserError: The folder cannot be read.
     """
     if not is_folder(folder):
         return False
@@ -69,16 +69,16 @@ def is_shard_folder(folder: Path) -> bool:
 
 
 def shard_folder_of(folder: Path, split: str) -> Path | None:
-    """The sub-folder with the shards of a split, if there is one."""
+    """Return the sub-folder with the shards of a split, if there is one."""
     places = (folder / name for name in SPLIT_FILES.get(split, (split,)))
     return next((place for place in places if is_shard_folder(place)), None)
 
 
 def expand(source: str | Path) -> list[str]:
-    """The shards that a source names, in order.
+    """Return the shards that a source names, in order.
 
     Raises:
-        UserError: Braces that do not close, a compressed tar, something else than a tar, or a folder without any.
+        UserError: Braces are not closed, a file is compressed or not a tar, or a folder contains no tar.
     """
     text = str(source)
     if is_folder(text):
@@ -88,7 +88,7 @@ def expand(source: str | Path) -> list[str]:
         _check_finished(Path(text), len(found))
         return found
     try:
-        # A file is what its name says, whatever stands in it.
+        # The name of an existing file is not expanded, whatever characters it contains.
         shards = [text] if is_file(text) else [shard for part in text.split("::") for shard in braceexpand(part)]
     except ValueError as error:
         raise UserError(f"{text}: {error}, expected a range such as {{000000..000999}}.tar") from None

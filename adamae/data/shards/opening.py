@@ -1,4 +1,4 @@
-"""From what names shards to their videos, by an index beside them, one that is remembered, or the tars' own headers."""
+"""Finds the videos of shards from an index beside them, a cached index, or the headers of the tars."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from adamae.errors import UserError
 from adamae.files import write_whole
 from adamae.lookup import exists, is_file
 
-# Fewer are read before one has read that it takes a while.
+# Fewer shards are read too quickly for a log message.
 _MANY = 32
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class FoundShards:
-    """Shards, and what lies in them.
+    """Shards and their videos.
 
     Attributes:
-        names: (S,) what each is called in paths and messages.
-        paths: (S,) where each lies, or its copy.
-        index: Their videos.
+        names: (S,) name of each shard in paths and messages.
+        paths: (S,) path of each shard or of its local copy.
+        index: Index of the videos.
     """
 
     names: tuple[str, ...]
@@ -43,13 +43,13 @@ class FoundShards:
 
 
 def find_shards(source: str | Path) -> FoundShards:
-    """The shards that a source names. Those that lie elsewhere are fetched.
+    """Find the shards that a source names. Remote shards are fetched.
 
     Args:
         source: As in :func:`~adamae.data.shards.names.expand`.
 
     Raises:
-        UserError: A shard is missing or damaged, there are none or no videos in them, or labels do not fit together.
+        UserError: A shard is missing or damaged, there are no shards or no videos in them, or labels are inconsistent.
     """
     shards = expand(source)
     if len(set(shards)) < len(shards):
@@ -61,13 +61,13 @@ def find_shards(source: str | Path) -> FoundShards:
     if not len(index.shard):
         raise UserError(f"{source}: no video or image in {len(shards)} shards, expected members such as 000000.mp4")
     if index.classes is None:
-        # Names that labels themselves gave stand in the index; names of numbers in a file that a person may change.
+        # The index has class names if labels are names. Names of numbers are in a file that users may edit.
         index = replace(index, classes=_class_names(shards, names))
     return FoundShards(names, tuple(paths), index)
 
 
 def _fetch_all(shards: Sequence[str]) -> list[str]:
-    """Where each shard lies; where its copy lies if it lies elsewhere."""
+    """Return the path of each shard, or of its local copy if it is remote. Missing copies are fetched."""
     missing = [local_copy(shard) for shard in shards if is_remote(shard) and not exists(local_copy(shard))]
     if missing:
         _LOG.warning("fetching %d of %d shards to %s", len(missing), len(shards), missing[0].parent)
@@ -75,7 +75,7 @@ def _fetch_all(shards: Sequence[str]) -> list[str]:
 
 
 def _facts(paths: Sequence[str], source: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """(S,) bytes and times of change."""
+    """Return (S,) sizes in bytes and (S,) modification times in nanoseconds."""
 
     def look(path: str) -> tuple[int, int] | None:
         try:
@@ -98,14 +98,14 @@ def _facts(paths: Sequence[str], source: str | Path) -> tuple[np.ndarray, np.nda
 def _beside_them(
     shards: Sequence[str], names: Sequence[str], sizes: np.ndarray, times: np.ndarray
 ) -> ShardIndex | None:
-    """The index beside the shards, if it fits."""
+    """Return the index beside the shards, if it matches them."""
     place = _beside(shards, names, INDEX_FILE)
     index = None if place is None else ShardIndex.load(place)
     return None if index is None else index.part([Path(name).name for name in names], sizes, times)
 
 
 def _beside(shards: Sequence[str], names: Sequence[str], file: str) -> Path | None:
-    """A file in the folder that the shards have in common, or its copy; None without such a folder."""
+    """Return a file in the common folder of the shards, or its local copy; None without a common folder."""
     addresses = {shard.replace(Path(name).name, file) for shard, name in zip(shards, names, strict=True)}
     if len(addresses) != 1:
         return None
@@ -118,18 +118,18 @@ def _beside(shards: Sequence[str], names: Sequence[str], file: str) -> Path | No
 
 
 def _class_names(shards: Sequence[str], names: Sequence[str]) -> tuple[str, ...] | None:
-    """Those of ``classes.txt`` beside the shards."""
+    """Read ``classes.txt`` beside the shards, if there is one."""
     place = _beside(shards, names, CLASSES_FILE)
     return None if place is None or not is_file(place) else read_class_names(place)
 
 
 def _remembered(paths: Sequence[str], names: Sequence[str], sizes: np.ndarray, times: np.ndarray) -> ShardIndex:
-    """The index from the headers of all shards, or from the last time that they were read."""
+    """Return the cached index if it matches the shards; otherwise read all headers and cache the index."""
     absolute = [os.path.abspath(path) for path in paths]  # noqa: PTH100 (speed)
     digest = hashlib.sha256("\n".join(absolute).encode("utf-8", "surrogateescape")).hexdigest()
     try:
         place = cache_folder("indices") / f"{digest[:32]}.npz"
-        # The other processes of a run wait for the first, which reads.
+        # The other processes of a run wait for the first one, which reads the headers.
         with alone(place):
             index = ShardIndex.load(place)
             found = None if index is None else index.part(absolute, sizes, times)
@@ -138,7 +138,7 @@ def _remembered(paths: Sequence[str], names: Sequence[str], sizes: np.ndarray, t
                 write_whole(place, found.as_bytes())
             return found
     except OSError:
-        # A cache that cannot be written is done without.
+        # Continue without a cache that cannot be written.
         return _read_headers(paths, names, sizes, times)
 
 

@@ -1,4 +1,4 @@
-"""Shards from a list of videos, written in parallel; a call that was interrupted goes on where it stopped."""
+"""Writes shards from a list of videos, in parallel; an interrupted call resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ from adamae.plain_text import counted
 BAD_VIDEOS = "bad_videos.jsonl"
 _VERSION = 1
 
-# Called with (videos done, videos in all).
+# Called with (number of videos done, total).
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class PackReport:
-    """What :func:`pack` made.
+    """Result of :func:`pack`.
 
     Attributes:
-        folder: Where.
-        videos: How many are in the shards.
-        noun: What one of them is.
-        shards: How many shards there are.
-        num_bytes: Their size.
-        written: Shards written by this call; 0 when all were there.
+        folder: Folder of the shards.
+        videos: Number of videos in the shards.
+        noun: Kind of the videos: "video" or "image".
+        shards: Number of shards.
+        num_bytes: Total size of the shards in bytes.
+        written: Number of shards written by this call; 0 if all existed.
         left_out: Videos that are not in the shards: ``path``, ``reason`` and ``index``, the row of the list.
     """
 
@@ -79,25 +79,25 @@ def pack(
     max_bad_fraction: float = 0.05,
     progress: Progress | None = None,
 ) -> PackReport:
-    """Write ``000000.tar``, ``000001.tar`` and so on, their index, ``classes.txt``, and the list of what is left out.
+    """Write ``000000.tar``, ``000001.tar`` and so on, their index, ``classes.txt``, and the list of left out videos.
 
-    A video lies in its shard as ``<number>.mp4`` (or with its own suffix), its label beside it as ``<number>.cls``, and
-    ``<number>.json`` has ``file``, its name in the list, ``label`` and ``class``. The same list and options give the
-    same bytes, on any machine and however often the work is interrupted.
+    A video is stored as ``<number>.mp4`` (or with its own suffix), its label as ``<number>.cls``, and
+    ``<number>.json`` contains ``file``, its name in the list, ``label`` and ``class``. The same list and options result
+    in the same bytes, on any machine and however often the call is interrupted.
 
     Args:
-        videos: What to pack: files, or videos of other shards.
+        videos: Videos to pack: files, or videos of other shards.
         out: Folder to write to: new, empty, or begun with the same list and options.
-        shard_bytes: Largest size of a shard; a single video may be larger.
-        videos_per_shard: Videos in a shard, in place of its size.
-        shuffle: Mix the videos; else they lie in the order of the list.
-        seed: What the mixture follows from.
-        workers: Threads that write, each a shard at a time.
-        max_bad_fraction: Give up when more than this share of the files is missing or empty.
+        shard_bytes: Maximum size of a shard in bytes; a single video may be larger.
+        videos_per_shard: Number of videos in a shard, which replaces ``shard_bytes``.
+        shuffle: Shuffle the videos; otherwise they are in the order of the list.
+        seed: Seed of the shuffling.
+        workers: Number of writing threads; each writes one shard at a time.
+        max_bad_fraction: Raise if more than this fraction of the files is missing or empty.
         progress: Called after each video, from any thread.
 
     Raises:
-        UserError: The folder holds something else, a video cannot be read, or a shard cannot be written.
+        UserError: The folder contains something else, a video cannot be read, or a shard cannot be written.
     """
     folder = Path(out).expanduser()
     rows = order_of(len(videos), shuffle=shuffle, seed=seed)
@@ -126,7 +126,7 @@ def pack(
 def _look_at_files(
     videos: Annotations, rows: np.ndarray, max_bad_fraction: float
 ) -> tuple[np.ndarray, list[dict[str, Any]]]:
-    """(n,) bytes of the files in the order of ``rows``, 0 for those that are left out, and these in list order."""
+    """Return (n,) file sizes in bytes in the order of ``rows``, 0 for files left out, and these files in list order."""
     if videos.members is not None:
         return videos.members.sizes[rows], []
     found = in_threads(lambda row: _size_of(videos.path(row)), rows.tolist())
@@ -145,7 +145,7 @@ def _look_at_files(
 
 
 def _size_of(path: str) -> int | str:
-    """Bytes of a file, or why it cannot be packed."""
+    """Return the size of a file in bytes, or the reason why it cannot be packed."""
     place = Path(path)
     try:
         size = place.stat().st_size
@@ -159,7 +159,7 @@ def _size_of(path: str) -> int | str:
 
 
 def _digest(videos: Annotations, layout: Layout) -> str:
-    """Of everything that the shards' bytes follow from but the files' own content."""
+    """Return a hash of everything that determines the shards' bytes, except for the contents of the files."""
     digest = hashlib.sha256()
     facts = zip(layout.rows.tolist(), layout.sizes.tolist(), layout.shard.tolist(), strict=True)
     for row, size, shard in facts:
@@ -169,7 +169,7 @@ def _digest(videos: Annotations, layout: Layout) -> str:
 
 
 def _is_whole(folder: Path, layout: Layout, number: int) -> bool:
-    # A shard has its name only when all of it is there.
+    # A shard gets its name only when it is complete.
     place = folder / shard_name(number)
     return place.is_file() and place.stat().st_size == layout.tar_sizes[number]
 
@@ -200,7 +200,7 @@ def _write_shards(
             for shard in shards:
                 shard.result()
         finally:
-            # Where one failed, or the person wants to leave, the others are not finished first.
+            # After a failure or an interrupt, do not finish the other shards.
             stop = True
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -221,12 +221,12 @@ def _write_shard(folder: Path, videos: Annotations, layout: Layout, number: int,
 
 
 class _Source:
-    """The bytes of a video, whose faults are told under its own name.
+    """The bytes of a video. Errors name the video.
 
     Args:
         videos: The list.
-        row: Which of its videos.
-        size: Bytes that it had when places were given.
+        row: Row of the video.
+        size: Size in bytes when the layout was computed.
     """
 
     def __init__(self, videos: Annotations, row: int, size: int) -> None:
@@ -270,17 +270,17 @@ class _Source:
 
 
 def _offsets_of(folder: Path, layout: Layout, number: int) -> np.ndarray:
-    """(k,) int64 where the videos of a shard begin, as its headers say.
+    """Return (k,) int64 offsets of the videos of a shard, read from its headers.
 
     Raises:
-        UserError: It is not the shard that was laid out.
+        UserError: The shard does not match the layout.
     """
     shard = folder / shard_name(number)
     videos: dict[str, tarfile.TarInfo] = {}
     try:
         with tarfile.open(shard, mode="r:") as tar:
             for member in tar:
-                # The first of the members that share a key; see ``_write_shard``.
+                # The video is the first of the members that share a key; see ``_write_shard``.
                 videos.setdefault(member.name.partition(".")[0], member)
     except tarfile.TarError:
         videos.clear()
@@ -292,7 +292,7 @@ def _offsets_of(folder: Path, layout: Layout, number: int) -> np.ndarray:
 
 
 def _write_rest(folder: Path, videos: Annotations, layout: Layout, left_out: list[dict[str, Any]]) -> None:
-    """What lies beside the shards; the index last, as it says that all is there."""
+    """Write the files beside the shards; the index last, as it marks the folder as complete."""
     if videos.classes is not None:
         write_class_names(folder, videos.classes)
     if left_out:

@@ -1,4 +1,4 @@
-"""Short labelled videos made on the spot, whose classes only motion tells apart, and images of shapes."""
+"""Generates short labelled videos, whose classes differ only in motion, and images of shapes."""
 
 from adamae.data.synthetic.motion import MOTIONS
 from adamae.data.synthetic.scene import BACKGROUNDS, SHAPES

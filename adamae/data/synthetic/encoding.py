@@ -1,4 +1,4 @@
-"""Frames to the bytes of an H.264 file."""
+"""Encodes frames to the bytes of an H.264 file."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 
 from adamae.data.h264_encoder import CODEC, encoder_options
 
-# Units of a second in which uneven times are written: what players expect of MP4.
+# Time base (ticks per second) for uneven frame times, as players expect it in MP4.
 _UNITS = 90_000
 
 
 def encode_h264(frames: np.ndarray, *, fps: int, gop: int, crf: int, times: np.ndarray | None = None) -> bytes:
-    """An MP4 file in memory; the same frames give the same bytes on every CPU.
+    """Encode an MP4 file in memory; the same frames result in the same bytes on every CPU.
 
     Args:
         frames: (T, H, W, 3) uint8, even height and width.
         fps: Frames per second.
-        gop: Frames from one key frame to the next: a decoder that wants a late frame starts at a key frame.
-        crf: Quality, 0 (best) to 51; below 18 one hardly sees a loss.
-        times: (T + 1,) rising seconds at which frames are shown and the last one ends; None: one after the other.
+        gop: Frames from one keyframe to the next. Decoding of a frame starts at a keyframe.
+        crf: Quality, 0 (best) to 51; below 18 the loss is hardly visible.
+        times: (T + 1,) ascending seconds at which frames are shown and the last one ends; None for a constant rate.
 
     Raises:
         UserError: If PyAV was built without an H.264 encoder.
@@ -49,7 +49,7 @@ def encode_h264(frames: np.ndarray, *, fps: int, gop: int, crf: int, times: np.n
 
 
 def _write(file: av.container.OutputContainer, packets: list[av.Packet], lasting: dict[int, int]) -> None:
-    """Write packets, each with how long its frame is shown."""
+    """Write packets, each with the duration of its frame."""
     for packet in packets:
         assert packet.pts is not None
         packet.duration = lasting[packet.pts]

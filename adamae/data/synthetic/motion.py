@@ -1,9 +1,9 @@
-"""The classes: twelve ways to move, and nothing else.
+"""The classes: twelve motions.
 
-An object's pose has four coordinates: place along the width and the height, angle, size. Each of them is cyclic.
-What leaves the frame on the right enters on the left, and what has grown to its largest starts anew as its smallest.
-A class is a direction in this closed space, and starts are uniform in it, so the pose is uniform at every single
-frame whatever the class: one frame tells nothing, two frames tell all.
+An object's pose has four coordinates: position along the width and the height, angle, and size. Each is cyclic. An
+object that leaves the frame on the right enters on the left, and one that has reached its largest size restarts at its
+smallest. A class is a direction in this space, and start poses are uniform in it. The pose is therefore uniform in
+every single frame, whatever the class: one frame contains no information about the class, two frames determine it.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ MOTIONS: dict[str, tuple[float, float, float, float]] = {
 
 
 def path(motion: str, start: np.ndarray, speed: float, num_frames: int) -> np.ndarray:
-    """The pose of one object over a video.
+    """Return the pose of one object over a video.
 
     Args:
         motion: A key of :data:`MOTIONS`.
         start: (4,) pose in the first frame, in cycles.
-        speed: Cycles in a frame: a speed of 0.25 crosses the frame, or makes a turn, in four frames.
+        speed: Cycles per frame: at 0.25, an object crosses the frame, or makes a full turn, in four frames.
         num_frames: T.
 
     Returns:

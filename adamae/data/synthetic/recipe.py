@@ -1,4 +1,4 @@
-"""The options that a synthetic video depends on, checked."""
+"""The validated options of a synthetic video."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from adamae.errors import UserError
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that the bytes of a video, or an image, depend on, besides its split and number.
+    """All options that determine the bytes of a video or an image, besides its split and number.
 
-    :func:`adamae.data.synthetic.writing.synthesize` tells what each is.
+    See :func:`adamae.data.synthetic.writing.synthesize` for their meaning.
     """
 
     frames: int
@@ -33,7 +33,7 @@ class Recipe:
     images: bool = False
 
     def as_manifest(self) -> dict[str, Any]:
-        """All values, for JSON; those of videos as they were before there were images."""
+        """Return all values for JSON; for videos without ``images``, which earlier manifests do not have."""
         values = asdict(self)
         return values if self.images else {name: value for name, value in values.items() if name != "images"}
 
@@ -41,7 +41,7 @@ class Recipe:
         """Check all values.
 
         Raises:
-            UserError: If one of them makes no video or image.
+            UserError: If a value is invalid.
         """
         known = SHAPES if self.images else MOTIONS
         unknown = [name for name in self.classes if name not in known]

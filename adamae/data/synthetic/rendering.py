@@ -1,4 +1,4 @@
-"""From a scene and a class to pixels and the mask of what moved."""
+"""Renders a scene and a class to pixels and motion masks."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import numpy as np
 from adamae.data.synthetic.motion import path
 from adamae.data.synthetic.scene import MovingObject, Scene
 
-# The smallest an object gets, over its largest.
+# Smallest size of an object, relative to its largest.
 SMALLEST = 1 / 3
 
 
 def render(scene: Scene, motion: str, *, num_frames: int, object_size: float) -> tuple[np.ndarray, np.ndarray]:
-    """Paint a video.
+    """Render a video.
 
     Args:
-        scene: Everything but the class.
+        scene: Contents of the video, except for the class.
         motion: The class, a key of :data:`adamae.data.synthetic.motion.MOTIONS`.
         num_frames: T.
         object_size: Largest diameter of an object over the frame's side, at most 1.
 
     Returns:
-        frames (T, S, S, 3) float32 from 0 to 1, and moving (T, S, S) bool: the pixels that an object covers by
+        Frames (T, S, S, 3) float32 from 0 to 1, and motion masks (T, S, S) bool: the pixels that an object covers by
         half or more.
     """
     size = len(scene.background)
@@ -36,7 +36,7 @@ def render(scene: Scene, motion: str, *, num_frames: int, object_size: float) ->
 
 
 def add_camera_noise(frames: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
-    """Frames from 0 to 1 to uint8, after independent noise of this standard deviation in every pixel and colour."""
+    """Add independent noise of this standard deviation to every pixel and channel; frames from 0 to 1 to uint8."""
     if deviation:
         frames = frames + deviation * rng.standard_normal(frames.shape, dtype=np.float32)
     return np.round(np.clip(frames, 0, 1) * 255).astype(np.uint8)
@@ -48,7 +48,7 @@ def _paint(frames: np.ndarray, moving: np.ndarray, painted: MovingObject, poses:
     radius = largest * (SMALLEST + (1 - SMALLEST) * poses[:, 3])
     right = _cyclic_offset(size, poses[:, 0])
     down = _cyclic_offset(size, poses[:, 1])
-    # Only the pixels near the object are worth the arithmetic: a tenth of the frame or less.
+    # Compute only the pixels near the object: a tenth of the frame or less.
     near = right[:, None, :] ** 2 + down[:, :, None] ** 2 <= (radius[:, None, None] + 1) ** 2
     t, y, x = np.nonzero(near)
     angle = 2 * math.pi * poses[t, 2]
@@ -62,14 +62,14 @@ def _paint(frames: np.ndarray, moving: np.ndarray, painted: MovingObject, poses:
 
 
 def _cyclic_offset(size: int, centre: np.ndarray) -> np.ndarray:
-    """(T, S) signed distance in pixels from each centre (T,), in cycles, to each pixel, the short way round."""
+    """Return the (T, S) shortest signed distance in pixels from each centre (T,), in cycles, to each pixel."""
     places = (np.arange(size) + 0.5) / size
     offset: np.ndarray = size * (np.mod(places - centre[:, None] + 0.5, 1.0) - 0.5)
     return offset
 
 
 def _inside(u: np.ndarray, v: np.ndarray, corners: int) -> np.ndarray:
-    """Distance to the edge, positive inside, of a disc or regular polygon inscribed in the unit circle."""
+    """Return the distance to the edge, positive inside, of a disc or regular polygon inscribed in the unit circle."""
     if not corners:
         return 1 - np.hypot(u, v)
     normals = 2 * math.pi * np.arange(corners) / corners
@@ -79,7 +79,7 @@ def _inside(u: np.ndarray, v: np.ndarray, corners: int) -> np.ndarray:
 
 
 def _look_up(texture: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """(K, K, 3) colours at knots from -1 to 1, read between them at u, v: (n,) and (n,) to (n, 3)."""
+    """Interpolate (K, K, 3) colours, at knots from -1 to 1, bilinearly at u (n,) and v (n,): (n, 3)."""
     last = len(texture) - 1
     column = np.clip((u + 1) / 2, 0, 1) * last
     row = np.clip((v + 1) / 2, 0, 1) * last

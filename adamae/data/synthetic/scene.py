@@ -1,4 +1,4 @@
-"""What a video shows: the background and the look of the objects, drawn without knowing the class."""
+"""The contents of a video: background and appearance of the objects, drawn independently of the class."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from dataclasses import dataclass
 import numpy as np
 
 BACKGROUNDS = ("smooth", "textured", "mixed")
-# Corners of each shape, all of them inscribed in the unit circle; 0 is the disc itself.
+# Number of corners of each shape, inscribed in the unit circle; 0 for the disc.
 SHAPES = {"disc": 0, "triangle": 3, "square": 4, "hexagon": 6}
-# Knots across an object: enough that a turn shows, few enough that a token sees more than noise.
+# Knots of the texture across an object: enough to make rotation visible, few enough that a token has more than noise.
 OBJECT_KNOTS = 5
-# Cells of the octaves of a textured background and how much each may add to the colour.
+# Cells of the octaves of a textured background, and the amplitude of each.
 TEXTURE_OCTAVES = ((4, 0.2), (8, 0.15), (16, 0.1))
-# How far a background's colour may lie from grey, and how far it may change across the frame.
+# Maximum distance of a background's colour from grey, and maximum change across the frame.
 BACKGROUND_SPREAD = 0.2
-# A video's speed may differ from the one asked for by this share, to either side.
+# A video's speed may differ from the requested one by this fraction, in either direction.
 SPEED_SPREAD = 1 / 3
 
 
 @dataclass(frozen=True)
 class MovingObject:
-    """One object.
+    """A moving object.
 
     Attributes:
-        corners: Of its shape; 0 for a disc.
-        texture: (K, K, 3) float32 colours from 0 to 1 at knots across it.
+        corners: Number of corners of its shape; 0 for a disc.
+        texture: (K, K, 3) float32 colours from 0 to 1 at knots across the object.
         start: (4,) pose in the first frame, see :func:`adamae.data.synthetic.motion.path`.
     """
 
@@ -36,12 +36,12 @@ class MovingObject:
 
 @dataclass(frozen=True)
 class Scene:
-    """All of a video but its class.
+    """The contents of a video, except for its class.
 
     Attributes:
         background: (S, S, 3) float32 from 0 to 1.
-        objects: Painted in this order.
-        speed: Of all objects, in cycles per frame.
+        objects: Objects in the order in which they are painted.
+        speed: Speed of all objects in cycles per frame.
     """
 
     background: np.ndarray
@@ -56,11 +56,11 @@ def draw_scene(
 
     Args:
         rng: The video's own generator.
-        size: S, pixels along the frame's side.
-        background: One of :data:`BACKGROUNDS`; "mixed" tosses a coin.
-        contrast: Share of the brightness from 0 to 1 that is kept between the background and the objects.
-        objects: How many.
-        speed: Cycles per frame around which the video's speed is drawn.
+        size: Side length of the frame in pixels, S.
+        background: One of :data:`BACKGROUNDS`; "mixed" draws smooth or textured with equal probability.
+        contrast: Contrast from 0 to 1: objects are at least this bright, the background at most 1 less this.
+        objects: Number of objects.
+        speed: Mean speed in cycles per frame, around which the video's speed is drawn.
     """
     textured = background == "textured" or (background == "mixed" and rng.random() < 0.5)
     behind = draw_background(rng, size, textured=textured)
@@ -69,10 +69,10 @@ def draw_scene(
 
 
 def draw_background(rng: np.random.Generator, size: int, *, textured: bool) -> np.ndarray:
-    """(S, S, 3) float32: colours that blend between the four corners, with octaves of noise over them if textured.
+    """Draw (S, S, 3) float32: colours interpolated between the four corners, plus octaves of noise if textured.
 
-    The corners of a smooth background always differ, in every colour. A flat one would leave nothing but the
-    codec's rounding in a token, and a target normalised per token blows that up to full size.
+    The corners of a smooth background always differ, in every channel. In a flat background, a token would contain
+    nothing but the codec's rounding errors, which a target normalised per token amplifies to full scale.
     """
     base = rng.uniform(0.5 - BACKGROUND_SPREAD, 0.5 + BACKGROUND_SPREAD, size=3)
     blend = resample(rng.uniform(-1, 1, size=(2, 2, 3)), size)
@@ -85,14 +85,14 @@ def draw_background(rng: np.random.Generator, size: int, *, textured: bool) -> n
 
 
 def resample(knots: np.ndarray, size: int) -> np.ndarray:
-    """(K, K, 3) colours at evenly spaced knots to (S, S, 3), bilinear, corner to corner."""
+    """Resize (K, K, 3) colours at evenly spaced knots to (S, S, 3), bilinear with aligned corners."""
     weights = _hat(np.linspace(0, len(knots) - 1, size), len(knots))
     image: np.ndarray = np.einsum("yk,xl,klc->yxc", weights, weights, knots, optimize=True)
     return image
 
 
 def _hat(at: np.ndarray, knots: int) -> np.ndarray:
-    """(S, K) bilinear weights of the knots 0 .. K - 1 at the places ``at``."""
+    """Return the (S, K) bilinear weights of the knots 0 .. K - 1 at the positions ``at``."""
     weights: np.ndarray = np.clip(1 - np.abs(at[:, None] - np.arange(knots)), 0, None)
     return weights
 

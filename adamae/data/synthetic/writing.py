@@ -1,4 +1,4 @@
-"""The data set on disk: videos, masks, lists, and the manifest by which it is known again."""
+"""Writes the data set: videos, masks, lists, and the manifest that identifies it."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from adamae.errors import UserError
 from adamae.files import begin, remove_temporaries, write_whole
 
 MANIFEST = "synthetic.json"
-# Raised when the same options give other frames than before, so that an old folder is not taken for a new one.
+# Incremented when the same options result in different frames, so that an old folder is not taken for a new one.
 VERSION = 1
 
 
 @dataclass(frozen=True)
 class SyntheticReport:
-    """What :func:`synthesize` made.
+    """Result of :func:`synthesize`.
 
     Attributes:
         root: The data set's folder.
-        classes: Names in the order of their labels.
+        classes: Class names in the order of their labels.
         videos: Number of videos, or images, in each split.
         lists: List file of each split.
-        written: Videos written by this call; 0 when the data set was already there.
+        written: Number of videos written by this call; 0 if the data set was complete.
     """
 
     root: Path
@@ -91,15 +91,16 @@ def synthesize(
     workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> SyntheticReport:
-    """Write a data set of short H.264 videos whose classes only motion tells apart, or of images of shapes.
+    """Write a data set of short H.264 videos whose classes differ only in motion, or of images of shapes.
 
-    ``OUT/SPLIT/CLASS/NUMBER.mp4`` with the ground truth beside it in ``NUMBER.moving.npz`` ("moving": the mask
-    (T, H, W) of pixels that a moving object covers, packed to bits along the width; "shape": T, H, W), the lists
-    ``train.csv``, ``val.csv``, ``test.csv`` (``path label``, paths relative to OUT), ``classes.txt`` (label 0 first)
-    and ``synthetic.json``, the options. A video depends on (seed, split, number) alone. A call that was interrupted
-    goes on where it stopped, and a whole data set with the same options is left alone.
+    The data set has the videos ``OUT/SPLIT/CLASS/NUMBER.mp4``, each with its ground truth in ``NUMBER.moving.npz``
+    ("moving": the motion mask (T, H, W) of pixels that a moving object covers, bit-packed along the width; "shape":
+    T, H, W), the lists ``train.csv``, ``val.csv``, ``test.csv`` (``path label``, paths relative to OUT),
+    ``classes.txt`` (label 0 first) and ``synthetic.json``, the options. With the same options, a video depends only on
+    (seed, split, number). An interrupted call resumes where it stopped, and a complete data set with the same options
+    is left unchanged.
 
-    Images are first frames of such videos, ``NUMBER.png`` without a mask. A single frame shows no motion, so their
+    Images are first frames of such videos, ``NUMBER.png`` without a mask. A single frame contains no motion, so their
     classes are the shapes of the objects.
 
     Args:
@@ -107,27 +108,27 @@ def synthesize(
         videos_per_class: Training videos of each class.
         val_per_class: Validation videos of each class.
         test_per_class: Test videos of each class.
-        frames: T of every video.
-        size: Pixels along the side of the square frame.
+        frames: Number of frames of every video, T.
+        size: Side length of the square frame in pixels.
         fps: Frames per second.
-        background: "smooth" (colours blend between the corners), "textured" (with static noise) or "mixed".
+        background: "smooth" (colours interpolated between the corners), "textured" (with static noise) or "mixed".
         camera_noise: Standard deviation of independent noise in every pixel, where 1 is white; 0 for none.
-        contrast: Share of the brightness that is kept between background and objects: no object is darker than
-            this, no background as bright as 1 less this. 0 for any colours, 1 for white objects before black.
-        classes: Names out of :data:`MOTIONS`, or for images :data:`SHAPES`; their order gives the labels. None: all.
+        contrast: Contrast from 0 to 1: objects are at least this bright, the background at most 1 less this. 0 for any
+            colours, 1 for white objects in front of black.
+        classes: Names out of :data:`MOTIONS`, or for images :data:`SHAPES`, in the order of labels; None for all.
         images: Write images.
-        objects: Moving objects in a video, all with the video's motion.
+        objects: Number of moving objects in a video, all with the video's motion.
         object_size: Largest diameter of an object over the frame's side. Objects get as small as a third of it.
-        speed: Cycles per frame (a crossing of the frame, a turn, or a growth is one cycle), about which each
-            video's own speed is drawn.
-        gop: Frames between key frames.
+        speed: Mean speed in cycles per frame (a crossing of the frame, a turn, or a growth is one cycle), around which
+            each video's own speed is drawn.
+        gop: Frames from one keyframe to the next.
         crf: H.264 quality, 0 (best) to 51.
-        seed: Of everything.
-        workers: Processes; 0 works in this one.
-        progress: Called with (videos done, videos in all) after each video.
+        seed: Seed of the data set.
+        workers: Number of processes; 0 runs in this process.
+        progress: Called with (number of videos done, total) after each video.
 
     Raises:
-        UserError: If an option makes no video, the folder holds something else, or it cannot be written.
+        UserError: If an option is invalid, the folder contains something else, or it cannot be written.
     """
     recipe = Recipe(
         frames=frames,
@@ -169,7 +170,7 @@ def _writing_to(root: Path) -> Iterator[None]:
 
 
 def _jobs(root: Path, recipe: Recipe, per_class: dict[str, int]) -> Iterator[_Job]:
-    """All videos, classes in turn, so that any beginning of a list is as balanced as can be."""
+    """Yield all videos with alternating classes, so that the start of a list is as balanced as possible."""
     for split, count in per_class.items():
         for index in range(count * len(recipe.classes)):
             yield _Job(root, split, index, index % len(recipe.classes), recipe)
@@ -180,7 +181,7 @@ def _run(jobs: list[_Job], workers: int, progress: Callable[[int, int], None] | 
         folder.mkdir(parents=True, exist_ok=True)
         remove_temporaries(folder)
     if workers:
-        # Started afresh, not forked: the caller may have threads of its own.
+        # Spawned, not forked: the caller may have threads.
         with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
             _count(pool.map(make_file, jobs, chunksize=8), progress, done, total)
     else:
@@ -194,7 +195,7 @@ def _count(results: Iterable[None], progress: Callable[[int, int], None] | None,
 
 
 def make_file(job: _Job) -> None:
-    """Write one video and, before it, its mask: a video that is there has its ground truth. Or write one image."""
+    """Write one image, or one video after its mask, so that an existing video always has its ground truth."""
     recipe = job.recipe
     key = (recipe.seed, SPLITS.index(job.split), job.index)
     rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
@@ -219,7 +220,7 @@ def make_file(job: _Job) -> None:
 
 
 def _image(scene: Scene, corners: int, recipe: Recipe, rng: np.random.Generator) -> bytes:
-    """A PNG file of a scene with objects of one shape, at rest."""
+    """Return a PNG file of a scene with objects of one shape, at rest."""
     shaped = replace(scene, objects=tuple(replace(painted, corners=corners) for painted in scene.objects))
     frames, _ = render(shaped, next(iter(MOTIONS)), num_frames=1, object_size=recipe.object_size)
     file = io.BytesIO()
