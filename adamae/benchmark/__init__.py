@@ -1,1 +1,1 @@
-"""What a training step costs, and where the time goes."""
+"""Benchmarks: time, memory and arithmetic of training steps, and throughput of data loading."""

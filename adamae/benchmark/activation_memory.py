@@ -1,4 +1,4 @@
-"""What a forward pass keeps in memory for its backward pass: counted, not timed, and the same on every run."""
+"""Activation memory kept from the forward to the backward pass; counted, so it is the same on every run."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from adamae.models import Pretrainer
 
 @dataclass(frozen=True)
 class ActivationMemory:
-    """Bytes kept from the forward to the backward pass, as a straight line over the batch size.
+    """Bytes kept from the forward to the backward pass, as a linear function of the batch size.
 
     Attributes:
-        per_clip: What each further clip adds.
-        fixed: What does not depend on the batch: above all the weights' copies in half precision.
+        per_clip: Bytes of each additional clip.
+        fixed: Bytes independent of the batch, mostly the weights' copies in half precision.
     """
 
     per_clip: int
@@ -27,11 +27,11 @@ class ActivationMemory:
 
 
 def activation_memory(model: Pretrainer, precision: torch.dtype = torch.float32) -> ActivationMemory:
-    """Count what a pre-train step keeps, at batches of one and of two clips.
+    """Count the bytes that a pre-train step keeps, for batches of one and of two clips.
 
     Args:
-        model: In training mode.
-        precision: Autocast to this type; float32 runs without.
+        model: The model, in training mode.
+        precision: Autocast dtype; float32 disables autocast.
     """
     device = next(model.parameters()).device
     frames, height, width = model.frame_choice.candidates.clip_shape
@@ -49,15 +49,15 @@ def activation_memory(model: Pretrainer, precision: torch.dtype = torch.float32)
 
 
 def count_kept_bytes(forward: Callable[[], Tensor], already_there: Iterable[Tensor] = ()) -> int:
-    """Bytes of all storages that autograd keeps after ``forward``.
+    """Return the bytes of all storages that autograd keeps after ``forward``.
 
-    A tensor that is a view keeps its whole storage, and so its whole storage counts, once.
+    A view keeps its complete storage, so the complete storage is counted, once.
 
     Args:
         forward: Runs a forward pass.
-        already_there: Tensors that exist anyway, such as parameters and the batch: they do not count.
+        already_there: Tensors that exist in any case, such as parameters and the batch; they are not counted.
     """
-    # The graph alone holds these, so what belongs to a part of it that was let go of is gone and does not count.
+    # Only the graph references these, so parts of the graph that were already freed are not counted.
     kept: WeakSet[_Kept] = WeakSet()
 
     def note(x: Tensor) -> _Kept:
@@ -79,5 +79,5 @@ class _Kept:
 
 
 def _identity(x: Tensor) -> int:
-    """Of its storage; tensors without values have no address."""
+    """Return an identifier of the tensor's storage; tensors without values have no address."""
     return x.untyped_storage()._cdata

@@ -1,4 +1,4 @@
-"""Pre-training steps to compare: ours and ours with one option changed, each ready to be timed in alternation."""
+"""Pre-training steps to compare: our step and variants with one option changed, to be timed in alternation."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from adamae.training.compilation import check_compiler
 
 Network = TypeVar("Network", bound=nn.Module)
 OURS = "ours"
-# Adam's two moments and the weights. Gradients live only while a step runs and are part of its peak anyway.
+# Adam's two moments and the weights. Gradients exist only during a step and are part of its peak in any case.
 _FLOATS_HELD = 3
-# Part of a step by the method that computes it in the forward pass; the innermost one counts.
+# Part of a step by the method that computes it in the forward pass; the innermost method counts.
 DEFAULT_PART = "losses"
 OUR_PARTS = {
     "pixels": "tokens",
@@ -37,13 +37,13 @@ OUR_PARTS = {
 
 @dataclass(frozen=True)
 class Contender:
-    """A step.
+    """A step to compare.
 
     Attributes:
         step: Forward pass, backward pass and optimiser; returns without waiting for the device.
-        network: The network that is trained.
-        held: Bytes of the weights and the optimiser's state, which stay in memory between steps.
-        parts: Part of the step by the path of the network's method that computes it; other methods are the losses'.
+        network: The network to train.
+        held: Bytes of weights and optimiser state, which stay in memory between steps.
+        parts: Part of the step by the path of the network's method that computes it; all other methods are "losses".
     """
 
     step: Callable[[], None]
@@ -54,15 +54,15 @@ class Contender:
 
 @dataclass(frozen=True)
 class Setting:
-    """What all contenders have in common.
+    """Settings that all contenders share.
 
     Attributes:
         model: Name of the pre-train model.
         options: Arguments of its constructor.
         clips: (B, T, H, W, C) uint8, on the device.
-        precision: Autocast to this type; float32 runs without.
+        precision: Autocast dtype; float32 disables autocast.
         compiled: Whether our steps are compiled.
-        compiler: What compiles them.
+        compiler: Function that compiles them.
     """
 
     model: str
@@ -73,14 +73,14 @@ class Setting:
     compiler: Callable[[nn.Module], Callable[..., Any]] = torch.compile
 
     def build(self, **changes: Any) -> Pretrainer:
-        """The model on the clips' device, in training mode, with some arguments changed."""
+        """Build the model on the clips' device, in training mode, with some arguments changed."""
         network = create_model(self.model, **{**self.options, **changes})
         assert isinstance(network, Pretrainer)
         return on_device(network, self.clips.device).train()
 
 
 def on_device(network: Network, device: torch.device) -> Network:
-    """Move a network; one without values cannot be moved, and is there already."""
+    """Move a network to a device; one without values cannot be moved, and is already there."""
     return network if next(network.parameters()).device == device else network.to(device)
 
 
@@ -100,7 +100,7 @@ def _ours(setting: Setting, *, compiled: bool | None = None, recompute: Any = No
 
 
 def _seeds(clips: Tensor) -> Tensor | None:
-    """(B,) on the host and pinned for clips on a GPU, as in training; None elsewhere: the model draws them."""
+    """Return seeds (B,) on the host, pinned for clips on a GPU, as in training; on other devices the model draws."""
     return torch.arange(len(clips), pin_memory=True) if clips.device.type == "cuda" else None
 
 
@@ -128,7 +128,7 @@ _VARIANTS: dict[str, BuildContender] = {
 
 
 def variants() -> dict[str, BuildContender]:
-    """What ``adamae bench step --compare`` knows: our step, variants of it, and all masks at their published ratio."""
+    """Return the contenders of ``adamae bench step --compare``: variants of our step, masks at official ratios."""
     return {**_VARIANTS, **{name: partial(_masked, declared(name)) for name in SAMPLERS}}
 
 
@@ -138,10 +138,10 @@ def _masked(sampler: Declaration, setting: Setting) -> Contender:
 
 
 def choose(names: Iterable[str], known: Mapping[str, BuildContender]) -> dict[str, BuildContender]:
-    """The contenders of these names.
+    """Select contenders by name.
 
     Args:
-        names: Without our own step, which is always measured.
+        names: Names without that of our own step, which is always measured.
         known: Contenders by name, such as :func:`variants`.
 
     Raises:
@@ -161,7 +161,7 @@ def contender(
     scaled: bool = False,
     parts: Mapping[str, str] | None = None,
 ) -> Contender:
-    """A network and what computes its loss as a contender; arguments as in :func:`whole_step` and its attributes."""
+    """Build a contender from a network and a function that computes its loss; arguments as in :func:`whole_step`."""
     held = _FLOATS_HELD * sum(parameter.numel() * parameter.element_size() for parameter in network.parameters())
     device = next(network.parameters()).device
     return Contender(whole_step(network, loss, precision, device, scaled), network, held, parts or {})
@@ -170,12 +170,12 @@ def contender(
 def whole_step(
     network: nn.Module, loss: Callable[[], Tensor], precision: torch.dtype, device: torch.device, scaled: bool = False
 ) -> Callable[[], None]:
-    """A callable that runs the forward pass, the backward pass and AdamW.
+    """Return a callable that runs the forward pass, the backward pass and AdamW.
 
     Args:
-        network: The network that is trained.
+        network: The network to train.
         loss: Runs the forward pass and returns the loss.
-        precision: Autocast to this type; float32 runs without.
+        precision: Autocast dtype; float32 disables autocast.
         device: The network's device.
         scaled: Scale the loss with a ``GradScaler``, which waits for the device at each step.
     """

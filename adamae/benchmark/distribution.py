@@ -1,4 +1,4 @@
-"""What several processes hold and exchange, computed from the number of parameters: no process is started."""
+"""Memory and communication of distributed training, computed from the number of parameters without any process."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _FLOAT = 4
-# Bytes after which DDP closes its first bucket, and each further one: its defaults, which the torch engine keeps.
+# Bytes after which DDP closes its first and each further bucket: DDP's defaults, which the torch engine uses.
 _DDP_FIRST, _DDP_BUCKET = 2**20, 25 * 2**20
 _MOMENTS = 2
-# Gbit per second and machine that estimates are given for.
+# Network speeds in Gbit per second and machine for which estimates are printed.
 NETWORKS = (100, 200, 400)
 
 
@@ -18,13 +18,13 @@ class Distribution:
     """A run on several machines; weights, gradients and moments are float32 in every precision.
 
     Attributes:
-        parameters: That are trained.
+        parameters: Number of trainable parameters.
         buffers: Bytes of the model's buffers.
-        processes: Over all machines.
-        nodes: Machines.
-        zero_stage: 0 without DeepSpeed and for its stage 0: nothing is sharded.
-        bucket: Numbers that DeepSpeed's stages 1 and 2 exchange at once.
-        buckets: All-reduces that the gradients of one backward pass take.
+        processes: Processes over all machines.
+        nodes: Number of machines.
+        zero_stage: ZeRO stage; 0 without DeepSpeed. Stage 0 shards nothing.
+        bucket: Numbers that DeepSpeed's stages 1 and 2 exchange at a time.
+        buckets: All-reduces of the gradients of one backward pass.
         passes: Micro-batches of a step.
     """
 
@@ -39,34 +39,34 @@ class Distribution:
 
     @property
     def weights(self) -> int:
-        """Bytes of one process."""
+        """Bytes of the weights of one process."""
         return _FLOAT * self.parameters
 
     @property
     def gradients(self) -> int:
-        """Bytes of one process; stage 2 keeps its shard alone."""
+        """Bytes of the gradients of one process; stage 2 keeps only its shard."""
         return _FLOAT * (self._shard if self.zero_stage == 2 else self.parameters)
 
     @property
     def optimizer(self) -> int:
-        """Bytes of one process: both moments, and under stages 1 and 2 a copy of the weights that are updated."""
+        """Bytes of the optimiser state of one process: both moments, and under stages 1 and 2 a weight shard."""
         if self.zero_stage == 0:
             return _FLOAT * _MOMENTS * self.parameters
         return _FLOAT * (_MOMENTS + 1) * self._shard
 
     @property
     def exchange_buffers(self) -> int:
-        """Bytes of what gradients are put together in; DDP's buckets are the gradients themselves."""
+        """Bytes of the buffers for exchanging gradients; DDP's buckets are the gradients themselves."""
         return _FLOAT * min(self.bucket, self.parameters) if self.zero_stage else 0
 
     @property
     def held(self) -> int:
-        """Bytes of one process besides activations."""
+        """Bytes of one process without activations."""
         return self.weights + self.gradients + self.optimizer + self.exchange_buffers + self.buffers
 
     @property
     def exchanged(self) -> int:
-        """Bytes of the gradients, which all processes reduce."""
+        """Bytes of the gradients that all processes reduce in a step."""
         return _FLOAT * self.parameters * self._exchanges if self.processes > 1 else 0
 
     @property
@@ -76,26 +76,26 @@ class Distribution:
 
     @property
     def gathered(self) -> int:
-        """Bytes of the updated weights, of which under ZeRO 1 and 2 each process has a shard and gathers the others."""
+        """Bytes of the updated weights, which under ZeRO 1 and 2 are sharded and gathered by each process."""
         return _FLOAT * self.parameters if self.processes > 1 and self.zero_stage else 0
 
     @property
     def sent(self) -> int:
-        """Bytes that one process sends in a step by a ring.
+        """Bytes that one process sends in a step with ring communication.
 
-        A ring of n adds up in n - 1 steps of one n-th and hands the results round in as many. DeepSpeed adds up and
-        hands round the gradients under stages 1 and 2 too, although a process needs its shard alone, and then hands
-        round the updated weights: half as much again as without ZeRO.
+        A ring of n processes reduces in n - 1 steps of one n-th each, and distributes the results in as many. Under
+        stages 1 and 2 DeepSpeed also distributes the gradients to all processes, although each needs only its shard,
+        and then gathers the updated weights: 1.5 times the traffic of training without ZeRO.
         """
         return (2 * self.exchanged + self.gathered) * (self.processes - 1) // self.processes
 
     def network_seconds(self, gigabits: float) -> float:
-        """Of a step's exchange between machines, where each has one connection; 0 on a single machine."""
+        """Seconds of a step's communication between machines, with one connection each; 0 on a single machine."""
         return 8 * self.sent / (gigabits * 1e9) if self.nodes > 1 else 0.0
 
     @property
     def _exchanges(self) -> int:
-        """How often gradients are reduced in a step: stage 2 keeps only its shard of them, so for each micro-batch."""
+        """How often gradients are reduced in a step: once per micro-batch under stage 2, which keeps only its shard."""
         return self.passes if self.zero_stage == 2 else 1
 
     @property
@@ -104,10 +104,10 @@ class Distribution:
 
 
 def ddp_buckets(parameters: Sequence[int]) -> int:
-    """Buckets in which DDP exchanges gradients: each is closed once it is full.
+    """Return the number of buckets in which DDP exchanges gradients; a bucket is closed once it is full.
 
     Args:
-        parameters: Numbers in each parameter, in the model's order; gradients arrive about in the opposite one.
+        parameters: Sizes of the parameters in the model's order; gradients arrive in about the reverse order.
     """
     closed, filled, size = 0, 0, _DDP_FIRST
     for numbers in reversed(parameters):
@@ -118,11 +118,11 @@ def ddp_buckets(parameters: Sequence[int]) -> int:
 
 
 def deepspeed_buckets(parameters: Sequence[int], bucket: int) -> int:
-    """Buckets in which DeepSpeed exchanges gradients: each takes as many as fit.
+    """Return the number of buckets in which DeepSpeed exchanges gradients; each takes as many as fit.
 
     Args:
-        parameters: Numbers in each parameter. Another order may make a bucket more or less.
-        bucket: Numbers in a bucket, more than in any parameter.
+        parameters: Sizes of the parameters. In another order the number of buckets may differ by one.
+        bucket: Numbers in a bucket; larger than any parameter.
     """
     count = filled = 0
     for numbers in parameters:

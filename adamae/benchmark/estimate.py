@@ -1,4 +1,4 @@
-"""How long a run will take and what will hold it up, from a few passes and the loader's rate."""
+"""Estimate of a run's duration and bottleneck, from a few passes and the loader's rate."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from adamae.training.parameter_groups import parameter_groups
 
 @dataclass(frozen=True)
 class PassCost:
-    """What one process was seen to need, or is predicted to.
+    """Measured or predicted time and memory of one process.
 
     Attributes:
         clips: Clips in each measured pass.
-        pass_seconds: Forward and backward.
-        update_seconds: The optimiser, once for each step.
+        pass_seconds: Seconds of a forward and backward pass.
+        update_seconds: Seconds of the optimiser, once per step.
         peak_memory: Bytes: allocated on a GPU, resident in the process on a CPU.
-        kept_per_clip: Bytes that a further clip keeps for the backward pass.
-        total_memory: Bytes that the GPU has; 0 on a CPU.
-        predicted: Nothing was run: the seconds are the least that a GPU may take, and peak_memory is what activations
-            need, without what is held between steps.
+        kept_per_clip: Bytes of activations of each additional clip.
+        total_memory: Memory of the GPU in bytes; 0 on a CPU.
+        predicted: Whether the values are predicted: seconds are then a lower bound for a GPU, and peak_memory is that
+            of activations only, without what is kept between steps.
     """
 
     clips: int
@@ -53,15 +53,15 @@ class PassCost:
 
 @dataclass(frozen=True)
 class Run:
-    """What decides how much there is to do.
+    """Amount of work of a run.
 
     Attributes:
-        gpus: Processes that train, over all machines.
-        clips_per_pass: Clips of one process in one pass.
-        passes_per_step: Passes between two updates.
-        epochs: Passes over the data; a fraction where ``--max_steps`` ends the run earlier.
-        steps_per_epoch: Updates in each; None where the number of videos is not known.
-        workers: Loader processes of each training process.
+        gpus: Training processes over all machines.
+        clips_per_pass: Clips of one process in one micro-batch.
+        passes_per_step: Micro-batches in a step.
+        epochs: Epochs; a fraction if ``--max_steps`` ends the run earlier.
+        steps_per_epoch: Updates in an epoch; None if the number of videos is unknown.
+        workers: Loader workers of each training process.
     """
 
     gpus: int
@@ -74,13 +74,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What to expect.
+    """Estimate of a run.
 
     Attributes:
-        run: What was asked about.
-        cost: What was measured.
-        loader_rate: Clips that one core of the loader makes in a second; None if not known.
-        distribution: What each process holds and exchanges.
+        run: The run.
+        cost: The measured or predicted cost.
+        loader_rate: Clips per second of one core of the loader; None if unknown.
+        distribution: Memory and communication of each process.
     """
 
     run: Run
@@ -90,48 +90,48 @@ class Estimate:
 
     @property
     def seconds_per_step(self) -> float:
-        """Of the model alone. A pass of more clips than were measured is taken to be longer in proportion."""
+        """Seconds of the model alone, in proportion if a micro-batch has more clips than were measured."""
         ratio = self.run.clips_per_pass / self.cost.clips
         return self.run.passes_per_step * ratio * self.cost.pass_seconds + self.cost.update_seconds
 
     @property
     def model_rate(self) -> float:
-        """Clips that one process trains on in a second when it never waits."""
+        """Clips per second of one process that never waits for data."""
         return self.run.passes_per_step * self.run.clips_per_pass / self.seconds_per_step
 
     @property
     def loaded_rate(self) -> float | None:
-        """Clips that the loader of one process makes in a second; in the training process itself without workers."""
+        """Clips per second of the loader of one process; without workers it runs in the training process itself."""
         return None if self.loader_rate is None else self.loader_rate * max(self.run.workers, 1)
 
     @property
     def rate(self) -> float:
-        """Clips in a second over all processes."""
+        """Clips per second over all processes."""
         return self.run.gpus * min(self.model_rate, self.loaded_rate or math.inf)
 
     @property
     def limit(self) -> str:
-        """What is slower: "model" or "loader"."""
+        """The bottleneck: "model" or "loader"."""
         return "loader" if self.loaded_rate is not None and self.loaded_rate < self.model_rate else "model"
 
     @property
     def cores_per_gpu(self) -> int | None:
-        """Cores of the loader with which the model never waits."""
+        """Cores of the loader per process with which the model never waits."""
         return None if self.loader_rate is None else math.ceil(self.model_rate / self.loader_rate)
 
     @property
     def memory(self) -> int:
-        """Bytes of one process at the run's clips in a pass."""
+        """Bytes of one process with the run's micro-batch."""
         return self._peak + max(self.run.clips_per_pass - self.cost.clips, 0) * self.cost.kept_per_clip
 
     @property
     def _peak(self) -> int:
-        """Bytes at the cost's clips in a pass."""
+        """Bytes of one process with the micro-batch of the cost."""
         return self.cost.peak_memory + (self.distribution.held if self.cost.predicted else 0)
 
     @property
     def largest_pass(self) -> int | None:
-        """Clips in a pass that fill the GPU but for a tenth; None on a CPU."""
+        """Clips in a micro-batch that use 90 % of the GPU's memory; None on a CPU."""
         if not self.cost.total_memory:
             return None
         room = 0.9 * self.cost.total_memory - self._peak
@@ -139,7 +139,7 @@ class Estimate:
 
     @property
     def hours_per_epoch(self) -> float | None:
-        """None where the number of videos is not known."""
+        """Hours of an epoch; None if the number of videos is unknown."""
         if self.run.steps_per_epoch is None:
             return None
         clips = self.run.steps_per_epoch * self.run.passes_per_step * self.run.clips_per_pass * self.run.gpus
@@ -147,11 +147,11 @@ class Estimate:
 
     @property
     def hours(self) -> float | None:
-        """Of all epochs."""
+        """Hours of all epochs; None if the number of videos is unknown."""
         return None if self.hours_per_epoch is None else self.hours_per_epoch * self.run.epochs
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Return plain values, for JSON."""
         names = ("seconds_per_step", "model_rate", "loaded_rate", "rate", "limit", "cores_per_gpu", "memory")
         more = ("largest_pass", "hours_per_epoch", "hours")
         held = ("weights", "gradients", "optimizer", "exchange_buffers", "held")
@@ -164,7 +164,7 @@ class Estimate:
         )
 
     def render(self) -> str:
-        """The estimate as a table, and what it leaves out."""
+        """Format the estimate as a table, with notes on what is not included."""
         rows = [
             ("memory", self._memory()),
             ("model", f"{self.model_rate:.2f} clips/s per process, {self._all(self.model_rate)}"),
@@ -244,16 +244,16 @@ def predict_pass(
     recompute: CheckpointActivations,
     arguments: Mapping[str, Any],
 ) -> PassCost:
-    """What a pass and an update would take on a GPU at best; nothing is run.
+    """Predict the minimum time of a pass and an update on a GPU, without running them.
 
     Args:
         model: Name of a pre-train model.
         gpu: The device.
-        clips: In a pass.
+        clips: Clips in a micro-batch.
         precision: "fp32", "bf16" or "fp16".
-        compiled: Through ``torch.compile``.
-        recompute: What is computed again in the backward pass.
-        arguments: Of the model's constructor.
+        compiled: Whether the model is compiled with ``torch.compile``.
+        recompute: Parts whose activations are recomputed in the backward pass.
+        arguments: Arguments of the model's constructor.
 
     Raises:
         UserError: If the model is not a pre-train model, or the device has no such precision.
@@ -288,11 +288,11 @@ def measure_pass(model: Pretrainer, *, clips: int, precision: torch.dtype, passe
     """Run a few passes and updates on synthetic clips.
 
     Args:
-        model: On its device, in training mode.
-        clips: In a pass.
-        precision: Autocast to this type; float32 runs without.
-        passes: Counted passes.
-        compiled: Through ``torch.compile``.
+        model: The model, on its device, in training mode.
+        clips: Clips in a micro-batch.
+        precision: Autocast dtype; float32 disables autocast.
+        passes: Number of measured passes.
+        compiled: Whether to compile the model with ``torch.compile``.
     """
     device = next(model.parameters()).device
     frames, height, width = model.frame_choice.candidates.clip_shape
@@ -310,7 +310,7 @@ def measure_pass(model: Pretrainer, *, clips: int, precision: torch.dtype, passe
             loss = model(batch).losses["loss"]
         loss.backward()
 
-    # In this order an update always finds gradients.
+    # With this order an update always has gradients.
     timings = take_turns({"pass": forward_backward, "update": optimizer.step}, passes, device)
     memory = peak_memory(device)
     optimizer.zero_grad(set_to_none=True)

@@ -1,11 +1,11 @@
-"""What a compiler makes of a step: the kernels of its graphs, by a model of fusion.
+"""Kernels of a compiled step, predicted by a model of fusion.
 
-Torch's own compiler writes kernels for a GPU only where its driver is installed. So its front is used as it is, which
-makes one graph of the forward pass and one of the backward pass and decides what is computed again, and this model in
-the place of its back: products, attention and sorting stay the library's calls; everything else is fused with what it
-reads, where both run over the same elements and nothing between them has to wait. A kernel reads what comes from
-outside and writes what is needed outside. Its simplifications: nothing is computed twice to save a write, and kernels
-that only share what they read are not joined.
+Torch's compiler generates kernels for a GPU only if its driver is installed. Therefore only its front end is used,
+which traces one graph of the forward pass and one of the backward pass and decides what is recomputed. This model
+replaces its back end. Products, attention and sorting remain library calls. Every other operation is fused with the
+operations that it reads from, if both iterate over the same elements and no other operation has to run in between. A
+kernel reads its external inputs and writes the values that are used outside. Two simplifications: nothing is computed
+twice to save a write, and kernels that only share inputs are not joined.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from torch.utils._pytree import tree_leaves
 
 from adamae.benchmark.operations import BACKWARD, Operation, count, is_view, touched
 
-# Besides what has a count of operations: not written by the compiler, or only alone.
+# In addition to operations with a FLOP formula: library calls, or kernels that are not fused.
 _LIBRARY = {"sort", "topk", "multinomial", "cumsum", "scatter", "scatter_add", "index_put", "randint", "_fused_adamw"}
 _REDUCTIONS = {"sum", "mean", "var_mean", "var", "amax", "amin", "prod", "argmax", "any", "all"}
-# Generated where they are read.
+# Generated where they are read, without memory traffic.
 _GENERATED = {"full", "iota", "arange", "scalar_tensor", "full_like", "zeros_like"}
 _GATHERS = {"gather", "index", "index_select", "embedding"}
 
 
 def fusing_backend(recorded: list[Operation], default: str, parts: Mapping[str, str]) -> Callable[..., Any]:
-    """A back end for ``torch.compile`` that lists kernels, and runs the graphs as they are.
+    """Return a back end for ``torch.compile`` that records kernels and runs the graphs unchanged.
 
     Args:
-        recorded: Kernels are appended here.
-        default: Part of what runs in a forward pass and in none of the following.
+        recorded: List to which kernels are appended.
+        default: Part of forward operations that are not in any of ``parts``.
         parts: Part of the step by the path of a module.
     """
     from torch._dynamo.backends.common import aot_autograd
@@ -69,7 +69,7 @@ def _part(node: Node, default: str, parts: Mapping[str, str]) -> str:
 
 @dataclass
 class _Group:
-    """Nodes that make one kernel, and their places in the graph as bits."""
+    """Nodes of one kernel, and their positions in the graph as a bit set."""
 
     nodes: list[Node]
     members: int
@@ -79,15 +79,15 @@ class _Group:
 
 
 def kernels(graph: GraphModule, part: Callable[[Node], str]) -> list[Operation]:
-    """The kernels of a graph without mutation.
+    """Return the kernels of a graph without mutation.
 
     Args:
-        graph: Of torch's operations, its nodes with their values' shapes.
-        part: Of the step, to which a node belongs.
+        graph: Graph of torch operations, with the shapes of the nodes' values.
+        part: Returns the part of the step to which a node belongs.
     """
     nodes = [node for node in graph.graph.nodes if node.op == "call_function"]
     place = {node: number for number, node in enumerate(nodes)}
-    # All that a node depends on, as bits.
+    # All nodes that a node depends on, as a bit set.
     behind: dict[Node, int] = {}
     group_of: dict[Node, _Group] = {}
     result: list[Operation] = []
@@ -120,13 +120,13 @@ def _name(node: Node) -> str:
 
 
 def _aliases(node: Node) -> bool:
-    """Whether a node is a view, or one of several results."""
+    """Whether a node is a view, or selects one of several results."""
     target: Any = node.target
     return not hasattr(target, "_schema") or is_view(target) or _name(node) in {"_unsafe_view", "detach", "alias"}
 
 
 def _source(node: Node) -> Node:
-    """The node whose memory this one reads."""
+    """Return the node whose memory this one reads."""
     while node.op == "call_function" and _aliases(node) and node.all_input_nodes:
         node = node.all_input_nodes[0]
     return node
@@ -165,13 +165,13 @@ def _new_group(node: Node, place: int) -> _Group:
 
 
 def _fits(one: _Group, other: _Group) -> bool:
-    """Whether two groups run over the same elements, or one over the rows of the other's reductions."""
+    """Whether two groups iterate over the same elements, or one over the rows of the other's reductions."""
     if one.axis and other.axis and one.axis != other.axis:
         return False
     if one.elements == other.elements:
         return True
     smaller, larger = sorted((one, other), key=lambda group: group.elements)
-    # What is spread over more elements is computed where it is read.
+    # A value that is broadcast to more elements is computed where it is read.
     if not smaller.axis and smaller.elements and larger.elements % smaller.elements == 0:
         return True
     return one.elements in other.rows or other.elements in one.rows
@@ -188,7 +188,7 @@ def _join(one: _Group, other: _Group) -> _Group:
 
 
 def _may_run_at_once(group: _Group, behind: Mapping[Node, int], place: Mapping[Node, int]) -> bool:
-    """Whether nothing outside of a group lies between two of its nodes."""
+    """Whether no node outside of a group is between two of its nodes."""
     for node in group.nodes:
         for x in node.all_input_nodes:
             source = _source(x)
@@ -210,7 +210,7 @@ def _kernel(group: _Group, part: Callable[[Node], str]) -> Operation:
         if any(user not in members for user in _readers(node)):
             written += touched(_values(node))
     last = group.nodes[-1]
-    # A reduction over the first axes ends in a second kernel, which adds up the results of blocks.
+    # A reduction over the first axes needs a second kernel, which adds up the results of the blocks.
     return Operation(
         name="+".join(dict.fromkeys(_name(node) for node in group.nodes)),
         part=part(last),
@@ -225,7 +225,7 @@ def _kernel(group: _Group, part: Callable[[Node], str]) -> Operation:
 
 
 def _readers(node: Node) -> Iterable[Node]:
-    """What reads a node's memory, through views as well."""
+    """Yield the nodes that read a node's memory, also through views."""
     for user in node.users:
         if user.op == "call_function" and _aliases(user):
             yield from _readers(user)

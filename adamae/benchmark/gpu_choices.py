@@ -1,7 +1,7 @@
-"""On tensors of a CPU that have no values: run the operations that torch would run on a GPU.
+"""Run the operations that torch would run on a GPU, on CPU tensors without values.
 
-A build of torch without CUDA has no backward pass for CUDA tensors, not even for tensors without values. What differs
-between the devices is little: autocast's lists of operations, dropout's kernel, and our own choice for few keys.
+A build of torch without CUDA has no backward pass for CUDA tensors, not even without values. The devices differ in few
+points: autocast's lists of operations, the dropout kernel, and our own choice of attention for few keys.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-# Operations that autocast computes in float32 on a GPU and not on a CPU: torch's documentation of autocast, as far as
-# training steps use them.
+# Operations that autocast computes in float32 on a GPU but not on a CPU, according to torch's documentation of autocast
+# and as far as training steps use them.
 _FLOAT32 = (
     "exp",
     "layer_norm",
@@ -28,7 +28,7 @@ _FLOAT32 = (
     "reciprocal",
     "rsqrt",
 )
-# These read half precision and write float32, in one kernel.
+# Operations that read half precision and write float32 in one kernel.
 _FLOAT32_RESULT = ("cumsum", "linalg_vector_norm", "sum", "sum.dim_IntList")
 _SOFTMAXES = {"softmax.int": "_softmax", "log_softmax.int": "_log_softmax"}
 _HALF = (torch.bfloat16, torch.float16)
@@ -36,7 +36,7 @@ _HALF = (torch.bfloat16, torch.float16)
 
 @contextmanager
 def gpu_choices() -> Iterator[None]:
-    """Inside, steps on CPU tensors without values have the operations of a GPU."""
+    """Context manager in which steps on CPU tensors without values use the operations of a GPU."""
     library = torch.library.Library("aten", "IMPL")
     try:
         for name in _FLOAT32:
@@ -46,7 +46,7 @@ def gpu_choices() -> Iterator[None]:
         for name, kernel in _SOFTMAXES.items():
             library.impl(name, _softmax(getattr(torch.ops.aten, kernel).default), "AutocastCPU")
         library.impl("dropout", _fused_dropout, "AutogradCPU")
-        # What our layers and losses do on a CPU alone.
+        # Disables what our layers and losses do only on a CPU.
         with patch("adamae.layers.devices._CPU", ""):
             yield
     finally:
@@ -95,5 +95,5 @@ def _raised(x: Any) -> Any:
 
 
 def _fused_dropout(x: Tensor, p: float, train: bool) -> Tensor:
-    """Dropout in one kernel that keeps its mask, as on a GPU."""
+    """Apply dropout with a kernel that keeps its mask, as on a GPU."""
     return torch.native_dropout(x, p, train)[0] if train and p > 0 else x

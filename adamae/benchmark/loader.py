@@ -1,4 +1,4 @@
-"""Clips per second, the share of each part of the work, and what follows from them."""
+"""Throughput of the data loader, the time of each part of its work, and advice."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from adamae.data.decoding.image_names import is_image
 from adamae.data.loader import build_loader
 from adamae.plain_text import counted
 
-# Parts of the work that the same remedy helps -> that remedy.
+# Parts of the work -> advice that reduces their time.
 _ADVICE = {
     ("opening",): "store the videos on a local disk or in shards, or use several clips per video: --num_sample",
     ("seeking", "decoding"): "re-encode the videos with adamae prepare, so that less is decoded for each clip, "
@@ -34,17 +34,17 @@ _IMAGE_ADVICE = {
 
 @dataclass(frozen=True)
 class LoaderReport:
-    """What :func:`measure_loader` found.
+    """Result of :func:`measure_loader`.
 
     Attributes:
-        clips_per_second: Out of the loader, with its workers.
-        clips_per_second_per_core: By one process that does nothing else, by its processor time.
+        clips_per_second: Throughput of the loader with its workers.
+        clips_per_second_per_core: Throughput of one process alone, by processor time.
         num_workers: Workers of the loader; 0 for none.
-        seconds: Of one core for one clip, by part of the work.
-        clips: How many were measured.
-        bad: How many videos could not be read and were skipped.
-        gpu_rate: Clips per second that are wanted.
-        images: Whether images were read.
+        seconds: Processor time per clip, by part of the work.
+        clips: Number of measured clips.
+        bad: Number of videos that could not be read and were skipped.
+        gpu_rate: Required clips per second.
+        images: Whether the files are images.
     """
 
     clips_per_second: float
@@ -58,13 +58,13 @@ class LoaderReport:
 
     @property
     def shares(self) -> dict[str, float]:
-        """Share of the time of one core, by part of the work; they add up to 1."""
+        """Fraction of the processor time by part of the work; they add up to 1."""
         total = sum(self.seconds.values())
         return {part: seconds / total for part, seconds in self.seconds.items()}
 
     @property
     def advice(self) -> str:
-        """What to change first, in one sentence."""
+        """Advice for the parts with the largest fraction of the time, in one sentence."""
         shares = self.shares
         advice = _ADVICE | (_IMAGE_ADVICE if self.images else {})
         parts = max(advice, key=lambda parts: sum(shares[part] for part in parts))
@@ -73,11 +73,11 @@ class LoaderReport:
 
     @property
     def cores(self) -> int:
-        """How many cores give ``gpu_rate`` clips per second."""
+        """Number of cores needed for ``gpu_rate`` clips per second."""
         return math.ceil(self.gpu_rate / self.clips_per_second_per_core)
 
     def render(self) -> str:
-        """A table for the terminal, what to change first, and how many cores a GPU needs."""
+        """Format as a table with advice and the number of cores that a GPU needs."""
         lines = [
             f"{self.clips_per_second:8.1f} clips/s with {self.num_workers} workers",
             f"{self.clips_per_second_per_core:8.1f} clips/s per core, over {self.clips} clips",
@@ -101,17 +101,17 @@ def measure_loader(
     num_workers: int = 0,
     gpu_rate: float = 1000.0,
 ) -> LoaderReport:
-    """Measure the parts of the work in this process on one thread, then the loader as a whole.
+    """Measure the parts of the work in this process on one thread, then the complete loader.
 
     Args:
-        dataset: Its rows are read in the order of the first epoch, ``num_sample`` clips of each.
-        num_videos: How many rows.
+        dataset: Its rows are read in the order of the first epoch, with ``num_sample`` clips of each.
+        num_videos: Number of rows.
         batch_size: Videos in a batch.
         num_workers: Workers of the loader.
-        gpu_rate: Clips per second that are wanted.
+        gpu_rate: Required clips per second.
 
     Raises:
-        UserError: None of the videos can be read.
+        UserError: If none of the videos can be read.
     """
     with one_thread():
         rows = some_rows(dataset, num_videos)
@@ -125,7 +125,7 @@ def measure_loader(
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch compute on one thread, as loader workers do."""
+    """Limit torch to one thread, as in loader workers."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -135,10 +135,10 @@ def one_thread() -> Iterator[None]:
 
 
 def _measure_whole(dataset: PretrainDataset, num_videos: int, batch_size: int, num_workers: int) -> float:
-    """Clips per second out of the loader, from its first batch on."""
+    """Return the clips per second of the loader, from its second batch on."""
     with closing(iter(build_loader(dataset, batch_size=batch_size, num_workers=num_workers))) as batches:
         next(batches)
-        # What workers made ahead of the clock must not outweigh what they make while it runs.
+        # Enough batches that those prefetched before the start of the timer do not dominate.
         measured = max(num_videos // batch_size, 4 * num_workers, 1)
         start = perf_counter()
         clips = sum(len(batch["clip"]) for batch in islice(batches, measured))

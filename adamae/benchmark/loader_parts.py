@@ -1,4 +1,4 @@
-"""What each part of making clips costs one core."""
+"""Processor time of each part of making clips, on one core."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ PARTS = ("opening", "seeking", "decoding", "resizing", "augmenting", "collating"
 
 @dataclass
 class Parts:
-    """Seconds of one core by part, over all clips.
+    """Processor time by part, over all clips.
 
     Attributes:
-        seconds: By the names of ``PARTS``.
-        clips: How many were made.
-        bad: How many videos could not be read and were skipped.
+        seconds: Seconds by the names in ``PARTS``.
+        clips: Number of clips.
+        bad: Number of videos that could not be read and were skipped.
     """
 
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PARTS, 0.0))
@@ -45,19 +45,19 @@ class Parts:
 
 
 def measure_parts(dataset: PretrainDataset, rows: np.ndarray, batch_size: int) -> Parts:
-    """Make the clips of some rows in this process, part by part.
+    """Make the clips of some rows in this process and time each part.
 
-    Opening includes reading the packets. Seeking is what comes before the first wanted frame; decoding goes on to the
-    last one. Resizing includes the conversion of colours and the copy of what lies in the crop; augmenting is all
-    random choice, mirroring, and what happens to the motion masks.
+    Opening includes reading the packets. Seeking ends at the first required frame; decoding continues to the last one.
+    Resizing includes colour conversion and copying the crop. Augmenting includes all random choices, flipping, and the
+    processing of motion masks.
 
     Args:
-        dataset: Gives ``num_sample`` clips of each row, by a transform that crops.
-        rows: (n,) rows; they may repeat.
+        dataset: Makes ``num_sample`` clips of each row, with a transform that crops.
+        rows: (n,) rows, which may repeat.
         batch_size: Videos that are collated together.
 
     Raises:
-        UserError: None of the videos can be read.
+        UserError: If none of the videos can be read.
     """
     parts = Parts()
     for start in range(0, len(rows), batch_size):
@@ -82,7 +82,7 @@ def measure_parts(dataset: PretrainDataset, rows: np.ndarray, batch_size: int) -
 
 def _make(dataset: PretrainDataset, row: int, parts: Parts) -> list[np.ndarray]:
     rng = sample_generator(dataset.seed, 0, row)
-    # The first look at a file pays for what the system then remembers.
+    # The first access to a file fills the page cache.
     dataset.open(row).close()
     with parts.timed("opening"):
         reader = dataset.open(row)
@@ -111,7 +111,7 @@ class _TimedTransform:
 
 
 def _seconds_to_read(reader: VideoReader, clips: list[np.ndarray]) -> float:
-    """Decoding alone: no frame's pixels are asked for."""
+    """Time the decoding alone, without converting frames to pixels."""
     wanted = np.unique(np.concatenate(clips)).tolist()
     start = process_time()
     for _ in reader.frames(wanted):
@@ -127,5 +127,5 @@ def _finish(plan: CropPlan, box: np.ndarray, parts: Parts) -> np.ndarray:
 
 
 def some_rows(dataset: PretrainDataset, count: int) -> np.ndarray:
-    """(count,) rows in the order of the first epoch, over again where there are fewer."""
+    """Return rows (count,) in the order of the first epoch, repeated if there are fewer."""
     return np.resize(epoch_permutation(dataset.seed, 0, len(dataset)), count)

@@ -1,4 +1,4 @@
-"""What each further clip keeps for the backward pass, by precision and by what is computed again: nothing is run."""
+"""Activation memory of each additional clip by precision and by what is recomputed, without running a step."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Table = dict[str, dict[str, dict[str, int]]]
 
 
 def kept_per_clip(name: str, precision: torch.dtype, parts: CheckpointActivations = "none", **arguments: Any) -> int:
-    """Bytes, counted on tensors without values, whose storages are as large as those of a run.
+    """Count the bytes of a clip on tensors without values, whose storages have the same sizes as in a run.
 
     Args:
-        name: Of a pre-train model.
-        precision: Autocast to this type; float32 runs without.
-        parts: What is computed again instead of being kept.
-        **arguments: Of the model's constructor.
+        name: Name of a pre-train model.
+        precision: Autocast dtype; float32 disables autocast.
+        parts: Parts whose activations are recomputed instead of kept.
+        **arguments: Arguments of the model's constructor.
     """
     return kept_in_memory(name, precision, parts, **arguments).per_clip
 
@@ -32,8 +32,8 @@ def kept_per_clip(name: str, precision: torch.dtype, parts: CheckpointActivation
 def kept_in_memory(
     name: str, precision: torch.dtype, parts: CheckpointActivations = "none", **arguments: Any
 ) -> ActivationMemory:
-    """The same, with what does not depend on the batch; arguments as in :func:`kept_per_clip`."""
-    # Initialisation looks at values, so it is done where there are none and nothing asks for them.
+    """Count the bytes per clip and those independent of the batch; arguments as in :func:`kept_per_clip`."""
+    # Initialisation reads values, so the model is built on the meta device, where this has no effect.
     with torch.device("meta"):
         model = create_model(name, **arguments)
     assert isinstance(model, Pretrainer)
@@ -43,14 +43,14 @@ def kept_in_memory(
 
 
 def memory_table(name: str, modes: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Count all combinations.
+    """Count the bytes per clip for all combinations.
 
     Args:
-        name: Of a pre-train model.
-        modes: Arguments of its constructor, by what to call them.
+        name: Name of a pre-train model.
+        modes: Arguments of the model's constructor, by label.
 
     Returns:
-        Bytes by mode, precision and what is computed again.
+        Bytes by mode, precision and recomputed parts.
     """
     return {
         mode: {
@@ -65,7 +65,7 @@ def memory_table(name: str, modes: Mapping[str, Mapping[str, Any]]) -> Table:
 
 
 def render(table: Table) -> str:
-    """The table as Markdown, in MiB."""
+    """Format the table as Markdown, in MiB."""
     parts = get_args(CheckpointActivations)
     lines = [f"| MiB of activations per additional clip | {' | '.join(parts)} |", "|---" * (len(parts) + 1) + "|"]
     for mode, rows in table.items():

@@ -1,4 +1,4 @@
-"""The device operations of a step: what each computes, reads and writes; counted on tensors without values."""
+"""Device operations of a step with their arithmetic and memory traffic, counted on tensors without values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch.utils.flop_counter import flop_registry
 Kind = Literal["product", "attention", "other"]
 BACKWARD, OPTIMIZER = "backward", "optimizer"
 
-# Operations that move no data besides those that the schema marks as views.
+# Operations that move no data, in addition to those that the schema marks as views.
 _FREE = {
     "_unsafe_view",
     "_reshape_alias",
@@ -30,15 +30,15 @@ _FREE = {
     "promote_types",
     "set_",
 }
-# What these write does not depend on the tensor that they are given.
+# Operations whose result does not depend on the values of their input tensor.
 _FILLS = {"zeros_like", "ones_like", "full_like", "fill_", "zero_", "new_zeros", "new_full", "new_ones", "random_"}
-# They read as much of their first tensor as they write.
+# Operations that read as much of their first tensor as they write.
 _GATHERS = {"gather", "index", "index_select", "embedding"}
-# They change as much of their first tensor as the others bring.
+# Operations that change as much of their first tensor as the other tensors contain.
 _SCATTERS = {"scatter_", "scatter_add_", "index_add_", "index_put_"}
-# Filled with zeros first, then a part is written.
+# Operations that fill with zeros first and then write a part.
 _PADS = {"slice_backward", "select_backward"}
-# Kernels of one operation where they are not one, as in torch's CUDA sources.
+# Kernels of an operation, if more than one, from torch's CUDA sources.
 _LAUNCHES = {
     "native_layer_norm_backward": 2,
     "slice_backward": 2,
@@ -47,9 +47,9 @@ _LAUNCHES = {
     "_scaled_dot_product_flash_attention_backward": 3,
     "convolution_backward": 3,
 }
-# Clips, heads, queries and keys.
+# Number of axes: clips, heads, queries and keys.
 _ATTENTION_AXES = 4
-# Tensors that one launch of a kernel over lists takes.
+# Tensors per launch of a kernel over lists.
 _LIST = 36
 
 
@@ -58,15 +58,16 @@ class Operation:
     """One operation on the device.
 
     Attributes:
-        name: As torch's dispatcher calls it, without its overload.
-        part: Of the step.
-        kind: "product" of matrices; "attention", by a fused kernel or, but for its products, spelled out; or "other".
-        dtype: In which it computes.
-        flop: Of products and attention; 0 for what is bound by memory on any device.
-        exponentials: Of attention's softmax, inside of its kernel.
-        read: Bytes.
-        written: Bytes.
-        launches: Kernels.
+        name: Name in torch's dispatcher, without the overload.
+        part: Part of the step.
+        kind: "product" of matrices; "attention": a fused kernel, or the operations between the products of an unfused
+            one; or "other".
+        dtype: Data type of the computation.
+        flop: Floating-point operations of products and attention; 0 for operations that are memory-bound on any device.
+        exponentials: Exponentials of the softmax in a fused attention kernel.
+        read: Bytes read.
+        written: Bytes written.
+        launches: Number of kernels.
     """
 
     name: str
@@ -86,13 +87,13 @@ class Operation:
 
 
 class OperationRecorder(TorchDispatchMode):
-    """Lists the device operations that run inside of it.
+    """Records the device operations that run inside of it.
 
     Args:
-        default: Part of what runs in a forward pass outside of :meth:`part`.
+        default: Part of forward operations outside of :meth:`part`.
 
     Attributes:
-        operations: In their order.
+        operations: Recorded operations in order.
     """
 
     def __init__(self, default: str) -> None:
@@ -103,7 +104,7 @@ class OperationRecorder(TorchDispatchMode):
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Name what runs inside, where it is no part of a backward pass; the innermost name counts."""
+        """Assign operations inside to a part, unless they are in a backward pass; the innermost name counts."""
         self._parts.append(name)
         try:
             yield
@@ -113,7 +114,7 @@ class OperationRecorder(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run an operation, and list it."""
+        """Run and record an operation."""
         result = func(*args, **(kwargs or {}))
         counted = count(func, args, kwargs or {}, result, self._current())
         if counted is not None:
@@ -124,19 +125,19 @@ class OperationRecorder(TorchDispatchMode):
         if torch._C._current_graph_task_id() != -1:
             self._differentiated = True
             return BACKWARD
-        # A step has one backward pass, and nothing but the update comes after it.
+        # A step has one backward pass, which only the update follows.
         return OPTIMIZER if self._differentiated else self._parts[-1]
 
 
 def count(func: Any, args: Sequence[Any], kwargs: dict[str, Any], result: Any, part: str) -> Operation | None:
-    """What one operation of torch's dispatcher costs; None for views, allocations and questions.
+    """Count the cost of one dispatcher operation; None for views, allocations and queries.
 
     Args:
         func: The overload.
-        args: Its arguments.
-        kwargs: Its named arguments.
-        result: What it returned.
-        part: Of the step.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+        result: Return value.
+        part: Part of the step.
     """
     name = func._schema.name.split("::")[-1]
     read, written = _tensors((args, kwargs)), _tensors(result) or _changed(func, args)
@@ -166,12 +167,12 @@ def count(func: Any, args: Sequence[Any], kwargs: dict[str, Any], result: Any, p
 
 
 def _is_attention_matrix(x: Tensor) -> bool:
-    """Whether an operation on ``x`` is part of an attention that is spelled out."""
+    """Whether an operation on ``x`` is part of an unfused attention."""
     return x.dim() == _ATTENTION_AXES and x.shape[-1] == x.shape[-2]
 
 
 def is_view(func: Any) -> bool:
-    """Whether an overload of torch's dispatcher returns its input's memory, unchanged."""
+    """Whether a dispatcher overload returns its input's memory unchanged."""
     returns = func._schema.returns
     return bool(returns) and all(x.alias_info is not None and not x.alias_info.is_write for x in returns)
 
@@ -184,8 +185,8 @@ def _arithmetic(
         query, key, value = args[1:4] if backward else args[:3]
         scores = query.shape[:-1].numel() * key.shape[-2]
         width, out_width = query.shape[-1], value.shape[-1]
-        # Forward: scores and their sum over the values. Backward: the scores again, and the gradients of the weights,
-        # the values, the queries and the keys.
+        # Forward: scores and their product with the values. Backward: the scores again, and the gradients of the
+        # weights, the values, the queries and the keys.
         products = 3 * width + 2 * out_width if backward else width + out_width
         return "attention", 2 * scores * products, scores
     if name == "mv":
@@ -198,7 +199,7 @@ def _arithmetic(
 
 
 def _changed(func: Any, args: Sequence[Any]) -> list[Tensor]:
-    """What an operation that returns nothing changes in place."""
+    """Return the tensors that an operation without a return value changes in place."""
     given = zip(func._schema.arguments, args, strict=False)
     return _tensors([x for info, x in given if info.alias_info is not None and info.alias_info.is_write])
 
@@ -233,7 +234,7 @@ def _tensors(values: Any) -> list[Tensor]:
 
 
 def touched(tensors: Sequence[Tensor]) -> int:
-    """Bytes behind some tensors; what is expanded, or the same tensor twice, counts once."""
+    """Return the bytes of some tensors; expanded elements and repeated tensors count once."""
     return sum(_own(x) for x in {id(x): x for x in tensors}.values())
 
 

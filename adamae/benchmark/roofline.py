@@ -1,9 +1,9 @@
-"""What a step would take on a device that is not there: a lower bound from its operations.
+"""Roofline model: a lower bound for the time of a step on a device that is not present.
 
-A kernel takes at least the time of its arithmetic at the device's peak, that of its bytes at the bandwidth, and, where
-it is attention, that of its exponentials; the longest of the three counts. Kernels run one after another, and each adds
-a launch. No kernel is that good, so a measured step is longer; two predictions compare better than a prediction and a
-measurement.
+A kernel takes at least the time of its arithmetic at the device's peak, of its memory traffic at the bandwidth, and,
+for attention, of its exponentials; the longest of the three counts. Kernels run one after another, and each adds a
+launch. No kernel reaches these limits, so a measured step takes longer. Comparing two predictions is more accurate than
+comparing a prediction with a measurement.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _PRECISION_OF = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "
 
 
 def seconds(operation: Operation, gpu: Gpu) -> float:
-    """The least time of one operation on a device."""
+    """Return the minimum time of one operation on a device."""
     work = operation.moved / gpu.bandwidth
     if operation.flop:
         precision = _PRECISION_OF[operation.dtype]
-        # Torch's convolutions use TF32 unless it is switched off; its matrix products do not.
+        # Torch's convolutions use TF32 by default; its matrix products do not.
         if operation.name.startswith("convolution") and precision == "fp32" and "tf32" in gpu.flops:
             precision = "tf32"
         work = max(work, operation.flop / gpu.peak(precision), operation.exponentials / gpu.exponentials)
@@ -45,14 +45,14 @@ def seconds(operation: Operation, gpu: Gpu) -> float:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of some operations together.
+    """Total cost of some operations.
 
     Attributes:
-        launches: Kernels.
-        flop: Operations of products and attention.
-        read: Bytes.
-        written: Bytes.
-        seconds: The least time.
+        launches: Number of kernels.
+        flop: Floating-point operations of products and attention.
+        read: Bytes read.
+        written: Bytes written.
+        seconds: Minimum time.
     """
 
     launches: int
@@ -64,14 +64,14 @@ class Cost:
 
 @dataclass(frozen=True)
 class PredictedStep:
-    """A step on a device.
+    """Predicted cost of a step on a device.
 
     Attributes:
-        total: Of the whole step.
-        parts: By part, in the order in which they run: of the forward pass, "backward", "optimizer".
-        kinds: By :attr:`~adamae.benchmark.operations.Operation.kind`.
-        share_of_peak: Operations that the step needs in its time, over the peak; a backward pass counts as two forward
-            passes, whatever is computed again.
+        total: Cost of the complete step.
+        parts: Cost by part, in order of execution: the parts of the forward pass, "backward", "optimizer".
+        kinds: Cost by :attr:`~adamae.benchmark.operations.Operation.kind`.
+        share_of_peak: Fraction of the peak throughput, from the operations that the step needs. A backward pass counts
+            as two forward passes, regardless of recomputation.
     """
 
     total: Cost
@@ -82,14 +82,14 @@ class PredictedStep:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What :func:`predict_steps` found.
+    """Result of :func:`predict_steps`.
 
     Attributes:
         model: Name of the model.
         gpu: The device.
         precision: "fp32", "bf16" or "fp16".
         batch_size: Clips in a step.
-        steps: Our step, "ours", and what is compared with it.
+        steps: Our step, "ours", and those to compare.
     """
 
     model: str
@@ -102,25 +102,25 @@ class Prediction:
 
     @property
     def title(self) -> str:
-        """What was predicted."""
+        """Description of the prediction."""
         return f"{self.model} predicted for {self.gpu.title}, {self.precision}, batch {self.batch_size}"
 
     @property
     def rates(self) -> dict[str, float]:
-        """Clips per second of each step, at best."""
+        """Maximum clips per second of each step."""
         return {name: self.batch_size / step.total.seconds for name, step in self.steps.items()}
 
     @property
     def part_seconds(self) -> dict[str, float]:
-        """Of each part of our step."""
+        """Seconds of each part of our step."""
         return {name: part.seconds for name, part in self.steps[OURS].parts.items()}
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Return plain values, for JSON."""
         return {**asdict(self), "clips_per_second": self.rates}
 
     def render(self) -> str:
-        """The prediction as tables."""
+        """Format the prediction as tables."""
         lines = [
             f"{self.title}; nothing was run",
             f"  peak {self.gpu.peak(self.precision) / 1e12:.0f} TFLOP/s, {self.gpu.bandwidth / 1e12:.2f} TB/s, "
@@ -159,7 +159,7 @@ def predict_steps(
     compile_model: bool = False,
     **options: Any,
 ) -> Prediction:
-    """Predict our step on a device, and those that it is compared with.
+    """Predict our step and those to compare on a device.
 
     Args:
         model: Name of a pre-train model.
@@ -167,7 +167,7 @@ def predict_steps(
         precision: "fp32", "bf16" or "fp16".
         gpu: The device.
         compare: Contenders by name, such as some of :func:`~adamae.benchmark.contenders.variants`.
-        compile_model: Our step goes through ``torch.compile``.
+        compile_model: Compile our step with ``torch.compile``.
         **options: Arguments of the model.
 
     Raises:
@@ -189,12 +189,12 @@ def predict_steps(
 
 
 def predict(operations: Iterable[Operation], gpu: Gpu, peak: float) -> PredictedStep:
-    """The least time of a step.
+    """Predict the minimum time of a step.
 
     Args:
-        operations: In their order.
+        operations: Operations of the step in order.
         gpu: The device.
-        peak: Operations per second to hold the step against.
+        peak: Operations per second of the device's peak.
     """
     listed = list(operations)
     total = _cost(listed, gpu)
@@ -227,42 +227,44 @@ def _cost(operations: Iterable[Operation], gpu: Gpu) -> Cost:
 
 @contextmanager
 def without_values() -> Iterator[None]:
-    """Inside, tensors are made and computed without values: networks of any size cost nothing."""
+    """Context manager in which tensors have no values, so that networks of any size take no memory or time."""
 
     def unchanged(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return x
 
-    # It looks at what it has drawn.
+    # The function reads the values that it has drawn.
     with patch("torch.nn.init.trunc_normal_", unchanged), FakeTensorMode(allow_non_fake_inputs=True):
         yield
 
 
 def step_operations(build: BuildContender, setting: Setting) -> list[Operation]:
-    """The operations of one step of a contender, its compiled part as kernels; call inside of :func:`without_values`.
+    """Return the operations of one step of a contender, with its compiled part as kernels.
+
+    Call it inside of :func:`without_values`.
 
     Args:
-        build: The contender.
-        setting: Its clips have no values.
+        build: Builds the contender.
+        setting: Setting whose clips have no values.
     """
     kernels: list[Operation] = []
     modules = {path.rpartition(".")[0]: part for path, part in OUR_PARTS.items() if "." in path}
     backend = fusing_backend(kernels, DEFAULT_PART, modules)
     contender = build(replace(setting, compiler=partial(torch.compile, backend=backend)))
-    # The first step compiles, and makes the optimiser's state.
+    # The first step compiles and initialises the optimiser's state.
     contender.step()
     compiled = list(kernels)
     recorder = OperationRecorder(DEFAULT_PART)
     with recorder, _named(contender.network, contender.parts, recorder):
         contender.step()
     if compiled:
-        # The compiler stands aside for a recorder, and the update is not compiled anyway.
+        # Compiled code is not used under a recorder. The update is never compiled.
         return compiled + [one for one in recorder.operations if one.part == OPTIMIZER]
     return recorder.operations
 
 
 @contextmanager
 def _named(network: nn.Module, parts: Mapping[str, str], recorder: OperationRecorder) -> Iterator[None]:
-    """Let methods of a network and its modules tell the recorder which part they are."""
+    """Wrap methods of a network and its modules so that the recorder knows the part they belong to."""
 
     def inside(part: str, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         with recorder.part(part):

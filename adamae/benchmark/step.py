@@ -1,4 +1,4 @@
-"""How long a pre-training step takes, beside variants of it and other implementations, timed in alternation."""
+"""Time of a pre-training step, and of variants and other implementations, measured in alternation."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from adamae.precision import matmul_dtype
 
 @dataclass(frozen=True)
 class Compared:
-    """Another step.
+    """Measurement of another step.
 
     Attributes:
         step: Its time.
-        clips_per_second: By the clock.
-        over_ours: Its clips per second over ours, by processor time on a CPU and by the clock on a GPU.
-        peak_memory: Bytes at the peak of a step, of this contender alone; None on a CPU, where a process has one peak.
-        kept_per_clip: Bytes that a further clip keeps for the backward pass; None for what is not our network.
+        clips_per_second: Clips per second of wall time.
+        over_ours: Its clips per second relative to ours, by processor time on a CPU and by wall time on a GPU.
+        peak_memory: Peak bytes of a step of this contender alone; None on a CPU, where only the process has a peak.
+        kept_per_clip: Bytes of activations of each additional clip; None if it is not our network.
     """
 
     step: Timing
@@ -41,22 +41,22 @@ class Compared:
 
 @dataclass
 class StepReport:
-    """What :func:`benchmark_step` measured.
+    """Result of :func:`benchmark_step`.
 
     Attributes:
         model: Name of the model.
-        device: Where it ran.
+        device: Type of the device.
         precision: "fp32", "bf16" or "fp16".
         batch_size: Clips in a step.
-        step: Forward, backward and optimiser of our step.
-        clips_per_second: Of our step, by the clock.
+        step: Time of forward pass, backward pass and optimiser of our step.
+        clips_per_second: Clips per second of our step, by wall time.
         peak_memory: Bytes: allocated for our step on a GPU; resident in the process on a CPU, before others run.
-        kept_per_clip: Bytes that a further clip keeps for the backward pass.
+        kept_per_clip: Bytes of activations of each additional clip.
         matrix_peak: Operations per second of a large matrix product in this precision.
-        multiply_adds: Of one clip's forward pass, and of others to compare; see
+        multiply_adds: MACs of one clip's forward pass, and of others to compare; see
             :func:`~adamae.benchmark.arithmetic.compare_multiply_adds`.
-        parts: Seconds of each part alone, forward and backward.
-        compared: What else was measured, in turns with our step.
+        parts: Time of each part alone, forward and backward.
+        compared: Measurements of the other steps, timed in alternation with our step.
     """
 
     model: str
@@ -74,10 +74,10 @@ class StepReport:
 
     @property
     def share_of_peak(self) -> float:
-        """Operations that the step needs in the time it takes, over what a large matrix product does in that time.
+        """Throughput of the operations that the step needs, as a fraction of that of a large matrix product.
 
-        A multiply-add is two operations, and a backward pass counts as two forward passes. What is computed again, or
-        is left out because nothing needs it, does not change the count.
+        One MAC is two operations, and a backward pass counts as two forward passes. Recomputation, or leaving out what
+        is not needed, does not change the count.
         """
         needed = 3 * 2 * self.multiply_adds[THIS] * self.batch_size
         return needed / self.step.wall / self.matrix_peak
@@ -86,25 +86,25 @@ class StepReport:
 
     @property
     def title(self) -> str:
-        """What was measured."""
+        """Description of the measurement."""
         return f"{self.model} on {self.device}, {self.precision}, batch {self.batch_size}"
 
     @property
     def rates(self) -> dict[str, float]:
-        """Clips per second of ours and all others."""
+        """Clips per second of our step and all others."""
         return {OURS: self.clips_per_second} | {name: other.clips_per_second for name, other in self.compared.items()}
 
     @property
     def part_seconds(self) -> dict[str, float]:
-        """Of each part alone."""
+        """Seconds of each part alone."""
         return {name: part.wall for name, part in self.parts.items()}
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Return plain values, for JSON."""
         return {**asdict(self), "share_of_peak": self.share_of_peak}
 
     def render(self) -> str:
-        """The report as text."""
+        """Format the report as text."""
         lines = [
             self.title,
             f"  step            {self.step.wall * 1e3:10.1f} ms   {self.clips_per_second:.2f} clips/s   "
@@ -144,14 +144,14 @@ def benchmark_step(
     compile_model: bool = False,
     **options: Any,
 ) -> StepReport:
-    """Measure our step, its parts and, in alternation with it, the contenders that it is compared with.
+    """Measure our step, its parts and, in alternation with it, the contenders to compare.
 
     Args:
         model: Name of a pre-train model.
         batch_size: Clips in a step.
         precision: "fp32", "bf16" or "fp16".
         device: "cpu" or "cuda".
-        rounds: Counted steps of each; medians are reported.
+        rounds: Measured steps of each; medians are reported.
         compare: Contenders by name, such as some of :func:`~adamae.benchmark.contenders.variants`.
         compile_model: Run our step through ``torch.compile``.
         **options: Arguments of the model.
@@ -204,9 +204,10 @@ def _speed(timing: Timing, device: torch.device) -> float:
 
 
 def _peak_of(contender: Contender, device: torch.device) -> int:
-    """Bytes at the peak of a step.
+    """Return the peak bytes of a step.
 
-    On a GPU what others hold is left out; on a CPU it is the process's peak so far, and means something for the first.
+    On a GPU, memory of other contenders is subtracted. On a CPU it is the peak of the process so far, which is
+    meaningful only for the first contender.
     """
     contender.step()
     if device.type != "cuda":
@@ -222,6 +223,6 @@ def _kept_per_clip(network: torch.nn.Module, precision: torch.dtype) -> int | No
         return None
     if next(network.parameters()).device.type == "cuda":
         return activation_memory(network, precision).per_clip
-    # Tensors without values are enough, and cost a CPU nothing.
+    # Tensors without values suffice and take no memory on a CPU.
     with FakeTensorMode(allow_non_fake_inputs=True):
         return activation_memory(network, precision).per_clip

@@ -1,4 +1,4 @@
-"""The parts of a pre-train step, each forward and backward on its own."""
+"""Parts of a pre-train step, each with its own forward and backward pass."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from adamae.selection import gather_tokens
 
 
 def step_parts(model: Pretrainer, clips: Tensor, precision: torch.dtype) -> dict[str, Callable[[], object]]:
-    """Callables that run one part of the step each, on inputs of the shapes that the step gives it.
+    """Return callables that run one part of the step each, on inputs with the same shapes as in the step.
 
     Args:
-        model: In training mode.
+        model: The model, in training mode.
         clips: (B, T, H, W, C) uint8.
-        precision: Autocast to this type; float32 runs without.
+        precision: Autocast dtype; float32 disables autocast.
     """
     noise = SampleNoise(torch.arange(len(clips), device=clips.device))
     autocast = torch.autocast(clips.device.type, precision, enabled=precision != torch.float32)
@@ -68,7 +68,8 @@ def _forward_backward(forward: Callable[[], Tensor | None], autocast: torch.auto
         with autocast:
             out = forward()
         if out is not None:
-            # A plain sum would let kernels off with a constant gradient; ones of the same shape do not.
+            # The gradient of a plain sum is a constant, which some kernels treat specially; ones of the same shape are
+            # not.
             out.backward(torch.ones_like(out))
 
     return run

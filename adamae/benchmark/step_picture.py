@@ -1,4 +1,4 @@
-"""What a step costs, as a picture."""
+"""Chart of a measured or predicted step."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from adamae.files import publish
 
 
 class DrawnReport(Protocol):
-    """A measured or predicted step beside others."""
+    """A measured or predicted step and those to compare."""
 
     @property
     def title(self) -> str:
-        """Model, device, precision and batch."""
+        """Model, device, precision and batch size."""
 
     @property
     def rates(self) -> dict[str, float]:
-        """Clips per second of ours and all others."""
+        """Clips per second of our step and all others."""
 
     @property
     def part_seconds(self) -> dict[str, float]:
@@ -28,11 +28,11 @@ class DrawnReport(Protocol):
 
 
 def write_step_picture(report: DrawnReport, path: Path) -> None:
-    """Bars of clips per second of all contenders, and of the time that each part of our step takes.
+    """Draw bar charts of the clips per second of all contenders and of the time of each part of our step.
 
     Args:
-        report: What was measured or predicted.
-        path: PNG file; it is whole or it is not there.
+        report: The measurement or prediction.
+        path: PNG file, written atomically.
 
     Raises:
         UserError: If the file cannot be written, or matplotlib is missing.

@@ -1,4 +1,4 @@
-"""This CPU as a device to predict steps for: its limits measured, on one thread."""
+"""This CPU as a device for predictions: its limits are measured on one thread."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import torch
 
 from adamae.gpu_specs import Gpu
 
-# Large enough for the library's best, small enough to be measured often.
+# Large enough for peak throughput, small enough for repeated measurements.
 _MATRIX = 1024
-# Float32 numbers beyond any cache.
+# Float32 numbers that exceed any cache.
 _NUMBERS = 32 << 20
 _CALLS = 1000
 
 
 def measure_cpu(rounds: int = 3) -> Gpu:
-    """Limits of one thread in float32, by processor time: the machine may have other work.
+    """Measure the limits of one thread in float32 by processor time, as the machine may be busy.
 
     Args:
         rounds: Measurements of each limit; the median is taken.
@@ -37,14 +37,14 @@ def measure_cpu(rounds: int = 3) -> Gpu:
         title="this CPU, one thread",
         flops={"fp32": 2 * _MATRIX**3 / product},
         bandwidth=2 * source.nbytes / copy,
-        # Its attention is computed by the same units as its products, and counts as such.
+        # On a CPU the same units compute exponentials and products of attention, so there is no separate limit.
         exponentials=float("inf"),
         launch=_seconds(call_often, rounds) / _CALLS,
     )
 
 
 def _seconds(call: Callable[[], object], rounds: int) -> float:
-    """Median processor time of a call, after one that does not count."""
+    """Median processor time of a call, after a warm-up call."""
     call()
     measured = []
     for _ in range(rounds):

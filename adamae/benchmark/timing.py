@@ -1,4 +1,4 @@
-"""Timing that survives a noisy machine: contenders take turns, medians are compared."""
+"""Timing on a noisy machine: contenders take turns, and medians are compared."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-# Large enough that nothing but the product takes time; on a GPU that takes more.
+# Large enough that the time of anything but the product is negligible, which needs more on a GPU.
 _MATRIX_SIDE = {False: 1024, True: 8192}
 _PRODUCTS = 4
 
@@ -20,8 +20,8 @@ class Timing:
     """Median seconds of one call.
 
     Attributes:
-        wall: Seconds on the clock.
-        process: Seconds of processor time over all threads (on a GPU: of the host alone).
+        wall: Seconds of wall time.
+        process: Seconds of processor time over all threads (on a GPU: of the host only).
     """
 
     wall: float
@@ -32,9 +32,9 @@ def take_turns(contenders: Mapping[str, Callable[[], object]], rounds: int, devi
     """Time callables in alternation after one warm-up call each.
 
     Args:
-        contenders: What to time, by name.
-        rounds: Counted calls of each.
-        device: Where they run; a CUDA device is waited for.
+        contenders: Callables by name.
+        rounds: Measured calls of each.
+        device: Device on which they run; a CUDA device is synchronised.
 
     Returns:
         Medians by name.
@@ -62,7 +62,7 @@ def wait_for(device: torch.device) -> None:
 
 
 def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations per second of a large matrix product: the best of a few, as nothing makes one faster than it is."""
+    """Return the operations per second of a large matrix product: the best of a few, as noise only slows it down."""
     size = _MATRIX_SIDE[device.type == "cuda"]
     left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     best = math.inf

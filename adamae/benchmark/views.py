@@ -1,4 +1,4 @@
-"""How fast one core makes test views."""
+"""Throughput of test views on one core."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from adamae.plain_text import counted
 
 @dataclass(frozen=True)
 class ViewReport:
-    """What :func:`measure_views` found, in processor time of one core.
+    """Result of :func:`measure_views`, in processor time of one core.
 
     Attributes:
-        videos: How many were measured.
-        bad: How many could not be read and were skipped.
-        views: Of each video.
-        decoding: Seconds of opening and decoding, for one video.
-        others: Seconds of resizing and cropping, for one video.
-        views_per_second: Of one core.
-        images: Whether they are images.
+        videos: Number of measured videos.
+        bad: Number of videos that could not be read and were skipped.
+        views: Views of each video.
+        decoding: Seconds of opening and decoding, per video.
+        others: Seconds of resizing and cropping, per video.
+        views_per_second: Throughput of one core.
+        images: Whether the files are images.
     """
 
     videos: int
@@ -40,11 +40,11 @@ class ViewReport:
     images: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Return plain values, for JSON."""
         return asdict(self)
 
     def render(self) -> str:
-        """The report as text."""
+        """Format the report as text."""
         noun = "image" if self.images else "video"
         lines = [
             f"{self.views} views of each of {counted(self.videos, noun)}, one core",
@@ -61,9 +61,9 @@ def measure_views(
     """Make the views of some videos on one thread.
 
     Args:
-        annotations: The videos; those measured are spread over the list.
+        annotations: The videos; the measured ones are evenly spaced in the list.
         plan: The views.
-        num_videos: How many videos.
+        num_videos: Number of videos.
         decoder: A name from ``decoding.DECODERS``.
 
     Raises:
@@ -77,8 +77,8 @@ def measure_in_turns(datasets: Sequence[TimedViews], num_videos: int) -> list[Vi
     """Make the views of some videos by each of several data sets of the same list, in alternation, on one thread.
 
     Args:
-        datasets: What is timed.
-        num_videos: How many videos, spread over the list.
+        datasets: Data sets to time.
+        num_videos: Number of videos, evenly spaced in the list.
 
     Raises:
         UserError: If none of the videos can be read.
@@ -100,13 +100,13 @@ def measure_in_turns(datasets: Sequence[TimedViews], num_videos: int) -> list[Vi
 
 
 class TimedViews(VideoViews):
-    """Views that measure how long opening and decoding take, and everything."""
+    """Views with timers for opening and decoding, and for everything."""
 
     decoding = whole = 0.0
     _running = False
 
     def measure(self, row: int) -> None:
-        """Make the views of a row, and add up the time that it took."""
+        """Make the views of a row and add their time."""
         self._running, start = True, process_time()
         _ = self[row]
         self.whole += process_time() - start
@@ -124,7 +124,7 @@ class TimedViews(VideoViews):
             self.decoding += process_time() - start
 
     def report(self, videos: int, bad: int) -> ViewReport:
-        """What was measured, over ``videos`` videos; ``bad`` others could not be read."""
+        """Return the report of ``videos`` measured videos; ``bad`` others could not be read."""
         return ViewReport(
             videos=videos,
             bad=bad,

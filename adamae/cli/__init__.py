@@ -1,1 +1,1 @@
-"""The commands: one thin file each. What a command needs is imported when it runs, so ``--help`` answers at once."""
+"""Command-line interface: one thin module per command, with imports at run time so that ``--help`` is fast."""

@@ -1,4 +1,4 @@
-"""``adamae bench``: what a step costs, what a clip keeps in memory, and how fast clips and test views come."""
+"""``adamae bench``: time and memory of training steps, and throughput of the data loader and of test views."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def run(words: Sequence[str]) -> int:
     """Run the command.
 
     Raises:
-        UserError: If the subject is unknown, or its options do not fit together.
+        UserError: If the subject is unknown, or its options are inconsistent.
     """
     subjects = {
         "step": measure_step,
@@ -66,10 +66,10 @@ def run(words: Sequence[str]) -> int:
 
 
 def measure_step(words: Sequence[str]) -> str:
-    """What ``adamae bench step`` prints.
+    """Run ``adamae bench step`` and return its output.
 
     Raises:
-        UserError: If options do not fit together, a name to compare with is unknown, or the chart cannot be written.
+        UserError: If options are inconsistent, a name to compare with is unknown, or the chart cannot be written.
     """
     options = bench_step_parser().parse(words).options
     from adamae.benchmark.contenders import choose, variants
@@ -82,11 +82,11 @@ def report_step(options: BenchStepOptions, compare: Mapping[str, BuildContender]
     """Measure or predict the step that the options describe.
 
     Args:
-        options: Of the model, the clip and the measurement.
+        options: Options of the model, the clip and the measurement.
         compare: Contenders by name.
 
     Raises:
-        UserError: If options do not fit together, or a contender cannot be built.
+        UserError: If options are inconsistent, or a contender cannot be built.
     """
     from adamae import distributed
     from adamae.benchmark.step import benchmark_step
@@ -113,7 +113,7 @@ def report_step(options: BenchStepOptions, compare: Mapping[str, BuildContender]
 
 
 def printed(report: StepReport | Prediction, measurement: StepMeasurement) -> str:
-    """The report as the options ask for it; ``--plot`` is written.
+    """Format the report, and write the chart of ``--plot``.
 
     Raises:
         UserError: If the chart cannot be written.
@@ -126,10 +126,10 @@ def printed(report: StepReport | Prediction, measurement: StepMeasurement) -> st
 
 
 def count_memory(words: Sequence[str]) -> str:
-    """What ``adamae bench memory`` prints.
+    """Run ``adamae bench memory`` and return its output.
 
     Raises:
-        UserError: If sizes do not divide.
+        UserError: If sizes are not divisible.
     """
     options = bench_memory_parser().parse(words).options
     from adamae.benchmark.memory_table import memory_table, render
@@ -144,12 +144,12 @@ def count_memory(words: Sequence[str]) -> str:
 
 
 def measure_list(words: Sequence[str]) -> str:
-    """What ``adamae bench loader`` prints.
+    """Run ``adamae bench loader`` and return its output.
 
     Raises:
-        UserError: If there is no such list, or none of the videos can be read.
+        UserError: If the list does not exist, or none of the videos can be read.
     """
-    # The list may stand first, without its name.
+    # The list may be the first argument, without the option's name.
     named = ["--data_path", *words] if words and not words[0].startswith("-") else words
     options = bench_loader_parser().parse(named).options
     from adamae.benchmark.loader import measure_loader
@@ -169,10 +169,10 @@ def measure_list(words: Sequence[str]) -> str:
 
 
 def measure_eval(words: Sequence[str]) -> str:
-    """What ``adamae bench eval`` prints.
+    """Run ``adamae bench eval`` and return its output.
 
     Raises:
-        UserError: If there is no such list, or none of the videos can be read.
+        UserError: If the list does not exist, or none of the videos can be read.
     """
     options = bench_eval_parser().parse(words).options
     from adamae.benchmark.views import measure_views

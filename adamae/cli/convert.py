@@ -11,7 +11,8 @@ def run(words: Sequence[str]) -> int:
     """Run the command.
 
     Raises:
-        UserError: If the file is no checkpoint, the target cannot hold its network, or it cannot be written.
+        UserError: If the file is not a checkpoint, the target format does not support its network, or it cannot be
+            written.
     """
     options = convert_parser().parse(words).options
     from adamae.checkpoints.formats import open_checkpoint

@@ -1,4 +1,4 @@
-"""``adamae doctor``: whether this machine is ready for training, and what to change."""
+"""``adamae doctor``: check whether this machine is ready for training, and what to change."""
 
 from __future__ import annotations
 

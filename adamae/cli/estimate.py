@@ -1,4 +1,4 @@
-"""``adamae estimate``: what a pre-training run will need, before it is begun."""
+"""``adamae estimate``: estimate the memory and time of a pre-training run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from adamae.models import Pretrainer
 
 _MOST_CLIPS_ON_CPU = 2
-# DeepSpeed's own default, and what it takes for stage 0.
+# DeepSpeed's default, which it also uses for stage 0.
 _DEEPSPEED_BUCKET = 500_000_000
 
 
@@ -25,7 +25,7 @@ def run(words: Sequence[str]) -> int:
     """Run the command.
 
     Raises:
-        UserError: If options do not make a run, or the hours are asked for and the number of videos is not known.
+        UserError: If the options are invalid, or the hours are requested and the number of videos is unknown.
     """
     parsed = estimate_parser().parse(words)
     options = parsed.options
@@ -45,7 +45,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def _estimate(options: EstimateOptions) -> tuple[Estimate, str]:
-    """The estimate, and what it was measured on."""
+    """Return the estimate and a description of the device."""
     from adamae.benchmark.estimate import Estimate, Run
     from adamae.data.loader import choose_workers
     from adamae.models.economy import apply_economy
@@ -54,7 +54,7 @@ def _estimate(options: EstimateOptions) -> tuple[Estimate, str]:
 
     options, measurement = apply_economy(options), options.measurement
     videos, loader_rate = _videos(options)
-    # A run that there cannot be is refused before minutes of measuring it.
+    # Invalid runs are refused before minutes of measurements.
     plan = plan_run(options, videos, measurement.processes) if videos else None
     model, _ = build_model(options)
     cost, where = _predicted(options) if measurement.predict is not None else _measured(options, model)
@@ -136,7 +136,7 @@ def _distribution(options: EstimateOptions, model: Pretrainer) -> Distribution:
 
 
 def _videos(options: EstimateOptions) -> tuple[int | None, float | None]:
-    """How many videos there are, and how many clips one core makes of them in a second; None for what is not known."""
+    """Return the number of videos, and the clips per second that one core of the loader makes; None if unknown."""
     from adamae.benchmark.loader import measure_loader
     from adamae.pretrain import open_clips
 

@@ -1,4 +1,4 @@
-"""``adamae evaluate``."""
+"""``adamae evaluate``: score a classifier on a labelled list."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def run(words: Sequence[str]) -> int:
     """Run the command: print the score, then write the files.
 
     Raises:
-        UserError: If the checkpoint is no classifier, the labels are not its classes, or no video can be read.
+        UserError: If the checkpoint is not a classifier, the labels do not match its classes, or no video can be read.
     """
     options = evaluate_parser().parse(words).options
     _ = options.source
@@ -24,7 +24,7 @@ def run(words: Sequence[str]) -> int:
     with distributed.start(options.compute.device, timeout_seconds=options.compute.rendezvous_timeout) as world:
         evaluation = evaluate(options, world)
         if world.is_main:
-            # First of all: hours of work must not be lost with a disk that has filled up.
+            # Printed before the files are written: the result of hours must not be lost if the disk is full.
             print(as_json(evaluation.summary) if options.output.json else evaluation.accuracy.render(), flush=True)
         if output is not None:
             notes = world.on_main(lambda: evaluation.write(output))

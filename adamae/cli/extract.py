@@ -1,4 +1,4 @@
-"""``adamae extract``: features of sliding windows, with time stamps."""
+"""``adamae extract``: write features of sliding windows with timestamps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def run(words: Sequence[str]) -> int:
     """Run the command.
 
     Raises:
-        UserError: If the file cannot be written as asked, the checkpoint is none, or no video can be read.
+        UserError: If the file cannot be written, the checkpoint is invalid, or no video can be read.
     """
     _extract(extract_parser().parse(words).options)
     return 0

@@ -1,4 +1,4 @@
-"""``adamae finetune``."""
+"""``adamae finetune``: fine-tune a classifier."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ def run(words: Sequence[str]) -> int:
     """Run the command.
 
     Returns:
-        0 when the run came to its end; when a signal ended it early, 128 and the signal's number, as shells have it.
+        0 for a completed run; 128 plus the signal's number, as in shells, if a signal stopped it early.
 
     Raises:
-        UserError: If options, data, checkpoint or output directory do not make a run; nothing has been written then.
+        UserError: If options, data, checkpoint or output directory are invalid; nothing is written in this case.
     """
     parsed = finetune_parser().parse(words)
-    # Before anything slow is imported.
+    # Checked before slow imports.
     parsed.options.check_complete()
     from adamae.finetune import finetune, test_only
     from adamae.training.engines import start_world

@@ -1,4 +1,4 @@
-"""``adamae inspect``: tell what a checkpoint is."""
+"""``adamae inspect``: describe a checkpoint."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def run(words: Sequence[str]) -> int:
     """Run the command.
 
     Raises:
-        UserError: If the file is no checkpoint, is damaged, or would run code.
+        UserError: If the file is not a checkpoint, is damaged, or would run code.
     """
     options = inspect_parser().parse(words).options
     from adamae.checkpoints.formats import open_checkpoint

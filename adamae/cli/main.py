@@ -1,4 +1,4 @@
-"""``adamae COMMAND``: finds the command, runs it, and turns errors into exit codes."""
+"""``adamae COMMAND``: finds and runs the command, and converts errors to exit codes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from adamae.memory_errors import out_of_memory
 from adamae.options.help_layout import help_width
 from adamae.plain_text import one_line
 
-# command: (module whose ``run`` takes the rest of the command line, what it is for)
+# command: (module whose ``run`` takes the rest of the command line, purpose)
 COMMANDS = {
     "pretrain": ("adamae.cli.pretrain", "pre-train a masked autoencoder on a list or folder of videos or images"),
     "finetune": ("adamae.cli.finetune", "fine-tune a classifier from a checkpoint and test it"),
@@ -48,7 +48,7 @@ COMMANDS = {
 
 
 def usage() -> str:
-    """What ``adamae --help`` prints."""
+    """Return the output of ``adamae --help``."""
     width = help_width()
     commands = "\n".join(
         textwrap.fill(purpose, width, initial_indent=f"  {name:<12}", subsequent_indent=" " * 14)
@@ -69,11 +69,11 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run a command line.
 
     Args:
-        words: The command line without the program's name; that of the process if None.
+        words: The command line without the program's name; None: that of the process.
 
     Returns:
-        The exit code: 0, 2 for what the person can mend, 130 after Ctrl-C, 141 where the reader of standard output
-        (``head``) has ended, as shells have it.
+        The exit code: 0, 2 for errors that the user can fix, 130 after Ctrl-C, 141 if the reader of standard output
+        (such as ``head``) has exited, as in shells.
     """
     try:
         code = _run(words)
@@ -107,7 +107,7 @@ def _run(words: Sequence[str] | None) -> int:
         print(f"adamae: error: {one_line(str(error))}", file=sys.stderr)
         return 2
     except OSError as error:
-        # No name of ours is as long: it was typed, or stands in a list.
+        # No file of this project has such a long name, so it is from the command line or a list.
         if error.errno != errno.ENAMETOOLONG:
             raise
         print(f"adamae: error: {one_line(str(error.filename))}: {error.strerror}", file=sys.stderr)
@@ -137,5 +137,5 @@ def run_command(name: str, words: Sequence[str]) -> int:
 
 
 def _without_local_rank(words: list[str]) -> list[str]:
-    """Drop what the deepspeed launcher puts before the command; the environment says the same."""
+    """Drop the option that the deepspeed launcher adds before the command; the environment has the same value."""
     return words[1:] if words and words[0].startswith(("--local_rank=", "--local-rank=")) else words

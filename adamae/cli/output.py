@@ -1,4 +1,4 @@
-"""Standard output: names that its encoding lacks, and an output that is closed or full."""
+"""Standard output: file names outside its encoding, and an output that is closed or full."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _ERRORS = "adamae-output"
 
 
 def accept_all_names() -> None:
-    """Let standard output take any name of a file: it need not be UTF-8, and the output's encoding may lack it.
+    """Allow any file name on standard output, including invalid UTF-8 and characters outside the output's encoding.
 
-    Bytes that are not UTF-8 come out as they came in. Characters that the encoding lacks are written as JSON does.
+    Bytes that are not valid UTF-8 are written unchanged. Characters outside the encoding are escaped as in JSON.
     """
     codecs.register_error(_ERRORS, _as_bytes)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -39,29 +39,29 @@ def _as_bytes(error: UnicodeError) -> tuple[bytes, int]:
 
 
 def flush_output() -> None:
-    """Hand over what Python still holds.
+    """Flush standard output.
 
     Raises:
-        BrokenPipeError: If nobody reads it.
+        BrokenPipeError: If its reader has exited.
         OSError: If it cannot be written.
     """
-    # None: closed before the program began, as `>&-` and some daemons do.
+    # sys.stdout is None if it was closed before the start, as by `>&-` and some daemons.
     if sys.stdout is not None:
         sys.stdout.flush()
 
 
 def discard_output() -> None:
-    """Drop what Python still holds, which would raise again at its exit."""
+    """Discard Python's buffered output, which would raise again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def output_is_closed() -> bool:
-    """Whether standard output is a pipe that nobody reads any more."""
+    """Return whether standard output is a pipe whose reader has exited."""
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def is_full(error: OSError) -> bool:
-    """Whether an output without a name, such as standard output, cannot take any more."""
+    """Return whether an error means that an output without a name, such as standard output, is full."""
     return error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT)

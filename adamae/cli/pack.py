@@ -19,7 +19,7 @@ def run(words: Sequence[str]) -> int:
 
     Raises:
         UserError: If the list is malformed, too many of its videos are missing, or the folder cannot be written or
-            holds something else.
+            contains other files.
     """
     options = pack_parser().parse(words).options.packed
     from adamae.cli.stopping import stopped_by_sigterm
@@ -36,7 +36,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def _pack(options: PackedOptions, progress: Stages) -> Iterator[str]:
-    """What was made, in words."""
+    """Yield the lines of the report."""
     shard_bytes = options.shard_bytes
     from adamae.data.shards.data_set import pack_data_set
     from adamae.data.shards.packing import BAD_VIDEOS

@@ -1,4 +1,4 @@
-"""``adamae predict``: the likeliest classes of videos, as JSON."""
+"""``adamae predict``: print the most likely classes of videos as JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ def run(words: Sequence[str]) -> int:
     """Run the command.
 
     Raises:
-        UserError: If the checkpoint is no classifier, or a video cannot be read: then the others' classes are told.
+        UserError: If the checkpoint is not a classifier; or, after the predictions of the others are printed, if a
+            video cannot be read.
     """
     predictions, problems = _predict(predict_parser().parse(words).options)
     if predictions:
@@ -29,7 +30,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def _predict(options: PredictOptions) -> tuple[list[dict[str, Any]], Sequence[Unscored]]:
-    """What is printed, and the videos without a prediction."""
+    """Return the predictions to print, and the videos without a prediction."""
     from adamae import distributed
     from adamae.data.image_files import image_files_for
     from adamae.data.named_videos import load_named
@@ -47,7 +48,7 @@ def _predict(options: PredictOptions) -> tuple[list[dict[str, Any]], Sequence[Un
     if world.is_main:
         changes += notes_on_names(options.data.classes, names, stored)
         say(*(f"note: {note}" for note in changes), *setup.describe(videos.noun))
-    # A few videos are not worth the start of a process.
+    # For a few videos, starting worker processes takes longer than decoding.
     settings = compute_settings(options.compute, world) | {"num_workers": options.compute.num_workers or 0}
     averaged = setup.averages_probabilities(options.data.softmax)
     dataset = setup.views_of(videos, options.compute)
@@ -66,7 +67,7 @@ def _predict(options: PredictOptions) -> tuple[list[dict[str, Any]], Sequence[Un
 
 
 def _top(scores: Any, averaged: bool, names: Sequence[str], count: int) -> list[dict[str, Any]]:
-    """The likeliest classes by averaged probabilities, or by averaged logits, which are printed beside them."""
+    """Return the most likely classes by averaged probabilities, or by averaged logits, which are then included."""
     import numpy as np
 
     first = np.argsort(-scores, kind="stable")[:count].tolist()

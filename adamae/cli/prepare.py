@@ -1,4 +1,4 @@
-"""``adamae prepare``: from a download to lists, fast videos and a report."""
+"""``adamae prepare``: convert a downloaded data set to lists and videos that decode fast, with a report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``adamae probe``: what frozen features are worth."""
+"""``adamae probe``: evaluate frozen features."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def run(words: Sequence[str]) -> int:
     """Run the command.
 
     Raises:
-        UserError: If the checkpoint is none, the lists do not fit together, or no video can be read.
+        UserError: If the checkpoint is invalid, the lists are inconsistent, or no video can be read.
     """
     options = probe_parser().parse(words).options
     _ = options.source
@@ -30,7 +30,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def _probe(options: ProbeOptions) -> dict[str, Any]:
-    """What is printed."""
+    """Return the report."""
     import torch
 
     from adamae import distributed
@@ -75,7 +75,7 @@ def _probe(options: ProbeOptions) -> dict[str, Any]:
 def _extract(
     encoder: FrozenEncoder, splits: Splits, setup: EvaluationSetup, options: ProbeOptions, world: World
 ) -> tuple[VideoFeatures, VideoFeatures]:
-    """Features of the training and of the test videos."""
+    """Return the features of the training and of the test videos."""
     from adamae.evaluation.features import affordable_tokens, extract_videos
     from adamae.evaluation.setup import compute_settings, describe_unread
     from adamae.progress import progress_bar, say

@@ -1,4 +1,4 @@
-"""``adamae report``: runs on one page."""
+"""``adamae report``: compare runs on one HTML page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def run(words: Sequence[str]) -> int:
     """Run the command.
 
     Raises:
-        UserError: If a folder is no run's, or the page cannot be written.
+        UserError: If a folder is not that of a run, or the page cannot be written.
     """
     options = report_parser().parse(words).options.runs
     from adamae.files import check_writable, publish

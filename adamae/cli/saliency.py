@@ -1,4 +1,4 @@
-"""``adamae saliency``: the sampler's probability as a heat map over videos."""
+"""``adamae saliency``: overlay the sampler's probability on videos as a heat map."""
 
 from __future__ import annotations
 

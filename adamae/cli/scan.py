@@ -1,4 +1,4 @@
-"""``adamae scan``: which videos of a list can be decoded, and how many frames they have."""
+"""``adamae scan``: find videos of a list that cannot be decoded, and count frames."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def run(words: Sequence[str]) -> int:
     """Run the command.
 
     Raises:
-        UserError: If there is no such list, or the results cannot be written.
+        UserError: If the list does not exist, or the results cannot be written.
     """
     options = scan_parser().parse(words).options
     from adamae.cli.stopping import stopped_by_sigterm

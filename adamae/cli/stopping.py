@@ -1,4 +1,4 @@
-"""How commands that work through many videos are stopped."""
+"""Stopping of commands that process many videos."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import FrameType
 
 @contextmanager
 def stopped_by_sigterm() -> Iterator[None]:
-    """Let the signal with which clusters end a job do what Ctrl-C does."""
+    """Context manager in which SIGTERM, with which clusters end a job, has the effect of Ctrl-C."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""``adamae synthesize``: write the built-in data set."""
+"""``adamae synthesize``: generate a small labelled data set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def run(words: Sequence[str]) -> int:
     """Run the command.
 
     Raises:
-        UserError: If an option makes no video, or the folder cannot be written or holds something else.
+        UserError: If an option is invalid, or the folder cannot be written or contains other files.
     """
     options = vars(synthesize_parser().parse(words).options.videos).copy()
     from rich.console import Console

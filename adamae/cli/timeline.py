@@ -1,4 +1,4 @@
-"""``adamae timeline``: how information is spread over the time of videos."""
+"""``adamae timeline``: plot the distribution of information over the time of videos."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The confusion matrix as a picture that can be read for ten classes and for four hundred."""
+"""The confusion matrix as a figure that is legible for ten classes and for four hundred."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-# Above this many classes there is no room for a number in each field.
+# Above this many classes the cells are too small for numbers.
 _MOST_NUMBERS = 20
-# Above this many classes only some rows are named, and the worst mistakes are listed beside the picture.
+# Above this many classes only some rows are labelled, and the most frequent mistakes are listed beside the matrix.
 _MOST_NAMES = 60
 _LISTED = 25
 _LONGEST_NAME = 28
@@ -18,12 +18,12 @@ _DPI = 120
 
 
 def draw_confusion(path: Path, confusion: np.ndarray, names: Sequence[str]) -> None:
-    """Draw how often each true class (row) was taken for each class (column), as shares of the row.
+    """Draw the confusion matrix of true classes (rows) and predicted classes (columns), normalised by row.
 
     Args:
         path: The PNG file.
-        confusion: (C, C) whole numbers.
-        names: Of the C classes.
+        confusion: (C, C) integer counts.
+        names: Names of the C classes.
 
     Raises:
         ImportError: If matplotlib is not installed.
@@ -40,12 +40,12 @@ def draw_confusion(path: Path, confusion: np.ndarray, names: Sequence[str]) -> N
     field = 0.55 if count <= _MOST_NUMBERS else 0.22 if not many else 11.0 / count
     side = max(count * field, 3.0)
     margin = 0.6 + 0.085 * max(map(len, short))
-    # One pixel of the picture for each field at the least.
+    # At least one pixel per cell.
     figure = Figure(figsize=(side + margin + (5.5 if many else 1.3), side + margin + 0.5), dpi=_DPI)
     FigureCanvasAgg(figure)
     width, height = figure.get_size_inches()
     axes = figure.add_axes((margin / width, margin / height, side / width, side / height))
-    # On a scale of equal steps single mistakes would be too pale to see.
+    # On a linear scale single mistakes would be too pale to see.
     scale = PowerNorm(0.5, vmin=0, vmax=1)
     image = axes.imshow(shares, cmap="Blues", norm=scale, interpolation="nearest", aspect="auto")
     _name_classes(axes, short, many)
@@ -72,7 +72,7 @@ def _name_classes(axes: Any, names: Sequence[str], many: bool) -> None:
     axes.set_xticks(places, shown, rotation=90, fontsize=size)
     axes.set_yticks(places, shown, fontsize=size)
     axes.tick_params(length=2)
-    # A dollar sign in a name begins no formula.
+    # A dollar sign in a name must not start a formula.
     for words in (*axes.get_xticklabels(), *axes.get_yticklabels()):
         words.set_parse_math(False)
 
@@ -85,7 +85,7 @@ def _write_numbers(axes: Any, confusion: np.ndarray, shares: np.ndarray) -> None
 
 
 def _worst(confusion: np.ndarray, names: Sequence[str]) -> list[str]:
-    """The most frequent mistakes in words."""
+    """Lines that list the most frequent mistakes."""
     wrong = confusion - np.diag(np.diagonal(confusion))
     order = np.argsort(-wrong, axis=None, kind="stable")[:_LISTED]
     rows, columns = np.unravel_index(order, wrong.shape)

@@ -1,4 +1,4 @@
-"""A classifier scored on a labelled list: for validation, for the test of a fine-tuning run, and for ``evaluate``."""
+"""Evaluation of a classifier on a labelled list: for validation, the test of a fine-tuning run, and ``evaluate``."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Evaluation:
     """The scores of one evaluation.
 
     Attributes:
-        scores: Every video's mean logits or probabilities.
-        accuracy: How they compare with the labels.
+        scores: Mean logits or probabilities of every video.
+        accuracy: Accuracy of the scores.
         annotations: The list.
         classes: Names of the classes.
-        summary: What :func:`~adamae.evaluation.results.summarise` gives.
+        summary: Result of :func:`~adamae.evaluation.results.summarise`.
     """
 
     scores: Scores
@@ -39,7 +39,7 @@ class Evaluation:
     summary: dict[str, Any]
 
     def write(self, folder: str | Path) -> list[str]:
-        """Write all tables; returns notes for a person, one line each.
+        """Write all tables and return notes for the user, one line each.
 
         Raises:
             UserError: If they cannot be written.
@@ -49,19 +49,19 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Evaluator:
-    """Scores a model as it is at the moment. All ranks call and get the same.
+    """Scores the current weights of a model. All ranks call it and get the same result.
 
     Attributes:
-        model: On the world's device.
-        dataset: The views of the videos; one data set for all epochs, so that a video that hung once is not opened
-            again.
+        model: The model, on the world's device.
+        dataset: Views of the videos; the same data set is used for all epochs, so that a video that hung once is not
+            opened again.
         classes: Names of the classes.
         world: The processes that share the work.
-        batch_size: Views that go through the model at once.
-        num_workers: Processes that decode, for each rank.
+        batch_size: Views per forward pass.
+        num_workers: Decoding processes of each rank.
         precision: A key of :data:`~adamae.precision.AUTOCAST`.
         softmax: Average probabilities over the views instead of logits.
-        preempted: Asked after each batch; a rank that it asks to exit scores no more.
+        preempted: Called after each batch; if it returns True, the rank stops scoring.
     """
 
     model: nn.Module
@@ -78,12 +78,12 @@ class Evaluator:
         """Score every video once.
 
         Args:
-            measured: What else belongs to the summary: checkpoint, list, views.
-            progress: Called on the main rank with how many of its videos are done, and how many it has.
+            measured: Other entries of the summary: checkpoint, list, views.
+            progress: Called on the main rank with the number of its completed videos and their total.
 
         Raises:
-            UserError: If not one video has a score.
-            PreemptedError: If a rank was asked to exit.
+            UserError: If no video has a score.
+            PreemptedError: If a rank is asked to exit.
         """
         scores, accuracy = self._score(progress)
         plan = self.dataset.plan
@@ -93,7 +93,7 @@ class Evaluator:
         return Evaluation(scores, accuracy, self.dataset.annotations, self.classes, summary)
 
     def describe_views(self) -> str:
-        """How many views of each video or image are scored, and what is averaged over them."""
+        """Describe the number of views of each video or image, and what is averaged over them."""
         views = f"{counted(self.dataset.plan.num_views, 'view')} per {self.dataset.annotations.noun}"
         return f"{views}, {self._averaged} averaged" if self.dataset.plan.num_views > 1 else views
 
@@ -102,10 +102,10 @@ class Evaluator:
         return "probabilities" if self.softmax else "logits"
 
     def figures(self) -> tuple[dict[str, float], Accuracy]:
-        """Loss and accuracies for the log, and the accuracy to print. For one that averages logits.
+        """Return loss and accuracies for the log, and the accuracy to print. Requires that logits are averaged.
 
         Raises:
-            PreemptedError: If a rank was asked to exit.
+            PreemptedError: If a rank is asked to exit.
         """
         scores, accuracy = self._score()
         labels = torch.from_numpy(self.dataset.annotations.labels[scores.rows])

@@ -1,4 +1,4 @@
-"""Features as a file: a NumPy archive, or Parquet for tables and vector stores."""
+"""Feature files: NumPy archives, or Parquet for tables and vector databases."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from adamae.plain_text import one_line
 
 
 def check_feature_file(path: str | Path) -> None:
-    """Refuse a file that could not be written, before hours of work.
+    """Check that a file can be written, before hours of computation.
 
     Raises:
-        UserError: If the ending is unknown, a package is missing, or nothing can be written there.
+        UserError: If the ending is unknown, a package is missing, or the file is not writable.
     """
     suffix = Path(path).suffix
     if suffix not in WRITERS:
@@ -30,15 +30,15 @@ def check_feature_file(path: str | Path) -> None:
 
 
 def write_features(path: str | Path, found: WindowFeatures, about: Mapping[str, Any]) -> None:
-    """Write features whole or not at all.
+    """Write features atomically.
 
     Args:
         path: Ends in ``.npz`` or ``.parquet``.
         found: The features.
-        about: What they are, as JSON: stands in ``about`` of the archive, or in the table's metadata.
+        about: Description of the features as JSON values: ``about`` in the archive, or in the table's metadata.
 
     Raises:
-        UserError: If it cannot be written.
+        UserError: If the file cannot be written.
     """
     check_feature_file(path)
     place = Path(path)
@@ -69,11 +69,11 @@ def _write_archive(path: Path, found: WindowFeatures, about: str) -> None:
 
 
 def _write_parquet(path: Path, found: WindowFeatures, about: str) -> None:
-    """One row for each window; features of several axes lie flat, and ``shape`` in the metadata tells how."""
+    """Write one row per window; features are flattened, and ``shape`` in the metadata has their axes."""
     pyarrow, parquet = _pyarrow(path)
     flat = found.features.reshape(len(found.features), -1)
     values = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(flat.ravel()), flat.shape[1])
-    # Its texts are UTF-8, which names of files need not be.
+    # Strings in Parquet are UTF-8, but file names may not be.
     columns = _columns(found) | {"path": [one_line(path) for path in found.path]}
     table = pyarrow.table({**columns, "feature": values})
     metadata = {"about": about, "shape": json.dumps(found.features.shape[1:])}

@@ -1,4 +1,4 @@
-"""Features of videos by a frozen encoder."""
+"""Features of videos from a frozen encoder."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from adamae.evaluation.view_loader import groups_of_rows, load_groups
 from adamae.evaluation.windows import Windows, read_windows, window_times
 from adamae.plain_text import counted
 
-# What the tokens of all videos may take, in half precision.
+# Memory limit for the tokens of all videos, in float16.
 _TOKEN_BYTES = 8 * 2**30
 _NOT_FINITE = "the features are not finite"
-# Name on the command line -> which method of the encoder.
+# Command-line name -> method of the encoder.
 LEVELS: dict[str, Callable[[FrozenEncoder], Callable[[Tensor], Tensor]]] = {
     "window": lambda encoder: encoder.forward,
     "time": lambda encoder: encoder.times,
@@ -34,19 +34,19 @@ LEVELS: dict[str, Callable[[FrozenEncoder], Callable[[Tensor], Tensor]]] = {
 
 @dataclass
 class WindowFeatures:
-    """Features of the windows of all videos; n windows in the order of the list and of time.
+    """Features of the windows of all videos: n windows in the order of the list and of time.
 
     Attributes:
         features: (n, D) float32 for "window", (n, t, D) for "time", (n, t, h, w, D) for "tubelet".
-        row: (n,) int64 the video's row in the list.
-        path: The video's file, n times.
+        row: (n,) int64 row of the video in the list.
+        path: File of the video for each window.
         label: (n,) int64, -1 for none.
-        start_frame: (n,) int64.
-        end_frame: (n,) int64, the frame after the last.
-        start: (n,) float64 seconds, NaN where unknown.
+        start_frame: (n,) int64, first frame.
+        end_frame: (n,) int64, frame after the last.
+        start: (n,) float64 seconds, NaN if unknown.
         end: (n,) float64 seconds.
         unread: Videos without features.
-        damaged: Videos of which damaged packets were passed over.
+        damaged: Videos with damaged packets, which were skipped.
     """
 
     features: np.ndarray
@@ -73,22 +73,22 @@ def extract_windows(
     precision: str = "fp32",
     progress: Callable[[int, int], None] | None = None,
 ) -> WindowFeatures:
-    """Features of sliding windows over whole videos.
+    """Compute features of sliding windows over complete videos.
 
     Args:
-        encoder: On its device.
+        encoder: The encoder, on its device.
         annotations: The videos.
-        windows: How each is cut in time.
-        plan: How each is cut in space: its resize and its one square.
-        level: "window": one feature for each window; "time": one for each tubelet's frames; "tubelet": one for each
-            tubelet, a small square of a few frames.
+        windows: Windows of a video.
+        plan: Resize and crop of the frames; a single crop.
+        level: "window": one feature per window; "time": one per temporal position, the frames of a tubelet; "tubelet":
+            one per token.
         decoder: A name from ``decoding.DECODERS``.
-        batch_size: Windows at once.
+        batch_size: Windows per forward pass.
         precision: "fp32", "bf16" or "fp16".
-        progress: Called with how many videos are done, and how many there are.
+        progress: Called with the number of completed videos and their total.
 
     Raises:
-        UserError: If the level is unknown or needs tokens that are not encoded, or not one video has features.
+        UserError: If the level is unknown or needs tokens that are not encoded, or no video has features.
     """
     if level not in LEVELS:
         raise UserError(f"level is {level!r}, expected one of {', '.join(LEVELS)}")
@@ -141,14 +141,14 @@ def extract_windows(
 
 @dataclass
 class VideoFeatures:
-    """One feature for each readable, labelled video, and a few tokens of it.
+    """One feature for each readable, labelled video, and optionally a few of its tokens.
 
     Attributes:
         pooled: (n, D) float32, means over the views.
-        tokens: (n, K, D) float16, means over blocks of neighbouring tokens of the views; None if not asked for.
+        tokens: (n, K, D) float16, means over blocks of neighbouring tokens of the views; None if not requested.
         labels: (n,) int64.
         rows: (n,) int64 rows of the list.
-        unread: Videos without features: they cannot be read, or their features are not finite.
+        unread: Videos without features: unreadable, or with non-finite features.
     """
 
     pooled: Tensor
@@ -168,19 +168,19 @@ def extract_videos(
     precision: str = "fp32",
     progress: Callable[[int, int], None] | None = None,
 ) -> VideoFeatures:
-    """Features of whole videos for probes, held in memory, each computed once.
+    """Compute features of videos for probes. They are kept in memory and each is computed once.
 
     Args:
-        encoder: On its device.
-        dataset: Videos with all their views; those without a label are left out.
-        most_tokens: Keep at most so many tokens of a view; 0 keeps none.
-        batch_size: Views at once.
-        num_workers: Processes that decode.
+        encoder: The encoder, on its device.
+        dataset: Videos with all their views; those without a label are ignored.
+        most_tokens: Maximum number of tokens to keep per view; 0 for none.
+        batch_size: Views per forward pass.
+        num_workers: Decoding processes.
         precision: "fp32", "bf16" or "fp16".
-        progress: Called with how many videos are done, and how many there are.
+        progress: Called with the number of completed videos and their total.
 
     Raises:
-        UserError: If not one labelled video has features.
+        UserError: If no labelled video has features.
     """
     labelled = [row for row in range(len(dataset)) if dataset.annotations.labels[row] >= 0]
     pooled: list[Tensor] = []
@@ -200,7 +200,7 @@ def extract_videos(
                 found = [encoder.pool(encoded).mean(dim=0).cpu()]
                 if most_tokens:
                     found.append(_few_tokens(encoded, encoder, most_tokens).half().cpu())
-                # One such training video would spoil every probe.
+                # A single such training video would make every probe non-finite.
                 if not all(each.isfinite().all() for each in found):
                     unread.append(Unscored(video["row"], video["path"], _NOT_FINITE))
                     continue
@@ -223,21 +223,21 @@ def extract_videos(
 
 
 def affordable_tokens(asked: int, num_videos: int, num_views: int, width: int) -> int:
-    """How many of the tokens that were asked for fit into memory, for each view.
+    """Return how many of the requested tokens per view fit into memory.
 
     Args:
-        asked: Tokens of a view.
-        num_videos: Videos that are held at once.
-        num_views: Views of each.
-        width: Numbers in a token.
+        asked: Requested tokens per view.
+        num_videos: Videos that are kept in memory at once.
+        num_views: Views of each video.
+        width: Embedding dimension of a token.
     """
     return min(asked, _TOKEN_BYTES // (2 * width * num_views * num_videos))
 
 
 def _few_tokens(encoded: Tensor, encoder: FrozenEncoder, most: int) -> Tensor:
-    """(V, N, D) to (V * K, D): means over blocks of places, then of times, until ``most`` are left of a view.
+    """(V, N, D) to (V * K, D): pool tokens over space, then over time, to at most ``most`` per view.
 
-    Selected tokens lie in no blocks: means over neighbours in their order take their place.
+    Selected tokens do not form a grid; they are pooled over neighbours in their order.
     """
     if encoder.selects_tokens:
         few = torch.nn.functional.adaptive_avg_pool1d(encoded.transpose(1, 2), min(most, encoded.shape[1]))

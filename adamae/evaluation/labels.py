@@ -1,4 +1,4 @@
-"""What the classes are called, and whether the labels of a list are those of a network."""
+"""Names of the classes, and checks that the labels of a list match the classes of a network."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ def find_class_names(
     given: str | Path | None = None,
     stored: Sequence[str] = (),
 ) -> tuple[str, ...] | None:
-    """Names of the classes: of the file that was given, else of the checkpoint, else of ``classes.txt`` beside a list.
+    """Find class names: in the given file, else in the checkpoint, else in ``classes.txt`` beside a list.
 
     Args:
-        num_classes: How many there have to be.
-        source: The list or folder that may have ``classes.txt`` beside it or in it.
-        given: A file that was named.
-        stored: What the checkpoint says.
+        num_classes: Required number of names.
+        source: A list or folder that may have ``classes.txt`` beside it or in it.
+        given: File given by the user.
+        stored: Names in the checkpoint.
 
     Returns:
-        As many names as classes, or None where nobody knows them.
+        As many names as classes, or None if they are unknown.
 
     Raises:
-        UserError: If the file that was given has another number of names.
+        UserError: If the file given by the user has another number of names.
     """
     if given is not None:
         names = read_class_names(given)
@@ -49,27 +49,27 @@ def find_class_names(
         return tuple(stored)
     if source is not None and not is_remote(str(source)):
         beside = class_names_beside(source)
-        # Beside any list of any data set: one that does not fit is not this network's.
+        # Any list may have such a file; if the number of names differs, it is not for this network.
         return beside if beside is not None and len(beside) == num_classes else None
     return None
 
 
 def numbered(num_classes: int) -> tuple[str, ...]:
-    """Names for classes that have none."""
+    """Return the numbers of the classes as names, for classes without names."""
     return tuple(str(number) for number in range(num_classes))
 
 
 def check_same_classes(where: str | Path, names: Sequence[str], expected: Sequence[str], owner: str) -> None:
-    """Make sure that labels that are numbers mean the same classes in a data set and in a network.
+    """Check that numeric labels mean the same classes in a data set and in a network.
 
     Args:
-        where: What names the data set's classes.
-        names: Those names, class 0 first; numbers are no names.
-        expected: The network's names, likewise.
-        owner: Whose names the network's are.
+        where: Origin of the data set's names, for the message.
+        names: Names in the data set, class 0 first; numbers do not count as names.
+        expected: Names in the network, in the same form.
+        owner: Origin of the network's names, for the message.
 
     Raises:
-        UserError: If both have names, and a class has another one: then scores would be of the wrong classes.
+        UserError: If both have names and the name of a class differs, so that scores would be of the wrong classes.
     """
     if tuple(names) == numbered(len(names)) or tuple(expected) == numbered(len(expected)):
         return
@@ -79,18 +79,18 @@ def check_same_classes(where: str | Path, names: Sequence[str], expected: Sequen
 
 
 def compare_numbers(source: str | Path, names: Sequence[str], owner: str) -> list[str]:
-    """Compare ``classes.txt`` beside a list, whose labels are numbers, with the classes of a network.
+    """Compare ``classes.txt`` beside a list with numeric labels with the classes of a network.
 
     Args:
         source: The list or folder.
-        names: Of the network's classes, or their numbers.
-        owner: Whose names they are.
+        names: Names of the network's classes, or their numbers.
+        owner: Origin of the names, for the message.
 
     Returns:
-        A note if there are more or fewer classes in the file, else nothing.
+        A note if the number of classes in the file differs, else nothing.
 
     Raises:
-        UserError: As :func:`check_same_classes`.
+        UserError: See :func:`check_same_classes`.
     """
     beside = None if is_remote(str(source)) else class_names_beside(source)
     if beside is None:
@@ -105,12 +105,12 @@ def compare_numbers(source: str | Path, names: Sequence[str], owner: str) -> lis
 
 
 def notes_on_names(given: str | Path | None, names: Sequence[str], stored: Sequence[str]) -> list[str]:
-    """Where the file of ``--classes`` and the checkpoint name a class differently: one note, or none.
+    """Return a note if the file of ``--classes`` and the checkpoint name a class differently, else nothing.
 
     Args:
-        given: The file; None: there is none.
-        names: Its names.
-        stored: Those of the checkpoint; empty: it has none.
+        given: The file; None without one.
+        names: Names in the file.
+        stored: Names in the checkpoint; empty without any.
     """
     number = None if given is None else _first_other(names, stored)
     if number is None or tuple(stored) == numbered(len(stored)):
@@ -127,19 +127,19 @@ def load_labelled(
     split: str = "test",
     image_files: ImageFiles = "auto",
 ) -> Annotations:
-    """A list whose labels are classes of a network.
+    """Load a list whose labels are classes of a network.
 
     Args:
-        source: As in :func:`~adamae.data.annotations.load_annotations`.
-        num_classes: Of the network.
-        names: Their names, where they are known.
-        data_root: What a list's relative paths are relative to.
-        split: Which list of a folder.
+        source: See :func:`~adamae.data.annotations.load_annotations`.
+        num_classes: Number of the network's classes.
+        names: Names of the network's classes, if known.
+        data_root: Folder to which a list's relative paths are relative.
+        split: Name of the list in a folder.
         image_files: Whether image files are images or frames of videos.
 
     Raises:
-        UserError: A label is none of the classes, none of the videos has a label, or the list names classes whose
-            numbers nobody knows.
+        UserError: If a label is not one of the classes, no video has a label, or the list has class names whose numbers
+            are unknown.
     """
     load = partial(load_annotations, source, data_root=data_root, split=split, image_files=image_files)
     annotations = load()
@@ -156,7 +156,7 @@ def load_labelled(
             f"is among the {num_classes} of the model ({_some(names)})"
         )
     elif listed is not None or annotations.labels.max(initial=UNLABELLED) >= num_classes:
-        # Read again with what is known, so that a wrong label is told with its line.
+        # Read again with the known classes, so that the error for a wrong label contains its line.
         annotations = load(classes=names or numbered(num_classes))
     if not (annotations.labels != UNLABELLED).any():
         raise UserError(
@@ -167,10 +167,10 @@ def load_labelled(
 
 
 def find_test_list(source: str | Path) -> tuple[str | Path, list[str]]:
-    """What of a data set is to be scored: its ``test.csv`` or its folder ``test``, else all of it.
+    """Find the part of a data set to score: ``test.csv`` or the folder ``test``, else all of it.
 
     Returns:
-        A list, a folder or shards, and what a reader of the scores should know of the choice.
+        A list, a folder or shards, and notes on the choice.
     """
     place = Path(source)
     if names_shards(source) or not place.is_dir() or (place / "test.csv").is_file():
@@ -185,11 +185,11 @@ def find_test_list(source: str | Path) -> tuple[str | Path, list[str]]:
 
 
 def notes_on_labels(annotations: Annotations, names: Sequence[str]) -> list[str]:
-    """What a reader of the scores should know about the labels of a list, one line each.
+    """Return notes on the labels of a list, one line each.
 
     Args:
-        annotations: With labels below the number of names.
-        names: Of all classes.
+        annotations: The list, with labels below the number of names.
+        names: Names of all classes.
     """
     labels, notes = annotations.labels, []
     unlabelled = int((labels == UNLABELLED).sum())
@@ -206,7 +206,7 @@ def notes_on_labels(annotations: Annotations, names: Sequence[str]) -> list[str]
 
 
 def _first_other(names: Sequence[str], others: Sequence[str]) -> int | None:
-    """Position of the first name that is another there, as far as there are both."""
+    """Position of the first name that differs, among the positions that both have."""
     pairs = enumerate(zip(names, others, strict=False))
     return next((number for number, (name, other) in pairs if name != other), None)
 

@@ -1,7 +1,7 @@
-"""Accuracy from scores, with the whole numbers it is made of.
+"""Accuracy from scores, with the integer counts behind it.
 
-A class is right at rank k when fewer than k classes have a higher score; among equal scores the class with the lower
-number comes first. So ties are decided in one way everywhere, and by nothing that differs between machines.
+A prediction is correct at rank k if fewer than k classes have a higher score. Among equal scores the class with the
+lower number comes first, so ties are resolved in the same way on every machine.
 """
 
 from __future__ import annotations
@@ -15,26 +15,25 @@ import numpy as np
 from adamae.data.annotations import UNLABELLED
 from adamae.evaluation.scoring import Scores
 
-# Of the normal distribution 95 percent lie within so many deviations.
+# 95 percent of a normal distribution lie within this many standard deviations.
 _Z95 = 1.959964
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How often a network is right on the labelled videos of a list. C classes.
+    """Accuracy on the labelled videos of a list with C classes.
 
-    Videos without a score stand apart: shares are over those with a score, and ``top1_of_all`` takes the others for
-    wrong.
+    Percentages are of the videos with a score; ``top1_of_all`` counts videos without a score as wrong.
 
     Attributes:
         videos: Rows of the list.
-        labelled: Those of them with a label.
+        labelled: Videos with a label.
         scored: Labelled videos with a score.
-        top1_correct: Of which the true class is first.
-        top5_correct: Of which it is among the first k.
-        k: 5, or C where there are fewer classes.
+        top1_correct: Scored videos whose true class is first.
+        top5_correct: Scored videos whose true class is among the first k.
+        k: 5, or C if there are fewer classes.
         confusion: (C, C) int64, scored videos by true class (row) and predicted class (column).
-        per_class: (C,) int64, labelled videos of each class, with a score or without.
+        per_class: (C,) int64, labelled videos of each class, with or without a score.
     """
 
     videos: int
@@ -48,17 +47,17 @@ class Accuracy:
 
     @property
     def top1(self) -> float:
-        """Share of scored videos that are right, in percent."""
+        """Percentage of scored videos whose true class is first."""
         return _percent(self.top1_correct, self.scored)
 
     @property
     def top5(self) -> float:
-        """The same among the first k classes."""
+        """Percentage of scored videos whose true class is among the first k."""
         return _percent(self.top5_correct, self.scored)
 
     @property
     def top1_interval(self) -> tuple[float, float]:
-        """Wilson's interval around ``top1`` in percent: so far may 95 of 100 other samples of videos be off."""
+        """95 % Wilson score interval of ``top1``, in percent."""
         if not self.scored:
             return 0.0, 100.0
         share, spread = self.top1_correct / self.scored, _Z95**2 / self.scored
@@ -73,32 +72,32 @@ class Accuracy:
 
     @property
     def top5_of_all(self) -> float:
-        """The same among the first k classes."""
+        """Percentage of labelled videos correct among the first k classes; videos without a score count as wrong."""
         return _percent(self.top5_correct, self.labelled)
 
     @property
     def class_scored(self) -> np.ndarray:
-        """(C,) scored videos of each class."""
+        """Scored videos (C,) of each class."""
         return self.confusion.sum(axis=1)
 
     @property
     def class_correct(self) -> np.ndarray:
-        """(C,) right ones of each class."""
+        """Correctly classified videos (C,) of each class."""
         return np.diagonal(self.confusion)
 
     @property
     def mean_class(self) -> float:
-        """Mean over the classes that have a scored video of their percentages right."""
+        """Mean of the per-class accuracies in percent, over the classes with a scored video."""
         there = self.class_scored > 0
         return float(np.mean(100.0 * self.class_correct[there] / self.class_scored[there])) if there.any() else 0.0
 
     @property
     def absent(self) -> list[int]:
-        """Classes without a scored video: left out of the mean over the classes."""
+        """Classes without a scored video, which are excluded from the mean over classes."""
         return np.flatnonzero(self.class_scored == 0).tolist()
 
     def as_dict(self) -> dict[str, Any]:
-        """Percentages and the whole numbers behind them, for JSON."""
+        """Return percentages and the counts behind them, for JSON."""
         return {
             "top1": self.top1,
             "top1_interval": list(self.top1_interval),
@@ -118,7 +117,7 @@ class Accuracy:
         }
 
     def render(self) -> str:
-        """One line."""
+        """Format as one line."""
         low, high = self.top1_interval
         line = (
             f"top-1 {self.top1:.2f} % ({self.top1_correct} of {self.scored}; 95 % interval {low:.1f} to {high:.1f}), "
@@ -136,8 +135,8 @@ def measure_accuracy(scores: Scores, labels: np.ndarray) -> Accuracy:
     """Compare scores with labels.
 
     Args:
-        scores: Of C classes.
-        labels: (rows of the list,) true classes, below C; -1 where there is none, and then the video does not count.
+        scores: Scores of C classes.
+        labels: (rows of the list,) true classes below C; -1 for videos without a label, which are ignored.
     """
     num_classes = scores.logits.shape[1]
     true = labels[scores.rows]
@@ -160,7 +159,7 @@ def measure_accuracy(scores: Scores, labels: np.ndarray) -> Accuracy:
 
 
 def ranks_of(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(n,) how many classes of (n, C) come before the true one; NaN comes last."""
+    """Return for each row of (n, C) how many classes come before the true one; NaN comes last."""
     logits = _nan_last(logits)
     true = np.take_along_axis(logits, labels[:, None], axis=1)
     earlier = np.arange(logits.shape[1]) < labels[:, None]
@@ -168,7 +167,7 @@ def ranks_of(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def predictions(logits: np.ndarray) -> np.ndarray:
-    """(n,) the first class of each row of (n, C); NaN comes last."""
+    """Return the first class of each row of (n, C); NaN comes last."""
     return _nan_last(logits).argmax(axis=1)
 
 
@@ -177,11 +176,11 @@ def _nan_last(logits: np.ndarray) -> np.ndarray:
 
 
 def class_table(accuracy: Accuracy, names: Sequence[str]) -> list[dict[str, Any]]:
-    """One row for each class: what was there, what was scored, what was right, and what it is mostly taken for.
+    """Return one row per class: its videos, scored and correct ones, and its most frequent wrong prediction.
 
     Args:
-        accuracy: Of C classes.
-        names: Their C names.
+        accuracy: Accuracy of C classes.
+        names: Names of the classes.
     """
     wrong = accuracy.confusion - np.diag(accuracy.class_correct)
     table = []

@@ -1,4 +1,4 @@
-"""Networks out of checkpoints, ready to score or to give features."""
+"""Networks built from checkpoints, for scoring or feature extraction."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _SHARED = (
     *("img_size", "patch_size", "tubelet_size", "num_frames", "in_chans", "mlp_ratio", "qkv_bias", "init_values"),
     "imagenet_default_mean_and_std",
 )
-# The published names of data sets whose recipes sample segments.
+# Names of data sets whose official recipes sample segments.
 _SEGMENT_SETS = ("ssv2",)
 
 
 @dataclass(frozen=True)
 class ClipFacts:
-    """The clips that a network was trained on.
+    """Clips on which a network was trained.
 
     Attributes:
-        num_frames: T.
+        num_frames: T, frames in a clip.
         size: Height and width in pixels.
-        sampling_rate: Every how-manieth frame was taken.
+        sampling_rate: Stride of the frames.
         frame_sampling: "dense" or "segment".
-        guessed: Which of the four the checkpoint does not tell, so that the usual value stands there.
+        guessed: Names of the fields that the checkpoint does not store and that have default values.
     """
 
     num_frames: int
@@ -44,7 +44,7 @@ class ClipFacts:
 
 
 def clip_facts(file: CheckpointFile) -> ClipFacts:
-    """What a checkpoint tells about its clips: from the architecture, and from the options of who wrote it.
+    """Read the clip settings from a checkpoint: from its architecture and from the options of the training program.
 
     Raises:
         UserError: If its frames are not square.
@@ -71,19 +71,19 @@ def build_classifier(
     size: int | None = None,
     selection: Mapping[str, Any] | None = None,
 ) -> tuple[Classifier, list[str]]:
-    """The classifier of a fine-tuned checkpoint, with all its weights.
+    """Build the classifier of a fine-tuned checkpoint, with all its weights.
 
     Args:
         file: The checkpoint.
-        num_frames: Frames in a clip, where they are to be others than the checkpoint's.
-        size: Pixels of a frame's side, likewise.
-        selection: Arguments of the network that say which tokens and frames it looks at; None: the checkpoint's.
+        num_frames: Frames in a clip, if not those of the checkpoint.
+        size: Side of a frame in pixels, if not that of the checkpoint.
+        selection: Arguments of the network for the selection of tokens and frames; None: those of the checkpoint.
 
     Returns:
-        The network in evaluation mode, and what was changed on loading.
+        The network in evaluation mode, and notes on changes when loading.
 
     Raises:
-        UserError: If it is no classifier, or its weights do not fill one.
+        UserError: If it is not a classifier, or weights are missing.
     """
     a = file.architecture
     if a.decoder is not None or not a.classes:
@@ -98,11 +98,11 @@ def build_classifier(
 
 
 class FrozenEncoder(nn.Module):
-    """The encoder of any checkpoint, without a gradient, over all tokens or those that its network selects.
+    """The frozen encoder of any checkpoint, over all tokens or those that its network selects.
 
-    The feature of a clip is the mean over its tokens. Of a pre-trained checkpoint the tokens pass the encoder's last
-    norm before the mean; of a fine-tuned one the mean passes ``fc_norm``, as before the head. A file that has neither
-    gets a norm without weights after the mean.
+    The feature of a clip is the mean over its tokens. For a pre-trained checkpoint, the encoder's last norm is applied
+    to the tokens before the mean. For a fine-tuned one, ``fc_norm`` is applied to the mean, as before the head. If the
+    checkpoint has neither, a norm without weights is applied to the mean.
 
     Args:
         model: A classifier without a head.
@@ -115,16 +115,16 @@ class FrozenEncoder(nn.Module):
         self.width = model.encoder.embed_dim
 
     def encode(self, clips: Tensor) -> Tensor:
-        """(B, T, H, W, C) uint8 to (B, t * h * w, D): encoded tokens; (B, K, D) where K of them are selected."""
+        """(B, T, H, W, C) uint8 to encoded tokens (B, t * h * w, D), or (B, K, D) if K tokens are selected."""
         return self.model.encode(clips, self.model.noise(clips))
 
     @property
     def selects_tokens(self) -> bool:
-        """Whether some tokens are left out."""
+        """Whether only some of the tokens are encoded."""
         return self.model.token_choice.active
 
     def pool(self, encoded: Tensor) -> Tensor:
-        """(..., N, D) encoded tokens to (..., D): the feature of what they show together."""
+        """(..., N, D) encoded tokens to (..., D): one feature for all of them."""
         mean = encoded.mean(dim=-2)
         return mean if self.model.fc_norm is None else self.model.fc_norm(mean)
 
@@ -137,7 +137,7 @@ class FrozenEncoder(nn.Module):
         return self.pool(self.encode(clips).unflatten(1, (self.feature_grid[0], -1)))
 
     def tokens(self, clips: Tensor) -> Tensor:
-        """(B, T, H, W, C) uint8 to (B, t * h * w, D): one feature for each token, as a mean of one."""
+        """(B, T, H, W, C) uint8 to (B, t * h * w, D): one feature for each token."""
         return self.pool(self.encode(clips).unsqueeze(-2))
 
 
@@ -149,17 +149,17 @@ def build_encoder(
     random_weights: bool = False,
     selection: Mapping[str, Any] | None = None,
 ) -> tuple[FrozenEncoder, list[str]]:
-    """The encoder of a pre-trained or fine-tuned checkpoint.
+    """Build the encoder of a pre-trained or fine-tuned checkpoint.
 
     Args:
         file: The checkpoint.
-        num_frames: Frames in a clip, where they are to be others than the checkpoint's.
-        size: Pixels of a frame's side, likewise.
-        random_weights: Leave the checkpoint's weights out, so that one sees what they are worth.
-        selection: Arguments of the network that say which tokens and frames it looks at; None: all.
+        num_frames: Frames in a clip, if not those of the checkpoint.
+        size: Side of a frame in pixels, if not that of the checkpoint.
+        random_weights: Keep random weights instead of the checkpoint's, as a baseline.
+        selection: Arguments of the network for the selection of tokens and frames; None: all are used.
 
     Returns:
-        The encoder, and what was changed on loading.
+        The encoder, and notes on changes when loading.
     """
     arguments = {**_encoder_options(file.architecture), **_clip_options(num_frames, size), **(selection or {})}
     model = family_named(file.architecture.family).classifier(**arguments)

@@ -1,6 +1,6 @@
-"""Probes: simple classifiers on frozen features, which tell in minutes what a representation is worth.
+"""Probes: simple classifiers on frozen features, which evaluate a representation within minutes.
 
-Each takes the features of labelled training videos and of test videos, and gives scores (n, C) for the latter.
+Each takes the features of labelled training videos and of test videos, and returns scores (n, C) of the test videos.
 All are deterministic: the same features and seed give the same scores.
 """
 
@@ -17,25 +17,28 @@ from adamae.evaluation.features import VideoFeatures
 from adamae.evaluation.metrics import Accuracy, measure_accuracy
 from adamae.evaluation.scoring import Scores
 
-# What the linear probe tries on every fourth training video, which it holds out.
+# L2 penalties of the linear probe, selected on a held-out quarter of the training videos.
 _RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 _HELD_OUT = 4
 _LINEAR_ITERATIONS = 100
-# Test videos that are compared with all training videos at once.
+# Test videos that are compared with all training videos in one matrix product.
 _KNN_ROWS = 512
 
 
 def probe_features(
     train: VideoFeatures, test: VideoFeatures, num_classes: int, *, k: int = 20, seed: int = 0
 ) -> dict[str, Accuracy]:
-    """All probes, by name; the attentive one where both sides have tokens.
+    """Run all probes; the attentive one only if both sides have tokens.
 
     Args:
-        train: Features to learn from.
-        test: Features to be tested on.
+        train: Features of the training videos.
+        test: Features of the test videos.
         num_classes: C.
-        k: Neighbours that vote.
-        seed: Everything random follows from it.
+        k: Number of nearest neighbours.
+        seed: Seed of everything random.
+
+    Returns:
+        Accuracies by name of the probe.
     """
     scores = {
         "knn": knn_probe(train.pooled, train.labels, test.pooled, num_classes, k=k),
@@ -50,20 +53,20 @@ def probe_features(
 def knn_probe(
     train: Tensor, labels: Tensor, test: Tensor, num_classes: int, *, k: int = 20, temperature: float = 0.07
 ) -> Tensor:
-    """Weighted votes of the nearest training videos by cosine.
+    """k-nearest-neighbour classification by cosine similarity, with weighted votes.
 
-    Features are centred by the training videos' mean first: what all videos share says nothing.
+    The mean of the training videos is subtracted from all features first, because it carries no information.
 
     Args:
         train: (m, D) features.
         labels: (m,) classes.
         test: (n, D) features.
         num_classes: C.
-        k: How many vote; all where there are fewer.
-        temperature: A vote weighs exp(cosine / temperature).
+        k: Number of neighbours; all training videos if there are fewer.
+        temperature: The weight of a vote is proportional to exp(cosine / temperature).
 
     Returns:
-        (n, C) shares of the votes.
+        (n, C) fractions of the votes.
     """
     centre = train.mean(dim=0)
     known = F.normalize(train - centre, dim=1).T
@@ -78,15 +81,15 @@ def knn_probe(
 def linear_probe(train: Tensor, labels: Tensor, test: Tensor, num_classes: int, *, seed: int = 0) -> Tensor:
     """Logistic regression on standardised features.
 
-    Its ridge is the one that serves best on a quarter of the training videos, held out by class; then it is fitted
-    to all of them. The test videos have no part in that.
+    Its L2 penalty is selected on a quarter of the training videos, held out by class. The classifier is then fitted to
+    all training videos. The test videos are not used for either.
 
     Args:
         train: (m, D) features.
         labels: (m,) classes.
         test: (n, D) features.
         num_classes: C.
-        seed: Decides which videos are held out.
+        seed: Seed of the choice of held-out videos.
 
     Returns:
         (n, C) logits.
@@ -115,19 +118,19 @@ def attentive_probe(
     weight_decay: float = 0.05,
     seed: int = 0,
 ) -> Tensor:
-    """Attention of a few learned queries over the tokens, and a linear layer on what they find.
+    """Attention of a few learned queries over the tokens, followed by a linear layer.
 
     Args:
         train: (m, K, D) tokens, any float type.
         labels: (m,) classes.
         test: (n, K, D) tokens.
         num_classes: C.
-        heads: Queries.
-        steps: Updates of AdamW, with a cosine.
+        heads: Number of queries.
+        steps: Updates of AdamW, with a cosine schedule.
         batch_size: Videos in an update.
-        lr: Learning rate at the start.
-        weight_decay: Of AdamW.
-        seed: Decides the order of the videos.
+        lr: Initial learning rate.
+        weight_decay: Weight decay of AdamW.
+        seed: Seed of the order of the videos.
 
     Returns:
         (n, C) logits.
@@ -149,16 +152,16 @@ def attentive_probe(
 
 
 class _AttentiveHead(nn.Module):
-    """Cross-attention of learned queries whose key and value matrices are folded into queries and linear layer."""
+    """Cross-attention of learned queries; key and value matrices are folded into the queries and the linear layer."""
 
     def __init__(self, width: int, heads: int, num_classes: int) -> None:
         super().__init__()
-        # From zero: the start is the mean over the tokens, and nothing is random.
+        # Zero initialisation: attention starts as the mean over the tokens, and nothing is random.
         self.queries = nn.Parameter(torch.zeros(heads, width))
         self.head = nn.Linear(heads * width, num_classes)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
-        # Equal queries would stay equal.
+        # Equal queries would stay equal; a fixed seed makes them differ.
         with torch.no_grad():
             self.queries.copy_(1e-2 * torch.randn(heads, width, generator=torch.Generator().manual_seed(0)))
 
@@ -187,7 +190,7 @@ def _fit_linear(features: Tensor, labels: Tensor, num_classes: int, ridge: float
 
 
 def _held_out(labels: Tensor, seed: int) -> Tensor:
-    """(m,) bool: a quarter of each class's videos, none of a class that has only one."""
+    """(m,) bool: a quarter of each class's videos; none of a class with a single video."""
     out = torch.zeros(len(labels), dtype=torch.bool)
     order = torch.Generator().manual_seed(seed)
     for label in labels.unique():
@@ -198,7 +201,7 @@ def _held_out(labels: Tensor, seed: int) -> Tensor:
 
 
 def _statistics(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of each of D columns."""
+    """Mean and std of each of D columns."""
     return features.mean(dim=0), features.std(dim=0, correction=0).clamp_min(1e-6)
 
 

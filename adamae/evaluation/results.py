@@ -1,10 +1,10 @@
-"""What a scoring leaves behind: a summary, one row for each video, and the tables of classes.
+"""Files of an evaluation: a summary, one row per video, and the tables of classes.
 
-OUT/scores.json      accuracy with the whole numbers behind it, how it was measured, and which videos have no score
-    scores.csv       one row for each video of the list: path, label, prediction, rank of the true class, scores
-    per_class.csv    one row for each class
-    confusion.csv    rows are true classes, columns what they were taken for
-    confusion.png    the same as a picture, where matplotlib is installed
+OUT/scores.json      accuracy with the counts behind it, how it was measured, and which videos have no score
+    scores.csv       one row per video of the list: path, label, prediction, rank of the true class, scores
+    per_class.csv    one row per class
+    confusion.csv    rows are true classes, columns are predicted classes
+    confusion.png    the same as a figure, if matplotlib is installed
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from adamae.plain_text import as_json, write_csv_rows
 def summarise(
     scores: Scores, accuracy: Accuracy, names: Sequence[str], measured: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The summary, as JSON can hold it.
+    """Return the summary as JSON values.
 
     Args:
-        scores: What the network said.
-        accuracy: How that compares with the labels.
-        names: Of the classes.
-        measured: What else belongs to the number: checkpoint, list, clips.
+        scores: Scores of the videos.
+        accuracy: Accuracy of the scores.
+        names: Names of the classes.
+        measured: Other entries: checkpoint, list, clips.
 
     Returns:
-        What :meth:`Accuracy.as_dict` gives, "views" of each video, "unscored_videos" with the reason for each,
-        "damaged_videos" that were read past damage, "absent_classes", and ``measured``.
+        The entries of :meth:`Accuracy.as_dict`, "views" of each video, "unscored_videos" with the reason for each,
+        "damaged_videos" that were read despite damage, "absent_classes", and ``measured``.
     """
     return {
         **accuracy.as_dict(),
@@ -60,18 +60,18 @@ def write_results(
     """Write all files.
 
     Args:
-        folder: Made where it is missing; files of the same names are replaced.
-        scores: What the network said to the videos of ``annotations``.
+        folder: Created if missing; files of the same names are replaced.
+        scores: Scores of the videos of ``annotations``.
         annotations: The list.
-        accuracy: How scores and labels compare.
-        names: Of the classes.
-        summary: What :func:`summarise` gave.
+        accuracy: Accuracy of the scores.
+        names: Names of the classes.
+        summary: Result of :func:`summarise`.
 
     Returns:
-        What a person should know about them, one line each.
+        Notes for the user, one line each.
 
     Raises:
-        UserError: If they cannot be written.
+        UserError: If the files cannot be written.
     """
     place = Path(folder)
     text = as_json(dict(summary)) + "\n"
@@ -91,14 +91,14 @@ def write_results(
 
 
 def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
-    """Write rows of numbers and texts; None is an empty field.
+    """Write rows of numbers and strings; None is an empty field.
 
     Raises:
-        UserError: If it cannot be written.
+        UserError: If the file cannot be written.
     """
 
     def write(temporary: Path) -> None:
-        # Paths need not be UTF-8; such bytes come out as they came in.
+        # Paths may not be valid UTF-8; such bytes are written unchanged.
         with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             write_csv_rows(file, rows)
 
@@ -121,6 +121,6 @@ def _video_rows(scores: Scores, annotations: Annotations, names: Sequence[str]) 
             continue
         place = places[row]
         rank = None if known is None else int(ranks[place])
-        # Nine digits tell any two float32 apart.
+        # Nine significant digits identify every float32.
         values = [f"{value:.9g}" for value in scores.logits[place]]
         yield [row, annotations.path(row), known, int(predicted[place]), rank, None, *values]

@@ -1,7 +1,7 @@
-"""Multi-view scores: every video once, whatever the number of processes.
+"""Multi-view scores: every video once, for any number of processes.
 
 A video's score is the mean over its views of the logits, or of the probabilities, as in the official code. Videos are
-told apart by their row in the list, so equal file names in two folders stay two videos.
+identified by their row in the list, so equal file names in two folders are two videos.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Unscored:
     """A video without a score.
 
     Attributes:
-        row: Its row in the list, from 0.
-        path: The file.
-        reason: Why, in one line.
+        row: Row in the list, from 0.
+        path: Path of the video.
+        reason: Reason, in one line.
     """
 
     row: int
@@ -42,12 +42,12 @@ class Unscored:
 
 @dataclass(frozen=True)
 class Damaged:
-    """A video that was read past damage.
+    """A video that was read despite damage.
 
     Attributes:
-        row: Its row in the list, from 0.
-        path: The file.
-        packets: That were passed over.
+        row: Row in the list, from 0.
+        path: Path of the video.
+        packets: Number of skipped packets.
     """
 
     row: int
@@ -57,14 +57,14 @@ class Damaged:
 
 @dataclass(frozen=True)
 class Scores:
-    """What a network says to the videos of a list. Every row is in ``rows`` or in ``unscored``, once.
+    """Scores of the videos of a list. Every row of the list is in ``rows`` or in ``unscored``, once.
 
     Attributes:
-        rows: (n,) int64, rising.
-        logits: (n, C) float32, means over the views; of the probabilities, where those were averaged.
-        unscored: Videos that cannot be read, or to which the network gave no finite number.
+        rows: (n,) int64, ascending.
+        logits: (n, C) float32, means of logits or of probabilities over the views.
+        unscored: Videos that cannot be read or have non-finite scores.
         num_views: Views of each video.
-        damaged: Videos of which damaged packets were passed over, by rising row.
+        damaged: Videos with damaged packets, which were skipped; in ascending order of rows.
     """
 
     rows: np.ndarray
@@ -75,10 +75,10 @@ class Scores:
 
 
 def score_videos(model: nn.Module, dataset: VideoViews, **settings: Any) -> Scores:
-    """:func:`score_readable`, for lists that are expected to be readable.
+    """Call :func:`score_readable` and require at least one readable video.
 
     Raises:
-        UserError: If not one video has a score.
+        UserError: If no video has a score.
     """
     scores = score_readable(model, dataset, **settings)
     if not len(scores.rows):
@@ -102,24 +102,24 @@ def score_readable(
     progress: Callable[[int, int], None] | None = None,
     preempted: Callable[[], bool] | None = None,
 ) -> Scores:
-    """Score every video of a data set once. All ranks call; all get the whole result.
+    """Score every video of a data set once. All ranks call it; all get the complete result.
 
-    The result is the same, bit for bit, for every number of processes and workers of equally many threads.
+    The result is bitwise identical for any number of processes and workers with the same number of threads.
 
     Args:
-        model: From (B, T, H, W, C) uint8 clips on its device to (B, C) logits. Its training mode is restored.
+        model: Maps (B, T, H, W, C) uint8 clips on its device to (B, C) logits. Its training mode is restored.
         dataset: Videos with all their views.
         world: The processes that share the work.
-        batch_size: Views that go through the model at once, which bounds the memory.
-        num_workers: Processes that decode, for each rank.
+        batch_size: Views per forward pass, which limits the memory.
+        num_workers: Decoding processes of each rank.
         precision: A key of :data:`~adamae.precision.AUTOCAST`.
         softmax: Average probabilities over the views instead of logits.
-        progress: Called on the main rank with how many of its videos are done, and how many it has.
-        preempted: Asked after each batch; a rank that it asks to exit scores no more.
+        progress: Called on the main rank with the number of its completed videos and their total.
+        preempted: Called after each batch; if it returns True, the rank stops scoring.
 
     Raises:
         UserError: If the precision is unknown.
-        PreemptedError: On every rank, if any was asked to exit.
+        PreemptedError: On every rank, if any is asked to exit.
     """
     world = world or World()
     left_early = False
@@ -154,12 +154,12 @@ def score_readable(
 
 @torch.no_grad()
 def forward_in_batches(model: Callable[[Tensor], Tensor], clips: Tensor, batch_size: int, precision: str) -> Tensor:
-    """Run clips through a model, at most ``batch_size`` at once.
+    """Run clips through a model, at most ``batch_size`` per forward pass.
 
     Args:
-        model: A module, or a function of one, on (B, T, H, W, C) uint8.
-        clips: (V, T, H, W, C) uint8 on the host, or on the device.
-        batch_size: Clips on the device at once.
+        model: A module, or a method of one, on (B, T, H, W, C) uint8.
+        clips: (V, T, H, W, C) uint8 on the host or on the device.
+        batch_size: Clips on the device at the same time.
         precision: A key of :data:`~adamae.precision.AUTOCAST`.
 
     Returns:
@@ -175,16 +175,16 @@ def forward_in_batches(model: Callable[[Tensor], Tensor], clips: Tensor, batch_s
 
 
 def _joined(views: list[Tensor], device: torch.device) -> Tensor:
-    """All views of a group: on the device, unless they are one video's, which may be more than fit there.
+    """All views of a group, on the device; those of a single video stay on the host, as they may not fit there.
 
-    Joined on the host they would not be pinned any more, and the host would wait for the copy.
+    Concatenated on the host they would not be pinned, and the copy would be synchronous.
     """
     return views[0] if len(views) == 1 else torch.cat([each.to(device, non_blocking=True) for each in views])
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """The model without dropout, and afterwards as it was."""
+    """Context manager in which the model is in evaluation mode; its mode is restored on exit."""
     was_training = model.training
     model.eval()
     try:
@@ -202,7 +202,7 @@ def _device_of(model: Callable[[Tensor], Tensor]) -> torch.device:
 def _together(
     world: World, own: tuple[list[int], list[np.ndarray], list[Unscored], list[Damaged]], dataset: VideoViews
 ) -> Scores:
-    """All ranks' results in the order of the list."""
+    """Gather the results of all ranks, in the order of the list."""
     parts = world.gather(own)
     all_rows = np.array([row for part in parts for row in part[0]], np.int64)
     order = np.argsort(all_rows)

@@ -1,4 +1,4 @@
-"""Which rank looks at which videos, and how they come: every video exactly once, whatever the number of ranks."""
+"""Distribution of videos over ranks, and their loading: every video exactly once, for any number of ranks."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Video = dict[str, Any]
 
 
 def groups_of_rows(num_rows: int, size: int, world: World) -> list[list[int]]:
-    """This rank's groups of rows: group g of ``size`` rows in order belongs to rank g modulo the number of ranks.
+    """Return this rank's groups of rows: group g of ``size`` consecutive rows belongs to rank g modulo the world size.
 
-    A group is what goes through a network together. Its rows do not depend on the number of ranks, and so neither
-    do the last bits of its results. No row is left out and none is repeated: the last group is smaller.
+    The videos of a group are one batch. Groups do not depend on the number of ranks, so neither does the rounding of
+    the results. No row is left out or repeated; the last group may be smaller.
     """
     starts = range(world.rank * size, num_rows, world.size * size)
     return [list(range(start, min(start + size, num_rows))) for start in starts]
@@ -27,13 +27,13 @@ def groups_of_rows(num_rows: int, size: int, world: World) -> list[list[int]]:
 def load_groups(
     dataset: VideoViews, groups: list[list[int]], *, num_workers: int = 0, pin_memory: bool = False
 ) -> Generator[list[Video], None, None]:
-    """The videos of each group, each once, even where one hangs or crashes its worker. Closing it ends the workers.
+    """Load the videos of each group once, even if one hangs or crashes its worker. Closing it ends the workers.
 
     Args:
         dataset: Videos with all their views.
-        groups: Their rows.
-        num_workers: Processes that decode; 0 decodes in this one.
-        pin_memory: Keep views in memory that a GPU reads directly.
+        groups: Rows of each group.
+        num_workers: Decoding processes; 0 decodes in this process.
+        pin_memory: Pin views in memory for asynchronous copies to a GPU.
 
     Yields:
         Items of the data set.

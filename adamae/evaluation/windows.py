@@ -1,4 +1,4 @@
-"""A video cut into windows of equal length, one after the other or overlapping, each with its time stamps."""
+"""Windows of equal length over a video, consecutive or overlapping, with their timestamps."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from adamae.errors import UserError
 
 @dataclass(frozen=True)
 class Windows:
-    """How a video is cut into windows.
+    """Windows of a video.
 
     Attributes:
-        num_frames: T, frames that a network sees of each window.
-        sampling_rate: Every how-manieth frame is one of them.
-        step: Frames from the start of one window to the start of the next; None: windows follow each other.
+        num_frames: T, frames of each window that the network sees.
+        sampling_rate: Stride of these frames.
+        step: Frames from the start of one window to the start of the next; None: consecutive windows.
     """
 
     num_frames: int
@@ -28,13 +28,14 @@ class Windows:
 
     @property
     def length(self) -> int:
-        """Frames of the video in a window."""
+        """Length of a window in frames of the video."""
         return self.num_frames * self.sampling_rate
 
     def starts(self, video_frames: int) -> np.ndarray:
-        """First frames of the windows of a video: (n,) int64, at least one.
+        """Return the first frames of the windows of a video: (n,) int64, at least one.
 
-        The last window ends with the video, so that no frame is left out; a video shorter than a window has one.
+        The last window ends at the end of the video, so every frame is covered. A video shorter than a window has one
+        window.
 
         Raises:
             UserError: If the step is below 1.
@@ -46,14 +47,14 @@ class Windows:
         return np.union1d(np.arange(0, last + 1, step), [last])
 
     def frames(self, start: int, video_frames: int) -> np.ndarray:
-        """(T,) frame numbers of the window from ``start``; the last frame stands in for those beyond the end."""
+        """Return the frame indices (T,) of the window from ``start``; those beyond the end are clamped."""
         numbers = start + self.sampling_rate * np.arange(self.num_frames)
         return np.minimum(numbers, video_frames - 1)
 
 
 @dataclass(frozen=True)
 class WindowTimes:
-    """Where windows lie. Times are seconds from the video's first frame, NaN for folders of pictures.
+    """Positions of windows. Times are seconds from the video's first frame, NaN for folders of frames.
 
     Attributes:
         start_frame: (n,) int64 first frames.
@@ -69,7 +70,7 @@ class WindowTimes:
 
 
 def window_times(windows: Windows, reader: VideoReader) -> WindowTimes:
-    """Where the windows of an open video lie."""
+    """Return the positions of the windows of an open video."""
     starts = windows.starts(reader.num_frames)
     ends = np.minimum(starts + windows.length, reader.num_frames)
     times = np.full(reader.num_frames + 1, np.nan) if reader.times is None else reader.times
@@ -77,12 +78,12 @@ def window_times(windows: Windows, reader: VideoReader) -> WindowTimes:
 
 
 def read_windows(windows: Windows, reader: VideoReader, plan: ViewPlan, batch_size: int) -> Iterator[np.ndarray]:
-    """The windows of an open video, a few at a time, so that the length of a video does not matter.
+    """Read the windows of an open video, a few at a time, so that long videos fit into memory.
 
     Args:
-        windows: How it is cut.
+        windows: Windows of the video.
         reader: The video.
-        plan: Its resize and its one square are used.
+        plan: Resize and crop of the frames.
         batch_size: Windows at a time.
 
     Yields:

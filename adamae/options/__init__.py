@@ -1,4 +1,4 @@
-"""Options: groups of them, the command line they make, presets, and the record beside a run."""
+"""Command-line options: option groups, parsers, presets, and the options file of a run."""
 
 from adamae.options.groups import (
     ClipOptions,

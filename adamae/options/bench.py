@@ -109,7 +109,7 @@ class BenchRunOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class BenchStepOptions:
-    """Everything that decides a step's cost."""
+    """Options of ``adamae bench step``."""
 
     measurement: StepMeasurement
     clip: ClipOptions
@@ -120,7 +120,7 @@ class BenchStepOptions:
 
 @dataclass(frozen=True)
 class BenchMemoryOptions:
-    """Everything that decides what is kept for the backward pass."""
+    """Options of ``adamae bench memory``."""
 
     measurement: MemoryMeasurement = field(default_factory=MemoryMeasurement)
     clip: ClipOptions = field(default_factory=ClipOptions)
@@ -131,7 +131,7 @@ class BenchMemoryOptions:
 
 @dataclass(frozen=True)
 class BenchLoaderOptions:
-    """Everything that decides a list's speed."""
+    """Options of ``adamae bench loader``."""
 
     measurement: LoaderMeasurement
     data: PretrainDataOptions
@@ -140,7 +140,7 @@ class BenchLoaderOptions:
 
 @dataclass(frozen=True)
 class BenchEvalOptions:
-    """Everything that decides the speed of test views."""
+    """Options of ``adamae bench eval``."""
 
     data: PlainListOptions
     views: BenchViewOptions

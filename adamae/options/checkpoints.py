@@ -60,7 +60,7 @@ class TargetOptions(OptionGroup):
         """Check that --part has an effect.
 
         Raises:
-            UserError: If it has none.
+            UserError: If it has no effect.
         """
         if self.part is not None and self.to not in GRAPHS:
             raise UserError(f"--part {self.part}: expected --to {' or '.join(GRAPHS)}, got --to {self.to}")
@@ -68,7 +68,7 @@ class TargetOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class InspectOptions:
-    """Everything that decides what is told of a checkpoint."""
+    """Options of ``adamae inspect``."""
 
     source: SourceOptions
     report: ReportOptions
@@ -76,7 +76,7 @@ class InspectOptions:
 
 @dataclass(frozen=True)
 class ConvertOptions:
-    """Everything that decides a conversion."""
+    """Options of ``adamae convert``."""
 
     source: SourceOptions
     target: TargetOptions

@@ -25,7 +25,7 @@ class Examination(OptionGroup):
 
 @dataclass(frozen=True)
 class DoctorOptions:
-    """Everything that decides an examination."""
+    """Options of ``adamae doctor``."""
 
     examination: Examination
 

@@ -1,4 +1,4 @@
-"""The options of ``adamae estimate``: those of a pre-training run, and what is estimated of it."""
+"""The options of ``adamae estimate``: those of a pre-training run and of the estimate."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class Measurement(OptionGroup):
 
     @property
     def processes(self) -> int:
-        """Over all machines."""
+        """Number of processes over all machines."""
         return self.gpus * self.nodes
 
 
 @dataclass(frozen=True)
 class EstimateOptions(PretrainOptions):
-    """A run, and what is asked about it."""
+    """Options of ``adamae estimate``."""
 
     measurement: Measurement = field(default_factory=Measurement)
 

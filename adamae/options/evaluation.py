@@ -108,7 +108,7 @@ class ProbingOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Everything that decides a score."""
+    """Options of ``adamae evaluate``."""
 
     network: NetworkOptions
     data: LabelledListOptions
@@ -120,26 +120,26 @@ class EvaluateOptions:
 
     @classmethod
     def of(cls, checkpoint: str, **values: Any) -> EvaluateOptions:
-        """Options by name: ``EvaluateOptions.of("runs/tuned", data_path="test.csv")``.
+        """Build options by name: ``EvaluateOptions.of("runs/tuned", data_path="test.csv")``.
 
         Raises:
-            UserError: If there is no such option, or a value is not one.
+            UserError: If there is no such option, or a value is invalid.
         """
         return evaluate_parser().of((), values, (checkpoint,))
 
     @property
     def source(self) -> str:
-        """The list.
+        """``data_path``, which is required.
 
         Raises:
-            UserError: If there is none.
+            UserError: If it is missing.
         """
         return _needed(self.data.data_path, "a list of videos or images with labels, or a folder with test.csv")
 
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """Everything that decides a prediction."""
+    """Options of ``adamae predict``."""
 
     network: NetworkOptions
     data: PredictedVideosOptions
@@ -151,7 +151,7 @@ class PredictOptions:
 
 @dataclass(frozen=True)
 class ExtractOptions:
-    """Everything that decides a file of features."""
+    """Options of ``adamae extract``."""
 
     network: NetworkOptions
     data: NamedVideosOptions
@@ -163,7 +163,7 @@ class ExtractOptions:
 
 @dataclass(frozen=True)
 class ProbeOptions:
-    """Everything that decides a probe."""
+    """Options of ``adamae probe``."""
 
     network: NetworkOptions
     data: ProbeDataOptions
@@ -175,10 +175,10 @@ class ProbeOptions:
 
     @property
     def source(self) -> str:
-        """The data set.
+        """``data_path``, which is required.
 
         Raises:
-            UserError: If there is none.
+            UserError: If it is missing.
         """
         return _needed(self.data.data_path, "a folder with train.csv and test.csv, or with one folder per class")
 

@@ -1,4 +1,4 @@
-"""The options of ``adamae finetune``, and what follows from several of them."""
+"""The options of ``adamae finetune``, and values derived from several of them."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ class ScoringOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class FinetuneOptions(TrainingOptions):
-    """Everything that decides a fine-tuning run."""
+    """Options of ``adamae finetune``."""
 
     command = "finetune"
 
@@ -214,27 +214,27 @@ class FinetuneOptions(TrainingOptions):
 
     @classmethod
     def of(cls, *presets: str, **values: Any) -> FinetuneOptions:
-        """Options by name, see :meth:`adamae.options.pretrain.PretrainOptions.of`."""
+        """Build options by name, see :meth:`adamae.options.pretrain.PretrainOptions.of`."""
         return finetune_parser().of(presets, values)
 
     @property
     def warmup_epochs(self) -> float:
-        """Epochs of warm-up: the published 5, but no more than a tenth of a shorter run."""
+        """Epochs of warm-up; by default the official 5, but at most a tenth of all epochs."""
         given = self.optimizer.warmup_epochs
         return min(5.0, self.optimizer.epochs / 10) if given is None else given
 
     @property
     def frame_sampling(self) -> str:
-        """Either "dense" or "segment": Something-Something is sampled in segments."""
+        """Frame sampling, "dense" or "segment"; Something-Something uses segments."""
         return "segment" if self.data.data_set == "SSV2" else self.clip.frame_sampling
 
     @property
     def flip(self) -> float:
-        """Share of the clips that are mirrored."""
+        """Fraction of the clips that are flipped."""
         return 0.5 if self.clip.flip and self.data.data_set != "SSV2" else 0.0
 
     def arguments(self) -> dict[str, Any]:
-        """All options by name, with those that follow from ``data_set`` written out."""
+        """Return all options by name, with the values that follow from ``data_set``."""
         return {**super().arguments(), "frame_sampling": self.frame_sampling, "flip": self.flip > 0}
 
 
@@ -252,7 +252,7 @@ def finetune_parser() -> OptionParser[FinetuneOptions]:
 
 
 def _check_token_selection(options: Mapping[str, Any], preset: Mapping[str, Any]) -> list[str]:
-    """Refuse a typed ``--keep_ratio`` where all tokens are encoded."""
+    """Refuse a typed ``--keep_ratio`` if all tokens are encoded."""
     ratios = [option for option in flags_of(ClassifierOptions) if option.name == "keep_ratio"]
     cause = ("--token_selection none", "another --token_selection") if options["token_selection"] == "none" else None
     return refuse_without_effect(ratios, options, preset, lambda _: cause)

@@ -1,7 +1,7 @@
-"""The groups of options. Every flag, check, default and table of options comes from here.
+"""The option groups. All flags, checks, defaults and tables of options are derived from them.
 
-Names are those of the VideoMAE and AdaMAE launch scripts wherever one exists, so an old launch line works with only
-the program's name changed. Defaults are the published ones where the published scripts leave a flag out.
+Names are those of the VideoMAE and AdaMAE launch scripts if they exist there, so existing launch lines work after
+replacing the program's name. Defaults are those of the official code for flags that its scripts leave out.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class DataOptions(OptionGroup):
 
     title = "Data"
 
-    # No recipe can know it, so it is no difference from one.
+    # A recipe cannot set the path, so it does not count as a difference from the recipe.
     data_path: str | None = flag(
         None,
         "list file (path and label on each line), folder of videos or images, or shards such as "
@@ -89,10 +89,10 @@ class DataOptions(OptionGroup):
 
     @property
     def source(self) -> str:
-        """``data_path``, for a command that cannot do without.
+        """``data_path``, for commands that require it.
 
         Raises:
-            UserError: If it was not given.
+            UserError: If it is missing.
         """
         if not self.data_path:
             raise UserError("--data_path is missing: expected a list file, a folder of videos or images, or shards")
@@ -112,7 +112,7 @@ class PretrainDataOptions(DataOptions):
 
 
 def oversampled(num_frames: int, ratio: float) -> int:
-    """Frames to choose ``num_frames`` from: so many times as many, rounded."""
+    """Return the number of frames from which ``num_frames`` are selected: ``ratio`` times as many, rounded."""
     return round(num_frames * ratio)
 
 
@@ -150,7 +150,7 @@ class ClipOptions(OptionGroup):
 
     @property
     def frames_read(self) -> int:
-        """Frames of a clip as it leaves the video."""
+        """Frames of a clip that are decoded."""
         return (
             self.num_frames if self.frame_selection == "none" else oversampled(self.num_frames, self.frame_oversample)
         )
@@ -240,12 +240,12 @@ class SamplerOptions(OptionGroup):
     )
 
     def __new__(cls, **_: Any) -> SamplerOptions:
-        """One with the options of all samplers, as ``pathlib.Path()`` is a path of the system's kind."""
+        """Create an instance with the options of all samplers; like ``pathlib.Path()``, it is of a subclass."""
         return object.__new__(cls.complete())
 
     @classmethod
     def complete(cls) -> type[SamplerOptions]:
-        """The group with the options of all registered samplers."""
+        """Return the group with the options of all registered samplers."""
         groups = dict.fromkeys(each.options for each in SAMPLERS.values() if each.options is not None)
         return _with_options(tuple(groups)) if cls is SamplerOptions else cls
 
@@ -380,10 +380,10 @@ class RunOptions(OptionGroup):
 
     @property
     def output(self) -> Path:
-        """``output_dir``, for a command that cannot do without.
+        """``output_dir``, for commands that require it.
 
         Raises:
-            UserError: If it was not given.
+            UserError: If it is missing.
         """
         if not self.output_dir:
             raise UserError("--output_dir is missing: expected a folder for checkpoints and logs")
@@ -391,10 +391,10 @@ class RunOptions(OptionGroup):
 
     @property
     def deepspeed_file(self) -> Path:
-        """The file of ``deepspeed_config``.
+        """File of ``deepspeed_config``.
 
         Raises:
-            UserError: If there is none.
+            UserError: If it does not exist.
         """
         home, given = configs_folder() / "deepspeed", Path(self.deepspeed_config)
         named = home / f"{self.deepspeed_config}.json"

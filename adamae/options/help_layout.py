@@ -1,4 +1,4 @@
-"""How ``--help`` is laid out: within the terminal's width, with every name of an option."""
+"""Layout of ``--help``: fits the terminal's width and contains all names of an option."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import Any
 
 from adamae.flags import SWITCH
 
-# Longer lines are hard to read, however wide the terminal is.
+# Longer lines are hard to read even on a wide terminal.
 _WIDEST = 118
 _EXAMPLES = "examples:\n"
 
 
 def help_width() -> int:
-    """Columns that a line of help may take: those of the terminal (``COLUMNS``), or 80 where there is none."""
+    """Return the maximum width of the help text: that of the terminal (``COLUMNS``), or 80 without one."""
     return min(shutil.get_terminal_size().columns, _WIDEST)
 
 
 def example_text(examples: Sequence[str]) -> str | None:
-    """Whole command lines as the end of a help text; None without any."""
+    """Format complete command lines as the end of a help text; None without any."""
     return _EXAMPLES + "\n".join(examples) if examples else None
 
 
 def folded(command: str, width: int, indent: str = "  ") -> str:
-    """A command line over several lines, as one would type it: broken before an option, with backslashes."""
+    """Wrap a command line to several lines, broken before options and joined by backslashes."""
     parts: list[str] = []
     for word in command.split():
-        # A value stays beside its option.
+        # A value stays on the line of its option.
         if parts and parts[-1].startswith("-") and not word.startswith("-"):
             parts[-1] += f" {word}"
         else:
@@ -37,7 +37,7 @@ def folded(command: str, width: int, indent: str = "  ") -> str:
 
 
 def _lines(parts: Sequence[str], width: int, first: str, others: str) -> list[str]:
-    """Parts, which stay whole, in lines that begin with ``first`` and then with ``others``."""
+    """Join parts, without breaking them, to lines that begin with ``first`` and then with ``others``."""
     lines = [first + parts[0]]
     for part in parts[1:]:
         if len(lines[-1]) + 1 + len(part) <= width:
@@ -48,7 +48,7 @@ def _lines(parts: Sequence[str], width: int, first: str, others: str) -> list[st
 
 
 class HelpLayout(argparse.HelpFormatter):
-    """Help in which a switch is written as one would type it, and short names stand beside long ones."""
+    """Help formatter that writes switches as they are typed, and short names beside long ones."""
 
     def __init__(self, prog: str) -> None:
         width = help_width()

@@ -1,4 +1,4 @@
-"""Groups of options shared by the commands that run a checkpoint on videos."""
+"""Option groups shared by the commands that run a checkpoint on videos."""
 
 from __future__ import annotations
 

@@ -28,8 +28,8 @@ def check_mask_type(options: Mapping[str, Any], preset: Mapping[str, Any], *more
     Values of a preset are not refused, so that ``--mask_type`` can replace the preset's. Defaults never are.
 
     Args:
-        options: The options of a command line by name, among them those of a sampler and of the losses.
-        preset: Those that its presets alone give; empty: the defaults.
+        options: The options of a command by name, including those of a sampler and of the losses.
+        preset: The options according to the presets alone; empty for the defaults.
         *more: Other mask types that the command uses as well.
 
     Returns:
@@ -38,12 +38,12 @@ def check_mask_type(options: Mapping[str, Any], preset: Mapping[str, Any], *more
     Raises:
         UserError: If a typed option has no effect.
     """
-    # The samplers, which import torch, are asked only if an option is not the default.
+    # The samplers import torch, so they are inspected only for options that differ from the default.
     return refuse_without_effect(_OPTIONS, options, preset, lambda name: _cause(name, options, more))
 
 
 def _cause(name: str, options: Mapping[str, Any], more: Sequence[str]) -> tuple[str, str] | None:
-    """What an option has no effect with, and what would have to be in its place; None: it has one."""
+    """Return why an option has no effect and which option is expected instead; None if it has an effect."""
     mask_types = (options["mask_type"], *more)
     users, defaults = _users(name)
     if options[name] in defaults or not users:
@@ -58,7 +58,7 @@ def _cause(name: str, options: Mapping[str, Any], more: Sequence[str]) -> tuple[
 
 
 def _users(name: str) -> tuple[set[str], list[Any]]:
-    """The mask types that use an option, none if it is not the samplers'; and the samplers' defaults of it."""
+    """Return the mask types that use an option, empty if it is not a sampler option, and its defaults there."""
     if name in _OF_SAMPLING:
         return {each.name for each in SAMPLERS.values() if each.sampler_class.learns}, []
     keywords = {each.name: each.sampler_class.keywords() for each in SAMPLERS.values()}

@@ -48,10 +48,10 @@ class PackedOptions(OptionGroup):
 
     @property
     def shard_bytes(self) -> int:
-        """``shard_size`` as a number.
+        """``shard_size`` in bytes.
 
         Raises:
-            UserError: It is none.
+            UserError: If it is not a size.
         """
         matched = _SIZE.fullmatch(self.shard_size.strip())
         if matched is None or not float(matched[1]):
@@ -62,7 +62,7 @@ class PackedOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class PackOptions:
-    """Everything that decides a set of shards."""
+    """Options of ``adamae pack``."""
 
     packed: PackedOptions
 

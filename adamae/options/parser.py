@@ -1,8 +1,8 @@
-"""From groups of options to a command line, and from a command line to groups of options.
+"""Conversion of option groups to a command line, and of a command line to option groups.
 
-The parser is argparse's. Before it sees the words they are brought into one spelling: hyphens in an option's name
-become underscores, and a switch gets its value, so that ``--pin-mem``, ``--pin_mem True``, ``--no_pin_mem`` and
-``--pin_mem=false`` all mean what they say. Presets are read by the same parser, before what was typed.
+Parsing is done by argparse, after the spelling of the words is normalised: hyphens in an option's name become
+underscores, and a switch gets its value. So ``--pin-mem``, ``--pin_mem True``, ``--no_pin_mem`` and
+``--pin_mem=false`` are all supported. Presets are parsed in the same way before the command line.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from adamae.options.record import flatten
 
 Options = TypeVar("Options")
 _NOTES = "notes"
-# Values that no word of the command line has given: of presets, and translated from flags of other programs.
+# Values that are not from the command line: from presets, or translated from flags of other programs.
 _UNTYPED = "untyped"
 
 
 @dataclass(frozen=True)
 class Parsed(Generic[Options]):
-    """What a command line meant.
+    """A parsed command line.
 
     Attributes:
         options: The groups of options.
-        presets: The presets that were asked for with ``--config``, in their order.
-        recipe: The options that those presets alone would have given; None without any.
-        notes: What the person should know about options that were accepted and do nothing.
+        presets: The presets of ``--config``, in order.
+        recipe: The options according to the presets alone; None without presets.
+        notes: Notes for the user on options that are accepted and have no effect.
     """
 
     options: Options
@@ -44,17 +44,17 @@ class Parsed(Generic[Options]):
 
 
 class OptionParser(Generic[Options]):
-    """The command line of one command.
+    """Parser of one command.
 
     Args:
         options: A dataclass whose fields are option groups.
-        prog: What the person typed to get here, for the usage line.
+        prog: Command for the usage line.
         description: One sentence.
-        examples: Whole command lines, for the end of ``--help``.
-        foreign: Flags of other programs' launch scripts and what is answered to them.
-        preset_folder: Where ``--config NAME`` looks, below ``configs``; None if the command has no presets.
-        check: Given the options by name, and those that the presets alone give (none without any): raises a UserError
-            if they do not go together, and returns further notes.
+        examples: Complete command lines for the end of ``--help``.
+        foreign: Flags of other programs' launch scripts and the answers to them.
+        preset_folder: Folder below ``configs`` for ``--config NAME``; None if the command has no presets.
+        check: Called with the options by name, and with those according to the presets alone (empty without any). It
+            raises a UserError if they are inconsistent, and returns further notes.
     """
 
     def __init__(
@@ -109,15 +109,15 @@ class OptionParser(Generic[Options]):
 
     @property
     def known(self) -> list[str]:
-        """Every option that is accepted, without its dashes."""
+        """Names of all accepted options, without dashes."""
         return sorted(name[2:] for name in self._known if name.startswith("--"))
 
     def parse(self, words: Sequence[str]) -> Parsed[Options]:
-        """Read a command line.
+        """Parse a command line.
 
         Raises:
-            UserError: If an option is unknown or a value is not one, typed or in a preset, or options do not go
-                together.
+            UserError: If an option is unknown, a value on the command line or in a preset is invalid, or options are
+                inconsistent.
         """
         names, words = self._take_presets(words)
         presets: list[Preset] = []
@@ -137,10 +137,10 @@ class OptionParser(Generic[Options]):
         return Parsed(options, tuple(presets), recipe, (*(getattr(state, _NOTES, None) or ()), *checked))
 
     def of(self, presets: Sequence[str], values: Mapping[str, Any], positionals: Sequence[str] = ()) -> Options:
-        """Options by name from Python: the same defaults, presets and checks as on the command line.
+        """Build options from Python by name, with the same defaults, presets and checks as on the command line.
 
         Raises:
-            UserError: If there is no such preset or option, or a value is not one.
+            UserError: If there is no such preset or option, or a value is invalid.
         """
         return self.parse([*positionals, *(f"--config={name}" for name in presets), *words_of(values)]).options
 
@@ -181,14 +181,14 @@ class OptionParser(Generic[Options]):
         return [self._with_value(word) for word in spelled]
 
     def _with_value(self, word: str) -> str:
-        """``--switch`` and ``--no_switch`` with their value written out."""
+        """Append the value to ``--switch`` and ``--no_switch``."""
         if word in self._switches:
             return f"{word}=true"
         negated = self._negated(word)
         return f"{negated}=false" if negated else word
 
     def _negated(self, word: str) -> str | None:
-        """``--switch`` of ``--no_switch``; None for all other words."""
+        """Return ``--switch`` for ``--no_switch``; None for all other words."""
         positive = word.replace("--no_", "--", 1)
         return positive if positive != word and positive in self._switches else None
 
@@ -206,10 +206,10 @@ def _takes_no_value(name: str, value: str) -> UserError:
 
 
 def _check_texts(values: Mapping[str, Any]) -> None:
-    """Refuse what YAML has made of a text that stood without quotes.
+    """Check that YAML has not converted unquoted strings of a preset.
 
     Raises:
-        UserError: If one of the values is no text: ``no`` was read as False, ``1.10`` as 1.1.
+        UserError: If one of the values is not a string: ``no`` was read as False, ``1.10`` as 1.1.
     """
     for name, value in values.items():
         for part in value if isinstance(value, list) else [value]:
@@ -218,7 +218,7 @@ def _check_texts(values: Mapping[str, Any]) -> None:
 
 
 def groups_of(options: type) -> dict[str, type[OptionGroup]]:
-    """The groups of a command's options by field name."""
+    """Return the groups of a command's options by field name."""
     hints = get_type_hints(options)
     return {entry.name: hints[entry.name] for entry in fields(options)}
 
@@ -260,11 +260,11 @@ def _help(option: Flag) -> str:
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argparse parser whose complaints are one line of the project."""
+    """An argparse parser whose errors are a single line."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # argparse takes -1e-3 for an option.
+        # argparse treats -1e-3 as an option.
         self._negative_number_matcher = re.compile(r"-(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$", re.IGNORECASE)
 
     @property
@@ -276,14 +276,14 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Several(argparse.Action):
-    """Several words as a tuple."""
+    """Action that stores several words as a tuple."""
 
     def __call__(self, _: Any, namespace: argparse.Namespace, values: Any, __: str | None = None) -> None:
         setattr(namespace, self.dest, tuple(values))
 
 
 class _Foreign(argparse.Action):
-    """A flag of another program: noted, translated, or refused with what to use instead."""
+    """Action for a flag of another program: noted, translated, or refused with a replacement."""
 
     def __init__(self, *args: Any, answer: Answer, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -294,7 +294,7 @@ class _Foreign(argparse.Action):
     ) -> None:
         if self._answer.refused:
             raise UserError(f"{option}: {self._answer.text}")
-        # What is typed in this program's own words counts more; of several of these flags the last one counts.
+        # This program's own options take precedence; among several of these flags the last one counts.
         untyped = getattr(namespace, _UNTYPED, {})
         for name, value in self._answer.sets.items():
             if getattr(namespace, name) == untyped.get(name, parser.get_default(name)):

@@ -82,7 +82,7 @@ class WorkOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """Everything that decides a prepared data set."""
+    """Options of ``adamae prepare``."""
 
     download: DownloadOptions
     prepared: PreparedOptions

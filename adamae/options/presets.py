@@ -1,7 +1,7 @@
 """Presets: YAML files of options, by name or by path.
 
-A preset is a flat mapping from option names to values. It stands for the command line that types them, so the
-command's own parser checks it. Its key ``config`` names another preset that is read before it.
+A preset is a flat mapping from option names to values. It is equivalent to a command line with these options and is
+validated by the command's parser. Its key ``config`` names another preset that is read before it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def configs_folder() -> Path:
-    """The folder ``configs``: the copy that an installed package carries, or that of the repository."""
+    """Return the folder ``configs``: that of the installed package, or that of the repository."""
     inside = _PACKAGE / "configs"
     return inside if inside.is_dir() else _PACKAGE.parent / "configs"
 
@@ -31,7 +31,7 @@ class Preset:
     """A file of options.
 
     Attributes:
-        path: Where it lies.
+        path: Path of the file.
         values: Option names and values.
     """
 
@@ -44,15 +44,15 @@ class Preset:
         return self.path.stem
 
     def words(self) -> list[str]:
-        """The command line that the preset stands for."""
+        """Return the command line that is equivalent to the preset."""
         return words_of({key: value for key, value in self.values.items() if key != "config"})
 
     def expand(self, folder: str, seen: tuple[Path, ...] = ()) -> list[Preset]:
-        """The preset with those that it is built on, in the order in which they are read.
+        """Return the preset and those that it is based on, in the order in which they are read.
 
         Args:
-            folder: The command's folder below ``configs``, where the names of others are looked up.
-            seen: Files that are built on this one.
+            folder: The command's folder below ``configs``, where other presets are searched.
+            seen: Files of the presets that are based on this one.
         """
         if self.path in seen:
             raise UserError(f"{self.path}: config = {self.values['config']!r} is circular")
@@ -63,7 +63,7 @@ class Preset:
 
     @contextmanager
     def blamed(self) -> Iterator[None]:
-        """Name the file in the complaints about what it says."""
+        """Context manager that adds the file to errors about its values."""
         try:
             yield
         except UserError as error:
@@ -71,12 +71,12 @@ class Preset:
 
 
 def find_preset(name: str, folder: str, beside: Path | None = None) -> Preset:
-    """The preset called ``name``, or the one in the file ``name``.
+    """Find the preset ``name``, or read the file ``name``.
 
     Args:
         name: A name in ``configs/folder``, or a path.
         folder: The command's folder below ``configs``.
-        beside: Where relative paths start from; the current folder if None.
+        beside: Folder of relative paths; None: the current folder.
 
     Raises:
         UserError: If there is no such preset, or the file is not a mapping of options.
@@ -96,12 +96,12 @@ def find_preset(name: str, folder: str, beside: Path | None = None) -> Preset:
 
 
 def words_of(values: Mapping[str, Any]) -> list[str]:
-    """Options by name as the words one would type."""
+    """Convert options by name to command-line words."""
     return [word for key, value in values.items() for word in _typed(key, value)]
 
 
 def _typed(key: str, value: Any) -> list[str]:
-    """``key: value`` as the words one would type."""
+    """Convert ``key: value`` to command-line words."""
     if isinstance(value, (list, tuple)):
         return [f"--{key}", *(str(part) for part in value)]
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""The options of ``adamae pretrain``, and what follows from several of them."""
+"""The options of ``adamae pretrain``, and values derived from several of them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ EXAMPLES = (
 
 @dataclass(frozen=True)
 class PretrainOptions(TrainingOptions):
-    """Everything that decides a pre-training run."""
+    """Options of ``adamae pretrain``."""
 
     command = "pretrain"
 
@@ -50,14 +50,14 @@ class PretrainOptions(TrainingOptions):
 
     @classmethod
     def of(cls, *presets: str, **values: Any) -> PretrainOptions:
-        """Options by name, as on the command line: ``PretrainOptions.of("quickstart", data_path="videos")``.
+        """Build options by name: ``PretrainOptions.of("quickstart", data_path="videos")``.
 
         Args:
             presets: Names in ``configs/pretrain`` or YAML files.
-            values: What replaces their values and the defaults.
+            values: Values that override those of the presets and the defaults.
 
         Raises:
-            UserError: If there is no such preset or option, or a value is not one.
+            UserError: If there is no such preset or option, or a value is invalid.
         """
         return pretrain_parser().of(presets, values)
 
@@ -70,7 +70,7 @@ class PretrainOptions(TrainingOptions):
 def model_arguments(
     clip: ClipOptions, model: ModelOptions, sampler: SamplerOptions, loss: LossOptions
 ) -> dict[str, Any]:
-    """Arguments of the model's constructor; sizes that were left to ``--model`` are absent."""
+    """Return arguments of the model's constructor, without sizes that ``--model`` determines."""
     renamed = {"input_size": "img_size", "drop_path": "drop_path_rate", "normlize_target": "normalize_target"}
     elsewhere = (
         *("model", "economy", "sampling_rate", "frame_sampling", "flip", "frame_selection", "frame_oversample"),
@@ -78,7 +78,7 @@ def model_arguments(
     )
     values = {name: value for group in (clip, model, sampler, loss) for name, value in vars(group).items()}
     if not model.released_decoder_order:
-        # Not every model knows it.
+        # Not all models have this argument.
         del values["released_decoder_order"]
     values["candidate_frames"] = clip.frames_read if clip.frame_selection != "none" else None
     return {
@@ -100,7 +100,7 @@ def pretrain_parser() -> OptionParser[PretrainOptions]:
 
 
 def method_variant(options: PretrainOptions) -> str:
-    """The variant of the method that the run uses, where the paper and the official code differ."""
+    """Describe the variant of the method that the run uses, where the paper and the official code differ."""
     sampler = declared(options.sampler.mask_type)
     if not sampler.sampler_class.learns:
         return f"masks: {sampler.label}, no learned sampler"

@@ -1,6 +1,6 @@
-"""What is answered to the flags of the published VideoMAE and AdaMAE launch scripts that are no options here.
+"""Answers to flags of the official VideoMAE and AdaMAE launch scripts that are not options of this project.
 
-A flag that is an option under the same name does not appear. ``test_published_flags`` walks the published list.
+Flags that are options under the same name are not listed. ``test_published_flags`` checks all official flags.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Answer:
-    """What happens to a flag.
+    """Handling of a flag.
 
     Attributes:
-        text: One line that the person reads; empty for nothing worth saying.
-        nargs: How many words follow it, in argparse's notation.
-        refused: Whether the command stops.
-        sets: Options that it stands for, where they were not typed themselves.
+        text: Note for the user in one line; empty for none.
+        nargs: Number of words that follow the flag, in argparse's notation.
+        refused: Whether the command stops with an error.
+        sets: Options that the flag sets unless they are given explicitly.
     """
 
     text: str = ""
@@ -45,7 +45,7 @@ PRETRAIN_ANSWERS: Mapping[str, Answer] = {
     "auto_resume": Answer(nargs=0, sets={"resume": "auto"}),
     "no_auto_resume": Answer(nargs=0, sets={"resume": "none"}),
     "world_size": Answer(_LAUNCHER),
-    # The deepspeed launcher adds this one by itself, so it is not worth a note.
+    # The deepspeed launcher adds this flag by itself, so there is no note.
     "local_rank": Answer(),
     "dist_on_itp": Answer(_LAUNCHER, nargs=0),
     "dist_url": Answer(_LAUNCHER),

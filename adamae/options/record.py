@@ -1,4 +1,4 @@
-"""The options of a run beside the run: written to be read again with ``--config``."""
+"""The options file of a run, which can be read with ``--config``."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ FILE_NAME = "options.yaml"
 
 
 def flatten(options: Any, *, only_what_changes_the_result: bool = False) -> dict[str, Any]:
-    """All options of all groups by name, in the order of the groups.
+    """Return all options of all groups by name, in the order of the groups.
 
     Args:
         options: A dataclass of option groups.
-        only_what_changes_the_result: Leave out what concerns place and speed.
+        only_what_changes_the_result: Leave out options that affect only locations and speed.
     """
     return {
         option.name: getattr(group, option.name)
@@ -28,7 +28,7 @@ def flatten(options: Any, *, only_what_changes_the_result: bool = False) -> dict
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """``name: before -> after`` for every option that is not the same in both."""
+    """Return ``name: before -> after`` for every option that differs."""
     missing = object()
     return [
         f"{name}: {_shown(before.get(name, 'none'))} -> {_shown(after.get(name, 'none'))}"
@@ -38,13 +38,13 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
 
 
 def as_yaml(options: Any, comment: str) -> str:
-    """The options as a preset: groups as comments, then one ``name: value`` each.
+    """Format the options as a preset: a comment per group, then one ``name: value`` per line.
 
     Args:
         options: A dataclass of option groups.
         comment: First lines of the file.
     """
-    # YAML allows few control characters in a comment, and bytes that are not UTF-8 cannot be written.
+    # YAML allows few control characters in comments, and bytes that are not UTF-8 cannot be written.
     lines = [f"# {one_line(line)}".rstrip() for line in comment.splitlines()]
     for entry in fields(options):
         group = getattr(options, entry.name)
@@ -57,7 +57,7 @@ def _yaml(value: Any) -> str:
     import yaml
 
     plain = list(value) if isinstance(value, tuple) else value
-    # Floats keep every digit, and small ones the point without which YAML 1.1 reads a text.
+    # Floats keep all digits; small ones keep the point without which YAML 1.1 reads a string.
     return yaml.safe_dump(plain, default_flow_style=True, width=10_000).removesuffix("\n").removesuffix("\n...")
 
 

@@ -46,7 +46,7 @@ class ScanWorkOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class ScanOptions:
-    """Everything that decides a scan."""
+    """Options of ``adamae scan``."""
 
     videos: ScannedListOptions
     work: ScanWorkOptions

@@ -45,7 +45,7 @@ class SynthesisOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class SynthesizeOptions:
-    """Everything that decides a synthetic data set."""
+    """Options of ``adamae synthesize``."""
 
     videos: SynthesisOptions
 

@@ -1,6 +1,6 @@
-"""The options as tables for the guides: ``python -m adamae.options.tables PRETRAIN.md`` writes them anew.
+"""Tables of options in the guides: ``python -m adamae.options.tables PRETRAIN.md`` updates them.
 
-A table stands between ``<!-- options: module.Group -->``, a module of ``adamae.options``, and
+A table is between ``<!-- options: module.Group -->``, with a module of ``adamae.options``, and
 ``<!-- end of options -->``.
 """
 
@@ -18,17 +18,17 @@ _BLOCK = re.compile(r"(<!-- options: (\w+)\.(\w+) -->\n).*?(<!-- end of options 
 
 
 def table(group: type[OptionGroup]) -> str:
-    """A Markdown table of a group's options."""
+    """Return a Markdown table of a group's options."""
     rows = ["| option | default | what it does |", "|---|---|---|"]
     rows += [_row(option) for option in flags_of(group)]
     return "\n".join(rows) + "\n"
 
 
 def renew(text: str) -> str:
-    """A guide with its tables written anew.
+    """Return the text of a guide with updated tables.
 
     Raises:
-        AttributeError, ImportError: If a table is to be made of a group that does not exist.
+        AttributeError, ImportError: If the group of a table does not exist.
     """
 
     def written(block: re.Match[str]) -> str:

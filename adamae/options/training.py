@@ -1,4 +1,4 @@
-"""What several options of a training run say together, whatever is trained."""
+"""Options that pre-training and fine-tuning share, and values derived from several of them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Options = TypeVar("Options", bound="TrainingOptions")
 
 
 class TrainingOptions:
-    """Base of the commands that train: a dataclass of option groups, among them these four."""
+    """Base class of the training commands' options: a dataclass of option groups, including these four."""
 
-    # Name of the command that these options belong to.
+    # Name of the command.
     command = ""
 
     data: DataOptions
@@ -25,39 +25,40 @@ class TrainingOptions:
     log: LogOptions
 
     def check_complete(self) -> None:
-        """Make sure that what has no default was given, and that what is named is there.
+        """Check that required options are given and that the files they name exist.
 
         Raises:
-            UserError: If there is no ``data_path`` or no ``output_dir``, or no such ``deepspeed_config``; the last also
-                where one process does without it: the same line on several will not.
+            UserError: If ``data_path`` or ``output_dir`` is missing, or ``deepspeed_config`` does not exist. A single
+                process does not need the latter, but it is checked, too, because several processes would fail with the
+                same options.
         """
         _ = self.data.source, self.run.output, self.run.deepspeed_file
 
     @property
     def clips_per_video(self) -> int:
-        """Clips of one video that count in a step. Fine-tuning counts its videos, as the published code does."""
+        """Clips of one video that count in a step. Fine-tuning counts videos, as in the official code."""
         return 1
 
     @property
     def clips_per_pass(self) -> int:
-        """Clips that one process looks at in one forward pass, as far as they count in a step."""
+        """Clips of one micro-batch of a process, as far as they count in a step."""
         return self.data.batch_size * self.clips_per_video
 
     @property
     def passes(self) -> int:
-        """Forward passes that make one step; right for a total batch only after :meth:`for_processes`."""
+        """Micro-batches in one step; correct with a total batch size only after :meth:`for_processes`."""
         return self.optimizer.update_freq or 1
 
     def clips_per_step(self, world_size: int) -> int:
-        """Clips that make one step, over all processes."""
+        """Return the clips in one step, over all processes."""
         given = self.optimizer.total_batch_size
         return self.clips_per_pass * world_size * self.passes if given is None else given
 
     def for_processes(self: Options, world_size: int) -> Options:
-        """The same with both ``update_freq`` and ``total_batch_size`` as this many processes need them.
+        """Return the options with ``update_freq`` and ``total_batch_size`` set for this number of processes.
 
         Raises:
-            UserError: If the total does not divide, or contradicts an ``update_freq`` that was given.
+            UserError: If the total is not divisible, or inconsistent with a given ``update_freq``.
         """
         total, batch = self.clips_per_step(world_size), self.clips_per_pass * world_size
         if total % batch:
@@ -67,7 +68,7 @@ class TrainingOptions:
                 f"{self.data.batch_size}{repeats} times {world_size} processes{self._smaller_batch(total, world_size)}"
             )
         update_freq = total // batch
-        # 1 is also what launch lines say that leave it to the total.
+        # Launch lines that rely on the total batch size may also contain 1.
         if self.optimizer.update_freq not in (None, 1, update_freq):
             raise UserError(
                 f"--update_freq {self.optimizer.update_freq} with --total_batch_size {total}: "
@@ -78,7 +79,7 @@ class TrainingOptions:
         return replace(self, **changed)  # type: ignore[type-var]
 
     def _smaller_batch(self, total: int, world_size: int) -> str:
-        """The largest batch size below the given one that the total is a multiple of, as a hint."""
+        """Return a hint with the largest smaller batch size that divides the total."""
         fitting = (
             size
             for size in range(self.data.batch_size - 1, 0, -1)
@@ -87,10 +88,10 @@ class TrainingOptions:
         return next((f"; --batch_size {size} fits" for size in fitting), "")
 
     def for_any_processes(self: Options, resume: str = "auto") -> Options:
-        """What a run records of :meth:`for_processes`: its clips per step, and passes left to whoever repeats it.
+        """Return the options that a run records: with its clips per step, but independent of the number of processes.
 
         Args:
-            resume: What ``--resume`` must be to repeat the run.
+            resume: Value of ``--resume`` that repeats the run.
         """
         changed: Any = {
             "optimizer": replace(self.optimizer, update_freq=None),
@@ -99,18 +100,18 @@ class TrainingOptions:
         return replace(self, **changed)  # type: ignore[type-var]
 
     def arguments(self) -> dict[str, Any]:
-        """All options by name, as checkpoints carry them."""
+        """Return all options by name, as stored in checkpoints."""
         return flatten(self)
 
     @property
     def warmup_epochs(self) -> float:
-        """Epochs of warm-up: a twentieth of all where none are given, as in the published 40 of 800."""
+        """Epochs of warm-up; by default a twentieth of all epochs, as the official 40 of 800."""
         given = self.optimizer.warmup_epochs
         return self.optimizer.epochs / 20 if given is None else given
 
 
 def departures(parsed: Parsed[Options], world_size: int) -> str:
-    """Where a run departs from its recipe. Of the three batch sizes only their product is part of one."""
+    """Describe how a run differs from its recipe. Of the three batch sizes only their product belongs to a recipe."""
     assert parsed.recipe is not None
     recipe, options = (
         flatten(each, only_what_changes_the_result=True) | {"total_batch_size": each.clips_per_step(world_size)}

@@ -65,7 +65,7 @@ class VisualizeComputeOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class VisualizeOptions:
-    """Everything that decides the pictures of videos."""
+    """Options of ``adamae visualize``."""
 
     network: NetworkOptions
     videos: ShownVideosOptions
@@ -103,7 +103,7 @@ class HeatMapOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class SaliencyOptions:
-    """Everything that decides a heat map."""
+    """Options of ``adamae saliency``."""
 
     network: NetworkOptions
     videos: ShownVideosOptions
@@ -125,7 +125,7 @@ class CurveOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class TimelineOptions:
-    """Everything that decides a curve over time."""
+    """Options of ``adamae timeline``."""
 
     network: NetworkOptions
     videos: ShownVideosOptions
@@ -146,7 +146,7 @@ class RunsOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """Everything that decides a report."""
+    """Options of ``adamae report``."""
 
     runs: RunsOptions
 

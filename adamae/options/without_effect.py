@@ -1,4 +1,4 @@
-"""Refuse typed options that have no effect beside the other options, and note those of a preset."""
+"""Refuse typed options that have no effect with the other options, and note those of a preset."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def refuse_without_effect(
 
     Args:
         candidates: Options that may have no effect.
-        options: All options of a command line by name.
-        preset: Those that its presets alone give; empty: the defaults.
-        cause: Given the name of an option that is not the default, what it has no effect with and what is expected in
-            its place; None: it has an effect.
+        options: All options of a command by name.
+        preset: The options according to the presets alone; empty for the defaults.
+        cause: Called with the name of an option that differs from the default. It returns why the option has no effect
+            and which option is expected instead; None if it has an effect.
 
     Returns:
         Notes on the preset's values that have no effect, one for each cause.

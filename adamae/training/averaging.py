@@ -1,4 +1,4 @@
-"""A moving average of the weights, which is validated and kept in their place."""
+"""Exponential moving average (EMA) of the weights, which is validated and saved in their place."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from adamae.models.naming import reference_parameters
 class WeightAverage:
     """Exponential moving average (EMA) of a model's parameters; a :class:`~adamae.training.loop.Callback` of a run.
 
-    The average is timm's ``ModelEmaV3``. Buffers are constants here and have no average.
+    The average is timm's ``ModelEmaV3``. Buffers are constants in this project and are not averaged.
 
     Args:
-        model: Whose parameters are averaged; the average begins with them.
-        decay: Weight of the old average in each step; None averages nothing.
-        on_host: Keep the average in the host's memory, and so off a small GPU, at the price of a copy in each step.
+        model: The model to average; the EMA starts from its parameters.
+        decay: Weight of the old average in each step; None disables the EMA.
+        on_host: Keep the EMA in host memory, which saves GPU memory at the cost of a copy in each step.
     """
 
     def __init__(self, model: nn.Module, decay: float | None, on_host: bool = False) -> None:
@@ -35,21 +35,21 @@ class WeightAverage:
 
     @property
     def active(self) -> bool:
-        """Whether there is an average."""
+        """Whether there is an EMA."""
         return self._ema is not None
 
     def after_step(self, step: int) -> None:
-        """Move the average towards the weights."""
+        """Update the EMA."""
         if self.active:
             self._ema.update(self._model)
 
     def after_epoch(self, epoch: int) -> Mapping[str, float]:
-        """Nothing for the log."""
+        """Return nothing for the log."""
         return {}
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """The model with the average for weights, and afterwards as it was, bit for bit."""
+        """Context manager in which the model has the EMA weights; the original weights are restored exactly on exit."""
         if not self.active:
             yield
             return
@@ -66,12 +66,12 @@ class WeightAverage:
             parameter.copy_(value)
 
     def state(self) -> dict[str, Any]:
-        """The average by published parameter name, on the CPU."""
+        """Return the EMA by official parameter name, on the CPU."""
         return {name: value.detach().to("cpu", copy=True) for name, value in self._parameters().items()}
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on with a saved average; where there is none yet, it begins with the weights as they are now."""
+        """Restore a saved EMA; without one it starts from the current weights."""
         if not self.active:
             return
         if state:

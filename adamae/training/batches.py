@@ -1,4 +1,4 @@
-"""A rank's micro-batches, from any place of a run on."""
+"""A rank's micro-batches, from any position of a run on."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Batches:
     """See :class:`~adamae.training.loop.BatchStream`.
 
     Attributes:
-        dataset: Where clips come from.
+        dataset: The clips.
         world: The processes that share each step.
         batch_size: Videos in a micro-batch.
         accumulation: Micro-batches in a step.
-        num_workers: Processes that make clips; None chooses.
-        pin_memory: Let copies to a GPU run beside the computation.
-        mixing: How clips are mixed; None for not at all.
+        num_workers: Loader workers; None chooses a number.
+        pin_memory: Pin batches in memory so that copies to a GPU are asynchronous.
+        mixing: Mixup and cutmix; None for no mixing.
     """
 
     dataset: ClipDataset
@@ -36,11 +36,11 @@ class Batches:
 
     @property
     def num_videos(self) -> int:
-        """Videos in the list."""
+        """Number of videos in the list."""
         return len(self.dataset)
 
     def rows_of(self, paths: Iterable[str]) -> dict[str, list[int]]:
-        """The rows of the list that have each of these paths, by path."""
+        """Return the rows of the list with each of these paths, by path."""
         found: dict[str, list[int]] = {path: [] for path in paths}
         for row in range(self.num_videos if found else 0):
             if (path := self.dataset.annotations.path(row)) in found:
@@ -48,11 +48,11 @@ class Batches:
         return found
 
     def quarantine(self, rows: Iterable[int]) -> None:
-        """Never open these rows of the list again."""
+        """Exclude these rows of the list from now on."""
         self.dataset.watch.quarantine(rows)
 
     def __call__(self, epoch: int, micro_batch: int) -> Iterable[Batch]:
-        """This rank's micro-batches from one of an epoch on, without end."""
+        """Iterate over this rank's micro-batches from ``micro_batch`` of ``epoch`` on, without end."""
         stream = build_loader(
             self.dataset,
             batch_size=self.batch_size,

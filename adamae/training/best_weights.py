@@ -1,4 +1,4 @@
-"""The checkpoint of the best validation."""
+"""The checkpoint with the best validation result."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from adamae.training.plan import Plan
 
 
 class BestWeights:
-    """The checkpoint of the best validation.
+    """The checkpoint with the best validation result.
 
     Args:
-        directory: Where it lies.
-        model: What is trained.
-        description: Goes into its ``meta.json``.
-        plan: How long the run is.
+        directory: Folder of the checkpoint.
+        model: The model to train.
+        description: Entries of its ``meta.json``.
+        plan: Plan of the run.
         world: The processes of the run; the main one writes.
     """
 
@@ -36,12 +36,12 @@ class BestWeights:
         self._world = world
 
     def keep(self, step: int, figures: Mapping[str, float]) -> None:
-        """Write the model as it is, in place of the one before."""
+        """Save the current model in place of the previous best."""
         meta = {"epoch": self._plan.epochs_at(step), "validation": dict(figures), **self._description}
         self._world.on_main(lambda: self._store.save(step, self._model.state_dict(), {}, meta))
 
     def discard(self) -> None:
-        """Remove what is there, of an earlier run. For the main process.
+        """Remove the best checkpoint of an earlier run. Called on the main process.
 
         Raises:
             UserError: If it cannot be removed.
@@ -54,10 +54,10 @@ class BestWeights:
             raise UserError(f"{self._store.directory}: cannot be removed: {error.strerror or error}") from error
 
     def take(self) -> str:
-        """Load the weights into the model; returns which they are.
+        """Load the weights into the model and describe their origin.
 
         Raises:
-            UserError: If they are gone.
+            UserError: If the checkpoint is missing.
         """
         found = self._world.on_main(self._store.newest)
         if found is None:

@@ -1,13 +1,13 @@
-"""The engine of DeepSpeed: ZeRO stages 0 to 2 behind the same protocol as plain torch.
+"""The DeepSpeed engine: ZeRO stages 0 to 2 behind the same protocol as the plain torch engine.
 
 DeepSpeed shards the optimiser (stage 1) and the gradients (stage 2) and exchanges them. Precision, loss scaling,
-clipping and the skipping of bad steps stay with us and are those of the plain engine: to DeepSpeed the run is always
-float32, under our autocast. So both engines give the same losses, DeepSpeed's own bf16 mode at stage 0, which takes a
-phantom step at the start, is never entered, and nothing in a step waits for the GPU. Checkpoints are written in the
-plain engine's form, not in DeepSpeed's pickles.
+clipping and skipping of bad steps are those of the plain engine: for DeepSpeed the run is always float32, under our
+autocast. So both engines give the same losses, and a step never waits for the GPU. DeepSpeed's own bf16 mode at stage 0
+does a phantom step at the start and is never used. Checkpoints are written in the plain engine's format, not as
+DeepSpeed's pickles.
 
-The norm of the gradients is ours under ZeRO too. DeepSpeed's has meant different things over the releases where a
-gradient is not finite (before 0.19.8 a finite number, so that NaN went into the weights), and it waits for the GPU.
+The gradient norm is computed here also under ZeRO. For non-finite gradients DeepSpeed's norm differs between releases
+(before 0.19.8 it was finite, so NaN got into the weights), and computing it waits for the GPU.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ from adamae.training.engine import (
     to_device,
 )
 
-# Of pyproject.toml. Older releases accept non-finite gradients.
+# Same version as in pyproject.toml. Older releases accept non-finite gradients.
 OLDEST = "0.19.8"
 
-# What the options of the run decide; a configuration file that says otherwise would be overruled in silence.
+# Settings that the run's options determine. They are refused in a config file instead of silently overridden.
 _DECIDED_BY_THE_RUN = {
     "train_batch_size": "--batch_size",
     "train_micro_batch_size_per_gpu": "--batch_size",
     "gradient_accumulation_steps": "--update_freq",
-    # Whether DeepSpeed counts the micro-batches; else it would update after each.
+    # Whether DeepSpeed counts the micro-batches; if not, it updates after each of them.
     "managed_gradient_accumulation": "--update_freq",
     "gradient_clipping": "--clip_grad",
     "optimizer": "--opt",
@@ -68,7 +68,7 @@ _DECIDED_BY_THE_RUN = {
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
-    """Read a DeepSpeed configuration such as those in ``configs/deepspeed``.
+    """Read a DeepSpeed config such as those in ``configs/deepspeed``.
 
     Raises:
         UserError: If the file cannot be read or is not a JSON object.
@@ -85,10 +85,10 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
 
 def resolve_config(config: Mapping[str, Any], *, batch_size: int, accumulation: int, world_size: int) -> dict[str, Any]:
-    """Complete a configuration with what the run decides.
+    """Add the settings that the run's options determine to a config.
 
     Args:
-        config: Settings of DeepSpeed; "auto" stands for whatever the run decides.
+        config: DeepSpeed settings; "auto" is replaced by the run's value.
         batch_size: Clips in a micro-batch of one process.
         accumulation: Micro-batches in a step.
         world_size: Processes.
@@ -104,14 +104,14 @@ def resolve_config(config: Mapping[str, Any], *, batch_size: int, accumulation: 
         raise UserError(f"DeepSpeed setting steps_per_print = {interval!r}: expected a positive integer or null")
     zero = _zero_settings(config.get("zero_optimization", {}))
     if zero["stage"]:
-        # We take the norm ourselves.
+        # The engine computes the norm itself.
         zero["compute_grad_norm"] = False
     kept = {key: value for key, value in config.items() if key not in _DECIDED_BY_THE_RUN}
     return kept | {
         "zero_optimization": zero,
-        # Its timer waits for the device at every step.
+        # The throughput timer waits for the device at every step.
         "timers": {"throughput": {"enabled": False}},
-        # Its default is 1, and ours has been applied by then.
+        # The default is 1; gradients are already clipped at this point.
         "gradient_clipping": 0.0,
         "train_micro_batch_size_per_gpu": batch_size,
         "gradient_accumulation_steps": accumulation,
@@ -120,7 +120,7 @@ def resolve_config(config: Mapping[str, Any], *, batch_size: int, accumulation: 
 
 
 def _zero_settings(given: Any) -> dict[str, Any]:
-    """A copy of the section, with its stage."""
+    """Return a copy of the section with its stage."""
     if not isinstance(given, Mapping):
         raise UserError(f'DeepSpeed setting zero_optimization = {given!r}: expected an object such as {{"stage": 1}}')
     zero = {"stage": 0, **given}
@@ -137,19 +137,19 @@ def _zero_settings(given: Any) -> dict[str, Any]:
 
 
 def _check_settings(deepspeed: Any, resolved: Mapping[str, Any]) -> None:
-    """Let DeepSpeed read the settings alone, where whatever it raises is about them.
+    """Let DeepSpeed parse the settings alone, so that any error it raises is about them.
 
     Raises:
-        UserError: If it cannot.
+        UserError: If DeepSpeed rejects them.
     """
-    # It does not know the processes yet, so that the whole batch would not fit.
+    # DeepSpeed does not know the number of processes yet, so the global batch would be inconsistent.
     alone = {key: copy.deepcopy(value) for key, value in resolved.items() if key != "train_batch_size"}
     try:
         deepspeed.DeepSpeedConfig(alone)
     except Exception as error:
         told = " ".join(str(error).split())
         if isinstance(error, AttributeError | TypeError):
-            # A section that is no object; the error does not name it.
+            # A section is not an object; the error does not name it.
             given = {key: value for key, value in resolved.items() if key not in _DECIDED_BY_THE_RUN}
             plain = [key for key, value in given.items() if not isinstance(value, Mapping)]
             told += f"; expected objects of settings, got numbers or texts for {', '.join(plain)}"
@@ -160,22 +160,22 @@ class DeepSpeedEngine:
     """See :class:`~adamae.training.engine.Engine`.
 
     Args:
-        model: What is trained, already on the world's device.
-        objective: Turns a batch into losses.
+        model: The model to train, already on the world's device.
+        objective: Computes the losses of a batch.
         optimizer: From :func:`~adamae.training.engine.build_optimizer`.
         world: The processes of the run, started with ``group_of_one=True``.
         config: DeepSpeed settings, see :func:`resolve_config`.
         batch_size: Clips in a micro-batch of one process.
         precision: "fp32", "bf16" or "fp16".
         clip_grad: Clip the gradient to this norm; 0 for no clipping.
-        accumulation: Micro-batches that make one step.
+        accumulation: Micro-batches in one step.
         compile_model: Compile the model with ``torch.compile``.
 
     Attributes:
-        resolved_config: What DeepSpeed was given.
+        resolved_config: The settings passed to DeepSpeed.
 
     Raises:
-        UserError: If DeepSpeed is not installed, too old, or refuses its settings, or torch is too old to compile.
+        UserError: If DeepSpeed is not installed, too old, or rejects its settings, or torch is too old to compile.
     """
 
     def __init__(
@@ -204,8 +204,8 @@ class DeepSpeedEngine:
         if compile_model:
             compile_in_place(model)
         deepspeed = _import_deepspeed(world.device)
-        # It exchanges everything over a group of its own, which would give up after torch's default of 10 minutes, and
-        # be tried for the first time within a step.
+        # DeepSpeed communicates over its own process group. By default the group would time out after torch's 10
+        # minutes and would be connected only within the first step.
         self._groups = deepspeed.utils.groups
         self._groups._WORLD_GROUP = world.new_group()
         _check_settings(deepspeed, self.resolved_config)
@@ -214,7 +214,7 @@ class DeepSpeedEngine:
                 model=ForwardPass(model, objective, precision), optimizer=optimizer, config=self.resolved_config
             )
         except Exception as error:
-            # pydantic's errors are ValueErrors whose lines name the setting; others are DeepSpeed's own.
+            # pydantic's errors are ValueErrors that name the setting; others are DeepSpeed's own.
             own = type(error).__module__.startswith("deepspeed.")
             if not own and not isinstance(error, ValueError | NotImplementedError):
                 raise
@@ -224,7 +224,7 @@ class DeepSpeedEngine:
             self._link_shards()
 
     def step(self, micro_batches: Iterable[Batch], lr: float, weight_decay: float, diagnose: bool = False) -> Losses:
-        """One update from ``accumulation`` micro-batches."""
+        """Do one update from ``accumulation`` micro-batches."""
         set_rates(self._optimizer, lr, weight_decay)
         begin_update(self.model)
         parts, report = [], {}
@@ -239,10 +239,10 @@ class DeepSpeedEngine:
         return mean_losses(parts) | report
 
     def _gradient_norm(self) -> Tensor:
-        """The norm of all gradients together, on the device and the same on all ranks.
+        """Return the norm of all gradients together, on the device and equal on all ranks.
 
-        Under ZeRO each rank has its shard of every group, zeros that pad it included; NaN or infinity in one of them
-        is in the sum of all.
+        Under ZeRO each rank has its shard of every group, including zero padding. NaN or infinity in any shard
+        propagates to the sum.
         """
         if self._zero is None:
             return gradient_norm(self.model)
@@ -252,7 +252,7 @@ class DeepSpeedEngine:
         return squared.sqrt()
 
     def training_state(self) -> dict[str, Any]:
-        """Optimiser and loss scale on the CPU of the main rank, put together from the shards of all ranks."""
+        """Return optimiser state and loss scale on the CPU of the main rank, gathered from the shards of all ranks."""
         shards = None if self._zero is None else self._collect_shards()
         if not self._is_main:
             return {}
@@ -260,7 +260,7 @@ class DeepSpeedEngine:
         return {"optimizer": optimizer, "guard": self._guard.state()}
 
     def load(self, weights: Mapping[str, Tensor], training_state: Mapping[str, Any] | None) -> None:
-        """Go on from saved weights and training state."""
+        """Load saved weights and training state."""
         self.model.load_state_dict(weights)
         if self._zero is not None:
             self._zero.refresh_fp32_params()
@@ -273,9 +273,9 @@ class DeepSpeedEngine:
             self._restore_shards(training_state["optimizer"])
 
     def _link_shards(self) -> None:
-        """Let each parameter find its part of the flat optimiser state.
+        """Link each parameter to its part of the flat optimiser state.
 
-        DeepSpeed does so after the first group's first step, when the other groups have no state to be found.
+        DeepSpeed does so after the first step of the first group, when the other groups have no state yet.
         """
         for group in self._optimizer.param_groups:
             (flat,) = group["params"]
@@ -287,7 +287,7 @@ class DeepSpeedEngine:
 
         steps, collected = self._steps_by_name(), {}
         for name, parameter in named_parameters(self.model):
-            # All ranks exchange their shards; one of them puts the whole aside.
+            # All ranks exchange their shards; only the main rank keeps the result.
             whole = {key: safe_get_full_optimizer_state(parameter, key) for key in ("exp_avg", "exp_avg_sq")}
             if self._is_main:
                 held = {"step": steps[name], **whole}
@@ -305,7 +305,7 @@ class DeepSpeedEngine:
                     safe_set_full_optimizer_state(parameter, saved[name][key].to(self.device), key)
 
     def _steps_by_name(self) -> dict[str, Tensor]:
-        """The step counter of each parameter's group; under ZeRO a group is one flat tensor."""
+        """Return the step counter of each parameter's group; under ZeRO a group is one flat tensor."""
         return {
             name: self._optimizer.state[group["params"][0]]["step"]
             for group in self._optimizer.param_groups
@@ -313,10 +313,10 @@ class DeepSpeedEngine:
         }
 
     def close(self) -> None:
-        """Take the engine down before the process group goes: else a process may abort when it leaves."""
+        """Destroy the engine before the process group: otherwise a process may abort at exit."""
         self._engine.destroy()
         del self._engine, self._zero
-        # DeepSpeed would use the group again in the next run of this process, where it is gone.
+        # Otherwise DeepSpeed would reuse the destroyed group in the next run of this process.
         self._groups._WORLD_GROUP = None
         gc.collect()
 
@@ -332,8 +332,8 @@ def _import_deepspeed(device: torch.device) -> Any:
             f"--engine deepspeed: DeepSpeed {deepspeed.__version__} is installed, expected {OLDEST} or newer: older "
             "versions accept non-finite gradients; use --engine plain"
         )
-    # Its shared-memory exchange for the CPU must be compiled on first use, which takes a compiler and half a minute;
-    # gloo needs neither.
+    # DeepSpeed's shared-memory communication for the CPU is compiled on first use, which needs a compiler and takes
+    # half a minute. gloo needs neither.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     warnings.filterwarnings("ignore", ".*all_gather_into_tensor.* is deprecated", FutureWarning)
     return deepspeed

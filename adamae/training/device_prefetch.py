@@ -1,4 +1,4 @@
-"""Batches on the device before they are needed: copied beside the computation, on a stream of their own."""
+"""Prefetching of batches to the device: copies run beside the computation, on a separate stream."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from adamae.training.engine import Batch, to_device
 
 
 def prefetched(batches: Iterable[Batch], device: torch.device) -> Generator[Batch, None, None]:
-    """The same batches, each on its way to a CUDA device while the one before it is computed on.
+    """Yield the same batches; each is copied to a CUDA device during the computation on the previous one.
 
-    Without this the copy, though the host does not wait for it, stands in the queue of the computation. Other devices
-    get their batches as they are. One batch more than is asked for is taken from ``batches``,
-    which closing the generator closes.
+    Without prefetching, the copy is asynchronous for the host but queued behind the computation. Other devices get
+    their batches unchanged. One batch is taken from ``batches`` in advance. Closing the generator closes ``batches``.
 
     Args:
-        batches: From the loader; copies overlap if they lie in pinned memory.
-        device: Where they are wanted.
+        batches: Batches of the loader; copies overlap only if they are in pinned memory.
+        device: Target device.
     """
     if device.type != "cuda":
         yield from batches
@@ -42,7 +41,7 @@ def _each(batches: Iterable[Batch]) -> Generator[Batch, None, None]:
 
 
 class _Coming:
-    """A batch on its way to the device."""
+    """A batch that is being copied to the device."""
 
     def __init__(self, batch: Batch, device: torch.device, copying: torch.cuda.Stream) -> None:
         self._device = device
@@ -52,11 +51,11 @@ class _Coming:
         self._arrival.record(copying)
 
     def arrived(self) -> Batch:
-        """The batch, for use by the computation from here on; it is the device that waits for it, not the host."""
+        """Return the batch for the current stream; the device waits for the copy, the host does not."""
         computing = torch.cuda.current_stream(self._device)
         computing.wait_event(self._arrival)
         for value in self._batch.values():
             if isinstance(value, Tensor) and value.device.type == "cuda":
-                # Its memory was taken on the other stream, which must not have it back before this one is done.
+                # The memory was allocated on the other stream, which must not reuse it before this one is finished.
                 value.record_stream(computing)
         return self._batch

@@ -1,9 +1,9 @@
-"""What the loop asks of an engine, and what all engines share.
+"""The engine protocol of the training loop, and code that all engines share.
 
 An engine turns micro-batches into one update of the weights. It owns precision, clipping, accumulation and the
-exchange of gradients, and it knows nothing of masks. All engines run the same forward pass in the same precision,
-hold the weights in float32 and write their state in the same form, so that a run may change its engine or its number
-of processes at any checkpoint.
+exchange of gradients, and is independent of masking. All engines run the same forward pass in the same precision,
+hold the weights in float32 and save their state in the same format, so a run may change its engine or its number of
+processes at any checkpoint.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ Batch = dict[str, Any]
 Losses = dict[str, Tensor]
 # (model, batch on its device, diagnose) -> 0-dim tensors: "loss" with its gradient, and detached named parts
 Objective = Callable[[nn.Module, Batch, bool], Losses]
-# What of a batch is read on the host alone.
+# Entries of a batch that only the host reads.
 _HOST_ENTRIES = frozenset({"index", "seed"})
-# published parameter name -> {"step", "exp_avg", "exp_avg_sq"}
+# official parameter name -> {"step", "exp_avg", "exp_avg_sq"}
 AdamState = dict[str, dict[str, Tensor]]
 
 
 class Engine(Protocol):
-    """Runs backward, clipping and step; saves and loads what they need.
+    """Runs the backward pass, clipping and the optimiser step; saves and loads its state.
 
     Attributes:
         model: The model without wrappers.
-        device: Where it lies.
-        accumulation: Micro-batches that make one step.
+        device: Device of the model.
+        accumulation: Micro-batches in one step.
     """
 
     model: nn.Module
@@ -44,38 +44,38 @@ class Engine(Protocol):
     def step(self, micro_batches: Iterable[Batch], lr: float, weight_decay: float, diagnose: bool = False) -> Losses:
         """Do one update from ``accumulation`` micro-batches and do not wait for the device.
 
-        Each is taken when the one before it is done with, and none is kept.
+        Each micro-batch is taken after the previous one is finished, and none is kept.
 
-        A loss or gradient that is not finite on any rank leaves weights and optimiser as they were, on all ranks.
+        If a loss or gradient is not finite on any rank, weights and optimiser stay unchanged on all ranks.
 
         Returns:
             0-dim tensors on the device: this rank's losses, each the mean over the micro-batches; "grad_norm" before
-            clipping; "skipped", 1 where the update was left out; "loss_scale" under fp16.
+            clipping; "skipped", 1 if the update was skipped; "loss_scale" under fp16.
         """
 
     def training_state(self) -> dict[str, Any]:
-        """Everything but the weights that the next step depends on, on the CPU.
+        """Return everything except the weights that the next step depends on, on the CPU.
 
-        All ranks call; only rank 0 has the result, and the memory for it: the others get nothing.
+        All ranks call it. Only rank 0 gets the result and needs memory for it; the others get an empty dict.
         """
 
     def load(self, weights: Mapping[str, Tensor], training_state: Mapping[str, Any] | None) -> None:
-        """Go on from saved weights and, where given, from what :meth:`training_state` returned under any engine.
+        """Load saved weights and, if given, the result of :meth:`training_state` of any engine.
 
-        Everything is copied: the tensors lie in the checkpoint's file, which may go before the engine does.
+        Everything is copied: the tensors are views of the checkpoint file, which may be removed before the engine.
         """
 
     def close(self) -> None:
-        """Free what would outlive the engine."""
+        """Free resources that would outlive the engine."""
 
 
 class ForwardPass(nn.Module):
-    """Model, objective and precision as one module, so that DDP and DeepSpeed see every forward pass whole.
+    """Model, objective and precision as one module, so that DDP and DeepSpeed wrap the complete forward pass.
 
     Args:
-        model: What is trained.
-        objective: Turns its output into losses.
-        precision: "fp32", "bf16" or "fp16": the type of matrix products under ``torch.autocast``.
+        model: The model to train.
+        objective: Computes the losses of the model on a batch.
+        precision: "fp32", "bf16" or "fp16": the dtype of matrix products under ``torch.autocast``.
 
     Raises:
         UserError: If the precision is unknown.
@@ -89,7 +89,7 @@ class ForwardPass(nn.Module):
         self._precision = precision
 
     def forward(self, batch: Batch, diagnose: bool) -> Losses:
-        """The objective's losses."""
+        """Return the objective's losses."""
         with autocast(next(self.model.parameters()).device, self._precision):
             return self._objective(self.model, batch, diagnose)
 
@@ -99,23 +99,23 @@ def build_optimizer(
 ) -> torch.optim.AdamW:
     """Fused AdamW over the groups of :mod:`adamae.training.parameter_groups`; the engine sets the rates at each step.
 
-    The fused kernels divide by ``grad_scale`` and obey ``found_inf`` on the device (CPU and CUDA alike): clipping and
-    leaving out a step cost no pass over the gradients and no wait.
+    The fused kernels divide by ``grad_scale`` and read ``found_inf`` on the device (CPU and CUDA alike), so clipping
+    and skipping a step need neither an extra pass over the gradients nor a synchronisation.
     """
     return torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=eps, fused=True)
 
 
 def set_rates(optimizer: torch.optim.Optimizer, lr: float, weight_decay: float) -> None:
-    """Give every group its share of the step's learning rate and weight decay."""
+    """Set the learning rate and weight decay of every group for this step."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["lr_scale"]
         group["weight_decay"] = weight_decay if group["decays"] else 0.0
 
 
 def begin_update(model: nn.Module) -> None:
-    """Tell a model that has to know, by a method of this name, that the forward passes of an update follow.
+    """Call the model's ``begin_update``, if it has one, before the forward passes of an update.
 
-    It is called outside what is compiled: the graph is then the same for the first micro-batch and the others.
+    It is called outside the compiled code, so that the graph is the same for the first micro-batch and the others.
     """
     begin = getattr(model, "begin_update", None)
     if begin is not None:
@@ -123,10 +123,10 @@ def begin_update(model: nn.Module) -> None:
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch with its tensors on ``device``; pinned ones travel while the host goes on.
+    """Return the batch with its tensors on ``device``; pinned tensors are copied asynchronously.
 
-    Seeds stay on the host, which is where they are hashed: see :class:`~adamae.randomness.SampleNoise`. So do the rows
-    of the list, which only the log of faults reads.
+    Seeds stay on the host, where they are hashed: see :class:`~adamae.randomness.SampleNoise`. So do the rows of the
+    list, which only the fault log reads.
     """
     return {
         name: value.to(device, non_blocking=True) if isinstance(value, Tensor) and name not in _HOST_ENTRIES else value
@@ -135,29 +135,29 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 
 
 def gradient_norm(model: nn.Module) -> Tensor:
-    """The norm of all gradients together, on the device."""
+    """Return the norm of all gradients together, on the device."""
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     return torch.nn.utils.get_total_norm(gradients)
 
 
 def detached(losses: Losses) -> Losses:
-    """The same numbers without the graph that they came from, which is as large as the network."""
+    """Return the losses detached from the graph, which is as large as the network."""
     return {name: value.detach() for name, value in losses.items()}
 
 
 def mean_losses(parts: Sequence[Losses]) -> Losses:
-    """The mean of each named loss over micro-batches."""
+    """Return the mean of each named loss over micro-batches."""
     if len(parts) == 1:
         return parts[0]
     return {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
 
 
 class StepGuard:
-    """Scales, clips and, where something is not finite, leaves out the update: all of it on the device.
+    """Scales the loss, clips the gradient and skips non-finite updates, all on the device.
 
     Args:
         optimizer: A fused AdamW.
-        device: Where the gradients lie.
+        device: Device of the gradients.
         max_norm: Clip the gradient to this norm; 0 for no clipping.
         loss_scaling: Multiply the loss so that fp16 gradients do not vanish. The scale halves at each overflow and
             doubles after 2000 steps without one.
@@ -176,15 +176,15 @@ class StepGuard:
         self._clean_steps = torch.zeros((), device=device)
 
     def scaled(self, loss: Tensor) -> Tensor:
-        """The loss to differentiate.
+        """Return the scaled loss to differentiate.
 
-        A loss that is not finite gets NaN for a gradient everywhere. Averaging over ranks carries that to all of them,
-        so that all leave out the step without a word more.
+        If the loss is not finite, all its gradients are NaN. Averaging over ranks propagates the NaN, so all ranks skip
+        the step without further communication.
         """
         return loss * torch.where(loss.detach().isfinite(), self._scale, torch.nan)
 
     def arm(self, scaled_norm: Tensor) -> Losses:
-        """Tell the optimiser what its next step should do, given the norm of the gradient of the scaled loss.
+        """Set up the optimiser's next step from the gradient norm of the scaled loss.
 
         Returns:
             "grad_norm", "skipped" and, with loss scaling, "loss_scale".
@@ -208,25 +208,25 @@ class StepGuard:
         self._clean_steps = clean.masked_fill(grown, 0.0)
 
     def state(self) -> dict[str, Any]:
-        """What :meth:`load` takes."""
+        """Return the state for :meth:`load`."""
         held = {"scale": self._scale, "clean_steps": self._clean_steps}
         return {"scaling": self._scales, **{name: value.to("cpu", copy=True) for name, value in held.items()}}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on with a saved scale; a run that changed its precision begins with its own."""
-        # Before it was written down, a scale of 1 meant none.
+        """Restore a saved scale; if the run's precision has changed, it keeps its own initial scale."""
+        # Old checkpoints have no "scaling"; in them a scale of 1 means no loss scaling.
         if self._scales and state.get("scaling", state["scale"] != 1.0):
             self._scale = state["scale"].to(self._scale.device, copy=True)
             self._clean_steps = state["clean_steps"].to(self._scale.device, copy=True)
 
 
 def named_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    """Trainable parameters under their published names."""
+    """Yield trainable parameters with their official names."""
     return ((name, p) for name, p in reference_parameters(model) if p.requires_grad)
 
 
 def blank_adam_state(parameter: Tensor) -> dict[str, Tensor]:
-    """What fused AdamW makes for a parameter before its first step."""
+    """Return the state that fused AdamW initialises for a parameter at its first step."""
     return {
         "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
         "exp_avg": torch.zeros_like(parameter),
@@ -235,13 +235,13 @@ def blank_adam_state(parameter: Tensor) -> dict[str, Tensor]:
 
 
 def collect_adam_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> AdamState:
-    """The optimiser's state by published parameter name, on the CPU."""
+    """Return the optimiser's state by official parameter name, on the CPU."""
     held = ((name, optimizer.state.get(p, {})) for name, p in named_parameters(model))
     return {name: {key: value.to("cpu", copy=True) for key, value in state.items()} for name, state in held if state}
 
 
 def restore_adam_state(model: nn.Module, optimizer: torch.optim.Optimizer, saved: AdamState) -> None:
-    """Put back what :func:`collect_adam_state` took."""
+    """Restore the result of :func:`collect_adam_state`."""
     for name, parameter in named_parameters(model):
         if name in saved:
             state = blank_adam_state(parameter)

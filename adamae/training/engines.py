@@ -1,4 +1,4 @@
-"""Which engine trains, built from the options of a run."""
+"""Choice and construction of the engine from the options of a run."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from adamae.training.torch_engine import TorchEngine
 
 
 def choose_engine(asked: str, world_size: int) -> str:
-    """Name of the engine: what was asked for; for "auto" plain torch for one process and DeepSpeed for several."""
+    """Return the name of the engine; "auto" is plain torch for one process and DeepSpeed for several."""
     if asked != "auto":
         return asked
     return "deepspeed" if world_size > 1 else "plain"
 
 
 def start_world(run: RunOptions) -> World:
-    """Join the processes of a run, as its engine wants them.
+    """Start the processes of a run in the way that its engine requires.
 
     Raises:
         UserError: If the device does not exist, or a process does not answer in time.
@@ -43,17 +43,17 @@ def start_world(run: RunOptions) -> World:
 def build_engine(
     options: TrainingOptions, model: nn.Module, objective: Objective, groups: Sequence[Group], world: World
 ) -> Engine:
-    """The engine that trains ``model``.
+    """Build the engine that trains ``model``.
 
     Args:
-        options: Say which engine, and how.
-        model: What is trained, on the world's device.
-        objective: Turns a batch into losses.
+        options: Options of the run.
+        model: The model to train, on the world's device.
+        objective: Computes the losses of a batch.
         groups: From :func:`~adamae.training.parameter_groups.parameter_groups`.
         world: The processes of the run.
 
     Raises:
-        UserError: If DeepSpeed is asked for and missing, or refuses its settings.
+        UserError: If DeepSpeed is requested and is missing or rejects its settings.
     """
     optimizer = build_optimizer(groups, betas=options.optimizer.opt_betas, eps=options.optimizer.opt_eps)
     shared: dict[str, Any] = {
@@ -72,6 +72,6 @@ def build_engine(
 
 
 def describe_machine(options: TrainingOptions, world: World) -> str:
-    """Device, precision and engine of a run in one line."""
+    """Describe device, precision and engine of a run in one line."""
     precision = choose_precision(options.run.precision, world.device)
     return f"machine: {world.device}, {precision}, {choose_engine(options.run.engine, world.size)} engine"

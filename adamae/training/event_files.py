@@ -1,4 +1,4 @@
-"""TensorBoard's event files, whose errors are ours to report: its thread prints a traceback and goes."""
+"""TensorBoard's event files, with write errors reported as UserError."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from adamae.errors import UserError
 
 
 class EventFiles(SummaryWriter):
-    """A ``SummaryWriter`` that raises a UserError where its files cannot be written.
+    """A ``SummaryWriter`` that raises a UserError if its files cannot be written.
 
-    A thread writes them, so the error comes with a later call. What we do not call stays as TensorBoard has it.
+    TensorBoard writes them in a thread, so the error is raised by a later call. Only the methods that this project
+    calls are overridden.
 
     Args:
-        directory: Where the files go; made if need be.
+        directory: Directory of the files; created if missing.
         purge_step: See ``SummaryWriter``.
 
     Raises:
-        UserError: The directory or the file cannot be made.
+        UserError: If the directory or the file cannot be created.
     """
 
     def __init__(self, directory: str | Path, purge_step: int | None = None) -> None:
@@ -73,6 +74,6 @@ class EventFiles(SummaryWriter):
             ) from error
 
     def _hook(self, failure: threading.ExceptHookArgs) -> None:
-        """What ended TensorBoard's thread is raised again by our next call."""
+        """Suppress the traceback of TensorBoard's thread; its error is raised again by our next call."""
         if not type(failure.thread).__module__.startswith("tensorboard."):
             self._usual_hook(failure)

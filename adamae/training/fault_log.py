@@ -1,6 +1,6 @@
-"""What went wrong without ending the run: videos that could not be used, steps that were left out.
+"""Faults that do not end a run: videos that could not be read and steps that were skipped.
 
-Both are written down beside the run, and too much of either ends it.
+Both are recorded in the output directory. The run ends with an error if there are too many.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from adamae.training.run_logger import RunLogger
 
 # Takes rows of the list.
 Quarantine = Callable[[Iterable[int]], None]
-# Takes paths; returns the rows of the list that have each, nothing for a path that is not in it.
+# Takes paths and returns the rows of the list with each path; a path that is not in the list may be missing.
 RowsOf = Callable[[Iterable[str]], Mapping[str, Sequence[int]]]
 
 
 class FaultLog:
-    """Collects faults step by step and settles them when the log is written.
+    """Collects faults step by step and records them when the log is written.
 
     Args:
-        logger: The run's record; every rank gives one, the main one's lists the bad videos.
+        logger: The run's logger; every rank has one, and the main rank's lists the bad videos.
         world: The processes of the run.
         num_videos: Videos in the list.
         rows_of: Finds the videos of an earlier list in the present one.
-        max_bad_fraction: End the run when more than this share of them turned out bad.
+        max_bad_fraction: End the run if more than this fraction of the videos is bad.
         max_skipped: End the run after more than this many skipped steps in a row.
-        quarantine: Told the rows of videos that hung or crashed a worker of any rank, now or before the run was
+        quarantine: Called with the rows of videos that hung or crashed a worker of any rank, now or before the run was
             resumed, so that they are not opened again.
     """
 
@@ -59,23 +59,23 @@ class FaultLog:
         self._inputs: dict[int, dict[str, Any]] = {}
 
     def resume(self) -> None:
-        """Take up the bad videos that are already written down and still in the list, which may have changed since."""
+        """Load the recorded bad videos that are still in the list, which may have changed since."""
         self._learn(self._world.on_main(self._read))
 
     def _read(self) -> list[dict[str, Any]]:
-        """The records of bad videos, with their rows in the present list."""
+        """Return the records of bad videos, with their rows in the current list."""
         records = self._logger.bad_videos.read()
         rows_of, found = self._rows_of({record["path"] for record in records}), {}
         for record in records:
             rows = rows_of.get(record["path"], ())
-            # A path may be listed more than once, and has a record for each time.
+            # A path may be in the list more than once, with one record for each row.
             row = record["index"] if record["index"] in rows else next((row for row in rows if row not in found), None)
             if row is not None:
                 found[row] = record | {"index": row}
         return list(found.values())
 
     def add(self, step: int, epoch: int, micro_batch: Batch) -> None:
-        """Remember what a step is made of until it is known how it went. Of the batch itself nothing is kept."""
+        """Record the inputs of a step until its result is known. The batch itself is not kept."""
         self._bad += [{"step": step, "epoch": epoch, **record} for record in micro_batch.get("bad", ())]
         fresh = {"step": step, "epoch": epoch, "rank": self._world.rank, "index": [], "seed": []}
         inputs = self._inputs.setdefault(step, fresh)
@@ -83,14 +83,14 @@ class FaultLog:
             inputs[key] += micro_batch[key].tolist()
 
     def settle(self, left_out: Mapping[int, Mapping[str, float]], skipped_in_a_row: int) -> None:
-        """Write down what happened since the last call. All ranks call.
+        """Record what happened since the last call. All ranks call it.
 
         Args:
-            left_out: Values of the steps that were skipped, see :meth:`MetricAverager.read`.
-            skipped_in_a_row: How many were, up to now.
+            left_out: Values of the skipped steps, see :meth:`MetricAverager.read`.
+            skipped_in_a_row: Consecutive skipped steps up to now.
 
         Raises:
-            UserError: If there was too much of it.
+            UserError: If there are too many bad videos or skipped steps.
         """
         self._settle_bad_videos()
         for step, values in left_out.items():

@@ -1,4 +1,4 @@
-"""The classifier that fine-tuning starts from: from a checkpoint of any known format, or from random weights."""
+"""The initial classifier of fine-tuning: from a checkpoint of any supported format, or from random weights."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _DEFAULT_MODEL = "vit_base_patch16_224"
 
 @dataclass(frozen=True)
 class InitialClassifier:
-    """A classifier that is ready to be trained.
+    """A classifier to be trained.
 
     Attributes:
-        model: With its start values, the same on every rank.
-        config: Its description in checkpoints, so that it can be built again.
-        origin: Where it comes from, one line each.
+        model: The model with its initial weights, which are the same on every rank.
+        config: The model's config in checkpoints, from which it can be built again.
+        origin: Origin of the weights, one line per fact.
     """
 
     model: Classifier
@@ -35,20 +35,20 @@ class InitialClassifier:
 
 
 def initial_classifier(options: FinetuneOptions, classes: tuple[str, ...]) -> InitialClassifier:
-    """The classifier, with the weights of ``--finetune``.
+    """Build the classifier with the weights of ``--finetune``.
 
     Args:
-        options: Say which.
-        classes: Names of its classes.
+        options: Options of the run.
+        classes: Names of the classes.
 
     Raises:
-        UserError: If the name is unknown or no classifier's, or the checkpoint does not match.
+        UserError: If the name is unknown or not that of a classifier, or the checkpoint does not match.
     """
     given = options.model
     file = open_checkpoint(given.finetune, given.model_key) if given.finetune else None
     family, arguments = _sizes(options, file)
     arguments |= _selection(options, file)
-    # What is decoded has three colours; a kernel for others is made to fit.
+    # Decoded videos have three channels; a patch embedding for other channels is adapted.
     arguments |= {"num_classes": len(classes), "in_chans": 3}
     torch.manual_seed(options.run.seed)
     model = family.classifier(**arguments)
@@ -69,7 +69,7 @@ def initial_classifier(options: FinetuneOptions, classes: tuple[str, ...]) -> In
 
 
 def _sizes(options: FinetuneOptions, file: CheckpointFile | None) -> tuple[Family, dict[str, Any]]:
-    """Kind of the model, and all arguments of its constructor but the number of classes."""
+    """Return the model family, and all arguments of its classifier except the number of classes."""
     given, name = options.model, options.model.model
     arguments: dict[str, Any] = {}
     model = named_model(name or _DEFAULT_MODEL)
@@ -85,7 +85,7 @@ def _sizes(options: FinetuneOptions, file: CheckpointFile | None) -> tuple[Famil
             raise UserError(
                 f"--model {name} has a {family.name} encoder, {file.path} a {file.architecture.family} encoder"
             )
-        # Of a pre-train file, what is left without its decoder.
+        # For a pre-train checkpoint, the classifier with the same encoder.
         found = file.architecture.classifier_options()
         kept = ("position_embedding", "cls_token", "init_values", "qkv_bias", "mlp_ratio")
         arguments |= {key: value for key, value in found.items() if name is None or key in kept}
@@ -113,7 +113,7 @@ def _sizes(options: FinetuneOptions, file: CheckpointFile | None) -> tuple[Famil
 
 
 def _selection(options: FinetuneOptions, file: CheckpointFile | None) -> dict[str, Any]:
-    """Arguments that say which tokens and frames are looked at."""
+    """Return the arguments for the selection of tokens and frames."""
     given, clip = options.model, options.clip
     if given.token_selection == "adaptive" and file is None:
         raise UserError("--token_selection adaptive needs a checkpoint with a learned sampler: --finetune is missing")

@@ -1,4 +1,4 @@
-"""The training loop: one for every objective, engine and number of processes."""
+"""The training loop, shared by all objectives, engines and numbers of processes."""
 
 from __future__ import annotations
 
@@ -27,38 +27,38 @@ class BatchStream(Protocol):
 
     @property
     def num_videos(self) -> int:
-        """Videos in the list."""
+        """Number of videos in the list."""
 
     def rows_of(self, paths: Iterable[str]) -> Mapping[str, Sequence[int]]:
-        """The rows of the list that have each of these paths, by path."""
+        """Return the rows of the list with each of these paths, by path."""
 
     def quarantine(self, rows: Iterable[int]) -> None:
-        """Told the rows of videos that hung or crashed a loader worker of any rank, also before a resume."""
+        """Exclude the rows of videos that hung or crashed a loader worker of any rank, also before a resume."""
 
     def __call__(self, epoch: int, micro_batch: int) -> Iterable[Batch]:
-        """The micro-batches from one of an epoch on, epoch after epoch without end."""
+        """Iterate over micro-batches from ``micro_batch`` of ``epoch`` on, over all following epochs without end."""
 
 
 class Callback(Protocol):
-    """Something that goes along with a run and is resumed with it: a moving average of the weights, a validation."""
+    """Hooks of a run with a state that is saved and resumed, such as an EMA of the weights or a validation."""
 
     def after_step(self, step: int) -> None:
-        """``step`` steps are completed."""
+        """Called on all ranks after ``step`` completed steps."""
 
     def after_epoch(self, epoch: int) -> Mapping[str, float]:
-        """The zero-based ``epoch`` is over; what is returned joins its line in the log. All ranks are called.
+        """Called on all ranks at the end of the zero-based ``epoch``; the returned values are added to its log line.
 
         Raises:
-            PreemptedError: On all ranks, which are asked to exit. It is called again when the run is resumed.
+            PreemptedError: On all ranks, if they are asked to exit. The hook is called again when the run is resumed.
         """
 
     def state(self) -> dict[str, Any]:
-        """What :meth:`load` takes: tensors, numbers, strings, and lists and dicts of them. The main rank is asked."""
+        """Return the state for :meth:`load`: tensors, numbers, strings, lists, dicts. Called on the main rank."""
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state; from an empty one where the checkpoint was written without this callback.
+        """Restore a saved state; it is empty if the checkpoint was written without this callback.
 
-        What is kept of it is copied: its tensors lie in the checkpoint's file.
+        Values to keep must be copied: the tensors are views of the checkpoint file.
         """
 
 
@@ -68,7 +68,7 @@ class Outcome:
 
     Attributes:
         step: Completed updates.
-        signal: The signal that ended it early, None if it came to its planned end.
+        signal: Name of the signal that stopped the run early; None if it completed.
     """
 
     step: int
@@ -76,11 +76,11 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """0 for a run that came to its end; 128 and the signal's number, as shells have it, for one that did not."""
+        """Return 0 for a completed run, otherwise 128 plus the signal's number, as shells do."""
         return 0 if self.signal is None else 128 + getattr(signals, self.signal, signals.SIGTERM)
 
     def describe(self, run: Run) -> str:
-        """How the run ended, in one line."""
+        """Describe in one line how the run ended."""
         if self.signal is not None:
             return f"stopped at step {self.step} by {self.signal}; {run.repeat_hint} to resume"
         return f"done: step {self.step}, in {run.store.directory}"
@@ -93,18 +93,19 @@ def train(
     callbacks: Mapping[str, Callback] | None = None,
     preemption: Preemption | None = None,
 ) -> Outcome:
-    """Train, log and save until the schedule is done or a signal asks to leave.
+    """Train, log and save until the schedule is complete or a signal requests an exit.
 
-    A run that was killed and goes on from its last checkpoint computes and logs the same numbers as one that was not:
-    every step's randomness follows from the seed and the step alone, and what was logged beyond the checkpoint is
-    taken back first.
+    A run that is killed and resumed from its last checkpoint computes and logs the same numbers as an uninterrupted
+    run. The randomness of a step depends only on the seed and the step, and log lines after the checkpoint are removed
+    on resume.
 
     Args:
-        engine: Does the updates.
-        batches: Where micro-batches come from; each epoch has ``steps_per_epoch * engine.accumulation`` of them.
-        run: Its schedule, checkpoints, log and limits.
-        callbacks: What else lives with the run, by the name under which its state is saved.
-        preemption: An entered one that goes on after the training; by default signals are taken over for the training.
+        engine: Performs the updates.
+        batches: Source of micro-batches; each epoch has ``steps_per_epoch * engine.accumulation`` of them.
+        run: The schedule, checkpoints, log and limits of the run.
+        callbacks: Callbacks by the name under which their state is saved.
+        preemption: An entered :class:`Preemption` that stays active after the training. By default a new one handles
+            the signals during the training.
 
     Raises:
         UserError: If the disk is full, too many videos are bad, or too many updates are not finite.
@@ -113,7 +114,7 @@ def train(
     loop = _Loop(engine, batches, run, callbacks or {})
     loop.begin()
     progress = ProgressReport(plan.last_step, loop.step, silent=run.quiet or not run.world.is_main)
-    # An error's traceback would keep the stream, and with it the loader's workers, alive.
+    # The stream is closed explicitly: an error's traceback would keep it and the loader's workers alive.
     scope = Preemption(run.world) if preemption is None else nullcontext(preemption)
     with scope as asked, progress, closing(loop.micro_batches()) as stream:
         try:
@@ -133,18 +134,18 @@ def train(
                 if leaving and loop.step < plan.last_step:
                     return Outcome(loop.step, asked.name)
         except PreemptedError:
-            # A validation was left: the run is resumed with it.
+            # A validation was interrupted; it is repeated on resume.
             loop.save()
             return Outcome(loop.step, asked.name)
     return Outcome(loop.step)
 
 
 class _Loop:
-    """A run between two updates: where it stands, and what is done with it from there.
+    """State of a run between two updates, and the operations on it.
 
     Attributes:
         step: Completed updates.
-        in_epochs_end: Whether the epoch's line has begun and is not written: a validation was left, on request.
+        in_epochs_end: Whether the epoch's log line is still to be written, as after an interrupted validation.
     """
 
     def __init__(self, engine: Engine, batches: BatchStream, run: Run, callbacks: Mapping[str, Callback]) -> None:
@@ -171,7 +172,7 @@ class _Loop:
         self._epoch_throughput = Throughput(run.world, engine.device)
 
     def begin(self) -> None:
-        """Start anew, or resume from the run's checkpoint as if nothing had happened since."""
+        """Start a new run, or restore the state of the run's checkpoint and remove what was logged after it."""
         checkpoint = self._run.resume
         if checkpoint is not None:
             saved = checkpoint.training()
@@ -189,14 +190,14 @@ class _Loop:
         self._logger.rewind(self.step, going_on=self.step < self._plan.last_step, in_epochs_end=self.in_epochs_end)
 
     def micro_batches(self) -> Generator[Batch, None, None]:
-        """The stream from where the run stands; not even opened when there is nothing left to do."""
+        """Return the stream of micro-batches from the current step on. It is not opened if no steps are left."""
         if self.step >= self._plan.last_step:
             return prefetched((), self._engine.device)
         epoch, step = divmod(self._plan.place(self.step), self._plan.steps_per_epoch)
         return prefetched(self._batches(epoch, step * self._engine.accumulation), self._engine.device)
 
     def advance(self, stream: Iterator[Batch]) -> None:
-        """Do one update. Nothing here waits for the device."""
+        """Do one update without waiting for the device."""
         lr, weight_decay = self._run.schedule.rates(self.step)
         torch.manual_seed(_step_seed(self._plan.seed, self.step, self._world.rank))
         values = self._engine.step(self._take(stream), lr, weight_decay, diagnose=self._plan.logs(self.step + 1))
@@ -206,11 +207,11 @@ class _Loop:
             callback.after_step(self.step)
 
     def _take(self, stream: Iterator[Batch]) -> Iterator[Batch]:
-        """The micro-batches of the step under way, one by one; what the log needs of them is noted."""
+        """Yield the micro-batches of the current step and record them for the log."""
         epoch = self._plan.place(self.step) // self._plan.steps_per_epoch
         for _ in range(self._engine.accumulation):
             asked = perf_counter()
-            # Whatever loading draws from torch's generator, the step's own draws stay the same.
+            # Random numbers that loading draws from torch's generator must not change those of the step.
             with torch.random.fork_rng(devices=()):
                 batch = next(stream, None)
             if batch is None:
@@ -221,7 +222,7 @@ class _Loop:
             yield batch
 
     def log(self) -> Record:
-        """Write the line of the interval that ends here."""
+        """Write the log line of the interval that ends at this step."""
         self._read()
         partial = {} if self.step % self._plan.log_every == 0 else {"partial": True}
         record = self._record("step", self._metrics.interval, self._throughput) | partial
@@ -230,7 +231,7 @@ class _Loop:
         return self._write(record)
 
     def log_epoch(self) -> None:
-        """Write the line of the epoch that ends here."""
+        """Write the log line of the epoch that ends at this step."""
         self.in_epochs_end = True
         self._read()
         record = self._record("epoch", self._metrics.epoch, self._epoch_throughput)
@@ -282,10 +283,10 @@ class _Loop:
 
 
 def _by_name(saved: Mapping[str, Any] | Sequence[Any], callbacks: Mapping[str, Callback]) -> Mapping[str, Any]:
-    """The callbacks' states; before they had names they were listed, in the order that the commands still keep."""
+    """Return the callbacks' states by name; old checkpoints have a list, in the order in which commands add them."""
     return saved if isinstance(saved, Mapping) else dict(zip(callbacks, saved, strict=False))
 
 
 def _step_seed(seed: int, step: int, rank: int) -> int:
-    """Torch's seed for one step of one rank, so that a resumed run needs no saved random state."""
+    """Return torch's seed for one step of one rank, so that a resumed run needs no saved random state."""
     return ((seed * 1_000_003 + step) * 65_537 + rank) % 2**63

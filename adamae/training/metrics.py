@@ -1,4 +1,4 @@
-"""Means of what the steps report, read from the device only when somebody wants to know."""
+"""Means of the values that steps report, read from the device only on demand."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from adamae.training.engine import Losses
 
 
 class Averages:
-    """Means of named numbers; those that are not finite do not count."""
+    """Means of named numbers, without non-finite values."""
 
     def __init__(self, sums: Mapping[str, list[float]] | None = None) -> None:
         # name -> [sum, count]
         self.sums: dict[str, list[float]] = {name: list(pair) for name, pair in (sums or {}).items()}
 
     def add(self, values: Mapping[str, float]) -> None:
-        """Count one more step."""
+        """Add the values of one step."""
         for name, value in values.items():
             total = self.sums.setdefault(name, [0.0, 0])
             if math.isfinite(value):
@@ -31,15 +31,15 @@ class Averages:
                 total[1] += 1
 
     def means(self) -> dict[str, float]:
-        """The means; NaN for a name that never had a finite value."""
+        """Return the means; NaN for a name without a finite value."""
         return {name: total / count if count else math.nan for name, (total, count) in self.sums.items()}
 
 
 class MetricAverager:
-    """Keeps the tensors that steps return and reads many of them at once.
+    """Collects the tensors that steps return and reads them from the device in one transfer.
 
-    The mean over ranks is taken per step, before anything else is, so what is logged does not depend on when it was
-    read; a run that was killed and resumed logs the same numbers.
+    The mean over ranks is taken first and for each step, so logged values do not depend on when they were read. A run
+    that is killed and resumed logs the same numbers.
 
     Args:
         world: The processes whose values are averaged.
@@ -47,8 +47,8 @@ class MetricAverager:
     Attributes:
         interval: Means since the last line of the log.
         epoch: Means since the epoch began.
-        skipped: Steps of the run that were left out.
-        skipped_in_a_row: Those at its current end.
+        skipped: Skipped steps of the run.
+        skipped_in_a_row: Consecutive skipped steps up to now.
     """
 
     def __init__(self, world: World) -> None:
@@ -60,14 +60,14 @@ class MetricAverager:
         self.skipped_in_a_row = 0
 
     def add(self, step: int, values: Losses) -> None:
-        """Take what a step returned. Does not wait for the device."""
+        """Add what a step returned, without waiting for the device."""
         self._unread.append((step, values))
 
     def read(self) -> dict[int, dict[str, float]]:
-        """Wait for the device and average what came since the last call. All ranks call.
+        """Wait for the device and add the values since the last call to the averages. All ranks call it.
 
         Returns:
-            This rank's own values of the steps that were left out.
+            This rank's own values of the skipped steps.
         """
         if not self._unread:
             return {}
@@ -89,7 +89,7 @@ class MetricAverager:
         return left_out
 
     def state(self) -> dict[str, Any]:
-        """What :meth:`load` takes; call :meth:`read` first."""
+        """Return the state for :meth:`load`; call :meth:`read` first."""
         return {
             "interval": self.interval.sums,
             "epoch": self.epoch.sums,
@@ -98,7 +98,7 @@ class MetricAverager:
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on with saved sums."""
+        """Restore saved sums."""
         self.interval = Averages(state["interval"])
         self.epoch = Averages(state["epoch"])
         self.skipped = state["skipped"]
@@ -106,11 +106,11 @@ class MetricAverager:
 
 
 class Throughput:
-    """How fast a stretch of the run goes, and how much of it is waiting for data.
+    """Measures throughput and the fraction of the time spent waiting for data.
 
     Args:
-        world: The processes, which all go at the same pace.
-        device: Whose memory is watched; on the CPU it is the process's.
+        world: The processes, which run in lockstep.
+        device: Device whose peak memory is reported; on the CPU it is that of the process.
     """
 
     def __init__(self, world: World, device: torch.device) -> None:
@@ -124,12 +124,12 @@ class Throughput:
         self._waited = 0.0
 
     def add(self, clips: int, waited: float) -> None:
-        """Count a micro-batch of this process: its clips, and the seconds until they came."""
+        """Add a micro-batch of this process: its clips, and the seconds of waiting for it."""
         self._clips += clips
         self._waited += waited
 
     def lap(self) -> dict[str, float]:
-        """The stretch since the last call: :data:`adamae.training.run_logger.TIMING` says what."""
+        """Return the values since the last call, named in :data:`adamae.training.run_logger.TIMING`."""
         seconds = perf_counter() - self._began
         report = {
             "seconds": seconds,

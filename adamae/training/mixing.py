@@ -1,7 +1,7 @@
-"""Mixup and cutmix of clips, with the arithmetic of timm and boxes that lie in space.
+"""Mixup and cutmix of clips, with timm's formulas; a cutmix box covers all frames.
 
-What is mixed with what is drawn on the host, from the seeds of the clips, and travels with the batch; the pixels are
-mixed on the device, without waiting for it. Clip i of B is mixed with clip B - 1 - i.
+The parameters are drawn on the host, from the seeds of the clips, and are part of the batch. Pixels are mixed on the
+device, without synchronisation. Clip i of B is mixed with clip B - 1 - i.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from torch.nn import functional as F
 from adamae.errors import UserError
 
 Batch = dict[str, Any]
-# The entry of a batch: (B, 6) float32, see Mixing.
+# Key in the batch: (B, 6) float32, see Mixing.
 MIX = "mix"
 
 
 @dataclass(frozen=True)
 class Mixing:
-    """Draws how a batch is mixed (arXiv 1710.09412, 1905.04899).
+    """Draws the mixing parameters of a batch (arXiv 1710.09412, 1905.04899).
 
     Attributes:
-        mixup: Both shape parameters of the beta distribution of mixup's share; 0 for no mixup.
-        cutmix: The same of cutmix; 0 for no cutmix.
-        cutmix_minmax: Least and largest side of cutmix's box over the frame's, uniform between; (0, 0): the box's area
-            follows from cutmix's share.
-        probability: Share of the draws that mix at all.
-        switch_probability: Share of those that are cutmix, where there are both.
-        mode: One draw for the whole batch, for each pair, or for each clip ("elem").
+        mixup: Both parameters of mixup's beta distribution; 0 for no mixup.
+        cutmix: Both parameters of cutmix's beta distribution; 0 for no cutmix.
+        cutmix_minmax: Minimum and maximum side of cutmix's box as a fraction of the frame's, sampled uniformly; (0, 0):
+            the box's area follows from cutmix's beta distribution.
+        probability: Probability of mixing at all.
+        switch_probability: Probability of cutmix instead of mixup, if both are enabled.
+        mode: One draw per batch, per pair of clips, or per clip ("elem").
 
     Raises:
-        UserError: If ``cutmix_minmax`` is no range of shares.
+        UserError: If ``cutmix_minmax`` is not a range of fractions.
     """
 
     mixup: float = 0.8
@@ -64,22 +64,22 @@ class Mixing:
         return self.cutmix > 0 or self.cutmix_minmax[1] > 0
 
     def over(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """The same batches, each with its draw."""
+        """Yield the same batches with their mixing parameters."""
         for batch in batches:
             height, width = batch["clip"].shape[2:4]
             yield batch | {MIX: self.draw(batch["seed"], height, width)}
 
     def draw(self, seeds: Tensor, height: int, width: int) -> Tensor:
-        """How a batch of clips is mixed; it depends on the clips in it and on nothing else.
+        """Draw the mixing parameters of a batch, which depend only on the clips in it.
 
         Args:
             seeds: (B,) seeds of the clips, on the host.
-            height: Of a frame in pixels.
-            width: Of a frame.
+            height: Height of a frame in pixels.
+            width: Width of a frame in pixels.
 
         Returns:
-            (B, 6) float32: the share of the clip's own label, the share of its own pixels outside the box, and the box
-            that comes from the other clip: top, bottom, left, right.
+            (B, 6) float32: weight of the clip's own label, weight of its own pixels outside the box, and the box that
+            is taken from the other clip: top, bottom, left, right.
         """
         rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(seeds.tolist())))
         batch = len(seeds)
@@ -96,7 +96,7 @@ class Mixing:
             return (1.0, 1.0, 0, 0, 0, 0)
         if self._cuts and (self.mixup == 0 or rng.random() < self.switch_probability):
             top, bottom, left, right = self._draw_box(rng, height, width)
-            # Boxes are cut off at the frame's edge: what counts is the area that is left.
+            # Boxes are clipped at the frame's edge, so the label weight is computed from the remaining area.
             own = 1 - (bottom - top) * (right - left) / (height * width)
             return (own, 1.0, top, bottom, left, right)
         own = rng.beta(self.mixup, self.mixup)
@@ -125,7 +125,7 @@ def mix_clips(clips: Tensor, mix: Tensor) -> Tensor:
         mix: (B, 6) from :meth:`Mixing.draw`, on the same device.
 
     Returns:
-        (B, T, H, W, C) uint8; blended values are rounded. A clip that is not mixed stays what it was.
+        (B, T, H, W, C) uint8; blended values are rounded. A clip without mixing is unchanged.
     """
     _, own, top, bottom, left, right = (column.view(-1, 1) for column in mix.unbind(1))
     rows = torch.arange(clips.shape[2], device=clips.device)
@@ -141,10 +141,10 @@ def mixed_cross_entropy(logits: Tensor, labels: Tensor, mix: Tensor | None, smoo
     """Cross entropy with the mixed and smoothed target distribution, averaged over the batch.
 
     Args:
-        logits: (B, C); the loss is taken in float32.
+        logits: (B, C); the loss is computed in float32.
         labels: (B,) int64.
-        mix: (B, 6) from :meth:`Mixing.draw`; None where nothing was mixed.
-        smoothing: Share of the target that is spread over all classes.
+        mix: (B, 6) from :meth:`Mixing.draw`; None without mixing.
+        smoothing: Fraction of the target that is spread over all classes.
 
     Returns:
         A 0-dim tensor.
@@ -159,5 +159,5 @@ def mixed_cross_entropy(logits: Tensor, labels: Tensor, mix: Tensor | None, smoo
 
 
 def leading_labels(labels: Tensor, mix: Tensor | None) -> Tensor:
-    """(B,) the label with the larger share of each clip."""
+    """Return the label (B,) with the larger weight of each clip."""
     return labels if mix is None else torch.where(mix[:, 0] >= 0.5, labels, labels.flip(0))

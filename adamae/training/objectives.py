@@ -1,4 +1,4 @@
-"""What a step minimises: functions from a model and a batch to named losses."""
+"""Training objectives: functions from a model and a batch to named losses."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def pretrain_objective(model: nn.Module, batch: Batch, diagnose: bool) -> Losses
 
     Args:
         model: A :class:`~adamae.models.pretrainer.Pretrainer`.
-        batch: "clip" (B, T, H, W, C) uint8, "seed" (B,) on the host, and "moving" (B, T, H, W) bool where it is known
-            what moved.
-        diagnose: Add what a person watches: see :meth:`~adamae.models.pretrainer.Pretrainer.diagnosis`, and "hit_rate"
-            where "moving" is there.
+        batch: "clip" (B, T, H, W, C) uint8, "seed" (B,) on the host, and, if motion masks are available, "moving"
+            (B, T, H, W) bool.
+        diagnose: Add values for monitoring: see :meth:`~adamae.models.pretrainer.Pretrainer.diagnosis`, and "hit_rate"
+            if the batch has "moving".
 
     Returns:
         0-dim tensors: "loss" with its gradient, and its detached parts.
@@ -36,7 +36,7 @@ def pretrain_objective(model: nn.Module, batch: Batch, diagnose: bool) -> Losses
 
 
 def _looked_at(moving: Tensor, frames: Tensor | None) -> Tensor:
-    """The ground truth (B, T', H, W) of the frames (B, T) that were looked at."""
+    """Return the motion masks (B, T', H, W) of the frames (B, T') that were selected; None selects all."""
     if frames is None:
         return moving
     return moving.gather(1, frames[:, :, None, None].expand(-1, -1, *moving.shape[2:]))
@@ -47,22 +47,22 @@ class FinetuneObjective:
     """Classification of a batch of clips: an :data:`~adamae.training.engine.Objective`.
 
     Attributes:
-        smoothing: Share of the target distribution that is spread over all classes.
+        smoothing: Fraction of the target distribution that is spread over all classes.
     """
 
     smoothing: float = 0.1
 
     def __call__(self, model: nn.Module, batch: Batch, diagnose: bool) -> Losses:
-        """Cross entropy with smoothed and, where the batch says so, mixed labels.
+        """Cross entropy with smoothed and, if the batch contains a mix, mixed labels.
 
         Args:
             model: A :class:`~adamae.models.classifier.Classifier`.
-            batch: "clip" (B, T, H, W, C) uint8, "label" and "seed" (B,), and "mix" (B, 6) from
-                :class:`~adamae.training.mixing.Mixing` where clips are mixed.
-            diagnose: Nothing more is known then.
+            batch: "clip" (B, T, H, W, C) uint8, "label" and "seed" (B,), and, if clips are mixed, "mix" (B, 6) from
+                :class:`~adamae.training.mixing.Mixing`.
+            diagnose: Not used.
 
         Returns:
-            "loss" with its gradient, and "accuracy": how often the class with the larger share of a clip comes first.
+            "loss" with its gradient, and "accuracy" with respect to the label with the larger weight of each clip.
         """
         clips, labels, mix = batch["clip"], batch["label"], batch.get(MIX)
         if mix is not None:

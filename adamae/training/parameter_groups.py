@@ -1,4 +1,4 @@
-"""Which parameters share a learning rate and a weight decay, as the published optimisers have it."""
+"""Parameter groups with a common learning rate and weight decay, as in the official optimisers."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ Group = dict[str, Any]
 
 _TOKENS_AND_POSITIONS = (
     *("pos_embed", "cls_token", "mask_token"),
-    # mae_st's tables in two parts
+    # mae_st's separable position embeddings
     *("pos_embed_spatial", "pos_embed_temporal", "pos_embed_class"),
 )
 
 
 def decays(name: str, parameter: Tensor) -> bool:
-    """Whether weight decay applies: not to vectors, biases, class and mask tokens and tables of positions.
+    """Return whether weight decay applies: not to vectors, biases, class and mask tokens and position embeddings.
 
-    The sampler's learned positions (``pos_embed_probs``) are decayed, as in the published runs, and so is the token of
-    secondary masks (``vis_mask_token``).
+    As in the official runs, it applies to the sampler's learned positions (``pos_embed_probs``) and to the mask token
+    of secondary masks (``vis_mask_token``).
     """
     return parameter.ndim > 1 and not name.endswith(".bias") and name not in _TOKENS_AND_POSITIONS
 
 
 def layer_of(name: str, depth: int, first: Container[str] = _TOKENS_AND_POSITIONS) -> int:
-    """The layer of a classifier's parameter: 0 for the input, i + 1 for block i, depth + 1 for what follows.
+    """Return the layer of a classifier's parameter: 0 for the input, i + 1 for block i, depth + 1 after the blocks.
 
     Args:
-        name: Its published name.
-        depth: Blocks.
-        first: Names that belong to the input beside those of ``patch_embed``.
+        name: Official name of the parameter.
+        depth: Number of blocks.
+        first: Names that belong to the input in addition to those of ``patch_embed``.
     """
     if name in first or name.startswith("patch_embed."):
         return 0
@@ -50,18 +50,18 @@ def parameter_groups(
     depth: int = 0,
     first: Container[str] = _TOKENS_AND_POSITIONS,
 ) -> list[Group]:
-    """Group trainable parameters in the order in which their kinds are first seen.
+    """Group trainable parameters; groups are in order of first occurrence.
 
     Args:
-        model: A pre-train model or a classifier; its parameters are judged by their published names.
-        weight_decay: Decay of those that :func:`decays` admits; the others get none.
-        layer_decay: A layer's learning rate over that of the one above it; 1 for pre-training.
-        depth: Blocks of the encoder; needed for ``layer_decay`` below 1 only.
+        model: A pre-train model or a classifier; its parameters are matched by their official names.
+        weight_decay: Weight decay of the parameters to which it applies, see :func:`decays`; 0 for the others.
+        layer_decay: Ratio of a layer's learning rate to that of the next layer; 1 for pre-training.
+        depth: Blocks of the encoder; only needed for ``layer_decay`` below 1.
         first: See :func:`layer_of`.
 
     Returns:
-        Groups for a torch optimiser: ``params``, their published ``names``, ``weight_decay``, ``lr_scale``, and
-        ``decays``, whether a weight decay that changes during the run concerns the group.
+        Groups for a torch optimiser: ``params``, their official ``names``, ``weight_decay``, ``lr_scale``, and
+        ``decays``, whether a weight decay schedule applies to the group.
     """
     groups: dict[tuple[int, bool], Group] = {}
     for name, parameter in reference_parameters(model):

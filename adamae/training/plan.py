@@ -1,4 +1,4 @@
-"""How long a run is, when it logs and saves, and where in it a checkpoint stands."""
+"""Length of a run, its logging and saving intervals, and the position of a checkpoint in it."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from adamae.errors import UserError
 
 @dataclass(frozen=True)
 class Plan:
-    """How long a run is and when it logs and saves.
+    """Length of a run and its logging and saving intervals.
 
     Attributes:
         epochs: Passes over the list.
-        steps_per_epoch: Updates in each.
-        max_steps: End after this many updates even so; 0 for no such limit.
+        steps_per_epoch: Updates in an epoch.
+        max_steps: Stop after this many updates; 0 for no limit.
         log_every: Updates between lines of the log.
-        save_every_epochs: Epochs between checkpoints; 0 for none but the last.
+        save_every_epochs: Epochs between checkpoints; 0 to save only at the end.
         save_every_steps: Updates between checkpoints; 0 for none.
-        seed: Of the run.
-        ahead: Updates that the run has done beyond its place in the schedule, because it once went on with larger
-            steps; below 0 after smaller ones. Updates are counted on, and epochs too.
+        seed: Seed of the run.
+        ahead: Completed updates minus the position in the schedule. It is positive if the run was resumed with more
+            videos per update, negative if with fewer: the counts of updates and of epochs both continue.
         videos_per_step: Videos in an update.
 
     Raises:
-        UserError: If a number makes no run.
+        UserError: If a number is out of range.
     """
 
     epochs: int
@@ -44,7 +44,7 @@ class Plan:
 
     @property
     def scheduled_steps(self) -> int:
-        """Updates of all epochs, which schedules are made for."""
+        """Updates in all epochs, the length of the schedules."""
         return self.epochs * self.steps_per_epoch
 
     @property
@@ -54,23 +54,23 @@ class Plan:
         return min(last, self.max_steps or last)
 
     def place(self, step: int) -> int:
-        """Where in the schedule ``step`` completed updates lead: the updates that a run of such steps has then done."""
+        """Return the position in the schedule after ``step`` completed updates, in updates of the present size."""
         return step - self.ahead
 
     def epochs_at(self, step: int) -> float:
-        """Epochs that ``step`` completed updates have brought."""
+        """Return the epochs that ``step`` completed updates amount to."""
         return self.place(step) / self.steps_per_epoch
 
     def ends_epoch(self, step: int) -> bool:
-        """Whether ``step`` completed updates make whole epochs."""
+        """Return whether an epoch ends after ``step`` completed updates."""
         return self.place(step) % self.steps_per_epoch == 0
 
     def logs(self, step: int) -> bool:
-        """Whether a line is due after ``step`` completed updates."""
+        """Return whether a log line is due after ``step`` completed updates."""
         return step % self.log_every == 0 or step == self.last_step
 
     def saves(self, step: int) -> bool:
-        """Whether a checkpoint is due after ``step`` completed updates."""
+        """Return whether a checkpoint is due after ``step`` completed updates."""
         by_step = self.save_every_steps and step % self.save_every_steps == 0
         by_epoch = self.save_every_epochs and self.place(step) % (self.save_every_epochs * self.steps_per_epoch) == 0
         return bool(by_step or by_epoch or step == self.last_step)
@@ -78,13 +78,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a checkpoint stands in the run that wrote it.
+    """Position of a checkpoint in the run that wrote it.
 
     Attributes:
         step: Completed updates.
-        epochs: Epochs that they have brought.
-        steps_per_epoch: Updates in an epoch then.
-        videos_per_step: Videos in an update then.
+        epochs: Epochs that they amount to.
+        steps_per_epoch: Updates in an epoch of that run.
+        videos_per_step: Videos in an update of that run.
     """
 
     step: int
@@ -94,34 +94,34 @@ class Place:
 
     @property
     def _whole_and_part(self) -> tuple[int, int]:
-        """Whole epochs, and updates of the unfinished one."""
+        """Completed epochs, and updates of the unfinished one."""
         return divmod(round(self.epochs * self.steps_per_epoch), self.steps_per_epoch)
 
     @property
     def whole_epochs(self) -> int:
-        """Epochs that are over: the number of the unfinished one, counted from 0."""
+        """Completed epochs, which is the zero-based number of the unfinished one."""
         return self._whole_and_part[0]
 
     @property
     def videos_of_epoch(self) -> int:
-        """Videos of the unfinished epoch that have been seen."""
+        """Videos of the unfinished epoch that were already used."""
         return self._whole_and_part[1] * self.videos_per_step
 
     @property
     def steps_to_epochs_end(self) -> int:
-        """Updates that the epoch still had."""
+        """Updates left in the unfinished epoch."""
         return self.steps_per_epoch - self._whole_and_part[1]
 
     def found_in(self, plan: Plan) -> Plan | None:
-        """The plan as it goes on from here: as many epochs are over, and as many videos of the next one.
+        """Return the plan resumed from here: after as many epochs, and as many videos of the next one.
 
-        An epoch visits its videos in the same order however many make an update, so none is seen twice or left out.
+        The order of the videos in an epoch does not depend on the videos per update, so none is repeated or left out.
 
         Args:
-            plan: Of the run that goes on.
+            plan: Plan of the resumed run.
 
         Returns:
-            None where the videos seen are no whole number of its updates.
+            The plan, or None if the videos already used are not a multiple of its videos per update.
         """
         steps, rest = divmod(self.videos_of_epoch, plan.videos_per_step)
         if rest:

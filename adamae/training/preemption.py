@@ -1,4 +1,4 @@
-"""Leaving when asked: a signal ends the run after the step, or the batch of a validation or test, under way."""
+"""Preemption: a signal ends the run after the current step, or the current batch of a validation or test."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any
 from adamae.distributed import World
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-# Launchers pass on what the terminal or Slurm has already sent to everybody; only what comes later is meant anew.
+# Launchers forward signals that the terminal or Slurm has already sent to all processes; only a later one is new.
 _ECHO_SECONDS = 1.0
 
 
 class Preemption:
-    """Remembers a signal and lets all ranks leave at the same step.
+    """Remembers a signal and lets all ranks exit at the same step.
 
-    A context manager. Asked once per step, it answers with the votes cast at the step before, so no rank waits for
-    another. Signals that follow change nothing, but a second Ctrl-C ends the process at once. Entered in another thread
-    than the main one, where Python gives signals to nobody, it leaves this process's signals as they are.
+    A context manager. All ranks call it once per step; it answers with the votes of the previous step, so no rank waits
+    for another. Further signals are ignored, except that a second Ctrl-C ends the process at once. Outside the main
+    thread, where Python does not deliver signals, the process's signal handlers are left unchanged.
 
     Args:
         world: The processes that must agree.
@@ -35,7 +35,7 @@ class Preemption:
         self._answer: Callable[[], bool] | None = None
 
     def __enter__(self) -> Preemption:
-        """Take over the signals."""
+        """Install the signal handlers."""
         if threading.current_thread() is threading.main_thread():
             self._previous = {number: signal.signal(number, self._receive) for number in SIGNALS}
         return self
@@ -43,7 +43,7 @@ class Preemption:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give the signals back."""
+        """Restore the previous signal handlers."""
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         if self._answer is not None and error is None:
@@ -58,7 +58,7 @@ class Preemption:
 
     @property
     def name(self) -> str:
-        """The signal received by this process, or that another one received it."""
+        """Name of the signal received by this process, or a note that another process received it."""
         return signal.Signals(self._received).name if self._received else "a signal to another process"
 
     def requested(self) -> bool:
@@ -66,7 +66,7 @@ class Preemption:
         return bool(self._received) or self._world.exit_requested
 
     def wanted(self) -> bool:
-        """Whether all ranks leave now. Every rank must ask at every step."""
+        """Return whether all ranks exit now. Every rank must call it at every step."""
         if self._world.size == 1:
             return bool(self._received)
         answer, self._answer = self._answer, self._world.vote(bool(self._received))

@@ -1,4 +1,4 @@
-"""What the person at the terminal sees while a run goes on."""
+"""Progress of a run on the terminal."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column
 
-# The values worth a glance, in this order; the log has all of them.
+# Values shown on the terminal, in this order; the log has all of them.
 _SHOWN = {
     "loss": "loss {:.4f}",
     "reconstruction": "reconstruction {:.4f}",
-    # What the reconstruction has to beat.
+    # The error of a trivial reconstruction, for comparison.
     "trivial": "trivial {:.4f}",
     "sampling": "sampling {:.3f}",
     "hit_rate": "hit rate {:.2f}",
@@ -26,14 +26,14 @@ _SHOWN = {
 
 
 class ProgressReport:
-    """A bar where somebody looks at a terminal; plain lines at intervals elsewhere; nothing on other ranks.
+    """A progress bar on a terminal, plain lines at intervals elsewhere, and nothing on other ranks.
 
     Args:
         total: Steps of the run.
-        done: Steps completed before.
-        silent: Say nothing.
-        stream: Where to write; standard error by default.
-        seconds: Least time between two plain lines.
+        done: Steps completed before the start.
+        silent: Print nothing.
+        stream: Output stream; standard error by default.
+        seconds: Minimum time between two plain lines.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class ProgressReport:
             self._bar = Progress(
                 BarColumn(bar_width=10),
                 MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=2 * len(str(total)) + 1)),
-                # On a narrow terminal the values take a second line rather than losing their end.
+                # On a narrow terminal the values wrap to a second line instead of being cut.
                 TextColumn("{task.description}", table_column=Column(ratio=1)),
                 TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=7)),
                 TextColumn("left"),
@@ -61,7 +61,7 @@ class ProgressReport:
             self._task = self._bar.add_task("", total=total, completed=done)
 
     def __enter__(self) -> ProgressReport:
-        """Show the bar."""
+        """Start the bar."""
         if self._bar is not None:
             self._bar.start()
         return self
@@ -69,20 +69,20 @@ class ProgressReport:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave the terminal as it was."""
+        """Stop the bar, or print the last line."""
         if self._bar is not None:
             self._bar.stop()
         elif not self._silent and self._step > self._told:
             self._speak()
 
     def advance(self, step: int) -> None:
-        """A step is done."""
+        """Update the number of completed steps."""
         self._step = step
         if self._bar is not None:
             self._bar.update(self._task, completed=step)
 
     def show(self, values: Mapping[str, float]) -> None:
-        """New values from the log."""
+        """Update the displayed values."""
         self._values = values
         if self._bar is not None:
             self._bar.update(self._task, description=self._describe())

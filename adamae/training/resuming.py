@@ -1,4 +1,4 @@
-"""The checkpoint that a run resumes from: whether it belongs to the run, and its place in the schedule."""
+"""Resuming: find the checkpoint, check that it belongs to the run, and align the schedule with it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from adamae.samplers import DEFAULT, SAMPLERS
 from adamae.training.plan import Place, Plan
 from adamae.training.schedules import Schedule
 
-# Entries of a checkpoint's meta: where its run began, if in another run; and the Slurm job that wrote it.
+# Keys in a checkpoint's meta: the path of another run from which its run began, and the Slurm job that wrote it.
 ORIGIN, JOB = "began_from", "slurm_job"
 _HINT = "choose another --output_dir, or --resume none to start a new run"
 
@@ -33,25 +33,25 @@ def find_checkpoint(
     schedule: Schedule,
     world: World,
 ) -> tuple[Checkpoint | None, Schedule]:
-    """Find what ``--resume`` asks for. Nothing is written.
+    """Find the checkpoint that ``--resume`` refers to, without writing anything.
 
-    What was asked for is done once. Where the run's own checkpoints began from the path that is asked for, or were
-    written by the Slurm job that has now been requeued, the newest of them is found.
+    ``--resume PATH`` and ``--resume none`` take effect only once: if the run's own checkpoints began from the given
+    path, or were written by the Slurm job that is now requeued, the newest of them is used.
 
     Args:
         store: The run's checkpoints.
-        resume: What is asked for: "auto", "none", a checkpoint or another run's output.
-        model: What is trained.
-        config: Its description in checkpoints, see :func:`~adamae.checkpoints.constants.describe_network`.
-        schedule: Of the run.
+        resume: "auto", "none", a checkpoint or another run's output.
+        model: The model to train.
+        config: The model's config in checkpoints, see :func:`~adamae.checkpoints.constants.describe_network`.
+        schedule: Schedule of the run.
         world: The processes of the run; the main one reads.
 
     Returns:
-        The checkpoint to resume from, None for a new run; and the schedule that continues from the checkpoint's place.
+        The checkpoint to resume from, None for a new run; and the schedule that continues from the checkpoint's step.
 
     Raises:
-        UserError: If checkpoints are damaged or missing, or the one found belongs to another kind of run or another
-            network, or its place in the run cannot be found again with this run's steps, or not every rank sees it.
+        UserError: If checkpoints are damaged or missing, if the checkpoint is of another kind of run or another
+            network, if its position cannot be expressed in this run's steps, or if not every rank can access it.
     """
 
     def find() -> tuple[Checkpoint | None, Plan]:
@@ -68,7 +68,7 @@ def find_checkpoint(
 
 
 def _begun(store: CheckpointStore, resume: str) -> Checkpoint | None:
-    """Where the run is that has begun as ``resume`` asks; None where there is none, or it cannot be known."""
+    """Return the newest checkpoint of the run if it has already begun from ``resume``; None if not or unknown."""
     origin, job = origin_named(resume), requeued_slurm_job()
     if resume == "auto" or (origin is None and job is None):
         return None
@@ -83,22 +83,22 @@ def _begun(store: CheckpointStore, resume: str) -> Checkpoint | None:
 
 
 def origin_named(resume: str) -> str | None:
-    """The path that ``--resume`` names, however it is written; None for "auto" and "none"."""
+    """Return the resolved path of ``--resume PATH``; None for "auto" and "none"."""
     return None if resume in ("auto", "none") else str(Path(resume).resolve())
 
 
 def origin_of(store: CheckpointStore, checkpoint: Checkpoint | None, resume: str) -> str | None:
-    """The ``--resume PATH`` outside the run with which it began; None if it began from scratch."""
+    """Return the ``--resume PATH`` of another run from which this run began; None if it began from scratch."""
     if checkpoint is None:
         return None
     return checkpoint.meta.get(ORIGIN) if store.holds(checkpoint) else origin_named(resume)
 
 
 def _check_shared(checkpoint: Checkpoint, world: World) -> None:
-    """Make sure that all ranks see what the main one found.
+    """Check that all ranks can access the checkpoint that the main rank found.
 
     Raises:
-        UserError: If one does not.
+        UserError: If a rank cannot.
     """
     seen = world.gather(checkpoint.directory.is_dir())
     without = [str(rank) for rank, sees in enumerate(seen) if not sees]
@@ -110,10 +110,10 @@ def _check_shared(checkpoint: Checkpoint, world: World) -> None:
 
 
 def check_same_run(checkpoint: Checkpoint, model: nn.Module, config: Mapping[str, Any]) -> None:
-    """A run goes on only with the kind of training and the network that it began with.
+    """Check that a checkpoint has the same kind of training and the same network as the run.
 
     Raises:
-        UserError: If the checkpoint has no state of training, or is one of another kind, of other classes or sizes.
+        UserError: If the checkpoint has no training state, or is of another kind, with other classes or sizes.
     """
     where, found = checkpoint.directory, _as_mapping(checkpoint.meta.get("model"))
     if "validation" in checkpoint.meta:
@@ -144,7 +144,7 @@ def _as_mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _samplers(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What two networks' samplers have weights for; nothing of samplers that learn nothing."""
+    """Return the options of both networks' samplers that affect weights; nothing for samplers that are not learned."""
     kinds = [given.get("mask_type", DEFAULT) for given in (before, now)]
     known = [SAMPLERS[kind] for kind in kinds if kind in SAMPLERS]
     if kinds[0] == kinds[1]:
@@ -157,7 +157,7 @@ def _samplers(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[dict[s
 
 
 def _other_shapes(checkpoint: Checkpoint, model: nn.Module) -> list[str]:
-    """Weights that only one of both has, or that differ in shape: whatever the descriptions say, these do not load."""
+    """Describe weights that only one of both has or that differ in shape: they cannot be loaded with any config."""
     before = {name: "x".join(map(str, shape)) for name, shape in checkpoint.shapes().items()}
     now = {name: "x".join(map(str, value.shape)) for name, value in model.state_dict().items()}
     changed = differences(before, now)
@@ -165,7 +165,7 @@ def _other_shapes(checkpoint: Checkpoint, model: nn.Module) -> list[str]:
 
 
 def _plan_from(checkpoint: Checkpoint, model: nn.Module, plan: Plan) -> Plan:
-    """The plan with the checkpoint's place in it."""
+    """Return the plan, aligned with the checkpoint's position."""
     meta, args = checkpoint.meta, _as_mapping(checkpoint.meta.get("args"))
     epochs = float(meta.get("epoch") or checkpoint.step / plan.steps_per_epoch)
     clips = int(args.get("total_batch_size") or 0)
@@ -173,7 +173,7 @@ def _plan_from(checkpoint: Checkpoint, model: nn.Module, plan: Plan) -> Plan:
     place = Place(
         step=checkpoint.step,
         epochs=epochs,
-        # Before it was written down, step and epoch had always gone together.
+        # Old checkpoints have no "steps_per_epoch"; in them step and epoch were always proportional.
         steps_per_epoch=int(meta.get("steps_per_epoch") or round(checkpoint.step / epochs)),
         videos_per_step=clips // repeats or plan.videos_per_step,
     )

@@ -1,4 +1,4 @@
-"""A training run's place: its output directory, the checkpoint it resumes from, and its limits."""
+"""The environment of a training run: its output directory, the checkpoint it resumes from, and its limits."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ class Run:
     """What the training loop reads and writes besides the model.
 
     Attributes:
-        schedule: The steps, from the checkpoint's place on.
-        store: Its checkpoints; the main rank writes.
-        logger: Its log; the main rank writes.
+        schedule: The schedule, aligned with the checkpoint's position.
+        store: Checkpoints of the run, written by the main rank.
+        logger: Log of the run, written by the main rank.
         world: The processes of the run.
         resume: The checkpoint to resume from; None for a new run.
-        origin: The ``--resume PATH`` outside the run with which it began, if it did.
-        repeat_hint: How the run is started again, for the person.
-        description: Goes into every checkpoint's ``meta.json``.
-        max_bad_fraction: End with an error when a larger fraction of the videos cannot be read.
-        max_skipped: End with an error after more skipped steps in a row.
-        quiet: No progress on the terminal.
+        origin: The ``--resume PATH`` of another run from which this run began; None without one.
+        repeat_hint: How to start the run again, for messages.
+        description: Entries of every checkpoint's ``meta.json``.
+        max_bad_fraction: End with an error if a larger fraction of the videos cannot be read.
+        max_skipped: End with an error after more than this many skipped steps in a row.
+        quiet: Print no progress on the terminal.
     """
 
     schedule: Schedule
@@ -63,7 +63,7 @@ class Run:
         return self.logger.directory
 
     def announce(self, options: TrainingOptions, *lines: str) -> None:
-        """Print what the run is, where it starts, and which options changed since it was last started."""
+        """Print a description of the run, where it starts, and which options changed since it was last started."""
         if not self.world.is_main:
             return
         say(*lines)
@@ -82,10 +82,10 @@ class Run:
         return options.for_any_processes(self.origin or "auto")
 
     def record(self, options: TrainingOptions, engine: Engine, command: str) -> None:
-        """Write ``options.yaml``, a preset that repeats the run, and the settings that DeepSpeed got.
+        """Write ``options.yaml``, a preset that repeats the run, and the resolved DeepSpeed settings.
 
         Raises:
-            UserError: If they cannot be written.
+            UserError: If the files cannot be written.
         """
         self.world.on_main(lambda: self._record(options, engine, command))
 
@@ -104,13 +104,13 @@ class Run:
 def open_run(
     options: TrainingOptions, model: nn.Module, config: Mapping[str, Any], schedule: Schedule, world: World
 ) -> Run:
-    """Find the checkpoint to resume from, then open the output directory for this run alone.
+    """Find the checkpoint to resume from, then open the output directory and lock it for this run.
 
     Args:
-        options: Of the run.
-        model: What is trained.
-        config: Its description in checkpoints, see :func:`~adamae.checkpoints.constants.describe_network`.
-        schedule: Of the run.
+        options: Options of the run.
+        model: The model to train.
+        config: The model's config in checkpoints, see :func:`~adamae.checkpoints.constants.describe_network`.
+        schedule: Schedule of the run.
         world: The processes of the run.
 
     Raises:
@@ -121,7 +121,7 @@ def open_run(
     resume = options.run.resume or "auto"
     checkpoint, schedule = find_checkpoint(store, resume, model, config, schedule, world)
     origin = origin_of(store, checkpoint, resume)
-    # From here on files are written.
+    # Files are written only from here on.
     logger = world.on_main(lambda: RunLogger(output, options.log.log_dir or output / "tensorboard"))
     world.on_main(lambda: lock_directory(output))
     checkpoint = world.on_main(lambda: store.begin(checkpoint))

@@ -1,4 +1,4 @@
-"""What a run writes down: ``log.jsonl``, ``bad_videos.jsonl`` and TensorBoard's files."""
+"""Log files of a run: ``log.jsonl``, ``bad_videos.jsonl`` and TensorBoard's event files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 
-# Fields of a line that depend on the machine and the moment, and so differ between runs that are otherwise equal.
+# Fields that depend on the machine and the time, and differ between otherwise equal runs.
 TIMING = ("seconds", "clips_per_second", "data_wait", "peak_memory_gb")
 
 
@@ -26,17 +26,17 @@ class StepLines:
     """A file of one record per line, each with a ``step``.
 
     Args:
-        path: The file; made with the first line.
+        path: The file; created with the first line.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def append(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Write records that are on their way to the disk when this returns.
+        """Append records and flush them to the disk.
 
         Raises:
-            UserError: They cannot be written.
+            UserError: If the file cannot be written.
         """
         try:
             JsonLines(self.path).append(_finite(record) for record in records)
@@ -44,14 +44,14 @@ class StepLines:
             raise UserError(f"{self.path}: cannot be written: {error.strerror}") from error
 
     def read(self) -> list[Record]:
-        """All whole records."""
+        """Return all complete records."""
         return list(JsonLines(self.path).read())
 
     def rewind(self, step: int, going_on: bool = True, in_epochs_end: bool = False) -> None:
-        """Forget what was written after ``step``, all at once or not at all.
+        """Remove the records after ``step``, atomically.
 
-        Lines of intervals that an early end cut short ("partial") go as well if the run is going on to complete them,
-        and so does the line of the epoch that ends with ``step`` if it is to be written again.
+        Lines of intervals that were cut short by an early end ("partial") are also removed if the run continues and
+        will complete them, and so is the line of the epoch that ends at ``step`` if it will be written again.
         """
         if not self.path.exists():
             return
@@ -67,25 +67,25 @@ class StepLines:
 
 
 def _finite(record: Mapping[str, Any]) -> Record:
-    """JSON knows no NaN: what is not finite becomes null."""
+    """Replace non-finite values by null, because JSON has no NaN."""
     return {
         key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in record.items()
     }
 
 
 class RunLogger:
-    """The written record of a run; for the main process.
+    """Log files of a run; used by the main process.
 
     Args:
-        directory: The run's output directory; made if need be.
-        tensorboard: Where TensorBoard's files go; None for no such files.
+        directory: The run's output directory; created if missing.
+        tensorboard: Directory of TensorBoard's files; None for no such files.
 
     Attributes:
-        log: ``log.jsonl``, a line per logging step and per epoch.
-        bad_videos: ``bad_videos.jsonl``, a line per video that could not be used.
+        log: ``log.jsonl``, with a line per logging step and per epoch.
+        bad_videos: ``bad_videos.jsonl``, with a line per video that could not be used.
 
     Raises:
-        UserError: If the directory cannot be written, or TensorBoard cannot use the name of its own.
+        UserError: If the directory cannot be written, or TensorBoard does not support its name.
     """
 
     def __init__(self, directory: str | Path, tensorboard: str | Path | None = None) -> None:
@@ -96,7 +96,7 @@ class RunLogger:
             )
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            # Nameless, since several ranks try at the same time.
+            # An unnamed file, because several ranks may check at the same time.
             tempfile.TemporaryFile(dir=self.directory).close()
         except OSError as error:
             raise UserError(f"--output_dir {directory}: cannot be written: {error.strerror}") from error
@@ -107,19 +107,19 @@ class RunLogger:
         self._purge_step: int | None = None
 
     def rewind(self, step: int, going_on: bool = True, in_epochs_end: bool = False) -> None:
-        """Go back to the state after ``step``: what a run wrote beyond its checkpoint will be written again.
+        """Restore the state after ``step``: everything after the checkpoint will be written again.
 
-        With ``in_epochs_end`` the epoch's line of that step is written again, too.
+        With ``in_epochs_end`` the epoch's line of that step will be written again as well.
         """
         self.log.rewind(step, going_on, in_epochs_end)
         self.bad_videos.rewind(step)
         self._purge_step = step + 1
 
     def write(self, record: Record) -> None:
-        """Write one line of the log, and its numbers to TensorBoard.
+        """Write one line to the log and its numbers to TensorBoard.
 
         Args:
-            record: With "kind" ("step" or "epoch"), "step" (completed steps) and "epoch"; numbers under any other name.
+            record: "kind" ("step" or "epoch"), "step" (completed steps), "epoch", and numbers under any other name.
         """
         self.log.append([record])
         if self.tensorboard is not None:
@@ -129,7 +129,7 @@ class RunLogger:
 
     @property
     def tensorboard(self) -> SummaryWriter | None:
-        """TensorBoard's writer, opened when it is first wanted."""
+        """TensorBoard's writer, opened on first use."""
         if self._writer is None and self._tensorboard_directory is not None:
             from adamae.training.event_files import EventFiles
 
@@ -137,12 +137,12 @@ class RunLogger:
         return self._writer
 
     def flush(self) -> None:
-        """Let TensorBoard's files catch up, before a checkpoint says that so much has been done."""
+        """Flush TensorBoard's files, so that they are not behind a checkpoint."""
         if self._writer is not None:
             self._writer.flush()
 
     def close(self) -> None:
-        """Finish TensorBoard's files."""
+        """Close TensorBoard's files."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None

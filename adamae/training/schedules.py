@@ -14,16 +14,16 @@ from adamae.training.plan import Plan
 
 @dataclass(frozen=True)
 class CosineSchedule:
-    """Linear warm-up from zero, then half a cosine from ``base`` towards ``final``.
+    """Linear warm-up from zero to ``base``, then half a cosine from ``base`` towards ``final``.
 
-    As in the published code the warm-up includes its end, so ``base`` is used at its last step and again at the
-    first step of the cosine, and ``final`` itself is never reached.
+    As in the official code the warm-up includes its end, so ``base`` is used at the last step of the warm-up and at the
+    first step of the cosine, and ``final`` is never reached.
 
     Attributes:
         base: Value at the peak.
-        final: Value towards which the cosine falls.
-        total_steps: Steps of the whole run.
-        warmup_steps: Steps of the linear part.
+        final: Value that the cosine approaches.
+        total_steps: Steps of the run.
+        warmup_steps: Steps of the warm-up.
     """
 
     base: float
@@ -43,7 +43,7 @@ class CosineSchedule:
             )
 
     def __call__(self, step: int) -> float:
-        """The value for the zero-based ``step`` below ``total_steps``."""
+        """Return the value at the zero-based ``step`` below ``total_steps``."""
         if step < self.warmup_steps:
             return self.base * step / max(self.warmup_steps - 1, 1)
         progress = (step - self.warmup_steps) / (self.total_steps - self.warmup_steps)
@@ -51,20 +51,20 @@ class CosineSchedule:
 
 
 def count_warmup_steps(warmup_epochs: float, warmup_steps: int, steps_per_epoch: int) -> int:
-    """Steps of warm-up: ``warmup_steps`` where it is positive, else ``warmup_epochs`` worth of steps."""
+    """Return the steps of warm-up: ``warmup_steps`` if it is positive, else the steps of ``warmup_epochs``."""
     return warmup_steps if warmup_steps > 0 else int(warmup_epochs * steps_per_epoch)
 
 
 def scaled_lr(base_lr: float, total_batch_size: int) -> float:
-    """The learning rate for a total batch, given the one for 256 clips (linear scaling rule)."""
+    """Return the learning rate for a global batch from that for 256 clips (linear scaling rule)."""
     return base_lr * total_batch_size / 256
 
 
 def plan_run(options: TrainingOptions, num_videos: int, world_size: int) -> Plan:
-    """The plan that options make for a list of videos.
+    """Return the plan of a run from its options and the number of videos.
 
     Raises:
-        UserError: If there are fewer videos than a step takes.
+        UserError: If there are fewer videos than in a step.
     """
     taken = options.clips_per_step(world_size) // options.clips_per_video
     if taken > num_videos:
@@ -95,7 +95,7 @@ class Schedule:
     Attributes:
         plan: How many steps, and when to log and save.
         lr: Learning rate by place in the plan.
-        weight_decay: Likewise.
+        weight_decay: Weight decay by place in the plan.
     """
 
     plan: Plan
@@ -104,10 +104,10 @@ class Schedule:
 
     @classmethod
     def of(cls, options: TrainingOptions, num_videos: int, world_size: int) -> Schedule:
-        """The schedule that options make for a list of videos.
+        """Return the schedule of a run from its options and the number of videos.
 
         Raises:
-            UserError: If there are fewer videos than a step takes, or the warm-up is longer than the run.
+            UserError: If there are fewer videos than in a step, or the warm-up is longer than the run.
         """
         plan = plan_run(options, num_videos, world_size)
         optimizer, total = options.optimizer, options.clips_per_step(world_size)
@@ -119,11 +119,11 @@ class Schedule:
         return cls(plan, lr, CosineSchedule(decay, decay_end, steps))
 
     def rates(self, step: int) -> tuple[float, float]:
-        """Learning rate and weight decay of the update that follows ``step`` completed ones."""
+        """Return learning rate and weight decay of the update after ``step`` completed ones."""
         place = self.plan.place(step)
         return self.lr(place), self.weight_decay(place)
 
     def describe(self) -> str:
-        """Its length and peak in one line."""
+        """Describe length and peak learning rate in one line."""
         plan = self.plan
         return f"steps: {plan.last_step}, {plan.steps_per_epoch} per epoch; peak learning rate {self.lr.base:.3g}"

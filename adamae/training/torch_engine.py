@@ -1,4 +1,4 @@
-"""The engine of plain torch: one process, or several with DDP."""
+"""The plain torch engine: one process, or several with DDP."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class TorchEngine:
     """See :class:`~adamae.training.engine.Engine`.
 
     Args:
-        model: What is trained, already on the world's device.
-        objective: Turns a batch into losses.
+        model: The model to train, already on the world's device.
+        objective: Computes the losses of a batch.
         optimizer: From :func:`~adamae.training.engine.build_optimizer`.
         world: The processes of the run.
         precision: "fp32", "bf16" or "fp16".
         clip_grad: Clip the gradient to this norm; 0 for no clipping.
-        accumulation: Micro-batches that make one step.
+        accumulation: Micro-batches in one step.
         compile_model: Compile the model with ``torch.compile``.
 
     Raises:
@@ -72,7 +72,7 @@ class TorchEngine:
             self._forward = _replicate(self._forward)
 
     def step(self, micro_batches: Iterable[Batch], lr: float, weight_decay: float, diagnose: bool = False) -> Losses:
-        """One update from ``accumulation`` micro-batches."""
+        """Do one update from ``accumulation`` micro-batches."""
         set_rates(self._optimizer, lr, weight_decay)
         begin_update(self.model)
         parts = []
@@ -90,25 +90,25 @@ class TorchEngine:
         return self._forward.no_sync() if isinstance(self._forward, DistributedDataParallel) else nullcontext()
 
     def training_state(self) -> dict[str, Any]:
-        """Optimiser and loss scale, on the CPU of the main rank."""
+        """Return optimiser state and loss scale on the CPU of the main rank."""
         if not self._is_main:
             return {}
         return {"optimizer": collect_adam_state(self.model, self._optimizer), "guard": self._guard.state()}
 
     def load(self, weights: Mapping[str, Tensor], training_state: Mapping[str, Any] | None) -> None:
-        """Go on from saved weights and training state."""
+        """Load saved weights and training state."""
         self.model.load_state_dict(weights)
         if training_state is not None:
             restore_adam_state(self.model, self._optimizer, training_state["optimizer"])
             self._guard.load(training_state["guard"])
 
     def close(self) -> None:
-        """Let go of DDP, which holds the process group."""
+        """Release DDP, which holds the process group."""
         del self._forward
 
 
 def _replicate(module: nn.Module) -> DistributedDataParallel:
-    """DDP that leaves buffers alone: ours are constants. Newer releases of torch call that option by another name."""
+    """Wrap in DDP without syncing buffers, which are constants. Newer torch releases rename that option."""
     known = inspect.signature(DistributedDataParallel.__init__).parameters
     option = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
     options: dict[str, Any] = {"gradient_as_bucket_view": True, option: False}

@@ -1,4 +1,4 @@
-"""Validation during a run, and the best weights that it has seen."""
+"""Validation during a run, and saving of the best weights."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from typing import Any
 
 from adamae.training.averaging import WeightAverage
 
-# Named numbers of one validation, all ranks alike.
+# Named numbers of one validation, the same on all ranks.
 Figures = Mapping[str, float]
 
 
 class Validation:
-    """Validates at the end of each epoch and keeps the best; a :class:`~adamae.training.loop.Callback` of a run.
+    """Validates after each epoch and keeps the best weights; a :class:`~adamae.training.loop.Callback` of a run.
 
-    With a moving average of the weights it is the average that is validated and kept. Of two equal epochs the earlier
-    one is the better. What happens to a run must not depend on where it paused, so a part of an epoch is not validated.
+    With an EMA of the weights, the EMA is validated and kept. If two epochs are equal, the earlier one is kept. An
+    incomplete epoch is not validated, because the result of a run must not depend on where it was interrupted.
 
     Args:
-        measure: Scores the model as it is now. All ranks call it and get the same numbers. None: nothing is validated.
-        keep: Called with (step, figures) while the model holds the best weights so far.
-        discard: Called on the main rank when a checkpoint is written before anything was kept: what an earlier run in
-            the same folder kept is not this run's, and until then that run may still be resumed.
-        average: Its weights are validated.
-        elsewhere: Whether the run resumes from a checkpoint of another one: the best weights of that one lie in its own
-            folder, so the best so far is not taken over.
-        figure: Name of the number that decides; the larger, the better.
+        measure: Scores the current model. All ranks call it and get the same numbers. None: no validation.
+        keep: Called with (step, figures) while the model has the best weights so far.
+        discard: Called on the main rank when a checkpoint is written before any best weights were kept. It removes the
+            best weights of an earlier run in the same folder, which may still be resumed until then.
+        average: EMA whose weights are validated.
+        elsewhere: Whether the run resumes from a checkpoint of another run. The best weights of that run are in its own
+            folder, so its best result is not taken over.
+        figure: Name of the number to maximise.
 
     Attributes:
         best: Step and figures of the best validation so far; empty before the first.
@@ -50,11 +50,11 @@ class Validation:
         self.best: dict[str, float] = {}
 
     def after_step(self, step: int) -> None:
-        """Remember where the run stands."""
+        """Record the number of completed steps."""
         self._step = step
 
     def after_epoch(self, epoch: int) -> Mapping[str, float]:
-        """Validate; the figures go into the epoch's line of the log, with the best one so far."""
+        """Validate and return the figures, with the best so far, for the epoch's line of the log."""
         if self._measure is None:
             return {}
         with self._average.applied():
@@ -65,12 +65,12 @@ class Validation:
         return {**figures, f"best_{self._figure}": self.best[self._figure]}
 
     def state(self) -> dict[str, Any]:
-        """What :meth:`load` takes."""
+        """Return the state for :meth:`load`."""
         if not self.best:
             self._discard()
         return {"best": dict(self.best), "step": self._step}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on with the best so far, at the saved step."""
+        """Restore the best result and the step."""
         self.best = {} if self._elsewhere else dict(state.get("best", {}))
         self._step = state.get("step", 0)

@@ -1,1 +1,1 @@
-"""Pictures of what the sampler sees: panels, films, pages and reports."""
+"""Visualisation of the sampler and the reconstruction: panels, films, HTML pages and reports."""

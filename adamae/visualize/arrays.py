@@ -1,4 +1,4 @@
-"""The numbers behind the pictures, as one file."""
+"""The data behind the panels, as one file."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from adamae.visualize.video_clips import VideoClips
 
 
 def npz_bytes(video: VideoClips, results: Sequence[Reconstruction]) -> bytes:
-    """Everything that is drawn, uncoloured.
+    """Return the data of all panels, without colours.
 
     Returns:
-        A ``.npz`` with the arrays that the table in PRETRAIN.md, "Reading the panels", names with shapes and types.
+        A ``.npz`` file with the arrays that are listed in PRETRAIN.md, "Reading the panels", with shapes and types.
     """
     grid = results[0].panels.grid
     arrays: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Numbers to colours, by one scale for all that is compared."""
+"""Colour maps of numbers, with one scale for everything that is compared."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from torch import Tensor
 
 from adamae.visualize.panels import HIDDEN
 
-# Perceptually even: equal steps of the number look like equal steps of the colour.
+# Perceptually uniform colour maps.
 PROBABILITY_MAP = "viridis"
 ERROR_MAP = "magma"
-# Above this share of all numbers a scale ends, so that a few extremes do not darken the rest.
+# Quantile at which a scale ends, so that a few extreme values do not darken the rest.
 _COVERED = 0.995
 
 
 @dataclass(frozen=True)
 class Scale:
-    """A colour for each number from 0 to ``high``.
+    """A colour map for numbers from 0 to ``high``.
 
     Attributes:
-        what: What the numbers are, in words.
-        high: Where the colours end.
-        clipped: Whether there are numbers beyond; they get the last colour, and the bar says so.
-        colours: Name of a perceptually even map of matplotlib's.
+        what: Description of the numbers.
+        high: Upper end of the scale.
+        clipped: Whether some numbers are larger; they get the last colour, and the colour bar states it.
+        colours: Name of a perceptually uniform matplotlib colour map.
     """
 
     what: str
@@ -36,13 +36,13 @@ class Scale:
 
     @classmethod
     def over(cls, what: str, colours: str, values: Iterable[Tensor], least: float = 0.0) -> Scale:
-        """One scale for everything that is compared.
+        """Return one scale for everything that is compared.
 
         Args:
-            what: What the numbers are.
-            colours: Name of the map.
-            values: All numbers; NaN is none.
-            least: The scale reaches at least so far.
+            what: Description of the numbers.
+            colours: Name of the colour map.
+            values: All numbers; NaN is ignored.
+            least: Minimum upper end of the scale.
         """
         numbers = np.concatenate([value.flatten().numpy() for value in values])
         numbers = numbers[np.isfinite(numbers)]
@@ -52,7 +52,7 @@ class Scale:
         return cls(what, high, bool(numbers.max() > high), colours)
 
     def paint(self, values: np.ndarray) -> np.ndarray:
-        """(...) numbers to (..., 3) uint8; grey where there is none."""
+        """(...) numbers to (..., 3) uint8; NaN is grey."""
         places = np.clip(np.nan_to_num(values) / self.high, 0, 1) * 255
         painted = colour_table(self.colours)[np.round(places).astype(np.uint8)]
         painted[np.isnan(values)] = HIDDEN
@@ -66,7 +66,7 @@ class Scale:
 
 @cache
 def colour_table(name: str) -> np.ndarray:
-    """(256, 3) uint8 colours of a map."""
+    """Return the (256, 3) uint8 colours of a colour map."""
     import matplotlib
 
     table: np.ndarray = np.round(matplotlib.colormaps[name](np.arange(256))[:, :3] * 255).astype(np.uint8)
@@ -74,7 +74,7 @@ def colour_table(name: str) -> np.ndarray:
 
 
 def _rounded_up(value: float) -> float:
-    """The next number of two digits."""
+    """Round up to two significant digits."""
     if value <= 0:
         return 1.0
     unit = 10.0 ** (np.floor(np.log10(value)) - 1)

@@ -1,4 +1,4 @@
-"""The timeline as a picture and as a table."""
+"""The timeline as a figure and as a table."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from adamae.visualize.video_clips import VideoClips
 
 
 def timeline_png(video: VideoClips, timeline: Timeline, notes: Sequence[str]) -> bytes:
-    """Curves over time, and the most telling frames above them in the order of time.
+    """Draw curves over time, and above them the frames at the peaks in order of time.
 
     Args:
         video: The video.
         timeline: Its curves.
-        notes: What a reader has to know.
+        notes: Notes for the reader.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -42,7 +42,7 @@ def timeline_png(video: VideoClips, timeline: Timeline, notes: Sequence[str]) ->
     other.set_ylabel("error (the loss of a token)")
     lines = [*axes.get_legend_handles_labels()[0], *other.get_legend_handles_labels()[0]]
     axes.legend(handles=lines, loc="lower center", bbox_to_anchor=(0.5, 1), ncol=2, frameon=False, fontsize=8)
-    # A dollar sign in a file's name begins no formula.
+    # A dollar sign in a file's name must not start a formula.
     figure.supxlabel("\n".join(notes), fontsize=8, color="0.4").set_parse_math(False)
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=110)
@@ -50,7 +50,7 @@ def timeline_png(video: VideoClips, timeline: Timeline, notes: Sequence[str]) ->
 
 
 def timeline_csv(video: VideoClips, timeline: Timeline) -> bytes:
-    """One line for each frame: number, seconds, information, error, rank among the peaks."""
+    """Return one line per frame: index, seconds, information, error, rank among the peaks."""
     ranks = {int(frame): rank for rank, frame in enumerate(timeline.peaks, start=1)}
     lines = ["frame,seconds,information,error,peak"]
     for number, (information, error) in enumerate(zip(timeline.information, timeline.error, strict=True)):

@@ -1,4 +1,4 @@
-"""The film: panels side by side at the video's frame rate, as GIF and as MP4."""
+"""Films: panels side by side at the video's frame rate, as GIF and MP4."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from adamae.visualize.picture_grid import FAINT, GAP, INK, PAPER, TITLE, Picture
 from adamae.visualize.rows import Block, enlarged
 from adamae.visualize.video_clips import VideoClips
 
-# Least side of a panel in pixels; smaller frames are enlarged by a whole number.
+# Minimum side of a panel in pixels; smaller frames are enlarged by an integer factor.
 _PANEL = 160
-# Most pixels that the time takes.
+# Maximum width of the timestamp in pixels.
 _STAMP = 130
-# Hundredths of a second that a GIF can show a frame: two bytes.
+# Maximum duration of a GIF frame in hundredths of a second (two bytes).
 _GIF_LONGEST = 2**16 - 1
-# Frames from which the GIF's 256 colours are chosen.
+# Number of frames from which the GIF's 256 colours are chosen.
 _PALETTE_FRAMES = 12
-# Colours of each map that the GIF has, colours that it keeps as they are, and how far others stay away from them.
+# Number of colours of each colour map in the GIF, colours that are kept exactly, and the minimum distance of others.
 _MAP_COLOURS = 40
 _KEPT = (PAPER, INK, FAINT, (HIDDEN, HIDDEN, HIDDEN))
 _APART = 8
@@ -37,24 +37,24 @@ def side_by_side(
     notes: Sequence[str] = (),
     least_side: int = _PANEL,
 ) -> np.ndarray:
-    """The frames of the film.
+    """Draw the frames of the film.
 
     Args:
         video: The video.
-        blocks: What the model made of it; each is a row of panels.
-        scales: What their colours mean.
-        notes: More lines for its foot.
-        least_side: Frames smaller than this are enlarged by a whole number.
+        blocks: Panels of the reconstructions; each block is a row of panels.
+        scales: Colour scales of the panels.
+        notes: Further lines at the foot.
+        least_side: Frames smaller than this are enlarged by an integer factor.
 
     Returns:
-        (F, H, W, 3) uint8 of even height and width.
+        (F, H, W, 3) uint8 with even height and width.
     """
     factor = max(1, -(-least_side // video.frames.shape[2]))
     side = video.frames.shape[2] * factor
-    # Masks that prefer nothing have no probability; their rows end before it.
+    # Blocks with uniform sampling have no probability row and are shorter.
     longest = max((block.rows for block in blocks), key=len)
     names = ("video", *(row.name for row in longest))
-    # The line of the title is there in any case: the time stands at its end.
+    # A line for the title is always present, because the timestamp is at its end.
     rows = tuple(PictureRow(block.title or " ") for block in blocks)
     grid = PictureGrid(names, rows, side, GAP, tuple(scales), tuple(notes))
     page = grid.draw({})
@@ -71,14 +71,14 @@ def side_by_side(
 
 
 def gif_bytes(frames: np.ndarray, times: np.ndarray) -> bytes:
-    """A GIF that plays again and again.
+    """Encode an endless GIF.
 
     Args:
         frames: (F, H, W, 3) uint8.
-        times: (F + 1,) seconds at which they are shown and the last one ends. GIFs count in hundredths of a second; the
-            rounding never adds up. A frame is shown for 655.35 seconds at most.
+        times: (F + 1,) seconds at which frames are shown and the last one ends. GIFs have a resolution of a hundredth
+            of a second; rounding errors do not accumulate. A frame is shown for at most 655.35 seconds.
     """
-    # Without the last digits, which are noise.
+    # The last digits are numerical noise.
     ends = np.round(np.round(100 * (times[1:] - times[0]), 6))
     hundredths = np.clip(np.diff(ends, prepend=0), 1, _GIF_LONGEST)
     palette = _choose_palette(frames)
@@ -98,9 +98,9 @@ def gif_bytes(frames: np.ndarray, times: np.ndarray) -> bytes:
 
 
 def _choose_palette(frames: np.ndarray) -> Image.Image:
-    """A picture with the palette of (F, H, W, 3) frames.
+    """Return an image with a palette for (F, H, W, 3) frames.
 
-    Paper, ink, what is hidden and the colour maps have their places, Pillow chooses the rest.
+    Background, ink, the grey of masked tokens and the colour maps have fixed entries; Pillow chooses the rest.
     """
     steps = np.linspace(0, 255, _MAP_COLOURS).round().astype(int)
     kept = [np.array(_KEPT, dtype=np.uint8), *(colour_table(name)[steps] for name in (PROBABILITY_MAP, ERROR_MAP))]
@@ -108,7 +108,7 @@ def _choose_palette(frames: np.ndarray) -> Image.Image:
     some = frames[np.unique(np.linspace(0, len(frames) - 1, _PALETTE_FRAMES).round().astype(int))]
     sample = Image.fromarray(rearrange(some, "f h w c -> (f h) w c"))
     found = np.array(sample.quantize(room, method=Image.Quantize.FASTOCTREE).getpalette(), np.uint8).reshape(-1, 3)
-    # Pillow looks for the nearest entry by six bits of a colour: what is kept has no near neighbour.
+    # Pillow searches the nearest entry by six bits per colour, so fixed colours must not have near neighbours.
     for colour in kept[0]:
         found[np.abs(found.astype(int) - colour).max(axis=1) < _APART] = colour
     palette = Image.new("P", (1, 1))
@@ -117,12 +117,12 @@ def _choose_palette(frames: np.ndarray) -> Image.Image:
 
 
 def mp4_bytes(frames: np.ndarray, times: np.ndarray) -> bytes:
-    """An H.264 film of (F, H, W, 3) uint8 frames.
+    """Encode (F, H, W, 3) uint8 frames as an H.264 video.
 
     Args:
-        frames: The pictures.
-        times: (F + 1,) seconds at which they are shown and the last one ends. An even rate becomes a whole number of
-            frames in a second, uneven times stay.
+        frames: The frames.
+        times: (F + 1,) seconds at which frames are shown and the last one ends. A constant frame rate is rounded to an
+            integer; irregular times are kept.
     """
     steps = np.diff(times)
     fps = max(round(round(1 / float(steps.mean()), 6)), 1)

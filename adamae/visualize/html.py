@@ -23,32 +23,32 @@ from adamae.visualize.reconstruction import Reconstruction
 from adamae.visualize.rows import Scales, title_of
 from adamae.visualize.video_clips import VideoClips
 
-# What pictures may take of a page, so that it stays below ten megabytes with everything else.
+# Maximum size of all images, so that the page with everything else stays below ten megabytes.
 PICTURE_BYTES = 6_000_000
 LOSSLESS = 100
-# Every how-manieth picture is tried.
+# Number of images on which compressions are tried.
 _TRIED = 24
 
 
 @dataclass(frozen=True)
 class Packing:
-    """How pictures are compressed.
+    """Compression of images.
 
     Attributes:
-        quality: WebP's, of which 100 stands for no loss.
-        shrunk: Pixels of the video along a side of one of the picture's.
+        quality: WebP quality; 100 is lossless.
+        shrunk: Downscaling factor.
     """
 
     quality: int
     shrunk: int = 1
 
     def __str__(self) -> str:
-        """In words."""
+        """Describe the compression in words."""
         size = f", a pixel for {self.shrunk} x {self.shrunk}" if self.shrunk > 1 else ""
         return f"WebP, {'without loss' if self.quality == LOSSLESS else f'quality {self.quality}'}{size}"
 
 
-# To be tried, best first.
+# Candidates, best first.
 _PACKINGS = (
     *(Packing(quality) for quality in (LOSSLESS, 90, 75, 60, 45, 30)),
     *(Packing(quality, shrunk) for shrunk in (2, 4) for quality in (75, 45)),
@@ -60,10 +60,10 @@ def page_bytes(video: VideoClips, results: Sequence[Reconstruction], scales: Sca
 
     Args:
         video: The video.
-        results: Its reconstructions, the one shown first in front; those of one seed and several mask ratios share a
-            control.
-        scales: Of error and of probability.
-        notes: What a reader has to know.
+        results: Its reconstructions, with the one shown first in front; those with the same seed and different mask
+            ratios share a control.
+        scales: Colour scales of error and probability.
+        notes: Notes for the reader.
 
     Returns:
         HTML in UTF-8.
@@ -100,12 +100,12 @@ def page_bytes(video: VideoClips, results: Sequence[Reconstruction], scales: Sca
         "variants": [
             _variant(result, results, prediction) for result, prediction in zip(results, predictions, strict=True)
         ],
-        # By identity: results hold tensors, which do not compare to one truth.
+        # By identity: results contain tensors, which cannot be compared to a single bool.
         "first": next(number for number, result in enumerate(results) if result is first),
     }
     folder = files("adamae.visualize") / "page"
     page = (folder / "page.html").read_text(encoding="utf-8")
-    # No text of the data may end the element that it stands in.
+    # The data must not contain a tag that ends its element.
     text = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     contents = {
         "@TITLE@": escape(video.name),
@@ -114,12 +114,12 @@ def page_bytes(video: VideoClips, results: Sequence[Reconstruction], scales: Sca
         "@SCRIPT@": (folder / "page.js").read_text(encoding="utf-8"),
         "@DATA@": text,
     }
-    # All at once: a video's name may look like a mark.
+    # In one pass, because a video's name may look like a placeholder.
     return re.sub("|".join(contents), lambda mark: contents[mark[0]], page).encode()
 
 
 def choose_packing(films: Iterable[Tensor]) -> Packing:
-    """The best compression at which all pictures of (F, S, S, 3) films fit into a page."""
+    """Choose the best compression with which all images of (F, S, S, 3) films fit into a page."""
     films = list(films)
     count = sum(len(film) for film in films)
     some = [film[number] for film in films for number in range(0, len(film), max(count // _TRIED, 1))]
@@ -131,7 +131,7 @@ def choose_packing(films: Iterable[Tensor]) -> Packing:
 
 
 def _in_order(results: Sequence[Reconstruction]) -> list[Reconstruction]:
-    """Ratios ascending, within samplers and draws in the order in which they were asked for."""
+    """Sort by mask ratio within each sampler and seed, which stay in the requested order."""
     groups = list(dict.fromkeys((result.variant.mask_type, result.variant.seed) for result in results))
     return sorted(
         results,
@@ -147,7 +147,7 @@ def _variant(result: Reconstruction, among: Sequence[Reconstruction], prediction
         "ratio": title.ratio.replace(" masked", ""),
         "mask_ratio": result.variant.mask_ratio,
         "prediction": prediction,
-        # 1, or 2 where the encoder sees a mask token.
+        # 1, or 2 if the encoder sees a mask token.
         "visible": _text(panels.visible.numpy().astype(np.uint8) + panels.secondary.numpy()),
         "error": _text(panels.error.numpy()),
         "if_hidden": _text(result.error_if_hidden.numpy()),

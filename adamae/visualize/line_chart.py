@@ -1,4 +1,4 @@
-"""Curves as inline SVG, drawn by matplotlib in the colours of the page around them."""
+"""Line charts as inline SVG, drawn by matplotlib in the colours of the surrounding page."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-# Okabe and Ito's colours, told apart by most colour-blind people.
+# Colour palette of Okabe and Ito for colour-blind readers.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a6d00")
 _INCHES = (4.8, 2.6)
-# Positive values that span more than this are drawn on a logarithmic axis.
+# Ratio of positive values above which the axis is logarithmic.
 _SPAN = 30
-# Stand for the page's own colours, which depend on its reader's light or dark mode.
+# Placeholders for the page's own colours, which depend on light or dark mode.
 _LINE, _FAINT = "#010203", "#010204"
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -32,7 +32,7 @@ _STYLE: dict[Any, Any] = {
     "figure.subplot.right": 0.96,
     "figure.subplot.bottom": 0.12,
     "figure.subplot.top": 0.95,
-    # The one that matplotlib measures by; the page has its own.
+    # Font for matplotlib's layout; the page uses its own.
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
     "grid.color": _LINE,
@@ -47,13 +47,13 @@ _STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Curve:
-    """A line.
+    """A curve of the chart.
 
     Attributes:
-        name: What a pointer over it tells.
-        colour: Of SVG.
-        points: (x, y) in the order of x.
-        dashed: Whether it is only there to compare.
+        name: Tooltip of the curve.
+        colour: SVG colour.
+        points: (x, y) in ascending order of x.
+        dashed: Whether it is a reference, drawn dashed.
     """
 
     name: str
@@ -63,22 +63,22 @@ class Curve:
 
 
 def line_chart(curves: Sequence[Curve]) -> str:
-    """An SVG element that takes the width it is given.
+    """Return an SVG element that scales to the available width.
 
-    Its lines and letters have the colours ``var(--line)`` and ``var(--faint)`` of the page.
+    Lines and text have the colours ``var(--line)`` and ``var(--faint)`` of the page.
     """
     import matplotlib
     from matplotlib.figure import Figure
 
     values = [y for curve in curves for _, y in curve.points]
     file = io.StringIO()
-    # What names the chart's parts must differ from what names those of other charts of the page.
+    # The ids of the chart's parts must differ from those of other charts on the page.
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": repr([curve.name for curve in curves])}):
         figure = Figure(figsize=_INCHES)
         axes = figure.subplots()
         for number, curve in enumerate(curves):
             x, y = zip(*curve.points, strict=True)
-            # A single point is no line.
+            # A single point has no line, so it gets a marker.
             style = "--" if curve.dashed else "-"
             axes.plot(x, y, style, color=curve.colour, marker="o" if len(x) == 1 else "", ms=4, gid=f"curve-{number}")
         axes.locator_params(nbins=6)
@@ -91,9 +91,9 @@ def line_chart(curves: Sequence[Curve]) -> str:
 
 
 def _inlined(document: str, curves: Sequence[Curve]) -> str:
-    """The SVG element of a file, with the page's colours, a title for each curve, and no names of groups."""
+    """Return the SVG element of a file with the page's colours and a title for each curve, without ids of groups."""
     svg = document[document.index("<svg") :].replace(_LINE, "var(--line)").replace(_FAINT, "var(--faint)")
-    # What only a file needs: its description, a style that would be the whole page's, names of XML.
+    # Remove what only a file needs: metadata, a style that would apply to the complete page, XML namespaces.
     svg = re.sub(r"<(metadata|style).*?</\1>| xmlns(:\w+)?=\"[^\"]*\"", "", svg, flags=re.DOTALL)
     for number, curve in enumerate(curves):
         title = f"<title>{escape(curve.name)}, last {curve.points[-1][1]:.5g}</title>"

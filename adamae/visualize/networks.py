@@ -1,4 +1,4 @@
-"""The autoencoder of a checkpoint, ready to be looked at."""
+"""The autoencoder of a checkpoint, for visualisation."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from adamae.samplers.sampler import Sampler
 def build_pretrainer(
     file: CheckpointFile, *, num_frames: int | None = None, size: int | None = None
 ) -> tuple[Pretrainer, list[str]]:
-    """The autoencoder of a pre-trained checkpoint, with all its weights, in evaluation mode.
+    """Build the autoencoder of a pre-trained checkpoint, with all its weights, in evaluation mode.
 
     Args:
         file: The checkpoint.
-        num_frames: Frames in a clip, where they are to be others than the checkpoint's.
-        size: Pixels of a frame's side, likewise.
+        num_frames: Frames in a clip, if not those of the checkpoint.
+        size: Side of a frame in pixels, if not that of the checkpoint.
 
     Returns:
-        The network, and what a person should know of how it was made.
+        The network, and notes for the user.
 
     Raises:
-        UserError: If there is no decoder in it, or its clips have other channels than a video's three.
+        UserError: If the checkpoint has no decoder, or its clips do not have three channels.
     """
     a = file.architecture
     if a.decoder is None:
@@ -54,24 +54,24 @@ def build_pretrainer(
 
 
 def own_mask_type(model: Pretrainer) -> str:
-    """What the model's own sampler is called."""
+    """Return the name of the model's own sampler."""
     return declaration_of(model.sampler).name
 
 
 def sampler_of(model: Pretrainer, mask_type: str, mask_ratio: float) -> Sampler:
-    """A way to choose tokens for a model: its own learned one at any ratio, or one that learns nothing.
+    """Return a sampler for a model: its own learned one with any mask ratio, or one that is not learned.
 
     Args:
         model: The autoencoder.
         mask_type: A key of ``SAMPLERS``.
-        mask_ratio: Share of hidden tokens.
+        mask_ratio: Fraction of tokens to mask.
 
     Raises:
-        UserError: If the model has no learned sampler, the name is unknown, or the ratio leaves nothing to see or to
-            predict, or the encoder cannot be given such tokens.
+        UserError: If the model has no learned sampler, the name is unknown, no token would be visible or none masked,
+            or the encoder does not support the sampler.
     """
     if mask_type == own_mask_type(model):
-        # Shares its weights and settings; only the ratio is its own.
+        # A shallow copy shares weights and settings; only the ratio differs.
         sampler = copy.copy(model.sampler)
         sampler.mask_ratio = mask_ratio
         sampler.num_visible(model.grid)
@@ -82,7 +82,7 @@ def sampler_of(model: Pretrainer, mask_type: str, mask_ratio: float) -> Sampler:
             f"mask_type {mask_type}: the checkpoint has no learned sampler, expected one of {', '.join(others)}"
         )
     own = model.sampler
-    # Tokens are shown as secondary-masked only where the encoder has learned a token for them.
+    # Secondary masks are used only if the encoder has learned a token for them.
     options: dict[str, Any] = {"secondary_mask_ratio": 0.0}
     if isinstance(own, CellSampler):
         options = {"secondary_mask_ratio": own.secondary_mask_ratio, "uniform_sampling": own.uniform_sampling}

@@ -1,4 +1,4 @@
-"""Panels in TensorBoard while a model trains."""
+"""TensorBoard panels during training."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _COLUMNS = 8
 
 
 class PanelLog:
-    """Shows a few fixed clips every so often; a :class:`~adamae.training.loop.Callback` of a run.
+    """Logs panels of a few fixed clips at intervals; a :class:`~adamae.training.loop.Callback` of a run.
 
-    The clips and the draws stay the same, so whatever changes between two pictures is what the model has learned. The
-    run's own numbers do not depend on it.
+    The clips and the random draws are fixed, so any change between two panels is due to the training. The panels do not
+    affect the run's results.
 
     Args:
-        model: What is trained.
+        model: The model to train.
         clips: (B, T, H, W, 3) uint8.
         motion_mask: (B, T, H, W) bool ground truth, or None.
-        every: Steps from one set of panels to the next; the first step has one as well, 0 for none at all.
-        writer: Gives TensorBoard's writer; None where nothing is to be written.
+        every: Steps between panels; they are also drawn after the first step. 0 disables them.
+        writer: Returns TensorBoard's writer, or None if nothing is to be written.
     """
 
     def __init__(
@@ -54,25 +54,25 @@ class PanelLog:
         self._writer = writer
 
     def after_step(self, step: int) -> None:
-        """Draw, if it is time."""
+        """Draw the panels if they are due."""
         if not self._every or self._clips is None or (step != 1 and step % self._every):
             return
         writer = self._writer()
         if writer is not None:
             self._write(writer, self._clips, step)
-            # matplotlib's figures refer to themselves: their pixels, some MB a page, would stay for a thousand steps.
+            # matplotlib's figures contain reference cycles: some MB of pixels per page would stay for a thousand steps.
             gc.collect()
 
     def after_epoch(self, epoch: int) -> Mapping[str, float]:
-        """Nothing for the log."""
+        """Return nothing for the log."""
         return {}
 
     def state(self) -> dict[str, Any]:
-        """Nothing is remembered."""
+        """Return an empty state."""
         return {}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Nothing was remembered."""
+        """Do nothing, because there is no state."""
 
     def _write(self, writer: SummaryWriter, video: VideoClips, step: int) -> None:
         model, training = self._model, self._model.training
@@ -93,7 +93,7 @@ class PanelLog:
 
 
 def as_video_clips(clips: Tensor, motion_mask: Tensor | None) -> VideoClips:
-    """(B, T, H, W, 3) clips one after the other, each a stretch of its own."""
+    """Concatenate (B, T, H, W, 3) clips to a video in which each clip is a window."""
     count, length = clips.shape[:2]
     number = np.arange(count * length)
     return VideoClips(
@@ -108,7 +108,7 @@ def as_video_clips(clips: Tensor, motion_mask: Tensor | None) -> VideoClips:
 
 
 def clip_sheets(video: VideoClips, result: Reconstruction) -> list[np.ndarray]:
-    """Contact sheets (H, W, 3), one for each clip of a usual size, all of them in the same colours."""
+    """Contact sheets (H, W, 3), one per clip unless it needs several pages, with common colour scales."""
     scales = shared_scales([result])
     length = video.cut.frames.shape[1]
     sheets = []

@@ -1,8 +1,8 @@
-"""From a clip and what a model made of it to pictures, by rules that a person can check.
+"""Image panels of a clip and of a model's output on it.
 
-Visible tokens are shown as the pixels that they are, never as predictions. A model that predicts normalised pixels says
-nothing of a token's mean and deviation; they are borrowed from the target, or guessed from the visible neighbours, and
-whoever draws the panel says which. Errors are those of the training loss, a number for each token.
+Visible tokens are always shown as their pixels, never as predictions. A model that predicts normalised pixels does not
+predict a token's mean and std. They are taken from the target, or estimated from visible neighbours; the panel states
+which. Errors are those of the training loss, one number per token.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from adamae.grid import TokenGrid
 from adamae.layers.pixels import PixelNormalisation
 from adamae.selection import TokenSelection, gather_tokens
 
-# Grey level of what is hidden: darker than most of a video, but not black, which videos have.
+# Grey level of masked tokens: darker than most of a video, but not black, which occurs in videos.
 HIDDEN = 48
-# Colour of visible tokens that the encoder sees as a mask token: a blue that is no grey and rarely a video's.
+# Colour of visible tokens that the encoder sees as a mask token: a blue that rarely occurs in videos.
 SECONDARY = (40, 70, 160)
-# How many visible tokens tell a hidden one's mean and deviation.
+# Number of visible tokens from which the mean and std of a masked one are estimated.
 NEIGHBOURS = 4
-# What the reconstruction target adds to a deviation.
+# Epsilon that the reconstruction target adds to the std.
 _EPSILON = 1e-6
 
 
 class Statistics(Enum):
-    """Where a predicted token's mean and deviation come from; the value is what the panel says."""
+    """Source of a predicted token's mean and std; the value is the text in the panel."""
 
     TARGET = "mean and std of the target"
     NEIGHBOURS = "mean and std of visible neighbours"
@@ -38,20 +38,20 @@ class Statistics(Enum):
 
 @dataclass(frozen=True)
 class Panels:
-    """Pictures of B clips.
+    """Image panels of B clips.
 
     Attributes:
-        grid: The clips' tokens.
-        video: (B, T, H, W, 3) uint8 what went in.
-        seen: (B, T, H, W, 3) uint8 the visible tokens' pixels, the rest grey, and blue where the encoder sees a mask
-            token instead of a visible token's pixels.
-        prediction: (B, T, H, W, 3) uint8 predictions of the target tokens among the visible ones' pixels.
-        visible: (B, N) bool, for colouring.
-        secondary: (B, N) bool, those of them that the encoder sees as a mask token.
-        error: (B, N) float32 loss of each target token; NaN where nothing was predicted.
-        probability: (B, N) float32 of being drawn first, relative to uniform sampling, so that 1 is no preference.
-        statistics: Where mean and deviation of predicted tokens come from.
-        prefers: Whether the draw prefers some tokens; if not, the probability is 1 everywhere and worth no picture.
+        grid: Token grid of the clips.
+        video: (B, T, H, W, 3) uint8 input.
+        seen: (B, T, H, W, 3) uint8 pixels of the visible tokens; the rest is grey, and blue where the encoder sees a
+            mask token instead of a visible token's pixels.
+        prediction: (B, T, H, W, 3) uint8 predictions of the target tokens and pixels of the visible ones.
+        visible: (B, N) bool, visible tokens.
+        secondary: (B, N) bool, visible tokens that the encoder sees as a mask token.
+        error: (B, N) float32 loss of each target token; NaN without a prediction.
+        probability: (B, N) float32 probability of being drawn first, relative to uniform sampling.
+        statistics: Source of the mean and std of predicted tokens.
+        prefers: Whether the sampling is not uniform; if False, the probability is 1 everywhere and is not shown.
     """
 
     grid: TokenGrid
@@ -77,18 +77,18 @@ def draw_panels(
     own_statistics: bool = False,
     standardised: PixelNormalisation | None = None,
 ) -> Panels:
-    """The pictures of a forward pass.
+    """Draw the panels of a forward pass.
 
     Args:
         video: (B, T, H, W, 3) uint8.
-        prediction: (B, M, P) of the target tokens.
-        selection: Visible and target tokens; without log-probabilities the draw counts as even.
+        prediction: (B, M, P) predictions of the target tokens.
+        selection: Visible and target tokens; without log-probabilities the sampling is taken as uniform.
         token_error: (B, M).
-        grid: The clips' tokens.
-        normalised: Whether the prediction is of tokens normalised by their own mean and deviation.
-        own_statistics: Guess those from visible neighbours instead of borrowing them from the target.
-        standardised: Mean and deviation are those over all values of the token, standardised like this; None: over each
-            colour.
+        grid: Token grid of the clips.
+        normalised: Whether the prediction is of tokens normalised by their own mean and std.
+        own_statistics: Estimate mean and std from visible neighbours instead of taking them from the target.
+        standardised: Normalisation of the pixels, if mean and std are over all standardised values of a token; None:
+            over each colour.
     """
     pixels = grid.patchify(video)
     visible = torch.zeros(pixels.shape[:2], dtype=torch.bool).scatter(1, selection.visible, True)
@@ -130,7 +130,7 @@ def _to_unit_range(
     statistics: Statistics,
     standardised: PixelNormalisation | None,
 ) -> Tensor:
-    """(B, M, P) predicted pixels between 0, black, and 1, white (and what lies beyond)."""
+    """(B, M, P) predicted pixels, where 0 is black and 1 is white; values may lie outside this range."""
     if statistics is Statistics.PREDICTED:
         return prediction.float()
     mean, deviation = token_statistics(pixels, standardised)
@@ -146,9 +146,9 @@ def _to_unit_range(
 
 
 def token_statistics(pixels: Tensor, standardised: PixelNormalisation | None = None) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of each token and colour: (B, N, P) uint8 to two (B, N, 3) of pixels between 0 and 1.
+    """Mean and std of each token and colour: (B, N, P) uint8 to two (B, N, 3) of pixels in 0..1.
 
-    With ``standardised`` they are those over all standardised values of a token, in each colour's own units.
+    With ``standardised`` they are over all standardised values of a token, converted back to each colour's units.
     """
     if standardised is not None:
         deviation, mean = torch.std_mean(standardised(pixels).float(), dim=2, keepdim=True)
@@ -158,13 +158,13 @@ def token_statistics(pixels: Tensor, standardised: PixelNormalisation | None = N
 
 
 def neighbour_average(values: Tensor, visible: Tensor, target: Tensor, grid: TokenGrid) -> Tensor:
-    """What the nearest visible tokens say of each target token.
+    """Estimate values of target tokens from the nearest visible tokens.
 
     Args:
-        values: (B, N, K) of all tokens; only those of visible ones are read.
+        values: (B, N, K) values of all tokens; only those of visible ones are used.
         visible: (B, V).
         target: (B, M).
-        grid: Where tokens lie. Distances are counted in tokens, along time as in space.
+        grid: The token grid. Distances are in tokens, along time as in space.
 
     Returns:
         (B, M, K) means over the four nearest visible tokens, weighted by the inverse square of their distance.
@@ -179,6 +179,6 @@ def neighbour_average(values: Tensor, visible: Tensor, target: Tensor, grid: Tok
 
 
 def on_pixels(values: Tensor, grid: TokenGrid) -> Tensor:
-    """(B, N) a number for each token to (B, T, H, W), the same at each of its pixels."""
+    """(B, N) one value per token to (B, T, H, W), constant over the token's pixels."""
     sizes = {"t": grid.t, "h": grid.h, "f": grid.tubelet_size, "p": grid.patch_size, "q": grid.patch_size}
     return repeat(values, "b (t h w) -> b (t f) (h p) (w q)", **sizes)

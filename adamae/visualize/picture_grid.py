@@ -1,4 +1,4 @@
-"""Pages of square pictures in rows and columns, with names, colour bars and notes that matplotlib draws around them."""
+"""Pages of square images in rows and columns, with labels, colour bars and notes drawn by matplotlib."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ INK = (32, 32, 32)
 FAINT = (110, 110, 110)
 GAP = 3
 SIZE = 12
-# Heights of the names of columns, of a title and of a line of notes.
+# Heights of the column labels, of a title and of a line of notes.
 HEAD, TITLE, LINE = 26, 22, 18
 _MARGIN = 8
-# A colour bar, and the height that it takes with its label and the numbers at its ends.
+# Size of a colour bar, and its height including its label and the numbers at its ends.
 _BAR, _BAR_HEIGHT = (120, 10), 46
 # One point is one pixel.
 _DPI = 72
@@ -30,11 +30,11 @@ _DPI = 72
 
 @dataclass(frozen=True)
 class PictureRow:
-    """What is written beside a row of pictures.
+    """Labels of a row of images.
 
     Attributes:
-        title: Above it; empty for none.
-        name: To the left of it.
+        title: Title above the row; empty for none.
+        name: Label to the left of the row.
     """
 
     title: str = ""
@@ -43,15 +43,15 @@ class PictureRow:
 
 @dataclass(frozen=True)
 class PictureGrid:
-    """Where everything on a page lies, in pixels.
+    """Layout of a page, in pixels.
 
     Attributes:
-        columns: Names above the columns.
+        columns: Labels above the columns.
         rows: The rows from top to bottom.
-        side: Height and width of a picture.
-        left: Where the first column begins; names of rows end before.
-        scales: What colours mean.
-        notes: Sentences for the foot.
+        side: Height and width of an image.
+        left: Left edge of the first column; row labels end before it.
+        scales: Colour scales of the legend.
+        notes: Sentences at the foot of the page.
     """
 
     columns: tuple[str, ...]
@@ -63,30 +63,30 @@ class PictureGrid:
 
     @cached_property
     def width(self) -> int:
-        """Of the page: its columns, or a title that is longer than those."""
+        """Width of the page: that of its columns or of its longest title."""
         titles = (self.left + width_of(row.title, "bold") + _MARGIN for row in self.rows if row.title.strip())
         return max(self.left + len(self.columns) * (self.side + GAP) + GAP, *titles, 0)
 
     @property
     def height(self) -> int:
-        """Of the page."""
+        """Height of the page."""
         return self._foot + self.foot_height
 
     @cached_property
     def tops(self) -> list[int]:
-        """Where the pictures of each row begin."""
+        """Top edges of the images of each row."""
         heads = np.array([TITLE if row.title else 0 for row in self.rows])
         tops: list[int] = (HEAD + heads.cumsum() + np.arange(len(heads)) * (self.side + GAP)).tolist()
         return tops
 
     def place(self, row: int, column: int) -> tuple[slice, slice]:
-        """Rows and columns of a picture's pixels."""
+        """Return the pixel rows and columns of an image."""
         y, x = self.tops[row], self.left + column * (self.side + GAP)
         return slice(y, y + self.side), slice(x, x + self.side)
 
     @property
     def foot_height(self) -> int:
-        """Of colour bars and notes; depends on the width alone."""
+        """Height of colour bars and notes; depends only on the width of the page."""
         bars = self._bars
         return (bars[-1][1] + _BAR_HEIGHT if bars else 0) + len(self._lines) * LINE + _MARGIN
 
@@ -96,7 +96,7 @@ class PictureGrid:
 
     @cached_property
     def _bars(self) -> list[tuple[int, int]]:
-        """Where the colour bars' labels begin within the foot: beside each other as far as there is room."""
+        """Positions of the colour bars' labels within the foot: side by side as long as they fit."""
         places, x, y = [], _MARGIN, 0
         for scale in self.scales:
             needed = max(width_of(scale.what), _BAR[0] + width_of(scale.end)) + 2 * _MARGIN
@@ -111,10 +111,10 @@ class PictureGrid:
         return [line for note in self.notes for line in broken(note, self.width - 2 * _MARGIN)]
 
     def draw(self, pictures: dict[tuple[int, int], np.ndarray]) -> np.ndarray:
-        """The page.
+        """Draw the page.
 
         Args:
-            pictures: (side, side, 3) uint8 by row and column; the place of what is missing stays paper.
+            pictures: (side, side, 3) uint8 images by row and column; missing ones stay blank.
 
         Returns:
             (height, width, 3) uint8.
@@ -155,10 +155,10 @@ class PictureGrid:
         ha: str = "left",
         weight: str = "normal",
     ) -> None:
-        """A line of text whose middle is at the height ``y``."""
+        """Write a line of text that is vertically centred at ``y``."""
         place = x / self.width, 1 - y / self.height
         words = figure.text(*place, text, color=_shade(ink), size=SIZE, ha=ha, va="center_baseline", weight=weight)
-        # A dollar sign in a file's name begins no formula.
+        # A dollar sign in a file's name must not start a formula.
         words.set_parse_math(False)
 
     def _draw_bar(self, figure: Figure, scale: Scale, x: int, y: int) -> None:
@@ -176,7 +176,7 @@ class PictureGrid:
 
 
 def letter_lines(texts: Iterable[str], width: int) -> Iterator[np.ndarray]:
-    """Lines of text at the right end of strips (TITLE, width, 3) uint8."""
+    """Yield right-aligned lines of text as images (TITLE, width, 3) uint8."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -190,17 +190,17 @@ def letter_lines(texts: Iterable[str], width: int) -> Iterator[np.ndarray]:
 
 
 def _shade(ink: tuple[int, int, int]) -> tuple[float, ...]:
-    """A colour as matplotlib has it."""
+    """Return a colour in matplotlib's format."""
     return tuple(part / 255 for part in ink)
 
 
 def left_of(names: Sequence[str]) -> int:
-    """Where the first column begins, to the right of names."""
+    """Return the left edge of the first column, to the right of the row labels."""
     return 4 * GAP + max(map(width_of, names))
 
 
 def width_of(text: str, weight: str = "normal") -> int:
-    """Pixels that a line takes."""
+    """Return the width of a line of text in pixels."""
     from matplotlib.backends.backend_agg import RendererAgg
     from matplotlib.font_manager import FontProperties
 
@@ -211,7 +211,7 @@ def width_of(text: str, weight: str = "normal") -> int:
 
 
 def broken(text: str, width: int) -> list[str]:
-    """A text in lines of at most ``width`` pixels."""
+    """Wrap a text to lines of at most ``width`` pixels."""
     lines: list[str] = []
     for word in text.split():
         if lines and width_of(f"{lines[-1]} {word}") <= width:

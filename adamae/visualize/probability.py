@@ -1,4 +1,4 @@
-"""What the sampler alone says about a video: over its frames, and over its time."""
+"""Output of the sampler alone for a video: probabilities over its frames and over time."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def probability_of(model: Pretrainer, video: VideoClips, batch_size: int = 8) ->
     Args:
         model: With a learned sampler, in evaluation mode.
         video: The video.
-        batch_size: Clips at once.
+        batch_size: Clips per forward pass.
 
     Returns:
         (C, N) float32 on the CPU; each clip's mean is 1.
 
     Raises:
-        UserError: If the model has learned no sampler.
+        UserError: If the model has no learned sampler.
     """
     check_sampler(model)
     parts = []
     for begin in range(0, len(video.cut.frames), batch_size):
         pixels = model.pixels(video.clips(slice(begin, begin + batch_size)).to(model.mask_token.device))
-        # In evaluation nothing of it is left to chance but the draw, which is not used.
+        # In evaluation mode only the draw is random, and it is not used.
         noise = SampleNoise(torch.zeros(len(pixels), device=pixels.device))
         log_probs = model.sampler(model.tokens_for(model.sampler, pixels), pixels, model.grid, noise).log_probs
         parts.append(log_probs.float().exp().cpu() * model.grid.num_tokens)
@@ -52,13 +52,13 @@ def probability_of(model: Pretrainer, video: VideoClips, batch_size: int = 8) ->
 
 
 def heat_map(video: VideoClips, model: Pretrainer, probability: Tensor, opacity: float) -> tuple[Row, Scale]:
-    """The probability's colours over the video.
+    """Blend the colours of the probability with the video.
 
     Args:
         video: The video.
-        model: For its grid.
+        model: The model, for its token grid.
         probability: (C, N) from :func:`probability_of`.
-        opacity: 0 shows the video alone, 1 the colours alone.
+        opacity: 0 shows only the video, 1 only the colours.
     """
     scale = Scale.over(f"{PROBABILITY}, {100 * opacity:g} % over the {video.noun}", PROBABILITY_MAP, [probability], 2.0)
     colours = scale.paint(video.in_time(on_pixels(probability, model.grid)).numpy())
@@ -68,13 +68,13 @@ def heat_map(video: VideoClips, model: Pretrainer, probability: Tensor, opacity:
 
 @dataclass(frozen=True)
 class Timeline:
-    """How a video's information is spread over its time.
+    """Distribution of a video's information over time.
 
     Attributes:
         information: (F,) mean probability of a frame's tokens relative to uniform sampling: 1 is uniform. The
-            probabilities of a clip add up to one, so that frames compare within a window of the network.
-        error: (F,) mean error of a frame's hidden tokens, which compares over the whole video.
-        peaks: (K,) frames that tell most, the most telling first, each away from the others.
+            probabilities of a clip add up to one, so frames can be compared only within a window of the network.
+        error: (F,) mean error of a frame's masked tokens, which can be compared over the complete video.
+        peaks: (K,) frames with the highest information in descending order, each with a minimum distance to the others.
     """
 
     information: np.ndarray
@@ -83,14 +83,14 @@ class Timeline:
 
 
 def timeline_of(video: VideoClips, probability: Tensor, error: Tensor, model: Pretrainer, top: int) -> Timeline:
-    """The curves of a video.
+    """Compute the timeline of a video.
 
     Args:
         video: The video.
         probability: (C, N) relative to uniform sampling.
         error: (C, N) with NaN where nothing was predicted.
-        model: For its grid.
-        top: Most peaks.
+        model: The model, for its token grid.
+        top: Maximum number of peaks.
     """
     grid = model.grid
     planes = video.cut.position // grid.tubelet_size
@@ -100,7 +100,7 @@ def timeline_of(video: VideoClips, probability: Tensor, error: Tensor, model: Pr
 
 
 def find_peaks(values: np.ndarray, most: int, apart: int) -> np.ndarray:
-    """The ``most`` highest of (F,) values, highest first, no two of them closer than ``apart``."""
+    """Return the indices of the ``most`` highest of (F,) values, descending and at least ``apart`` from each other."""
     found: list[int] = []
     for place in np.argsort(-values, kind="stable").tolist():
         if len(found) == most:

@@ -38,7 +38,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """VideoClips seen in one way.
+    """Reconstruction of a video with one masking strategy.
 
     Attributes:
         variant: The masking strategy.

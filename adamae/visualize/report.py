@@ -1,4 +1,4 @@
-"""Runs on one page: curves of their logs, options that differ, last numbers."""
+"""Report that compares runs on one page: curves of their logs, differing options, final metrics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from adamae.plain_text import one_line
 from adamae.visualize.line_chart import COLOURS, Curve, line_chart
 
 Record = dict[str, Any]
-# Title of a chart -> (kind of line in the log, names drawn into it; the second one is dashed).
+# Title of a chart -> (kind of log line, names of its values); the second one is dashed.
 CHARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "Loss": ("step", ("loss",)),
     "Reconstruction, and the trivial predictor (dashed)": ("step", ("reconstruction", "trivial")),
@@ -32,25 +32,25 @@ CHARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "Clips per second": ("step", ("clips_per_second",)),
     "Fraction of time spent waiting for data": ("step", ("data_wait",)),
 }
-# Numbers of the last whole epoch that stand in the table, and those of a scoring.
+# Values of the last complete epoch in the table, and values of an evaluation.
 LAST = (
     *("step", "epoch", "loss", "reconstruction", "trivial", "entropy", "hit_rate", "accuracy"),
     *("val_top1", "best_val_top1", "clips_per_second", "skipped"),
 )
 SCORES = ("top1", "top5", "mean_class", "videos")
-# Where one finds nothing to compare: they name the run itself.
+# Options that identify the run itself and are not compared.
 _OF_THE_RUN = ("output_dir", "log_dir")
 
 
 @dataclass(frozen=True)
 class RunLog:
-    """What a run has left.
+    """Log, options and scores of a run.
 
     Attributes:
-        name: What it is called on the page.
+        name: Name of the run on the page.
         records: Lines of its log.
-        options: All its options; empty where it has left none.
-        scores: Test scores by the name of the folder that they lie in.
+        options: All its options; empty if they are missing.
+        scores: Test scores by the name of their folder.
     """
 
     name: str
@@ -63,7 +63,7 @@ def read_run(folder: str | Path) -> RunLog:
     """Read a run's output folder.
 
     Raises:
-        UserError: If there is no log in it, or it or what lies beside it cannot be read.
+        UserError: If the folder has no log, or a file in it cannot be read.
     """
     place = Path(folder)
     path = place / "log.jsonl"
@@ -92,7 +92,7 @@ def _parsed(line: str) -> Record | None:
 
 
 def report_page(runs: Sequence[RunLog]) -> str:
-    """The page, one file of HTML without scripts."""
+    """Return the page, one HTML file without scripts."""
     charts = [_chart(title, kind, names, runs) for title, (kind, names) in CHARTS.items()]
     legend = "".join(
         f'<li><i style="background:{COLOURS[number % len(COLOURS)]}"></i>{escape(run.name)}</li>'
@@ -144,7 +144,7 @@ def _last_rows(runs: Sequence[RunLog]) -> list[tuple[str, list[Any]]]:
 
 
 def _last_record(run: RunLog) -> Mapping[str, Any]:
-    """The last whole epoch's; of a run that has none, the last step's."""
+    """Record of the last complete epoch, or of the last step without one."""
     return next((record for record in reversed(run.records) if record.get("kind") == "epoch"), run.records[-1])
 
 

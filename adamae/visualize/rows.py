@@ -1,4 +1,4 @@
-"""Looks as rows of pictures: what the contact sheet, the film and TensorBoard lay out."""
+"""Reconstructions as rows of image panels, for the contact sheet, the film and TensorBoard."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from adamae.visualize.panels import on_pixels
 from adamae.visualize.reconstruction import Reconstruction
 from adamae.visualize.video_clips import VideoClips
 
-# Uniform sampling has probability 1; a scale that ends nearer would show its round-off.
+# Uniform sampling has probability 1; a scale with a lower end would show rounding errors.
 _LEAST_PROBABILITY = 2.0
 PROBABILITY = "probability relative to uniform"
 
 
 @dataclass(frozen=True)
 class Row:
-    """Pictures that belong together, one for each frame.
+    """A row of images, one per frame.
 
     Attributes:
-        name: What they show.
+        name: Label of the row.
         frames: (F, S, S, 3) uint8.
     """
 
@@ -38,8 +38,8 @@ class Block:
     """The rows of one reconstruction.
 
     Attributes:
-        title: How tokens were hidden.
-        rows: Its pictures.
+        title: Masking strategy in words.
+        rows: Its image panels.
     """
 
     title: str
@@ -48,11 +48,11 @@ class Block:
 
 @dataclass(frozen=True)
 class Scales:
-    """What colours mean.
+    """Colour scales.
 
     Attributes:
-        error: Of a token.
-        probability: Of a token; None where no draw prefers any.
+        error: Scale of a token's error.
+        probability: Scale of a token's probability; None if all sampling is uniform.
     """
 
     error: Scale
@@ -60,12 +60,12 @@ class Scales:
 
     @property
     def shown(self) -> list[Scale]:
-        """Those that a legend explains."""
+        """The scales to explain in a legend."""
         return [self.error] if self.probability is None else [self.probability, self.error]
 
 
 def shared_scales(results: Sequence[Reconstruction]) -> Scales:
-    """The scales of error and of probability, over everything that is shown side by side."""
+    """Return the scales of error and probability over all reconstructions that are shown side by side."""
     preferences = [result.panels.probability for result in results if result.panels.prefers]
     probability = Scale.over(PROBABILITY, PROBABILITY_MAP, preferences, _LEAST_PROBABILITY) if preferences else None
     error = Scale.over("error (the loss of a token)", ERROR_MAP, (result.panels.error for result in results))
@@ -74,12 +74,12 @@ def shared_scales(results: Sequence[Reconstruction]) -> Scales:
 
 @dataclass(frozen=True)
 class Title:
-    """A way to mask tokens, in words.
+    """A masking strategy in words.
 
     Attributes:
-        method: How they are chosen.
-        ratio: How many are masked.
-        draw: Which draw; empty where there is only one.
+        method: How tokens are selected.
+        ratio: Mask ratio.
+        draw: Seed of the draw; empty if there is only one.
     """
 
     method: str
@@ -87,7 +87,7 @@ class Title:
     draw: str
 
     def __str__(self) -> str:
-        """On one line."""
+        """Join the parts in one line."""
         return ", ".join(filter(None, (self.method, self.ratio, self.draw)))
 
 
@@ -99,9 +99,9 @@ def title_of(result: Reconstruction, among: Sequence[Reconstruction] = ()) -> Ti
 
 
 def _ratio_of(result: Reconstruction) -> str:
-    """What was asked for if the clip's whole tokens allow no better, else what came of it and what was asked for."""
+    """The requested mask ratio if it is met to within one token, else the actual and the requested one."""
     asked = f"{100 * result.variant.mask_ratio:g} %"
-    # Samplers truncate to whole tokens; more than one token off are tubes and frames.
+    # Samplers round down to integer numbers of tokens; larger differences are due to tubes and frames.
     if abs(result.mask_ratio - result.variant.mask_ratio) * result.panels.grid.num_tokens < 1:
         return f"{asked} masked"
     return f"{100 * result.mask_ratio:.3g} % masked ({asked} requested)"
@@ -129,7 +129,7 @@ def _rows(video: VideoClips, result: Reconstruction, scales: Scales) -> tuple[Ro
 
 
 def notes_of(results: Sequence[Reconstruction]) -> list[str]:
-    """What a reader of the pictures has to know."""
+    """Return notes for the reader of the panels."""
     statistics = results[0].panels.statistics.value
     ending = "All panels share one colour scale." if len(results) > 1 else ""
     replaced = any(result.panels.secondary.any() for result in results)
@@ -159,5 +159,5 @@ def worse_than_trivial(results: Sequence[Reconstruction]) -> list[str]:
 
 
 def enlarged(frames: np.ndarray, factor: int) -> np.ndarray:
-    """(..., S, S, 3) to (..., S * factor, S * factor, 3), pixels as squares."""
+    """(..., S, S, 3) to (..., S * factor, S * factor, 3) by repeating pixels."""
     return frames if factor == 1 else repeat(frames, "... h w c -> ... (h p) (w q) c", p=factor, q=factor)

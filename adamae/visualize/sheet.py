@@ -13,9 +13,9 @@ from adamae.visualize.picture_grid import GAP, HEAD, TITLE, PictureGrid, Picture
 from adamae.visualize.rows import Block, Row, enlarged
 from adamae.visualize.video_clips import VideoClips
 
-# Least side of a picture in pixels; smaller frames are enlarged by a whole number.
+# Minimum side of an image in pixels; smaller frames are enlarged by an integer factor.
 _SIDE = 112
-# Most pixels along a side of a page.
+# Maximum side of a page in pixels.
 _MOST = 4000
 
 
@@ -27,15 +27,15 @@ def contact_sheets(
     notes: Sequence[str] = (),
     most: int = _MOST,
 ) -> list[np.ndarray]:
-    """Draw them: one sheet, or pages where one would be too large to open or to print.
+    """Draw contact sheets: one, or several pages if one would be too large to open or to print.
 
     Args:
         video: The video.
-        blocks: What the model made of it, in each variant.
-        scales: What their colours mean.
-        columns: How many frames, spread evenly from the first to the last.
-        notes: More lines for each foot.
-        most: Pixels along a side of a page, as far as one frame and one variant fit.
+        blocks: Panels of the reconstructions.
+        scales: Colour scales of the panels.
+        columns: Number of frames, evenly spaced from the first to the last.
+        notes: Further lines at the foot of each page.
+        most: Maximum side of a page in pixels, unless a single frame and variant need more.
 
     Returns:
         Pages (H, W, 3) uint8: the frames of all variants from the first to the last page, then the next frames. Each
@@ -70,7 +70,7 @@ def contact_sheets(
 
 
 def _divided(blocks: Sequence[Block], row: int, room: int) -> list[list[Block]]:
-    """Blocks, a title and rows of ``row`` pixels each, in groups that fit into ``room`` pixels of height."""
+    """Group blocks, with a title and rows of ``row`` pixels each, to fit into ``room`` pixels of height."""
     groups: list[list[Block]] = [[]]
     used = 0
     for block in blocks:
@@ -84,7 +84,7 @@ def _divided(blocks: Sequence[Block], row: int, room: int) -> list[list[Block]]:
 
 
 def png_bytes(picture: np.ndarray) -> bytes:
-    """A picture (H, W, 3) uint8 as the bytes of a PNG file."""
+    """Encode an image (H, W, 3) uint8 as PNG."""
     file = io.BytesIO()
     Image.fromarray(picture).save(file, format="PNG")
     return file.getvalue()

@@ -93,7 +93,7 @@ class VideoClips:
 
     @property
     def noun(self) -> str:
-        """What pictures call it: "image" or "video"."""
+        """Noun for labels: "image" or "video"."""
         return "image" if is_image(self.path) else "video"
 
     def clips(self, some: slice) -> Tensor:
@@ -163,7 +163,7 @@ def read_video_clips(path: str, reader: VideoReader, shown: range, plan: ViewPla
         cut: Clips of the shown frames, counted from 0.
 
     Raises:
-        DecodeError: A frame cannot be read.
+        DecodeError: If a frame cannot be read.
     """
     known = has_moving(path)
     frames, masks = [], []
