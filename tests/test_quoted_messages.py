@@ -27,15 +27,17 @@ QUOTES = [
 
 @cache
 def printed() -> str:
-    """All texts of the code; a NUL stands where a value is filled in."""
+    """All texts of the code but docstrings; a NUL stands where a value is filled in, also with a plural's s."""
     texts = []
     for path in sorted((ROOT / "adamae").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        nodes = [*ast.walk(ast.parse(path.read_text("utf-8")))]
+        docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+        for node in nodes:
             if isinstance(node, ast.JoinedStr):
                 texts.append("".join(part.value if isinstance(part, ast.Constant) else "\0" for part in node.values))
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
                 texts.append(node.value)
-    return "\n".join(texts).replace("`", "")
+    return "\n".join(texts).replace("`", "").replace("\0s ", "\0 ")
 
 
 def fragments(quote: str) -> list[list[str]]:

@@ -56,7 +56,7 @@ def usage() -> str:
     )
     return f"""usage: adamae COMMAND [--option value ...]
 
-Video masked autoencoders that learn which tokens to look at.
+Video masked autoencoders that learn which tokens to sample.
 
 commands:
 {commands}

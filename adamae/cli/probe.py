@@ -97,7 +97,7 @@ def _extract(
 
 
 def _render(report: dict[str, Any]) -> str:
-    lines = [f"{'probe':<12}{'top-1':>8}{'95 % interval':>18}{'top-5':>9}{'mean class':>12}  right"]
+    lines = [f"{'probe':<12}{'top-1':>8}{'95 % interval':>18}{'top-5':>9}{'mean class':>12}  correct"]
     for name, row in report["probes"].items():
         interval = "{:.1f} to {:.1f}".format(*row["top1_interval"])
         lines.append(

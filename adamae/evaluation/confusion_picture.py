@@ -52,7 +52,7 @@ def draw_confusion(path: Path, confusion: np.ndarray, names: Sequence[str]) -> N
     if count <= _MOST_NUMBERS:
         _write_numbers(axes, confusion, shares)
     right, total = int(np.trace(confusion)), int(confusion.sum())
-    axes.set_title(f"{right} of {total} right", fontsize=11)
+    axes.set_title(f"{right} of {total} correct", fontsize=11)
     axes.set_xlabel("predicted class", fontsize=10)
     axes.set_ylabel("true class", fontsize=10)
     bar = figure.add_axes(((margin + side + 0.15) / width, margin / height, 0.18 / width, side / height))

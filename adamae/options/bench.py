@@ -42,7 +42,7 @@ class StepMeasurement(OptionGroup):
     compile: bool = flag(False, "compile our step with torch.compile (torch 2.6 or newer)")
     predict: str | None = flag(
         None,
-        "run nothing; predict the least time on this GPU from the step's operations, their bytes and their launches",
+        "run nothing; predict the minimum time on this GPU from the step's operations, their bytes and their launches",
         choices=gpu_names,
     )
     device: str = flag("auto", "cpu, cuda or auto; auto: cuda if available", metavar="DEVICE")
@@ -64,7 +64,7 @@ class MemoryMeasurement(OptionGroup):
 
 @dataclass(frozen=True)
 class LoaderMeasurement(OptionGroup):
-    """How many videos or images are read, and how the result is printed."""
+    """How many videos or images to read, and how to print the result."""
 
     title = "Measurement"
 
@@ -98,7 +98,7 @@ class BenchViewOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class BenchRunOptions(OptionGroup):
-    """How many videos or images are read, and how the result is printed."""
+    """How many videos or images to read, and how to print the result."""
 
     title = "Measurement"
 

@@ -10,12 +10,12 @@ from adamae.options.parser import OptionParser
 
 @dataclass(frozen=True)
 class Examination(OptionGroup):
-    """What is looked at, and how it is printed."""
+    """What to check, and how to print it."""
 
     title = "Examination"
 
     output_dir: str = flag(".", "folder for checkpoints", metavar="DIR")
-    data_path: str | None = flag(None, "folder or list of videos or images; none: no data is looked at", metavar="PATH")
+    data_path: str | None = flag(None, "folder or list of videos or images; none: data is not checked", metavar="PATH")
     device: str = flag("auto", "cpu, cuda or auto; auto: cuda if available", metavar="DEVICE")
     rendezvous_timeout: float = flag(
         120.0, "seconds to wait for the other processes at start-up", above=0, most=86400, metavar="SECONDS"

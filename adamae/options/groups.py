@@ -227,7 +227,7 @@ class ModelOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class SamplerOptions(OptionGroup):
-    """How the visible tokens are chosen."""
+    """How visible tokens are sampled."""
 
     mask_type: str = flag(
         DEFAULT, lambda: "; ".join(f"{name}: {each.summary}" for name, each in SAMPLERS.items()), choices=mask_types
