@@ -6,12 +6,13 @@
     out = model(video)  # (B, T, H, W, C) uint8, or (B, C, T, H, W) standardised
     out.prediction, out.selection, out.token_error, out.losses
 
-Importing the package is cheap: the names below are imported on first use.
+Importing the package is cheap: the names below and the subpackages are imported on first use.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from adamae.version import __version__
@@ -31,9 +32,13 @@ __all__ = ["UserError", "__version__", "create_model", "load_weights"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    module = f"{__name__}.{name}"
+    # Private names are asked for by protocols (copy, inspect), and importing __main__ would run the program.
+    if name.startswith("_") or importlib.util.find_spec(module) is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return importlib.import_module(module)
 
 
 def __dir__() -> list[str]:

@@ -6,6 +6,8 @@ import importlib
 import math
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -229,3 +231,24 @@ def test_one_oldest_python_is_named_everywhere() -> None:
     assert project["tool"]["mypy"]["python_version"] == oldest
     assert project["tool"]["ruff"]["target-version"] == f"py{oldest.replace('.', '')}"
     assert f"({oldest} to" in (ROOT / "scripts" / "test_oldest_torch.sh").read_text()
+
+
+def test_import_adamae_gives_the_names_of_the_readme() -> None:
+    """In a process of its own, because other tests have imported the subpackages already.
+
+    Names of subpackages come first: ``adamae.create_model`` imports some of them.
+    """
+    names = set(re.findall(r"\badamae((?:\.[a-z_]+)+)\(", (ROOT / "README.md").read_text(encoding="utf-8")))
+    assert {".create_model", ".models.register_with_timm"} <= names
+    program = "; ".join(
+        ["import adamae", *(f"adamae{name}" for name in sorted(names, key=lambda name: -name.count(".")))]
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    import adamae
+
+    for name in ("nothing", "__main__", "__wrapped__"):
+        with pytest.raises(AttributeError, match=f"module 'adamae' has no attribute '{name}'"):
+            getattr(adamae, name)

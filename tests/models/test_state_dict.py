@@ -62,7 +62,7 @@ def test_a_state_dict_loads_back_also_inside_another_module() -> None:
 
 @pytest.mark.slow
 def test_timm_is_repaired_before_it_is_imported() -> None:
-    subprocess.run([sys.executable, "-c", "import adamae.models as m; m.register_with_timm()"], check=True)
+    subprocess.run([sys.executable, "-c", "import adamae; adamae.models.register_with_timm()"], check=True)
 
 
 def test_timm_knows_the_names() -> None:
