@@ -90,7 +90,8 @@ def load_weights(
     patch embedding kernel are resized. Fixed positions are always those of the model.
 
     Args:
-        model: A :class:`~adamae.models.Pretrainer` or :class:`~adamae.models.Classifier`.
+        model: A :class:`~adamae.models.Pretrainer` or :class:`~adamae.models.Classifier`, also compiled
+            (``torch.compile``) or in a wrapper that has it as ``module``, such as ``DistributedDataParallel``.
         checkpoint: A path, or the result of :func:`open_checkpoint`.
         complete: Also fail if a parameter of the model would keep its initial value. For evaluation, where every
             parameter must come from the file.
@@ -100,17 +101,28 @@ def load_weights(
             that is built again has to load or adopt them again.
 
     Raises:
-        UserError: If the file cannot be read, or its weights do not match the model. The model is then unchanged.
+        UserError: If the file cannot be read, its weights do not match the model, or the model is another module. The
+            model is then unchanged.
     """
+    network = _unwrapped(model)
     file = checkpoint if isinstance(checkpoint, CheckpointFile) else open_checkpoint(checkpoint, key)
     try:
-        return _load(model, file, complete, constants)
+        return _load(network, file, complete, constants)
     except UserError as error:
         raise UserError(f"{file.path}: {error}") from error
 
 
-def _load(model: nn.Module, file: CheckpointFile, complete: bool, constants: bool) -> LoadReport:
-    assert isinstance(model, Pretrainer | Classifier)
+def _unwrapped(model: nn.Module) -> Pretrainer | Classifier:
+    """Return the network of ``model``, which may be compiled or in wrappers."""
+    network: object = model
+    while not isinstance(network, Pretrainer | Classifier):
+        if not isinstance(network, nn.Module):
+            raise UserError(f"load_weights got a {type(model).__name__}, expected a Pretrainer or a Classifier")
+        network = getattr(network, "_orig_mod", None) or getattr(network, "module", None)
+    return network
+
+
+def _load(model: Pretrainer | Classifier, file: CheckpointFile, complete: bool, constants: bool) -> LoadReport:
     wanted = model.state_dict()
     offered, ignored = _offer(model, wanted, file)
     fixed = {reference_name(model, name) for name, _ in model.named_buffers()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from adamae.checkpoints.loading import load_weights
 from adamae.checkpoints.resizing import fit_channels, resize_kernel, resize_positions
 from adamae.checkpoints.tensor_files import write_tensors
 from adamae.errors import UserError
-from adamae.models import vit_classifier, vit_pretrainer
+from adamae.models import PretrainOutput, vit_classifier, vit_pretrainer
 from tests.checkpoints.networks import CLASSIFIER, PRETRAIN, bits, classifier, clip, pretrainer
 from tests.golden import recipe
 
@@ -50,6 +51,29 @@ def test_what_is_new_keeps_its_start(tmp_path: Path) -> None:
     head = bits({name: value for name, value in model.state_dict().items() if name.startswith(("head", "fc_norm"))})
     load_weights(model, saved(pretrainer(), tmp_path / "checkpoint.pth"))
     assert bits({name: model.state_dict()[name] for name in head}) == head
+
+
+@pytest.mark.parametrize("build", [pretrainer, classifier])
+def test_weights_load_through_wrappers(build: Callable[..., nn.Module], tmp_path: Path) -> None:
+    source, model = build(), build(seed=1)
+    compiled = torch.compile(model, backend="eager")
+    seeds = torch.arange(2)
+    compiled(clip(), seeds=seeds)
+    path = saved(source, tmp_path / "checkpoint.pth")
+    load_weights(nn.DataParallel(compiled), path, complete=True)
+    assert bits(model.state_dict()) == bits(source.state_dict())
+    given, expected = (network(clip(), seeds=seeds) for network in (compiled, source))
+    if isinstance(expected, PretrainOutput):
+        given, expected = given.losses, expected.losses
+    torch.testing.assert_close(given, expected)
+
+
+@pytest.mark.parametrize("model", [nn.Linear(1, 1), nn.DataParallel(nn.Linear(1, 1))], ids=["linear", "wrapped"])
+def test_other_modules_are_refused(model: nn.Module, tmp_path: Path) -> None:
+    path = saved(pretrainer(), tmp_path / "checkpoint.pth")
+    kind = type(model).__name__
+    with pytest.raises(UserError, match=f"^load_weights got a {kind}, expected a Pretrainer or a Classifier$"):
+        load_weights(model, path)
 
 
 def test_same_outputs_after_loading(tmp_path: Path) -> None:
