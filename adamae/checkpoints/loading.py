@@ -263,8 +263,12 @@ def _check_match(
         return
     hints = [hint for name, hint in _HINTS.items() if name in stray]
     # Early files of this project used the encoder's MLP ratio in the sampler, too.
-    mlps = [tuple(offered[name].shape) for name in other if _SAMPLER_MLP.fullmatch(name)]
-    hints += [f"build the model with sampler_mlp_ratio={hidden / width:g}" for hidden, width in mlps[:1]]
+    mlps = [(offered[name].shape, wanted[name].shape) for name in other if _SAMPLER_MLP.fullmatch(name)]
+    ratios = [(theirs[0] / theirs[1], ours[0] / ours[1]) for theirs, ours in mlps[:1] if len(theirs) == 2 and theirs[1]]
+    hints += [f"build the model with sampler_mlp_ratio={theirs:g}" for theirs, ours in ratios if theirs != ours]
+    # With ``complete``, the model was built from the checkpoint.
+    if shapes and not hints and not complete and "mask_token" in wanted:
+        hints.append("adamae.visualize.networks.build_pretrainer builds the network of a checkpoint")
     raise UserError("; ".join([f"does not match the model: {'; '.join(parts)}", *hints]))
 
 

@@ -5,7 +5,9 @@ The numbers come from a second computation in numpy and float64, which reads not
 
 from __future__ import annotations
 
+import importlib
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,17 @@ def test_early_files_with_the_encoders_ratio_are_told_by_their_shapes(tmp_path: 
     torch.testing.assert_close(again(clip(), seeds=seeds).losses["sampling"], expected)
     with pytest.raises(UserError, match=r"of another shape: .*; build the model with sampler_mlp_ratio=2$"):
         load_weights(pretrainer(mlp_ratio=2.0), path)
+
+
+def test_other_widths_are_no_other_ratio(tmp_path: Path) -> None:
+    path = write_pretrainer(tmp_path / "other.safetensors")
+    with pytest.raises(
+        UserError, match=r"\d+ of another shape: .* more; adamae\.\S+\.build_pretrainer builds the network"
+    ) as raised:
+        load_weights(vit_pretrainer(**SIZES), path)
+    assert "sampler_mlp_ratio" not in str(raised.value)
+    module, _, name = re.search(r"(adamae\S+)", str(raised.value))[1].rpartition(".")
+    getattr(importlib.import_module(module), name)(open_checkpoint(path))
 
 
 def test_the_published_ratio_is_not_written_down(tmp_path: Path) -> None:
