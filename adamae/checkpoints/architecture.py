@@ -49,7 +49,7 @@ class SamplerShape:
 
 
 @dataclass(frozen=True)
-class Description(ABC):
+class Architecture(ABC):
     """Architecture of a network as inferred from a checkpoint.
 
     Attributes:
@@ -126,7 +126,7 @@ class Description(ABC):
 
 
 @dataclass(frozen=True)
-class Architecture(Description):
+class VitArchitecture(Architecture):
     """Architecture of a plain ViT as inferred from a checkpoint.
 
     Attributes:
@@ -150,7 +150,7 @@ class Architecture(Description):
     other_sampler: Shapes = field(default_factory=dict)
 
     def options(self) -> dict[str, Any]:
-        """See :meth:`Description.options`."""
+        """See :meth:`Architecture.options`."""
         options = {
             "img_size": self.size[0] if self.size[0] == self.size[1] else self.size,
             "patch_size": self.patch,
@@ -167,16 +167,46 @@ class Architecture(Description):
         return {**options, **given}
 
     def classifier_options(self, shared: tuple[str, ...] = ()) -> dict[str, Any]:
-        """See :meth:`Description.classifier_options`."""
+        """See :meth:`Architecture.classifier_options`."""
         given = {name: value for name, value in self.given.items() if name in shared}
         return replace(self, kind="classifier", decoder=None, sampler=None, classes=0, given=given).options()
 
     def shapes(self) -> Shapes:
-        """See :meth:`Description.shapes`."""
-        return expected_shapes(self)
+        """See :meth:`Architecture.shapes`."""
+        encoder, decoder, sampler = self.encoder, self.decoder, self.sampler
+        prefix = "encoder." if decoder else ""
+        shapes: Shapes = {"mask_token": (1, 1, decoder.width)} if decoder else {}
+        if sampler:
+            shapes[f"{prefix}pos_embed_probs"] = (1, sampler.tokens, encoder.width)
+        if self.secondary:
+            shapes[f"{prefix}vis_mask_token"] = (1, 1, encoder.width)
+        if self.cls_token:
+            shapes["cls_token"] = (1, 1, encoder.width)
+        t, h, w = self.grid
+        tables = {"learned": {"": t * h * w}, "separable": {"_spatial": h * w, "_temporal": t}}.get(self.positions, {})
+        if tables and self.cls_token:
+            tables = {**tables, "_class": 1}
+        shapes |= {f"pos_embed{name}": (1, count, encoder.width) for name, count in tables.items()}
+        kernel = (self.channels, self.tubelet, self.patch, self.patch)
+        shapes[f"{prefix}patch_embed.proj.weight"] = (encoder.width, *kernel)
+        shapes[f"{prefix}patch_embed.proj.bias"] = (encoder.width,)
+        shapes |= _blocks(f"{prefix}blocks", encoder, self.qkv_bias, self.layer_scale)
+        if self.norm:
+            shapes |= _layer(f"{prefix}norm", encoder.width)
+        if sampler:
+            shapes |= _sampler_shapes(sampler, encoder.width, prefix)
+        if decoder:
+            shapes |= _blocks("decoder.blocks", decoder, self.qkv_bias, self.layer_scale)
+            shapes |= _layer("decoder.norm", decoder.width)
+            shapes |= _layer("decoder.head", self.channels * self.tubelet * self.patch**2, decoder.width)
+            shapes["encoder_to_decoder.weight"] = (decoder.width, encoder.width)
+            shapes |= self.other_sampler
+        if self.fc_norm:
+            shapes |= _layer("fc_norm", encoder.width)
+        return shapes | _layer("head", self.classes, encoder.width) if self.classes else shapes
 
     def facts(self) -> dict[str, Any]:
-        """See :meth:`Description.facts`."""
+        """See :meth:`Architecture.facts`."""
         return {
             "encoder": asdict(self.encoder),
             "sampler": asdict(self.sampler) if self.sampler else None,
@@ -187,15 +217,17 @@ class Architecture(Description):
         }
 
     def rows(self) -> dict[str, str]:
-        """See :meth:`Description.rows`."""
+        """See :meth:`Architecture.rows`."""
         rows = {
             "encoder": str(self.encoder),
             "tokens": f"{self.tubelet} frames of {self.patch}x{self.patch} pixels, {self.channels} channels; "
             f"{self.positions} positions" + (", a class token" if self.cls_token else ""),
         }
         if self.sampler:
-            s = self.sampler
-            rows["sampler"] = f"{s.network}, {s.depth} layers, width {s.width}, {s.tokens} tokens"
+            sampler = self.sampler
+            rows["sampler"] = (
+                f"{sampler.network}, {sampler.depth} layers, width {sampler.width}, {sampler.tokens} tokens"
+            )
         return rows
 
     def _pretrain_options(self) -> dict[str, Any]:
@@ -246,40 +278,6 @@ class Architecture(Description):
         if self.positions != "fixed":
             options["position_embedding"] = self.positions
         return {**options, "cls_token": True} if self.cls_token else options
-
-
-def expected_shapes(architecture: Architecture) -> Shapes:
-    """Return names and shapes of all entries of a network's state dict, in its order."""
-    a, encoder = architecture, architecture.encoder
-    prefix = "encoder." if a.decoder else ""
-    shapes: Shapes = {"mask_token": (1, 1, a.decoder.width)} if a.decoder else {}
-    if a.sampler:
-        shapes[f"{prefix}pos_embed_probs"] = (1, a.sampler.tokens, encoder.width)
-    if a.secondary:
-        shapes[f"{prefix}vis_mask_token"] = (1, 1, encoder.width)
-    if a.cls_token:
-        shapes["cls_token"] = (1, 1, encoder.width)
-    t, h, w = a.grid
-    tables = {"learned": {"": t * h * w}, "separable": {"_spatial": h * w, "_temporal": t}}.get(a.positions, {})
-    if tables and a.cls_token:
-        tables = {**tables, "_class": 1}
-    shapes |= {f"pos_embed{name}": (1, count, encoder.width) for name, count in tables.items()}
-    shapes[f"{prefix}patch_embed.proj.weight"] = (encoder.width, a.channels, a.tubelet, a.patch, a.patch)
-    shapes[f"{prefix}patch_embed.proj.bias"] = (encoder.width,)
-    shapes |= _blocks(f"{prefix}blocks", encoder, a.qkv_bias, a.layer_scale)
-    if a.norm:
-        shapes |= _layer(f"{prefix}norm", encoder.width)
-    if a.sampler:
-        shapes |= _sampler_shapes(a.sampler, encoder.width, prefix)
-    if a.decoder:
-        shapes |= _blocks("decoder.blocks", a.decoder, a.qkv_bias, a.layer_scale)
-        shapes |= _layer("decoder.norm", a.decoder.width)
-        shapes |= _layer("decoder.head", a.channels * a.tubelet * a.patch**2, a.decoder.width)
-        shapes["encoder_to_decoder.weight"] = (a.decoder.width, encoder.width)
-        shapes |= a.other_sampler
-    if a.fc_norm:
-        shapes |= _layer("fc_norm", encoder.width)
-    return shapes | _layer("head", a.classes, encoder.width) if a.classes else shapes
 
 
 def _layer(name: str, *shape: int) -> Shapes:

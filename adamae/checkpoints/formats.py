@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adamae.checkpoints.architecture import Description
+from adamae.checkpoints.architecture import Architecture
 from adamae.checkpoints.constants import Constants
 from adamae.checkpoints.inference import infer_architecture
 from adamae.checkpoints.key_tables import (
@@ -68,7 +68,7 @@ class CheckpointFile:
     layout: str
     container: str
     state: dict[str, Tensor]
-    architecture: Description
+    architecture: Architecture
     constants: Constants = field(default_factory=Constants)
     notes: tuple[str, ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)

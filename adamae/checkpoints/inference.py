@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from adamae.checkpoints.architecture import Architecture, Description, SamplerShape, Shapes, Stack, usual_heads
+from adamae.checkpoints.architecture import Architecture, SamplerShape, Shapes, Stack, VitArchitecture, usual_heads
 from adamae.checkpoints.um_mae_architecture import infer_um_mae, is_um_mae
 from adamae.errors import UserError
 
@@ -23,7 +23,7 @@ def infer_architecture(
     config: Mapping[str, Any] | None = None,
     hf_config: Mapping[str, Any] | None = None,
     args: Mapping[str, Any] | None = None,
-) -> Description:
+) -> Architecture:
     """Infer the architecture of a network from its state dict.
 
     Args:
@@ -40,12 +40,12 @@ def infer_architecture(
     given = _given_options(config or {})
     known = {**_from_args(args or {}), **_from_transformers(hf_config or {}), **given}
     infer = infer_um_mae if is_um_mae(shapes) else _infer_vit
-    architecture: Description = infer(shapes, given, known)
+    architecture: Architecture = infer(shapes, given, known)
     _compare(shapes, architecture.shapes())
     return architecture
 
 
-def _infer_vit(shapes: Shapes, given: Mapping[str, Any], known: Mapping[str, Any]) -> Architecture:
+def _infer_vit(shapes: Shapes, given: Mapping[str, Any], known: Mapping[str, Any]) -> VitArchitecture:
     pretrain = "encoder_to_decoder.weight" in shapes
     prefix = "encoder." if pretrain else ""
     kernel = _shape(shapes, f"{prefix}patch_embed.proj.weight", 5)
@@ -61,7 +61,7 @@ def _infer_vit(shapes: Shapes, given: Mapping[str, Any], known: Mapping[str, Any
     names = ("encoder_num_heads", "decoder_num_heads") if pretrain else ("num_heads",)
     if any(name not in known for name in names):
         guessed = ("heads", *guessed)
-    return Architecture(
+    return VitArchitecture(
         kind="pretrain" if pretrain else "classifier",
         encoder=encoder,
         decoder=decoder,

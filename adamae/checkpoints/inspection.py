@@ -29,27 +29,27 @@ def describe(file: CheckpointFile) -> dict[str, Any]:
         "guessed" (values not stored in the file), "epoch", "step", "parameters", "tensors", "dtypes", "constants",
         "notes", "left_out" (tensors that are not supported, and why), "others" (other entries of the file), "args".
     """
-    a = file.architecture
+    architecture = file.architecture
     return {
         "path": str(file.path),
         "format": {"layout": file.layout, "container": file.container},
         "method": file.method,
-        "kind": a.kind,
+        "kind": architecture.kind,
         "architecture": {
-            **a.facts(),
-            "decoder": asdict(a.decoder) if a.decoder else None,
+            **architecture.facts(),
+            "decoder": asdict(architecture.decoder) if architecture.decoder else None,
         },
         "clip": {
-            "frames": a.frames,
-            "height": a.size[0],
-            "width": a.size[1],
-            "channels": a.channels,
-            "tubelet": a.tubelet,
-            "patch": a.patch,
+            "frames": architecture.frames,
+            "height": architecture.size[0],
+            "width": architecture.size[1],
+            "channels": architecture.channels,
+            "tubelet": architecture.tubelet,
+            "patch": architecture.patch,
         },
-        "classes": a.classes or None,
+        "classes": architecture.classes or None,
         "class_names": list(file.class_names),
-        "guessed": list(a.guessed),
+        "guessed": list(architecture.guessed),
         "epoch": file.epoch,
         "step": file.step,
         "parameters": sum(tensor.numel() for tensor in file.state.values()),
@@ -65,21 +65,21 @@ def describe(file: CheckpointFile) -> dict[str, Any]:
 
 def as_text(file: CheckpointFile) -> str:
     """Return the same description as text, one line for each known value."""
-    a = file.architecture
-    told = a.rows()
-    guessed = dict.fromkeys(a.guessed, " (not stored in the file, default)")
+    architecture = file.architecture
+    told = architecture.rows()
+    guessed = dict.fromkeys(architecture.guessed, " (not stored in the file, default)")
     rows = {
         "path": str(file.path),
         "format": f"{_LAYOUTS[file.layout]} layout, written by {_CONTAINERS[file.container]}",
         "method": file.method,
         "encoder": told["encoder"] + guessed.get("heads", ""),
-        "decoder": str(a.decoder or ""),
+        "decoder": str(architecture.decoder or ""),
         "sampler": told.get("sampler", ""),
         "tokens": told["tokens"],
-        "frames": f"{a.frames}{guessed.get('frames', '')}",
-        "size": f"{a.size[0]}x{a.size[1]}{guessed.get('size', '')}",
-        "classes": f"{a.classes}{': ' + ', '.join(file.class_names[:8]) if file.class_names else ''}"
-        if a.classes
+        "frames": f"{architecture.frames}{guessed.get('frames', '')}",
+        "size": f"{architecture.size[0]}x{architecture.size[1]}{guessed.get('size', '')}",
+        "classes": f"{architecture.classes}{': ' + ', '.join(file.class_names[:8]) if file.class_names else ''}"
+        if architecture.classes
         else "",
         "epoch": "" if file.epoch is None else str(file.epoch),
         "step": "" if file.step is None else str(file.step),

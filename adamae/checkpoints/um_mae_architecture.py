@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from adamae.checkpoints.architecture import Description, Shapes, Stack, usual_heads
+from adamae.checkpoints.architecture import Architecture, Shapes, Stack, usual_heads
 from adamae.errors import UserError
 from adamae.models.families import family_named
 from adamae.models.pyramid.encoder import UNIT_SIZE
@@ -25,7 +25,7 @@ _PUBLISHED_SECONDARY = 0.25
 
 
 @dataclass(frozen=True)
-class UmMaeArchitecture(Description):
+class UmMaeArchitecture(Architecture):
     """Architecture of a network of UM-MAE as inferred from a checkpoint.
 
     Attributes:
@@ -45,7 +45,7 @@ class UmMaeArchitecture(Description):
         return 1, self.size[0] // side, self.size[1] // side
 
     def options(self) -> dict[str, Any]:
-        """See :meth:`~adamae.checkpoints.architecture.Description.options`."""
+        """See :meth:`~adamae.checkpoints.architecture.Architecture.options`."""
         options: dict[str, Any] = {
             "img_size": self.size[0] if self.size[0] == self.size[1] else self.size,
             "patch_size": self.patch,
@@ -68,7 +68,7 @@ class UmMaeArchitecture(Description):
         return {**options, **given}
 
     def classifier_options(self, shared: tuple[str, ...] = ()) -> dict[str, Any]:
-        """See :meth:`~adamae.checkpoints.architecture.Description.classifier_options`."""
+        """See :meth:`~adamae.checkpoints.architecture.Architecture.classifier_options`."""
         given = {name: value for name, value in self.given.items() if name in shared}
         if self.decoder is not None and self.family == "pvt":
             # A pre-train model's mlp_ratio is that of the decoder; the encoder's ratios follow from the shapes.
@@ -81,7 +81,7 @@ class UmMaeArchitecture(Description):
         return replace(self, kind="classifier", decoder=None, classes=0, given=given).options()
 
     def shapes(self) -> Shapes:
-        """See :meth:`~adamae.checkpoints.architecture.Description.shapes`."""
+        """See :meth:`~adamae.checkpoints.architecture.Architecture.shapes`."""
         family = family_named(self.family)
         options = self.options()
         with torch.device("meta"):
@@ -91,11 +91,11 @@ class UmMaeArchitecture(Description):
         return {name: tuple(tensor.shape) for name, tensor in state.items() if not name.startswith("past.")}
 
     def facts(self) -> dict[str, Any]:
-        """See :meth:`~adamae.checkpoints.architecture.Description.facts`."""
+        """See :meth:`~adamae.checkpoints.architecture.Architecture.facts`."""
         return {"family": self.family, "encoder": dict(self.stages), "secondary_masks": self.secondary}
 
     def rows(self) -> dict[str, str]:
-        """See :meth:`~adamae.checkpoints.architecture.Description.rows`."""
+        """See :meth:`~adamae.checkpoints.architecture.Architecture.rows`."""
         stages = ", ".join(f"{name} {' '.join(map(str, _listed(value)))}" for name, value in self.stages.items())
         return {
             "encoder": f"{self.family}: {stages}",

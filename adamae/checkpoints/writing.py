@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adamae.checkpoints.architecture import Architecture
+from adamae.checkpoints.architecture import VitArchitecture
 from adamae.checkpoints.formats import CheckpointFile
 from adamae.checkpoints.key_tables import TRANSFORMERS_FILES, translate
 from adamae.checkpoints.reading import CONFIG, PREPROCESSOR
@@ -86,19 +86,19 @@ def _write_safetensors(file: CheckpointFile, out: Path) -> WriteReport:
 
 
 def _write_reference(file: CheckpointFile, out: Path) -> WriteReport:
-    a = file.architecture
-    if isinstance(a, Architecture) and (a.positions != "fixed" or a.cls_token):
+    architecture = file.architecture
+    if isinstance(architecture, VitArchitecture) and (architecture.positions != "fixed" or architecture.cls_token):
         raise UserError(
             f"{file.path}: learned positions or a class token; expected fixed positions for the reference layout"
         )
     dense = {name: tensor.contiguous().clone() for name, tensor in file.state.items()}
-    args = argparse.Namespace(**{**file.args, "num_frames": a.frames, "input_size": a.size[0]})
+    args = argparse.Namespace(**{**file.args, "num_frames": architecture.frames, "input_size": architecture.size[0]})
     content = {"model": dense, "epoch": file.epoch if file.epoch is not None else 0, "args": args}
     # For our own reader; other programs ignore the string.
     content["adamae"] = json.dumps({"model": _model_config(file)})
     publish(out, lambda temporary: _save(content, temporary))
     notes = _notes_on_selection(file)
-    if a.decoder and not a.norm:
+    if architecture.decoder and not architecture.norm:
         notes.append("the official model has a norm after its encoder, this one does not")
     return WriteReport(out, "reference", len(dense), file.left_out, tuple(notes))
 
@@ -127,20 +127,21 @@ def _save(content: dict[str, Any], path: Path) -> None:
 
 def _write_transformers(file: CheckpointFile, out: Path) -> WriteReport:
     config = _transformers_config(file)
-    a = file.architecture
-    assert isinstance(a, Architecture)
-    state, left, _ = translate(file.state, TRANSFORMERS_FILES[a.kind], "to_theirs")
+    architecture = file.architecture
+    assert isinstance(architecture, VitArchitecture)
+    state, left, _ = translate(file.state, TRANSFORMERS_FILES[architecture.kind], "to_theirs")
     left_out = {**file.left_out, **dict.fromkeys(left, "Transformers' VideoMAE has no sampler")}
     notes = _notes_on_selection(file)
     if file.constants.last_norm_eps is None:
         notes.append("Transformers computes the norm before the head with an epsilon of 1e-05, here it is 1e-06")
-    if "heads" in a.guessed:
-        heads = " and ".join(str(stack.heads) for stack in (a.encoder, a.decoder) if stack)
+    if "heads" in architecture.guessed:
+        heads = " and ".join(str(stack.heads) for stack in (architecture.encoder, architecture.decoder) if stack)
         notes.append(
             f"the file does not store the number of attention heads: {heads} are assumed, the default for its width"
         )
-    if {"frames", "size"} & set(a.guessed):
-        notes.append(f"the file does not store the clip size: {a.frames} frames of {a.size[0]}x{a.size[1]} are assumed")
+    if {"frames", "size"} & set(architecture.guessed):
+        clip = f"{architecture.frames} frames of {architecture.size[0]}x{architecture.size[1]}"
+        notes.append(f"the file does not store the clip size: {clip} are assumed")
     notes.append("its image processor resizes frames with antialiasing, `evaluate` without")
     write_tensors(out / WEIGHTS, state, {"epoch": file.epoch, "step": file.step})
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
@@ -184,13 +185,15 @@ def _transformers_config(file: CheckpointFile) -> dict[str, Any]:
     Raises:
         UserError: If the VideoMAE of Transformers does not support the network.
     """
-    a = file.architecture
-    if not isinstance(a, Architecture):
-        raise UserError(f"{file.path}: has a {a.family} encoder; not supported by the VideoMAE of Transformers")
+    architecture = file.architecture
+    if not isinstance(architecture, VitArchitecture):
+        raise UserError(
+            f"{file.path}: has a {architecture.family} encoder; not supported by the VideoMAE of Transformers"
+        )
     obstacles = {
-        "LayerScale": a.layer_scale,
-        "learned positions": a.positions != "fixed",
-        "a class token": a.cls_token,
+        "LayerScale": architecture.layer_scale,
+        "learned positions": architecture.positions != "fixed",
+        "a class token": architecture.cls_token,
     }
     found = [name for name, there in obstacles.items() if there]
     if found:
@@ -200,29 +203,29 @@ def _transformers_config(file: CheckpointFile) -> dict[str, Any]:
         "architectures": [_class(file)],
         "dtype": str(_dtype(file.state)).removeprefix("torch."),
         "hidden_act": "gelu",
-        "hidden_size": a.encoder.width,
-        "num_hidden_layers": a.encoder.depth,
-        "num_attention_heads": a.encoder.heads,
-        "intermediate_size": a.encoder.hidden,
-        "image_size": a.size[0] if a.size[0] == a.size[1] else list(a.size),
-        "patch_size": a.patch,
-        "num_channels": a.channels,
-        "num_frames": a.frames,
-        "tubelet_size": a.tubelet,
-        "qv_bias": a.qkv_bias,
-        "use_mean_pooling": not a.norm,
+        "hidden_size": architecture.encoder.width,
+        "num_hidden_layers": architecture.encoder.depth,
+        "num_attention_heads": architecture.encoder.heads,
+        "intermediate_size": architecture.encoder.hidden,
+        "image_size": architecture.size[0] if architecture.size[0] == architecture.size[1] else list(architecture.size),
+        "patch_size": architecture.patch,
+        "num_channels": architecture.channels,
+        "num_frames": architecture.frames,
+        "tubelet_size": architecture.tubelet,
+        "qv_bias": architecture.qkv_bias,
+        "use_mean_pooling": not architecture.norm,
         "layer_norm_eps": file.constants.norm_eps or _PUBLISHED_EPS,
-        "norm_pix_loss": bool(a.given.get("normalize_target", True)),
+        "norm_pix_loss": bool(architecture.given.get("normalize_target", True)),
     }
-    if a.decoder:
+    if architecture.decoder:
         config |= {
-            "decoder_hidden_size": a.decoder.width,
-            "decoder_num_hidden_layers": a.decoder.depth,
-            "decoder_num_attention_heads": a.decoder.heads,
-            "decoder_intermediate_size": a.decoder.hidden,
+            "decoder_hidden_size": architecture.decoder.width,
+            "decoder_num_hidden_layers": architecture.decoder.depth,
+            "decoder_num_attention_heads": architecture.decoder.heads,
+            "decoder_intermediate_size": architecture.decoder.hidden,
         }
-    if a.classes:
-        names = file.class_names or tuple(f"LABEL_{number}" for number in range(a.classes))
+    if architecture.classes:
+        names = file.class_names or tuple(f"LABEL_{number}" for number in range(architecture.classes))
         config["id2label"] = {str(number): name for number, name in enumerate(names)}
         config["label2id"] = {name: number for number, name in enumerate(names)}
     return config
@@ -234,18 +237,19 @@ def _transformers_preprocessor(file: CheckpointFile) -> dict[str, Any]:
     Transformers resizes with Pillow, which antialiases; evaluation resizes clips without antialiasing. The results are
     the same for frames whose short side is the model's input size.
     """
-    a = file.architecture
+    architecture = file.architecture
     mean, std = file.constants.pixel_mean, file.constants.pixel_std
     if mean is None or std is None:
-        usual = PixelNormalisation(a.channels, a.options().get("imagenet_default_mean_and_std", True))
+        imagenet = architecture.options().get("imagenet_default_mean_and_std", True)
+        usual = PixelNormalisation(architecture.channels, imagenet)
         mean, std = _decimals(usual.mean), _decimals(usual.std)
     return {
         "image_processor_type": "VideoMAEImageProcessor",
         "do_resize": True,
-        "size": {"shortest_edge": min(a.size)},
+        "size": {"shortest_edge": min(architecture.size)},
         "resample": _BILINEAR,
         "do_center_crop": True,
-        "crop_size": {"height": a.size[0], "width": a.size[1]},
+        "crop_size": {"height": architecture.size[0], "width": architecture.size[1]},
         "do_rescale": True,
         "rescale_factor": 1 / 255,
         "do_normalize": True,

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from adamae.checkpoints.architecture import Description
+from adamae.checkpoints.architecture import Architecture
 from adamae.checkpoints.formats import CheckpointFile
 from adamae.checkpoints.loading import load_weights
 from adamae.errors import UserError
@@ -169,7 +169,7 @@ def build_encoder(
     return FrozenEncoder(model), _changes(report.resized, report.notes)
 
 
-def _encoder_options(architecture: Description) -> dict[str, Any]:
+def _encoder_options(architecture: Architecture) -> dict[str, Any]:
     bare = architecture.classifier_options(_SHARED)
     return {**bare, "num_classes": 0, "use_mean_pooling": architecture.fc_norm or not architecture.norm}
 
