@@ -44,7 +44,10 @@ def apply_economy(options: Options) -> Options:
     cheap = economy_arguments(width, sampler.mask_type) if model.economy and width is not None else {}
     if model.decoder_budget is None:
         model = replace(model, decoder_budget=cheap.get("decoder_budget", _DECODER_BUDGET))
-    usual = {name: value for each in SAMPLERS.values() for name, value in each.sampler_class.keywords().items()}
+    # The sampler's own defaults come first. Options of others are recorded too, and have no effect.
+    usual: dict[str, Any] = {}
+    for each in (declared(sampler.mask_type), *SAMPLERS.values()):
+        usual = each.sampler_class.keywords() | usual
     left_open = [option.name for option in flags_of(type(sampler)) if getattr(sampler, option.name) is None]
     settled: dict[str, Any] = {name: cheap.get(name, usual.get(name)) for name in left_open}
     if sampler.mask_ratio is None:

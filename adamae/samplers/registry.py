@@ -21,7 +21,8 @@ def register(declaration: Declaration) -> None:
     """Add a sampler to the registry, for ``--mask_type`` and ``--help``, models, checkpoints, figures and benchmarks.
 
     Raises:
-        ValueError: If its name, or the name of one of its options, is already taken by another sampler.
+        ValueError: If its name, or the name of one of its options, is already taken by another sampler, or a keyword
+            of the class is an option of another sampler with another default.
     """
     if declaration.name in SAMPLERS:
         raise ValueError(f"mask_type {declaration.name!r} is registered already")
@@ -31,7 +32,27 @@ def register(declaration: Declaration) -> None:
             shared = names & {option.name for option in flags_of(other.options)}
             if shared:
                 raise ValueError(f"mask_type {declaration.name!r}: {other.name!r} has an option {min(shared)} already")
+    if not isinstance(declaration.sampler, str):
+        _check_defaults(declaration)
     SAMPLERS[declaration.name] = declaration
+
+
+def _check_defaults(declaration: Declaration) -> None:
+    """Raise a ValueError if a command would replace a keyword's default by that of another sampler's option.
+
+    A command passes the options of all samplers. An option whose default is none is not passed unless it was given.
+    """
+    keywords = declaration.sampler_class.keywords()
+    for other in SAMPLERS.values():
+        if other.options is None or other.options is declaration.options:
+            continue
+        for option in flags_of(other.options):
+            default = keywords.get(option.name, option.default)
+            if option.default is not None and default != option.default:
+                raise ValueError(
+                    f"mask_type {declaration.name!r}: its keyword {option.name} = {default!r} is an option of "
+                    f"{other.name!r}: expected that option's default, {option.default!r}, or another name"
+                )
 
 
 def mask_types() -> tuple[str, ...]:
@@ -70,9 +91,12 @@ def build_sampler(mask_type: str, mask_ratio: float | None, grid: TokenGrid, emb
 
     Raises:
         UserError: If the name or a keyword is unknown, or the ratio leaves no visible or no target token on this grid.
+        ValueError: As :func:`register`, for a class that is registered as a string.
     """
-    kind = declared(mask_type).sampler_class
-    known = {name for declaration in SAMPLERS.values() for name in declaration.sampler_class.keywords()}
+    declaration = declared(mask_type)
+    _check_defaults(declaration)
+    kind = declaration.sampler_class
+    known = {name for each in SAMPLERS.values() for name in each.sampler_class.keywords()}
     for name in options:
         if name not in known:
             raise UserError(

@@ -25,8 +25,11 @@ from adamae.errors import UserError
 from adamae.flags import OptionGroup, flag
 from adamae.grid import TokenGrid
 from adamae.models import create_model
+from adamae.models.economy import apply_economy
 from adamae.options import SamplerOptions
+from adamae.options.pretrain import PretrainOptions
 from adamae.randomness import SampleNoise
+from adamae.samplers.adaptive import AdaptiveSampler
 from adamae.samplers.sampler import Sampler
 from adamae.visualize.networks import build_pretrainer
 from tests.checkpoints.networks import CLASSIFIER, PRETRAIN, pretrainer
@@ -212,3 +215,38 @@ def test_names_are_given_once() -> None:
 
     with pytest.raises(ValueError, match="'motion' has an option keep_ratio already"):
         samplers.register(samplers.Declaration("other", TopSampler, "", Other))
+
+
+class OtherDefaults(AdaptiveSampler):
+    """An adaptive sampler whose defaults are its own."""
+
+    @classmethod
+    def build(  # type: ignore[override]
+        cls, mask_ratio: float, grid: TokenGrid, embed_dim: int, *, sampler_drop_rate: float = 0.5, sampler_dim: int = 8
+    ) -> OtherDefaults:
+        return cls(mask_ratio, grid.num_tokens, embed_dim, drop_rate=sampler_drop_rate, dim=sampler_dim)
+
+
+def test_its_defaults_are_its_own() -> None:
+    samplers.register(samplers.Declaration("others", OtherDefaults, "other defaults"))
+    for name, drop_rate, dim in (("learnable", 0.1, None), ("adaptive_uniform", 0.1, None), ("others", 0.5, 8)):
+        found = apply_economy(PretrainOptions.of("quickstart", mask_type=name)).sampler
+        assert (vars(found)["sampler_drop_rate"], vars(found)["sampler_dim"]) == (drop_rate, dim), name
+
+
+class KeepsMore(TopSampler):
+    """With a keyword that the motion-aware sampler has as an option."""
+
+    def __init__(self, mask_ratio: float, keep_ratio: float = 0.8) -> None:
+        super().__init__(mask_ratio)
+        self.keep_ratio = keep_ratio
+
+
+def test_no_option_replaces_the_default_of_a_keyword() -> None:
+    message = "its keyword keep_ratio = 0.8 is an option of 'motion': expected that option's default, 0.3, or another"
+    with pytest.raises(ValueError, match=message):
+        samplers.register(samplers.Declaration("more", KeepsMore, ""))
+    # The class is not imported before it is needed.
+    samplers.register(samplers.Declaration("more", f"{__name__}:KeepsMore", ""))
+    with pytest.raises(ValueError, match=message):
+        samplers.build_sampler("more", 0.5, TokenGrid.of(4, 16, 16, 2, 8), 4)
