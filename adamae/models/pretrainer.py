@@ -119,7 +119,7 @@ class Pretrainer(nn.Module):
                 "tokens of one pixel (tubelet_size = patch_size = 1): expected larger tokens, or targets that are not "
                 "normalised by each token's deviation"
             )
-        sampler.num_visible(encoder.grid)
+        sampler.check_fits(encoder.grid, encoder.patch_embed.embed_dim)
         if sampler.num_secondary(encoder.grid):
             encoder.learn_secondary_token()
         self.grid = encoder.grid

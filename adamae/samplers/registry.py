@@ -105,5 +105,5 @@ def build_sampler(mask_type: str, mask_ratio: float | None, grid: TokenGrid, emb
             )
     own = {name: options[name] for name in kind.keywords() if name in options}
     sampler = kind.build(kind.usual_ratio(**own) if mask_ratio is None else mask_ratio, grid, embed_dim, **own)
-    sampler.num_visible(grid)
+    sampler.check_fits(grid, embed_dim)
     return sampler

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from adamae.errors import UserError
 from adamae.grid import TokenGrid
+from adamae.layers.devices import can_read
 from adamae.randomness import SampleNoise
 from adamae.selection import TokenSelection, complement
 
@@ -82,11 +83,18 @@ class Sampler(nn.Module, ABC):
             grid: The token grid.
             noise: The source of all random numbers.
             visible: (B, V) indices used instead of a draw, for tests, figures and comparisons.
+
+        Raises:
+            UserError: If ``visible``, or the result of :meth:`draw`, has a wrong shape or type; on a CPU also if its
+                indices are repeated or out of range.
         """
         log_probs = self.log_probs(tokens, noise.fold_in(0))
         if visible is None:
-            visible = self.draw(tokens, log_probs, grid, noise.fold_in(1))
-        visible = visible.sort(dim=1).values
+            drawn = self.draw(tokens, log_probs, grid, noise.fold_in(1))
+            count = self.num_visible(grid)
+            visible = _ascending(f"{type(self).__name__}.draw", drawn, len(tokens), grid.num_tokens, count)
+        else:
+            visible = _ascending("visible", visible, len(tokens), grid.num_tokens)
         secondary = self.draw_secondary(visible, grid, noise.fold_in(2))
         return TokenSelection(visible, self.targets(tokens, visible, grid), log_probs, secondary=secondary)
 
@@ -122,6 +130,20 @@ class Sampler(nn.Module, ABC):
     @abstractmethod
     def num_visible(self, grid: TokenGrid) -> int:
         """V, the number of visible tokens on a grid."""
+
+    def check_fits(self, grid: TokenGrid, embed_dim: int) -> None:
+        """Raise a UserError unless it leaves visible and masked tokens on a grid and takes tokens (B, N, D).
+
+        Args:
+            grid: The model's token grid.
+            embed_dim: Width D of the tokens.
+        """
+        visible, total = self.num_visible(grid), grid.num_tokens
+        if not 0 < visible < total:
+            raise UserError(
+                f"{type(self).__name__} leaves {visible} of {total} tokens visible: "
+                f"expected at least 1 and at most {total - 1}"
+            )
 
     def num_secondary(self, grid: TokenGrid) -> int:
         """S, the number of visible tokens that the encoder sees as a mask token."""
@@ -163,3 +185,38 @@ def checked_count(visible: int, total: int, what: str, mask_ratio: float) -> int
             f"expected at least 1 and at most {total - 1}"
         )
     return visible
+
+
+def _ascending(what: str, ids: Tensor, batch: int, num_tokens: int, count: int | None = None) -> Tensor:
+    """Check token indices and sort them.
+
+    Args:
+        what: Their name in error messages.
+        ids: (B, V) int64 or int32.
+        batch: B.
+        num_tokens: N.
+        count: V; None: any number below N.
+
+    Returns:
+        (B, V) int64 in ascending order.
+
+    Raises:
+        UserError: If the shape or the type is wrong; on a CPU also if an index is repeated or out of range.
+    """
+    right = isinstance(ids, Tensor) and ids.dtype in (torch.int64, torch.int32) and ids.dim() == 2
+    if not right or len(ids) != batch or not (ids.shape[1] < num_tokens if count is None else ids.shape[1] == count):
+        got = f"{tuple(ids.shape)} {ids.dtype}" if isinstance(ids, Tensor) else type(ids).__name__
+        shape = f"({batch}, V) with V below {num_tokens}" if count is None else f"({batch}, {count})"
+        raise UserError(f"{what}: got {got}, expected {shape} torch.int64, indices of tokens")
+    ids = ids.long().sort(dim=1).values
+    if ids.shape[1] and can_read(ids):
+        for index in (int(ids[:, 0].min()), int(ids[:, -1].max())):
+            if not 0 <= index < num_tokens:
+                raise UserError(f"{what}: got index {index}, expected 0 to {num_tokens - 1}")
+        repeated = ids.diff(dim=1) == 0
+        if repeated.any():
+            clip, place = repeated.nonzero()[0].tolist()
+            raise UserError(
+                f"{what}: got token {ids[clip, place]} more than once for clip {clip}, expected distinct indices"
+            )
+    return ids

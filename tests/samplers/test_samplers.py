@@ -12,9 +12,13 @@ import torch
 
 from adamae.errors import UserError
 from adamae.grid import TokenGrid
+from adamae.models import Pretrainer
+from adamae.models.decoder import Decoder
+from adamae.models.vit_encoder import VitEncoder
 from adamae.randomness import SampleNoise
-from adamae.samplers import SAMPLERS, build_sampler
+from adamae.samplers import SAMPLERS, Declaration, build_sampler
 from adamae.samplers.adaptive import AdaptiveSampler
+from adamae.samplers.sampler import Sampler
 
 GRID = TokenGrid.of(16, 224, 224, 2, 16)
 
@@ -97,6 +101,71 @@ def test_a_width_below_the_number_of_heads_is_refused() -> None:
 def test_unknown_names_are_listed() -> None:
     with pytest.raises(UserError, match="'tubes': expected one of learnable, random"):
         build_sampler("tubes", 0.9, GRID, 16)
+
+
+class Given(Sampler):
+    """Gives what it was made with."""
+
+    def __init__(self, drawn: torch.Tensor, count: int) -> None:
+        super().__init__(0.5)
+        self.drawn, self.count = drawn, count
+
+    def num_visible(self, grid: TokenGrid) -> int:
+        return self.count
+
+    def draw(self, tokens: torch.Tensor, log_probs: object, grid: TokenGrid, noise: SampleNoise) -> torch.Tensor:
+        return self.drawn
+
+
+FEW = TokenGrid.of(4, 16, 16, 2, 8)
+IDS = torch.tensor([[5, 0, 7], [1, 6, 2]])
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (IDS[:1], r"got \(1, 3\) torch.int64, expected \(2, {}\){} torch.int64, indices of tokens"),
+        (IDS.repeat(2, 1), r"got \(4, 3\) torch.int64, expected \(2, {}\){} torch.int64"),
+        (IDS[0], r"got \(3,\) torch.int64, expected \(2, {}\){} torch.int64"),
+        (torch.arange(8).expand(2, 8), r"got \(2, 8\) torch.int64, expected \(2, {}\){} torch.int64"),
+        (IDS.float(), r"got \(2, 3\) torch.float32, expected \(2, {}\){} torch.int64"),
+        (torch.ones(2, 8) > 0, r"got \(2, 8\) torch.bool, expected \(2, {}\){} torch.int64"),
+        (IDS.tolist(), r"got list, expected \(2, {}\){} torch.int64"),
+        (IDS + 1, "got index 8, expected 0 to 7"),
+        (IDS - 2, "got index -2, expected 0 to 7"),
+        (torch.tensor([[5, 0, 7], [2, 6, 2]]), "got token 2 more than once for clip 1, expected distinct indices"),
+    ],
+)
+@pytest.mark.parametrize("drawn", [True, False])
+def test_what_is_no_selection_of_tokens_is_refused(ids: torch.Tensor, message: str, drawn: bool) -> None:
+    sampler, inputs = Given(ids, 3), (torch.zeros(2, 8, 4), torch.empty(0), FEW, SampleNoise(torch.arange(2)))
+    words = ("Given.draw", "3", "") if drawn else ("visible", "V", " with V below 8")
+    with pytest.raises(UserError, match=f"^{words[0]}: {message.format(*words[1:])}"):
+        sampler(*inputs) if drawn else sampler(*inputs, visible=ids)
+
+
+def test_other_numbers_of_tokens_may_be_given_and_none_drawn() -> None:
+    sampler, inputs = Given(IDS[:, :2], 3), (torch.zeros(2, 8, 4), torch.empty(0), FEW, SampleNoise(torch.arange(2)))
+    with pytest.raises(UserError, match=r"^Given.draw: got \(2, 2\) torch.int64, expected \(2, 3\) torch.int64"):
+        sampler(*inputs)
+    selection = sampler(*inputs, visible=IDS[:, :2].int())
+    assert selection.visible.dtype == torch.int64
+    assert selection.visible.tolist() == [[0, 5], [1, 6]] and selection.target.shape == (2, 6)
+
+
+@pytest.mark.parametrize("count", [0, 8, 9])
+def test_a_sampler_that_leaves_nothing_is_refused(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    message = f"^Given leaves {count} of 8 tokens visible: expected at least 1 and at most 7$"
+    monkeypatch.setattr(Given, "build", classmethod(lambda kind, ratio, grid, embed_dim: kind(IDS, count)))
+    monkeypatch.setitem(SAMPLERS, "given", Declaration("given", Given, ""))
+    with pytest.raises(UserError, match=message):
+        build_sampler("given", 0.5, FEW, 4)
+    encoder, decoder = (
+        VitEncoder(FEW, embed_dim=8, depth=1, num_heads=2),
+        Decoder(FEW, 384, embed_dim=8, depth=1, num_heads=2),
+    )
+    with pytest.raises(UserError, match=message):
+        Pretrainer(encoder, Given(IDS, count), decoder)
 
 
 def inclusion(probabilities: torch.Tensor, draws: int) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from adamae.errors import UserError
 from adamae.grid import TokenGrid
+from adamae.layers.devices import can_read
 from adamae.layers.layer_norm import LayerNorm
 from adamae.models.encoder import Encoder
 from adamae.models.pyramid.blocks import PyramidBlock
@@ -160,15 +162,20 @@ class PyramidEncoder(Encoder):
 
         Returns:
             (B, T * H/2 * W/2, 8C) in raster order.
+
+        Raises:
+            UserError: If there are more or fewer than one for each cell; on a CPU also if they are not one of each.
         """
         if selection is None:
             layout = all_units(self.grid, self.patches, self.axes)
         else:
             assert self.pattern is not None
             seen = self._with_tokens(seen, selection)
-            order = self.pattern.cell_of(self.grid, seen.device)[selection.visible].argsort(dim=1)
+            cells = self.pattern.cell_of(self.grid, seen.device)[selection.visible]
+            order = cells.argsort(dim=1)
             seen = gather_tokens(seen, order)
             units = selection.visible.gather(1, order)
+            self._check_cells(cells.gather(1, order), units)
             layout = compact_units(units, self.grid, self.pattern, self.patches, self.axes)
         x = self.place(self._patches(seen, layout), layout)
         number = 0
@@ -184,6 +191,22 @@ class PyramidEncoder(Encoder):
                 x = block(x, noise.fold_in(number), shared)
                 number += 1
         return self.norm(x.flatten(1, 3))
+
+    def _check_cells(self, cells: Tensor, units: Tensor) -> None:
+        """Raise a UserError unless ``units`` (B, V), in the order of their ``cells`` (B, V), are one of each cell."""
+        assert self.pattern is not None
+        count = math.prod(self.pattern.cells(self.grid))
+        each = f"expected {count}, one of each cell of {'x'.join(map(str, self.pattern.cell))}"
+        if units.shape[1] != count:
+            raise UserError(f"visible: got {units.shape[1]} tokens, {each}")
+        if not can_read(units):
+            return
+        if not torch.equal(cells, torch.arange(count).expand_as(cells)):
+            raise UserError(f"visible: got several tokens of one cell, {each}")
+        if self.pattern.shared_over_time:
+            places = units.unflatten(1, (self.grid.t, -1)) % (self.grid.h * self.grid.w)
+            if not torch.equal(places, places[:, :1].expand_as(places)):
+                raise UserError(f"visible: got different places at different times, {each}, the same at all times")
 
     def _with_tokens(self, seen: Tensor, selection: TokenSelection) -> Tensor:
         if self.vis_mask_token is None:

@@ -72,6 +72,30 @@ def spoilt(clips: Tensor, model: Pretrainer, tokens: Tensor, value: float) -> Te
     return model.grid.unpatchify(pixels).permute(0, 4, 1, 2, 3)
 
 
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("kind", PATTERNS)
+def test_other_tokens_than_one_of_each_cell_are_refused(name: str, kind: str, rng: np.random.Generator) -> None:
+    model = small(name, **VIDEO, uniform_sampling=kind).eval()
+    clips = clips_for(model, rng)
+    right = model(clips, seeds=SEEDS).selection.visible
+    assert model(clips, visible=right, seeds=SEEDS).prediction.shape[0] == 2
+    count, cell = right.shape[1], "x".join(map(str, PATTERNS[kind].cell))
+    with pytest.raises(
+        UserError, match=f"visible: got {count - 1} tokens, expected {count}, one of each cell of {cell}"
+    ):
+        model.encoder(torch.zeros(2, count - 1, 128), SampleNoise(SEEDS), TokenSelection(right[:, 1:], right[:, :0]))
+    together = torch.arange(count).expand(2, -1)
+    with pytest.raises(
+        UserError, match=f"got several tokens of one cell, expected {count}, one of each cell of {cell}"
+    ):
+        model(clips, visible=together)
+    if kind == "tube":
+        first = PATTERNS[kind].tokens(model.grid)
+        moved = torch.cat((first[:1, 1], first[1:, 0])).expand(2, -1)
+        with pytest.raises(UserError, match=r"got different places at different times, expected .*, the same at all"):
+            model(clips, visible=moved)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda each: each.get("uniform_sampling", "image"))
 @pytest.mark.parametrize("name", SMALL)
 def test_nothing_is_read_of_removed_and_secondary_units(
