@@ -20,7 +20,7 @@ faults: install
 	.venv/bin/python -m tests.faults --results build/faults/results.jsonl --write
 
 docs: install
-	.venv/bin/python -m adamae.options.tables PRETRAIN.md FINETUNE.md
+	.venv/bin/python scripts/option_tables.py PRETRAIN.md FINETUNE.md
 
 roofline: install
 	OMP_NUM_THREADS=1 .venv/bin/python scripts/benchmarks/roofline.py

@@ -17,7 +17,7 @@ import pytest
 
 from adamae.cli.main import COMMANDS, run_command
 from adamae.options.parser import OptionParser
-from adamae.options.tables import renew
+from scripts.option_tables import renew
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]

@@ -72,10 +72,10 @@ STEPS = ("ours", "economy", "tube")
 def measured_steps(options: CheckOptions) -> Iterator[Checked]:
     """Predict and measure full, economical and tube-masked steps."""
     import torch
+    from this_cpu import measure_cpu
 
     from adamae.benchmark.contenders import Setting, variants
     from adamae.benchmark.roofline import predict, step_operations, without_values
-    from adamae.benchmark.this_cpu import measure_cpu
     from adamae.benchmark.timing import take_turns
     from adamae.gpu_specs import Gpu
 

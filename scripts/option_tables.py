@@ -1,4 +1,4 @@
-"""Tables of options in the guides: ``python -m adamae.options.tables PRETRAIN.md`` updates them.
+"""Tables of options in the guides: ``python scripts/option_tables.py PRETRAIN.md`` updates them.
 
 A table is between ``<!-- options: module.Group -->``, with a module of ``adamae.options``, and
 ``<!-- end of options -->``.
