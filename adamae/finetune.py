@@ -33,9 +33,9 @@ from adamae.options.inference import SelectionOptions
 from adamae.plain_text import counted
 from adamae.precision import choose_precision
 from adamae.progress import say
-from adamae.training.averaging import WeightAverage
 from adamae.training.batches import Batches
 from adamae.training.best_weights import BestWeights
+from adamae.training.ema import WeightEma
 from adamae.training.engines import build_engine, describe_machine, start_world
 from adamae.training.initial_classifier import InitialClassifier, initial_classifier
 from adamae.training.loop import Outcome, train
@@ -95,15 +95,15 @@ def finetune(
     found = (f"note: {note}" for note in splits.notes)
     run.announce(options, *notes, *found, *_describe(options, splits, initial, run))
     run.record(options, engine, command)
-    average = _average(options, model)
+    ema = _weight_ema(options, model)
     best = BestWeights(run.directory / BEST, model, run.description, run.schedule.plan, world)
     preemption = Preemption(world)
     measure = _measure(options, model, splits, validation_views, world, preemption)
     elsewhere = run.resume is not None and not run.store.holds(run.resume)
-    validation = Validation(measure, best.keep, best.discard, average, elsewhere)
+    validation = Validation(measure, best.keep, best.discard, ema, elsewhere)
     with preemption:
         # Add new callbacks after these, see loop._by_name.
-        outcome = train(engine, batches, run, {"average": average, "validation": validation}, preemption)
+        outcome = train(engine, batches, run, {"average": ema, "validation": validation}, preemption)
         run.logger.close()
         if world.is_main:
             say(outcome.describe(run))
@@ -111,7 +111,7 @@ def finetune(
         if outcome.signal is None:
             evaluator = _tester(options, model, splits, test_views, world, preemption)
             try:
-                _test_best(evaluator, options, outcome.step, validation, best, average)
+                _test_best(evaluator, options, outcome.step, validation, best, ema)
             except PreemptedError:
                 outcome = replace(outcome, signal=preemption.name)
                 if world.is_main:
@@ -257,10 +257,10 @@ def _mixing(options: FinetuneOptions) -> Mixing | None:
     return mixing if mixing.active else None
 
 
-def _average(options: FinetuneOptions, model: Classifier) -> WeightAverage:
+def _weight_ema(options: FinetuneOptions, model: Classifier) -> WeightEma:
     optimizer = options.optimizer
     decay = optimizer.model_ema_decay if optimizer.model_ema else None
-    return WeightAverage(model, decay, optimizer.model_ema_force_cpu)
+    return WeightEma(model, decay, optimizer.model_ema_force_cpu)
 
 
 def _evaluator(
@@ -326,13 +326,13 @@ def _test_best(
     step: int,
     validation: Validation,
     best: BestWeights,
-    average: WeightAverage,
+    ema: WeightEma,
 ) -> None:
     """Test the best weights, or the last ones without validation."""
     if validation.best:
         _test(evaluator, options, best.take())
         return
-    with average.applied():
+    with ema.applied():
         _test(evaluator, options, f"the last weights, step {step}")
 
 

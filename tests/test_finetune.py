@@ -198,7 +198,7 @@ def test_nothing_is_validated_where_nobody_wants_it(parts: Any) -> None:
 
 def test_the_average_is_what_is_validated(parts: Any) -> None:
     built = parts(model_ema=True, model_ema_decay=0.9)
-    assert built.validation._average is built.average
+    assert built.validation._ema is built.average
     before = [parameter.detach().clone() for parameter in built.model.parameters()]
     with torch.no_grad():
         for parameter in built.model.parameters():

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from adamae.training.averaging import WeightAverage
+from adamae.training.ema import WeightEma
 
 # Named numbers of one validation, the same on all ranks.
 Figures = Mapping[str, float]
+
+# The figure that the best weights maximise.
+_DECISIVE = "val_top1"
 
 
 class Validation:
@@ -22,10 +25,9 @@ class Validation:
         keep: Called with (step, figures) while the model has the best weights so far.
         discard: Called on the main rank when a checkpoint is written before any best weights were kept. It removes the
             best weights of an earlier run in the same folder, which may still be resumed until then.
-        average: EMA whose weights are validated.
+        ema: EMA whose weights are validated.
         elsewhere: Whether the run resumes from a checkpoint of another run. The best weights of that run are in its own
             folder, so its best result is not taken over.
-        figure: Name of the number to maximise.
 
     Attributes:
         best: Step and figures of the best validation so far; empty before the first.
@@ -36,16 +38,14 @@ class Validation:
         measure: Callable[[], Figures] | None,
         keep: Callable[[int, Figures], None],
         discard: Callable[[], None],
-        average: WeightAverage,
+        ema: WeightEma,
         elsewhere: bool = False,
-        figure: str = "val_top1",
     ) -> None:
         self._measure = measure
         self._keep = keep
         self._discard = discard
-        self._average = average
+        self._ema = ema
         self._elsewhere = elsewhere
-        self._figure = figure
         self._step = 0
         self.best: dict[str, float] = {}
 
@@ -57,12 +57,12 @@ class Validation:
         """Validate and return the figures, with the best so far, for the epoch's line of the log."""
         if self._measure is None:
             return {}
-        with self._average.applied():
+        with self._ema.applied():
             figures = dict(self._measure())
-            if not self.best or figures[self._figure] > self.best[self._figure]:
+            if not self.best or figures[_DECISIVE] > self.best[_DECISIVE]:
                 self.best = {"step": self._step, **figures}
                 self._keep(self._step, figures)
-        return {**figures, f"best_{self._figure}": self.best[self._figure]}
+        return {**figures, f"best_{_DECISIVE}": self.best[_DECISIVE]}
 
     def state(self) -> dict[str, Any]:
         """Return the state for :meth:`load`."""

@@ -1,4 +1,4 @@
-"""Paired comparisons over seeds: the mean difference, its 95 % interval by Student's t, and what follows from it."""
+"""Paired comparisons over seeds: the mean difference, its 95 % interval by Student's t, and the conclusion."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from compare_pretraining import margin
 
 @dataclass(frozen=True)
 class Difference:
-    """One less the other, over the seeds that both have.
+    """Difference of two rows over the seeds that both have.
 
     Attributes:
-        seeds: How many.
-        mean: Of the paired differences.
+        seeds: Number of seeds.
+        mean: Mean of the paired differences.
         margin: Half the width of the 95 % interval; infinite for one seed.
     """
 
@@ -34,14 +34,14 @@ class Difference:
         return self.mean + self.margin
 
     def render(self) -> str:
-        """Mean and interval."""
+        """Format the mean and the interval."""
         if self.seeds < 2:
             return f"{self.mean:+.1f}"
         return f"{self.mean:+.1f} [{self.low:+.1f}, {self.high:+.1f}]"
 
 
 def paired_difference(one: Mapping[int, float], other: Mapping[int, float]) -> Difference | None:
-    """Of two rows' values by seed; None where they share no seed."""
+    """Return the difference of two rows, given their values by seed; None if they have no seed in common."""
     differences = [one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())]
     if not differences:
         return None
@@ -49,7 +49,7 @@ def paired_difference(one: Mapping[int, float], other: Mapping[int, float]) -> D
 
 
 def compare(difference: Difference | None) -> str:
-    """The claim that the interval allows; none where it holds zero."""
+    """Return "better" or "worse" if the interval excludes zero, otherwise "not decided"."""
     if difference is None or difference.seeds < 2:
         return "not yet"
     if difference.low > 0:
@@ -58,18 +58,18 @@ def compare(difference: Difference | None) -> str:
 
 
 def answer_order(difference: Difference | None) -> str:
-    """Whether a published order "one above the other" was seen."""
+    """Return whether the published order "one above the other" is reproduced."""
     answers = {"better": "reproduced", "worse": "not reproduced (the opposite)"}
     verdict = compare(difference)
     return answers.get(verdict, verdict)
 
 
 def answer_near(difference: Difference | None, tolerance: float) -> str:
-    """Whether a published statement "one is about as good as the other" was seen.
+    """Return whether the published statement "one is about as good as the other" is reproduced.
 
     Args:
-        difference: Of the two.
-        tolerance: They are near when the whole interval is within this of zero.
+        difference: Difference of the two rows.
+        tolerance: It is reproduced if the complete interval is within this distance of zero.
     """
     if difference is None or difference.seeds < 2:
         return "not yet"
@@ -80,11 +80,11 @@ def answer_near(difference: Difference | None, tolerance: float) -> str:
 
 
 def answer_enough(less: Difference | None, tolerance: float) -> str:
-    """Whether a published statement "more does not help" was seen.
+    """Return whether the published statement "more does not help" is reproduced.
 
     Args:
-        less: More less the published choice.
-        tolerance: More does not help when the upper end of the interval is at most this.
+        less: Result with more, minus that of the published choice.
+        tolerance: It is reproduced if the upper end of the interval is at most this.
     """
     if less is None or less.seeds < 2:
         return "not yet"

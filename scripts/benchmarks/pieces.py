@@ -1,4 +1,4 @@
-"""Long experiments in pieces: each runs as a process of its own, leaves one JSON file, and is skipped when it is there.
+"""Long experiments in pieces: each runs in its own process and writes one JSON file; finished pieces are skipped.
 
 An ``adamae`` run that was interrupted resumes from its last checkpoint, so an experiment can be stopped at any time.
 """
@@ -23,24 +23,24 @@ from machine import machine
 from adamae.files import publish
 
 HERE = Path(__file__).resolve().parent
-# Programs that a piece may run, by the first word of its command.
+# Programs that a piece may run, by the first word of its command; any other word is a script of this folder.
 _PROGRAMS = {"adamae": ["-m", "adamae"]}
 
 
 class StoppedError(Exception):
-    """The experiment was asked to stop, or its time is over; no piece is begun after this."""
+    """The experiment was asked to stop or its time is over, so no further piece is started."""
 
 
 class PieceError(Exception):
-    """A piece of work failed, or the folder holds one of that name that was made by another command."""
+    """A piece failed, or the folder contains a piece of the same name that was made by another command."""
 
 
 class Pieces:
     """The pieces of an experiment. Several threads may make pieces of different names.
 
     Args:
-        folder: Results go into ``pieces/NAME.json``, what a piece prints into ``logs/NAME.txt``.
-        deadline: No piece is begun after this moment of ``time.monotonic``.
+        folder: Output folder; results are written to ``pieces/NAME.json``, standard error to ``logs/NAME.txt``.
+        deadline: Time of ``time.monotonic`` after which no piece is started.
     """
 
     def __init__(self, folder: Path, deadline: float = float("inf")) -> None:
@@ -52,25 +52,25 @@ class Pieces:
         self._origin = origin()
 
     def result(self, name: str) -> dict[str, Any] | None:
-        """What a finished piece left; None where it is not finished."""
+        """Return the result of a piece, or None if it is not finished."""
         path = self._path(name)
         return json.loads(path.read_text()) if path.exists() else None
 
     def forget(self, name: str) -> None:
-        """Take a piece for unfinished."""
+        """Delete the result of a piece, so that it is made again."""
         self._path(name).unlink(missing_ok=True)
 
     def make(self, name: str, words: Sequence[str], read: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
-        """The result of a piece, of now or of an earlier call.
+        """Return the result of a piece, running its command if the piece is not finished.
 
         Args:
-            name: Names its files.
+            name: Name of the piece and of its files.
             words: The command: ``adamae`` or a script of this folder, and its arguments.
-            read: From the command's standard output to the numbers of the result.
+            read: Function from the command's standard output to the numbers of the result.
 
         Raises:
             PieceError: If the command fails, or the finished piece was made by another command.
-            StoppedError: If it is not finished and may not be begun, or was interrupted.
+            StoppedError: If the piece is not finished and may not be started, or was interrupted.
         """
         done = self.result(name)
         if done is None:
@@ -82,7 +82,7 @@ class Pieces:
         return done
 
     def stop(self) -> None:
-        """Ask what is running to save a checkpoint and end, and begin nothing more."""
+        """Ask running pieces to save a checkpoint and end, and start no further ones."""
         self._stopped = True
         with self._lock:
             for process in self._running:
@@ -113,7 +113,7 @@ class Pieces:
             assert process.stdout is not None
             with process.stdout:
                 output = process.stdout.read()
-            # Not Popen.wait, which does not tell the processor time.
+            # Not Popen.wait, which does not return the processor time.
             _, status, usage = os.wait4(process.pid, 0)
             with self._lock:
                 self._running.discard(process)
@@ -125,7 +125,7 @@ class Pieces:
         result = {
             **read(output),
             "command": words,
-            # Of this call: what a resumed run computed before is not in it.
+            # Times of this call, without those of earlier calls that a resumed run continues.
             "seconds": round(time.monotonic() - began, 1),
             "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
             "date": datetime.date.today().isoformat(),
@@ -138,7 +138,7 @@ class Pieces:
 
 
 def origin() -> dict[str, str]:
-    """The commit of this code, and the kind of machine."""
+    """Return the commit of this code and the kind of machine."""
 
     def git(*words: str) -> str:
         return subprocess.run(["git", "-C", str(HERE), *words], capture_output=True, text=True, check=False).stdout

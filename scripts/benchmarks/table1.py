@@ -3,9 +3,9 @@
     bash scripts/benchmarks/table1.sh --output_dir runs/table1
 
 For every row and seed: pre-train, fine-tune, probe the frozen encoder, and measure the reconstruction error on moving
-tokens. Rows of the same seed see the same videos in the same order and are fine-tuned with the same seed. Pieces run
-side by side, one process per core with one thread each; finished ones are skipped when the command is given again, and
-an interrupted one resumes from its last checkpoint.
+tokens. Rows of the same seed see the same videos in the same order and are fine-tuned with the same seed. Pieces run in
+parallel, one process per core with one thread each. When the command is run again, finished pieces are skipped and
+interrupted ones resume from their last checkpoint.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "TABLE1.md"
 
 
 class Table1:
-    """Makes what is missing.
+    """Run the pieces of the experiment that are not finished.
 
     Args:
         scale: Size of the experiment.
-        pieces: Where results go.
+        pieces: Storage of results, which also runs the pieces.
         clips: Folder with the real clips.
     """
 
@@ -52,7 +52,7 @@ class Table1:
         self.clips = clips
 
     def prepare(self, data_set: str) -> None:
-        """Make the videos of a data set, also where only the piece was copied here."""
+        """Make the videos of a data set, also if its piece is marked finished but the folder is missing."""
         if not Path(self.videos(data_set)).is_dir():
             self.pieces.forget(data_set)
         if data_set == REAL:
@@ -63,15 +63,15 @@ class Table1:
         self.pieces.make(data_set, [*words, *shlex.split(DATA_SETS[data_set])], lambda _: {})
 
     def videos(self, data_set: str) -> str:
-        """Folder of a data set."""
+        """Return the folder of a data set."""
         return str(self.pieces.folder / data_set)
 
     def run(self, row: Row, seed: int) -> None:
-        """All pieces of one row and seed.
+        """Run all pieces of one row and seed.
 
         Raises:
-            PieceError: If one of them fails.
-            StoppedError: If not all of them may be begun.
+            PieceError: If a piece fails.
+            StoppedError: If the experiment was stopped before all pieces finished.
         """
         trained = self._pretrain(row, seed) if row.options is not None else None
         if row.videos != REAL:
@@ -133,9 +133,9 @@ class Table1:
         self.pieces.make(f"probe-{row.name}-{seed}", words, read)
 
     def results(self) -> Results:
-        """What is finished: kind of piece, row and seed to its numbers.
+        """Return the numbers of all finished pieces, by kind of piece, row and seed.
 
-        The kind "finetune" is the fine-tuning of the plan before its amendment; "tuned" is the one since.
+        The kind "finetune" is fine-tuning under the original plan, "tuned" is fine-tuning since its amendment.
         """
         return {
             (kind, name, seed): result
@@ -147,25 +147,25 @@ class Table1:
 
 
 def epochs_of(output: Path) -> list[dict[str, Any]]:
-    """The epochs' lines of a run's log."""
+    """Return the epoch records of a run's log."""
     lines = (json.loads(line) for line in (output / "log.jsonl").read_text().splitlines())
     return [line for line in lines if line["kind"] == "epoch"]
 
 
 def last_epoch(output: Path) -> dict[str, Any]:
-    """The last epoch's line of a run's log."""
+    """Return the last epoch record of a run's log."""
     return epochs_of(output)[-1]
 
 
 def curve_figures(epochs: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-    """What the validation curve of a fine-tuning run tells.
+    """Summarise the validation curve of a fine-tuning run.
 
     Args:
-        epochs: With "step" and "val_top1" in percent.
+        epochs: Epoch records with "step" and "val_top1" in percent.
 
     Returns:
-        "area": mean validation accuracy over the epochs in percent, the main figure; "steps_to_50": steps until 50 %,
-        linear between epochs, None where it is not reached; "curve": the accuracy after each epoch.
+        "area": mean validation accuracy over the epochs in percent, the primary measure; "steps_to_50": steps until
+        50 %, interpolated linearly between epochs, None if it is not reached; "curve": the accuracy after each epoch.
     """
     curve = [(0.0, 0.0), *((line["step"], line["val_top1"]) for line in epochs)]
     reached = None
@@ -178,7 +178,7 @@ def curve_figures(epochs: Sequence[Mapping[str, float]]) -> dict[str, Any]:
 
 
 def make_all(table: Table1, todo: Sequence[tuple[Row, int]], workers: int) -> int:
-    """Do everything that is missing: 0 when nothing is, 1 when a piece failed, 3 when it was stopped before."""
+    """Run everything that is missing; return 0 if all is finished, 1 if a piece failed, 3 if stopped before the end."""
 
     def attempt(pair: tuple[Row, int]) -> int:
         try:
@@ -201,7 +201,7 @@ def make_all(table: Table1, todo: Sequence[tuple[Row, int]], workers: int) -> in
 
 
 def draw(results: Results, scale: str) -> str:
-    """Renew the picture beside the document: the line that shows it, empty where nothing is to be seen."""
+    """Update the figure beside the document; return the Markdown line that shows it, empty if there is no figure."""
     picture = group_picture(results, GROUPS["main"])
     if picture is None:
         return ""
@@ -211,7 +211,7 @@ def draw(results: Results, scale: str) -> str:
 
 
 def main() -> int:
-    """Run what is missing and print the tables; 3 if something is still missing, 1 if a piece failed."""
+    """Run what is missing and print the tables; return 3 if something is still missing, 1 if a piece failed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--output_dir", type=Path, required=True, help="folder for everything")
     parser.add_argument("--scale", default="cpu", choices=[*SCALES], help="size of the experiment")

@@ -1,4 +1,4 @@
-"""The picture of docs/TABLE1.md: validation curves, and paired differences seed by seed."""
+"""Draw the figure of docs/TABLE1.md: validation curves, and paired differences seed by seed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _FIRST = "#000000"
 
 
 def group_picture(results: Results, group: Group) -> Figure | None:
-    """The picture of one group; None where no row has been fine-tuned.
+    """Draw the figure of one group; return None if no row has been fine-tuned.
 
-    Left: validation accuracy after each epoch of fine-tuning, thin lines for seeds, a thick one for their mean. Right:
-    the main figure of the group's first row less that of each other one, a dot for each seed, their mean and, from
-    three seeds on, its 95 % interval.
+    Left: validation accuracy after each epoch of fine-tuning, thin lines for seeds and a thick line for their mean.
+    Right: the primary measure of the group's first row minus that of each other row, with a dot for each seed, their
+    mean and, for three or more seeds, its 95 % interval.
     """
     colours = dict(zip(group.rows, (_FIRST, *COLOURS), strict=False))
     curves = {name: curves_of(results, name) for name in group.rows}
@@ -35,7 +35,7 @@ def group_picture(results: Results, group: Group) -> Figure | None:
 
 
 def curves_of(results: Results, name: str) -> list[list[float]]:
-    """Validation accuracy in percent after each epoch, of every finished seed."""
+    """Return the validation accuracy in percent after each epoch, for every finished seed of a row."""
     found = {seed: result["curve"] for (kind, row, seed), result in results.items() if (kind, row) == (AREA.kind, name)}
     return [found[seed] for seed in sorted(found)]
 
@@ -66,7 +66,7 @@ def _draw_differences(axes: Axes, results: Results, group: Group, colours: dict[
             continue
         seeds = [of_first[seed] - of_other[seed] for seed in of_first.keys() & of_other.keys()]
         axes.plot(seeds, [place] * len(seeds), "o", color=colours[name], alpha=0.4, markersize=5)
-        # An interval of two seeds would be all that is to be seen.
+        # The interval of two seeds is so wide that it would dominate the plot.
         margin = difference.margin if difference.seeds > 2 else None
         axes.errorbar(difference.mean, place, xerr=margin, fmt="D", color=colours[name], capsize=4, markersize=6)
     axes.axvline(0, color="0.6", linewidth=0.8)
@@ -76,7 +76,7 @@ def _draw_differences(axes: Axes, results: Results, group: Group, colours: dict[
 
 
 def _label_rows(axes: Axes, titles: Sequence[str]) -> None:
-    """The first row on top."""
+    """Label the y axis with the rows, the first on top."""
     axes.set_yticks(range(len(titles)), titles)
     axes.tick_params(left=False)
     axes.set_ylim(len(titles) - 0.5, -0.5)

@@ -1,4 +1,4 @@
-"""The tables of docs/TABLE1.md from finished pieces."""
+"""Build the tables of docs/TABLE1.md from finished pieces."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from adamae.plain_text import counted
 
 # (kind of piece, row, seed) -> its numbers.
 Results = Mapping[tuple[str, str, int], Mapping[str, Any]]
-# The primary comparisons have to decide to so many points.
+# Margin in points that the primary comparisons must reach.
 WANTED_MARGIN = 5.0
-# The plan ends here; later seeds are of its second amendment.
+# Number of seeds in the plan; later seeds belong to its second amendment.
 PLANNED_SEEDS = 10
-# What counts as "near" and as "no better", in points.
+# Tolerance for "near" and for "not better", in points.
 TOLERANCE = 5.0
-# What one has expected is not reproduced.
+# Expectations are not published results, so their answers do not say "reproduced".
 EXPECTATION_ANSWERS = {
     "reproduced": "came true",
     "not reproduced": "did not come true",
@@ -34,13 +34,13 @@ EXPECTATION_ANSWERS = {
 
 @dataclass(frozen=True)
 class Measure:
-    """A column.
+    """A measure: one column of the tables.
 
     Attributes:
-        title: Its head.
-        kind: Of the pieces that have it.
-        name: Of the number in them.
-        scale: What it is multiplied with.
+        title: Head of the column.
+        kind: Kind of the pieces that contain the measure.
+        name: Key of the number in the pieces.
+        scale: Factor by which the number is multiplied.
     """
 
     title: str
@@ -49,7 +49,7 @@ class Measure:
     scale: float = 1.0
 
     def values(self, results: Results, row: str) -> dict[int, float]:
-        """By seed, of the seeds that are finished and have a number; errors only of rows that share their unit."""
+        """Return a row's numbers by seed, without missing ones; errors only for rows whose errors are comparable."""
         if self.name.startswith("moving") and not ROWS[row].plain_error:
             return {}
         found = {
@@ -61,7 +61,7 @@ class Measure:
 
 
 AREA = Measure("mean validation accuracy, %", "tuned", "area")
-# The same figure of the plan before its amendment.
+# The same measure under the original plan, before its amendment.
 FIRST_AREA = replace(AREA, kind="finetune")
 MEASURES = (
     AREA,
@@ -75,7 +75,7 @@ MEASURES = (
 
 
 def report(results: Results, groups: Sequence[str]) -> str:
-    """Markdown: the tables of some groups."""
+    """Return the tables of the given groups as Markdown."""
     parts = []
     for key in groups:
         group = GROUPS[key]
@@ -90,13 +90,13 @@ def report(results: Results, groups: Sequence[str]) -> str:
 
 
 def measures_of(group: Group) -> tuple[Measure, ...]:
-    """The columns of a group, the first of which decides; real clips are not fine-tuned on."""
+    """Return the measures of a group, the primary one first; rows on real clips are not fine-tuned."""
     real = all(ROWS[name].videos == REAL for name in group.rows)
     return tuple(measure for measure in MEASURES if measure.kind != AREA.kind) if real else MEASURES
 
 
 def rows_table(results: Results, group: Group) -> str:
-    """Means over seeds with 95 % intervals, and the main figure seed by seed."""
+    """Build the table of means over seeds with 95 % intervals, with the primary measure seed by seed."""
     measures = measures_of(group)
     heads = ["pre-training", measures[0].title, "seed by seed", *(measure.title for measure in measures[1:])]
     lines = []
@@ -104,7 +104,7 @@ def rows_table(results: Results, group: Group) -> str:
         columns = [measure.values(results, name) for measure in measures]
         seeds = ", ".join(f"{value:.1f}" for value in columns[0].values())
         lines.append([ROWS[name].title, interval([*columns[0].values()]), seeds])
-        # Random weights have nothing but a fine-tuning.
+        # A row without pre-training has only fine-tuning results.
         alone = ROWS[name].options is None
         for measure, column in zip(measures[1:], columns[1:], strict=True):
             lines[-1].append("" if alone and measure.kind != AREA.kind else _cell(measure, results, name, column))
@@ -120,7 +120,7 @@ def _cell(measure: Measure, results: Results, name: str, column: Mapping[int, fl
 
 
 def differences_table(results: Results, group: Group) -> str:
-    """Paired differences of the group's first row and each other one."""
+    """Build the table of paired differences between the group's first row and each other one."""
     first, *others = group.rows
     measures = measures_of(group)
     heads = [f"{ROWS[first].title} minus", "seeds", measures[0].title, "by that figure"]
@@ -132,7 +132,7 @@ def differences_table(results: Results, group: Group) -> str:
         ]
         main = differences[0]
         cells = ["" if each is None else each.render() for each in differences]
-        # Of steps to 50 % only the seeds count in which both rows get there.
+        # Steps to 50 % can be compared only for the seeds in which both rows reach it.
         cells = [
             f"{cell} ({counted(each.seeds, 'seed')})" if main and each and each.seeds < main.seeds else cell
             for cell, each in zip(cells, differences, strict=True)
@@ -142,7 +142,7 @@ def differences_table(results: Results, group: Group) -> str:
 
 
 def margins_line(results: Results, group: Group) -> str:
-    """Whether the primary comparisons decide to as many points as they have to."""
+    """Report the margins of the primary comparisons, and whether they are as small as wanted."""
     first = AREA.values(results, group.rows[0])
     margins = {}
     for name in group.primary:
@@ -157,7 +157,7 @@ def margins_line(results: Results, group: Group) -> str:
 
 
 def plan_line(results: Results, group: Group) -> str:
-    """The primary comparisons by the seeds of the plan alone; empty where there are no others."""
+    """Report the primary comparisons over the plan's seeds only; empty if there are no later seeds."""
     if all(seed < PLANNED_SEEDS for _, _, seed in results):
         return ""
     planned = {key: result for key, result in results.items() if key[2] < PLANNED_SEEDS}
@@ -165,13 +165,13 @@ def plan_line(results: Results, group: Group) -> str:
 
 
 def first_plan_line(results: Results, group: Group) -> str:
-    """The primary comparisons by the fine-tuning of the plan before its amendment; empty where there was none."""
+    """Report the primary comparisons by fine-tuning under the original plan; empty if there was none."""
     told = primary_differences(results, group, FIRST_AREA)
     return f"By the fine-tuning of the first plan: {told}." if told else ""
 
 
 def primary_differences(results: Results, group: Group, measure: Measure) -> str:
-    """The primary comparisons by one measure, in words; empty where there are none."""
+    """Format the primary comparisons by one measure; empty if there are none."""
     first = measure.values(results, group.rows[0])
     told = []
     for name in group.primary:
@@ -182,13 +182,13 @@ def primary_differences(results: Results, group: Group, measure: Measure) -> str
 
 
 def claims_table(results: Results, claims: Sequence[Claim], source: str, answers_as: Mapping[str, str]) -> str:
-    """What is said of two rows, by whom, and whether it is so here.
+    """Build the table of claims about pairs of rows, with the difference measured here and the answer.
 
     Args:
-        results: Of all rows.
-        claims: Lines of the table.
-        source: Who says it, the head of the first column.
-        answers_as: Other words for answers.
+        results: Results of all rows.
+        claims: Claims, one for each line of the table.
+        source: Source of the claims, the head of the first column.
+        answers_as: Replacements for answers.
     """
     lines = []
     for claim in claims:
@@ -205,7 +205,7 @@ def claims_table(results: Results, claims: Sequence[Claim], source: str, answers
 
 
 def origins_line(results: Results) -> str:
-    """Dates, commits, machines and processor time of the pieces."""
+    """Report the dates, commits, machines and processor time of the pieces."""
     pieces = [*results.values()]
     if not pieces:
         return "Nothing is finished."
@@ -220,13 +220,13 @@ def origins_line(results: Results) -> str:
 
 
 def markdown(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A table."""
+    """Format a Markdown table."""
     rows = [heads, ["---" for _ in heads], *lines]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def renew_document(path: Path, scale: str, text: str) -> None:
-    """Replace what stands between the markers of a scale.
+    """Replace the text between the markers of a scale.
 
     Raises:
         UserError: If the document has no such markers.

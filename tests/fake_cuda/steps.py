@@ -25,8 +25,8 @@ from adamae.models.economy import economy_arguments
 from adamae.samplers import SAMPLERS
 from adamae.samplers.frame_choice import FrameRule
 from adamae.samplers.token_choice import TokenStrategy
-from adamae.training.averaging import WeightAverage
 from adamae.training.device_prefetch import prefetched
+from adamae.training.ema import WeightEma
 from adamae.training.engine import Batch, Losses, build_optimizer
 from adamae.training.metrics import MetricAverager
 from adamae.training.mixing import MIX
@@ -86,7 +86,7 @@ def training(
     for precision in precisions:
         optimizer, world = build_optimizer(parameter_groups(model, 0.05)), World(device=DEVICE)
         engine = TorchEngine(model, objective, optimizer, world=world, precision=precision, **of_engine)
-        average, metrics = WeightAverage(model, decay, on_host), MetricAverager(world)
+        average, metrics = WeightEma(model, decay, on_host), MetricAverager(world)
         batches = [_batch(model, mix) for _ in range(engine.accumulation)]
         with Watch() as step:
             metrics.add(1, engine.step(prefetched(batches, DEVICE), 1e-3, 0.05, diagnose=diagnose))

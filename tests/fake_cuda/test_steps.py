@@ -18,7 +18,7 @@ from tests.launching import ROOT
 # One process runs all cases; with several workers of pytest one of them has these tests.
 pytestmark = [pytest.mark.xdist_group("fake_cuda"), pytest.mark.slow]
 # To keep the average off the GPU is to copy the weights in each step.
-WAITS_BY_DESIGN = {"averaged-on-host": "training/averaging.py"}
+WAITS_BY_DESIGN = {"averaged-on-host": "training/ema.py"}
 
 
 # Not of the module: a worker may run tests of others between these.

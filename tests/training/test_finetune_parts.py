@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from adamae.models import Classifier, vit_classifier
-from adamae.training.averaging import WeightAverage
+from adamae.training.ema import WeightEma
 from adamae.training.mixing import MIX, Mixing
 from adamae.training.objectives import FinetuneObjective
 from adamae.training.validation import Validation
@@ -59,7 +59,7 @@ def test_the_best_is_kept_and_the_earlier_of_equals() -> None:
         lambda: {"val_loss": 1.0, "val_top1": next(scores)},
         lambda step, _: kept.append(step),
         lambda: None,
-        WeightAverage(network, None),
+        WeightEma(network, None),
     )
     lines = []
     for epoch in range(5):
@@ -73,7 +73,7 @@ def test_the_best_is_kept_and_the_earlier_of_equals() -> None:
 def test_the_average_is_what_is_measured_and_kept() -> None:
     network = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(network.weight)
-    average = WeightAverage(network, 0.5)
+    average = WeightEma(network, 0.5)
     nn.init.ones_(network.weight)
     average.after_step(1)
     seen: list[float] = []
@@ -88,7 +88,7 @@ def test_the_average_is_what_is_measured_and_kept() -> None:
 
 
 def test_a_resumed_validation_knows_the_best() -> None:
-    average = WeightAverage(nn.Linear(1, 1), None)
+    average = WeightEma(nn.Linear(1, 1), None)
     first = Validation(lambda: {"val_top1": 50.0}, lambda *_: None, lambda: None, average)
     first.after_step(3)
     first.after_epoch(0)
@@ -110,7 +110,7 @@ def test_a_resumed_validation_knows_the_best() -> None:
 
 
 def test_what_an_earlier_run_kept_goes_when_a_checkpoint_without_a_best_is_written() -> None:
-    average = WeightAverage(nn.Linear(1, 1), None)
+    average = WeightEma(nn.Linear(1, 1), None)
     done: list[str] = []
     validation = Validation(
         lambda: {"val_top1": 50.0}, lambda *_: done.append("kept"), lambda: done.append("discarded"), average
@@ -124,7 +124,7 @@ def test_what_an_earlier_run_kept_goes_when_a_checkpoint_without_a_best_is_writt
 
 
 def test_without_a_measure_nothing_is_validated() -> None:
-    average = WeightAverage(nn.Linear(1, 1), None)
+    average = WeightEma(nn.Linear(1, 1), None)
     validation = Validation(None, lambda *_: None, lambda: None, average)
     validation.after_step(3)
     assert validation.after_epoch(0) == {}

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from adamae.training.averaging import WeightAverage
+from adamae.training.ema import WeightEma
 
 
 def model() -> nn.Module:
@@ -23,7 +23,7 @@ def move(network: nn.Module, step: int) -> None:
 def test_the_average_by_hand(on_host: bool) -> None:
     network = model()
     history = [network[0].weight.detach().clone()]
-    average = WeightAverage(network, 0.9, on_host)
+    average = WeightEma(network, 0.9, on_host)
     for step in range(1, 6):
         move(network, step)
         history.append(network[0].weight.detach().clone())
@@ -36,7 +36,7 @@ def test_the_average_by_hand(on_host: bool) -> None:
 def test_the_average_is_that_of_earlier_versions_bit_for_bit(on_host: bool) -> None:
     """Those moved each parameter's average by ``lerp_``."""
     network = model()
-    average = WeightAverage(network, 0.99, on_host)
+    average = WeightEma(network, 0.99, on_host)
     expected = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
     for step in range(1, 10):
         move(network, step)
@@ -48,7 +48,7 @@ def test_the_average_is_that_of_earlier_versions_bit_for_bit(on_host: bool) -> N
 
 def test_buffers_have_no_average() -> None:
     network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
-    average = WeightAverage(network, 0.5)
+    average = WeightEma(network, 0.5)
     assert average.state().keys() == {name for name, _ in network.named_parameters()}
     network[1].running_mean.fill_(7.0)
     average.after_step(1)
@@ -58,7 +58,7 @@ def test_buffers_have_no_average() -> None:
 
 def test_applied_and_taken_back_bit_for_bit() -> None:
     network = model()
-    average = WeightAverage(network, 0.5)
+    average = WeightEma(network, 0.5)
     move(network, 1)
     average.after_step(1)
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -73,11 +73,11 @@ def test_applied_and_taken_back_bit_for_bit() -> None:
 
 def test_saved_and_loaded_it_goes_on_as_it_was() -> None:
     network = model()
-    average = WeightAverage(network, 0.7)
+    average = WeightEma(network, 0.7)
     move(network, 1)
     average.after_step(1)
     saved = average.state()
-    again = WeightAverage(network, 0.7)
+    again = WeightEma(network, 0.7)
     again.load(saved)
     for each in (average, again):
         each.after_step(2)
@@ -86,15 +86,15 @@ def test_saved_and_loaded_it_goes_on_as_it_was() -> None:
 
 def test_switched_on_later_it_begins_with_the_weights_of_that_moment() -> None:
     network = model()
-    average = WeightAverage(network, 0.7)
+    average = WeightEma(network, 0.7)
     move(network, 1)
-    average.load(WeightAverage(network, None).state())
+    average.load(WeightEma(network, None).state())
     assert all(torch.equal(average.state()[name], value) for name, value in network.state_dict().items())
 
 
 def test_without_a_decay_there_is_no_average() -> None:
     network = model()
-    average = WeightAverage(network, None)
+    average = WeightEma(network, None)
     average.after_step(1)
     before = network[0].weight.detach().clone()
     with average.applied():

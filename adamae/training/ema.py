@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from adamae.models.naming import reference_parameters
 
 
-class WeightAverage:
+class WeightEma:
     """Exponential moving average (EMA) of a model's parameters; a :class:`~adamae.training.loop.Callback` of a run.
 
     The average is timm's ``ModelEmaV3``. Buffers are constants in this project and are not averaged.
