@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from adamae.checkpoints.shapes import Shapes
 from adamae.errors import UserError
 from adamae.samplers.builtin import ADAPTIVE, RANDOM, UNIFORM
-
-Shapes = dict[str, tuple[int, ...]]
 
 # Widths of published ViTs whose head count is not width / 64: ViT-H, VideoMAEv2's ViT-g.
 _HEADS = {1280: 16, 1408: 16}

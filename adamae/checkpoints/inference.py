@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-from adamae.checkpoints.architecture import Architecture, SamplerShape, Shapes, Stack, VitArchitecture, usual_heads
+from adamae.checkpoints.architecture import Architecture, SamplerShape, Stack, VitArchitecture, usual_heads
+from adamae.checkpoints.shapes import Shapes, block_numbers, positive, shape_of, sides, some_of
 from adamae.checkpoints.um_mae_architecture import infer_um_mae, is_um_mae
 from adamae.errors import UserError
 
@@ -48,13 +48,13 @@ def infer_architecture(
 def _infer_vit(shapes: Shapes, given: Mapping[str, Any], known: Mapping[str, Any]) -> VitArchitecture:
     pretrain = "encoder_to_decoder.weight" in shapes
     prefix = "encoder." if pretrain else ""
-    kernel = _shape(shapes, f"{prefix}patch_embed.proj.weight", 5)
+    kernel = shape_of(shapes, f"{prefix}patch_embed.proj.weight", 5)
     if kernel[3] != kernel[4] or not all(kernel):
         raise UserError(f"{prefix}patch_embed.proj.weight is {kernel}; expected (width, channels, frames, side, side)")
     encoder = _stack(shapes, f"{prefix}blocks", kernel[0], known.get("encoder_num_heads" if pretrain else "num_heads"))
     decoder = None
     if pretrain:
-        width = _shape(shapes, "encoder_to_decoder.weight", 2)[0]
+        width = shape_of(shapes, "encoder_to_decoder.weight", 2)[0]
         decoder = _stack(shapes, "decoder.blocks", width, known.get("decoder_num_heads"), _DECODER_HEADS.get(width))
     sampler = _sampler(shapes, kernel[0], prefix)
     frames, size, guessed = _clip(shapes, kernel, sampler, known)
@@ -77,7 +77,7 @@ def _infer_vit(shapes: Shapes, given: Mapping[str, Any], known: Mapping[str, Any
         secondary=f"{prefix}vis_mask_token" in shapes,
         norm=f"{prefix}norm.weight" in shapes,
         fc_norm="fc_norm.weight" in shapes,
-        classes=_shape(shapes, "head.weight", 2)[0] if "head.weight" in shapes else 0,
+        classes=shape_of(shapes, "head.weight", 2)[0] if "head.weight" in shapes else 0,
         frames=frames,
         size=size,
         guessed=guessed,
@@ -85,38 +85,23 @@ def _infer_vit(shapes: Shapes, given: Mapping[str, Any], known: Mapping[str, Any
     )
 
 
-def _shape(shapes: Shapes, name: str, axes: int) -> tuple[int, ...]:
-    if name not in shapes:
-        raise UserError(
-            f"no {name} among its {len(shapes)} entries ({_some(list(shapes))}); expected a video masked autoencoder"
-        )
-    if len(shapes[name]) != axes:
-        raise UserError(f"{name} has the shape {shapes[name]}; expected {axes} axes")
-    return shapes[name]
-
-
 def _stack(shapes: Shapes, name: str, width: int, heads: Any, usual: int | None = None) -> Stack:
-    depth = len(_indices(shapes, name))
-    hidden = _shape(shapes, f"{name}.0.mlp.fc1.weight", 2)[0] if depth else 4 * width
+    depth = len(block_numbers(shapes, name))
+    hidden = shape_of(shapes, f"{name}.0.mlp.fc1.weight", 2)[0] if depth else 4 * width
     if not isinstance(heads, int) or heads < 1 or width % heads:
         heads = usual or usual_heads(width)
     return Stack(width, depth, heads, hidden)
-
-
-def _indices(shapes: Shapes, name: str) -> set[str]:
-    pattern = re.compile(re.escape(name) + r"\.(\d+)\.")
-    return {match[1] for match in map(pattern.match, shapes) if match}
 
 
 def _sampler(shapes: Shapes, width: int, prefix: str) -> SamplerShape | None:
     name, reduction = f"{prefix}get_token_probs", f"{prefix}reduce_token_probs.weight"
     if f"{prefix}pos_embed_probs" not in shapes:
         return None
-    tokens = _shape(shapes, f"{prefix}pos_embed_probs", 3)[1]
-    inner = _shape(shapes, reduction, 2)[0] if reduction in shapes else width
-    depth = len(_indices(shapes, name)) - 1
+    tokens = shape_of(shapes, f"{prefix}pos_embed_probs", 3)[1]
+    inner = shape_of(shapes, reduction, 2)[0] if reduction in shapes else width
+    depth = len(block_numbers(shapes, name)) - 1
     if f"{name}.0.mlp.fc1.weight" in shapes:
-        return SamplerShape("mha", inner, depth, _shape(shapes, f"{name}.0.mlp.fc1.weight", 2)[0], tokens)
+        return SamplerShape("mha", inner, depth, shape_of(shapes, f"{name}.0.mlp.fc1.weight", 2)[0], tokens)
     return SamplerShape("mlp", inner, depth, 0, tokens)
 
 
@@ -125,8 +110,8 @@ def _clip(
 ) -> tuple[int, tuple[int, int], tuple[str, ...]]:
     """Return frames, (height, width) and which of them are guessed; only learned tables store the number of tokens."""
     _, _, tubelet, patch, _ = kernel
-    frames = _positive(known.get("num_frames"))
-    size = _sides(known.get("img_size"))
+    frames = positive(known.get("num_frames"))
+    size = sides(known.get("img_size"))
     times = shapes.get("pos_embed_temporal", (1, None))[1]
     places = shapes.get("pos_embed_spatial", (1, None))[1]
     tokens = sampler.tokens if sampler else shapes.get("pos_embed", (1, None))[1]
@@ -142,16 +127,6 @@ def _clip(
     return frames, size, tuple(guessed)
 
 
-def _positive(value: Any) -> int | None:
-    return value if isinstance(value, int) and value > 0 else None
-
-
-def _sides(value: Any) -> tuple[int, int] | None:
-    """Return height and width from one number or two."""
-    sides = value if isinstance(value, list | tuple) else (value, value)
-    return (sides[0], sides[1]) if len(sides) == 2 and all(map(_positive, sides)) else None
-
-
 def _likely_frames(tokens: int | None, tubelet: int) -> int:
     """Return 16 frames, the usual number, unless the number of tokens gives square frames only for another one."""
     usual = max(1, 16 // tubelet)
@@ -164,7 +139,7 @@ def _compare(got: Shapes, expected: Shapes) -> None:
     missing, extra = [name for name in expected if name not in got], [name for name in got if name not in expected]
     if missing or extra:
         parts = [
-            f"{what} {len(names)}: {_some(names)}"
+            f"{what} {len(names)}: {some_of(names)}"
             for what, names in (("missing", missing), ("unknown", extra))
             if names
         ]
@@ -172,10 +147,6 @@ def _compare(got: Shapes, expected: Shapes) -> None:
     for name, shape in expected.items():
         if got[name] != shape:
             raise UserError(f"{name} has the shape {got[name]}; expected, from the other entries, {shape}")
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
 def _given_options(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -197,4 +168,4 @@ def _from_transformers(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _from_args(args: Mapping[str, Any]) -> dict[str, Any]:
     names = {"num_frames": "num_frames", "input_size": "img_size"}
-    return {ours: args[theirs] for theirs, ours in names.items() if _positive(args.get(theirs))}
+    return {ours: args[theirs] for theirs, ours in names.items() if positive(args.get(theirs))}

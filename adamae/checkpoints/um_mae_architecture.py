@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
 
-from adamae.checkpoints.architecture import Architecture, Shapes, Stack, usual_heads
+from adamae.checkpoints.architecture import Architecture, Stack, usual_heads
+from adamae.checkpoints.shapes import Shapes, block_numbers, shape_of, sides
 from adamae.errors import UserError
 from adamae.models.families import family_named
 from adamae.models.pyramid.encoder import UNIT_SIZE
@@ -18,10 +19,12 @@ from adamae.models.pyramid.tokenizer import PATCH_SIZE
 from adamae.samplers.builtin import UNIFORM
 
 # Published decoders have 16 heads; our narrow ones have fewer.
-_DECODER_HEADS = 16
+_USUAL_DECODER_HEADS = 16
 _USUAL_SIZE = 256
 _USUAL_FRAMES = 16
 _PUBLISHED_SECONDARY = 0.25
+
+_shape_of = partial(shape_of, expected="a pyramid network")
 
 
 @dataclass(frozen=True)
@@ -136,36 +139,23 @@ def infer_um_mae(shapes: Shapes, given: Mapping[str, Any], known: Mapping[str, A
         UserError: If the entries do not form such a network.
     """
     family = _family(shapes)
-    kernel = _shape(shapes, "patch_embed.proj.weight")
+    kernel = _shape_of(shapes, "patch_embed.proj.weight")
     if len(kernel) not in (4, 5):
         raise UserError(f"patch_embed.proj.weight has the shape {kernel}; expected 4 or 5 axes")
     video = len(kernel) == 5
     pretrain = "decoder_embed.weight" in shapes
-    decoder, guessed = None, []
-    if pretrain:
-        # In a pyramid, PixelShuffle turns each feature into four tokens.
-        width = _shape(shapes, "decoder_embed.weight")[0] // (1 if family == _VIT else 4)
-        heads = known.get("decoder_num_heads")
-        if heads is None:
-            guessed.append("heads")
-            heads = math.gcd(width, _DECODER_HEADS)
-        hidden = shapes.get("decoder_blocks.0.mlp.fc1.weight", (4 * width,))[0]
-        decoder = Stack(width, len(_numbers(shapes, "decoder_blocks")), heads, hidden)
-    frames = known.get("num_frames") if video else 1
-    if frames is None:
-        frames = _USUAL_FRAMES
-        guessed.append("frames")
+    patch = kernel[-1] if family == _VIT else UNIT_SIZE
+    decoder = _decoder(shapes, family, known) if pretrain else None
     stages = _stages(shapes, family)
     # Swin's numbers of heads follow from the shapes.
-    heads_of = known.get("encoder_num_heads" if pretrain else "num_heads") if family != "swin" else None
-    if heads_of is None and family != "swin" and "heads" not in guessed:
-        guessed.append("heads")
-    patch = kernel[-1] if family == _VIT else UNIT_SIZE
-    size = _sides(known.get("img_size")) or _table_side(shapes, patch)
-    if size is None:
-        size = (_USUAL_SIZE, _USUAL_SIZE)
-        guessed.append("size")
-    architecture = UmMaeArchitecture(
+    heads = None if family == "swin" else known.get("encoder_num_heads" if pretrain else "num_heads")
+    if heads is not None:
+        stages["num_heads"] = _tuple(heads)
+    frames, size, guessed = _clip(shapes, known, patch, video=video)
+    decoder_guessed = pretrain and known.get("decoder_num_heads") is None
+    if decoder_guessed or (heads is None and family != "swin"):
+        guessed = ("heads", *guessed)
+    return UmMaeArchitecture(
         kind="pretrain" if pretrain else "classifier",
         decoder=decoder,
         channels=kernel[1],
@@ -173,16 +163,15 @@ def infer_um_mae(shapes: Shapes, given: Mapping[str, Any], known: Mapping[str, A
         patch=patch,
         norm="norm.weight" in shapes,
         fc_norm="fc_norm.weight" in shapes,
-        classes=_shape(shapes, "head.weight")[0] if "head.weight" in shapes else 0,
+        classes=_shape_of(shapes, "head.weight")[0] if "head.weight" in shapes else 0,
         frames=frames,
         size=size,
-        guessed=tuple(guessed),
+        guessed=guessed,
         given=given,
         family=family,
-        stages={**stages, **({"num_heads": _tuple(heads_of)} if heads_of is not None else {})},
+        stages=stages,
         secondary="vis_mask_token" in shapes,
     )
-    return architecture
 
 
 def _family(shapes: Shapes) -> str:
@@ -191,13 +180,22 @@ def _family(shapes: Shapes) -> str:
     return "pvt" if "blocks.0.attn.sr.weight" in shapes else _VIT
 
 
+def _decoder(shapes: Shapes, family: str, known: Mapping[str, Any]) -> Stack:
+    # In a pyramid, PixelShuffle turns each feature into four tokens.
+    width = _shape_of(shapes, "decoder_embed.weight")[0] // (1 if family == _VIT else 4)
+    heads = known.get("decoder_num_heads")
+    hidden = shapes.get("decoder_blocks.0.mlp.fc1.weight", (4 * width,))[0]
+    depth = len(block_numbers(shapes, "decoder_blocks"))
+    return Stack(width, depth, math.gcd(width, _USUAL_DECODER_HEADS) if heads is None else heads, hidden)
+
+
 def _stages(shapes: Shapes, family: str) -> dict[str, Any]:
     """Infer the stages' arguments from the blocks; each stage except the first begins with a downsampling."""
-    numbers = sorted(_numbers(shapes, "blocks"))
+    numbers = sorted(block_numbers(shapes, "blocks"))
     starts = [number for number in numbers if number == 0 or f"blocks.{number}.downsample.proj.weight" in shapes]
-    dims = [_shape(shapes, f"blocks.{number}.norm1.weight")[0] for number in starts]
+    dims = [_shape_of(shapes, f"blocks.{number}.norm1.weight")[0] for number in starts]
     ratios = [
-        _shape(shapes, f"blocks.{number}.mlp.fc1.weight")[0] / dim for number, dim in zip(starts, dims, strict=True)
+        _shape_of(shapes, f"blocks.{number}.mlp.fc1.weight")[0] / dim for number, dim in zip(starts, dims, strict=True)
     ]
     ends = [*starts[1:], len(numbers)]
     stages: dict[str, Any] = {
@@ -208,8 +206,8 @@ def _stages(shapes: Shapes, family: str) -> dict[str, Any]:
         (dim,), (depth,) = stages["embed_dim"], stages["depth"]
         return {"embed_dim": dim, "depth": depth, "num_heads": usual_heads(dim), "mlp_ratio": ratios[0]}
     if family == "swin":
-        heads = [_shape(shapes, f"blocks.{number}.attn.posmlp.2.weight")[0] for number in starts]
-        position_dim = _shape(shapes, "blocks.0.attn.posmlp.0.weight")[0]
+        heads = [_shape_of(shapes, f"blocks.{number}.attn.posmlp.2.weight")[0] for number in starts]
+        position_dim = _shape_of(shapes, "blocks.0.attn.posmlp.0.weight")[0]
         return {**stages, "num_heads": tuple(heads), "mlp_ratio": ratios[0], "position_dim": position_dim}
     return {
         **stages,
@@ -218,20 +216,20 @@ def _stages(shapes: Shapes, family: str) -> dict[str, Any]:
     }
 
 
-def _shape(shapes: Shapes, name: str) -> tuple[int, ...]:
-    if name not in shapes:
-        raise UserError(f"no {name} among its {len(shapes)} entries; expected a pyramid network")
-    return shapes[name]
-
-
-def _numbers(shapes: Shapes, name: str) -> set[int]:
-    pattern = re.compile(re.escape(name) + r"\.(\d+)\.")
-    return {int(match[1]) for match in map(pattern.match, shapes) if match}
-
-
-def _sides(value: Any) -> tuple[int, int] | None:
-    sides = value if isinstance(value, list | tuple) else (value, value)
-    return (sides[0], sides[1]) if len(sides) == 2 and all(isinstance(side, int) for side in sides) else None
+def _clip(
+    shapes: Shapes, known: Mapping[str, Any], patch: int, *, video: bool
+) -> tuple[int, tuple[int, int], tuple[str, ...]]:
+    """Return frames, (height, width) and which of them are guessed; only tables of positions store the size."""
+    guessed = []
+    frames = known.get("num_frames") if video else 1
+    if frames is None:
+        frames = _USUAL_FRAMES
+        guessed.append("frames")
+    size = sides(known.get("img_size")) or _table_side(shapes, patch)
+    if size is None:
+        size = (_USUAL_SIZE, _USUAL_SIZE)
+        guessed.append("size")
+    return frames, size, tuple(guessed)
 
 
 def _table_side(shapes: Shapes, patch: int) -> tuple[int, int] | None:
