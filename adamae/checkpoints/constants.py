@@ -15,7 +15,8 @@ from adamae.models.families import family_of
 
 # Norms that are followed by the head of the decoder or of the classifier.
 _LAST_NORMS = ("decoder.norm", "fc_norm")
-_PUBLISHED_EPS = 1e-6
+# Epsilon of the LayerNorms in the official code.
+PUBLISHED_EPS = 1e-6
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Constants:
     @classmethod
     def of_model(cls, model: nn.Module) -> Constants:
         """Return the constants of ``model`` that differ from the official code."""
-        eps = {last: found for last, found in _shared_eps(model).items() if found != _PUBLISHED_EPS}
+        eps = {last: found for last, found in _shared_eps(model).items() if found != PUBLISHED_EPS}
         mean, std = _pixel_statistics(model)
         return cls(eps.get(False), eps.get(True), mean, std)
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from adamae.checkpoints.architecture import VitArchitecture
+from adamae.checkpoints.constants import PUBLISHED_EPS
 from adamae.checkpoints.formats import CheckpointFile
 from adamae.checkpoints.key_tables import TRANSFORMERS_FILES, translate
 from adamae.checkpoints.reading import CONFIG, PREPROCESSOR
@@ -23,7 +24,6 @@ from adamae.files import publish
 from adamae.layers.pixels import PixelNormalisation
 from adamae.lookup import exists, is_folder
 
-_PUBLISHED_EPS = 1e-6
 # PIL.Image.Resampling.BILINEAR.
 _BILINEAR = 2
 
@@ -214,7 +214,7 @@ def _transformers_config(file: CheckpointFile) -> dict[str, Any]:
         "tubelet_size": architecture.tubelet,
         "qv_bias": architecture.qkv_bias,
         "use_mean_pooling": not architecture.norm,
-        "layer_norm_eps": file.constants.norm_eps or _PUBLISHED_EPS,
+        "layer_norm_eps": file.constants.norm_eps or PUBLISHED_EPS,
         "norm_pix_loss": bool(architecture.given.get("normalize_target", True)),
     }
     if architecture.decoder:
