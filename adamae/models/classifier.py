@@ -25,6 +25,10 @@ class Classifier(nn.Module):
     fine-tuned checkpoints: encoder keys without a prefix, no ``norm`` (pooling comes first), and additional ``fc_norm``
     and ``head``.
 
+    Names in a state dict differ from those of ``named_parameters`` (:func:`~adamae.models.reference_name`). Code that
+    looks up names of a state dict in the module tree, such as ``torch.distributed.checkpoint.state_dict``, needs
+    :func:`~adamae.models.use_module_names`.
+
     Args:
         encoder: Encodes all tokens, or only the selected ones with ``token_choice``.
         head: Maps a feature (B, D) to logits; None: the model returns features.

@@ -7,14 +7,19 @@ checkpoints of the official code load here and the other way round.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from torch import nn
+from torch.nn.modules.module import _IncompatibleKeys
 
 # (prefix in the module tree, prefix in the state dict); the first match is used.
 Prefixes = Sequence[tuple[str, str]]
+# The name in an error message of load_state_dict.
+_NAME_IN_ERROR = re.compile(r'(?<=size mismatch for )[^:]+|(?<=parameter named ")[^"]+')
 
 
 def reference_name(model: nn.Module, name: str) -> str:
@@ -50,6 +55,27 @@ def adopt_reference_names(model: nn.Module, prefixes: Prefixes) -> None:
     model.reference_prefixes = tuple(prefixes)  # type: ignore[assignment]
     model.register_state_dict_post_hook(_write_reference_names)
     model.register_load_state_dict_pre_hook(_read_reference_names)
+    model.register_load_state_dict_post_hook(_report_reference_names)
+
+
+@contextmanager
+def use_module_names(model: nn.Module) -> Iterator[None]:
+    """Within this context, ``state_dict`` and ``load_state_dict`` use the names of the module tree.
+
+    For code that looks up the names of a state dict in the module tree, such as
+    ``torch.distributed.checkpoint.state_dict`` and programs that use it. What it saves must be loaded in this context.
+
+    Args:
+        model: A :class:`~adamae.models.Pretrainer`, a :class:`~adamae.models.Classifier`, or a module with one inside.
+    """
+    kept = [(module, _prefixes(module)) for module in model.modules() if _prefixes(module)]
+    try:
+        for module, _ in kept:
+            module.reference_prefixes = ()  # type: ignore[assignment]
+        yield
+    finally:
+        for module, prefixes in kept:
+            module.reference_prefixes = prefixes  # type: ignore[assignment]
 
 
 def _prefixes(model: nn.Module) -> Prefixes:
@@ -61,12 +87,32 @@ def _write_reference_names(model: nn.Module, state: dict[str, Any], prefix: str,
     _rename(state, prefix, partial(reference_name, model))
 
 
-def _read_reference_names(model: nn.Module, state: dict[str, Any], prefix: str, *__: object) -> None:
-    _rename(state, prefix, partial(module_name, model))
+def _read_reference_names(
+    model: nn.Module, state: dict[str, Any], prefix: str, _: dict[str, Any], __: bool, *lists: list[str]
+) -> None:
+    given = _rename(state, prefix, partial(module_name, model))
+    # For _report_reference_names, which torch does not tell the prefix and the error messages.
+    model._loading = prefix, given, lists[-1]  # type: ignore[assignment]
 
 
-def _rename(state: dict[str, Any], prefix: str, translate: Callable[[str], str]) -> None:
+def _report_reference_names(model: nn.Module, keys: _IncompatibleKeys) -> None:
+    """Let missing and unexpected keys and error messages have the names of state dicts, not of the module tree."""
+    prefix, given, errors = model.__dict__.pop("_loading")
+    keys.missing_keys[:] = [
+        prefix + reference_name(model, key[len(prefix) :]) if key.startswith(prefix) else key
+        for key in keys.missing_keys
+    ]
+    keys.unexpected_keys[:] = [given.get(key, key) for key in keys.unexpected_keys]
+    errors[:] = [_NAME_IN_ERROR.sub(lambda found: given.get(found[0], found[0]), error) for error in errors]
+
+
+def _rename(state: dict[str, Any], prefix: str, translate: Callable[[str], str]) -> dict[str, str]:
+    """Rename the keys that start with ``prefix``, in place; return the old name of each new one."""
+    old_names = {}
     for key in [key for key in state if key.startswith(prefix)]:
         # Move every key, renamed or not, to keep the order.
         value = state.pop(key)
-        state[prefix + translate(key[len(prefix) :])] = value
+        name = prefix + translate(key[len(prefix) :])
+        state[name] = value
+        old_names[name] = key
+    return old_names

@@ -59,6 +59,10 @@ class Pretrainer(nn.Module):
     relatives (random, tube or frame masks) or EVEREST (motion masks), and state-dict keys and shapes are those of the
     published checkpoints.
 
+    Names in a state dict differ from those of ``named_parameters`` (:func:`~adamae.models.reference_name`). Code that
+    looks up names of a state dict in the module tree, such as ``torch.distributed.checkpoint.state_dict``, needs
+    :func:`~adamae.models.use_module_names`.
+
     Args:
         encoder: Encodes the visible tokens only.
         sampler: Selects the visible tokens on the encoder's grid.
