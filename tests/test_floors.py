@@ -24,7 +24,7 @@ FLOORS = (
         "time_limit",
         "version",
     },
-    {"lookup"},
+    {"checks", "lookup"},
     {"files", "gpu_specs", "launch"},
     {"flags", "grid", "selection", "randomness", "distributed", "precision", "torchvision_import"},
     {"data", "layers", "progress"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from adamae.checks import check_rate
 from adamae.errors import UserError
 from adamae.layers.attention import Attention
 from adamae.layers.dropping import drop_path, dropout
@@ -49,6 +50,9 @@ class Block(nn.Module):
         norm_eps: Epsilon of both LayerNorms.
         key_bias: See :class:`~adamae.layers.attention.Attention`.
 
+    Raises:
+        UserError: If a rate is not in [0, 1).
+
     Attributes:
         recompute: Store only the input for the backward pass and recompute the rest.
     """
@@ -70,6 +74,9 @@ class Block(nn.Module):
         key_bias: bool = False,
     ) -> None:
         super().__init__()
+        check_rate("drop_rate", drop_rate)
+        check_rate("attn_drop_rate", attn_drop_rate)
+        check_rate("drop_path_rate", drop_path_rate)
         self.norm1 = LayerNorm(dim, norm_eps)
         self.attn = Attention(dim, num_heads, qkv_bias, attn_drop_rate, key_bias)
         self.norm2 = LayerNorm(dim, norm_eps)
@@ -116,6 +123,7 @@ class Block(nn.Module):
 
 def stack(depth: int, dim: int, num_heads: int, *, drop_path_rate: float = 0.0, **options: object) -> nn.ModuleList:
     """Build ``depth`` blocks whose drop-path rates rise linearly from 0 to ``drop_path_rate``."""
+    check_rate("drop_path_rate", drop_path_rate)
     rates = [drop_path_rate * number / max(1, depth - 1) for number in range(depth)]
     return nn.ModuleList(Block(dim, num_heads, drop_path_rate=rate, **options) for rate in rates)  # type: ignore[arg-type]
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from adamae.checks import check_choice
 from adamae.layers.devices import on_cpu
 from adamae.layers.pixels import PixelNormalisation
 
 Metric = Literal["mse", "l1"]
 Statistics = Literal["colour", "token"]
+METRICS: tuple[str, ...] = get_args(Metric)
+STATISTICS: tuple[str, ...] = get_args(Statistics)
 
 
 def reconstruction_target(
@@ -31,7 +34,11 @@ def reconstruction_target(
 
     Returns:
         (B, M, P), at least float32.
+
+    Raises:
+        UserError: If ``statistics`` is unknown.
     """
+    check_choice("statistics", statistics, STATISTICS)
     pixels = pixels.to(torch.promote_types(pixels.dtype, torch.float32))
     if not normalise:
         return pixel_values.to_unit_range(pixels)
@@ -69,7 +76,11 @@ def token_error(prediction: Tensor, target: Tensor, metric: Metric = "mse") -> T
 
     With "mse" this is the squared error whose mean over tokens is equation 4 of the paper; "l1" is the other row of
     its table.
+
+    Raises:
+        UserError: If the metric is unknown.
     """
+    check_choice("metric", metric, METRICS)
     if metric == "l1":
         return (prediction - target).abs().mean(dim=-1)
     error: Tensor = _MeanSquare.apply(prediction, target)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from adamae.checks import check_choice
 from adamae.selection import TokenSelection
 
 Reduction = Literal["mean", "sum"]
 Reward = Literal["error", "progress", "neighbours"]
+REDUCTIONS: tuple[str, ...] = get_args(Reduction)
+REWARDS: tuple[str, ...] = get_args(Reward)
 
 
 def sampling_loss(
@@ -45,7 +48,11 @@ def sampling_loss(
 
     Returns:
         0-dim mean over the batch.
+
+    Raises:
+        UserError: If the reduction is unknown.
     """
+    check_choice("reduction", reduction, REDUCTIONS)
     assert selection.log_probs is not None, "the sampler has no parameters and so no sampling loss"
     eps = torch.finfo(selection.log_probs.dtype).eps
     log_probs = selection.log_probs.clamp(math.log(eps), math.log1p(-eps))

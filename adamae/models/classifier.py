@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from adamae.checks import check_choice, check_rate
 from adamae.errors import UserError
 from adamae.layers.dropping import dropout
 from adamae.layers.layer_norm import LayerNorm
@@ -39,7 +40,7 @@ class Classifier(nn.Module):
         frame_choice: Selects frames of longer clips; None: clips are used unchanged.
 
     Raises:
-        UserError: If the encoder does not support the selected tokens.
+        UserError: If the encoder does not support the selected tokens, or ``fc_drop_rate`` is not in [0, 1).
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Classifier(nn.Module):
         frame_choice: FrameChoice | None = None,
     ) -> None:
         super().__init__()
+        check_rate("fc_drop_rate", fc_drop_rate)
         self.grid = encoder.grid
         self.encoder = encoder
         self.pixel_values = PixelNormalisation(encoder.in_chans, imagenet_default_mean_and_std)
@@ -96,10 +98,11 @@ class Classifier(nn.Module):
             parts: "none" or "all" (each block of the encoder).
 
         Raises:
-            UserError: If ``parts`` is "decoder".
+            UserError: If ``parts`` is "decoder" or unknown.
         """
         if parts == "decoder":
             raise UserError("checkpoint_activations = 'decoder': a classifier has no decoder; expected none or all")
+        check_choice("checkpoint_activations", parts, ("none", "all"))
         self.encoder.recompute_blocks(parts == "all")
 
     def noise(self, video: Tensor, seeds: Tensor | None = None) -> SampleNoise:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from adamae.errors import UserError
 from adamae.grid import TokenGrid
 from adamae.layers.block import check_heads, initialise_xavier, stack
 from adamae.layers.layer_norm import LayerNorm
@@ -33,7 +34,7 @@ class Decoder(nn.Module):
         key_bias: See :class:`~adamae.layers.attention.Attention`.
 
     Raises:
-        UserError: If the width does not divide into the heads.
+        UserError: If the width does not divide into the heads, there is no block, or the rate is not in [0, 1).
     """
 
     positions: Tensor
@@ -55,6 +56,8 @@ class Decoder(nn.Module):
     ) -> None:
         super().__init__()
         check_heads("decoder", embed_dim, num_heads)
+        if depth < 1:
+            raise UserError(f"decoder depth = {depth}: expected at least 1")
         self.grid = grid
         self.embed_dim = embed_dim
         given = positions is not None

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
+from adamae.checks import check_choice
 from adamae.errors import UserError
 from adamae.layers.block import recompute_blocks
 from adamae.layers.pixels import PixelNormalisation, cut_pixels, frames_in
 from adamae.layers.recomputation import CheckpointActivations, recomputed
 from adamae.losses.neighbour_gain import neighbour_gain_loss
 from adamae.losses.reconstruction import (
+    METRICS,
+    STATISTICS,
     Metric,
     Statistics,
     reconstruction_target,
@@ -21,7 +24,7 @@ from adamae.losses.reconstruction import (
     trivial_error,
     trivial_token_error,
 )
-from adamae.losses.sampling import Reduction, Reward, entropy, sampling_loss
+from adamae.losses.sampling import REDUCTIONS, REWARDS, Reduction, Reward, entropy, sampling_loss
 from adamae.models.decoder import Decoder
 from adamae.models.decoder_budget import checked_budget, draw_part
 from adamae.models.encoder import Encoder
@@ -90,7 +93,8 @@ class Pretrainer(nn.Module):
             :func:`~adamae.models.naming.adopt_reference_names`; those of the sampler are added before them.
 
     Raises:
-        UserError: If the parts do not fit together, or the sampler leaves no visible or no target token.
+        UserError: If an option is unknown, the parts do not fit together, or the sampler leaves no visible or no target
+            token.
     """
 
     def __init__(
@@ -115,6 +119,10 @@ class Pretrainer(nn.Module):
         published_names: Prefixes = (),
     ) -> None:
         super().__init__()
+        check_choice("target_statistics", target_statistics, STATISTICS)
+        check_choice("reconstruction_loss", reconstruction_loss, METRICS)
+        check_choice("sampling_reward", sampling_reward, REWARDS)
+        check_choice("sampling_reduction", sampling_reduction, REDUCTIONS)
         encoder.check_sampler(sampler)
         if decoder.grid != encoder.grid:
             raise UserError(f"the decoder's tokens are {decoder.grid}: expected the encoder's, {encoder.grid}")
@@ -288,7 +296,11 @@ class Pretrainer(nn.Module):
         Args:
             parts: "none"; "decoder" for all parts that process all tokens, which are the sampler, each block of the
                 decoder and the reconstruction loss; or "all", which adds each block of the encoder.
+
+        Raises:
+            UserError: If ``parts`` is unknown.
         """
+        check_choice("checkpoint_activations", parts, get_args(CheckpointActivations))
         self._recompute = parts != "none"
         self.sampler.recompute = self._recompute
         recompute_blocks(self.decoder.blocks, self._recompute)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from adamae.checks import check_choice, check_rate
 from adamae.errors import UserError
 from adamae.grid import TokenGrid
 from adamae.layers.block import Block, initialise_xavier
@@ -38,6 +40,9 @@ class AdaptiveSampler(Sampler):
         uniform_fraction: Fraction of the visible tokens that is sampled uniformly from the tokens not drawn from the
             distribution (not in the paper).
         detach: Stop the gradient of the sampling loss before the tokenizer, as in the paper but not in its code.
+
+    Raises:
+        UserError: If the network is unknown, or a number is out of range.
     """
 
     learns = True
@@ -63,6 +68,12 @@ class AdaptiveSampler(Sampler):
         detach: bool = True,
     ) -> None:
         super().__init__(mask_ratio)
+        check_choice("sampler_network", network, get_args(Network))
+        check_rate("sampler_drop_rate", drop_rate)
+        if not 0 < temperature < math.inf:
+            raise UserError(f"sampler_temperature = {temperature}: expected a number above 0")
+        if not 0 <= uniform_fraction <= 1:
+            raise UserError(f"sampler_uniform_fraction = {uniform_fraction}: expected a number from 0 to 1")
         dim = dim or embed_dim
         self.temperature = temperature
         self.uniform_fraction = uniform_fraction

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from adamae.checks import check_choice
 from adamae.errors import UserError
 from adamae.grid import TokenGrid
 from adamae.randomness import SampleNoise
@@ -40,8 +41,7 @@ class FrameChoice:
     def __init__(
         self, grid: TokenGrid, candidate_frames: int | None, keep_ratio: float = 0.3, rule: str = "auto"
     ) -> None:
-        if rule not in get_args(FrameRule):
-            raise UserError(f"frame_choice = {rule!r}: expected one of {', '.join(get_args(FrameRule))}")
+        check_choice("frame_choice", rule, get_args(FrameRule))
         frames, height, width = grid.clip_shape
         candidate_frames = frames if candidate_frames is None else candidate_frames
         if candidate_frames < frames or candidate_frames % grid.tubelet_size:

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from adamae.checks import check_choice
 from adamae.errors import UserError
 from adamae.grid import TokenGrid
 from adamae.randomness import SampleNoise
@@ -51,8 +52,7 @@ class TokenChoice(nn.Module):
         dim: int | None = None,
     ) -> None:
         super().__init__()
-        if strategy not in get_args(TokenStrategy):
-            raise UserError(f"token_selection = {strategy!r}: expected one of {', '.join(get_args(TokenStrategy))}")
+        check_choice("token_selection", strategy, get_args(TokenStrategy))
         self.strategy = strategy
         self.grid = grid
         self.num_kept = count_kept(grid.num_tokens, checked_keep_ratio(keep_ratio))

@@ -6,10 +6,21 @@ import numpy as np
 import pytest
 import torch
 
+from adamae.errors import UserError
 from adamae.layers.pixels import PixelNormalisation
 from adamae.losses.reconstruction import Metric, reconstruction_target, token_error, trivial_error
 from adamae.losses.sampling import entropy, sampling_loss
 from tests.selecting import seeing
+
+
+def test_unknown_words_are_refused() -> None:
+    values, errors = PixelNormalisation(3), torch.zeros(1, 2)
+    with pytest.raises(UserError, match=r"^statistics = 'color': expected one of colour, token$"):
+        reconstruction_target(torch.rand(1, 2, 12), values, True, "color")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"^metric = 'huber': expected one of mse, l1$"):
+        token_error(torch.rand(1, 2, 12), torch.rand(1, 2, 12), "huber")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"^reduction = 'none': expected one of mean, sum$"):
+        sampling_loss(seeing(torch.tensor([[0]]), 3, torch.zeros(1, 3)), errors, reduction="none")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("channels", [1, 3])

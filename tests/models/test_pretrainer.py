@@ -30,6 +30,37 @@ def clips(batch: int = 2, frames: int = 4, height: int = 32, width: int = 32, ch
     return torch.randint(0, 256, (batch, frames, height, width, channels), dtype=torch.uint8)
 
 
+@pytest.mark.parametrize(
+    ("name", "wrong", "expected"),
+    [
+        ("sampling_reward", "errors", "one of error, progress, neighbours"),
+        ("sampling_reduction", "avg", "one of mean, sum"),
+        ("reconstruction_loss", "huber", "one of mse, l1"),
+        ("target_statistics", "tokens", "one of colour, token"),
+        ("sampler_network", "cnn", "one of mha, mlp"),
+        ("drop_path_rate", 1.0, "a number at least 0 and below 1"),
+        ("drop_path_rate", float("nan"), "a number at least 0 and below 1"),
+        ("sampler_drop_rate", 1.5, "a number at least 0 and below 1"),
+        ("sampler_drop_rate", -0.5, "a number at least 0 and below 1"),
+        ("sampler_drop_rate", None, "a number at least 0 and below 1"),
+        ("sampler_temperature", 0.0, "a number above 0"),
+        ("sampler_uniform_fraction", 2.0, "a number from 0 to 1"),
+        ("decoder_depth", 0, "at least 1"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(name: str, wrong: object, expected: str) -> None:
+    called = name.replace("decoder_", "decoder ")
+    with pytest.raises(UserError, match=f"^{called} = {wrong!r}: expected {expected}$"):
+        vit_pretrainer(**{**TINY, name: wrong})
+
+
+@pytest.mark.parametrize("parts", ["blocks", True, None])
+def test_unknown_parts_to_recompute_are_refused(parts: Any) -> None:
+    model = vit_pretrainer(**TINY)
+    with pytest.raises(UserError, match=f"^checkpoint_activations = {parts!r}: expected one of none, decoder, all$"):
+        model.checkpoint_activations(parts)
+
+
 @pytest.mark.parametrize("detach", [True, False])
 def test_the_sampling_loss_reaches_the_sampler_and_never_the_autoencoder(detach: bool) -> None:
     model = vit_pretrainer(**TINY, detach_sampler_input=detach, sampling_weight=1.0)

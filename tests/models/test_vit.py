@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from adamae.models import vit_classifier, vit_pretrainer
+from adamae.errors import UserError
+from adamae.models import create_model, vit_classifier, vit_pretrainer
 from tests.models.test_checkpoint_activations import CLASSIFIER
 from tests.models.test_pretrainer import TINY, clips
 
@@ -70,3 +71,23 @@ def test_without_imagenets_statistics_pixels_are_between_minus_one_and_one() -> 
     expected = video / 127.5 - 1
     torch.testing.assert_close(pretrainer.grid.unpatchify(pretrainer.pixels(video)), expected)
     torch.testing.assert_close(classifier.pixel_values(video), expected)
+
+
+@pytest.mark.parametrize("rate", [1.0, -0.1, 2.0])
+@pytest.mark.parametrize("name", ["drop_rate", "attn_drop_rate", "drop_path_rate", "fc_drop_rate"])
+def test_rates_of_a_classifier_are_below_one(name: str, rate: float) -> None:
+    with pytest.raises(UserError, match=f"^{name} = {rate}: expected a number at least 0 and below 1$"):
+        vit_classifier(**{**CLASSIFIER, "depth": 1, name: rate})
+
+
+def test_arguments_of_other_classifiers_are_checked() -> None:
+    with pytest.raises(UserError, match=r"^drop_path_rate = 1: expected a number at least 0 and below 1$"):
+        create_model("swin_micro_256", img_size=64, drop_path_rate=1)
+    with pytest.raises(UserError, match=r"^sampler_network = 'cnn': expected one of mha, mlp$"):
+        vit_classifier(**CLASSIFIER, token_selection="adaptive", sampler_network="cnn")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("parts", ["blocks", True])
+def test_unknown_parts_of_a_classifier_are_refused(parts: Any) -> None:
+    with pytest.raises(UserError, match=f"^checkpoint_activations = {parts!r}: expected one of none, all$"):
+        vit_classifier(**CLASSIFIER).checkpoint_activations(parts)
