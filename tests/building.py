@@ -1,4 +1,4 @@
-"""Builds a run up to its loop, in which nothing is trained and no video is opened."""
+"""Build a run up to its training loop, without training or opening a video."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from adamae.distributed import World
 
 
 class ReachedLoop(Exception):  # noqa: N818 (no error)
-    """All parts are built."""
+    """Raised in place of the training loop, when all parts are built."""
 
 
 def write_list(folder: Path, name: str, count: int) -> None:
-    """``NAME.csv`` of two classes in turn, and its videos, which are empty files."""
+    """Write ``NAME.csv`` with two alternating classes, and its videos as empty files."""
     (folder / f"{name}.csv").write_text("".join(f"{name}{i}.mp4 {i % 2}\n" for i in range(count)))
     for i in range(count):
         (folder / f"{name}{i}.mp4").touch()
@@ -27,7 +27,7 @@ def write_list(folder: Path, name: str, count: int) -> None:
 def parts_of(
     monkeypatch: pytest.MonkeyPatch, module: ModuleType, run: Callable[..., Any], options: Any
 ) -> SimpleNamespace:
-    """What ``run`` hands to the loop: engine, batches, run, and the callbacks by name; with its data set and model."""
+    """Return what ``run`` passes to the loop: engine, batches, run, callbacks by name; and the dataset and model."""
     found: dict[str, Any] = {}
 
     def caught(engine: Any, batches: Any, run: Any, callbacks: Mapping[str, Any], *others: Any) -> None:

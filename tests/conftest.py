@@ -1,4 +1,4 @@
-"""What every test may rely on: threads that do not fight, real clips where there are any, GPUs only if present."""
+"""Settings and fixtures of all tests: number of threads, real clips if there are any, GPU tests only with a GPU."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-# Two workers of pytest share two cores; set before torch is imported anywhere.
+# Workers of pytest share the cores; this must be set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# A shell that puts a job in the background lets it, and all that it starts, ignore what some tests send.
+# A background job of a shell ignores SIGINT, and so do its child processes, but some tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -22,9 +22,9 @@ CLIPS = Path(os.environ.get("ADAMAE_CLIPS", ROOT.parent / "shared" / "clips"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what is marked ``gpu`` where there is none; begin with the files that have slow tests."""
+    """Skip tests marked ``gpu`` without a GPU; run the files with slow tests first."""
     if "PYTEST_XDIST_WORKER" in os.environ:
-        # A slow test that begins last would leave the other workers without work. Files stay whole for their fixtures.
+        # If a slow test started last, the other workers would be idle. Files are not split because of their fixtures.
         slow = {item.path for item in items if item.get_closest_marker("slow")}
         items.sort(key=lambda item: item.path not in slow)
     marked = [item for item in items if item.get_closest_marker("gpu")]
@@ -39,13 +39,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def root() -> Path:
-    """The repository."""
+    """Folder of the repository."""
     return ROOT
 
 
 @pytest.fixture(scope="session")
 def clips() -> Path:
-    """The folder of real clips; the test is skipped without it."""
+    """Folder of real clips; the test is skipped without it."""
     if not CLIPS.is_dir():
         pytest.skip(f"no real clips at {CLIPS}: set ADAMAE_CLIPS to their folder")
     return CLIPS
@@ -53,7 +53,7 @@ def clips() -> Path:
 
 @pytest.fixture
 def rng() -> np.random.Generator:
-    """Fresh numbers on every run; a failure prints the seed, and ADAMAE_TEST_SEED repeats it."""
+    """Generator with a new seed on every run; a failure prints the seed, and ADAMAE_TEST_SEED repeats it."""
     seed = int(os.environ.get("ADAMAE_TEST_SEED", time.time_ns() % 2**32))
     print(f"ADAMAE_TEST_SEED={seed}")
     return np.random.default_rng(seed)
@@ -61,7 +61,7 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture
 def closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that may not be entered, for an administrator neither: whatever is looked up in it."""
+    """Folder without permission to enter: ``os.stat`` of anything in it fails, also for root."""
     folder = tmp_path / "closed"
     folder.mkdir()
     look_up = os.stat

@@ -1,6 +1,6 @@
 """Encoder options for the videos that tests write.
 
-ADAMAE_TEST_ASM=avx2 limits the encoder's assembly, to have the tests run as on a CPU that has no more.
+ADAMAE_TEST_ASM=avx2 limits the encoder's assembly, to run the tests as on a CPU without later instructions.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from adamae.data.h264_encoder import CODEC
 
 
 def reproducible(codec: str, options: Mapping[str, str]) -> dict[str, str]:
-    """The options, such that the same frames give the same file on every CPU."""
+    """Return options with which the same frames are encoded to the same file on every CPU."""
     if codec != CODEC:
         return dict(options)
     parameters = [options.get("x264-params"), "cpu-independent=1"]

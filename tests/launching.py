@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """Return a free port of this machine."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
@@ -21,17 +21,17 @@ def free_port() -> int:
 
 
 def ranks_environment(size: int) -> list[dict[str, str]]:
-    """The environment that a launcher gives each of ``size`` processes."""
+    """Return the environments that a launcher would set for ``size`` processes."""
     common = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     common |= {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     return [common | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(size)]
 
 
 def launch(arguments: Sequence[str | Path], size: int, timeout: float = 240, code: int = 0) -> list[str]:
-    """Run ``python ARGUMENTS`` in ``size`` processes that find each other and end with ``code``.
+    """Run ``python ARGUMENTS`` as ``size`` ranks and check that each exits with ``code``.
 
     Returns:
-        What each wrote to stdout.
+        Standard output of each process.
     """
     processes = [
         subprocess.Popen(

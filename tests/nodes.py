@@ -1,4 +1,4 @@
-"""Two or more machines on this one: network namespaces that see nothing but each other."""
+"""Several emulated machines: network namespaces that are connected only to each other."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 _NETWORK = "10.77.0"
-# ssh [-o OPTION] HOST WORDS: a login shell has nothing of this environment and starts in the home folder.
+# ssh [-o OPTION] HOST WORDS: a login shell does not inherit this environment and starts in the home folder.
 _SSH = """#!/bin/sh
 [ "$1" = -o ] && shift 2
 host=$1
@@ -19,7 +19,7 @@ case $host in
 esac
 exec $enter env -i HOME="$HOME" PATH=/usr/local/bin:/usr/bin:/bin bash -c "cd; $*"
 """
-# pdsh OPTIONS -w HOST,HOST WORDS: lines begin with their host's name, and -S gives the largest exit code.
+# pdsh OPTIONS -w HOST,HOST WORDS: lines begin with their host's name, and -S returns the largest exit code.
 _PDSH = """#!/bin/bash
 set -o pipefail
 while [ "$1" != -w ]; do shift; done
@@ -43,7 +43,7 @@ exit $largest
 
 
 def namespaces_permitted() -> bool:
-    """Whether this process may make them."""
+    """Return whether this process may create namespaces."""
     command = ["unshare", "--net", "--uts", "--mount", "ip", "link", "add", "probe", "type", "veth"]
     try:
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
@@ -53,13 +53,13 @@ def namespaces_permitted() -> bool:
 
 @contextmanager
 def two_nodes(folder: Path) -> Iterator[dict[str, list[str]]]:
-    """``node1`` and ``node2``, connected and known to each other by name.
+    """Create ``node1`` and ``node2``, connected and known to each other by name.
 
     Args:
-        folder: Where their /etc/hosts is written.
+        folder: Folder in which their /etc/hosts is written.
 
     Yields:
-        For each name the words that run a command there. They end with the context.
+        By node, the words that run a command on it. The nodes are removed at the end of the context.
     """
     names = ("node1", "node2")
     hosts = folder / "hosts"
@@ -68,7 +68,7 @@ def two_nodes(folder: Path) -> Iterator[dict[str, list[str]]]:
     with ExitStack() as stack:
         enter: dict[str, list[str]] = {}
         for name in names:
-            # cat ends when its input does: with this process, however that ends.
+            # cat ends when its input is closed, which happens however this process ends.
             command = ["unshare", "--net", "--uts", "--mount", "sh", "-c", "echo; exec cat"]
             holder = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
             stack.callback(holder.kill)
@@ -87,10 +87,10 @@ def two_nodes(folder: Path) -> Iterator[dict[str, list[str]]]:
 
 
 def remote_shells(folder: Path, nodes: Mapping[str, Sequence[str]]) -> Path:
-    """Stand-ins for ``ssh`` and ``pdsh``, by which a launcher reaches the nodes.
+    """Write replacements of ``ssh`` and ``pdsh`` with which a launcher reaches the nodes.
 
     Returns:
-        The folder of the two programs, for PATH.
+        Folder of the two programs, for PATH.
     """
     bin_folder = folder / "bin"
     bin_folder.mkdir()
@@ -102,12 +102,12 @@ def remote_shells(folder: Path, nodes: Mapping[str, Sequence[str]]) -> Path:
 
 
 def processes_on(enter: Sequence[str]) -> list[int]:
-    """What runs on a node, without the process that holds it."""
+    """Return the process ids on a node, without the process that keeps it alive."""
     holder = int(enter[1].partition("=")[2])
     network = Path(f"/proc/{holder}/ns/net").readlink()
     found = []
     for process in Path("/proc").glob("[0-9]*"):
-        # One that is gone, or a zombie.
+        # The process has ended, or is a zombie.
         with suppress(OSError):
             if (process / "ns/net").readlink() == network:
                 found.append(int(process.name))

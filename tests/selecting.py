@@ -1,4 +1,4 @@
-"""Selections for tests that choose the visible tokens themselves."""
+"""Selections with given visible tokens."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from adamae.selection import TokenSelection, complement
 
 
 def seeing(visible: Tensor, num_tokens: int, log_probs: Tensor | None = None) -> TokenSelection:
-    """See ``visible`` (B, V), predict all the others of ``num_tokens``."""
+    """Select ``visible`` (B, V), with all others of ``num_tokens`` as targets."""
     visible = visible.sort(dim=1).values
     return TokenSelection(visible, complement(visible, num_tokens), log_probs)

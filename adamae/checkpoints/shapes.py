@@ -16,12 +16,12 @@ def shape_of(shapes: Shapes, name: str, axes: int | None = None, *, expected: st
     Args:
         shapes: Shapes by name.
         name: Name of the entry.
-        axes: Number of axes that the entry must have; None: any.
+        axes: Number of axes that the entry must have, none of length 0; None: any shape.
         expected: Kind of network for the error; None: a video masked autoencoder, and the error lists the entries,
             because the file may be anything.
 
     Raises:
-        UserError: If there is no such entry, or it has another number of axes.
+        UserError: If there is no such entry, or it has another number of axes or no values.
     """
     if name not in shapes:
         listed = "" if expected else f" ({some_of(list(shapes))})"
@@ -29,7 +29,7 @@ def shape_of(shapes: Shapes, name: str, axes: int | None = None, *, expected: st
             f"no {name} among its {len(shapes)} entries{listed}; expected {expected or 'a video masked autoencoder'}"
         )
     shape = shapes[name]
-    if axes is not None and len(shape) != axes:
+    if axes is not None and (len(shape) != axes or 0 in shape):
         raise UserError(f"{name} has the shape {shape}; expected {axes} axes")
     return shape
 

@@ -140,7 +140,7 @@ def infer_um_mae(shapes: Shapes, given: Mapping[str, Any], known: Mapping[str, A
     """
     family = _family(shapes)
     kernel = _shape_of(shapes, "patch_embed.proj.weight")
-    if len(kernel) not in (4, 5):
+    if len(kernel) not in (4, 5) or 0 in kernel:
         raise UserError(f"patch_embed.proj.weight has the shape {kernel}; expected 4 or 5 axes")
     video = len(kernel) == 5
     pretrain = "decoder_embed.weight" in shapes
@@ -163,7 +163,7 @@ def infer_um_mae(shapes: Shapes, given: Mapping[str, Any], known: Mapping[str, A
         patch=patch,
         norm="norm.weight" in shapes,
         fc_norm="fc_norm.weight" in shapes,
-        classes=_shape_of(shapes, "head.weight")[0] if "head.weight" in shapes else 0,
+        classes=_shape_of(shapes, "head.weight", 2)[0] if "head.weight" in shapes else 0,
         frames=frames,
         size=size,
         guessed=guessed,
@@ -182,20 +182,26 @@ def _family(shapes: Shapes) -> str:
 
 def _decoder(shapes: Shapes, family: str, known: Mapping[str, Any]) -> Stack:
     # In a pyramid, PixelShuffle turns each feature into four tokens.
-    width = _shape_of(shapes, "decoder_embed.weight")[0] // (1 if family == _VIT else 4)
+    embedding, per_feature = _shape_of(shapes, "decoder_embed.weight", 2), 1 if family == _VIT else 4
+    width = embedding[0] // per_feature
+    if not width:
+        raise UserError(f"decoder_embed.weight has the shape {embedding}; expected at least {per_feature} rows")
     heads = known.get("decoder_num_heads")
-    hidden = shapes.get("decoder_blocks.0.mlp.fc1.weight", (4 * width,))[0]
     depth = len(block_numbers(shapes, "decoder_blocks"))
+    hidden = _shape_of(shapes, "decoder_blocks.0.mlp.fc1.weight", 2)[0] if depth else 4 * width
     return Stack(width, depth, math.gcd(width, _USUAL_DECODER_HEADS) if heads is None else heads, hidden)
 
 
 def _stages(shapes: Shapes, family: str) -> dict[str, Any]:
     """Infer the stages' arguments from the blocks; each stage except the first begins with a downsampling."""
     numbers = sorted(block_numbers(shapes, "blocks"))
+    if 0 not in numbers:
+        _shape_of(shapes, "blocks.0.norm1.weight")
     starts = [number for number in numbers if number == 0 or f"blocks.{number}.downsample.proj.weight" in shapes]
-    dims = [_shape_of(shapes, f"blocks.{number}.norm1.weight")[0] for number in starts]
+    dims = [_shape_of(shapes, f"blocks.{number}.norm1.weight", 1)[0] for number in starts]
     ratios = [
-        _shape_of(shapes, f"blocks.{number}.mlp.fc1.weight")[0] / dim for number, dim in zip(starts, dims, strict=True)
+        _shape_of(shapes, f"blocks.{number}.mlp.fc1.weight", 2)[0] / dim
+        for number, dim in zip(starts, dims, strict=True)
     ]
     ends = [*starts[1:], len(numbers)]
     stages: dict[str, Any] = {
@@ -206,8 +212,8 @@ def _stages(shapes: Shapes, family: str) -> dict[str, Any]:
         (dim,), (depth,) = stages["embed_dim"], stages["depth"]
         return {"embed_dim": dim, "depth": depth, "num_heads": usual_heads(dim), "mlp_ratio": ratios[0]}
     if family == "swin":
-        heads = [_shape_of(shapes, f"blocks.{number}.attn.posmlp.2.weight")[0] for number in starts]
-        position_dim = _shape_of(shapes, "blocks.0.attn.posmlp.0.weight")[0]
+        heads = [_shape_of(shapes, f"blocks.{number}.attn.posmlp.2.weight", 4)[0] for number in starts]
+        position_dim = _shape_of(shapes, "blocks.0.attn.posmlp.0.weight", 4)[0]
         return {**stages, "num_heads": tuple(heads), "mlp_ratio": ratios[0], "position_dim": position_dim}
     return {
         **stages,
@@ -237,6 +243,7 @@ def _table_side(shapes: Shapes, patch: int) -> tuple[int, int] | None:
     extra = "cls_token" in shapes
     for name, pixels in (("decoder_pos_embed", patch), ("pos_embed", patch if extra else PATCH_SIZE)):
         if name in shapes:
-            side = math.isqrt(shapes[name][1] - extra) * pixels
+            tokens = _shape_of(shapes, name, 3)[1] - extra
+            side = math.isqrt(tokens) * pixels
             return side, side
     return None

@@ -1,4 +1,4 @@
-"""Small videos to measure on."""
+"""Small videos for measurements."""
 
 from __future__ import annotations
 

@@ -247,3 +247,23 @@ def test_norms_of_a_swin_keep_their_epsilons() -> None:
     # As files of earlier versions say.
     assert Constants(norm_eps=1e-5).adopt(model) == []
     assert before == {name: norm.eps for name, norm in model.named_modules() if isinstance(norm, torch.nn.LayerNorm)}
+
+
+@pytest.mark.parametrize("build", [pretrainer, classifier])
+@pytest.mark.parametrize("name", NAMES)
+def test_any_damaged_entry_is_a_network_or_one_error(build: Any, name: str, rng: np.random.Generator) -> None:
+    with torch.device("meta"):
+        model, _ = build(name)
+    state = model.state_dict()
+    # Sizes are read from these; all other entries are only compared.
+    read = [key for key in state if "blocks" not in key or "blocks.0." in key]
+    for key in ["decoder_embed.weight"] * ("decoder_embed.weight" in state) + rng.permutation(read)[:3].tolist():
+        value, axes = state[key], state[key].dim()
+        for shape in (None, (), (0,) * axes, (*value.shape, 1), (1,) * axes):
+            entries = {other: kept for other, kept in state.items() if other != key}
+            if shape is not None:
+                entries[key] = torch.empty(shape, device="meta")
+            try:
+                infer_architecture(entries)
+            except UserError as error:
+                assert "\n" not in str(error)

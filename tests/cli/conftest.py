@@ -1,4 +1,4 @@
-"""A handful of videos for the commands to work on."""
+"""A few videos for tests of the commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small real videos, made on the spot."""
+"""Small encoded videos, made by the tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MakeVideo = Callable[..., Path]
 
 
 def picture(number: int, height: int, width: int) -> np.ndarray:
-    """Frame ``number`` of every made video: a coarse random texture that moves, on a brightness that counts."""
+    """Return frame ``number`` of every video: a moving coarse random texture; the top rows encode the number."""
     cells = np.random.default_rng(5).integers(40, 216, (height // 8, width // 8, 3), dtype=np.uint8)
     frame = np.kron(np.roll(cells, number, axis=1), np.ones((8, 8, 1), np.uint8))
     frame[:8] = 4 * number % 256
@@ -45,7 +45,7 @@ def encode(
 
 
 def table_first(source: Path, target: Path) -> Path:
-    """The same MP4 file with its table of frames before them, as for streaming."""
+    """Write the same MP4 file with its frame table before the frames, as for streaming."""
     with av.open(str(source)) as read, av.open(str(target), "w", options={"movflags": "faststart"}) as write:
         stream = read.streams.video[0]
         copy = write.add_stream_from_template(stream)
@@ -57,14 +57,14 @@ def table_first(source: Path, target: Path) -> Path:
 
 
 def places_of_packets(path: Path) -> list[tuple[int, int]]:
-    """Place and size of a video's packets, in the order in which they lie in the file."""
+    """Return offset and size of a video's packets, in their order in the file."""
     with av.open(str(path)) as container:
         return sorted((packet.pos, packet.size) for packet in container.demux(video=0) if packet.size)
 
 
 @pytest.fixture
 def make_video(tmp_path: Path) -> MakeVideo:
-    """A function of a file name, and of what :func:`encode` takes besides."""
+    """Function that encodes a video under a file name; other arguments as for :func:`encode`."""
     return lambda name, *args, **kwargs: encode(tmp_path / name, *args, **kwargs)
 
 

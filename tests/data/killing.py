@@ -1,4 +1,4 @@
-"""Stands for the system that kills a process in the middle of a video."""
+"""Emulate a system that kills a worker process while it reads a video."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pathlib import Path
 
 @contextmanager
 def killed_at(path: Path, times: int) -> Iterator[list[int]]:
-    """While this lasts, the worker process, of which there may be one, is killed so often when it opens ``path``.
+    """Kill the only worker process the first ``times`` times that it opens ``path``.
 
-    A pipe stands there until then, on which it waits; after that the file is back.
+    The file is replaced by a named pipe, on which the worker waits. The file is restored before the last kill.
 
     Yields:
-        Process ids of the killed, as far as they are.
+        Process ids of the workers killed so far.
     """
     killed: list[int] = []
     others = multiprocessing.active_children()
@@ -43,7 +43,7 @@ def killed_at(path: Path, times: int) -> Iterator[list[int]]:
             assert worker.pid is not None
             os.kill(worker.pid, signal.SIGKILL)
             killed.append(worker.pid)
-            # Its end of the pipe is gone when it is.
+            # The worker's end of the pipe is closed when the process has ended.
             while Path(f"/proc/{worker.pid}").exists():
                 time.sleep(0.01)
             os.close(own)

@@ -1,4 +1,4 @@
-"""Videos and checkpoints for scoring, made once."""
+"""Videos and checkpoints for evaluation, made once per session."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def test_list(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def finetuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A classifier of five classes with names."""
+    """Checkpoint of a classifier with five named classes."""
     return write_classifier(tmp_path_factory.mktemp("networks") / "finetuned.safetensors")
 
 
 @pytest.fixture(scope="session")
 def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pre-trained network."""
+    """Checkpoint of a pre-trained network."""
     return write_pretrainer(tmp_path_factory.mktemp("networks") / "pretrained.safetensors")

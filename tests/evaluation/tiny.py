@@ -1,4 +1,4 @@
-"""Seven small videos, two of them of the same base name and one damaged, and tiny checkpoints."""
+"""Seven small videos, two with the same file name and one damaged, and tiny checkpoints."""
 
 from __future__ import annotations
 

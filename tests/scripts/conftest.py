@@ -1,4 +1,4 @@
-"""Scripts of scripts/benchmarks can be imported as they import each other when they are run; small videos for them."""
+"""Put scripts/benchmarks on the import path, as when its scripts are run, and provide small videos for them."""
 
 from __future__ import annotations
 

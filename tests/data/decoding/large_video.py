@@ -1,4 +1,4 @@
-"""A video of a gigabyte that takes little time to make and little room on the disk."""
+"""Make a video of a gigabyte in little time and with little disk space."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _FILLING = 12  # a unit of H.264 that decoders pass over
 
 
 def inflate(small: Path, large: Path, size: int) -> Path:
-    """Copy an MP4 file with H.264, each packet followed by a unit of filling, to some ``size`` bytes of packets.
+    """Copy an MP4 file with H.264, each packet followed by a filler NAL unit, to about ``size`` bytes of packets.
 
-    The frames are the same. The filling is a hole in the file.
+    The frames are the same. The filler data are a hole in the file.
     """
     data = bytearray(small.read_bytes())
     video = read_plain_mp4(LoadedFile(bytes(data)))
