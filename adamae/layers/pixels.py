@@ -12,6 +12,15 @@ from adamae.imagenet import IMAGENET_MEAN, IMAGENET_STD
 INCEPTION_MEAN = INCEPTION_STD = (0.5, 0.5, 0.5)
 
 
+def pixel_statistics(channels: int = 3, imagenet: bool = True) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and std of each channel; see :class:`PixelNormalisation`."""
+    mean: tuple[float, ...] = IMAGENET_MEAN if imagenet else INCEPTION_MEAN
+    std: tuple[float, ...] = IMAGENET_STD if imagenet else INCEPTION_STD
+    if channels != 3:
+        mean, std = (sum(mean) / 3,) * channels, (sum(std) / 3,) * channels
+    return mean, std
+
+
 class PixelNormalisation(nn.Module):
     """Standardises uint8 pixels, and maps standardised values back to the unit range.
 
@@ -28,10 +37,7 @@ class PixelNormalisation(nn.Module):
 
     def __init__(self, channels: int = 3, imagenet: bool = True) -> None:
         super().__init__()
-        mean: tuple[float, ...] = IMAGENET_MEAN if imagenet else INCEPTION_MEAN
-        std: tuple[float, ...] = IMAGENET_STD if imagenet else INCEPTION_STD
-        if channels != 3:
-            mean, std = (sum(mean) / 3,) * channels, (sum(std) / 3,) * channels
+        mean, std = pixel_statistics(channels, imagenet)
         # Not in the state dict: published checkpoints have no such entry.
         self.register_buffer("mean", torch.tensor(mean), persistent=False)
         self.register_buffer("std", torch.tensor(std), persistent=False)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from adamae.checks import check_choice, check_rate
 from adamae.errors import UserError
+from adamae.layers.block import initialise_normal
 from adamae.layers.dropping import dropout
 from adamae.layers.layer_norm import LayerNorm
 from adamae.layers.pixels import PixelNormalisation, cut_pixels, frames_in
 from adamae.layers.recomputation import CheckpointActivations
 from adamae.models.encoder import Encoder
 from adamae.models.naming import adopt_reference_names
+from adamae.models.weight_decay import names_without_decay
 from adamae.randomness import SampleNoise
 from adamae.samplers.frame_choice import FrameChoice
 from adamae.samplers.token_choice import TokenChoice
@@ -85,11 +89,78 @@ class Classifier(nn.Module):
             (B, num_classes) logits, or features (B, D) without a head.
         """
         noise = self.noise(video, seeds)
-        feature = self.pool(self.encode(video, noise))
-        if self.training and self.fc_drop_rate:
+        return self._logits(self.pool(self.encode(video, noise)), noise if self.training else None)
+
+    def forward_features(self, video: Tensor) -> Tensor:
+        """Encode clips to tokens without pooling, as timm's models do; ``forward_head`` takes the result.
+
+        Args:
+            video: As in :meth:`forward`.
+
+        Returns:
+            (B, N, D) features, or (B, K, D) of the selected tokens; see :meth:`encode`.
+        """
+        return self.encode(video, self.noise(video))
+
+    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
+        """Compute logits (B, num_classes) from the features (B, N, D) of :meth:`forward_features`.
+
+        Args:
+            features: (B, N, D).
+            pre_logits: Return the pooled features (B, D) before dropout and head.
+        """
+        feature = self.pool(features)
+        if pre_logits:
+            return feature
+        return self._logits(feature, SampleNoise.fresh(len(feature), feature.device) if self.training else None)
+
+    def _logits(self, feature: Tensor, noise: SampleNoise | None) -> Tensor:
+        """Apply the head, in training after dropout; ``noise`` is None in evaluation."""
+        if noise is not None and self.fc_drop_rate:
             feature = dropout(feature, self.fc_drop_rate, noise.fold_in(self.encoder.depth + 2))
         logits: Tensor = self.head(feature)
         return logits
+
+    @property
+    def num_classes(self) -> int:
+        """Outputs of the linear head; 0 without one."""
+        return int(getattr(self.head, "out_features", 0))
+
+    @property
+    def num_features(self) -> int:
+        """Width D of the features."""
+        return self.encoder.embed_dim
+
+    def get_classifier(self) -> nn.Module:
+        """Return the head."""
+        return self.head
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Replace the head by a new one, initialised as in a new model.
+
+        Args:
+            num_classes: Outputs of the head; 0: no head, the model returns features.
+        """
+        like = next(self.encoder.parameters())
+        new = new_head(self.num_features, num_classes, 1.0) if num_classes else nn.Identity()
+        self.head = new.to(like.device, like.dtype)
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Recompute the blocks of the encoder in the backward pass; see :meth:`checkpoint_activations`."""
+        self.checkpoint_activations("all" if enable else "none")
+
+    def no_weight_decay(self) -> set[str]:
+        """Return the names, in the module tree, of tokens and position embeddings without weight decay."""
+        return names_without_decay(self)
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Return how timm groups parameters by layer for layer decay: input, blocks, and all after them.
+
+        Args:
+            coarse: Ignored: blocks are not grouped further.
+        """
+        first = "|".join((r"patch_embed\.", *(f"{name}$" for name in self.encoder.first_layer)))
+        return {"stem": rf"^encoder\.(?:{first})", "blocks": [(r"^encoder\.blocks\.(\d+)\.", None)]}
 
     def checkpoint_activations(self, parts: CheckpointActivations) -> None:
         """Choose the parts that are recomputed in the backward pass; losses and gradients do not change.
@@ -139,3 +210,13 @@ def _fingerprint(video: Tensor) -> Tensor:
     """(B,) integer sum of a clip's values (their bits for floats), exact and so equal on every device."""
     whole = video if video.dtype == torch.uint8 else video.float().contiguous().view(torch.int32)
     return whole.flatten(1).sum(dim=1, dtype=torch.int64) % 2**31
+
+
+def new_head(embed_dim: int, num_classes: int, scale: float) -> nn.Linear:
+    """Return a classifier's head with its initial values multiplied by ``scale``."""
+    head = nn.Linear(embed_dim, num_classes)
+    initialise_normal(head)
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.mul_(scale)
+    return head

@@ -17,13 +17,13 @@ from adamae.layers.block import check_heads, initialise_normal, initialise_xavie
 from adamae.layers.layer_norm import LayerNorm
 from adamae.layers.positions import sincos_2d_table
 from adamae.losses.reconstruction import Statistics
-from adamae.models.classifier import Classifier
+from adamae.models.classifier import Classifier, new_head
 from adamae.models.decoder import Decoder
 from adamae.models.encoder import Encoder
 from adamae.models.pretrainer import Pretrainer, Projection, new_mask_token
 from adamae.models.pyramid.networks import UM_MAE_NAMES
 from adamae.models.pyramid.tokenizer import PatchTokenizer, is_image
-from adamae.models.vit import grid_of, new_head, refuse, take_own_options
+from adamae.models.vit import grid_of, refuse, take_own_options
 from adamae.randomness import SampleNoise
 from adamae.samplers import build_sampler
 from adamae.samplers.builtin import UNIFORM

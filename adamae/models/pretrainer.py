@@ -30,6 +30,7 @@ from adamae.models.decoder_budget import checked_budget, draw_part
 from adamae.models.encoder import Encoder
 from adamae.models.naming import Prefixes, adopt_reference_names
 from adamae.models.past_network import PastNetwork
+from adamae.models.weight_decay import names_without_decay
 from adamae.randomness import SampleNoise
 from adamae.samplers.frame_choice import FrameChoice
 from adamae.samplers.sampler import Sampler
@@ -305,6 +306,14 @@ class Pretrainer(nn.Module):
         self.sampler.recompute = self._recompute
         recompute_blocks(self.decoder.blocks, self._recompute)
         self.encoder.recompute_blocks(parts == "all")
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Recompute all parts in the backward pass, as timm's models do; see :meth:`checkpoint_activations`."""
+        self.checkpoint_activations("all" if enable else "none")
+
+    def no_weight_decay(self) -> set[str]:
+        """Return the names, in the module tree, of tokens and position embeddings without weight decay."""
+        return names_without_decay(self)
 
     @torch.no_grad()
     def diagnosis(self, pixels: Tensor, selection: TokenSelection) -> dict[str, Tensor]:

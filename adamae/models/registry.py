@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from adamae.errors import UserError
+from adamae.layers.pixels import pixel_statistics
 from adamae.models.classifier import Classifier
 from adamae.models.mae_vit import mae_vit_classifier, mae_vit_pretrainer
 from adamae.models.pretrainer import Pretrainer
@@ -138,7 +139,9 @@ def named_model(name: str) -> NamedModel:
 def register_with_timm() -> None:
     """Register all models with ``timm.create_model``.
 
-    timm has its own image models named ``vit_*``, so our classifiers are registered as ``video_vit_*``.
+    timm has its own image models named ``vit_*``, so our classifiers are registered as ``video_vit_*``. The models have
+    what timm's optimizer factory (weight decay, layer decay), data config, gradient checkpointing and changes of the
+    head ask for; downloaded weights, ``features_only``, ``global_pool`` and intermediate features are not supported.
     """
     from adamae import torchvision_import  # noqa: F401  (timm imports torchvision, which may need repair)
 
@@ -158,9 +161,32 @@ def _entry_point(name: str, timm_name: str) -> Callable[..., nn.Module]:
             )
         for timm_only in ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"):
             options.pop(timm_only, None)
-        return create_model(name, **options)
+        model = create_model(name, **options)
+        assert isinstance(model, Pretrainer | Classifier)
+        config = _timm_config(model, timm_name, options.get("imagenet_default_mean_and_std", True))
+        model.pretrained_cfg = model.default_cfg = config  # type: ignore[assignment]
+        return model
 
     build.__name__ = timm_name
     build.__qualname__ = timm_name
     build.__module__ = __name__
     return build
+
+
+def _timm_config(model: Pretrainer | Classifier, timm_name: str, imagenet: bool) -> dict[str, Any]:
+    """Return what timm's data config and fine-tuning code read from ``pretrained_cfg``."""
+    channels = model.encoder.in_chans
+    mean, std = pixel_statistics(channels, imagenet)
+    frames, height, width = model.grid.clip_shape
+    config: dict[str, Any] = {
+        "architecture": timm_name,
+        "input_size": (channels, height, width),
+        "fixed_input_size": True,
+        "mean": mean,
+        "std": std,
+        # As in validation.
+        "interpolation": "bicubic" if frames == 1 else "bilinear",
+        "crop_pct": 1.0,
+        "first_conv": "encoder.patch_embed.proj",
+    }
+    return config | ({"num_classes": model.num_classes, "classifier": "head"} if isinstance(model, Classifier) else {})

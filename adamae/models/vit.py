@@ -5,13 +5,10 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-import torch
-from torch import nn
-
 from adamae.errors import UserError
 from adamae.grid import TokenGrid
 from adamae.layers.block import initialise_normal
-from adamae.models.classifier import Classifier
+from adamae.models.classifier import Classifier, new_head
 from adamae.models.decoder import Decoder
 from adamae.models.pretrainer import Pretrainer, new_mask_token
 from adamae.models.vit_encoder import Positions, VitEncoder
@@ -260,13 +257,3 @@ def grid_of(img_size: int | tuple[int, int], patch_size: int, tubelet_size: int,
     """
     height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
     return TokenGrid.of(num_frames, height, width, tubelet_size, patch_size)
-
-
-def new_head(embed_dim: int, num_classes: int, scale: float) -> nn.Linear:
-    """Return a classifier's head with its initial values multiplied by ``scale``."""
-    head = nn.Linear(embed_dim, num_classes)
-    initialise_normal(head)
-    with torch.no_grad():
-        for parameter in head.parameters():
-            parameter.mul_(scale)
-    return head

@@ -6,29 +6,15 @@ import re
 from collections.abc import Container
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from adamae.models.naming import reference_parameters
+from adamae.models.weight_decay import TOKENS_AND_POSITIONS, decays
 
 Group = dict[str, Any]
 
-_TOKENS_AND_POSITIONS = (
-    *("pos_embed", "cls_token", "mask_token"),
-    # mae_st's separable position embeddings
-    *("pos_embed_spatial", "pos_embed_temporal", "pos_embed_class"),
-)
 
-
-def decays(name: str, parameter: Tensor) -> bool:
-    """Return whether weight decay applies: not to vectors, biases, class and mask tokens and position embeddings.
-
-    As in the official runs, it applies to the sampler's learned positions (``pos_embed_probs``) and to the mask token
-    of secondary masks (``vis_mask_token``).
-    """
-    return parameter.ndim > 1 and not name.endswith(".bias") and name not in _TOKENS_AND_POSITIONS
-
-
-def layer_of(name: str, depth: int, first: Container[str] = _TOKENS_AND_POSITIONS) -> int:
+def layer_of(name: str, depth: int, first: Container[str] = TOKENS_AND_POSITIONS) -> int:
     """Return the layer of a classifier's parameter: 0 for the input, i + 1 for block i, depth + 1 after the blocks.
 
     Args:
@@ -48,7 +34,7 @@ def parameter_groups(
     *,
     layer_decay: float = 1.0,
     depth: int = 0,
-    first: Container[str] = _TOKENS_AND_POSITIONS,
+    first: Container[str] = TOKENS_AND_POSITIONS,
 ) -> list[Group]:
     """Group trainable parameters; groups are in order of first occurrence.
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -116,20 +114,3 @@ def test_module_names_for_programs_that_look_them_up(build: Callable[[], torch.n
         assert torch.equal(mine, theirs)
         if mine.requires_grad:
             assert torch.equal(optimizer.state[mine]["exp_avg"], started.state[theirs]["exp_avg"])
-
-
-@pytest.mark.slow
-def test_timm_is_repaired_before_it_is_imported() -> None:
-    subprocess.run([sys.executable, "-c", "import adamae; adamae.models.register_with_timm()"], check=True)
-
-
-def test_timm_knows_the_names() -> None:
-    from adamae.models import register_with_timm
-
-    register_with_timm()
-    import timm
-
-    with torch.device("meta"):
-        assert type(timm.create_model("pretrain_videomae_small_patch16_224", mask_ratio=0.8)).__name__ == "Pretrainer"
-        assert type(timm.create_model("video_vit_small_patch16_224", num_classes=5)).__name__ == "Classifier"
-        assert type(timm.create_model("vit_small_patch16_224")).__name__ == "VisionTransformer"

@@ -9,7 +9,7 @@ from typing import Any
 from adamae.errors import UserError
 from adamae.layers.positions import sincos_2d_table
 from adamae.losses.reconstruction import Statistics
-from adamae.models.classifier import Classifier
+from adamae.models.classifier import Classifier, new_head
 from adamae.models.decoder import Decoder
 from adamae.models.pretrainer import Pretrainer, new_mask_token
 from adamae.models.pyramid.encoder import STAGES, PyramidEncoder
@@ -17,7 +17,7 @@ from adamae.models.pyramid.expansion import CellExpansion
 from adamae.models.pyramid.pvt import PvtEncoder
 from adamae.models.pyramid.swin import SwinEncoder
 from adamae.models.pyramid.tokenizer import is_image
-from adamae.models.vit import grid_of, new_head, refuse, take_own_options
+from adamae.models.vit import grid_of, refuse, take_own_options
 from adamae.samplers import build_sampler, declared
 from adamae.samplers.builtin import UNIFORM
 from adamae.samplers.cells import cell_pattern
