@@ -5,5 +5,5 @@ from setuptools import find_packages, setup
 setup(
     packages=[*find_packages(include=["adamae", "adamae.*"]), "adamae.configs"],
     package_dir={"adamae.configs": "configs"},
-    package_data={"adamae.configs": ["*/*.yaml", "*/*.json"], "adamae.visualize": ["page/*"]},
+    package_data={"adamae": ["py.typed"], "adamae.configs": ["*/*.yaml", "*/*.json"], "adamae.visualize": ["page/*"]},
 )
