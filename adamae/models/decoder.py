@@ -59,6 +59,7 @@ class Decoder(nn.Module):
         if depth < 1:
             raise UserError(f"decoder depth = {depth}: expected at least 1")
         self.grid = grid
+        self.num_outputs = num_outputs
         self.embed_dim = embed_dim
         given = positions is not None
         table = positions if positions is not None else sinusoid_table(grid.num_tokens, embed_dim)

@@ -124,15 +124,12 @@ class Pretrainer(nn.Module):
         check_choice("reconstruction_loss", reconstruction_loss, METRICS)
         check_choice("sampling_reward", sampling_reward, REWARDS)
         check_choice("sampling_reduction", sampling_reduction, REDUCTIONS)
-        encoder.check_sampler(sampler)
-        if decoder.grid != encoder.grid:
-            raise UserError(f"the decoder's tokens are {decoder.grid}: expected the encoder's, {encoder.grid}")
+        _check_fit(encoder, sampler, decoder, mask_token, frame_choice)
         if normalize_target and encoder.grid.tubelet_size * encoder.grid.patch_size**2 == 1:
             raise UserError(
                 "tokens of one pixel (tubelet_size = patch_size = 1): expected larger tokens, or targets that are not "
                 "normalised by each token's deviation"
             )
-        sampler.check_fits(encoder.grid, encoder.patch_embed.embed_dim)
         if sampler.num_secondary(encoder.grid):
             encoder.learn_secondary_token()
         self.grid = encoder.grid
@@ -338,6 +335,24 @@ class Pretrainer(nn.Module):
     def learns_to_sample(self) -> bool:
         """Whether the sampler has learnable parameters."""
         return self.sampler.learns
+
+
+def _check_fit(
+    encoder: Encoder, sampler: Sampler, decoder: Decoder, mask_token: Tensor | None, frame_choice: FrameChoice | None
+) -> None:
+    """Raise a UserError unless the parts of a :class:`Pretrainer` fit together."""
+    grid = encoder.grid
+    encoder.check_sampler(sampler)
+    sampler.check_fits(grid, encoder.patch_embed.embed_dim)
+    if decoder.grid != grid:
+        raise UserError(f"the decoder's tokens are {decoder.grid}: expected the encoder's, {grid}")
+    values = grid.tubelet_size * grid.patch_size**2 * encoder.in_chans
+    if decoder.num_outputs != values:
+        raise UserError(f"the decoder predicts {decoder.num_outputs} values of a token: expected {values}")
+    if mask_token is not None and mask_token.shape != (1, 1, decoder.embed_dim):
+        raise UserError(f"the mask token is {tuple(mask_token.shape)}: expected (1, 1, {decoder.embed_dim})")
+    if frame_choice is not None and frame_choice.grid != grid:
+        raise UserError(f"the tokens of selected frames are {frame_choice.grid}: expected the encoder's, {grid}")
 
 
 class Projection(nn.Linear):

@@ -42,7 +42,7 @@ class AdaptiveSampler(Sampler):
         detach: Stop the gradient of the sampling loss before the tokenizer, as in the paper but not in its code.
 
     Raises:
-        UserError: If the network is unknown, or a number is out of range.
+        UserError: If the network is unknown, a number is out of range, or the width is less than the number of heads.
     """
 
     learns = True
@@ -75,6 +75,8 @@ class AdaptiveSampler(Sampler):
         if not 0 <= uniform_fraction <= 1:
             raise UserError(f"sampler_uniform_fraction = {uniform_fraction}: expected a number from 0 to 1")
         dim = dim or embed_dim
+        if network == "mha" and dim < SAMPLER_HEADS:
+            raise UserError(f"sampler_dim {dim}: expected at least {SAMPLER_HEADS}, one for each attention head")
         self.temperature = temperature
         self.uniform_fraction = uniform_fraction
         self.teaches_tokenizer = not detach
@@ -113,14 +115,7 @@ class AdaptiveSampler(Sampler):
         sampler_uniform_fraction: float = 0.0,
         detach_sampler_input: bool = True,
     ) -> AdaptiveSampler:
-        """Build the sampler from a model's keywords; see the class for their meaning.
-
-        Raises:
-            UserError: If the width is less than the number of attention heads.
-        """
-        dim = sampler_dim or embed_dim
-        if sampler_network == "mha" and dim < SAMPLER_HEADS:
-            raise UserError(f"sampler_dim {dim}: expected at least {SAMPLER_HEADS}, one for each attention head")
+        """Build the sampler from a model's keywords; see the class for their meaning."""
         return cls(
             mask_ratio,
             grid.num_tokens,
@@ -134,6 +129,20 @@ class AdaptiveSampler(Sampler):
             uniform_fraction=sampler_uniform_fraction,
             detach=detach_sampler_input,
         )
+
+    def check_fits(self, grid: TokenGrid, embed_dim: int) -> None:
+        """See :meth:`~adamae.samplers.sampler.Sampler.check_fits`."""
+        super().check_fits(grid, embed_dim)
+        self.check_shape(grid, embed_dim)
+
+    def check_shape(self, grid: TokenGrid, embed_dim: int) -> None:
+        """Raise a UserError unless it takes tokens (B, N, D) of ``grid`` of width ``embed_dim``."""
+        own = tuple(self.position.shape[1:])
+        if own != (grid.num_tokens, embed_dim):
+            raise UserError(
+                f"the sampler takes {own[0]} tokens of width {own[1]}: expected the encoder's, {grid.num_tokens} of "
+                f"width {embed_dim}"
+            )
 
     def num_visible(self, grid: TokenGrid) -> int:
         """V = int(N * (1 - ratio)): 78 of 1568 at a ratio of 0.95."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from adamae.errors import UserError
 from adamae.grid import TokenGrid
 from adamae.randomness import SampleNoise
 from adamae.samplers.adaptive import AdaptiveSampler
@@ -69,6 +70,13 @@ class AdaptiveUniformSampler(CellSampler):
         network = AdaptiveSampler.keywords()
         del network["sampler_uniform_fraction"]
         return super().keywords() | network
+
+    def check_fits(self, grid: TokenGrid, embed_dim: int) -> None:
+        """See :meth:`~adamae.samplers.sampler.Sampler.check_fits`."""
+        super().check_fits(grid, embed_dim)
+        if self.grid != grid:
+            raise UserError(f"the sampler's tokens are {self.grid}: expected the encoder's, {grid}")
+        self.scorer.check_shape(grid, embed_dim)
 
     def log_probs(self, tokens: Tensor, noise: SampleNoise) -> Tensor:
         """(B, N) log-probabilities of each token within its cell."""

@@ -12,8 +12,11 @@ from adamae.layers.tokenizer import TubeletTokenizer
 from adamae.models import Classifier, Pretrainer
 from adamae.models.decoder import Decoder
 from adamae.models.encoder import Encoder
+from adamae.models.pretrainer import new_mask_token
 from adamae.randomness import SampleNoise
 from adamae.samplers import build_sampler
+from adamae.samplers.adaptive import AdaptiveSampler
+from adamae.samplers.frame_choice import FrameChoice
 from adamae.samplers.token_choice import TokenChoice
 from adamae.selection import TokenSelection
 from adamae.training.parameter_groups import parameter_groups
@@ -83,3 +86,35 @@ def test_parts_that_do_not_fit_are_refused() -> None:
     Classifier(AllTokens(GRID))
     with pytest.raises(UserError, match="the decoder's tokens are"):
         pretrainer(Pooled(GRID), TokenGrid.of(4, 24, 16, 2, 8))
+
+
+WRONG_SAMPLERS = {
+    "positions": (lambda: AdaptiveSampler(0.5, 16, 12), "the sampler takes 16 tokens of width 12: expected the enc"),
+    "width": (lambda: AdaptiveSampler(0.5, 8, 16), "takes 8 tokens of width 16: expected the encoder's, 8 of width 12"),
+    "cells": (
+        lambda: build_sampler("adaptive_uniform", None, TokenGrid(2, 2, 4, 2, 8), 12),
+        "the sampler's tokens are TokenGrid.*w=4.*: expected the encoder's, TokenGrid",
+    ),
+    "width of cells": (lambda: build_sampler("adaptive_uniform", None, GRID, 16), "takes 8 tokens of width 16"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_SAMPLERS)
+def test_samplers_of_other_tokens_are_refused(case: str) -> None:
+    make, message = WRONG_SAMPLERS[case]
+    with pytest.raises(UserError, match=message):
+        Pretrainer(Pooled(GRID), make(), Decoder(GRID, 384, embed_dim=8, depth=1, num_heads=2))
+
+
+def test_decoders_of_other_pixels_and_widths_are_refused() -> None:
+    encoder, sampler = Pooled(GRID), build_sampler("random", 0.5, GRID, 12)
+    with pytest.raises(UserError, match="the decoder predicts 100 values of a token: expected 384"):
+        Pretrainer(encoder, sampler, Decoder(GRID, 100, embed_dim=8, depth=1, num_heads=2))
+    decoder = Decoder(GRID, 384, embed_dim=8, depth=1, num_heads=2)
+    with pytest.raises(UserError, match=r"the mask token is \(1, 1, 20\): expected \(1, 1, 8\)"):
+        Pretrainer(encoder, sampler, decoder, mask_token=new_mask_token(20))
+    with pytest.raises(UserError, match=r"the tokens of selected frames are TokenGrid.*: expected the encoder's"):
+        Pretrainer(encoder, sampler, decoder, frame_choice=FrameChoice(TokenGrid.of(4, 32, 16, 2, 8), 8))
+    encoder.in_chans = 1
+    with pytest.raises(UserError, match="the decoder predicts 384 values of a token: expected 128"):
+        Pretrainer(encoder, sampler, decoder)

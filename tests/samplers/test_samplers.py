@@ -96,6 +96,9 @@ def test_ratios_that_leave_nothing_are_refused(mask_type: str) -> None:
 def test_a_width_below_the_number_of_heads_is_refused() -> None:
     with pytest.raises(UserError, match="sampler_dim 7: expected at least 8, one for each attention head"):
         AdaptiveSampler.build(0.5, GRID, 16, sampler_dim=7)
+    with pytest.raises(UserError, match="sampler_dim 4: expected at least 8"):
+        AdaptiveSampler(0.5, 8, 4)
+    assert AdaptiveSampler(0.5, 8, 4, network="mlp").network
 
 
 def test_unknown_names_are_listed() -> None:
@@ -183,7 +186,7 @@ def inclusion(probabilities: torch.Tensor, draws: int) -> torch.Tensor:
 def test_the_draw_is_without_replacement_from_the_stated_distribution() -> None:
     draws = 20_000
     grid = TokenGrid.of(2, 8, 12, 2, 4)
-    sampler = AdaptiveSampler(0.5, grid.num_tokens, 4)
+    sampler = AdaptiveSampler(0.5, grid.num_tokens, 8)
     probabilities = torch.tensor([0.4, 0.25, 0.2, 0.1, 0.04, 0.01])
     seeds = torch.randint(2**30, ()) + torch.arange(draws)
     print("first seed", int(seeds[0]))
@@ -202,7 +205,7 @@ def test_a_temperature_is_the_inverse_of_the_power_that_probabilities_are_drawn_
     temperature: float, rng: np.random.Generator
 ) -> None:
     draws, grid = 20_000, TokenGrid.of(2, 8, 12, 2, 4)
-    sampler = AdaptiveSampler(0.8, grid.num_tokens, 4, temperature=temperature)
+    sampler = AdaptiveSampler(0.8, grid.num_tokens, 8, temperature=temperature)
     probabilities = torch.tensor([0.4, 0.25, 0.2, 0.1, 0.04, 0.01])
     seeds = torch.from_numpy(rng.integers(2**31, size=draws))
     visible = sampler.draw(torch.empty(0), probabilities.log().expand(draws, -1), grid, SampleNoise(seeds))
