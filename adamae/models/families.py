@@ -24,6 +24,7 @@ from adamae.models.pyramid.networks import (
     swin_pretrainer,
 )
 from adamae.models.vit import vit_classifier, vit_pretrainer
+from adamae.samplers import SAMPLERS
 
 _CLIP = ("img_size", "patch_size", "tubelet_size", "num_frames", "in_chans")
 _STAGES = ("encoder_embed_dim", "encoder_depth", "encoder_num_heads")
@@ -52,6 +53,28 @@ class Family:
     pretrain_sizes: tuple[str, ...]
     shared: tuple[Callable[..., Any], ...] = ()
 
+    def arguments(self, *, pretrain: bool) -> dict[str, Any]:
+        """Return the arguments of the constructor with their defaults, without those that it only hands on.
+
+        Args:
+            pretrain: Whether the network is a pre-train model.
+        """
+        found: dict[str, Any] = {}
+        for function in (*self.shared[0 if pretrain else 1 :][:1], self.pretrainer if pretrain else self.classifier):
+            found |= _defaults(function)
+        return found
+
+    def keywords(self, *, pretrain: bool) -> set[str]:
+        """Return all keywords of the constructor; those of a pre-train model include its losses' and the samplers'.
+
+        Args:
+            pretrain: Whether the network is a pre-train model.
+        """
+        own = set(self.arguments(pretrain=pretrain))
+        if not pretrain:
+            return own
+        return own.union(_defaults(Pretrainer), *(each.sampler_class.keywords() for each in SAMPLERS.values()))
+
     def weight_arguments(self, given: Mapping[str, Any], *, pretrain: bool) -> dict[str, Any]:
         """Return the arguments that determine a network's weights, with the defaults of missing ones.
 
@@ -59,16 +82,19 @@ class Family:
             given: Arguments of the constructor.
             pretrain: Whether the network is a pre-train model.
         """
-        whole: dict[str, Any] = {}
-        for function in (*self.shared[0 if pretrain else 1 :][:1], self.pretrainer if pretrain else self.classifier):
-            parameters = inspect.signature(function).parameters.values()
-            whole |= {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
+        whole = self.arguments(pretrain=pretrain)
         # Only whether LayerScale exists matters: its values are loaded from the checkpoint.
         whole |= {**given, "init_values": bool(given.get("init_values"))}
         whole = {name: tuple(value) if isinstance(value, list) else value for name, value in whole.items()}
         if pretrain:
             return {name: whole[name] for name in self.pretrain_sizes if name in whole}
         return {name: value for name, value in whole.items() if name not in _MAY_CHANGE}
+
+
+def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the parameters of ``function`` that have a default."""
+    parameters = inspect.signature(function).parameters.values()
+    return {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
 
 
 FAMILIES: dict[str, Family] = {

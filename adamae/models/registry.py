@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from adamae.errors import UserError
+from adamae.flags import did_you_mean
 from adamae.layers.pixels import pixel_statistics
 from adamae.models.classifier import Classifier
+from adamae.models.families import FAMILIES
 from adamae.models.mae_vit import mae_vit_classifier, mae_vit_pretrainer
 from adamae.models.pretrainer import Pretrainer
 from adamae.models.pyramid.networks import pvt_classifier, pvt_pretrainer, swin_classifier, swin_pretrainer
@@ -113,13 +115,21 @@ def create_model(name: str, **options: Any) -> nn.Module:
     Args:
         name: A key of :data:`MODELS`: ``adamae_base`` and ``pretrain_videomae_base_patch16_224`` are the same
             pre-train model, ``vit_base_patch16_224`` is the classifier; likewise for the other sizes.
-        **options: Arguments of :func:`~adamae.models.vit.vit_pretrainer` or
-            :func:`~adamae.models.vit.vit_classifier` that override those of the size.
+        **options: Keywords that override those of the size: of :func:`~adamae.models.vit.vit_pretrainer` or
+            :func:`~adamae.models.vit.vit_classifier`; for ``um_swin_*``, ``um_pvt_small`` and their classifiers of
+            ``swin_pretrainer`` and so on in :mod:`adamae.models.pyramid.networks`; for ``um_vit_base`` and
+            ``mae_vit_base_patch16_224`` of those in :mod:`adamae.models.mae_vit`.
 
     Raises:
-        UserError: If the name is unknown or sizes do not divide.
+        UserError: If the name or a keyword is unknown, or sizes do not divide.
     """
     model = named_model(name)
+    family = next(each for each in FAMILIES.values() if model.build in (each.pretrainer, each.classifier))
+    known = sorted(family.keywords(pretrain=model.kind is Pretrainer))
+    for option in options:
+        if option not in known:
+            hint = did_you_mean(option, known) or f": expected one of {', '.join(known)}"
+            raise UserError(f"{option}: not an option of {name}{hint}")
     return model.build(**{**model.arguments, **options})
 
 

@@ -78,7 +78,9 @@ def declaration_of(sampler: Sampler) -> Declaration:
     return next(known, Declaration(kind.__name__, kind, "not registered"))
 
 
-def build_sampler(mask_type: str, mask_ratio: float | None, grid: TokenGrid, embed_dim: int, **options: Any) -> Sampler:
+def build_sampler(
+    mask_type: str, mask_ratio: float | None, grid: TokenGrid, embed_dim: int, /, **options: Any
+) -> Sampler:
     """Build a sampler by name.
 
     Args:

@@ -91,3 +91,22 @@ def test_arguments_of_other_classifiers_are_checked() -> None:
 def test_unknown_parts_of_a_classifier_are_refused(parts: Any) -> None:
     with pytest.raises(UserError, match=f"^checkpoint_activations = {parts!r}: expected one of none, all$"):
         vit_classifier(**CLASSIFIER).checkpoint_activations(parts)
+
+
+@pytest.mark.parametrize(
+    ("model", "option", "hint"),
+    [
+        ("adamae_tiny", "embed_dim", r"; did you mean encoder_embed_dim\?"),
+        ("adamae_tiny", "grid", ": expected one of .*, decoder_budget, .*, sampler_depth, .*"),
+        ("um_swin_micro", "window", r"; did you mean window_size\?"),
+        ("um_pvt_small", "foo", ": expected one of .*, pools, .*, uniform_sampling"),
+        ("um_vit_base", "qkv_bias", ": expected one of .*"),
+        ("vit_tiny_patch16_224", "global_pool", ": expected one of .*, use_mean_pooling"),
+        ("swin_micro_256", "encoder_depth", ": expected one of .*, drop_path_rate, .*, window_size"),
+        ("pvt_small_256", "num_class", r"; did you mean num_classes\?"),
+        ("mae_vit_base_patch16_224", "cls_token", ": expected one of .*"),
+    ],
+)
+def test_unknown_keywords_are_refused(model: str, option: str, hint: str) -> None:
+    with pytest.raises(UserError, match=f"^{option}: not an option of {model}{hint}$"):
+        create_model(model, **{option: 1})

@@ -24,7 +24,7 @@ from adamae.cli.main import main
 from adamae.errors import UserError
 from adamae.flags import OptionGroup, flag
 from adamae.grid import TokenGrid
-from adamae.models import create_model
+from adamae.models import create_model, vit_pretrainer
 from adamae.models.economy import apply_economy
 from adamae.options import SamplerOptions
 from adamae.options.pretrain import PretrainOptions
@@ -167,10 +167,13 @@ def test_its_options_are_checked() -> None:
     assert vars(options)["first_row"] == 2
     with pytest.raises(UserError, match="first_row: got -1, expected an integer at least 0"):
         SamplerOptions(first_row=-1)
-    with pytest.raises(
-        UserError, match=r"last_row: not an option of this model, .* samplers are detach_sampler_input, f"
-    ):
+    with pytest.raises(UserError, match=r"^last_row: not an option of adamae_tiny; did you mean first_row\?$"):
         create_model("adamae_tiny", last_row=1)
+    for name in ("last_row", "grid", "embed_dim"):
+        with pytest.raises(
+            UserError, match=rf"^{name}: not an option of this model, .* samplers are detach_sampler_input, f"
+        ):
+            vit_pretrainer(**{name: 1})
 
 
 def test_learned_weights_are_saved_and_loaded(tmp_path: Path) -> None:
