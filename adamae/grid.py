@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
 
 from einops import rearrange
 from torch import Tensor
@@ -36,14 +38,18 @@ class TokenGrid:
         """Return the grid of a clip of ``num_frames`` frames of ``height`` x ``width`` pixels.
 
         Raises:
-            UserError: If a size is not a positive multiple of the token's size.
+            UserError: If a size is not a positive integer and a multiple of the token's size.
         """
+        sizes: tuple[Any, ...] = (num_frames, height, width, tubelet_size, patch_size)
+        for name, size in zip(("num_frames", "height", "width", "tubelet_size", "patch_size"), sizes, strict=True):
+            if not isinstance(size, Integral) or size < 1:
+                raise UserError(f"{name} = {size!r}: expected an integer at least 1")
         for name, size, unit in (
             ("num_frames", num_frames, tubelet_size),
             ("height", height, patch_size),
             ("width", width, patch_size),
         ):
-            if unit < 1 or size < unit or size % unit:
+            if size % unit:
                 token_side = "tubelet_size" if name == "num_frames" else "patch_size"
                 raise UserError(
                     f"{name} = {size} does not divide into tokens: expected a multiple of {token_side} = {unit}"

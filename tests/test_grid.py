@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -43,6 +45,20 @@ def test_the_tokenizer_is_the_convolution_whose_weights_it_stores() -> None:
 )
 def test_sizes_that_do_not_divide_are_named(sizes: tuple[int, ...], named: str) -> None:
     with pytest.raises(UserError, match=named):
+        TokenGrid.of(*sizes)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ((4.0, 32, 32, 2, 8), "num_frames = 4.0: expected an integer at least 1"),
+        ((4, -32, 32, 2, 8), "height = -32: expected an integer at least 1"),
+        ((4, 32, 32, 0, 8), "tubelet_size = 0: expected an integer at least 1"),
+        ((4, 32, 32, 2, "8"), "patch_size = '8': expected an integer at least 1"),
+    ],
+)
+def test_sizes_are_positive_integers(sizes: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(UserError, match=f"^{message}$"):
         TokenGrid.of(*sizes)
 
 

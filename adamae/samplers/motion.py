@@ -59,7 +59,11 @@ class MotionSampler(Sampler):
         return kept.gather(1, order[:, : self.num_visible(grid)])
 
     def targets(self, tokens: Tensor, visible: Tensor, grid: TokenGrid) -> Tensor:
-        """(B, K - V) ascending indices of the tokens with the most motion among those that are not visible."""
+        """(B, K - V) ascending indices of the tokens with the most motion among those that are not visible.
+
+        V is :meth:`num_visible`, also where another number of visible tokens is given: the number of targets does not
+        depend on it.
+        """
         count = count_kept(grid.num_tokens, self.keep_ratio) - self.num_visible(grid)
         scores = motion_scores(tokens, grid).scatter(1, visible, -torch.inf)
         return rank_tokens(scores, count).sort(dim=1).values

@@ -215,3 +215,11 @@ def test_what_cannot_be_selected_is_refused(
     with pytest.raises(UserError) as caught:
         build_sampler("motion", mask_ratio, grid, 16, keep_ratio=keep_ratio)
     assert str(caught.value).startswith(message)
+
+
+def test_the_number_of_targets_does_not_depend_on_given_visible_tokens() -> None:
+    grid = TokenGrid.of(4, 32, 32, 2, 8)
+    sampler, inputs = MotionSampler(0.75, 0.5), (torch.randn(2, 32, 4), torch.empty(0), grid)
+    for given in (None, torch.tensor([[3, 7], [0, 9]])):
+        selection = sampler(*inputs, SampleNoise(torch.arange(2)), visible=given)
+        assert selection.target.shape == (2, 16 - 8)
