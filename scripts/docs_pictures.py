@@ -1,9 +1,9 @@
-"""The pictures of README.md and PRETRAIN.md, from a run of scripts/quickstart.sh.
+"""Make the figures of README.md and PRETRAIN.md from a run of scripts/quickstart.sh.
 
     bash scripts/quickstart.sh
     .venv/bin/python scripts/docs_pictures.py runs/quickstart
 
-Copies the film and the contact sheet to docs/, and takes screenshots of the page at two sizes. Needs chromium and
+Copies the animation and the contact sheet to docs/, and takes screenshots of the page at two sizes. Needs chromium and
 chromedriver (Debian: apt install chromium chromium-driver) and selenium, which the tests need as well.
 """
 
@@ -18,9 +18,9 @@ from typing import Any
 from selenium import webdriver
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-# Width of the window and its largest height, in pixels, whether it is a phone's, and the colour scheme.
+# Width and maximum height of the window in pixels, whether it emulates a phone, and the colour scheme.
 SCREENS = {"page.png": (1262, 960, False, "light"), "page_phone.png": (390, 1000, True, "dark")}
-# A frame in which the object is well inside, and a click on what the sampler prefers there.
+# A frame in which the object is not near the border, and a click on the token with the highest error.
 FRAME = 9
 CLICK = """
 const canvas = document.querySelector("canvas[data-name=error]"), box = canvas.getBoundingClientRect();
@@ -38,7 +38,7 @@ canvas.dispatchEvent(new MouseEvent("click", {clientX: x, clientY: y, bubbles: t
 
 
 def browser() -> Any:
-    """Headless Chromium."""
+    """Start headless Chromium."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or shutil.which("google-chrome") or ""
     for argument in ("--headless=new", "--hide-scrollbars", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
@@ -47,7 +47,7 @@ def browser() -> Any:
 
 
 def take(driver: Any, page: Path, name: str) -> None:
-    """One screenshot of a page, with a frame and a token chosen, to docs/NAME."""
+    """Save a screenshot of a page, with a frame and a token selected, as docs/NAME."""
     width, height, phone, scheme = SCREENS[name]
     screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
@@ -66,7 +66,7 @@ def take(driver: Any, page: Path, name: str) -> None:
 
 
 def main(words: list[str]) -> int:
-    """Make the pictures of a run of the quickstart."""
+    """Make the figures from a run of the quickstart."""
     if len(words) != 1 or not list(Path(words[0], "pictures").glob("*.html")):
         print(
             "usage: docs_pictures.py OUT (the folder of scripts/quickstart.sh, with pictures/*.html)", file=sys.stderr

@@ -4,11 +4,9 @@
 #
 #   bash scripts/finetune.sh adamae_ssv2_base --finetune checkpoint-799.pth --data_path ssv2 --output_dir runs/tuned
 #   GPUS=2 bash scripts/finetune.sh videomae_ucf101_base --finetune checkpoint-799.pth --data_path ucf101 --output_dir runs/ucf101
-
 #   HOSTFILE=hosts.txt bash scripts/finetune.sh adamae_k400_base --finetune runs/mine --data_path k400 --output_dir runs/k400
-
 #
-# The first argument names the recipe, whose file says what was published; all others go to adamae finetune and override it.
-# Relative paths start in the current folder. GPUS is 8 by default, those of a machine. A hostfile has a line "name slots=8"
-# for each machine (PRETRAIN.md).
+# The first argument is the recipe, whose file documents the published settings; all others are passed to adamae
+# finetune and override it. Relative paths are relative to the current folder. GPUS is the number of GPUs of a machine
+# (default: 8). A hostfile has a line "name slots=8" for each machine (PRETRAIN.md).
 exec bash "$(dirname "${BASH_SOURCE[0]}")/launch.sh" finetune "$@"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make .venv with the pinned versions and this package. A second call finds nothing to do and returns at once.
+# Create .venv with the pinned versions and this package. A second call has nothing to do and returns at once.
 #
 #   bash scripts/install.sh
 #
@@ -19,7 +19,7 @@ fail() { echo "install: error: $1" >&2; exit 2; }
 command -v c++ >/dev/null || command -v g++ >/dev/null ||
     echo "install: no C++ compiler found: DeepSpeed and --compile will not run without one (Debian: apt install g++)" >&2
 
-# What an interrupted call left behind is finished, not trusted.
+# The stamp is removed first, so that an installation that is interrupted is completed by the next call.
 rm -f "$stamp"
 [ -x .venv/bin/python ] && .venv/bin/python -c '' 2>/dev/null || "$python" -m venv --clear .venv ||
     fail "cannot make .venv (Debian: apt install python3-venv)"

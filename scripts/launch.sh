@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What pretrain.sh and finetune.sh do: a recipe of a command, started by the deepspeed launcher.
+# Common part of pretrain.sh and finetune.sh: run a command with a recipe under the deepspeed launcher.
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 
@@ -13,11 +13,12 @@ esac
 launch=(--num_gpus "${GPUS:-8}")
 words=("$@")
 if [ -n "${HOSTFILE:-}" ]; then
-    # Where the file is missing, the launcher would use the GPUs of this machine; and where it has only one line.
+    # Without the check and --force_multi, the launcher would use the GPUs of this machine if the file is missing or has
+    # only one line.
     [ -f "$HOSTFILE" ] || { echo "$command.sh: error: HOSTFILE=$HOSTFILE: no such file, seen from $PWD" >&2; exit 2; }
     launch=(--hostfile "$HOSTFILE" --force_multi ${GPUS:+--num_gpus "$GPUS"})
-    # A shell on each machine reads the words again: it would expand the {000..999} of shards. The launcher quotes only
-    # words with spaces.
+    # A shell on each machine parses the arguments again and would expand the {000..999} of shards. The launcher quotes
+    # only arguments with spaces.
     for place in "${!words[@]}"; do
         [[ ${words[place]} == *" "* ]] || printf -v "words[place]" %q "${words[place]}"
     done

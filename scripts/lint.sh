@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Formatting, lint and types; changes nothing.
+# Check formatting, lint and types without changing files.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# From a fresh clone to a first pre-trained model, pictures of its tokens, and its test accuracy after fine-tuning, in one
-# command.
+# From a fresh clone to a first pre-trained model, figures of its tokens, and its test accuracy after fine-tuning, in
+# one command.
 #
-#   bash scripts/quickstart.sh              on videos that it makes itself
-#   bash scripts/quickstart.sh /my/videos   on yours: a folder of videos, or a list file
+#   bash scripts/quickstart.sh              on synthetic videos
+#   bash scripts/quickstart.sh /my/videos   on your videos: a folder of videos, or a list file
 #
-# OUT names another folder than runs/quickstart, or runs/quickstart-my-videos for yours. Other arguments go to adamae pretrain.
+# OUT is the output folder (default: runs/quickstart, or runs/quickstart-my-videos for your videos). Other arguments are
+# passed to adamae pretrain.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 
@@ -15,7 +16,7 @@ adamae="$here/.venv/bin/adamae"
 if [ $# -gt 0 ] && [ "${1#-}" = "$1" ]; then
     videos=$1
     labelled=""
-    # A folder for each source: in a folder of other videos the run would resume, and be complete without a step.
+    # One output folder for each source: in a folder of other videos the finished run would be resumed, without a step.
     [ "${videos#/}" = "$videos" ] && source="$PWD/${videos%/}" || source=${videos%/}
     out=${OUT:-runs/quickstart${source//\//-}}
     shift
@@ -29,8 +30,8 @@ if [ -n "$labelled" ]; then
     # A square that moves across the frame.
     shown="$videos/val/right/00061.mp4"
 else
-    # How many videos there are, and the one that is visualized: the first of val.csv, which the model has not seen, if there
-    # is one, else the first of all; of shards none. What is wrong with them adamae pretrain says.
+    # Number of videos, and the video to visualize: the first of val.csv if there is one, since the model is not trained
+    # on it, otherwise the first of all, and none for shards. Errors in the data are left to adamae pretrain to report.
     { read -r count && IFS= read -r shown; } < <("$here/.venv/bin/python" - "$videos" <<'PYTHON'
 import os, sys
 from pathlib import Path
@@ -49,8 +50,8 @@ except UserError:
 sys.stdout.buffer.write(b"%d\n%s\n" % (count, shown))
 PYTHON
     )
-    # 480 steps of 16 clips, however many videos there are: twenty epochs of thirty would show noise, and of thousands take
-    # hours. Four clips of a video, since real ones take long to decode.
+    # 480 steps of 16 clips for any number of videos: twenty epochs would be too few steps for thirty videos, and take
+    # hours for thousands. Four clips of each video, since real videos take long to decode.
     each=$((count < 4 ? (count > 0 ? count : 1) : 4))
     epochs=$(((480 * each + count - 1) / (count > 0 ? count : 1)))
     set -- --batch_size "$each" --num_sample $((16 / each)) --epochs "$epochs" --warmup_epochs $(((epochs + 9) / 10)) \
@@ -61,7 +62,7 @@ fi
 [ -z "$shown" ] || "$adamae" visualize "$out/pretrain" "$shown" --out "$out/pictures" --html
 "$adamae" report "$out/pretrain" --out "$out/report.html"
 
-# The classes of somebody's own videos are not known here; those of the built-in ones are.
+# Only the synthetic videos have known classes.
 if [ -n "$labelled" ]; then
     "$adamae" finetune --config quickstart --finetune "$out/pretrain" --data_path "$videos" --output_dir "$out/finetune"
     "$adamae" finetune --config quickstart --data_path "$videos" --output_dir "$out/scratch"

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Everything that has to hold before a change goes in: install, lint, types, tests.
+# Everything that must pass before a change is merged: install, lint, types, tests.
 #
 #   bash scripts/test.sh          all tests
-#   bash scripts/test.sh --fast   without those marked slow
+#   bash scripts/test.sh --fast   without tests marked slow
 #
-# Other arguments go to pytest.
+# Other arguments are passed to pytest.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -17,8 +17,8 @@ if [ "${1:-}" = --fast ]; then
     selection=(-m "not slow")
     shift
 fi
-# Screenshots of the pages stay here to be looked at.
+# Screenshots of the pages are kept here for inspection.
 export ADAMAE_ARTEFACTS=${ADAMAE_ARTEFACTS:-$PWD/build/artefacts}
-# Workers of one thread each. One more than two cores have: many tests wait for processes that they have started.
+# Workers of one thread each. Three for two cores, because many tests wait for processes that they have started.
 export OMP_NUM_THREADS=1
 .venv/bin/python -m pytest -n 3 --dist loadgroup --durations 5 "${selection[@]}" "$@"

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The core's tests on the oldest torch that pyproject.toml admits, in an environment of their own.
+# The core's tests on the oldest torch that pyproject.toml allows, in a separate environment.
 #
 #   bash scripts/test_oldest_torch.sh                  models, samplers, losses, layers and training
-#   bash scripts/test_oldest_torch.sh tests/cli -x     other tests; arguments go to pytest
+#   bash scripts/test_oldest_torch.sh tests/cli -x     other tests; arguments are passed to pytest
 #
-# OLDEST_VENV names the environment's folder (default: build/oldest_torch), PYTHON the interpreter that makes it (3.11 to
-# 3.13, as torch 2.6 supports). On a machine without a GPU the CPU build saves gigabytes:
+# OLDEST_VENV is the environment's folder (default: build/oldest_torch), PYTHON the interpreter that creates it (3.11 to
+# 3.13, which torch 2.6 supports). On a machine without a GPU the CPU build saves gigabytes:
 #   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu bash scripts/test_oldest_torch.sh
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -2,12 +2,12 @@
 
     .venv/bin/python scripts/benchmarks/compare_economy.py --output_dir runs/economy
 
-The steps of the three kinds are timed in turns first: they say how many epochs each may train in the time that the
-full mode takes. For every seed and kind: pre-train by the quickstart recipe for equally many steps, for equally long,
-and with ``--economy`` for fewer epochs too, each a run with a schedule of its own; fine-tune in the same way and for
-equally many steps; test. The videos, and so the test, are the same for all; in a folder of compare_pretraining.py or
-compare_selection.py their videos, pre-trained and fine-tuned networks are used. Every finished piece is written down
-and skipped when the command is given again; an unfinished one goes on from its last checkpoint.
+The steps of the three kinds are timed first, in alternation: the times determine how many epochs each kind may train in
+the time that the full mode takes. For every seed and kind: pre-train by the quickstart recipe for equally many steps,
+for equally long, and with ``--economy`` also for fewer epochs, each run with its own schedule; fine-tune in the same
+way and for equally many steps; test. The videos, and so the test, are the same for all. In a folder of
+compare_pretraining.py or compare_selection.py their videos, pre-trained and fine-tuned networks are used. When the
+command is run again, finished pieces are skipped and an interrupted one resumes from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ TIMED_ROUNDS = 25
 
 @dataclass(frozen=True)
 class Row:
-    """Runs that differ in nothing but the seed.
+    """Runs that differ only in the seed.
 
     Attributes:
         mask: One of ``KINDS``.
-        epochs: Of pre-training.
-        time: Of pre-training, over the full mode's.
+        epochs: Epochs of pre-training.
+        time: Time of pre-training, relative to the full mode.
     """
 
     mask: str
@@ -52,24 +52,24 @@ class Row:
 
 
 class EconomyComparison(Comparison):
-    """Runs the pieces that are not there yet; ``results`` holds test scores by kind, epochs and seed."""
+    """Runs the missing pieces; ``results`` holds test scores by kind, epochs and seed."""
 
-    # Fine-tuned with all tokens, as the first row there.
+    # Networks are fine-tuned with all tokens, as in the first row of compare_selection.py, so the results are shared.
     part = compare_selection.SelectionComparison.part
 
     def time_steps(self, rounds: int) -> dict[str, float]:
-        """Median processor seconds of a training step of each kind, of now or of an earlier call."""
+        """Return the median processor seconds of a training step of each kind, measured now or by an earlier call."""
         self.check_same()
         steps: dict[str, float] = self.piece("steps", lambda: {"steps": self._time(rounds)})["steps"]
         return steps
 
     def compare_rows(self, rows: Sequence[Row], epochs: int, seeds: Sequence[int]) -> None:
-        """Do everything that is missing, seed by seed, so that an early end leaves whole rows.
+        """Run everything that is missing, seed by seed, so that an early stop leaves complete seeds.
 
         Args:
-            rows: From :func:`rows_of`.
-            epochs: Of the comparison's own options, which need no saying.
-            seeds: Of training.
+            rows: Rows from :func:`rows_of`.
+            epochs: Epochs in the comparison's own options, which need not be passed again.
+            seeds: Seeds of training.
         """
         self.piece("videos", lambda: self._call("synthesize", self.videos, *self.synthesis))
         for seed in seeds:
@@ -84,7 +84,7 @@ class EconomyComparison(Comparison):
                 )
 
     def _time(self, rounds: int) -> dict[str, float]:
-        """They take turns, as the machine may be noisy; reading clips, the same for all, is not in it."""
+        """Time steps in alternation, as the machine may be noisy; without reading clips, the same for all."""
         import torch
 
         from adamae.benchmark.timing import take_turns
@@ -111,12 +111,12 @@ class EconomyComparison(Comparison):
         )
 
     def scores(self, row: Row, seeds: Sequence[int]) -> list[float]:
-        """Test top-1 in percent of the seeds that are done."""
+        """Return the test top-1 in percent for the seeds that are finished."""
         keys = (f"{row.mask}-{row.epochs}-{seed}" for seed in seeds)
         return [float(self.results[key]["top1"]) for key in keys if key in self.results]
 
     def economy_table(self, rows: Sequence[Row], seeds: Sequence[int]) -> str:
-        """Markdown: means over the seeds that are done, with intervals, beside the time of pre-training."""
+        """Return a Markdown table: time of pre-training, and means with intervals over the seeds that are finished."""
         lines = [
             "| pre-training | epochs | its time | test top-1, % | seed by seed |",
             "|---|---|---|---|---|",
@@ -128,7 +128,7 @@ class EconomyComparison(Comparison):
         return "\n".join(lines)
 
     def verdict(self, rows: Sequence[Row], seeds: Sequence[int]) -> str:
-        """When --economy is as good as the full mode, as far as these rows can say."""
+        """Report after what time --economy reaches the full mode, as far as these rows show."""
         done = {row: scores for row in rows if (scores := self.scores(row, seeds))}
         full = next((scores for row, scores in done.items() if row.mask == FULL), None)
         economy = {row: scores for row, scores in done.items() if row.mask == ECONOMY}
@@ -150,23 +150,23 @@ class EconomyComparison(Comparison):
 
 
 def rows_of(times: Mapping[str, float], epochs: int, fewer: Sequence[int]) -> list[Row]:
-    """The table's rows: each kind for equally many epochs, then for equally long, then ``fewer`` with --economy.
+    """Return the rows: each kind for equally many epochs, then for equally long, then ``fewer`` with --economy.
 
     Args:
         times: Seconds of a step of each kind.
-        epochs: The full mode's.
+        epochs: Epochs of the full mode.
         fewer: Epochs of further runs with --economy.
     """
     lengths = [(FULL, epochs)]
     for kind in (ECONOMY, RANDOM):
-        # Whole epochs, and no longer than the full mode takes.
+        # The number of epochs is rounded down, so that no kind takes longer than the full mode.
         lengths += [(kind, epochs), (kind, int(epochs * times[FULL] / times[kind]))]
     lengths += [(ECONOMY, some) for some in fewer]
     return [Row(mask, some, some * times[mask] / (epochs * times[FULL])) for mask, some in dict.fromkeys(lengths)]
 
 
 def time_to_reach(means: Mapping[float, float], target: float) -> float | None:
-    """The least time at which a line through means by time is at ``target`` or above; None where it never is."""
+    """Return the least time at which the linearly interpolated mean is at least ``target``; None if it never is."""
     points = sorted(means.items())
     if points[0][1] >= target:
         return points[0][0]
@@ -177,12 +177,12 @@ def time_to_reach(means: Mapping[float, float], target: float) -> float | None:
 
 
 def overlap(one: Sequence[float], other: Sequence[float]) -> bool:
-    """Whether the 95 % intervals of two means have a value in common."""
+    """Return whether the 95 % intervals of two means overlap."""
     return abs(statistics.fmean(one) - statistics.fmean(other)) <= margin(one) + margin(other)
 
 
 def main() -> int:
-    """Run what is missing and print the table; 3 if something is still missing."""
+    """Run what is missing and print the table; return 3 if something is still missing."""
     parser = shared_parser(__doc__, finetune_epochs=12)
     parser.add_argument("--fewer", type=int, nargs="*", default=[15, 20], help="epochs of further runs with --economy")
     parser.add_argument("--rounds", type=int, default=TIMED_ROUNDS, help="how often each kind of step is timed")

@@ -4,8 +4,8 @@
 
 For every seed: pre-train with each kind of mask by a recipe of small models, fine-tune each result and a network with
 random weights in the same way and for equally many steps, test them, and probe the frozen features with nearest
-neighbours. The videos, and so the test, are the same for all. Every finished piece is written down and skipped when the
-command is given again; an unfinished one goes on from its last checkpoint.
+neighbours. The videos, and so the test, are the same for all. When the command is run again, finished pieces are
+skipped and an interrupted one resumes from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ Run = Callable[[Sequence[str]], str]
 
 
 class OutOfTimeError(Exception):
-    """No piece is begun after this."""
+    """The time is over, so no further piece is started."""
 
 
 @dataclass
 class Comparison:
-    """Runs the pieces that are not there yet.
+    """Runs the missing pieces.
 
     Attributes:
-        folder: Where everything goes.
+        folder: Output folder.
         pretraining: Options of ``adamae pretrain`` besides the mask's.
         finetuning: Options of ``adamae finetune``.
         synthesis: Options of ``adamae synthesize``.
-        run: Runs ``adamae`` with some words and returns its standard output.
-        deadline: No piece is begun after this moment of ``time.monotonic``.
+        run: Function that runs ``adamae`` with the given arguments and returns its standard output.
+        deadline: Time of ``time.monotonic`` after which no piece is started.
     """
 
     folder: Path
@@ -64,20 +64,20 @@ class Comparison:
     run: Run
     deadline: float = math.inf
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
-    # Under which name the options of fine-tuning are remembered: comparisons may share a folder, its videos and its
-    # pre-trained models.
+    # Key of the options of fine-tuning in options.json: comparisons may share a folder, its videos and its pre-trained
+    # models.
     part = "finetune"
 
     @property
     def videos(self) -> str:
-        """The data set's folder."""
+        """Folder of the data set."""
         return str(self.folder / "videos")
 
     def check_same(self) -> None:
-        """Pieces of other options must not get into the table.
+        """Check that the folder has no pieces of other options, which must not get into the table.
 
         Raises:
-            SystemExit: If the folder holds some.
+            SystemExit: If it has.
         """
         path = self.folder / "options.json"
         options = {"pretrain": self.pretraining, self.part: self.finetuning, "synthesize": self.synthesis}
@@ -91,7 +91,7 @@ class Comparison:
         path.write_text(json.dumps(known | options, indent=1) + "\n")
 
     def piece(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """The result of a piece of work, of now or of an earlier call."""
+        """Return the result of a piece, making it if it is not finished."""
         path = self.folder / "pieces" / f"{name}.json"
         if not path.exists():
             if time.monotonic() > self.deadline:
@@ -106,7 +106,7 @@ class Comparison:
         return json.loads(path.read_text())
 
     def compare(self, masks: Sequence[str], seeds: Sequence[int]) -> None:
-        """Do everything that is missing, seed by seed, so that an early end leaves whole rows."""
+        """Run everything that is missing, seed by seed, so that an early stop leaves complete seeds."""
         self.check_same()
         self.piece("videos", lambda: self._call("synthesize", self.videos, *self.synthesis))
         for seed in seeds:
@@ -115,7 +115,7 @@ class Comparison:
                 if mask != "none":
                     trained[mask] = self.pretrain(mask, seed)
                 tuned = self.finetune(f"{mask}-{seed}", seed, trained.get(mask))
-                # The network with random weights is built as that of any pre-trained checkpoint.
+                # Without pre-training the architecture is taken from any checkpoint, and the weights are random.
                 source = trained.get(mask, trained[masks[0]])
                 probed = self.piece(
                     f"probe-{mask}-{seed}",
@@ -124,29 +124,29 @@ class Comparison:
                 self.results[f"{mask}-{seed}"] = {"finetune": tuned, "probe": probed}
 
     def pretrain(self, mask: str, seed: int, epochs: int | None = None) -> Path:
-        """The folder of a pre-trained network, of now or of an earlier call.
+        """Return the folder of a pre-trained network, training it if it is not finished.
 
         Args:
-            mask: A kind that :func:`options_of` knows.
-            seed: Of training.
-            epochs: Others than the comparison's.
+            mask: Kind of mask, as for :func:`options_of`.
+            seed: Seed of training.
+            epochs: Number of epochs; None: that of the comparison.
         """
         name = f"pretrain-{mask}-{seed}" if epochs is None else f"pretrain-{mask}-{epochs}-{seed}"
         words = [*options_of(mask), "--seed", str(seed), "--data_path", self.videos]
         words += ["--output_dir", str(self.folder / name), *self.pretraining]
-        # What is typed last counts.
+        # The last value of an option counts.
         words += [] if epochs is None else ["--epochs", str(epochs)]
         self.piece(name, lambda: self._call("pretrain", *words))
         return self.folder / name
 
     def finetune(self, name: str, seed: int, trained: Path | None, more: Sequence[str] = ()) -> dict[str, Any]:
-        """The test scores after fine-tuning, of now or of an earlier call.
+        """Return the test scores after fine-tuning, running it if it is not finished.
 
         Args:
-            name: Of the piece, behind "finetune-".
-            seed: Of training.
-            trained: Folder of the pre-trained network; none: random weights.
-            more: Options besides the comparison's.
+            name: Name of the piece, without "finetune-".
+            seed: Seed of training.
+            trained: Folder of the pre-trained network; None: random weights.
+            more: Options in addition to the comparison's.
         """
         output = self.folder / f"finetune-{name}"
         words = ["--data_path", self.videos, "--output_dir", str(output), "--seed", str(seed), *self.finetuning, *more]
@@ -168,7 +168,7 @@ class Comparison:
         return json.loads(self.run(words))["probes"]["knn"] | {"command": shlex.join(["adamae", *words])}
 
     def table(self, masks: Sequence[str], seeds: Sequence[int]) -> str:
-        """Markdown: means over the seeds that are done, with intervals."""
+        """Return a Markdown table of means over the seeds that are finished, with intervals."""
         lines = [
             "| start of fine-tuning | test top-1, % | seed by seed | k-NN top-1, % | seed by seed |",
             "|---|---|---|---|---|",
@@ -185,12 +185,12 @@ AnyComparison = TypeVar("AnyComparison", bound=Comparison)
 
 
 def options_of(mask: str) -> list[str]:
-    """What makes a pre-training run of this kind."""
+    """Return the options of a pre-training run of this kind."""
     return ["--mask_type", "learnable", "--economy"] if mask == "economy" else ["--mask_type", mask]
 
 
 def interval(values: Sequence[float]) -> str:
-    """Mean and 95 % interval of Student's t over the seeds."""
+    """Format the mean over the seeds and its 95 % interval by Student's t."""
     if not values:
         return "not yet"
     mean = f"{statistics.fmean(values):.1f}"
@@ -198,14 +198,14 @@ def interval(values: Sequence[float]) -> str:
 
 
 def margin(values: Sequence[float]) -> float:
-    """Half the 95 % interval of Student's t; one value says nothing of it."""
+    """Return half the width of the 95 % interval by Student's t; infinite for fewer than two values."""
     if len(values) < 2:
         return math.inf
     return _T.get(len(values) - 1, 1.96) * statistics.stdev(values) / math.sqrt(len(values))
 
 
 def run_adamae(words: Sequence[str]) -> str:
-    """Run ``adamae`` as a process of its own; its progress and complaints go to the terminal."""
+    """Run ``adamae`` in its own process; its standard error goes to the terminal."""
     done = subprocess.run([sys.executable, "-m", "adamae", *words], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.returncode)
@@ -213,11 +213,11 @@ def run_adamae(words: Sequence[str]) -> str:
 
 
 def shared_parser(doc: str | None, finetune_epochs: int) -> argparse.ArgumentParser:
-    """The options that comparisons have in common.
+    """Build the parser with the options that all comparisons share.
 
     Args:
-        doc: The script's docstring, whose first line describes it.
-        finetune_epochs: Default.
+        doc: Docstring of the script; its first line becomes the description.
+        finetune_epochs: Default number of epochs of fine-tuning.
     """
     parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
     parser.add_argument("--output_dir", type=Path, required=True, help="folder for everything")
@@ -235,7 +235,7 @@ def shared_parser(doc: str | None, finetune_epochs: int) -> argparse.ArgumentPar
 
 
 def comparison_of(kind: type[AnyComparison], given: argparse.Namespace) -> AnyComparison:
-    """A comparison with a recipe and what was typed."""
+    """Build a comparison from the recipe and the given options."""
     videos = ["--videos_per_class", str(given.videos_per_class), "--test_per_class", str(given.test_per_class)]
     return kind(
         given.output_dir,
@@ -248,7 +248,7 @@ def comparison_of(kind: type[AnyComparison], given: argparse.Namespace) -> AnyCo
 
 
 def exit_code(work: Callable[[], None]) -> int:
-    """Do what is missing: 0 when nothing is, 3 when the time ended before."""
+    """Run what is missing; return 0 if everything is finished, 3 if the time was over before."""
     try:
         work()
     except OutOfTimeError as piece:
@@ -258,7 +258,7 @@ def exit_code(work: Callable[[], None]) -> int:
 
 
 def main() -> int:
-    """Run what is missing and print the table; 3 if something is still missing."""
+    """Run what is missing and print the table; return 3 if something is still missing."""
     parser = shared_parser(__doc__, finetune_epochs=8)
     parser.add_argument("--masks", nargs="+", default=["learnable", "random", "tube"], choices=[*NAMES][:-1])
     given = parser.parse_args()

@@ -2,11 +2,11 @@
 
     .venv/bin/python scripts/benchmarks/compare_selection.py --output_dir runs/selection
 
-For every seed: pre-train an AdaMAE by the quickstart recipe, then fine-tune it with all tokens, and with each share of
-them by motion, by its learned sampler and at random, in the same way and for equally many steps. The videos, and so the
-test, are the same for all; in a folder of compare_pretraining.py its videos and its adaptive models are used. At the
-end the steps of all kinds are timed in turns. Every finished piece is written down and skipped when the command is
-given again; an unfinished one goes on from its last checkpoint.
+For every seed: pre-train an AdaMAE by the quickstart recipe, then fine-tune it with all tokens, and with each fraction
+of them selected by motion, by its learned sampler and at random, in the same way and for equally many steps. The
+videos, and so the test, are the same for all; in a folder of compare_pretraining.py its videos and its adaptive models
+are used. At the end the steps of all kinds are timed in alternation. When the command is run again, finished pieces are
+skipped and an interrupted one resumes from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from compare_pretraining import Comparison, OutOfTimeError, interval, run_adamae
 
 NAMES = {"motion": "by motion", "adaptive": "by the learned sampler", "random": "at random"}
 ALL = "all"
-# Clips in a timed step, and how often each kind is timed.
+# Clips in a timed step, and number of times that each kind is timed.
 TIMED_CLIPS, TIMED_ROUNDS = 8, 7
 
 
 class SelectionComparison(Comparison):
-    """Runs the pieces that are not there yet; ``results`` holds test scores by kind and seed, ``times`` seconds."""
+    """Runs the missing pieces; ``results`` holds test scores by kind and seed, ``times`` seconds of a step by kind."""
 
     times: dict[str, float]
     part = "finetune a selection"
 
     def compare_selections(self, kinds: Sequence[str], seeds: Sequence[int], rounds: int) -> None:
-        """Do everything that is missing, seed by seed, so that an early end leaves whole rows.
+        """Run everything that is missing, seed by seed, so that an early stop leaves complete seeds.
 
         Args:
             kinds: Names from :func:`kinds_of`.
-            seeds: Of training.
-            rounds: How often each kind of step is timed.
+            seeds: Seeds of training.
+            rounds: Number of times that each kind of step is timed.
         """
         self.times = {}
         self.check_same()
@@ -67,7 +67,7 @@ class SelectionComparison(Comparison):
         return done | json.loads((output / "test" / "scores.json").read_text())
 
     def _time(self, kinds: Sequence[str], seed: int, rounds: int) -> dict[str, Any]:
-        """Median processor seconds of a training step of each kind; they take turns, as the machine may be noisy."""
+        """Return median processor seconds of a step of each kind, timed in alternation as the machine may be noisy."""
         import torch
 
         from adamae.benchmark.timing import take_turns
@@ -94,7 +94,7 @@ class SelectionComparison(Comparison):
         )
 
     def selection_table(self, kinds: Sequence[str], seeds: Sequence[int]) -> str:
-        """Markdown: means over the seeds that are done, with intervals, and the time of a step."""
+        """Return a Markdown table: means with intervals over the seeds that are finished, and the time of a step."""
         lines = [
             "| tokens | test top-1, % | seed by seed | less than with all, points | time of a step |",
             "|---|---|---|---|---|",
@@ -115,12 +115,12 @@ class SelectionComparison(Comparison):
 
 
 def kinds_of(strategies: Sequence[str], ratios: Sequence[float]) -> list[str]:
-    """All tokens, which is the same by whatever strategy, and then each strategy's shares."""
+    """Return the kinds: all tokens, which is the same for every strategy, then each ratio with each strategy."""
     return [ALL, *(f"{strategy}-{ratio:g}" for ratio in ratios if ratio < 1 for strategy in strategies)]
 
 
 def options_of(kind: str) -> list[str]:
-    """What makes a fine-tuning run of this kind."""
+    """Return the options of a fine-tuning run of this kind."""
     if kind == ALL:
         return ["--token_selection", "none"]
     strategy, ratio = kind.split("-", 1)
@@ -128,7 +128,7 @@ def options_of(kind: str) -> list[str]:
 
 
 def describe(kind: str) -> str:
-    """A kind in words."""
+    """Describe a kind in words."""
     if kind == ALL:
         return "all"
     strategy, ratio = kind.split("-", 1)
@@ -136,7 +136,7 @@ def describe(kind: str) -> str:
 
 
 def main() -> int:
-    """Run what is missing and print the table; 3 if something is still missing."""
+    """Run what is missing and print the table; return 3 if something is still missing."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--output_dir", type=Path, required=True, help="folder for everything")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])

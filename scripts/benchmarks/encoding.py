@@ -6,7 +6,7 @@ Two synthetic videos of ten seconds stand for real ones: detail of all sizes (1/
 that crosses, and the noise of a sensor. They are encoded as ``adamae prepare`` does, by the number of frames between
 key frames, with and without B frames, at two sizes, and the choice among qualities and presets. Of each file some clips
 are read as training does: 16 frames, 4 apart (dense), or one from each of 16 equal parts (segments), opening included.
-Encodings take turns, and medians of processor time are told.
+Encodings take turns, and medians of processor time are reported.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ CHOSEN = Encoding()
 
 @dataclass
 class Measured:
-    """One way of encoding, over all videos.
+    """Measurements of one encoding over all videos.
 
     Attributes:
-        files: One for each video.
-        encode: Processor seconds for one second of video.
+        files: Encoded files, one for each video.
+        encode: Processor seconds for encoding one second of video.
         error: Mean squared differences from the source at the same size.
-        dense: Processor milliseconds of each dense clip.
-        segments: The same of clips over the whole video.
+        dense: Processor milliseconds for reading each dense clip.
+        segments: Processor milliseconds for reading each clip of segments.
     """
 
     files: list[Path] = field(default_factory=list)
@@ -52,7 +52,7 @@ class Measured:
     segments: list[float] = field(default_factory=list)
 
     def cells(self) -> str:
-        """The measured columns of a table."""
+        """Format the measured columns of a table."""
         size = sum(path.stat().st_size for path in self.files) / len(self.files) / 1e3
         quality = f" | {10 * np.log10(255**2 / np.mean(self.error)):.1f}" if self.error else ""
         return (
@@ -61,7 +61,7 @@ class Measured:
 
 
 def soft_noise(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """(height, width, 3) detail of all sizes, as in pictures of nature: amplitude falls with frequency."""
+    """Return (height, width, 3) detail of all sizes; amplitude falls with frequency, as in natural images."""
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(width), np.fft.fftfreq(height)))
     white = np.fft.fft2(rng.standard_normal((height, width, 3)), axes=(0, 1))
     shaped = np.fft.ifft2(white / np.maximum(frequency, 1 / width)[..., None], axes=(0, 1)).real
@@ -69,7 +69,7 @@ def soft_noise(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def write_source(path: Path, seed: int) -> None:
-    """A video of FRAMES frames of SIZE with little loss."""
+    """Write a video of FRAMES frames of SIZE with little loss."""
     rng = np.random.default_rng(seed)
     height, width = SIZE
     background = soft_noise(rng, height + 100, width + 200)
@@ -94,7 +94,7 @@ def write_source(path: Path, seed: int) -> None:
 
 
 def encode_all(sources: Iterable[Path], ways: dict[str, Encoding], folder: Path, quality: bool) -> dict[str, Measured]:
-    """Encode every source in every way."""
+    """Encode every source with every encoding."""
     measured = {name: Measured() for name in ways}
     for source, (name, way) in itertools.product(sources, ways.items()):
         target = folder / f"{source.stem}-{name}.mp4"
@@ -108,7 +108,7 @@ def encode_all(sources: Iterable[Path], ways: dict[str, Encoding], folder: Path,
 
 
 def error_of(source: Path, target: Path) -> float:
-    """Mean squared difference of some frames from the source, scaled to the target's size."""
+    """Return the mean squared difference of some frames from the source, scaled to the target's size."""
     numbers = set(range(5, FRAMES, 60))
     with av.open(str(source)) as before, av.open(str(target)) as after:
         pairs = zip(before.decode(video=0), after.decode(video=0), strict=True)
@@ -117,13 +117,13 @@ def error_of(source: Path, target: Path) -> float:
 
 
 def squared(first: av.VideoFrame, second: av.VideoFrame) -> float:
-    """Mean squared difference of brightness."""
+    """Return the mean squared difference in brightness."""
     scaled = first.reformat(second.width, second.height, "gray", interpolation="BICUBIC").to_ndarray().astype(float)
     return float(((scaled - second.reformat(format="gray").to_ndarray()) ** 2).mean())
 
 
 def clips(rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
-    """The frames of a dense clip and of one over the whole video."""
+    """Yield the frame indices of a dense clip and of a clip of segments over the complete video."""
     start = int(rng.integers(0, FRAMES - 61))
     yield "dense", np.arange(start, start + 61, 4)
     length = FRAMES // 16
@@ -131,7 +131,7 @@ def clips(rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def read_all(measured: dict[str, Measured]) -> None:
-    """Time the reading of clips, the ways taking turns at the same clips."""
+    """Time the reading of clips, with all encodings in alternation on the same clips."""
     open_video = get_decoder("pyav")
     for number in range(ROUNDS):
         for kind, frames in clips(np.random.default_rng(number)):
@@ -144,7 +144,7 @@ def read_all(measured: dict[str, Measured]) -> None:
 
 
 def tell_groups(sources: list[Path], folder: Path) -> None:
-    """The table of sizes, groups and B frames."""
+    """Print the table of sizes, keyframe intervals and B frames."""
     grid = {
         f"{side} | {gop} | {bframes}": replace(CHOSEN, short_side=side, gop=gop, bframes=bframes)
         for side in (224, 256)
@@ -161,7 +161,7 @@ def tell_groups(sources: list[Path], folder: Path) -> None:
 
 
 def tell_presets(sources: list[Path], folder: Path) -> None:
-    """The table of qualities and presets, the other options as chosen."""
+    """Print the table of qualities and presets, with the other options as in the default encoding."""
     ways = {"as chosen": CHOSEN, "CABAC, deblocking": replace(CHOSEN, tune="")}
     ways |= {f"crf {crf}": replace(CHOSEN, crf=crf) for crf in (16, 24)}
     ways |= {preset: replace(CHOSEN, preset=preset) for preset in ("superfast", "medium")}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What a clip costs to decode, and what a video costs to store, by how it was encoded: makes two videos, encodes them in
-# every way and prints the tables of docs/benchmarks/encoding.md. Two to three minutes of one core.
+# Decoding time of clips and size of videos by encoding: makes two videos, encodes them with all settings and prints the
+# tables of docs/benchmarks/encoding.md. Takes two to three minutes on one core.
 #
 #   bash scripts/benchmarks/encoding.sh
 set -euo pipefail

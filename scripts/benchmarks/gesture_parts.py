@@ -1,7 +1,8 @@
-"""The twenty gesture clips as a data set: each cut in time into parts, in turns for training and for the test.
+"""The twenty gesture clips as a data set: each is cut in time into parts, alternately for training and for the test.
 
-Every clip is a class. The clips show five people before one wall, so that a network which only knows people apart
-names a quarter of the gestures; ``SIGNERS`` says who makes which, and each person's gestures are a data set as well.
+Every clip is a class. The clips show five people in front of one wall, so a network that only tells people apart
+classifies a quarter of the gestures correctly. ``SIGNERS`` lists the gestures of each person, which are also a data set
+of their own.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from adamae.data.decoding import get_decoder
 from adamae.data.synthetic.encoding import encode_h264
 from adamae.errors import UserError
 
-# By clothes; seen on a contact sheet of the clips.
+# Gestures by the clothes of the person, read off a contact sheet of the clips.
 SIGNERS = {
     "printed_shirt": ("again", "brother", "help", "no", "student", "yes"),
     "grey_shirt": ("bird", "milk", "please", "sorry", "thanks"),
@@ -28,15 +29,15 @@ GESTURES = tuple(sorted(gesture for some in SIGNERS.values() for gesture in some
 TRAIN, TEST, PRETRAINING = "train.csv", "test.csv", "pretrain.csv"
 FAR, DEVELOPMENT = "far", "development"
 FPS, CRF = 30, 10
-# A part stands so often in the list for pre-training, so that an epoch is not two steps long.
+# Number of times that a part is listed for pre-training; otherwise an epoch would be two steps long.
 REPEATS = 8
 
 
 def cut_in_time(num_frames: int, parts: int, gap: int) -> list[range]:
-    """Parts of equal length with ``gap`` unused frames between neighbours; what is left over lies at the end.
+    """Cut a clip into parts of equal length with ``gap`` unused frames between them; remaining frames are at the end.
 
     Raises:
-        UserError: If nothing is left of a part.
+        UserError: If a part would have no frames.
     """
     length = (num_frames - gap * (parts - 1)) // parts
     if length < 1:
@@ -47,18 +48,18 @@ def cut_in_time(num_frames: int, parts: int, gap: int) -> list[range]:
 def write_parts(clips: Path, folder: Path, *, parts: int, gap: int, short_side: int, least: int) -> None:
     """Write the data set.
 
-    ``folder/GESTURE/NUMBER.mp4``; ``train.csv`` and ``test.csv`` of the even and the odd parts; the same two for each
-    person in ``folder/PERSON``; in ``folder/far`` the first training and the last test parts, which are furthest apart;
-    the first and the last training parts in ``folder/development``, for choosing a recipe without a look at the test;
-    ``pretrain.csv`` with the training parts and no labels.
+    The videos are ``folder/GESTURE/NUMBER.mp4``. ``train.csv`` and ``test.csv`` list the even and the odd parts, and in
+    ``folder/PERSON`` those of each person. ``folder/far`` has the first training and the last test parts, which are
+    furthest apart. ``folder/development`` has the first and the last training parts, for choosing a recipe without the
+    test parts. ``pretrain.csv`` lists the training parts without labels.
 
     Args:
         clips: Folder with ``asl_GESTURE.mkv``.
-        folder: Where to write.
-        parts: Of each clip, at least three.
-        gap: Unused frames between them.
-        short_side: Pixels of the shorter side of what is written.
-        least: Frames that a part must have.
+        folder: Output folder.
+        parts: Number of parts of each clip, at least three.
+        gap: Unused frames between parts.
+        short_side: Shorter side of the written videos in pixels.
+        least: Minimum number of frames in a part.
 
     Raises:
         UserError: If a clip is missing, cannot be read, or is too short.
@@ -68,7 +69,7 @@ def write_parts(clips: Path, folder: Path, *, parts: int, gap: int, short_side: 
             frames = reader.read(np.arange(reader.num_frames))
         height, width = frames.shape[1:3]
         scale = short_side / min(height, width)
-        # H.264 wants even sides.
+        # H.264 requires an even height and width.
         small = resize(frames, *(2 * round(side * scale / 2) for side in (height, width)))
         (folder / gesture).mkdir(parents=True, exist_ok=True)
         for number, some in enumerate(cut_in_time(len(frames), parts, gap)):
@@ -85,7 +86,7 @@ def write_parts(clips: Path, folder: Path, *, parts: int, gap: int, short_side: 
 
 
 def lists_of(parts: int) -> dict[str, list[str]]:
-    """The lines of each list, by its path below the data set's folder."""
+    """Return the lines of each list, by its path relative to the data set's folder."""
     training, testing = range(0, parts, 2), range(1, parts, 2)
     lists = {TRAIN: _rows(GESTURES, training, "."), TEST: _rows(GESTURES, testing, ".")}
     for signer, gestures in SIGNERS.items():

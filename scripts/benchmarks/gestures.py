@@ -5,8 +5,8 @@
 For every seed: pre-train on the training parts without labels, fine-tune from that and from random weights in the same
 way and for equally many steps, test both with several views of each test part, and probe frozen features with the
 nearest neighbour: of the pre-trained network, of the network with which pre-training began, and of random weights as
-``adamae probe`` draws them. Every finished piece is written down and skipped when the command is given again; an
-unfinished one goes on from its last checkpoint.
+``adamae probe`` draws them. When the command is run again, finished pieces are skipped and an interrupted one resumes
+from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -39,22 +39,23 @@ from adamae.evaluation.probes import knn_probe
 FRAMES, SIZE = 8, 64
 NETWORK = "--encoder_embed_dim 96 --encoder_depth 4 --encoder_num_heads 4 --patch_size 16"
 NETWORK += f" --num_frames {FRAMES} --sampling_rate 1 --input_size {SIZE} --num_workers 0"
-# The quickstart's widths and depths. Patches of 16 pixels make a quarter of the tokens, so more steps in the same time;
-# of the few tokens that are left three of four are hidden. Plain pixels as targets because of the flat wall behind
-# everyone: patches of it, normalised, would be sensor noise and nothing else (PRETRAIN.md, section on the sampler).
+# The quickstart's widths and depths. Patches of 16 pixels give a quarter of its tokens, so more steps in the same time;
+# three quarters of these few tokens are masked. Targets are not normalised because of the flat wall in the background:
+# its normalised patches would be only sensor noise (PRETRAIN.md, section on the sampler).
 PRETRAIN = f"""--model adamae_tiny {NETWORK} --decoder_embed_dim 64 --decoder_depth 2 --decoder_num_heads 4
     --mask_type learnable --mask_ratio 0.75 --no_normlize_target --batch_size 16 --lr 0.032 --min_lr 0.0032
     --warmup_epochs 1 --save_ckpt_freq 4 --log_every 20"""
-# One step with this leaves weights as they were drawn.
+# One step with these learning rates leaves the initial weights unchanged.
 NO_LEARNING = ("--lr", "1e-20", "--min_lr", "1e-20")
-# The last weights are tested, so that nothing is chosen by the test parts; a mirrored gesture is another one.
+# The last weights are tested, so that no checkpoint is selected on the test parts. No flip: a mirrored gesture is
+# another gesture.
 FINETUNE = f"""--model vit_tiny_patch16_224 {NETWORK} --drop_path 0 --aa none --num_sample 1 --crop_scale 0.5 1.0
     --reprob 0 --mixup 0 --cutmix 0 --no_flip --batch_size 20 --lr 0.01 --min_lr 0.0001 --warmup_epochs 5
     --disable_eval_during_finetuning --test_num_segment 1 --test_num_crop 1 --save_ckpt_freq 20 --log_every 20"""
 VIEWS = "--test_num_segment 3 --test_num_crop 3 --num_workers 0"
 # One neighbour, as two training parts of a class cannot outvote the nearest one.
 PROBE = "--k 1 --probe_tokens 0 --num_workers 0 --json"
-# What stands for features where there is no network, from clips (T, S, S, 3) of frames of so many pixels.
+# Features without a network, computed from clips (T, S, S, 3) with frames of S x S pixels.
 PIXEL_SIZE = 16
 PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
     f"pixels at {PIXEL_SIZE} x {PIXEL_SIZE}": torch.flatten,
@@ -67,17 +68,17 @@ NAMES = {
     BEGINNING: "random, as pre-training begins",
     RANDOM: "random, as `--random_weights` draws them",
 }
-# Name of a score -> the pieces that have it; the columns of the table.
+# Name of a score -> kind of the pieces that contain it; the columns of the table.
 _SCORES = {"all": "probe", "person": "probe", "far": "probe", "top1": "finetune"}
 
 
 @dataclass
 class Gestures(Comparison):
-    """Runs the pieces that are not there yet.
+    """Runs the missing pieces.
 
     Attributes:
         clips: Folder of the clips.
-        parts: Of each clip.
+        parts: Number of parts of each clip.
         gap: Unused frames between parts.
     """
 
@@ -86,7 +87,7 @@ class Gestures(Comparison):
     gap: int = 3
 
     def compare_weights(self, seeds: Sequence[int]) -> None:
-        """Do everything that is missing, seed by seed, so that an early end leaves whole rows."""
+        """Run everything that is missing, seed by seed, so that an early stop leaves complete seeds."""
         self.check_same()
         self.piece("videos", self._cut)
         for name, describe in PLAIN.items():
@@ -108,13 +109,13 @@ class Gestures(Comparison):
                 )
 
     def _cut(self) -> dict[str, Any]:
-        # Larger than what the network sees, lest the smaller crops are enlarged.
+        # Larger than the network's input, so that small crops are not enlarged.
         sizes = {"short_side": SIZE * 3 // 2, "least": FRAMES}
         write_parts(self.clips, Path(self.videos), parts=self.parts, gap=self.gap, **sizes)
         return {"clips": len(GESTURES), "parts": self.parts, "gap": self.gap, **sizes}
 
     def _probe_all(self, weights: str, seed: int) -> dict[str, Any]:
-        """Top-1 of the nearest neighbour, see :func:`shares`."""
+        """Compute the top-1 accuracy of the nearest neighbour, see :func:`shares`."""
         source = self.folder / f"{BEGINNING if weights == BEGINNING else PRETRAINED}-{seed}"
         words = ["probe", str(source), "--seed", str(seed), *shlex.split(PROBE)]
         words += ["--random_weights"] if weights == RANDOM else []
@@ -126,7 +127,7 @@ class Gestures(Comparison):
         return shares(right, self.videos) | {"command": shlex.join(["adamae", *words])}
 
     def _probe_plainly(self, describe: Callable[[Tensor], Tensor]) -> dict[str, Any]:
-        """The same of the same clips, without a network."""
+        """Compute the same scores on the same clips without a network."""
         plan = plan_test(num_frames=FRAMES, sampling_rate=1, size=PIXEL_SIZE, num_clips=1, num_crops=1)
 
         def right(folder: str) -> tuple[int, int]:
@@ -151,7 +152,7 @@ class Gestures(Comparison):
         return done | json.loads((output / "views" / "scores.json").read_text())
 
     def weights_table(self, seeds: Sequence[int]) -> str:
-        """Markdown: means over the seeds that are done, with intervals, and what they are to be compared with."""
+        """Return a Markdown table: means with intervals over the seeds that are finished, gains, and baselines."""
         lines = [
             "| weights | k-NN of all gestures, % | seed by seed | k-NN of one person's, % | seed by seed "
             "| k-NN, first part to last, % | seed by seed | fine-tuned, % | seed by seed |",
@@ -186,7 +187,7 @@ class Gestures(Comparison):
 
 
 def run_here(words: Sequence[str]) -> str:
-    """Run ``adamae`` in this process: dozens of small probes would spend their time on starting."""
+    """Run ``adamae`` in this process, as dozens of small probes would spend most of their time on startup."""
     told = io.StringIO()
     with contextlib.redirect_stdout(told):
         code = run_command(words[0], words[1:])
@@ -196,15 +197,15 @@ def run_here(words: Sequence[str]) -> str:
 
 
 def shares(right: Callable[[str], tuple[int, int]], videos: str) -> dict[str, float]:
-    """Percent of the test parts that are named rightly.
+    """Compute the percentage of test parts that are classified correctly.
 
     Args:
-        right: From the folder of a data set to how many of its test parts are right, and how many there are.
-        videos: Folder of the data set that :func:`write_parts` made.
+        right: Function from the folder of a data set to the number of correct test parts and the number of test parts.
+        videos: Folder of the data set from :func:`write_parts`.
 
     Returns:
-        "all": among all gestures; "person": among those of the person who is seen; "far": among all gestures, of each
-        clip's last part by the first ones alone.
+        "all": among all gestures; "person": among the gestures of the same person; "far": among all gestures, the last
+        part of each clip classified by the first parts alone.
     """
     found = {"all": [""], "person": list(SIGNERS), "far": [FAR]}
     counts = {score: [right(str(Path(videos) / folder)) for folder in folders] for score, folders in found.items()}
@@ -217,13 +218,13 @@ def shares(right: Callable[[str], tuple[int, int]], videos: str) -> dict[str, fl
 def _row(name: str, columns: Sequence[Sequence[float]]) -> str:
     several = (", ".join(f"{value:.1f}" for value in values) if len(values) > 1 else "" for values in columns)
     cells = [cell for values, each in zip(columns, several, strict=True) for cell in (interval(values), each)]
-    # Columns that have no number stay empty.
+    # Columns without numbers stay empty.
     cells += [""] * (2 * len(_SCORES) - len(cells))
     return f"| {' | '.join([name, *cells])} |"
 
 
 def main() -> int:
-    """Run what is missing and print the table; 3 if something is still missing."""
+    """Run what is missing and print the table; return 3 if something is still missing."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("clips", type=Path, help="folder with asl_GESTURE.mkv")
     parser.add_argument("--output_dir", type=Path, required=True, help="folder for everything")

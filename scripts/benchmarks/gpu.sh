@@ -1,21 +1,23 @@
 #!/usr/bin/env bash
-# On a machine with a CUDA device: first whether the numbers are right, then how fast and how large a step is, beside what
-# `adamae bench step --predict` says of the same steps.
+# On a machine with a CUDA device: first check that the numbers are correct, then measure time and memory of steps, and
+# compare them with the predictions of `adamae bench step --predict`.
 #
 #   bash scripts/benchmarks/gpu.sh
 #
-# It takes at most LIMIT seconds (570) and works in stages. A stage that is finished leaves a mark in WORK (runs/gpu): the next call
-# skips it and goes on behind it, as long as neither the settings below nor the code have changed. Exit codes: 0, all stages
-# are finished; 1, one failed; 3, time is up, call again.
+# It takes at most LIMIT seconds (570) and works in stages. Finished stages are recorded in WORK (runs/gpu), and the
+# next call skips them, as long as neither the settings below nor the code have changed. Exit codes: 0, all stages are
+# finished; 1, a stage failed; 3, time is up, run the script again.
 #
-# PYTHON names the interpreter. It needs torch and einops; a stage that needs another package which is missing is left out with a
-# line that names it, and a stage that fails does not keep the next ones from running. Without a network, gpu_wheels.sh brings
-# packages as wheels: those in WHEELS (build/wheels) are installed into WORK, for this script alone.
-# The JSON reports and the table, docs/benchmarks's columns for GPUs, lie in WORK. Where OUT is set, table.md and all small results
-# as results.tar.gz are put there after each stage; unpacked in WORK on another machine, they let the script continue there.
-# PREDICT names the card of adamae/gpu_specs.py that steps are predicted for: by default the device's own; empty, none. Predictions
-# need no device: where its time is short, set PREDICT= there, unpack the results elsewhere and call the script again.
-# DEVICE, MODEL (a name and options), BATCH, BATCHES, ROUNDS and STEPS are for trying the script where there is no GPU.
+# PYTHON is the interpreter. It needs torch and einops; a stage that needs another package which is not installed is
+# skipped with a line that names the package, and the stages after a failed one still run. Without a network, packages
+# come from gpu_wheels.sh: the wheels in WHEELS (build/wheels) are installed into WORK, for this script only.
+# The JSON reports and the table, docs/benchmarks's columns for GPUs, are written to WORK. If OUT is set, table.md and
+# all small results as results.tar.gz are written there after each stage. If they are unpacked in WORK on another
+# machine, the script continues there.
+# PREDICT is the card of adamae/gpu_specs.py for which steps are predicted (default: the device's own; empty: none).
+# Predictions need no device: if its time is limited, set PREDICT= there, unpack the results elsewhere and run the
+# script again.
+# DEVICE, MODEL (a name and options), BATCH, BATCHES, ROUNDS and STEPS are for trying the script without a GPU.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit
 python=${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python3)}
@@ -25,7 +27,7 @@ limit=${LIMIT:-570}
 device=${DEVICE:-cuda}
 read -ra model <<< "${MODEL:-adamae_base}"
 batch=${BATCH:-16}
-# Batches that fill the card: the share of the matrix peak is asked for there. A batch too large ends the search.
+# Batches that fill the card, for the fraction of the matrix peak. The first batch that does not fit ends the search.
 batches=${BATCHES-64 128 256 512}
 rounds=${ROUNDS:-10}
 steps=${STEPS:-200}
@@ -34,7 +36,7 @@ export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 failed=()
 left=()
 
-# Results of other settings or of other code are not mixed with today's.
+# Results of other settings or of other code are deleted, so that they are not mixed with new ones.
 settings="$device ${model[*]} $batch $rounds $steps $(find adamae scripts/benchmarks -name '*.py' | sort | xargs cat | cksum)"
 if [ "$(cat "$work/done/settings" 2>/dev/null)" != "$settings" ]; then
     rm -rf "$work"/{done,whole,resumed,fp32,bf16,zero1} "$work"/*.{json,md,png,txt}
@@ -46,14 +48,14 @@ if compgen -G "$wheels/*.whl" > /dev/null; then
     PYTHONPATH=$PYTHONPATH:$(realpath "$work")/site
 fi
 
-needs() { # STAGE PACKAGE...: whether all packages are there
+needs() { # STAGE PACKAGE...: whether all packages are installed
     local stage=$1 missing
     shift
     missing=$("$python" -c 'import sys; from importlib.util import find_spec
 print(*[name for name in sys.argv[1:] if find_spec(name) is None])' "$@")
     [ -z "$missing" ] || { echo "gpu.sh: $stage left out, not installed: $missing"; return 1; }
 }
-run() { # ARGUMENT...: the interpreter, ended when time is up
+run() { # ARGUMENT...: run the interpreter, and end it when time is up
     timeout --foreground -k 10 "$((limit > SECONDS ? limit - SECONDS : 1))" "$python" "$@"
 }
 stage() { # STAGE COMMAND...: run it unless it is finished; the next stage runs in any case
@@ -76,7 +78,7 @@ stage() { # STAGE COMMAND...: run it unless it is finished; the next stage runs 
     deliver
     return $code
 }
-deliver() { # what is small of all results so far, to OUT
+deliver() { # copy all small results so far to OUT
     [ -n "${OUT:-}" ] || return 0
     tar -czf "$OUT/results.tar.gz" --exclude='./videos' --exclude='./site' --exclude='*.safetensors' --exclude='*.pt' \
         -C "$work" .
@@ -98,7 +100,7 @@ else
     describe
     exit 1
 fi
-card_of() { # TEXT: the known card that it names
+card_of() { # TEXT: the known card whose name it contains
     local card
     for card in h100 h200 a100 v100; do [[ ${1,,} != *"$card"* ]] || { echo "$card"; return; }; done
 }
@@ -121,13 +123,13 @@ videos() {
 examine() {
     run -m adamae doctor --device "$device" --output_dir "$work"
 }
-# What it would have changed, a full disk say, is among the results and keeps nothing from running: no failure of the stage.
+# Problems that doctor finds, such as a full disk, are part of the results and stop nothing, so the stage does not fail.
 doctor() {
     local code
     examine > "$work/doctor.txt"
     code=$?
     cat "$work/doctor.txt"
-    # A traceback ends with 1 as well.
+    # An exception also exits with 1.
     [ $code = 0 ] || { [ $code = 1 ] && grep -q '^Must be changed:' "$work/doctor.txt"; }
 }
 resuming() {
@@ -147,7 +149,7 @@ zero1() {
     rm -rf "$work/zero1"
     train zero1 --precision fp32 --max_steps "$steps" --engine deepspeed && report curves "$work/fp32" "$work/zero1"
 }
-# They are not among the results that are carried to another machine.
+# The videos are not among the results that are copied to another machine.
 [ -d "$work/videos" ] || [ -n "$away" ] || rm -f "$work/done/videos"
 needs parity pytest && stage parity parity
 if needs "trial runs" av braceexpand rich safetensors tensorboard yaml && stage videos videos; then
@@ -168,11 +170,11 @@ step() { # NAME OPTION...
     run scripts/benchmarks/step.py --json --model "${model[@]}" --rounds "$rounds" --device "$device" "$@" \
         > "$work/$name.part" && mv "$work/$name.part" "$work/$name.json"
 }
-# Compiling takes a minute each time: by itself, so that a stage fits the time.
+# Compiling takes a minute each time, so it is a stage of its own that fits the limit.
 others=(reference economy checkpoint_decoder checkpoint_all decoder_budget sampler_half no_sampler_dropout tube)
 declare -A asked
 names=()
-timed() { # NAME OPTION...: a stage that times steps; its options are kept for their prediction
+timed() { # NAME OPTION...: a stage that times steps; its options are stored for the prediction
     local name=$1
     shift
     names+=("$name")
@@ -186,7 +188,7 @@ if needs "Transformers' step" transformers; then
     timed bf16-transformers --batch_size "$batch" --precision bf16 --compare transformers
     timed fp32-transformers --batch_size "$batch" --precision fp32 --compare transformers
 fi
-largest() { # NAME OPTION...: whether a batch fits; that it does not is no failure
+largest() { # NAME OPTION...: time a batch if it fits in memory; a batch that does not fit is not a failure
     step "$@" && return
     [ "$SECONDS" -lt "$limit" ] || return
     echo "gpu.sh: no step of ${1#bf16-} clips, larger ones are left out"
@@ -197,7 +199,7 @@ for size in $batches; do
 done
 
 echo "== and by prediction? =="
-predict() { # NAME: the steps of a stage, predicted for the card; nothing runs on it
+predict() { # NAME: predict the steps of a stage for the card; nothing runs on it
     local options
     read -ra options <<< "${asked[$1]}"
     run scripts/benchmarks/step.py --json --model "${model[@]}" --predict "$card" "${options[@]}" \

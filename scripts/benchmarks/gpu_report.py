@@ -1,4 +1,4 @@
-"""What gpu.sh has to say about its runs: whether losses agree, and one table of all timed steps.
+"""Reports of gpu.sh about its runs: whether losses agree, and one table of all timed steps.
 
 python scripts/benchmarks/gpu_report.py same WHOLE RESUMED
 python scripts/benchmarks/gpu_report.py curves FP32 BF16
@@ -15,29 +15,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-# A run that was stopped and goes on does so from equal weights; what is left is the order of sums on a GPU.
+# A stopped run resumes from equal weights, so only the order of summation on a GPU can change its losses.
 MOST_AFTER_RESUMING = 1e-3
-# Share of a run's steps, from the end, over which curves are compared.
+# Fraction of a run's steps, from the end, over which curves are compared.
 LAST = 0.25
 
 
 def losses(run: Path) -> list[float]:
-    """The loss of each logged step of a run; infinite where it was not finite."""
+    """Return the loss of each logged step of a run; infinite if it was not finite."""
     records = map(json.loads, (run / "log.jsonl").read_text().splitlines())
     found = [record["loss"] for record in records if record["kind"] == "step"]
     return [math.inf if loss is None else loss for loss in found]
 
 
 def same(whole: Path, resumed: Path) -> tuple[str, bool]:
-    """Whether a stopped and resumed run has the losses of one that never stopped."""
+    """Compare the losses of a stopped and resumed run with those of a run that was never stopped."""
     differences = [abs(a - b) / abs(a) for a, b in zip(losses(whole), losses(resumed), strict=True)]
-    # One that is no number is the worst.
+    # NaN counts as the largest difference.
     worst = max(differences, key=lambda each: (math.isnan(each), each))
     return f"resumed against never stopped: losses differ by {worst:.1e} at most", worst <= MOST_AFTER_RESUMING
 
 
 def curves(fp32: Path, bf16: Path) -> tuple[str, bool]:
-    """Whether bf16 ends where fp32 does, by the spread of fp32's own losses from step to step."""
+    """Compare the final losses of bf16 and fp32, with the std of fp32's losses over steps as the tolerance."""
     ends = [run[-max(2, round(LAST * len(run))) :] for run in (losses(fp32), losses(bf16))]
     means = [statistics.fmean(end) for end in ends]
     noise = statistics.stdev(ends[0]) if math.isfinite(means[0]) else math.nan
@@ -49,9 +49,9 @@ def curves(fp32: Path, bf16: Path) -> tuple[str, bool]:
 
 
 def table(reports: Sequence[Path]) -> str:
-    """Markdown: a row for every step that was timed, ours and those beside it.
+    """Return a Markdown table with a row for every timed step, ours and those compared with it.
 
-    A prediction of the same steps lies beside a report as predicted-NAME.json; without one its columns stay empty.
+    A prediction of the same steps is the file predicted-NAME.json beside a report; without it its columns stay empty.
     """
     lines = [
         "| run | step | batch | clips/s | of our clips/s | predicted clips/s | measured / predicted | peak GiB "
@@ -76,14 +76,14 @@ def table(reports: Sequence[Path]) -> str:
 
 
 def _predicted(report: Path) -> dict[str, float]:
-    """Clips per second by name of the step."""
+    """Return the predicted clips per second by name of the step."""
     path = report.with_name(f"predicted-{report.name}")
     rates: dict[str, float] = json.loads(path.read_text())["clips_per_second"] if path.is_file() else {}
     return rates
 
 
 def _beside(measured: float, predicted: float | None) -> str:
-    """Two cells."""
+    """Format two cells: the prediction, and the measurement relative to it."""
     return " | " if predicted is None else f"{predicted:.1f} | {measured / predicted:.2f}"
 
 
@@ -96,7 +96,7 @@ def _mib(report: dict[str, Any]) -> str:
 
 
 def main(words: Sequence[str]) -> int:
-    """1 where losses do not agree."""
+    """Print a report; return 1 if losses do not agree."""
     what, *paths = words[0], *map(Path, words[1:])
     if what == "table":
         print(table(paths))

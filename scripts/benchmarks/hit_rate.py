@@ -34,7 +34,7 @@ RESAMPLES = 10_000
 
 @torch.no_grad()
 def measure(run: str, data: str, sampling_rate: int | None) -> dict[str, float]:
-    """The hit rate with its interval, and the losses beside it; None: every n-th frame as in training."""
+    """Measure the hit rate with its interval, and the losses; ``sampling_rate`` None: that of training."""
     file = open_checkpoint(run)
     if file.architecture.kind != "pretrain":
         raise UserError(f"{run} is no pre-training checkpoint: expected one with a sampler")
@@ -59,7 +59,7 @@ def measure(run: str, data: str, sampling_rate: int | None) -> dict[str, float]:
 
 
 def read_middle(path: str, frames: int, sampling_rate: int) -> tuple[Tensor, Tensor]:
-    """The middle clip (1, T, H, W, 3) of a video and what moves in it, (DRAWS, T, H, W)."""
+    """Read the middle clip (1, T, H, W, 3) of a video and its motion mask (DRAWS, T, H, W)."""
     span = (frames - 1) * sampling_rate + 1
     with get_decoder("pyav")(path) as reader:
         start = max(0, (reader.num_frames - span) // 2)
@@ -70,7 +70,7 @@ def read_middle(path: str, frames: int, sampling_rate: int) -> tuple[Tensor, Ten
 
 
 def summary(hits: Tensor, expected: Tensor) -> dict[str, float]:
-    """Hit rate of all videos together, with a 95 % bootstrap interval over them."""
+    """Return the hit rate of all videos together, with a 95 % bootstrap interval over the videos."""
     rows = torch.randint(len(hits), (RESAMPLES, len(hits)), generator=torch.Generator().manual_seed(0))
     resampled = hits[rows].sum(dim=1) / expected[rows].sum(dim=1)
     low, high = resampled.quantile(torch.tensor([0.025, 0.975])).tolist()

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# How much more often the sampler looks at what moves than chance would: makes videos, trains by a recipe and prints the
-# row of PRETRAIN.md's table. What is there already is kept, and an unfinished run goes on.
+# Hit rate of the sampler on moving tokens, relative to uniform sampling: makes videos, trains by a recipe and prints
+# the row of PRETRAIN.md's table. Existing videos are kept, and an unfinished run resumes.
 #
-#   bash scripts/benchmarks/hit_rate.sh quickstart      as scripts/quickstart.sh does, about five minutes of one core
-#   bash scripts/benchmarks/hit_rate.sh motion          about a quarter of an hour of one core
+#   bash scripts/benchmarks/hit_rate.sh quickstart      as scripts/quickstart.sh, about five minutes on one core
+#   bash scripts/benchmarks/hit_rate.sh motion          about a quarter of an hour on one core
 #
-# OUT names another folder than runs/hit_rate.
+# OUT is the output folder (default: runs/hit_rate).
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 recipe=${1:-quickstart}

@@ -1,4 +1,4 @@
-"""Boolean masks without values, of which it is known how many tokens they hide."""
+"""Boolean masks without values whose number of masked tokens is known."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 
 class KnownMasks(TorchDispatchMode):
-    """Lets ``x[mask]`` and ``x[~mask]`` have a shape on tensors without values, where they have none by themselves.
+    """Gives ``x[mask]`` and ``x[~mask]`` a shape on tensors without values, where it would depend on the values.
 
     Args:
-        hidden: True values of a mask (B, N) of hidden tokens; its inverse has the rest.
+        hidden: Number of True values in a mask (B, N) of masked tokens; the remaining values are True in its inverse.
     """
 
     def __init__(self, hidden: int) -> None:
@@ -27,7 +27,7 @@ class KnownMasks(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run an operation with indices in the place of masks; what is checked is taken to be true."""
+        """Run an operation with indices instead of masks; conditions on values are assumed to be true."""
         name = func.overloadpacket.__name__
         if name == "_local_scalar_dense":
             return True
@@ -50,12 +50,12 @@ class KnownMasks(TorchDispatchMode):
 
 
 def with_known_masks(step: Callable[[], None], clips: Tensor, hidden: int) -> Callable[[], None]:
-    """A step that also runs without values.
+    """Return a step that also runs on tensors without values.
 
     Args:
-        step: Indexes with masks.
-        clips: What it runs on.
-        hidden: Hidden tokens of all clips together.
+        step: Step that indexes with masks.
+        clips: Clips that the step runs on.
+        hidden: Number of masked tokens in all clips together.
     """
     if not isinstance(clips, FakeTensor):
         return step

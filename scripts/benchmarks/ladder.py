@@ -1,4 +1,4 @@
-"""Making clips, from the reference implementation's way to ours, one change at a time, on the same videos.
+"""Time of making clips, from the reference implementation's method to ours, one change at a time, on the same videos.
 
     .venv/bin/python scripts/benchmarks/ladder.py train.csv --num_videos 16
 
@@ -29,7 +29,7 @@ from adamae.options.bench import BenchLoaderOptions
 from adamae.options.parser import OptionParser
 from adamae.randomness import sample_generator
 
-# Clips of each decode in the last row, where the options ask for one.
+# Clips of each decode in the last row, unless the options ask for more.
 _CLIPS_OF_A_DECODE = 4
 # (dataset, row, clips of the video) -> the clips, each uint8 as in the dataset's batches, or float32
 MakeClips = Callable[[PretrainDataset, int, int], list[Any]]
@@ -37,10 +37,10 @@ MakeClips = Callable[[PretrainDataset, int, int], list[Any]]
 
 @dataclass(frozen=True)
 class Rung:
-    """One way of making clips.
+    """One method of making clips.
 
     Attributes:
-        name: What differs from the row above.
+        name: Difference from the row above.
         cpu: Seconds of processor time for one clip.
         wall: Seconds of wall time for one clip.
     """
@@ -52,12 +52,12 @@ class Rung:
 
 @dataclass(frozen=True)
 class Ladder:
-    """What :func:`compare_with_reference` found.
+    """Result of :func:`compare_with_reference`.
 
     Attributes:
-        rungs: From the reference implementation's way to ours; the last one takes several clips of each decode.
-        videos: How many were measured.
-        bad: How many could not be read in one of the ways and were left out.
+        rungs: Methods from the reference implementation's to ours; the last one takes several clips of each decode.
+        videos: Number of measured videos.
+        bad: Number of videos left out because they could not be read by one of the methods.
     """
 
     rungs: list[Rung]
@@ -66,20 +66,20 @@ class Ladder:
 
     @property
     def ratio(self) -> float:
-        """Our throughput over the reference implementation's, by processor time, one clip for each video."""
+        """Our throughput relative to the reference implementation, by processor time, with one clip for each video."""
         return self.rungs[0].cpu / self.rungs[-2].cpu
 
     @property
     def saved_by_tables(self) -> float:
-        """Part of a clip's processor time, one clip for each video, that MP4 files' own tables save."""
+        """Fraction of a clip's processor time that MP4 files' own tables save, with one clip for each video."""
         return 1 - self.rungs[-2].cpu / self.rungs[-3].cpu
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Return plain values for JSON."""
         return asdict(self) | {"ratio": self.ratio, "saved_by_tables": self.saved_by_tables}
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:
-        """Cells of a table: name, milliseconds of processor and of wall time, gain over the row above, in all."""
+        """Return table cells: name, milliseconds of processor and wall time, gain over the row above, total gain."""
         first, above = self.rungs[0], [self.rungs[0], *self.rungs]
         return [
             (
@@ -93,7 +93,7 @@ class Ladder:
         ]
 
     def render(self) -> str:
-        """A table for the terminal."""
+        """Format a table for the terminal."""
         rows = [("way", "cpu ms/clip", "wall ms/clip", "step", "in all"), *self.rows()]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [
@@ -111,17 +111,17 @@ class Ladder:
 
 
 def compare_with_reference(dataset: PretrainDataset, *, num_videos: int = 32, rounds: int = 2) -> Ladder:
-    """Make the clips of some videos in every way, in alternation, each in this process on one thread.
+    """Make the clips of some videos by every method, in alternation, in this process on one thread.
 
-    Ours are decoded by PyAV, whatever the dataset's decoder. Every way ends with the clips copied into a batch.
+    Our methods decode with PyAV, whatever the dataset's decoder. Every method ends with the clips copied into a batch.
 
     Args:
-        dataset: Its clips, from a transform that crops.
-        num_videos: How many videos.
-        rounds: How often.
+        dataset: Dataset of the clips, with a transform that crops.
+        num_videos: Number of videos.
+        rounds: Number of times that each method makes the clips of each video.
 
     Raises:
-        UserError: decord is not installed, or none of the videos can be read.
+        UserError: If decord is not installed, or none of the videos can be read.
     """
     clips = max(dataset.num_sample, _CLIPS_OF_A_DECODE)
     ways: list[tuple[str, MakeClips, int]] = [*((name, make, 1) for name, make in _ways()), _several(clips)]
@@ -157,7 +157,7 @@ def _ways() -> list[tuple[str, MakeClips]]:
 
 
 def open_by_ffmpeg(source: VideoSource) -> pyav.PyAVReader:
-    """Our reader, with packets that FFmpeg reads even where a file's own tables tell of them."""
+    """Open our reader with packets read by FFmpeg, even if the file's own tables locate them."""
     with patch.object(pyav, "plain_packets", lambda source: None):
         return pyav.open_video(source)
 
@@ -190,7 +190,7 @@ def _crops(open_video: Callable[[VideoSource], pyav.PyAVReader], *, as_floats: b
 
 
 def _can_be_read(dataset: PretrainDataset, row: int, ways: list[tuple[str, MakeClips, int]]) -> bool:
-    """Whether all ways can; the first read of a file also fills the page cache."""
+    """Return whether all methods can read a video; the first read of a file also fills the page cache."""
     try:
         for _, make, count in ways:
             make(dataset, row, count)
@@ -200,7 +200,7 @@ def _can_be_read(dataset: PretrainDataset, row: int, ways: list[tuple[str, MakeC
 
 
 def parser() -> OptionParser[BenchLoaderOptions]:
-    """The options of `adamae bench loader`."""
+    """Build the parser with the options of `adamae bench loader`."""
     return OptionParser(
         BenchLoaderOptions,
         prog="scripts/benchmarks/ladder.py",
@@ -209,8 +209,8 @@ def parser() -> OptionParser[BenchLoaderOptions]:
 
 
 def main(words: Sequence[str]) -> int:
-    """Measure and print."""
-    # The list may stand first, without its name.
+    """Measure and print the result."""
+    # The list may be the first argument, without its option's name.
     named = ["--data_path", *words] if words and not words[0].startswith("-") else words
     options = parser().parse(named).options
     from adamae.pretrain import open_clips

@@ -1,9 +1,9 @@
-"""What this project's own layers give over plain ones: time and memory of a pre-training step, in fp32 and bf16.
+"""Gain of this project's own layers over plain ones: time and memory of a pre-training step, in fp32 and bf16.
 
     OMP_NUM_THREADS=1 .venv/bin/python scripts/benchmarks/layers.py
 
-One row for each layer and precision: a step as it is beside a step in which plain layers of torch stand in the layer's
-place, in alternation. For figures that decide something, on a machine that does nothing else.
+One row for each layer and precision: our step and a step in which plain torch layers replace the layer, timed in
+alternation. For results that decisions depend on, run it on a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class LayerMeasurement(OptionGroup):
 
 @dataclass(frozen=True)
 class LayerOptions:
-    """Everything that decides what is measured."""
+    """All options of the benchmark."""
 
     measurement: LayerMeasurement = field(default_factory=LayerMeasurement)
     clip: ClipOptions = field(default_factory=ClipOptions)
@@ -53,15 +53,15 @@ class LayerOptions:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A step with one of our layers, beside a step with plain ones in its place.
+    """A step with one of our layers, compared with a step with plain layers in its place.
 
     Attributes:
-        layer: Its file.
+        layer: File of the layer.
         precision: "fp32" or "bf16".
-        seconds: Of our step: processor time on a CPU, wall time on a GPU.
-        plain_seconds: Of the other.
-        kept: Bytes that a further clip keeps for the backward pass in our step.
-        plain_kept: In the other.
+        seconds: Seconds of our step: processor time on a CPU, wall time on a GPU.
+        plain_seconds: Seconds of the step with plain layers.
+        kept: Bytes that our step keeps for the backward pass of each additional clip.
+        plain_kept: The same for the step with plain layers.
     """
 
     layer: str
@@ -73,14 +73,14 @@ class Comparison:
 
 
 def plain_norm_linear(x: Tensor, norm: nn.LayerNorm, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``norm_linear`` of plain layers."""
+    """Compute ``norm_linear`` with plain layers."""
     from torch.nn import functional as F
 
     return F.linear(norm(x), weight, bias)
 
 
 def plain_gelu_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``gelu_linear`` of plain layers."""
+    """Compute ``gelu_linear`` with plain layers."""
     from torch.nn import functional as F
 
     return F.linear(F.gelu(x), weight, bias)
@@ -89,14 +89,14 @@ def plain_gelu_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> 
 def plain_scored_mlp(
     hidden: Tensor, last: nn.Linear, score: nn.Linear, keep: Tensor | None, drop_rate: float
 ) -> Tensor:
-    """``scored_mlp`` of plain layers."""
+    """Compute ``scored_mlp`` with plain layers."""
     from torch.nn import functional as F
 
     out: Tensor = last(F.gelu(hidden))
     return F.linear(out if keep is None else out * keep / (1 - drop_rate), score.weight).squeeze(-1)
 
 
-# The layer's file -> where its functions are called, and what stands in for them.
+# File of the layer -> names under which its functions are called -> plain replacements.
 LAYERS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "layers/recomputing_linear.py": {
         "adamae.layers.attention.norm_linear": plain_norm_linear,
@@ -110,7 +110,7 @@ LAYERS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
 
 @contextmanager
 def without(layer: str) -> Iterator[None]:
-    """Plain layers in the place of one of ours."""
+    """Replace one of our layers by plain ones."""
     with ExitStack() as stack:
         for place, plain in LAYERS[layer].items():
             stack.enter_context(patch(place, plain))
@@ -155,7 +155,7 @@ def compare(options: LayerOptions) -> Iterator[Comparison]:
 
 
 def render(rows: Sequence[Comparison]) -> str:
-    """A table in Markdown, and where it was measured."""
+    """Format a Markdown table, with the date and the machine."""
     lines = [
         f"{date.today().isoformat()}, {machine()}.",
         "",
@@ -171,7 +171,7 @@ def render(rows: Sequence[Comparison]) -> str:
 
 
 def parser() -> OptionParser[LayerOptions]:
-    """The command line."""
+    """Build the command-line parser."""
     return OptionParser(
         LayerOptions,
         prog="scripts/benchmarks/layers.py",
@@ -180,7 +180,7 @@ def parser() -> OptionParser[LayerOptions]:
 
 
 def main(words: Sequence[str]) -> int:
-    """Measure and print."""
+    """Measure and print the result."""
     options = parser().parse(words).options
     rows = list(compare(options))
     print(json.dumps([asdict(row) for row in rows], indent=2) if options.measurement.json else render(rows))

@@ -2,7 +2,7 @@
 
     .venv/bin/python scripts/benchmarks/loader.py
 
-Made-up videos stand for real ones: detail of several sizes, a camera that pans, objects that cross, and a sensor's
+Synthetic videos stand for real ones: detail of several sizes, a camera that pans, objects that cross, and a sensor's
 noise, in the sizes, lengths, rates and encodings of Kinetics and Something-Something as they are downloaded, with about
 their bytes. The same videos as `adamae prepare` encodes them follow. Both ways take turns on the same
 frames and crops.
@@ -40,18 +40,18 @@ SIZE = 224
 
 @dataclass(frozen=True)
 class Kind:
-    """Videos that are alike.
+    """A kind of videos.
 
     Attributes:
-        name: What the tables call them.
-        height: In pixels.
-        width: Likewise.
-        frames: In each video.
+        name: Name in the tables.
+        height: Height in pixels.
+        width: Width in pixels.
+        frames: Number of frames of each video.
         rate: Frames per second.
-        stride: Frames from one of a clip's frames to the next, as published for the data set.
+        stride: Stride of a clip's frames, as published for the data set.
         file: Suffix of the files.
         codec: FFmpeg's name of the encoder.
-        options: Of the encoder.
+        options: Options of the encoder.
     """
 
     name: str
@@ -77,7 +77,7 @@ PREPARED_MARK = ", prepared"
 
 
 def texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """(height, width, 3) float32 detail of four sizes."""
+    """Return (height, width, 3) float32 detail of four sizes."""
     total = np.full((height, width, 3), 120, np.float32)
     for cells, strength in ((4, 50), (12, 35), (40, 22), (120, 12)):
         coarse = rng.standard_normal((1, 3, cells, cells * width // height), np.float32)
@@ -87,7 +87,7 @@ def texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def footage(kind: Kind, seed: int) -> Iterator[np.ndarray]:
-    """Frames (height, width, 3) uint8. Speeds are those of one second, whatever the rate."""
+    """Yield frames (height, width, 3) uint8. Speeds per second do not depend on the frame rate."""
     rng = np.random.default_rng(seed)
     height, width, pace = kind.height, kind.width, 30 / kind.rate
     ground = texture(rng, 2 * height, 2 * width)
@@ -111,7 +111,7 @@ def footage(kind: Kind, seed: int) -> Iterator[np.ndarray]:
 
 
 def write(kind: Kind, folder: Path, count: int) -> Path:
-    """A folder of ``count`` videos."""
+    """Write ``count`` videos into a new folder."""
     folder.mkdir()
     for seed in range(count):
         with av.open(str(folder / f"{seed:03}.{kind.file}"), "w") as container:
@@ -125,32 +125,32 @@ def write(kind: Kind, folder: Path, count: int) -> Path:
 
 
 def prepare(source: Path, folder: Path) -> Path:
-    """The videos of a folder as ``adamae prepare`` encodes them."""
+    """Encode the videos of a folder as ``adamae prepare`` does."""
     for path in sorted(source.iterdir()):
         transcode(str(path), str(folder / f"{path.stem}.mp4"), str(folder / f"{path.stem}.part"), Encoding())
     return folder
 
 
 def clips_of(folder: Path, kind: Kind) -> PretrainDataset:
-    """Pre-training clips as published for the data set."""
+    """Return the dataset of pre-training clips as published for the data set."""
     return pretrain_dataset(load_annotations(folder), num_frames=16, sampling_rate=kind.stride, size=SIZE)
 
 
 def kilobytes(folder: Path) -> float:
-    """Of a video, on the average."""
+    """Return the mean size of a folder's videos in kB."""
     sizes = [path.stat().st_size for path in folder.iterdir()]
     return sum(sizes) / len(sizes) / 1e3
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table in Markdown, the first column to the left."""
+    """Format a Markdown table, with the first column aligned to the left."""
     cells = list(header)
     lines = [cells, ["---", *["---:"] * (len(cells) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def shares(reports: dict[str, tuple[float, LoaderReport]]) -> str:
-    """Where the time goes."""
+    """Format the table of time by part of the pipeline."""
     header = (
         "videos",
         "kB",
@@ -176,12 +176,12 @@ def shares(reports: dict[str, tuple[float, LoaderReport]]) -> str:
 
 
 def steps(ladder: Ladder) -> str:
-    """What each step gains."""
+    """Format the table of the gain of each step."""
     return table(("way", "cpu ms/clip", "wall ms/clip", "gain of the step", "in all"), ladder.rows())
 
 
 def conversions(path: Path, box: Box) -> Iterator[tuple[str, float, float]]:
-    """Ways from a clip's decoded frames to its pixels: name, milliseconds of processor time, mean difference."""
+    """Yield methods to convert decoded frames to a clip: name, milliseconds of processor time, mean difference."""
     with av.open(str(path)) as container:
         container.streams.video[0].codec_context.thread_count = 1
         frames = list(islice(container.decode(video=0), 16))
@@ -208,14 +208,14 @@ def conversions(path: Path, box: Box) -> Iterator[tuple[str, float, float]]:
 def rgb(
     converter: VideoReformatter, frame: av.VideoFrame, size: int | None = None, how: str = "BILINEAR"
 ) -> np.ndarray:
-    """(H, W, 3), valid until the converter is used again."""
+    """Convert a frame to RGB (H, W, 3), valid until the converter is used again."""
     converted = converter.reformat(frame, size, size, "rgb24", interpolation=how, threads=1)
     lines = np.frombuffer(memoryview(converted.planes[0]), np.uint8).reshape(converted.height, -1)
     return lines[:, : 3 * converted.width].reshape(converted.height, converted.width, 3)
 
 
 def cut(frame: av.VideoFrame, box: Box) -> av.VideoFrame:
-    """What lies in a box of even numbers, as YUV 4:2:0."""
+    """Crop a YUV 4:2:0 frame to a box with even coordinates."""
     part = av.VideoFrame(box.width, box.height, "yuv420p")
     part.colorspace, part.color_range = frame.colorspace, frame.color_range
     for half, (source, target) in enumerate(zip(frame.planes, part.planes, strict=True)):
@@ -228,7 +228,7 @@ def cut(frame: av.VideoFrame, box: Box) -> av.VideoFrame:
 
 
 def by_torch(frames: list[av.VideoFrame], box: Box, cut_first: bool) -> np.ndarray:
-    """Colours by swscale, size by torch."""
+    """Convert colours by swscale and resize by torch."""
     converter = VideoReformatter()
     parts = np.empty((len(frames), box.height, box.width, 3), np.uint8)
     for part, frame in zip(parts, frames, strict=True):
@@ -237,13 +237,13 @@ def by_torch(frames: list[av.VideoFrame], box: Box, cut_first: bool) -> np.ndarr
 
 
 def by_swscale(frames: list[av.VideoFrame], box: Box, how: str) -> np.ndarray:
-    """Colours and size by swscale."""
+    """Convert colours and resize by swscale."""
     converter = VideoReformatter()
     return np.stack([rgb(converter, cut(frame, box), SIZE, how).copy() for frame in frames])
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the document."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--videos", type=int, default=8, help="videos of each kind (default: 8)")
     parser.add_argument("--rounds", type=int, default=2, help="clips of each video and way (default: 2)")
@@ -275,7 +275,7 @@ def print_report(
     ladders: dict[str, Ladder],
     converted: dict[str, list[tuple[str, float, float]]],
 ) -> None:
-    """The document."""
+    """Print the document."""
     print(
         "# What a clip costs on its way from a file to a batch\n\n"
         f"Printed by `bash scripts/benchmarks/loader.sh --videos {options.videos} --rounds {options.rounds}`: so many "

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What a clip costs on its way from a file to a batch, part by part, beside the reference implementation, on synthetic
-# videos like those of Kinetics and Something-Something and on the same videos after `adamae prepare`: prints docs/benchmarks/loader.md.
-# About three minutes of one core; needs decord.
+# Time of a clip from the file to the batch, part by part, compared with the reference implementation, on synthetic
+# videos like those of Kinetics and Something-Something and on the same videos after `adamae prepare`: prints
+# docs/benchmarks/loader.md. Takes about three minutes on one core; needs decord.
 #
 #   bash scripts/benchmarks/loader.sh > docs/benchmarks/loader.md
 #   bash scripts/benchmarks/loader.sh --videos 4 --rounds 1

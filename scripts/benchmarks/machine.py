@@ -1,4 +1,4 @@
-"""The kind of machine that a table was measured on."""
+"""Description of the machine that a table was measured on."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import os
 import platform
 from pathlib import Path
 
-# Which of a CPU's instructions decide how fast products are, the fastest last.
+# CPU instructions that determine the speed of matrix products, the fastest last.
 _INSTRUCTIONS = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_bf16": "AVX512-BF16", "amx_bf16": "AMX-BF16"}
 
 
 def machine() -> str:
-    """Processor, its cores and vector instructions, or the GPU; and torch's version."""
+    """Return the processor with its vector instructions and cores, or the GPU, and torch's version."""
     import torch
 
     if torch.cuda.is_available():
@@ -24,7 +24,7 @@ def machine() -> str:
 
 
 def _cpuinfo() -> dict[str, str]:
-    """Of the first processor; nothing where Linux does not tell."""
+    """Return the fields of the first processor in /proc/cpuinfo; empty if there is no such file."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().split("\n\n")[0].splitlines() if path.exists() else []
     pairs = (line.partition(":") for line in lines)

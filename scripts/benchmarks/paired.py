@@ -49,7 +49,7 @@ def paired_difference(one: Mapping[int, float], other: Mapping[int, float]) -> D
 
 
 def compare(difference: Difference | None) -> str:
-    """Return "better" or "worse" if the interval excludes zero, otherwise "not decided"."""
+    """Return "better" or "worse" if the interval excludes zero, else "not decided"; "not yet" below two seeds."""
     if difference is None or difference.seeds < 2:
         return "not yet"
     if difference.low > 0:

@@ -2,9 +2,9 @@
 
     .venv/bin/python scripts/benchmarks/real_clips.py /my/clips runs/real
 
-Each clip is cut in time as in gestures.py. There are no labels of moving regions, so a pixel counts as moving where it
-differs much from the frame before after that one was shifted onto it (a camera that pans is not motion). The masks lie
-beside the videos as those of ``adamae synthesize`` do.
+Each clip is cut in time as in gestures.py. There are no labels of moving regions, so a pixel counts as moving if it
+differs strongly from the previous frame after that frame was shifted onto the current one (a camera pan is not motion).
+The masks are stored beside the videos like those of ``adamae synthesize``.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from adamae.errors import UserError
 from adamae.files import write_whole
 
 PARTS, GAP, LEAST = 4, 3, 8
-# Of 255, in the mean over colours and a neighbourhood of so many pixels; sensor noise stays below.
+# Threshold, of 255, for the mean difference over colours and a square neighbourhood of this side in pixels; sensor
+# noise stays below it.
 THRESHOLD, NEIGHBOURHOOD = 12, 3
 
 
 def registered(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """``before`` (H, W, 3), shifted by whole pixels onto ``after``, by phase correlation of their brightness."""
+    """Return ``before`` (H, W, 3) shifted by whole pixels onto ``after``, by phase correlation of their brightness."""
     spectra = [np.fft.rfft2(frame.mean(axis=2) - frame.mean()) for frame in (before, after)]
     cross = spectra[1] * spectra[0].conj()
     peaks = np.fft.irfft2(cross / np.maximum(np.abs(cross), 1e-9), s=before.shape[:2])
@@ -37,7 +38,7 @@ def registered(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 
 def moving_regions(frames: np.ndarray) -> np.ndarray:
-    """What moves in each frame.
+    """Compute the moving pixels of each frame.
 
     Args:
         frames: (T, H, W, 3) uint8, at least two.
@@ -54,14 +55,14 @@ def moving_regions(frames: np.ndarray) -> np.ndarray:
 
 
 def _box_mean(image: np.ndarray, size: int) -> np.ndarray:
-    """(H, W) means over squares of ``size`` pixels, edges repeated."""
+    """Return (H, W) means over squares with a side of ``size`` pixels, with edges repeated."""
     padded = np.pad(image, size // 2, mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size))
     return windows.mean(axis=(2, 3))
 
 
 def write_masks(folder: Path) -> float:
-    """Write the mask of every video below a folder; the share of moving pixels of all of them.
+    """Write the mask of every video below a folder; return the mean fraction of moving pixels.
 
     Raises:
         UserError: If a video cannot be read.

@@ -3,8 +3,8 @@
     .venv/bin/python scripts/benchmarks/reconstruction_error.py runs/quickstart/pretrain runs/quickstart/videos/test.csv
 
 The visible tokens are drawn at random, with the same seeds for every network, at several mask ratios; the network's own
-sampler has no part in that. Its hit rate, from its own choice, is measured beside it. The middle clip of each video,
-without crop or flip. Prints JSON.
+sampler is not used for them. The hit rate of its own sampler is measured as well. The clips are the middle clip of each
+video, without crop or flip. Prints JSON.
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ BATCH = 32
 
 @torch.no_grad()
 def measure(run: str, data: str, device: str) -> dict[str, float]:
-    """Mean errors of moving and still target tokens at each ratio, and the hit rate of the network's own sampler.
+    """Measure mean errors of moving and still target tokens at each ratio, and the hit rate of the model's sampler.
 
     Raises:
-        UserError: If there is no such run or list, the run is not one of pre-training, or a video has no motion mask.
+        UserError: If the run or the list does not exist, the run is not a pre-training run, or a video has no motion
+            mask.
     """
     file = open_checkpoint(run)
     if file.architecture.kind != "pretrain":
@@ -60,14 +61,14 @@ def measure(run: str, data: str, device: str) -> dict[str, float]:
         model.sampler = own
         selection = model(clips, seeds=seeds).selection
         hits, expected = count_hits(selection, moving, model.grid)
-        # A uniform draw of all tokens would hit all that move.
+        # Drawing all tokens would hit all moving ones.
         per_draw = model.grid.num_tokens / selection.visible.shape[1]
         _add(sums, {"hits": hits.sum(), "expected": expected.sum(), "moving tokens": per_draw * expected.sum()})
         for ratio in RATIOS:
             _add(sums, region_errors(model, ratio, clips, moving, seeds))
     videos = len(annotations)
     result = {"hit_rate": float(sums["hits"] / sums["expected"]), "videos": videos}
-    # Of a clip.
+    # Means per clip.
     result |= {"hits": float(sums["hits"]) / videos, "moving_tokens": float(sums["moving tokens"]) / videos}
     for ratio in RATIOS:
         for region in ("moving", "still"):
@@ -76,21 +77,21 @@ def measure(run: str, data: str, device: str) -> dict[str, float]:
 
 
 def middle_square(x: Tensor, grid: TokenGrid) -> Tensor:
-    """(B, T, H, W, ...) to the grid's height and width, cut from the middle; the network refuses smaller ones."""
+    """Crop (B, T, H, W, ...) to the grid's height and width at the centre; the network rejects smaller clips."""
     _, height, width = grid.clip_shape
     top, left = (x.shape[2] - height) // 2, (x.shape[3] - width) // 2
     return x[:, :, max(top, 0) :, max(left, 0) :][:, :, :height, :width]
 
 
 def region_errors(model: Pretrainer, ratio: float, clips: Tensor, moving: Tensor, seeds: Tensor) -> dict[str, Tensor]:
-    """Sums over the targets of B clips, and how many there are, on moving and on still tokens.
+    """Sum the errors over the target tokens of B clips and count the tokens, separately for moving and still ones.
 
     Args:
-        model: Its sampler is replaced.
-        ratio: Of random masks.
+        model: Model, whose sampler is replaced.
+        ratio: Mask ratio of the random masks.
         clips: (B, T, H, W, 3) uint8.
-        moving: (B, T, H, W) bool.
-        seeds: (B,) of the masks.
+        moving: Motion masks (B, T, H, W) bool.
+        seeds: Seeds (B,) of the masks.
     """
     model.sampler = build_sampler("random", ratio, model.grid, model.encoder.embed_dim)
     out = model(clips, seeds=seeds)

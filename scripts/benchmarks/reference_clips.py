@@ -1,7 +1,7 @@
-"""Pre-training clips as the reference implementation makes them, and a plain decoder, from public parts.
+"""Pre-training clips as the reference implementation makes them, and a plain decoder, built on public libraries.
 
-decord decodes whole frames at the size of the file, Pillow crops and resizes each of them, and the clip becomes
-standardised 32-bit floats in the worker. Frames and crops are those that our dataset draws.
+decord decodes complete frames at the size of the file, Pillow crops and resizes each of them, and the worker converts
+the clip to normalised 32-bit floats. Frames and crops are those that our dataset draws.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MEAN, _STD = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
 
 
 def crop_with_pillow(frames: np.ndarray, plan: CropPlan) -> np.ndarray:
-    """Whole frames (T, H, W, 3) uint8 to the clip (T, height, width, 3) uint8, each frame as a picture of its own."""
+    """Crop and resize frames (T, H, W, 3) uint8 one by one, to the clip (T, height, width, 3) uint8."""
     box = (plan.box.left, plan.box.top, plan.box.left + plan.box.width, plan.box.top + plan.box.height)
     size = (plan.width, plan.height)
     pictures = [Image.fromarray(frame).convert("RGB").crop(box) for frame in frames]
@@ -32,9 +32,9 @@ def crop_with_pillow(frames: np.ndarray, plan: CropPlan) -> np.ndarray:
 
 
 def standardise(clip: np.ndarray) -> Tensor:
-    """(T, H, W, 3) uint8 to (3, T, H, W) float32 normalised by ImageNet's mean and standard deviation.
+    """Normalise (T, H, W, 3) uint8 by ImageNet's mean and std to (3, T, H, W) float32.
 
-    Colours of all frames are channels of one picture until the end, as in the reference implementation.
+    The colours of all frames are channels of one image until the end, as in the reference implementation.
     """
     length, height, width, _ = clip.shape
     channels = torch.from_numpy(clip).permute(0, 3, 1, 2).reshape(3 * length, height, width).contiguous()
@@ -44,13 +44,13 @@ def standardise(clip: np.ndarray) -> Tensor:
 
 
 class PlainVideo:
-    """A video of constant frame rate as one reads it with PyAV alone: from a keyframe to the last wanted frame.
+    """A video of constant frame rate read with PyAV alone, from a keyframe to the last wanted frame.
 
     Args:
         source: The video.
 
     Raises:
-        DecodeError: It cannot be read.
+        DecodeError: If it cannot be read.
     """
 
     def __init__(self, source: VideoSource) -> None:
@@ -66,10 +66,10 @@ class PlainVideo:
         self.num_frames = length
 
     def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """(T, H, W, 3) uint8 frames of these numbers.
+        """Read the frames with the given indices as (T, H, W, 3) uint8.
 
         Raises:
-            DecodeError: One of them is not found by its time.
+            DecodeError: If a frame is not found by its timestamp.
         """
         wanted = np.unique(indices).tolist()
         per_frame = 1 / (self._rate * self._stream.time_base)

@@ -1,8 +1,8 @@
-"""The step in the style of the reference implementation, of the same sizes.
+"""A pre-training step in the style of the reference implementation, with the same sizes as ours.
 
-Written from the method's description: a 3-D convolution over the clip, attention with its matrix spelled out, boolean
-masks as indices, a loop over the clips for the draw, targets made for all tokens, probabilities instead of their
-logarithms.
+Written from the method's description: a 3-D convolution over the clip, attention with an explicit attention matrix,
+boolean masks as indices, a loop over the clips for sampling, targets computed for all tokens, probabilities instead of
+their logarithms.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from adamae.samplers.adaptive import SAMPLER_HEADS, SAMPLER_NORM_EPS
 
 _SAMPLING_WEIGHT = 1e-4
 _SAMPLER_DROP_RATE = 0.1
-# Of adamae bench step --predict.
+# Parts of the step in the report of adamae bench step --predict.
 _PARTS = {
     "tokenizer.forward": "tokens",
     "sampler.forward": "selection",
@@ -35,13 +35,13 @@ _PARTS = {
 
 
 def build_reference(setting: Setting) -> Contender:
-    """The step of :class:`ReferenceStyle`, with the sizes of the setting's model."""
+    """Build the step of :class:`ReferenceStyle`, with the sizes of the setting's model."""
     like = setting.build()
     network = on_device(ReferenceStyle(like), setting.clips.device).train()
     frames = like.grid.clip_shape[0]
     video = like.pixel_values(setting.clips[:, :frames]).permute(0, 4, 1, 2, 3).contiguous()
     on_gpu = setting.clips.device.type == "cuda"
-    # The published launch scripts train in fp16 with loss scaling, which a CPU does not support.
+    # The official launch scripts train in fp16 with loss scaling, which a CPU does not support.
     precision = torch.float16 if on_gpu else setting.precision
     step = contender(network, lambda: network(video), precision, scaled=on_gpu, parts=_PARTS)
     hidden = len(video) * (like.grid.num_tokens - network.visible)
@@ -49,10 +49,10 @@ def build_reference(setting: Setting) -> Contender:
 
 
 class ReferenceStyle(nn.Module):
-    """The adaptive masked autoencoder as a plain reading of its description.
+    """The adaptive masked autoencoder as a direct implementation of its description.
 
     Args:
-        like: Whose sizes it takes.
+        like: Model whose sizes are used.
     """
 
     def __init__(self, like: Pretrainer) -> None:
@@ -83,7 +83,7 @@ class ReferenceStyle(nn.Module):
     std: Tensor
 
     def forward(self, video: Tensor) -> Tensor:
-        """Standardised clips (B, C, T, H, W) to the 0-dim loss."""
+        """Compute the 0-dim loss of normalised clips (B, C, T, H, W)."""
         batch = len(video)
         tokens = self.tokenizer(video).flatten(2).transpose(1, 2)
         probability = self.score(self.sampler(tokens + self.sampler_positions)).squeeze(-1).softmax(dim=-1)
@@ -103,7 +103,7 @@ class ReferenceStyle(nn.Module):
 
     @torch.no_grad()
     def targets(self, video: Tensor) -> Tensor:
-        """(B, N, P) normalised pixels of all tokens."""
+        """Return the normalised pixels (B, N, P) of all tokens."""
         pixels = self.grid.patchify((video * self.std + self.mean).permute(0, 2, 3, 4, 1))
         values = pixels.unflatten(2, (-1, self.channels))
         deviation = values.var(dim=-2, unbiased=True, keepdim=True).sqrt() + 1e-6
@@ -117,7 +117,7 @@ def _like(block: nn.Module) -> _Block:
 
 
 class _Block(nn.Module):
-    """Pre-norm transformer block with the attention matrix spelled out."""
+    """Pre-norm transformer block with an explicit attention matrix."""
 
     def __init__(self, dim: int, heads: int, hidden: int, drop_rate: float, norm_eps: float) -> None:
         super().__init__()

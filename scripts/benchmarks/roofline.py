@@ -1,11 +1,12 @@
-"""How near `adamae bench step --predict` comes to a step that can be measured: on this CPU, in float32, on one thread.
+"""Check predictions of `adamae bench step --predict` against measured steps: on this CPU, float32, one thread.
 
     make roofline
 
-The CPU's limits (the peak of a product, the bandwidth of its memory, the cost of a call) are measured between the
-steps, by processor time as well; medians of both are compared. It fails where a prediction is farther than --within
-from what was measured, in the best of --attempts: other work on the machine takes from caches and memory, of a step
-more than of a product, and never brings the two nearer. So this is no test of the suite, which runs beside other work.
+The CPU's limits (peak throughput of matrix products, memory bandwidth, cost of a call) are measured between the steps,
+also by processor time, and the medians are used. The check fails if a prediction differs from its measurement by more
+than --within in the best of --attempts. Other work on the machine takes up caches and memory bandwidth; it slows a step
+more than a matrix product, so it can only increase the difference. This is therefore not part of the test suite, which
+runs beside other work.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class CheckMeasurement(OptionGroup):
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """Everything that decides what is measured."""
+    """All options of the check."""
 
     measurement: CheckMeasurement = field(default_factory=CheckMeasurement)
     model: ModelOptions = field(default_factory=ModelOptions)
@@ -48,12 +49,12 @@ class CheckOptions:
 
 @dataclass(frozen=True)
 class Checked:
-    """A step on this CPU.
+    """Prediction and measurement of a step on this CPU.
 
     Attributes:
-        step: Its name.
-        measured: Seconds of processor time.
-        predicted: Seconds.
+        step: Name of the step.
+        measured: Measured seconds of processor time.
+        predicted: Predicted seconds.
     """
 
     step: str
@@ -62,7 +63,7 @@ class Checked:
 
     @property
     def error(self) -> float:
-        """Of the prediction, as a share of the measurement."""
+        """Relative error of the prediction."""
         return abs(self.predicted / self.measured - 1)
 
 
@@ -70,7 +71,7 @@ STEPS = ("ours", "economy", "tube")
 
 
 def measured_steps(options: CheckOptions) -> Iterator[Checked]:
-    """Predict and measure full, economical and tube-masked steps."""
+    """Predict and measure steps in full mode, with --economy and with tube masks."""
     import torch
     from this_cpu import measure_cpu
 
@@ -112,7 +113,7 @@ def measured_steps(options: CheckOptions) -> Iterator[Checked]:
 
 
 def check(options: CheckOptions) -> list[Checked]:
-    """Measure until all predictions are near enough, at most ``attempts`` times; the best measurement."""
+    """Measure until all predictions are within the limit, at most ``attempts`` times; return the best attempt."""
     best: list[Checked] = []
     for _ in range(options.measurement.attempts):
         rows = list(measured_steps(options))
@@ -127,7 +128,7 @@ def _worst(rows: Sequence[Checked]) -> float:
 
 
 def render(rows: Sequence[Checked]) -> str:
-    """A table in Markdown, and where it was measured."""
+    """Format a Markdown table, with the date and the machine."""
     lines = [
         f"{date.today().isoformat()}, {machine()}.",
         "",
@@ -142,7 +143,7 @@ def render(rows: Sequence[Checked]) -> str:
 
 
 def parser() -> OptionParser[CheckOptions]:
-    """The command line."""
+    """Build the command-line parser."""
     return OptionParser(
         CheckOptions,
         prog="scripts/benchmarks/roofline.py",
@@ -151,7 +152,7 @@ def parser() -> OptionParser[CheckOptions]:
 
 
 def main(words: Sequence[str]) -> int:
-    """Measure and print."""
+    """Measure and print the result; return 1 if a prediction is off by too much."""
     options = parser().parse(words).options
     rows = check(options)
     print(json.dumps([asdict(row) for row in rows], indent=2) if options.measurement.json else render(rows))

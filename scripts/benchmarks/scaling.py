@@ -4,7 +4,7 @@ The table of docs/benchmarks/scaling.md:
 
     .venv/bin/python scripts/benchmarks/scaling.py --most 310 --device cpu
 
-One thing at a time is varied, from the model and the clip that are given.
+One quantity is varied at a time, starting from the given model and clip.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class ScalingMeasurement(OptionGroup):
 
 @dataclass(frozen=True)
 class ScalingOptions:
-    """Everything that decides what is measured."""
+    """All options of the benchmark."""
 
     measurement: ScalingMeasurement = field(default_factory=ScalingMeasurement)
     clip: ClipOptions = field(default_factory=ClipOptions)
@@ -57,7 +57,7 @@ class ScalingOptions:
 
 
 def parser() -> OptionParser[ScalingOptions]:
-    """The command line."""
+    """Build the command-line parser."""
     return OptionParser(
         ScalingOptions,
         prog="scripts/benchmarks/scaling.py",
@@ -67,7 +67,7 @@ def parser() -> OptionParser[ScalingOptions]:
 
 
 def main(words: Sequence[str]) -> int:
-    """Measure and print."""
+    """Measure and print the result."""
     options = parser().parse(words).options
     from scaling_measurement import as_dict, measure_scaling, render
 
@@ -86,7 +86,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _cases(options: ScalingOptions) -> Iterator[Case]:
-    """The cases of all axes that were asked for."""
+    """Yield the cases of all requested axes."""
     from scaling_measurement import Case
 
     from adamae.models.economy import apply_economy

@@ -1,4 +1,4 @@
-"""How the cost of a pre-training step grows with the clip, the mask ratio and the network: measured and counted."""
+"""Measure and count how the cost of a pre-training step grows with the clip, the mask ratio and the network."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Case:
     """One size of the problem.
 
     Attributes:
-        axis: What is varied: "frames", "size", "ratio" or "width".
-        value: To what.
+        axis: Varied quantity: "frames", "size", "ratio" or "width".
+        value: Value of the varied quantity.
         model: Name of the model.
-        arguments: Of its constructor.
+        arguments: Arguments of the model's constructor.
     """
 
     axis: str
@@ -34,15 +34,15 @@ class Case:
 
 @dataclass(frozen=True)
 class Point:
-    """What a case costs.
+    """Cost of a case.
 
     Attributes:
-        case: Which.
-        tokens: N of a clip.
-        visible: V of them.
-        linear: MACs of a clip's forward pass that grow with the number of tokens.
-        attention: Those that grow with its square.
-        seconds: Forward and backward pass of one clip: processor time on a CPU, by the clock on a GPU; None if only
+        case: The case.
+        tokens: Number of tokens N of a clip.
+        visible: Number of visible tokens V.
+        linear: MACs of a clip's forward pass that are linear in the number of tokens.
+        attention: MACs that are quadratic in the number of tokens.
+        seconds: Forward and backward pass of one clip: processor time on a CPU, wall time on a GPU; None if only
             counted.
         kept: Bytes that the forward pass keeps for the backward pass; None if only counted.
     """
@@ -57,7 +57,7 @@ class Point:
 
     @property
     def counted(self) -> int:
-        """All MACs."""
+        """Total MACs."""
         return self.linear + self.attention
 
 
@@ -72,14 +72,14 @@ def measure_scaling(
     """Count every case, and measure those that are not too large.
 
     Args:
-        cases: What to look at; one that appears on several axes is measured once.
-        device: Where it runs.
-        precision: Autocast to this type; float32 runs without.
+        cases: Cases; one that appears on several axes is measured once.
+        device: Device of the measurement.
+        precision: Autocast dtype; float32 disables autocast.
         most: Cases of more MACs in a clip's forward pass are only counted.
-        rounds: Counted passes; the median is taken.
+        rounds: Timed passes of each case; the median is taken.
 
     Returns:
-        A point for each case, in their order.
+        A point for each case, in the same order.
     """
     known: dict[str, tuple[float, int]] = {}
     points = []
@@ -99,7 +99,7 @@ def measure_scaling(
 
 
 def _measure(case: Case, device: torch.device, precision: torch.dtype, rounds: int) -> tuple[float, int]:
-    """Seconds of one clip, forward and backward, and bytes kept between them."""
+    """Return the seconds of one clip's forward and backward pass, and the bytes kept between them."""
     model = create_model(case.model, **case.arguments).to(device).train()
     assert isinstance(model, Pretrainer)
     frames, height, width = model.frame_choice.candidates.clip_shape
@@ -116,11 +116,11 @@ def _measure(case: Case, device: torch.device, precision: torch.dtype, rounds: i
 
 
 def exponents(points: Sequence[Point]) -> dict[str, dict[str, float]]:
-    """How fast cost grows on each axis, as the slope of a straight line through the logarithms.
+    """Fit the growth of cost on each axis, as the slope of a straight line through the logarithms.
 
     Returns:
-        By axis: "counted" MACs over tokens (where tokens vary), "time" over counted MACs, and "kept"
-        bytes over tokens, the last two where at least two cases were measured. 1 is in proportion, 2 is quadratic.
+        By axis: "counted" MACs over tokens (if tokens vary), "time" over counted MACs, and "kept" bytes over tokens,
+        the last two if at least two cases were measured. 1 means linear growth, 2 quadratic.
     """
     result: dict[str, dict[str, float]] = {}
     for axis in dict.fromkeys(point.case.axis for point in points):
@@ -136,7 +136,7 @@ def exponents(points: Sequence[Point]) -> dict[str, dict[str, float]]:
 
 
 def slope(x: Sequence[float], y: Sequence[float]) -> float | None:
-    """Exponent a of the power law y ~ x^a, by least squares; None where x does not vary."""
+    """Fit the exponent a of the power law y ~ x^a by least squares; None if x does not vary."""
     if len(set(x)) < 2:
         return None
     logs = [(math.log(a), math.log(b)) for a, b in zip(x, y, strict=True)]
@@ -145,7 +145,7 @@ def slope(x: Sequence[float], y: Sequence[float]) -> float | None:
 
 
 def render(points: Sequence[Point]) -> str:
-    """A Markdown table and the exponents."""
+    """Format a Markdown table and the exponents."""
     lines = [
         "| varied | to | tokens | visible | 10^9 MACs | attention | ms | ms per 10^9 | MiB kept |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -168,5 +168,5 @@ def _measured(point: Point, seconds: float) -> str:
 
 
 def as_dict(points: Sequence[Point]) -> dict[str, Any]:
-    """Plain values, for JSON."""
+    """Return plain values for JSON."""
     return {"points": [asdict(point) for point in points], "exponents": exponents(points)}

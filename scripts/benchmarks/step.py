@@ -1,8 +1,8 @@
-"""A pre-training step beside other implementations of it: `adamae bench step` with more to compare with.
+"""Compare a pre-training step with other implementations: `adamae bench step` with more contenders.
 
     .venv/bin/python scripts/benchmarks/step.py --compare transformers reference
 
-Options are those of `adamae bench step`. `--compare` also knows
+Options are those of `adamae bench step`. `--compare` also accepts
 
     transformers  Transformers' VideoMAEForPreTraining of the same size: SDPA, tube masks at 90 %, no sampler
     reference     the adaptive step in the style of the reference implementation, of the same size
@@ -34,13 +34,13 @@ class Measurement(StepMeasurement):
 
 @dataclass(frozen=True)
 class StepOptions(BenchStepOptions):
-    """Everything that decides a step's cost."""
+    """All options of the benchmark."""
 
     measurement: Measurement
 
 
 def parser() -> OptionParser[StepOptions]:
-    """The options of `adamae bench step`, with other implementations."""
+    """Build the parser with the options of `adamae bench step` and other implementations for `--compare`."""
     return OptionParser(
         StepOptions,
         prog="scripts/benchmarks/step.py",
@@ -50,7 +50,7 @@ def parser() -> OptionParser[StepOptions]:
 
 
 def main(words: Sequence[str]) -> int:
-    """Measure and print."""
+    """Measure and print the result."""
     options = parser().parse(words).options
     from reference_step import build_reference
     from transformers_step import build_transformers

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Does it pay to choose? Mask types, ratios and other settings of pre-training, compared on the built-in motion data: the
-# tables of docs/TABLE1.md. Finished pieces are skipped when it is started again.
+# Mask types, mask ratios and other settings of pre-training, compared on the built-in motion data: the tables of
+# docs/TABLE1.md. Finished pieces are skipped when it is run again.
 #
 #   bash scripts/benchmarks/table1.sh --output_dir runs/table1
 #   bash scripts/benchmarks/table1.sh --output_dir runs/table1 --groups main --minutes 30

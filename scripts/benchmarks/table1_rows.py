@@ -1,4 +1,4 @@
-"""The rows of table 1: what is pre-trained how, at which size, and what is compared with what."""
+"""Rows of table 1: pre-training variants, sizes of the experiment, and comparisons between rows."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Literal
 
 from adamae.samplers import mask_types
 
-# Plain pixels as targets: the background has no noise and is predicted long before moving objects are.
-# A process that is stopped for minutes must not take its video for one that hangs.
+# Targets are not normalised: the background has no noise and is predicted long before moving objects are.
+# No video timeout: a process that was suspended for minutes must not report its video as hanging.
 _CPU_SIZES = """--num_frames 8 --sampling_rate 2 --input_size 64 --patch_size 8
     --encoder_embed_dim 96 --encoder_depth 4 --encoder_num_heads 4 --num_workers 0 --video_timeout 0"""
 _CPU_PRETRAIN = f"""--model adamae_tiny {_CPU_SIZES} --decoder_embed_dim 64 --decoder_depth 2 --decoder_num_heads 4
@@ -26,7 +26,7 @@ _CPU_VIDEOS = "--object_size 0.25 --videos_per_class 64 --val_per_class 20 --tes
 Rule = Literal["above", "near", "enough"]
 
 
-# One hour of one GPU: small networks with as many tokens as the paper's. The loader decides how fast they are.
+# One hour on one GPU: small networks with as many tokens as the paper's. Data loading limits their speed.
 _GPU_SIZES = """--num_frames 16 --sampling_rate 1 --input_size 112 --patch_size 8 --num_workers 3 --video_timeout 0"""
 _GPU_PRETRAIN = f"""--model adamae_tiny {_GPU_SIZES} --decoder_depth 4 --no_normlize_target --batch_size 64
     --warmup_epochs 3 --lr 0.006 --min_lr 0.0004 --save_ckpt_freq 10 --log_every 24"""
@@ -42,14 +42,14 @@ class Scale:
     """The size of the experiment.
 
     Attributes:
-        name: Of the scale.
-        videos: Options of ``adamae synthesize``; a data set's own come behind them.
-        pretrain: Options of ``adamae pretrain``; a row's own come behind them.
+        name: Name of the scale.
+        videos: Options of ``adamae synthesize``; the options of a data set follow them.
+        pretrain: Options of ``adamae pretrain``; the options of a row follow them.
         finetune: Options of ``adamae finetune``.
-        epochs: Of pre-training.
-        device: Of the measures.
-        side: Pixels of a clip's side.
-        workers: Processes side by side; None: one per core.
+        epochs: Epochs of pre-training.
+        device: Device of probes and reconstruction errors.
+        side: Height and width of a clip in pixels.
+        workers: Number of parallel processes; None: one per core.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Scale:
     workers: int | None = None
 
     def smoke_test(self) -> Scale:
-        """The same on two training videos for one epoch, to see that everything runs."""
+        """Return this scale with two training videos and one epoch, to check that everything runs."""
         few = "--batch_size 2 --warmup_epochs 0 --num_workers 0"
         return replace(
             self,
@@ -77,23 +77,23 @@ SCALES = {
     "cpu": Scale("cpu", _CPU_VIDEOS, _CPU_PRETRAIN, f"{_CPU_FINETUNE} --epochs 12", 40, "cpu", 64),
     "gpu": Scale("gpu", _GPU_VIDEOS, _GPU_PRETRAIN, f"{_GPU_FINETUNE} --epochs 12", 60, "auto", 112, workers=4),
 }
-# Data sets by the name of their folder: what is added to the scale's options of ``adamae synthesize``.
-# The real clips are cut and not synthesized.
+# Data sets by the name of their folder: options of ``adamae synthesize`` in addition to the scale's.
+# Real clips are cut from videos and not synthesized.
 SMOOTH, NOISY, REAL = "videos", "videos-noisy", "clips"
 DATA_SETS = {SMOOTH: "", NOISY: "--background textured --camera_noise 0.05"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One way to pre-train.
+    """One variant of pre-training.
 
     Attributes:
-        name: Of its pieces.
-        title: In the tables.
-        options: Of ``adamae pretrain``; None: nothing is pre-trained, fine-tuning starts from random weights.
-        length: Epochs of pre-training over those of the scale.
-        videos: Name of the data set; of real clips there are too few to fine-tune on.
-        plain_error: Whether errors are squared differences of plain pixels, which rows have in common.
+        name: Name of the row, part of its pieces' names.
+        title: Title in the tables.
+        options: Options of ``adamae pretrain``; None: no pre-training, fine-tuning starts from random weights.
+        length: Epochs of pre-training as a fraction of the scale's.
+        videos: Name of the data set; there are too few real clips to fine-tune on them.
+        plain_error: Whether the error is the MSE of pixels that are not normalised, and thus comparable.
     """
 
     name: str
@@ -104,13 +104,13 @@ class Row:
     plain_error: bool = True
 
     def words(self, scale: Scale) -> list[str]:
-        """Options of ``adamae pretrain``, those of the row last, as the last one typed counts."""
+        """Return the options of ``adamae pretrain``; the row's come last, as the last value of an option counts."""
         epochs = str(max(1, round(self.length * scale.epochs)))
         return [*shlex.split(scale.pretrain), "--epochs", epochs, *shlex.split(self.options or "")]
 
     @property
     def available(self) -> bool:
-        """Whether this version knows its masks."""
+        """Whether this version supports the row's mask type."""
         words = shlex.split(self.options or "")
         return "--mask_type" not in words or words[words.index("--mask_type") + 1] in mask_types()
 
@@ -120,11 +120,11 @@ class Claim:
     """A statement about two rows.
 
     Attributes:
-        text: In the table.
-        one: Name of a row.
-        other: Name of a row.
-        rule: "above": one is better than the other; "near": they are about equal; "enough": one, which has more of
-            something, is not better than the other.
+        text: Text in the table.
+        one: Name of the first row.
+        other: Name of the second row.
+        rule: "above": the first is better than the second; "near": they are about equal; "enough": the first, which
+            has more of something, is not better than the second.
     """
 
     text: str
@@ -135,16 +135,16 @@ class Claim:
 
 @dataclass(frozen=True)
 class Group:
-    """Rows that make a table, the first of which is compared with the others.
+    """Rows of one table; the first row is compared with each other one.
 
     Attributes:
         title: Heading of the table.
-        rows: Names.
-        seeds: How many.
-        primary: Names of the rows whose difference to the first decides; the margins of these say whether there are
-            enough seeds.
-        claims: Of the paper.
-        expected: Of docs/TABLE1.md, section "Expectations".
+        rows: Names of the rows.
+        seeds: Number of seeds.
+        primary: Names of the rows whose differences to the first are the primary comparisons; the margins of these
+            differences decide whether there are enough seeds.
+        claims: Claims of the paper.
+        expected: Expectations from docs/TABLE1.md, section "Expectations".
     """
 
     title: str
@@ -162,7 +162,7 @@ _MASKS = (
     Row("random-95", "random 95 %", "--mask_type random --mask_ratio 0.95"),
     Row("random-90", "random 90 %", "--mask_type random --mask_ratio 0.9"),
     Row("tube-90", "tube 90 %", "--mask_type tube --mask_ratio 0.9"),
-    # On four tubelets a ratio of 87.5 % leaves one, as on the eight of the paper's clips.
+    # 87.5 % leaves one tubelet visible, of four here as of the eight in the paper's clips.
     Row("frame-87", "frame 87.5 %", "--mask_type frame --mask_ratio 0.875"),
     Row("motion-90", "motion 90 %", "--mask_type motion --mask_ratio 0.9"),
     Row("random-75", "random 75 %", "--mask_type random --mask_ratio 0.75"),
@@ -189,7 +189,7 @@ _SETTINGS = (
         for length in (0.25, 0.5, 2.0)
     ),
 )
-# Equal cost: as long as the arithmetic of tube masks at 90 % lasts at ViT-B, see tests/scripts/test_table1_rows.py.
+# Equal cost: as many MACs at ViT-B as pre-training with tube masks at 90 %, see tests/scripts/test_table1_rows.py.
 _EQUAL_COST = (
     Row("cost-adaptive-95", "adaptive 95 %", _ADAPTIVE, length=0.821),
     Row("cost-economy-95", "adaptive 95 %, `--economy`", f"{_ADAPTIVE} --economy", length=1.67),
@@ -222,7 +222,7 @@ _REAL_ROWS = tuple(
 ROWS = {row.name: row for row in (*_MASKS, *_REAL_ROWS, *_SETTINGS, *_EQUAL_COST, *_BEYOND_ROWS, *_NOISY_ROWS)}
 
 _ORDER = (ADAPTIVE, "tube-90", "random-90", "frame-87")
-# In the order in which they are run.
+# In the order of execution.
 GROUPS = {
     "main": Group(
         "Mask type",
@@ -289,14 +289,14 @@ GROUPS = {
 
 
 def plan(groups: Sequence[str], seeds: int | None, rows: Sequence[str] | None = None) -> list[tuple[Row, int]]:
-    """What is to be done, in its order: group by group, in each seed by seed, so that an early end leaves whole seeds.
+    """Return the rows and seeds to run, by group and then by seed, so that an early stop leaves complete seeds.
 
-    Rows whose masks this version does not know are left out.
+    Rows whose mask type this version does not support are left out.
 
     Args:
         groups: Keys of :data:`GROUPS`.
-        seeds: How many; None: as many as each group has.
-        rows: Names of the rows that are wanted; None: all of the groups.
+        seeds: Number of seeds; None: that of each group.
+        rows: Names of the rows to run; None: all rows of the groups.
     """
     pairs = [
         (ROWS[name], seed)

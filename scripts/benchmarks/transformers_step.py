@@ -1,4 +1,4 @@
-"""The step of Transformers' VideoMAE."""
+"""A pre-training step of Transformers' VideoMAE."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from adamae.layers.block import Block
 from adamae.models.vit_encoder import VitEncoder
 
 MASK_RATIO = 0.9
-# Of adamae bench step --predict.
+# Parts of the step in the report of adamae bench step --predict.
 _PARTS = {
     "videomae.embeddings.forward": "tokens",
     "videomae.encoder.forward": "encoder",
@@ -25,7 +25,7 @@ _PARTS = {
 
 
 def build_transformers(setting: Setting) -> Contender:
-    """``VideoMAEForPreTraining`` with the sizes of the setting's model, without a sampler, at its own mask ratio.
+    """Build ``VideoMAEForPreTraining`` with the sizes of the setting's model, no sampler and its own mask ratio.
 
     Raises:
         UserError: If Transformers is not installed.
@@ -62,7 +62,7 @@ def build_transformers(setting: Setting) -> Contender:
 
 
 def _stack_sizes(blocks: nn.ModuleList, name: str) -> dict[str, int]:
-    """Width, depth, heads and MLP width of a stack of blocks, as Transformers calls them."""
+    """Return width, depth, heads and MLP width of a stack of blocks under Transformers' names."""
     first = cast(Block, blocks[0])
     sizes = {
         "hidden_size": first.attn.proj.out_features,

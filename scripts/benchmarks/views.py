@@ -1,8 +1,9 @@
-"""Test views: all views of a video from one decode, as `adamae evaluate` makes them, beside one decode for each view.
+"""Test views: all views of a video from one decode, as in `adamae evaluate`, compared with one decode for each view.
 
     .venv/bin/python scripts/benchmarks/views.py LIST
 
-The second is how the reference implementation makes them. Both take turns on the same videos, on one thread.
+The reference implementation decodes for each view. Both methods are timed in alternation on the same videos, on one
+thread.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from adamae.randomness import sample_generator
 
 
 class DecodePerView(TimedViews):
-    """The same views, decoded, resized and cropped anew for each of them.
+    """The same views, with the video decoded, resized and cropped again for each of them.
 
     Args:
         *args: As for ``VideoViews``.
-        stride: Frames from one decoded frame to the next; None: those of segment sampling.
+        stride: Stride of the decoded frames; None: the frames of segment sampling.
         **kwargs: As for ``VideoViews``.
     """
 
@@ -53,14 +54,14 @@ class DecodePerView(TimedViews):
         return np.stack(views), damaged
 
     def _decoded(self, num_frames: int) -> np.ndarray:
-        """What the reference implementation decodes for every single view."""
+        """Return the frame indices that the reference implementation decodes for each view."""
         if self.stride is None:
             return np.unique(views_segments(num_frames, self.plan.num_frames, 2))
         return np.arange(0, num_frames, self.stride)
 
 
 def parser() -> OptionParser[BenchEvalOptions]:
-    """The options of `adamae bench eval`."""
+    """Build the parser with the options of `adamae bench eval`."""
     return OptionParser(
         BenchEvalOptions,
         prog="scripts/benchmarks/views.py",
@@ -69,7 +70,7 @@ def parser() -> OptionParser[BenchEvalOptions]:
 
 
 def main(words: Sequence[str]) -> int:
-    """Measure and print."""
+    """Measure and print the result."""
     options = parser().parse(words).options
     views, measurement = options.views, options.measurement
     plan = plan_test(

@@ -1,8 +1,8 @@
 """A pyramid that sees one unit of each cell, against the same network fed the whole image with mask tokens.
 
-The second is SimMIM's way: three quarters of the units are replaced by a mask token behind the projection of the
-patches, all units pass the encoder in windows of twice the side, and a linear layer with PixelShuffle predicts pixels.
-Both take the same images in turns; memory is that of a process of its own.
+The second follows SimMIM: three quarters of the units are replaced by a mask token after the projection of the
+patches, the encoder takes all units in windows of twice the side, and a linear layer with PixelShuffle predicts pixels.
+Both are timed in alternation on the same images; memory is measured in a separate process for each.
 
     python scripts/benchmarks/whole_image.py --model um_swin_tiny --batch_size 16 --rounds 5
 """
@@ -29,17 +29,17 @@ from adamae.randomness import SampleNoise
 from adamae.samplers.sampler import draw_distinct
 from adamae.selection import is_among
 
-# Its classifier's encoder takes all units.
+# Pre-train model -> classifier with the same encoder, which takes all units.
 WHOLE = {"um_swin_micro": "swin_micro_256", "um_swin_tiny": "swin_tiny_256", "um_pvt_small": "pvt_small_256"}
 CELLS, IMAGE = "one unit of each cell", "whole image with mask tokens"
 MASK_RATIO = 0.75
 
 
 class WholeImage(nn.Module):
-    """SimMIM around the encoder of a classifier: mask tokens go through it, and a single layer predicts.
+    """SimMIM around the encoder of a classifier: the encoder takes mask tokens, and a single layer predicts pixels.
 
     Args:
-        model: A pyramid classifier without head; its encoder has its last norm.
+        model: A pyramid classifier without a head, whose encoder includes the last norm.
     """
 
     def __init__(self, model: Classifier) -> None:
@@ -49,11 +49,11 @@ class WholeImage(nn.Module):
         self.grid, self.encoder, self.pixel_values = model.grid, encoder, model.pixel_values
         self.mask_token = nn.Parameter(torch.zeros(1, 1, encoder.patch_dim))
         outputs = encoder.in_chans * self.grid.tubelet_size * self.grid.patch_size**2
-        # A feature of the last stage lies on two by two units.
+        # A feature of the last stage covers two by two units.
         self.head = nn.Linear(encoder.embed_dim, 4 * outputs)
 
     def forward(self, images: Tensor, seeds: Tensor) -> Tensor:
-        """Bytes (B, T, H, W, C) to the loss: the mean absolute error of the masked units."""
+        """Compute the loss of uint8 images (B, T, H, W, C): the mean absolute error of the masked units."""
         noise, total = SampleNoise(seeds), self.grid.num_tokens
         pixels = cut_pixels(images, self.grid, self.pixel_values)
         every = torch.arange(total, device=pixels.device).expand(len(pixels), -1)
@@ -69,7 +69,7 @@ class WholeImage(nn.Module):
 
 
 def losses(name: str, batch_size: int) -> dict[str, tuple[nn.Module, Callable[[], Tensor]]]:
-    """Both networks and a forward pass of each on the same random images."""
+    """Build both networks, each with a function that computes its loss on the same random images."""
     size = 256
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (batch_size, 1, size, size, 3), dtype=torch.uint8, generator=generator)
@@ -86,14 +86,14 @@ def losses(name: str, batch_size: int) -> dict[str, tuple[nn.Module, Callable[[]
 
 
 def step(network: nn.Module, loss: Callable[[], Tensor], optimizer: torch.optim.Optimizer) -> None:
-    """Forward, backward, update."""
+    """Run the forward pass, the backward pass and the update."""
     optimizer.zero_grad()
     loss().backward()
     optimizer.step()
 
 
 def steps(name: str, batch_size: int) -> dict[str, Callable[[], None]]:
-    """A whole training step of each."""
+    """Build a complete training step of each network."""
 
     def of(network: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], None]:
         optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
@@ -103,14 +103,14 @@ def steps(name: str, batch_size: int) -> dict[str, Callable[[], None]]:
 
 
 def peak_of(which: str, name: str, batch_size: int) -> int:
-    """Bytes that a process needs for three steps beyond what it needs to start."""
+    """Return the peak memory in bytes that three steps add to a new process."""
     command = [sys.executable, __file__, "--model", name, "--batch_size", str(batch_size), "--peak_of", which]
     ended = subprocess.run(command, check=True, capture_output=True, text=True)
     return int(json.loads(ended.stdout.splitlines()[-1]))
 
 
 def report_peak(which: str, name: str, batch_size: int) -> None:
-    """What the process of :func:`peak_of` prints."""
+    """Run in the process of :func:`peak_of`: print the bytes as JSON."""
     device = torch.device("cpu")
     before = peak_memory(device)
     chosen = steps(name, batch_size)[which]
