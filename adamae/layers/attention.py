@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from adamae.layers.chunked_attention import chunked_attention
 from adamae.layers.half_precision import half_on_cpu
-from adamae.layers.recomputing_linear import norm_linear
+from adamae.layers.recomputing_linear import biased_linear, norm_linear
 
 # In half precision on a CPU, plain matrix products are faster than the fused kernel's backward up to this many keys.
 _FEW_KEYS_ON_CPU = 256
@@ -61,7 +61,7 @@ class Attention(nn.Module):
         self.proj = nn.Linear(inner, dim)
         self.drop_rate = drop_rate
 
-    def forward(self, x: Tensor, norm: nn.LayerNorm | None = None, skip: int = 0) -> Tensor:
+    def forward(self, x: Tensor, norm: nn.Module | None = None, skip: int = 0) -> Tensor:
         """Attend from every token but the first ``skip`` to every token.
 
         Args:
@@ -72,11 +72,10 @@ class Attention(nn.Module):
         Returns:
             (B, N - skip, D).
         """
-        bias: Tensor | None = self.qkv.bias
+        bias: Tensor | None = None
         if self.q_bias is not None and self.v_bias is not None:
             bias = torch.cat((self.q_bias, torch.zeros_like(self.v_bias), self.v_bias))
-        weight = self.qkv.weight
-        qkv = F.linear(x, weight, bias) if norm is None else norm_linear(x, norm, weight, bias)
+        qkv = biased_linear(x, self.qkv, bias) if norm is None else norm_linear(x, norm, self.qkv, bias)
         # Chunk along the last axis: the gradients of the three are then concatenated in one copy.
         query, key, value = (part.unflatten(2, (self.num_heads, -1)).transpose(1, 2) for part in qkv.chunk(3, dim=2))
         out = attend(query[:, :, skip:], key, value, self.drop_rate if self.training else 0.0)

@@ -26,13 +26,13 @@ class Mlp(nn.Module):
         self.fc1 = nn.Linear(dim, hidden)
         self.fc2 = nn.Linear(hidden, dim)
 
-    def forward(self, x: Tensor, norm: nn.LayerNorm | None = None) -> Tensor:
+    def forward(self, x: Tensor, norm: nn.Module | None = None) -> Tensor:
         """(..., D) to (..., D); ``norm`` is applied first, as in :meth:`Attention.forward`."""
-        return gelu_linear(self.hidden(x, norm), self.fc2.weight, self.fc2.bias)
+        return gelu_linear(self.hidden(x, norm), self.fc2)
 
-    def hidden(self, x: Tensor, norm: nn.LayerNorm | None = None) -> Tensor:
+    def hidden(self, x: Tensor, norm: nn.Module | None = None) -> Tensor:
         """Return the input of the GELU, (..., hidden)."""
-        return self.fc1(x) if norm is None else norm_linear(x, norm, self.fc1.weight, self.fc1.bias)
+        return self.fc1(x) if norm is None else norm_linear(x, norm, self.fc1)
 
 
 class Block(nn.Module):

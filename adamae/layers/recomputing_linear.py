@@ -14,10 +14,28 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from adamae.layers.half_precision import cast_together, half_on_cpu, half_on_gpu, without_autocast
+from adamae.layers.layer_norm import LayerNorm
+from adamae.layers.plain_modules import is_plain
 
 
-def norm_linear(x: Tensor, norm: nn.LayerNorm, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``F.linear(norm(x), weight, bias)``: (..., D) to (..., E); only ``x`` is stored for the backward pass."""
+def norm_linear(x: Tensor, norm: nn.Module, linear: nn.Module, bias: Tensor | None = None) -> Tensor:
+    """``linear(norm(x)) + bias``; only ``x`` is stored for the backward pass.
+
+    If the modules are not plain, as with LoRA or hooks, they are called and their output is stored.
+
+    Args:
+        x: (..., D).
+        norm: A LayerNorm with weight and bias, or what stands in its place.
+        linear: A linear layer, or what stands in its place.
+        bias: (E,) bias of a layer that has none.
+
+    Returns:
+        (..., E).
+    """
+    if not (is_plain(norm, nn.LayerNorm, LayerNorm) and is_plain(linear, nn.Linear)):
+        return biased_linear(norm(x), linear, bias)
+    assert isinstance(norm, nn.LayerNorm) and isinstance(linear, nn.Linear)
+    weight, bias = linear.weight, linear.bias if bias is None else bias
     if torch.compiler.is_compiling():
         # torch.compile decides itself what to recompute. The norm's weights are folded into those of the product, so
         # their gradients follow from the product's, which are computed anyway, without another sum over all rows.
@@ -28,11 +46,21 @@ def norm_linear(x: Tensor, norm: nn.LayerNorm, weight: Tensor, bias: Tensor | No
     return _NormLinear.apply(x, norm.weight, norm.bias, norm.eps, weight, bias)
 
 
-def gelu_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``F.linear(F.gelu(x), weight, bias)``: (..., D) to (..., E); only ``x`` is stored for the backward pass."""
-    if torch.compiler.is_compiling():
-        return F.linear(F.gelu(x), weight, bias)
-    return _GeluLinear.apply(x, weight, bias)
+def gelu_linear(x: Tensor, linear: nn.Module) -> Tensor:
+    """``linear(F.gelu(x))``: (..., D) to (..., E); as in :func:`norm_linear`, only ``x`` is stored."""
+    if torch.compiler.is_compiling() or not is_plain(linear, nn.Linear):
+        out: Tensor = linear(F.gelu(x))
+        return out
+    return _GeluLinear.apply(x, linear.weight, linear.bias)
+
+
+def biased_linear(x: Tensor, linear: nn.Module, bias: Tensor | None) -> Tensor:
+    """``linear(x) + bias``: (..., D) to (..., E), where a layer with a ``bias`` (E,) here has none of its own."""
+    if bias is not None and is_plain(linear, nn.Linear):
+        assert isinstance(linear, nn.Linear)
+        return F.linear(x, linear.weight, bias)
+    out: Tensor = linear(x)
+    return out if bias is None else out + bias.to(out.dtype)
 
 
 class _NormLinear(torch.autograd.Function):

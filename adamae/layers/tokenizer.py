@@ -38,7 +38,8 @@ class TubeletTokenizer(Tokenizer):
     """Linear projection of non-overlapping tubelets.
 
     The weight is stored as that of a Conv3d with kernel = stride, as in the official code, so checkpoints load. On
-    patchified pixels the convolution is one matrix multiplication.
+    patchified pixels the convolution is one matrix multiplication. ``proj`` itself is never called, so hooks on it and
+    adapters in its place have no effect; they belong on the tokenizer.
 
     Args:
         tubelet_size: Frames in a token.

@@ -107,4 +107,4 @@ class Decoder(nn.Module):
 
     def predict(self, x: Tensor) -> Tensor:
         """Apply norm and head: (B, M, D') to (B, M, P)."""
-        return norm_linear(x, self.norm, self.head.weight, self.head.bias)
+        return norm_linear(x, self.norm, self.head)

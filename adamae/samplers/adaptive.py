@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from adamae.checks import check_choice, check_rate
 from adamae.errors import UserError
 from adamae.grid import TokenGrid
-from adamae.layers.block import Block, initialise_xavier
+from adamae.layers.block import Block, Mlp, initialise_xavier
+from adamae.layers.plain_modules import is_plain
 from adamae.layers.recomputation import recomputed
 from adamae.randomness import SampleNoise
 from adamae.samplers.sampler import Sampler, checked_count, draw_gumbel
@@ -163,7 +164,7 @@ class AdaptiveSampler(Sampler):
         x = self.reduce((tokens if self.teaches_tokenizer else tokens.detach()) + self.position.to(tokens.dtype))
         *layers, score = self.network
         for number, layer in enumerate(layers):
-            if self.training and layer is layers[-1] and isinstance(layer, Block):
+            if self.training and layer is layers[-1] and _fusible(layer, score):
                 return _scored(layer, score, x, noise.fold_in(number))
             x = layer(x, noise.fold_in(number)) if isinstance(layer, Block) else layer(x)
         return score(x).squeeze(-1)
@@ -184,9 +185,20 @@ class AdaptiveSampler(Sampler):
         return torch.cat((chosen, left.topk(uniform, dim=1, sorted=False).indices), dim=1)
 
 
-def _scored(block: Block, score: nn.Module, x: Tensor, noise: SampleNoise) -> Tensor:
+def _fusible(block: nn.Module, score: nn.Module) -> bool:
+    """Whether :func:`_scored` does what calls of all modules would do."""
+    return (
+        isinstance(block, Block)
+        and is_plain(block, Block)
+        and is_plain(block.mlp, Mlp)
+        and is_plain(block.mlp.fc2, nn.Linear)
+        and is_plain(score, nn.Linear)
+    )
+
+
+def _scored(block: nn.Module, score: nn.Module, x: Tensor, noise: SampleNoise) -> Tensor:
     """(B, N) ``score(block(x, noise))`` without computing the block's output."""
-    assert isinstance(score, nn.Linear)
+    assert isinstance(block, Block) and isinstance(score, nn.Linear)
     x = block.attended(x, noise)
     hidden = block.mlp.hidden(x, block.norm2)
     contribution = scored_mlp(hidden, block.mlp.fc2, score, block.kept(x, noise), block.drop_rate)

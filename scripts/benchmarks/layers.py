@@ -72,18 +72,19 @@ class Comparison:
     plain_kept: int
 
 
-def plain_norm_linear(x: Tensor, norm: nn.LayerNorm, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def plain_norm_linear(x: Tensor, norm: nn.Module, linear: nn.Linear, bias: Tensor | None = None) -> Tensor:
     """Compute ``norm_linear`` with plain layers."""
     from torch.nn import functional as F
 
-    return F.linear(norm(x), weight, bias)
+    return F.linear(norm(x), linear.weight, linear.bias if bias is None else bias)
 
 
-def plain_gelu_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def plain_gelu_linear(x: Tensor, linear: nn.Linear) -> Tensor:
     """Compute ``gelu_linear`` with plain layers."""
     from torch.nn import functional as F
 
-    return F.linear(F.gelu(x), weight, bias)
+    out: Tensor = linear(F.gelu(x))
+    return out
 
 
 def plain_scored_mlp(

@@ -8,14 +8,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations, prune
 
 from adamae.benchmark.operations import OperationRecorder
 from adamae.layers import devices
+from adamae.layers.block import Block
+from adamae.layers.plain_modules import is_plain
 from adamae.layers.recomputing_linear import gelu_linear, norm_linear
+from adamae.randomness import SampleNoise
 
 
 def recomputing_norm(x: Tensor, norm: nn.LayerNorm, linear: nn.Linear) -> Tensor:
-    return norm_linear(x, norm, linear.weight, linear.bias)
+    return norm_linear(x, norm, linear)
 
 
 def plain_norm(x: Tensor, norm: nn.LayerNorm, linear: nn.Linear) -> Tensor:
@@ -23,7 +27,7 @@ def plain_norm(x: Tensor, norm: nn.LayerNorm, linear: nn.Linear) -> Tensor:
 
 
 def recomputing_gelu(x: Tensor, norm: nn.LayerNorm, linear: nn.Linear) -> Tensor:
-    return gelu_linear(x * norm.weight, linear.weight, linear.bias)
+    return gelu_linear(x * norm.weight, linear)
 
 
 def plain_gelu(x: Tensor, norm: nn.LayerNorm, linear: nn.Linear) -> Tensor:
@@ -69,7 +73,7 @@ def test_the_same_results_and_gradients(
 
 
 def gelu_alone(x: Tensor, norm: nn.LayerNorm, linear: nn.Linear) -> Tensor:
-    return gelu_linear(x, linear.weight, linear.bias)
+    return gelu_linear(x, linear)
 
 
 @pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
@@ -111,3 +115,95 @@ def test_less_is_kept(recomputing: Pair, plain: Pair) -> None:
         return sum(sizes.values())
 
     assert kept(recomputing) < kept(plain)
+
+
+class Adapted(nn.Module):
+    """As a LoRA layer: it shows the weights of the layer that it wraps, and adds a product of its own."""
+
+    def __init__(self, base: nn.Linear) -> None:
+        super().__init__()
+        self.base = base.requires_grad_(False)
+        self.update = nn.Linear(base.in_features, base.out_features, bias=False)
+
+    @property
+    def weight(self) -> Tensor:
+        return self.base.weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        return self.base.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.base(x) + self.update(x)
+        return out
+
+
+def unchanged(module: nn.Module) -> None:
+    pass
+
+
+def wrap_norm(block: Block) -> None:
+    block.norm1 = nn.Sequential(block.norm1)
+
+
+def patch_forward(block: Block) -> None:
+    # As accelerate does.
+    block.mlp.fc1.forward = block.mlp.fc1.forward
+
+
+def observe(block: Block) -> None:
+    for module in block.modules():
+        module.register_forward_hook(lambda *_: None)
+
+
+@pytest.mark.parametrize("change", [wrap_norm, patch_forward, observe])
+@pytest.mark.parametrize("key_bias", [False, True])
+@pytest.mark.parametrize("half", [None, torch.bfloat16])
+def test_modules_that_must_be_called_give_the_same(
+    change: Callable[[Block], None], key_bias: bool, half: torch.dtype | None
+) -> None:
+    block, noise = Block(12, 2, key_bias=key_bias), SampleNoise(torch.arange(2))
+    x = torch.randn(2, 5, 12)
+    found = []
+    for prepare in (unchanged, change):
+        prepare(block)
+        block.zero_grad()
+        with torch.autocast("cpu", half, enabled=half is not None):
+            out = block(x, noise)
+        out.float().square().sum().backward()
+        found.append([out, *(each.grad for each in block.parameters())])
+    for plain, called in zip(*found, strict=True):
+        assert called.dtype == plain.dtype
+        torch.testing.assert_close(called, plain, **({"rtol": 5e-2, "atol": 5e-2} if half else {}))
+
+
+@pytest.mark.parametrize("name", ["attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"])
+def test_an_adapter_in_place_of_a_layer_takes_part(name: str) -> None:
+    block, noise = Block(12, 2), SampleNoise(torch.arange(2))
+    x = torch.randn(2, 5, 12)
+    before = block(x, noise)
+    adapted = Adapted(block.get_submodule(name))
+    block.set_submodule(name, adapted)
+    after = block(x, noise)
+    after.square().sum().backward()
+    assert not torch.equal(before, after)
+    assert adapted.update.weight.grad is not None
+
+
+@pytest.mark.parametrize("name", ["attn.qkv", "mlp.fc1", "mlp.fc2"])
+def test_a_pruned_layer_trains(name: str) -> None:
+    block, noise = Block(12, 2), SampleNoise(torch.arange(2))
+    linear = block.get_submodule(name)
+    prune.l1_unstructured(linear, "weight", 0.5)
+    optimiser = torch.optim.SGD(block.parameters(), lr=0.1)
+    for _ in range(2):
+        optimiser.zero_grad()
+        block(torch.randn(2, 5, 12), noise).square().sum().backward()
+        used = linear.weight_orig * linear.weight_mask
+        torch.testing.assert_close(linear.weight, used)
+        optimiser.step()
+
+
+def test_a_parametrized_layer_is_still_recomputed() -> None:
+    linear = parametrizations.weight_norm(nn.Linear(4, 4))
+    assert type(linear) is not nn.Linear and is_plain(linear, nn.Linear)

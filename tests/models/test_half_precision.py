@@ -160,7 +160,7 @@ def test_a_norm_over_many_rows(followed: bool, half: torch.dtype) -> None:
     def loss() -> Tensor:
         # As behind a plain layer.
         x = rows.to(half) if torch.is_autocast_enabled("cpu") else rows
-        last = norm_linear(x, norm, linear.weight, linear.bias) if followed else norm(x)
+        last = norm_linear(x, norm, linear) if followed else norm(x)
         return last.float().mean() + last.float().square().mean()
 
     for name, error in errors(nn.ModuleList((norm, linear) if followed else (norm,)), loss, half).items():
@@ -174,8 +174,8 @@ def test_a_weight_that_a_plain_layer_reads_as_well(half: torch.dtype) -> None:
         x = torch.rand(5, 12)
 
         def loss() -> Tensor:
-            first = norm_linear(x, norm, linear.weight, linear.bias)
-            return (linear(x) + gelu_linear(linear(first), linear.weight, linear.bias)).sum()
+            first = norm_linear(x, norm, linear)
+            return (linear(x) + gelu_linear(linear(first), linear)).sum()
 
         return nn.ModuleList((norm, linear)), loss
 

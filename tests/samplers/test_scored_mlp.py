@@ -55,3 +55,13 @@ def test_the_dropout_is_that_of_the_block() -> None:
     torch.testing.assert_close(
         sampler.log_probs(tokens, noise), score(block(tokens, noise.fold_in(0))).squeeze(-1).log_softmax(dim=1)
     )
+
+
+@pytest.mark.parametrize("name", ["network.0", "network.0.mlp", "network.0.mlp.fc2", "network.1"])
+def test_hooked_modules_are_called_in_training_and_give_the_same(name: str) -> None:
+    sampler = AdaptiveSampler(0.5, 10, 16, drop_rate=0.4).double().train()
+    noise, tokens = SampleNoise(torch.arange(2)), torch.randn(2, 10, 16, dtype=torch.float64)
+    fused, calls = sampler.log_probs(tokens, noise), []
+    sampler.get_submodule(name).register_forward_hook(lambda *_: calls.append(name))
+    torch.testing.assert_close(sampler.log_probs(tokens, noise), fused)
+    assert calls == [name]

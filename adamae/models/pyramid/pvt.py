@@ -40,14 +40,14 @@ class PooledAttention(nn.Module):
         self.sr = nn.Conv2d(dim, dim, kernel_size=1)
         self.norm = LayerNorm(dim, BLOCK_NORM_EPS)
 
-    def forward(self, x: Tensor, norm: nn.LayerNorm, shared: object) -> Tensor:
+    def forward(self, x: Tensor, norm: nn.Module, shared: object) -> Tensor:
         """(B, T, H, W, C) to the same; ``norm`` is applied first."""
         shape, side = x.shape, self.pool
         x = norm(x)
         pooled = x.unflatten(3, (-1, side)).unflatten(2, (-1, side)).mean(dim=(3, 5)) if side > 1 else x
         pooled = F.linear(pooled.flatten(1, 3), self.sr.weight.flatten(1), self.sr.bias)
         query = self._heads(self.q(x.flatten(1, 3)))
-        key, value = map(self._heads, norm_linear(pooled, self.norm, self.kv.weight, self.kv.bias).chunk(2, dim=2))
+        key, value = map(self._heads, norm_linear(pooled, self.norm, self.kv).chunk(2, dim=2))
         return self.proj(attend(query, key, value).transpose(1, 2).flatten(2)).view(shape)
 
     def _heads(self, x: Tensor) -> Tensor:

@@ -54,10 +54,10 @@ class WindowAttention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor, norm: nn.LayerNorm, positions: WindowPositions) -> Tensor:
+    def forward(self, x: Tensor, norm: nn.Module, positions: WindowPositions) -> Tensor:
         """(B, T, H, W, C) to the same; ``norm`` is applied first."""
         windows = cut_windows(roll(x, self.shift), self.window)
-        qkv = norm_linear(windows, norm, self.qkv.weight, self.qkv.bias)
+        qkv = norm_linear(windows, norm, self.qkv)
         table = positions.table(self.posmlp)
         numbers, apart = positions.pairs(self.shift)
         if positions.per_clip:
