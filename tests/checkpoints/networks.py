@@ -1,4 +1,4 @@
-"""Tiny networks whose every weight is random: a lost or swapped tensor shows in the outputs."""
+"""Tiny networks in which all weights are random, so that a lost or swapped tensor changes the outputs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CLASSIFIER: dict[str, Any] = {**CLIP, "embed_dim": 32, "depth": 2, "num_heads": 
 
 
 def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
-    """Give every parameter values of a size that keeps signals alive; nothing stays zero or one."""
+    """Set all parameters to random values that preserve the scale of activations; none stays zero or one."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -51,12 +51,12 @@ def classifier(seed: int = 0, **options: Any) -> Classifier:
 
 
 def clip(batch: int = 2, channels: int = 3) -> Tensor:
-    """(B, C, T, H, W) standardised."""
+    """Return a normalised clip (B, C, T, H, W)."""
     return torch.randn(batch, channels, 4, 16, 16, generator=torch.Generator().manual_seed(7))
 
 
 def bits(state: dict[str, Tensor]) -> dict[str, tuple[Any, ...]]:
-    """Something that is equal only for states that are equal in every bit."""
+    """Return a value that compares equal only for bitwise equal state dicts."""
     return {
         name: (value.dtype, tuple(value.shape), value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         for name, value in state.items()

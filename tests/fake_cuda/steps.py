@@ -1,9 +1,9 @@
-"""Steps of small networks under ``fake_cuda()``: every mask, token selection and option that changes what they do.
+"""Steps of small networks under ``fake_cuda()``: every mask, token selection and option that changes a step.
 
     python -m tests.fake_cuda.steps CASE...
 
-writes a line of JSON for each case. A process of its own, because torch's autograd engine counts the devices once,
-before the first backward pass of a process.
+prints a line of JSON for each case. It runs in a process of its own, because torch's autograd engine counts the devices
+once, before the first backward pass of a process.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ CLASSIFIER = {**CLIP, "embed_dim": 64, "depth": 2, "num_heads": 2, "num_classes"
 PYRAMID = {**CLIP, "tubelet_size": 2, "decoder_embed_dim": 64, "decoder_num_heads": 2, "decoder_depth": 1}
 PVT = {"encoder_embed_dim": (32, 64, 96, 128), "encoder_depth": (1, 1, 1, 1), "encoder_num_heads": (1, 2, 3, 4)}
 OF_CELLS = ("uniform", "adaptive_uniform")
-# precision -> what would make the host wait in a "step", and when its results are read ("reading"); how many operations
-# the "noise" of the step gives the device
+# precision -> host waits during the "step" and while its results are read ("reading"); number of device operations for
+# the "noise" of the step
 Report = dict[str, dict[str, Any]]
 
 
 def pretraining(name: str, options: dict[str, Any], recompute: Any = "none", **settings: Any) -> Report:
-    """Steps of a pre-train model."""
+    """Run steps of a pre-train model."""
     model = create_model(name, **options)
     model.checkpoint_activations(recompute)
     return training(model, settings.pop("objective", pretrain_objective), **settings)
@@ -63,7 +63,7 @@ def pretraining(name: str, options: dict[str, Any], recompute: Any = "none", **s
 def finetuning(
     options: dict[str, Any], recompute: Any = "none", name: str = "vit_base_patch16_224", **settings: Any
 ) -> Report:
-    """Steps of a classifier."""
+    """Run steps of a classifier."""
     model = create_model(name, **options)
     model.checkpoint_activations(recompute)
     return training(model, FinetuneObjective(), **settings)
@@ -80,7 +80,7 @@ def training(
     precisions: Iterable[str] = PRECISIONS,
     **of_engine: Any,
 ) -> Report:
-    """A step in each precision as the loop does it: batches to the device, engine, average of the weights, metrics."""
+    """Run a step in each precision as the loop does: batches to the device, engine, EMA of the weights, metrics."""
     model = model.to(DEVICE).train()
     report = {}
     for precision in precisions:
@@ -99,7 +99,7 @@ def training(
 
 
 def evaluation(options: dict[str, Any], name: str = "vit_base_patch16_224") -> Report:
-    """Scores of a batch of views in each precision."""
+    """Compute the scores of a batch of views in each precision."""
     model = create_model(name, **options).to(DEVICE)
     report = {}
     for precision in PRECISIONS:
@@ -112,7 +112,7 @@ def evaluation(options: dict[str, Any], name: str = "vit_base_patch16_224") -> R
 
 
 def _batch(model: nn.Module, mix: bool = False) -> Batch:
-    """What the loader gives, on the host."""
+    """Return a batch on the host, as the loader returns it."""
     shape = (BATCH, *model.frame_choice.candidates.clip_shape)
     numbers = torch.arange(BATCH)
     batch = {"clip": torch.zeros(*shape, 3, dtype=torch.uint8), "seed": numbers, "index": numbers, "label": numbers}
@@ -121,19 +121,19 @@ def _batch(model: nn.Module, mix: bool = False) -> Batch:
 
 
 def with_item(model: nn.Module, batch: Batch, diagnose: bool) -> Losses:
-    """The objective with one host wait put in."""
+    """Pre-training objective with an additional host wait."""
     losses = pretrain_objective(model, batch, diagnose)
     return losses if losses["loss"].item() > 0 else {}
 
 
 def with_host_index(model: nn.Module, batch: Batch, diagnose: bool) -> Losses:
-    """The objective with one index on the wrong device put in."""
+    """Pre-training objective with an index on the wrong device."""
     order = torch.arange(len(batch["clip"]))
     return pretrain_objective(model, batch | {"clip": batch["clip"][order]}, diagnose)
 
 
 def with_host_tensor(model: nn.Module, batch: Batch, diagnose: bool) -> Losses:
-    """The objective with one tensor on the wrong device put in."""
+    """Pre-training objective with a tensor on the wrong device."""
     return pretrain_objective(model, batch | {"clip": batch["clip"] + torch.zeros(3, dtype=torch.uint8)}, diagnose)
 
 
@@ -192,7 +192,7 @@ SPOILT: dict[str, Callable[[], Report]] = {
 
 
 def main(names: Iterable[str]) -> None:
-    """Run cases; without names all of them."""
+    """Run the named cases, or all of them without names."""
     known = CASES | {f"spoilt-{name}": case for name, case in SPOILT.items()}
     with fake_cuda():
         for name in list(names) or known:

@@ -1,4 +1,4 @@
-"""What a step asks of its device: operations, and whatever makes the host wait, each with its place in the code."""
+"""Record the device operations of a step and everything that makes the host wait, with file and line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import adamae
 
 PACKAGE = str(Path(adamae.__file__).parent) + "/"
 TESTS = str(Path(__file__).parent) + "/"
-# What reads a value of the device, or has an output whose size is one.
+# Operations that read a value from the device, or whose output size depends on one.
 READS = {
     "_local_scalar_dense",
     "_unique2",
@@ -31,7 +31,7 @@ READS = {
     "unique_consecutive",
     "unique_dim",
 }
-# No kernel belongs to them: they say where something lies, or take memory without writing to it.
+# Operations without a kernel: they describe memory, or allocate it without writing to it.
 NO_KERNEL = {
     "_reshape_alias", "_unsafe_view", "alias", "as_strided", "detach", "device", "diagonal", "empty", "empty_like",
     "empty_strided", "expand", "lift_fresh", "new_empty", "new_empty_strided", "permute", "record_stream", "select",
@@ -41,12 +41,12 @@ NO_KERNEL = {
 
 
 class Watch(TorchDispatchMode):
-    """Watches what runs inside it, under ``fake_cuda()``.
+    """Records the operations that run inside it, under ``fake_cuda()``.
 
     Attributes:
-        waits: "operation at file:line" of what would make the host wait for the device, or work on two devices at once.
-        operations: How many kernels the device is given, by name.
-        by_file: The same by file of the package; "" for the backward pass and the optimiser.
+        waits: "operation at file:line" of everything that makes the host wait or uses tensors of two devices.
+        operations: Number of kernels launched on the device, by name.
+        by_file: Number of kernels by file of the package; "backward pass" for the backward pass and the optimiser.
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class Watch(TorchDispatchMode):
         devices = {tensor.device.type for tensor in read}
         if "cuda" in devices and name == "_local_scalar_dense":
             self.waits.append(f"{name} at {_place()}")
-            # Some number, so that all waits of a step are found at once.
+            # Return some number and continue, so that all waits of a step are found at once.
             return 1.0 if read[0].is_floating_point() else 1
         problem = self._problem(name, read, args)
         if problem:
@@ -101,7 +101,7 @@ def _non_blocking(args: Any, kwargs: Any) -> bool:
 
 
 def _place() -> str:
-    """The innermost line of the package, or of these tests, that is being run."""
+    """Return the innermost running line of the package or of these tests."""
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         file = frame.f_code.co_filename

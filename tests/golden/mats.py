@@ -1,4 +1,4 @@
-"""Clips, weights and noise that the golden numbers of motion-aware selection were computed from, by formula."""
+"""Clips, weights and noise of the golden numbers of motion-aware selection, computed by formula."""
 
 from __future__ import annotations
 
@@ -18,44 +18,44 @@ GOLDEN = recipe.load("mats.json")
 
 
 class FormulaNoise(SampleNoise):
-    """The noise of the golden file, whoever asks for it: ((3571 i + 1237 n + 17) mod 7919) / 7919."""
+    """The noise of the golden file for every use: ((3571 i + 1237 n + 17) mod 7919) / 7919."""
 
     def __init__(self, batch: int) -> None:
         self.batch = batch
 
     def fold_in(self, number: int) -> FormulaNoise:
-        """Itself."""
+        """Return the same noise."""
         return self
 
     def uniform(self, *shape: int) -> Tensor:
-        """(B, slots) float32."""
+        """Return noise (B, slots) float32."""
         (slots,) = shape
         samples, slot = np.arange(self.batch)[:, None], np.arange(slots)[None]
         return torch.from_numpy((((3571 * slot + 1237 * samples + 17) % 7919) / 7919).astype(np.float32))
 
 
 class GivenNoise(FormulaNoise):
-    """Noise that a test brings along."""
+    """Noise given by a test."""
 
     def __init__(self, noise: Tensor) -> None:
         super().__init__(len(noise))
         self.noise = noise
 
     def uniform(self, *shape: int) -> Tensor:
-        """What was brought."""
+        """Return the given noise."""
         assert self.noise.shape[1:] == shape
         return self.noise
 
 
 def embeddings() -> tuple[Tensor, TokenGrid]:
-    """(2, 48, 5) tokens on a grid of 8 x 2 x 3."""
+    """Return tokens (2, 48, 5) and their grid of 8 x 2 x 3."""
     j = np.arange(2 * 48 * 5, dtype=np.float64)
     values = (np.sin(0.37 * j) + np.fmod(0.01 * j, 0.7)).astype(np.float32)
     return torch.from_numpy(values).view(2, 48, 5), TokenGrid(8, 2, 3, 2, 16)
 
 
 def video(frames: int, size: int) -> Tensor:
-    """(1, T, H, W, 3) float32: a bright spot on its way over a wavy ground."""
+    """Return a video (1, T, H, W, 3) float32 of a bright spot that moves over a background of waves."""
     c, t, y, x = np.meshgrid(np.arange(3), np.arange(frames), np.arange(size), np.arange(size), indexing="ij")
     column = 0.1 * size + (0.8 * size / frames) * t
     row = 0.5 * size + 0.13 * size * np.sin(0.5 * t)
@@ -65,7 +65,7 @@ def video(frames: int, size: int) -> Tensor:
 
 
 def tokenizer(width: int) -> TubeletTokenizer:
-    """A tokenizer with the formula's weights."""
+    """Build a tokenizer with the formula's weights."""
     made = TubeletTokenizer(2, 16, 3, width)
     weight = 0.05 * np.sin(0.137 * np.arange(made.proj.weight.numel()) + 0.1)
     with torch.no_grad():
@@ -76,14 +76,14 @@ def tokenizer(width: int) -> TubeletTokenizer:
 
 
 def video_tokens(frames: int, size: int, width: int) -> tuple[Tensor, TokenGrid]:
-    """(1, N, width) tokens of the formula's clip and where they lie. Its pixels are taken as they are."""
+    """Return tokens (1, N, width) of the formula's clip, with pixels that are not normalised, and their grid."""
     grid = TokenGrid.of(frames, size, size, 2, 16)
     with torch.no_grad():
         return tokenizer(width)(grid.patchify(video(frames, size))), grid
 
 
 def fill(model: nn.Module) -> None:
-    """Give ``model`` the formula's weights, under the names of its state dict in alphabetical order."""
+    """Set the weights of ``model`` by the formula, from the names in its state dict in alphabetical order."""
     state = {}
     for place, (name, value) in enumerate(sorted(model.state_dict().items())):
         filled = 0.05 * np.sin(0.37 * np.arange(value.numel()) + 1.3 * place)
@@ -94,19 +94,19 @@ def fill(model: nn.Module) -> None:
 
 
 def standardised(clip: Tensor) -> Tensor:
-    """(1, T, H, W, 3) to (1, 3, T, H, W), by ImageNet's statistics."""
+    """Normalise (1, T, H, W, 3) by ImageNet's mean and std to (1, 3, T, H, W)."""
     mean, std = (torch.tensor(v.reshape(3, 1, 1, 1), dtype=torch.float32) for v in (recipe.MEAN, recipe.STD))
     return ((clip.permute(0, 4, 1, 2, 3) - mean) / std).float()
 
 
 def published_multiply_adds(model: Pretrainer) -> int:
-    """Multiply-adds of one clip's forward pass as the official code computes it.
+    """Count the MACs of one clip's forward pass in the official code.
 
-    It embeds all patches once, whatever reads them, and the decoder's last block gives all tokens, although only the
-    targets are predicted.
+    The official code embeds all patches once, even if they are not used, and the decoder's last block computes all
+    tokens, although only the targets are predicted.
 
     Args:
-        model: On the meta device.
+        model: The model, on the meta device.
     """
     last = model.decoder.blocks[-1]
     embedded, asked = [], []

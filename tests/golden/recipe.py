@@ -1,4 +1,4 @@
-"""Weights, clips and choices that the golden numbers were computed from, by formula (see README.md here)."""
+"""Weights, clips and visible tokens of the golden numbers, computed by formula (see README.md in this folder)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STD = np.array((0.229, 0.224, 0.225)).reshape(1, 3, 1, 1, 1)
 
 
 def load(name: str) -> Any:
-    """One golden file, parsed."""
+    """Load a golden JSON file."""
     return json.loads((GOLDEN / name).read_text())
 
 
@@ -29,19 +29,19 @@ def _scramble(x: np.ndarray) -> np.ndarray:
 
 
 def words(key: str, count: int, seed: int = 0) -> np.ndarray:
-    """(count,) 32-bit words that belong to ``key``."""
+    """Return (count,) 32-bit words derived from ``key``."""
     index = np.arange(1, count + 1, dtype=np.uint64)
     start = _scramble((index * np.uint64(0x9E3779B1) + np.uint64(seed)) & WORD)
     return _scramble(start ^ np.uint64(zlib.crc32(key.encode())))
 
 
 def values(key: str, count: int, seed: int = 0) -> np.ndarray:
-    """(count,) float64 in (-1, 1)."""
+    """Return (count,) float64 in (-1, 1)."""
     return (words(key, count, seed).astype(np.float64) + 0.5) / 2.0**31 - 1.0
 
 
 def weight(key: str, shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:
-    """The float32 value of a state-dict entry."""
+    """Return the float32 value of a state-dict entry."""
     x = values(key, math.prod(shape), seed).reshape(shape)
     last = key.rpartition(".")[2]
     if last == "weight":
@@ -54,7 +54,7 @@ def weight(key: str, shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:
 
 
 def fill(model: torch.nn.Module, seed: int, scales: dict[str, float] | None = None) -> None:
-    """Give ``model`` the recipe's weights, under the names of its state dict."""
+    """Set the weights of ``model`` by the formula, from the names in its state dict."""
     state = {
         key: weight(key, tuple(value.shape), seed) * (scales or {}).get(key, 1.0)
         for key, value in model.state_dict().items()
@@ -63,7 +63,7 @@ def fill(model: torch.nn.Module, seed: int, scales: dict[str, float] | None = No
 
 
 def video(batch: int, frames: int, size: int, seed: int = 0) -> torch.Tensor:
-    """(B, 3, T, H, W) standardised float32."""
+    """Return a normalised video (B, 3, T, H, W) float32."""
     shape = (batch, 3, frames, size, size)
     b, c, t, y, x = np.meshgrid(*map(np.arange, shape), indexing="ij", sparse=True)
     wave = 0.25 * np.sin(0.13 * y + 0.07 * x + 0.31 * t + 0.9 * c + 1.7 * b + 0.5 * seed)
@@ -72,6 +72,6 @@ def video(batch: int, frames: int, size: int, seed: int = 0) -> torch.Tensor:
 
 
 def visible(batch: int, num_tokens: int, count: int, seed: int = 0) -> torch.Tensor:
-    """(B, count) ascending indices of the visible tokens."""
+    """Return ascending indices (B, count) of the visible tokens."""
     order = [np.argsort(words(f"mask/{b}", num_tokens, seed), kind="stable")[:count] for b in range(batch)]
     return torch.from_numpy(np.sort(np.stack(order), axis=1))

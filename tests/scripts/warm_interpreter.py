@@ -1,9 +1,9 @@
-"""A ``python`` for scripts that start it a dozen times: each start is a fork of one process that has imported torch.
+"""A ``python`` for scripts that start it many times: each start is a fork of one process that has imported torch.
 
     with warm_interpreter(folder) as python:
         subprocess.run(["bash", "script.sh"], env={..., "PYTHON": str(python)})
 
-It knows ``-c CODE``, ``-m adamae WORD...``, ``-m pytest WORD...`` and ``FILE WORD...``.
+It supports ``-c CODE``, ``-m adamae WORD...``, ``-m pytest WORD...`` and ``FILE WORD...``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# What the script starts. It hands its words and streams over and takes the exit code.
+# Program that the script starts. It sends its arguments and streams to the server and receives the exit code.
 _DOOR = """#!{python} -SE
 import json, os, socket, sys
 line = socket.socket(socket.AF_UNIX)
@@ -33,8 +33,8 @@ sys.exit(int(line.recv(8) or b"1"))
 
 @contextmanager
 def warm_interpreter(folder: Path) -> Iterator[Path]:
-    """The path of the program, as long as its server lives."""
-    # A socket's address has to be short.
+    """Yield the path of the program, whose server runs until the end of the context."""
+    # The address of a Unix socket must be short.
     with tempfile.TemporaryDirectory() as short:
         address = f"{short}/s"
         door = folder / "python"
@@ -55,7 +55,7 @@ def _serve(address: str) -> None:
     import adamae.cli.main  # noqa: F401  (what a fork need not import again)
     from adamae.benchmark import step, timing  # noqa: F401
 
-    # Half precision may be emulated, and then a large product takes a minute.
+    # Half precision may be emulated, and a large matrix product then takes a minute.
     timing._MATRIX_SIDE = {False: 64, True: 64}
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
@@ -78,7 +78,7 @@ def _serve(address: str) -> None:
 
 
 def _be(streams: list[int], words: list[str], folder: str, environment: dict[str, str]) -> int:
-    """What the script asked for, in this fork; the exit code."""
+    """Run the script's command in this fork; return the exit code."""
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
     os.chdir(folder)

@@ -1,4 +1,4 @@
-"""The collectives of one step of each engine, and their bytes."""
+"""Record the collectives of one step of each engine, and their bytes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from adamae.training.parameter_groups import parameter_groups
 from adamae.training.torch_engine import TorchEngine
 
 MODEL = {"img_size": 32, "num_frames": 4, "encoder_depth": 1, "decoder_depth": 1, "mask_ratio": 0.5}
-# Numbers, of some one and a half million parameters; more than in any of them, as in configs/deepspeed.
+# Bucket size in elements, for about one and a half million parameters; larger than any parameter, as in
+# configs/deepspeed.
 BUCKET = 600_000
 
 
 class Collectives(TorchDispatchMode):
-    """Lists [operation of torch.distributed, bytes of its largest tensor] of what runs inside."""
+    """Records (operation of torch.distributed, bytes of its largest tensor) of everything that runs inside."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +39,7 @@ class Collectives(TorchDispatchMode):
 
 
 def build(name: str, world: World, accumulation: int) -> Engine:
-    """An engine by name: plain, or zero0 to zero2."""
+    """Build an engine by name: plain, or zero0 to zero2."""
     model = create_model("adamae_tiny", **MODEL).train()
     optimizer = build_optimizer(parameter_groups(model, 0.05))
     if name == "plain":
@@ -50,7 +51,7 @@ def build(name: str, world: World, accumulation: int) -> Engine:
 
 
 def count_collectives(world: World) -> dict[str, list[tuple[str, int]]]:
-    """Take two steps of each engine, as "name/micro-batches", and list what the second exchanges."""
+    """Take two steps of each engine, by "name/micro-batches"; return the collectives of the second step."""
     batch = {"clip": torch.zeros(1, 4, 32, 32, 3, dtype=torch.uint8), "seed": torch.arange(1)}
     counted = {}
     for name, passes in (("plain", 1), ("zero0", 1), ("zero1", 2), ("zero2", 1), ("zero2", 2)):

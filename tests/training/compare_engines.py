@@ -1,4 +1,4 @@
-"""A program for two processes: every engine on the same samples. Rank 0 prints what came out, as JSON."""
+"""Program for two processes: run every engine on the same samples. Rank 0 prints the results as JSON."""
 
 from __future__ import annotations
 

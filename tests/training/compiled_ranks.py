@@ -1,6 +1,6 @@
-"""A program for several processes: a compiled autoencoder trains as one that is not, with activations checkpointed.
+"""Program for several processes: train an autoencoder with activation checkpointing, compiled and not compiled.
 
-Rank 0 prints, as JSON, its reports of some steps by engine: without the compiler and with it.
+Each rank prints as JSON its reports of some steps, by engine: without the compiler and with it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.models.test_pretrainer import clips
 
 def build(name: str, world: World, compiled: bool) -> Engine:
     torch.manual_seed(0)
-    # Large enough for several of DDP's buckets.
+    # Large enough for several DDP buckets.
     model = create_model("adamae_tiny", **TINY).train()
     model.checkpoint_activations("all")
     optimizer = build_optimizer(parameter_groups(model, 0.05))
@@ -48,7 +48,7 @@ def steps(engine: Engine, world: World) -> list[list[float]]:
 
 
 if __name__ == "__main__":
-    # The default back end takes minutes on a CPU; what is asked here happens before it.
+    # The default back end takes minutes on a CPU, and the behaviour under test is in the stages before it.
     torch.nn.Module.compile = functools.partialmethod(torch.nn.Module.compile, backend="aot_eager")
     the_world = distributed.start("cpu", timeout_seconds=60, group_of_one=True)
     print(

@@ -1,7 +1,7 @@
-"""A program for one or more processes: steps whose gradient is not finite, in every engine.
+"""Program for one or more processes: steps with a gradient that is not finite, in every engine.
 
-Each rank prints, as JSON, by engine and accumulation: whether the run around those steps equals one without them, and
-what each of them reported.
+Each rank prints as JSON, by engine and accumulation, whether the run with these steps equals a run without them, and
+the report of each of these steps.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ VALUES = (math.nan, math.inf, -math.inf)
 
 
 def spoilt(engine: Engine, world: World) -> list[tuple[str, float, float, bool]]:
-    """Steps with one number of one parameter's gradient spoilt on the last rank; the loss is finite.
+    """Take steps in which one element of one parameter's gradient is not finite on the last rank; the loss is finite.
 
     Returns:
-        Of each step: the parameter, the number, "skipped", and whether the norm is finite.
+        For each step: the parameter, the value, "skipped", and whether the norm is finite.
     """
     reports = []
     for name, parameter in engine.model.named_parameters():
@@ -45,7 +45,7 @@ def spoilt(engine: Engine, world: World) -> list[tuple[str, float, float, bool]]
 
 
 def equal(engine: Engine, other: Engine) -> bool:
-    """Whether weights and optimiser are the same to the last bit; the optimiser's as the main rank has it."""
+    """Return whether weights and optimiser state, the latter as on the main rank, are bitwise equal."""
     ours, theirs = engine.model.state_dict(), other.model.state_dict()
     states = [each.training_state().get("optimizer", {}) for each in (engine, other)]
     return all(torch.equal(ours[name], theirs[name]) for name in ours) and all(
@@ -59,7 +59,7 @@ def compare(world: World) -> dict[str, Any]:
         for accumulation in (1, 2):
             engine, clean = (build(name, world, accumulation=accumulation) for _ in range(2))
             if name in ("zero1", "zero2"):
-                # As DeepSpeed's own norm was before 0.19.8: a number, whatever the gradient is.
+                # DeepSpeed's own norm before 0.19.8 was finite even if the gradient was not.
                 engine._zero.scaled_global_norm = lambda: torch.ones(())
             rows, expected = (losses(each, world, range(2)) for each in (engine, clean))
             reports = spoilt(engine, world)

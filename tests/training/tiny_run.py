@@ -1,4 +1,4 @@
-"""A whole run of a tiny real model on clips made from their numbers, as a function and as a program."""
+"""A complete run of a tiny real model on clips computed from their index, as a function and as a program."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ NETWORKS = {"vit": tiny_model, "swin": tiny_pyramid}
 
 @dataclass
 class NumberedClips(Dataset[Batch]):
-    """A clip is a function of (seed, epoch, index); video 5 is damaged, and video 6 stands in for it."""
+    """Clips computed from (seed, epoch, index); video 5 is damaged and replaced by video 6."""
 
     shape: tuple[int, int, int] = (8, 16, 16)
 
@@ -102,7 +102,7 @@ def collate(samples: list[Batch]) -> Batch:
 
 
 class EndlessBatches:
-    """Keys of this rank's micro-batches from a place on."""
+    """Keys of this rank's micro-batches, starting at an epoch and micro-batch."""
 
     def __init__(self, epoch: int, first: int, per_epoch: int, batch_size: int, world: distributed.World) -> None:
         self.place = (epoch, first, per_epoch, batch_size, world.rank, world.size)
@@ -119,7 +119,7 @@ class EndlessBatches:
 
 @dataclass
 class TinyBatches:
-    """The numbered clips as a run's batches; ``stream`` takes their place."""
+    """The numbered clips as a run's batches; ``stream``, if given, replaces them."""
 
     world: distributed.World
     batch_size: int

@@ -1,4 +1,4 @@
-"""A model and an objective that are small enough to check by hand, and comparisons between engines on them."""
+"""A model and an objective small enough to check by hand, and functions to run engines on them."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def objective(model: nn.Module, batch: Batch, diagnose: bool) -> Losses:
 
 
 def groups(model: Toy) -> list[Group]:
-    """The inner layer learns at a quarter of the rate of all else."""
+    """Return parameter groups; the inner layer has a quarter of the learning rate of all others."""
     return parameter_groups(model, 0.05, layer_decay=0.5, depth=1, first=("inner.weight", "inner.bias"))
 
 
 def micro_batches(step: int, accumulation: int, world: World) -> list[Batch]:
-    """This rank's part of the step's 16 samples, cut as the loader cuts them."""
+    """Return this rank's part of the step's 16 samples, split into micro-batches as in the loader."""
     noise = torch.Generator().manual_seed(step)
     x, y = torch.randn(SAMPLES, 7, generator=noise), torch.randn(SAMPLES, 3, generator=noise)
     size = SAMPLES // accumulation // world.size
@@ -52,7 +52,7 @@ def micro_batches(step: int, accumulation: int, world: World) -> list[Batch]:
 def build(
     engine: str, world: World, *, accumulation: int = 1, precision: str = "fp32", clip_grad: float = 1.0
 ) -> Engine:
-    """An engine by name: plain, or zero0 to zero2."""
+    """Build an engine by name: plain, or zero0 to zero2."""
     model = Toy()
     optimizer = build_optimizer(groups(model))
     shared = {"world": world, "accumulation": accumulation, "precision": precision, "clip_grad": clip_grad}
@@ -64,7 +64,7 @@ def build(
 
 
 def losses(engine: Engine, world: World, steps: range, poison: int = -1) -> list[list[float]]:
-    """[loss, grad_norm, skipped] of each step, averaged over ranks; the last rank's input is infinite at ``poison``."""
+    """Return [loss, grad_norm, skipped] of each step, averaged over ranks; at ``poison`` one input is infinite."""
     rows = []
     for step in steps:
         batches = micro_batches(step, engine.accumulation, world)

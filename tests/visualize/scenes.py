@@ -21,7 +21,7 @@ def tiny_model(**options: Any) -> Pretrainer:
 
 def video_clips(frames: int = 10, size: int = 16, moving: bool = True) -> VideoClips:
     rng = np.random.default_rng(0)
-    # Squares of four pixels, so that compression leaves them as they are.
+    # Squares of 4 x 4 pixels, which compression does not change.
     squares = rng.integers(0, 256, (frames, size // 4, size // 4, 3), dtype=np.uint8)
     pixels = torch.from_numpy(squares.repeat(4, axis=1).repeat(4, axis=2))
     mask = torch.zeros(frames, size, size, dtype=torch.bool)

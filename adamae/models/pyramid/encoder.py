@@ -110,7 +110,7 @@ class PyramidEncoder(Encoder):
         patches = size // PATCH_SIZE // cell
         # The last stage must have complete units in both layouts.
         divides = size % (PATCH_SIZE * cell) == 0 and size % 64 == 0
-        return divides and all(self.fits_stage(patches >> stage) for stage in range(STAGES))
+        return divides and all(self.fits_stage(stage, patches >> stage) for stage in range(STAGES))
 
     @property
     def within(self) -> str:
@@ -118,7 +118,7 @@ class PyramidEncoder(Encoder):
         return ""
 
     @abstractmethod
-    def fits_stage(self, length: int) -> bool:
+    def fits_stage(self, stage: int, length: int) -> bool:
         """Whether a stage supports ``length`` patches along an axis."""
 
     @abstractmethod

@@ -129,9 +129,14 @@ class PvtEncoder(PyramidEncoder):
         # Not Xavier's, as of plain encoders: weights of narrow stages are then so large that blocks drown their input.
         self.apply(initialise_normal)
 
-    def fits_stage(self, length: int) -> bool:
-        """Whether there is a patch: if the first stage divides into its pooling kernels, so do the later ones."""
-        return length > 0
+    @property
+    def within(self) -> str:
+        """See :attr:`~adamae.models.pyramid.encoder.PyramidEncoder.within`."""
+        return f" with pools of {', '.join(map(str, self.pools))} patches"
+
+    def fits_stage(self, stage: int, length: int) -> bool:
+        """Whether ``length`` is a multiple of the stage's pooling kernel."""
+        return length > 0 and length % self.pools[stage] == 0
 
     def share(self, layout: Layout, stage: int, like: Tensor) -> None:
         """The blocks share nothing."""

@@ -163,7 +163,7 @@ class SwinEncoder(PyramidEncoder):
         """See :attr:`~adamae.models.pyramid.encoder.PyramidEncoder.within`."""
         return f" with windows of {self.window}x{self.window} patches"
 
-    def fits_stage(self, length: int) -> bool:
+    def fits_stage(self, stage: int, length: int) -> bool:
         """Whether ``length`` is at most a window, or a multiple of it."""
         return 0 < length <= self.window or length % self.window == 0
 

@@ -8,7 +8,7 @@ from adamae.data.decoding.byte_ranges import LoadedFile
 from adamae.data.decoding.mp4 import read_plain_mp4
 from tests.data.decoding.test_plain_mp4 import TABLES, place_of, words
 
-_FILLING = 12  # a unit of H.264 that decoders pass over
+_FILLING = 12  # type of H.264 NAL units that decoders skip
 
 
 def inflate(small: Path, large: Path, size: int) -> Path:

@@ -1,4 +1,4 @@
-"""Every official layout in miniature, with real encoded videos."""
+"""Miniatures of all official data set layouts, with real encoded videos."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIZE = (40, 64)
 
 
 def encode(path: Path, frames: int, codec: str = "libx264", size: tuple[int, int] = SIZE) -> Path:
-    """A video of ``frames`` frames of ``size`` (height, width)."""
+    """Write a video of ``frames`` frames of ``size`` (height, width)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rows, columns = np.indices(size)
     with av.open(str(path), "w") as container:
@@ -36,12 +36,12 @@ class Miniature:
     """A small data set as it would be downloaded.
 
     Attributes:
-        layout: Its name for ``adamae prepare``.
-        labels: Label files, text by name.
-        videos: Frames of each video, by path below the videos' folder.
-        codec: Of the videos.
-        lists: The lists that must come of it, with paths below the videos' folder and without suffix.
-        classes: The classes that must come of it.
+        layout: Name of the layout in ``adamae prepare``.
+        labels: Text of the label files, by name.
+        videos: Number of frames of each video, by path relative to the videos' folder.
+        codec: Codec of the videos.
+        lists: Expected lists, with paths relative to the videos' folder and without suffix.
+        classes: Expected classes.
     """
 
     layout: str
@@ -52,7 +52,7 @@ class Miniature:
     classes: Sequence[str]
 
     def write(self, root: Path, make: Callable[[Path, int, str], object] = encode) -> Path:
-        """Write it below a folder, label files in ``labels``."""
+        """Write the data set below a folder, with the label files in ``labels``."""
         for name, text in self.labels.items():
             place = root / "labels" / name
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ class Miniature:
         return root
 
     def rows(self, split: str, start: str, suffix: str | None) -> str:
-        """The text of a list whose paths begin with ``start``, with this suffix or the sources' own."""
+        """Return the text of a list with paths that begin with ``start`` and have ``suffix``, or the sources' own."""
         suffixes = {name.rpartition(".")[0]: name[name.rfind(".") :] for name in self.videos}
         rows = (row.rsplit(" ", 1) for row in self.lists[split])
         lines = [(f"{start}{path}{suffix or suffixes[path]}", label) for path, label in rows]

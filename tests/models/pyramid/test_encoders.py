@@ -317,3 +317,9 @@ def test_attention_in_parts_of_the_batch_is_the_same(monkeypatch: pytest.MonkeyP
     for one, other in zip(loss_and_gradients(), whole, strict=True):
         torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-9)
     assert set(calls) == {1}
+
+
+def test_pools_that_do_not_divide_a_stage_are_one_line() -> None:
+    message = r"height = 256 does not divide into the 4 stages of the encoder with pools of 3, 2, 1, 1 patches: .* 384"
+    with pytest.raises(UserError, match=message):
+        create_model("um_pvt_small", img_size=256, pools=(3, 2, 1, 1))
