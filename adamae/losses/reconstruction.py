@@ -91,23 +91,31 @@ class _MeanSquare(torch.autograd.Function):
     """(..., P) and (..., P) to (...), with little memory traffic.
 
     Only the difference is stored for the backward pass, not both of its terms. Squares are summed in the same kernel
-    that computes them. The gradient is written in the prediction's dtype by one product, without expanding the gradient
-    of the mean to P values.
+    that computes them. Each gradient is written in its term's dtype by one product, without expanding the gradient of
+    the mean to P values.
     """
 
     @staticmethod
     def forward(ctx: Any, prediction: Tensor, target: Tensor) -> Tensor:
         difference = prediction - target
         ctx.save_for_backward(difference)
-        ctx.type = prediction.dtype
+        ctx.types = prediction.dtype, target.dtype
         return torch.linalg.vector_norm(difference, dim=-1).square() / difference.shape[-1]
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (difference,) = ctx.saved_tensors
-        result = torch.empty_like(difference, dtype=ctx.type)
-        return torch.mul(difference, (grad * (2 / difference.shape[-1])).unsqueeze(-1), out=result), None
+        slope = (grad * (2 / difference.shape[-1])).unsqueeze(-1)
+        first, second = ctx.needs_input_grad
+        return (
+            _product(difference, slope, ctx.types[0]) if first else None,
+            _product(difference, -slope, ctx.types[1]) if second else None,
+        )
+
+
+def _product(x: Tensor, y: Tensor, dtype: torch.dtype) -> Tensor:
+    return torch.mul(x, y, out=torch.empty_like(x, dtype=dtype))
 
 
 def trivial_error(

@@ -50,6 +50,21 @@ def test_token_errors() -> None:
     torch.testing.assert_close(token_error(prediction, target, "l1"), (prediction - target).abs().mean(2))
 
 
+@pytest.mark.parametrize("metric", ["mse", "l1"])
+@pytest.mark.parametrize("wanted", [(True, True), (True, False), (False, True)])
+def test_token_errors_have_a_gradient_for_both_arguments(metric: Metric, wanted: tuple[bool, bool]) -> None:
+    drawn = [torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=needed) for needed in wanted]
+    assert torch.autograd.gradcheck(lambda *both: token_error(*both, metric), drawn)
+
+
+def test_gradients_of_token_errors_have_the_dtype_of_their_argument() -> None:
+    prediction, target = (torch.randn(2, 3, 4).to(dtype).requires_grad_() for dtype in (torch.bfloat16, torch.float32))
+    token_error(prediction, target).sum().backward()
+    assert prediction.grad is not None and target.grad is not None
+    assert prediction.grad.dtype == torch.bfloat16 and target.grad.dtype == torch.float32
+    torch.testing.assert_close(prediction.grad, -target.grad.bfloat16())
+
+
 def test_a_flat_token_has_a_finite_target() -> None:
     target = reconstruction_target(torch.full((1, 1, 12), 0.3), PixelNormalisation(3), normalise=True)
     assert torch.isfinite(target).all()
