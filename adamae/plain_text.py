@@ -34,6 +34,11 @@ def counted(number: int, one: str, several: str = "") -> str:
     return f"{number} {one if number == 1 else several or one + 's'}"
 
 
+def some_of(names: Sequence[str], most: int = 4) -> str:
+    """Return the first ``most`` names, and how many more there are: "a, b and 3 more"."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
 def as_json(value: Any) -> str:
     """Return a value as JSON that is valid UTF-8; ``os.fsencode`` of a file name read from it returns its bytes.
 

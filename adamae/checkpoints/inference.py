@@ -9,9 +9,10 @@ from typing import Any
 from torch import Tensor
 
 from adamae.checkpoints.architecture import Architecture, SamplerShape, Stack, VitArchitecture, usual_heads
-from adamae.checkpoints.shapes import Shapes, block_numbers, positive, shape_of, sides, some_of
+from adamae.checkpoints.shapes import Shapes, block_numbers, positive, shape_of, sides
 from adamae.checkpoints.um_mae_architecture import infer_um_mae, is_um_mae
 from adamae.errors import UserError
+from adamae.plain_text import some_of
 
 # Widths of decoders whose head count is not width / 64: our tiny model's and ViT-H's.
 _DECODER_HEADS = {96: 3, 640: 8}
@@ -139,7 +140,7 @@ def _compare(got: Shapes, expected: Shapes) -> None:
     missing, extra = [name for name in expected if name not in got], [name for name in got if name not in expected]
     if missing or extra:
         parts = [
-            f"{what} {len(names)}: {some_of(names)}"
+            f"{what} {len(names)}: {some_of(names, 6)}"
             for what, names in (("missing", missing), ("unknown", extra))
             if names
         ]

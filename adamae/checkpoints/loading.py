@@ -16,6 +16,7 @@ from adamae.checkpoints.resizing import Grid, fit_kernel, fit_offsets, resize_po
 from adamae.errors import UserError
 from adamae.models import Classifier, Pretrainer
 from adamae.models.naming import reference_name
+from adamae.plain_text import some_of
 
 # Parameters that a classifier may keep at their initial values if the file does not contain them.
 _MAY_BE_NEW = re.compile(r"(head|fc_norm)\..*")
@@ -67,9 +68,9 @@ class LoadReport:
         """Return a one-line summary for the log."""
         parts = [f"{self.path} ({self.layout} layout): {len(self.loaded)} tensors loaded"]
         if self.resized:
-            parts.append(f"{len(self.resized)} resized ({_some(self.resized)})")
+            parts.append(f"{len(self.resized)} resized ({some_of(self.resized)})")
         if self.new:
-            parts.append(f"{len(self.new)} randomly initialised ({_some(self.new)})")
+            parts.append(f"{len(self.new)} randomly initialised ({some_of(self.new)})")
         if self.ignored:
             parts.append(f"{len(self.ignored)} ignored ({'; '.join(dict.fromkeys(self.ignored.values()))})")
         return "; ".join([*parts, *self.notes])
@@ -258,7 +259,7 @@ def _check_match(
     other = [name for name in wanted if name in offered and offered[name].shape != wanted[name].shape]
     shapes = [f"{name} {tuple(offered[name].shape)} for {tuple(wanted[name].shape)}" for name in other]
     complaints = (("not in the model", stray), ("not in the file", lacking), ("of another shape", shapes))
-    parts = [f"{len(names)} {what}: {_some(names)}" for what, names in complaints if names]
+    parts = [f"{len(names)} {what}: {some_of(names)}" for what, names in complaints if names]
     if not parts:
         return
     hints = [hint for name, hint in _HINTS.items() if name in stray]
@@ -270,7 +271,3 @@ def _check_match(
     if shapes and not hints and not complete and "mask_token" in wanted:
         hints.append("adamae.visualize.networks.build_pretrainer builds the network of a checkpoint")
     raise UserError("; ".join([f"does not match the model: {'; '.join(parts)}", *hints]))
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from adamae.errors import UserError
+from adamae.plain_text import some_of
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -24,7 +25,7 @@ def shape_of(shapes: Shapes, name: str, axes: int | None = None, *, expected: st
         UserError: If there is no such entry, or it has another number of axes or no values.
     """
     if name not in shapes:
-        listed = "" if expected else f" ({some_of(list(shapes))})"
+        listed = "" if expected else f" ({some_of(list(shapes), 6)})"
         raise UserError(
             f"no {name} among its {len(shapes)} entries{listed}; expected {expected or 'a video masked autoencoder'}"
         )
@@ -49,8 +50,3 @@ def sides(value: Any) -> tuple[int, int] | None:
 def positive(value: Any) -> int | None:
     """Return a positive integer; None for any other value."""
     return value if isinstance(value, int) and value > 0 else None
-
-
-def some_of(names: list[str]) -> str:
-    """Return the first six names, and how many more there are."""
-    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")

@@ -8,7 +8,7 @@ or shards. Missing splits are split off the training videos, class by class and 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from adamae.data.split_names import SPLIT_FILES, SPLITS
 from adamae.data.walking import folders_in
 from adamae.errors import UserError
 from adamae.lookup import is_file, is_folder
+from adamae.plain_text import some_of
 
 # Fraction of each class's videos in the validation split, and in the test split, of an automatic split.
 _SHARE = 0.1
@@ -149,13 +150,13 @@ def _load_other(load: Callable[..., Annotations], place: str | Path, split: str,
         own = load(place, split=split)
         if own.classes is not None and not set(own.classes) & set(train.classes):
             raise UserError(
-                f"{own.source}: none of its {len(own.classes)} classes ({_some(own.classes)}) is among the "
-                f"{len(train.classes)} of training ({_some(train.classes)})"
+                f"{own.source}: none of its {len(own.classes)} classes ({some_of(own.classes)}) is among the "
+                f"{len(train.classes)} of training ({some_of(train.classes)})"
             )
     other = load(place, classes=train.classes, split=split)
     if train.classes is None and other.classes is not None:
         raise UserError(
-            f"{other.source}: labels are names ({_some(other.classes)}), those of {train.source} are numbers; "
+            f"{other.source}: labels are names ({some_of(other.classes)}), those of {train.source} are numbers; "
             f"expected numbers in both, or a {CLASSES_FILE} beside the lists that names them"
         )
     return other
@@ -275,9 +276,5 @@ def _check_labels(splits: Splits) -> None:
         raise UserError(
             f"{splits.train.source}: {len(lacking)} of {splits.num_classes} classes have no training "
             f"{splits.train.noun}: "
-            f"{_some(lacking)}; expected at least one for each"
+            f"{some_of(lacking)}; expected at least one for each"
         )
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

@@ -14,7 +14,7 @@ from adamae.data.image_files import ImageFiles
 from adamae.data.shards.names import is_remote, names_shards, shard_folder_of
 from adamae.data.walking import folders_in
 from adamae.errors import UserError
-from adamae.plain_text import counted
+from adamae.plain_text import counted, some_of
 
 
 def find_class_names(
@@ -152,8 +152,8 @@ def load_labelled(
             )
     elif listed is not None and names is not None and not set(listed) & set(names):
         raise UserError(
-            f"{annotations.source}: none of its {len(listed)} classes ({_some(listed)}) "
-            f"is among the {num_classes} of the model ({_some(names)})"
+            f"{annotations.source}: none of its {len(listed)} classes ({some_of(listed)}) "
+            f"is among the {num_classes} of the model ({some_of(names)})"
         )
     elif listed is not None or annotations.labels.max(initial=UNLABELLED) >= num_classes:
         # Read again with the known classes, so that the error for a wrong label contains its line.
@@ -200,7 +200,7 @@ def notes_on_labels(annotations: Annotations, names: Sequence[str]) -> list[str]
     if absent:
         notes.append(
             f"{len(absent)} of {len(names)} classes have no {annotations.noun} in {annotations.source}: "
-            f"{_some(absent)}; they are excluded from the mean over classes"
+            f"{some_of(absent)}; they are excluded from the mean over classes"
         )
     return notes
 
@@ -209,7 +209,3 @@ def _first_other(names: Sequence[str], others: Sequence[str]) -> int | None:
     """Position of the first name that differs, among the positions that both have."""
     pairs = enumerate(zip(names, others, strict=False))
     return next((number for number, (name, other) in pairs if name != other), None)
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

@@ -16,6 +16,7 @@ from adamae.layers.pixels import PixelNormalisation, cut_pixels, frames_in
 from adamae.layers.recomputation import CheckpointActivations
 from adamae.models.encoder import Encoder
 from adamae.models.naming import adopt_reference_names
+from adamae.models.noise_streams import FRAMES_AFTER_BLOCKS, HEAD_AFTER_BLOCKS, TOKENS_AFTER_BLOCKS
 from adamae.models.weight_decay import names_without_decay
 from adamae.randomness import SampleNoise
 from adamae.samplers.frame_choice import FrameChoice
@@ -117,7 +118,7 @@ class Classifier(nn.Module):
     def _logits(self, feature: Tensor, noise: SampleNoise | None) -> Tensor:
         """Apply the head, in training after dropout; ``noise`` is None in evaluation."""
         if noise is not None and self.fc_drop_rate:
-            feature = dropout(feature, self.fc_drop_rate, noise.fold_in(self.encoder.depth + 2))
+            feature = dropout(feature, self.fc_drop_rate, noise.fold_in(self.encoder.depth + HEAD_AFTER_BLOCKS))
         logits: Tensor = self.head(feature)
         return logits
 
@@ -189,8 +190,8 @@ class Classifier(nn.Module):
     def encode(self, video: Tensor, noise: SampleNoise) -> Tensor:
         """Encode clips as in :meth:`forward` to features (B, N, D), or (B, K, D) of the selected tokens."""
         tokenizer = self.encoder.patch_embed
-        # The encoder's blocks fold in the numbers below depth, and dropout before the head depth + 2.
-        tokens_noise, frames_noise = (noise.fold_in(self.encoder.depth + number) for number in (0, 1))
+        tokens_noise = noise.fold_in(self.encoder.depth + TOKENS_AFTER_BLOCKS)
+        frames_noise = noise.fold_in(self.encoder.depth + FRAMES_AFTER_BLOCKS)
         pixels = cut_pixels(video, self.frame_choice.grid_of(frames_in(video)), self.pixel_values)
         pixels, _ = self.frame_choice.shorten(pixels, tokenizer.exact, frames_noise, self.training)
         tokens = tokenizer.exact(pixels) if self.token_choice.exact_tokens else tokenizer(pixels)

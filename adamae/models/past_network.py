@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from adamae.models.decoder import Decoder
 from adamae.models.encoder import Encoder
+from adamae.models.noise_streams import DECODER, ENCODER
 from adamae.randomness import SampleNoise
 from adamae.selection import TokenSelection
 
@@ -64,7 +65,7 @@ class PastNetwork(nn.Module):
         Returns:
             (B, M, P) predicted pixels.
         """
-        latent = self.encoder(self.encoder.patch_embed(seen), noise.fold_in(1), selection)
+        latent = self.encoder(self.encoder.patch_embed(seen), noise.fold_in(ENCODER), selection)
         visible = self.encoder_to_decoder(latent, selection)
-        decoded = self.decoder.decode(visible, self.mask_token, selection, noise.fold_in(2))
+        decoded = self.decoder.decode(visible, self.mask_token, selection, noise.fold_in(DECODER))
         return self.decoder.predict(decoded)

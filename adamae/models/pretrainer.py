@@ -29,6 +29,7 @@ from adamae.models.decoder import Decoder
 from adamae.models.decoder_budget import checked_budget, draw_part
 from adamae.models.encoder import Encoder
 from adamae.models.naming import Prefixes, adopt_reference_names
+from adamae.models.noise_streams import DECODER, DECODER_BUDGET, ENCODER, FRAME_CHOICE, SAMPLER
 from adamae.models.past_network import PastNetwork
 from adamae.models.weight_decay import names_without_decay
 from adamae.randomness import SampleNoise
@@ -187,13 +188,15 @@ class Pretrainer(nn.Module):
         """
         noise = SampleNoise.fresh(len(video), video.device) if seeds is None else SampleNoise(seeds, video.device)
         exact = self.encoder.patch_embed.exact
-        pixels, frames = self.frame_choice.shorten(self.pixels(video), exact, noise.fold_in(3), self.training)
-        seen, selection = self.select_tokens(pixels, noise.fold_in(0), visible)
+        pixels, frames = self.frame_choice.shorten(
+            self.pixels(video), exact, noise.fold_in(FRAME_CHOICE), self.training
+        )
+        seen, selection = self.select_tokens(pixels, noise.fold_in(SAMPLER), visible)
         if self.training and self.decoder_budget < 1:
-            selection = draw_part(selection, self.decoder_budget, noise.fold_in(4))
-        latent = self.encoder(seen, noise.fold_in(1), selection)
+            selection = draw_part(selection, self.decoder_budget, noise.fold_in(DECODER_BUDGET))
+        latent = self.encoder(seen, noise.fold_in(ENCODER), selection)
         visible_tokens = self.encoder_to_decoder(latent, selection)
-        decoded = self.decoder.decode(visible_tokens, self.mask_token, selection, noise.fold_in(2))
+        decoded = self.decoder.decode(visible_tokens, self.mask_token, selection, noise.fold_in(DECODER))
         # With recomputation, keep the uint8 clips, which the batch holds anyway, instead of float pixels.
         source = video if self._recompute and frames is None else pixels
         prediction, error = recomputed(self._recompute, self.reconstruct, decoded, source, selection)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from adamae.models import Pretrainer
+from adamae.models.noise_streams import SAMPLER
 from adamae.randomness import SampleNoise, sample_seed
 from adamae.samplers import Declaration, declaration_of
 from adamae.samplers.hit_rate import count_hits
@@ -165,7 +166,7 @@ def _draw(model: Pretrainer, sampler: Sampler, clips: Tensor, seeds: Tensor) -> 
         return None
     pixels = model.pixels(clips)
     tokens = model.tokens_for(sampler, pixels)
-    selection: TokenSelection = sampler(tokens, pixels, model.grid, SampleNoise(seeds).fold_in(0))
+    selection: TokenSelection = sampler(tokens, pixels, model.grid, SampleNoise(seeds).fold_in(SAMPLER))
     return selection.visible
 
 

@@ -201,7 +201,19 @@ def margin(values: Sequence[float]) -> float:
     """Return half the width of the 95 % interval by Student's t; infinite for fewer than two values."""
     if len(values) < 2:
         return math.inf
-    return _T.get(len(values) - 1, 1.96) * statistics.stdev(values) / math.sqrt(len(values))
+    return student_t(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+
+
+def student_t(degrees: int) -> float:
+    """Return the 97.5 % quantile of Student's t, to three decimals."""
+    if degrees in _T:
+        return _T[degrees]
+    # Expansion around the normal quantile (Abramowitz and Stegun 26.7.5).
+    z = statistics.NormalDist().inv_cdf(0.975)
+    first = (z**3 + z) / 4
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    return z + first / degrees + second / degrees**2 + third / degrees**3
 
 
 def run_adamae(words: Sequence[str]) -> str:

@@ -56,6 +56,11 @@ class Pieces:
         path = self._path(name)
         return json.loads(path.read_text()) if path.exists() else None
 
+    def seeds(self, name: str) -> list[int]:
+        """Return the seeds of the finished pieces ``NAME-SEED`` in ascending order."""
+        paths = self._path(f"{name}-0").parent.glob(f"{name}-*.json")
+        return sorted(int(seed) for path in paths if (seed := path.stem.removeprefix(f"{name}-")).isdecimal())
+
     def forget(self, name: str) -> None:
         """Delete the result of a piece, so that it is made again."""
         self._path(name).unlink(missing_ok=True)

@@ -141,7 +141,7 @@ class Table1:
             (kind, name, seed): result
             for kind in ("pretrain", "finetune", "tuned", "probe", "reconstruction")
             for name in ROWS
-            for seed in range(20)
+            for seed in self.pieces.seeds(f"{kind}-{name}")
             if (result := self.pieces.result(f"{kind}-{name}-{seed}")) is not None
         }
 

@@ -1,4 +1,4 @@
-"""What every command does, recorded before a change and after it, and what differs.
+"""Record the behaviour of every command before and after a change, and compare the recordings.
 
     .venv/bin/python -m tests.behaviour record before.json
     .venv/bin/python -m tests.behaviour check before.json

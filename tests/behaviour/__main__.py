@@ -21,7 +21,7 @@ from tests.behaviour.recording import ROOT, record
 
 
 def main(words: list[str] | None = None) -> int:
-    """Exit code 1 when something differs but words."""
+    """Run the command; return 1 if anything but words differs."""
     options = _parser().parse_args(words)
     if options.act == "compare":
         return _compare(_read(options.before), _read(options.after), options)
@@ -30,7 +30,7 @@ def main(words: list[str] | None = None) -> int:
         options.out.write_text(json.dumps(found, indent=1) + "\n")
         return 0
     before = _read(options.before)
-    # A part is compared with the same part.
+    # A partial recording is compared with the same part of the other.
     before["lines"] = {
         name: line for name, line in before["lines"].items() if not options.only or name in found["lines"]
     }
@@ -49,14 +49,14 @@ def _record(options: argparse.Namespace) -> dict[str, Any]:
     def tell(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
-    # No TemporaryDirectory: every fork would remove it at its end.
+    # Not a TemporaryDirectory, which every fork would delete at its end.
     work = options.work or Path(tempfile.mkdtemp(prefix="behaviour-"))
     try:
         found = record(work, options.tree, options.only, tell)
     finally:
         if options.work is None:
             shutil.rmtree(work)
-    # As a file has it.
+    # Same types as when it is read from a file.
     read: dict[str, Any] = json.loads(json.dumps(found))
     return read
 

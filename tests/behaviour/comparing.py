@@ -1,4 +1,4 @@
-"""What differs between two recordings: files, numbers and options apart from words."""
+"""Differences between two recordings, with files, numbers and options kept apart from words."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-# Sentences, wherever they stand.
+# Fields that contain sentences.
 _WORD_FIELDS = re.compile(r"^(reason|message|error|note|notes|warning|help|detail)$")
-# A number is about as it was when it differs by less than this share.
+# Numbers are nearly equal if their relative difference is smaller than this.
 _NEAR = 1e-5
 _LONGEST = 160
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that is not as it was.
+    """One difference between two recordings.
 
     Attributes:
         line: Name of the command line.
-        place: Where in what was recorded of it.
-        before: What stood there.
-        after: What stands there now.
+        place: Path within the record of the command line.
+        before: Value in the first recording.
+        after: Value in the second recording.
         kind: "content", "near" for numbers that differ by less than 1e-5, or "words".
     """
 
@@ -41,11 +41,11 @@ class Difference:
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[Difference]:
-    """Everything that differs between two recordings.
+    """Return all differences between two recordings.
 
     Args:
-        before: One recording, as :func:`tests.behaviour.recording.record` returns it.
-        after: The other. Lines that only one of them has are differences too.
+        before: First recording, as :func:`tests.behaviour.recording.record` returns it.
+        after: Second recording. Lines that only one of them contains are differences as well.
     """
     found = []
     for name in dict.fromkeys((*before["lines"], *after["lines"])):
@@ -58,7 +58,7 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> list[Differenc
 
 
 def report(found: list[Difference], *, words: bool = True) -> str:
-    """Readable lines, by command line."""
+    """Format differences as readable lines, grouped by command line."""
     shown = [difference for difference in found if words or difference.kind != "words"]
     text = []
     for name in dict.fromkeys(difference.line for difference in shown):
@@ -110,7 +110,7 @@ def _mappings_differ(one: dict[str, Any], other: dict[str, Any], place: str) -> 
 
 
 def _tensors_differ(one: dict[str, Any], other: dict[str, Any], place: str) -> Iterator[Parts]:
-    """A sum may be next to nothing, so it is measured by the norm."""
+    """Compare tensors; the tolerance is relative to the norm, because a sum may be close to zero."""
     scale = _NEAR * max(one["norm"], other["norm"])
     near = all(abs(one[name] - other[name]) <= scale for name in ("sum", "norm", "nans"))
     near = near and one["dtype"] == other["dtype"]
@@ -119,7 +119,7 @@ def _tensors_differ(one: dict[str, Any], other: dict[str, Any], place: str) -> I
 
 
 def _texts_differ(one: list[str], other: list[str], place: str) -> Iterator[Parts]:
-    """Numbers, options, choices and paths of a text are content; the rest of it are words."""
+    """Compare texts: numbers, options, choices and paths are content, everything else is words."""
     facts = [Counter(found for line in text for found in _FACTS.findall(line)) for text in (one, other)]
     if facts[0] != facts[1]:
         gone, new = facts[0] - facts[1], facts[1] - facts[0]

@@ -1,4 +1,4 @@
-"""What a file holds, in few numbers: enough to see a change, little enough to read it."""
+"""Describe the contents of a file in a few numbers: enough to detect a change, and short enough to read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LONG = 64
 
 
 def contents_of(path: Path, places: Places) -> Any:
-    """A description of a file that two runs of the same code share."""
+    """Describe a file such that two runs of the same code give the same description."""
     if path.is_symlink():
         return {"link": normal_lines(str(path.readlink()), places)}
     if path.name.startswith("events.out.tfevents."):
@@ -39,7 +39,7 @@ def contents_of(path: Path, places: Places) -> Any:
 
 
 def described(suffix: str, data: bytes, places: Places) -> Any:
-    """The same of bytes that a file of this suffix holds."""
+    """Describe the bytes of a file with the given suffix."""
     reader = _READERS.get(suffix, _lines)
     try:
         return reader(data, places)
@@ -52,7 +52,7 @@ def _digest(data: bytes) -> dict[str, Any]:
 
 
 def array_numbers(array: np.ndarray | torch.Tensor) -> dict[str, Any]:
-    """Shape, sum, norm and a digest of the bits."""
+    """Return shape, sum, norm and a digest of the bits."""
     if isinstance(array, torch.Tensor):
         array = array.detach().cpu().contiguous()
         kind = str(array.dtype).removeprefix("torch.")
@@ -75,7 +75,7 @@ def _short(values: list[Any]) -> Any:
 
 
 def tree(value: Any, places: Places) -> Any:
-    """What a pickled object holds, tensors as their numbers."""
+    """Describe a pickled object, with tensors described by their numbers."""
     if isinstance(value, torch.Tensor | np.ndarray):
         return array_numbers(value)
     if isinstance(value, Mapping):
@@ -158,7 +158,7 @@ def _torch(data: bytes, places: Places) -> Any:
 def _npz(data: bytes, places: Places) -> Any:
     with np.load(io.BytesIO(data)) as arrays:
         if {"keys", "counts"} <= set(arrays.files):
-            # Frame counts by a digest of place and time of each video.
+            # Frame counts, whose keys are digests of path and modification time of each video.
             counts = {"shape": list(arrays["keys"].shape), "counts": sorted(arrays["counts"].tolist())}
             others = {name: _array(arrays[name], places) for name in arrays.files if name not in ("keys", "counts")}
             return {"arrays": {**counts, **others}}
@@ -194,7 +194,7 @@ def _video(data: bytes, places: Places) -> Any:
 
 
 def _page(data: bytes, places: Places) -> Any:
-    """The words, and the pictures apart from them."""
+    """Describe the text of a page, and its images separately."""
     embedded: list[Any] = []
 
     def take(found: re.Match[str]) -> str:
@@ -226,7 +226,7 @@ def _archive(data: bytes, places: Places) -> Any:
 
 
 def _events(path: Path) -> Any:
-    """Scalars and pictures of TensorBoard."""
+    """Describe the scalars and images of a TensorBoard file."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(path), size_guidance={"scalars": 0, "images": 0, "tensors": 0})

@@ -1,4 +1,4 @@
-"""What the command lines read and no command of ours writes."""
+"""Inputs of the command lines that are not written by one of our commands."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.data.preparation.miniatures import MINIATURES, encode
 
 
 def write_inputs(folder: Path) -> None:
-    """Fill a new folder: videos, one of them damaged, data sets as they are downloaded, and things that are wrong."""
+    """Fill a new folder: videos, one of them damaged, data sets as they are downloaded, and invalid inputs."""
     folder.mkdir(parents=True)
     _write_videos(folder / "videos")
     for name in ("cats", "dogs"):

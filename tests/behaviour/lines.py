@@ -1,9 +1,9 @@
 """The command lines, by name.
 
-Each runs in a folder of its own that has its name, so ``../NAME/`` is what an earlier one wrote; it runs first where
-only a part is asked for. ``../given/`` holds the inputs of :mod:`tests.behaviour.inputs`. Several lines of one name run
-one after the other in one folder. ``[2]`` before a line: in two processes, started as a launcher would; ``[torchrun]``:
-in two processes that torchrun starts.
+Each runs in a folder of its own with its name, so ``../NAME/`` is the output of another one, which runs first also if
+only a part of the lines is selected. ``../given/`` contains the inputs of :mod:`tests.behaviour.inputs`. Several lines
+of one name run one after the other in one folder. ``[2]`` before a line: in two processes, started as a launcher would;
+``[torchrun]``: in two processes that torchrun starts.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LOOK = "--device cpu --seconds 0.6"
 _VIDEO = "../given/videos/a/1.mp4"
 _VIEWS = "--num_workers 0 --device cpu"
 
-# For checkpoints that many lines read.
+# Lines that write checkpoints for many other lines.
 _NETWORKS = {
     "synthesize": "synthesize set --videos_per_class 6 --val_per_class 2 --test_per_class 2 --classes left,right,up "
     "--size 32 --frames 8 --workers 0",
@@ -114,7 +114,7 @@ _FINETUNING = {
 }
 
 _DATA = {
-    # The data of the old runs.
+    # Data of the old runs.
     "synthesize-two": "synthesize set --videos_per_class 6 --val_per_class 1 --test_per_class 0 --classes left,right "
     "--size 32 --frames 8 --workers 0",
     "synthesize-hard": """synthesize out --classes clockwise,growing --videos_per_class 1 --val_per_class 0
@@ -163,7 +163,7 @@ _READING = {
     "saliency": f"""saliency ../pretrain/run {_VIDEO} -o out {_LOOK}
         saliency ../pretrain-random/run {_VIDEO} -o random {_LOOK}""",
     "timeline": f"timeline ../pretrain/run {_VIDEO} -o out {_LOOK} --top 2",
-    # Of runs whose clips per second stand fast.
+    # Recorded runs, whose clips per second do not change.
     "report": "report ../given/runs/pretrain ../given/runs/finetune ../given/runs/other -o page.html",
     "probe": f"probe ../pretrain/run --data_path ../synthesize/set {_VIEWS} --k 3",
     "probe-json": f"""probe ../finetune/run --data_path ../synthesize/set {_VIEWS} --json --probe_tokens 4
@@ -198,7 +198,7 @@ _MEASURING = {
         bench eval ../given/videos {_CLIP} --num_videos 2 --test_num_segment 1 --json""",
 }
 
-# Each must end with 2 and one line, and leave nothing.
+# Each must exit with 2 and one line of error, and write no file.
 _MISTAKES = {
     "mistakes-pretrain": """--data_path ../given/nowhere; --data_path ../given/empty; --output_dir ../given/file/run
         --output_dir ''; --input_size 33; --num_frames 5; --encoder_num_heads 3; --mask_ratio 0; --mask_ratio 0.99
@@ -228,7 +228,7 @@ def _each(text: str) -> list[str]:
 
 
 def _whole(text: str) -> list[str]:
-    """Command lines of a text: a line that begins with an option goes on with the one before."""
+    """Return the command lines of a text; a line that begins with an option continues the previous one."""
     lines: list[str] = []
     for line in map(str.strip, text.splitlines()):
         if line.startswith("--"):

@@ -1,4 +1,4 @@
-"""Runs the command lines, each in a fork of a process that has imported the libraries, and records what they do."""
+"""Run the command lines, each in a fork of a process that has imported the libraries, and record their behaviour."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from tests.behaviour.lines import LINES
 from tests.behaviour.texts import normal_lines, normal_value, without_measured
 
 ROOT = Path(__file__).resolve().parents[2]
-# Their output is times, mostly.
+# Commands whose output consists mostly of times.
 _MEASURING = ("bench-step", "bench-loader", "bench-eval", "estimate")
 _LIMIT = 240.0
-# A library of operators is forgotten with the module that declares it.
+# Keeps modules that declare operators, which are unregistered when their module is deleted.
 _kept: list[ModuleType] = []
 
 
 def record(work: Path, tree: Path = ROOT, only: str = "", tell: Callable[[str], None] = print) -> dict[str, Any]:
-    """Run the lines and describe what they did.
+    """Run the lines and describe their output.
 
     Args:
-        work: Folder to work in: new or empty.
-        tree: The repository whose ``adamae`` runs.
-        only: Regular expression; lines whose names it is found in run, and those whose files they read.
-        tell: Takes a line for each that has run.
+        work: Working folder: new or empty.
+        tree: Repository whose ``adamae`` is run.
+        only: Regular expression; selects the lines with a match in their name, and the lines whose files they read.
+        tell: Function that prints a line after each command.
     """
     work.mkdir(parents=True, exist_ok=True)
     work = work.resolve()
@@ -44,7 +44,7 @@ def record(work: Path, tree: Path = ROOT, only: str = "", tell: Callable[[str], 
         raise SystemExit(f"{work}: expected a new or empty folder")
     _import_libraries(tree.resolve())
     given = work / "given"
-    # The inputs are made by the code that stands beside this file.
+    # The inputs are always written by the code of this repository, not of ``tree``.
     if code := _in_fork(lambda: _write_inputs(given), [sys.stdout.fileno(), sys.stderr.fileno()], work, {}, ROOT):
         raise SystemExit(f"the inputs could not be written: exit code {code}")
     found = {}
@@ -63,7 +63,7 @@ def _computed() -> float:
 
 
 def needed(only: str) -> list[str]:
-    """Names that the pattern is found in, and those whose files they read, in an order in which they can run."""
+    """Return the names that match the pattern and those whose files they read, in an order that they can run in."""
     order: dict[str, None] = {}
 
     def take(name: str) -> None:
@@ -93,19 +93,19 @@ def _run_line(name: str, work: Path, tree: Path) -> dict[str, Any]:
     steps = [_run_step(line, folder, tree, places, measures=name in _MEASURING) for line in LINES[name]]
     after = _stamps(work)
     changed = sorted(path for path, stamp in after.items() if before.get(path) != stamp)
-    # What lies in another line's folder has its place from the top.
+    # Files in another line's folder are named from the working folder.
     names = [path.removeprefix(f"{name}/") if path.startswith(f"{name}/") else f"/{path}" for path in changed]
     described = _describe([work / path for path in changed], work, places)
     files: dict[str, Any] = {}
     for path, found in zip(map(_without_moments, names), described, strict=True):
-        # Files of TensorBoard that begin at different moments, in the order of time.
+        # TensorBoard files that start at different times, in their order.
         again = sum(other.startswith(path) for other in files) if path.endswith("tfevents") else 0
         files[f"{path}.{again + 1}" if again else path] = without_measured(found) if name in _MEASURING else found
     return {"steps": steps, "files": files, "removed": sorted(set(before) - set(after))}
 
 
 def _describe(paths: list[Path], work: Path, places: dict[str, str]) -> list[Any]:
-    """What the files hold; in a fork, since libraries that read videos do not all bear one another."""
+    """Describe the files in a fork, because some libraries that read videos cannot be loaded together."""
     out = work.with_name(f"{work.name}.contents")
 
     def describe() -> int:
@@ -156,7 +156,7 @@ def _run_step(line: str, folder: Path, tree: Path, places: dict[str, str], *, me
 
 
 def _output(text: str, places: dict[str, str], *, measures: bool) -> dict[str, Any]:
-    """JSON as what it holds, anything else as lines."""
+    """Describe JSON by its value and any other output by its lines."""
     try:
         found: dict[str, Any] = {"json": normal_value(json.loads(text), places)}
     except ValueError:
@@ -167,7 +167,7 @@ def _output(text: str, places: dict[str, str], *, measures: bool) -> dict[str, A
 def _environment(**more: str) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LC_ALL") if name in os.environ}
     fixed = {"OMP_NUM_THREADS": "1", "COLUMNS": "100", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1", "TZ": "UTC"}
-    # In place of the terminal's, as the tests have it.
+    # Instead of the terminal's own type, as in the tests.
     return {**kept, **fixed, "TERM": "dumb", **more}
 
 
@@ -194,7 +194,7 @@ def _by_torchrun(words: list[str], folder: Path, tree: Path, said: tuple[Path, P
 
 
 def _by_forks(words: list[str], folder: Path, tree: Path, said: Iterable[tuple[Path, Path]]) -> int:
-    """The greatest exit code of as many processes as ``said`` has pairs of files."""
+    """Run one process for each pair of files in ``said``; return the largest exit code."""
     said, port, children = list(said), _free_port(), []
     for rank, paths in enumerate(said):
         more = {}
@@ -235,7 +235,7 @@ def _wait(child: int) -> int:
 
 
 def _fork(act: Callable[[], int], streams: list[int], folder: Path, more: dict[str, str], tree: Path) -> int:
-    """The process number of a copy of this process that does something and ends."""
+    """Fork this process to run ``act`` and exit; return the process id of the fork."""
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()
@@ -282,9 +282,9 @@ def _leave(code: int) -> None:
 
 
 def _import_libraries(tree: Path) -> None:
-    """What a fork need not import again: nothing of ours, whose imports are part of what is recorded.
+    """Import libraries once for all forks, but none of our modules, whose imports are part of the recorded behaviour.
 
-    No library that reads videos either: they do not all bear one another.
+    Libraries that read videos are not imported either, because some of them cannot be loaded together.
     """
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch
@@ -294,7 +294,7 @@ def _import_libraries(tree: Path) -> None:
     import torch.utils.tensorboard
 
     torch.set_num_threads(1)
-    # timm imports torchvision, which needs our help beside a torch without CUDA.
+    # timm imports torchvision, which needs our import helper with a torch without CUDA.
     sys.path.insert(0, str(tree))
     _kept.append(importlib.import_module("adamae.torchvision_import"))
     sys.path.remove(str(tree))

@@ -1,4 +1,4 @@
-"""Texts and values without what differs from one call to the next: places, times, memory, process numbers."""
+"""Remove from texts and values what differs between calls: paths, times, memory, process ids."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ VOLATILE = "<volatile>"
 
 # Fields of records that depend on the machine and the moment.
 _FIELDS = re.compile(r"(^|_)(seconds?|hours|peak_memory(_gb)?|data_wait|pid|host|date|changed)(_|$)")
-# Digests of files: what the files hold is recorded itself.
+# Digests of files, whose contents are recorded themselves.
 _DIGEST = "sha256"
-# The same where only times are measured.
+# Further volatile fields of commands that measure time.
 _MEASURED = ("memory", "pixels", "limit", "cores_per_gpu")
 _NUMBER = r"\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?"
 _CHANGES = (
@@ -29,12 +29,12 @@ _CHANGES = (
         r"<n> \1",
     ),
 )
-# Lines that come or not, by the time that passes or by the libraries' moods.
+# Lines whose presence depends on timing or on libraries.
 _DROPPED = re.compile(r"^step (\d+)/(?!\1 )|^\[\S*rank\d|^\[W\d|^\[Gloo\]|OMP_NUM_THREADS|^\*+$|^\[<date>\]")
 
 
 def normal_lines(text: str, places: Mapping[str, str]) -> list[str]:
-    """The lines of a text; ``places`` maps paths to what stands for them."""
+    """Return the normalised lines of a text; ``places`` maps paths to placeholders."""
     for place in sorted(places, key=len, reverse=True):
         text = text.replace(place, places[place])
     for pattern, other in _CHANGES:
@@ -43,7 +43,7 @@ def normal_lines(text: str, places: Mapping[str, str]) -> list[str]:
 
 
 def normal_value(value: Any, places: Mapping[str, str]) -> Any:
-    """What JSON and YAML hold, with volatile fields emptied."""
+    """Return a value from JSON or YAML with volatile fields replaced."""
     if isinstance(value, dict):
         return {_text(str(key), places): _field(str(key), other, places) for key, other in value.items()}
     if isinstance(value, list | tuple):
@@ -66,7 +66,7 @@ def is_volatile(field: str) -> bool:
 
 
 def without_measured(value: Any) -> Any:
-    """What times were measured into: a text's lines without numbers, JSON without fractions and volatile fields."""
+    """Remove measured times: all numbers of a text, fractions and volatile fields of JSON."""
     if isinstance(value, dict):
         return {
             key: VOLATILE if _FIELDS.search(key) or key in _MEASURED else without_measured(other)
@@ -75,7 +75,7 @@ def without_measured(value: Any) -> Any:
     if isinstance(value, list):
         return [without_measured(other) for other in value]
     if isinstance(value, str):
-        # What to change first, which another moment sees otherwise.
+        # The advice on what to change first depends on the measured times.
         value = re.sub(r".*of the time: .*", "<advice>", value)
         return re.sub(r" +", " ", re.sub(r"\d+(\.\d+)?(e[-+]?\d+)?", "<n>", value))
     return "<x>" if isinstance(value, float) else value

@@ -32,7 +32,7 @@ def killed_at(path: Path, times: int) -> Iterator[list[int]]:
         while len(killed) < times and time.monotonic() < deadline:
             try:
                 own = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
-            except OSError:  # nobody reads
+            except OSError:  # no reader yet
                 time.sleep(0.01)
                 continue
             if len(killed) == times - 1:

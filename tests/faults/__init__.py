@@ -1,8 +1,8 @@
-"""A fault harness: what a run promises, broken on purpose, and how often the promise held.
+"""Fault injection: break runs on purpose and count how often each promise about reliability holds.
 
     python -m tests.faults --scale 0.02        a few trials of each promise
-    make faults                                all of them; renews docs/RELIABILITY.md
+    make faults                                all trials; updates docs/RELIABILITY.md
 
 One file per promise, each with ``PROMISE`` and ``trials(seed, scale, shared)``. Trials run in forks of one process that
-has imported torch and never computed with it, so that a trial costs no start of an interpreter.
+has imported torch and never computed with it, so a trial does not have to start an interpreter.
 """

@@ -1,11 +1,11 @@
-"""``python -m tests.faults``: run trials, keep their results, print the table."""
+"""``python -m tests.faults``: run trials, store their results, print the table."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-# Forks of a process with threads are not safe, and two cores are shared by two trials. Before torch is imported.
+# Forks of a process with threads are not safe, and parallel trials share the cores. Set before torch is imported.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 

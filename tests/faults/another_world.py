@@ -1,4 +1,4 @@
-"""A run goes on with another number of processes and another engine: the same samples, the same losses."""
+"""A run resumes with another number of processes and another engine: the same samples, the same losses."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ PROMISE = "Another number of processes or another engine: same order of samples,
 SIZES = ((1, 2), (2, 1), (2, 4), (4, 2), (1, 4), (4, 1))
 ENGINES = ("plain", "zero0", "zero1", "zero2")
 TOLERANCE = 1e-5
-# Of 96 changes.
+# Number of trials, of 96 possible changes.
 RUNS = 48
 PAUSE = 4
 
 
 def trials(seed: int, scale: float, shared: Path) -> list[Trial]:
-    """Changes of size with pairs of engines, in turn for both commands."""
+    """Return trials of changes of world size with pairs of engines, alternately for both commands."""
     data = videos(shared)
     kinds = list(product(SIZES, ENGINES, ENGINES))
     random.Random(f"world {seed}").shuffle(kinds)
@@ -59,7 +59,7 @@ def _trial(command: str, sizes: tuple[int, int], before: str, after: str, data: 
 
 
 def _nodes(command: str, data: Path, expected: Path) -> Trial:
-    """Two machines with a process each, which torchrun's rendezvous brings together, and one that goes on alone."""
+    """A run on two machines with one process each, joined by torchrun's rendezvous, resumed by a single process."""
 
     def body(folder: Path) -> None:
         port, words = free_port(), [str(word) for word in _words(command, 2, "plain", PAUSE, data, folder)]
@@ -99,7 +99,7 @@ def _words(command: str, size: int, engine: str, steps: int, data: Path, folder:
     engines = ("plain",) if engine == "plain" else ("deepspeed", "--deepspeed_config", engine)
     more = ["--engine", *engines, "--batch_size", str(4 // size), "--max_steps", str(steps)]
     if command == "finetune":
-        # What mixes the clips of one rank differs with their number.
+        # Mixing of a rank's clips depends on their number.
         more += ["--mixup", "0", "--cutmix", "0", "--drop", "0.1", "--fc_drop_rate", "0.5"]
     return COMMANDS[command](data, folder / "run", *more)
 
@@ -109,7 +109,7 @@ def _expect_run(command: str, size: int, engine: str, steps: int, data: Path, fo
 
 
 def _noting(folder: Path) -> Callable[[int], object]:
-    """Have each process write down the samples of its steps."""
+    """Patch each process to record the samples of its steps."""
 
     def before(rank: int) -> None:
         from adamae.training.fault_log import FaultLog
@@ -127,9 +127,9 @@ def _noting(folder: Path) -> Callable[[int], object]:
 
 
 def _samples(folder: Path) -> dict[int, list[int]]:
-    """The samples of each step, those of rank 0 first."""
+    """Return the samples of each step, those of rank 0 first."""
     read = (json.loads(line) for path in folder.glob("samples-*") for line in path.read_text().splitlines())
-    # A rank's micro-batches of a step stay in their order.
+    # The sort is stable, so a rank's micro-batches of a step keep their order.
     lines = sorted(read, key=lambda line: line[:2])
     found: dict[int, list[int]] = {}
     for step, _, rows in lines:

@@ -1,4 +1,4 @@
-"""Broken files among good ones: every good sample is seen once, every bad one recorded; mutated files crash nobody."""
+"""Bad files among good ones: each good sample is seen once, each bad one recorded; mutated files cause no crash."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROMISE = "10 % of the files broken in twelve ways, and mutated files: good samp
 MUTATIONS = 1000
 LISTS = 20
 VIDEOS = 120
-# Frames and encoder options, by file name, so that containers, codecs and orders of frames differ.
+# Encoder options by file name, with different containers, codecs and frame orders.
 KINDS: dict[str, dict[str, str]] = {
     "closed.mp4": {"g": "8", "bf": "2"},
     "open.mkv": {"g": "6", "bf": "0"},
@@ -43,7 +43,7 @@ def truncated(path: Path, dice: random.Random) -> None:
 
 
 def random_bytes(path: Path, dice: random.Random) -> None:
-    """All packets but the first: fewer would be passed over with a note, which is no bad file."""
+    """Overwrite all packets but the first; with fewer, decoding would succeed with a warning."""
     content = bytearray(path.read_bytes())
     with av.open(str(path)) as container:
         places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
@@ -71,7 +71,7 @@ def audio_only(path: Path, dice: random.Random) -> None:
 
 
 def zero_frames(path: Path, dice: random.Random) -> None:
-    """A header of a video, and nothing after it."""
+    """Write only the header of a video."""
     path.unlink()
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25)
@@ -80,12 +80,12 @@ def zero_frames(path: Path, dice: random.Random) -> None:
 
 
 def one_frame(path: Path, dice: random.Random) -> None:
-    """A good file: a clip repeats it."""
+    """Write a video of one frame, a good file: a clip repeats the frame."""
     encode(path, 1, (32, 32))
 
 
 def absurd_size(path: Path, dice: random.Random) -> None:
-    """The header says 65,535 x 65,535."""
+    """Set the size in the header to 65,535 x 65,535."""
     content = bytearray(path.read_bytes())
     for name, before in ((b"avc1", 28), (b"tkhd", 80)):
         place = content.find(name)
@@ -97,7 +97,7 @@ def absurd_size(path: Path, dice: random.Random) -> None:
 
 
 def changing_resolution(path: Path, dice: random.Random) -> None:
-    """Raw H.264 of two sizes, one after the other."""
+    """Write raw H.264 that changes its frame size."""
     parts = [encode(path.with_suffix(f".{side}.h264"), 8, (side, side)) for side in (32, 64)]
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
     for part in parts:
@@ -117,12 +117,12 @@ BREAKS = (
     *(empty, truncated, random_bytes, wrong_container, no_video_stream, audio_only, zero_frames, one_frame),
     *(absurd_size, changing_resolution, missing, a_directory),
 )
-# What may be good: whether it is recorded or not, it may not be both or neither.
+# Files that may be good or bad: they must be either seen or recorded, but not both or neither.
 EITHER = {"one_frame", "absurd_size", "changing_resolution"}
 
 
 def trials(seed: int, scale: float, shared: Path) -> list[Trial]:
-    """Lists with broken files, a file that hangs and one that ends its reader, and mutations of good files."""
+    """Return trials of lists with bad files, of files that hang or crash their reader, and of mutated good files."""
     good = shared / "good"
     if not good.exists():
         expect([Process(lambda: _make(good), shared, "good").wait()])
@@ -151,7 +151,7 @@ def _make(folder: Path) -> int:
 
 
 def _epoch(folder: Path, rows: list[str], workers: int, timeout: float = 60) -> tuple[list[int], dict[int, str]]:
-    """What one epoch over a list gives: the rows in their order, and the reasons of bad ones."""
+    """Return the rows of one epoch over a list, in order, and the reasons of bad ones."""
     from adamae.data.annotations import load_annotations
     from adamae.data.dataset import pretrain_dataset
     from adamae.data.loader import build_loader
@@ -195,7 +195,7 @@ def _list(seed: int, workers: int, good: Path) -> Callable[[Path], None]:
 
 
 def _fault(fault: str, workers: int, good: Path) -> Callable[[Path], None]:
-    """One file of twelve hangs whoever opens it, or ends its process in the decoder."""
+    """One file of twelve hangs when it is opened, or crashes the process in the decoder."""
 
     def body(folder: Path) -> None:
         rows = [f"{number}.mp4" for number in range(12)]
@@ -225,7 +225,7 @@ def _fault(fault: str, workers: int, good: Path) -> Callable[[Path], None]:
 
 
 def expect_once(seen: list[int], reasons: dict[int, str], count: int) -> None:
-    """Raise LostError unless each good row was seen once, but for those that stand in for a bad one."""
+    """Raise LostError unless each good row was seen once, and once more for each bad row that it replaced."""
     doubled = len(seen) - len(set(seen))
     if set(seen) != {*range(count)} - set(reasons) or len(seen) != count or doubled != len(reasons):
         raise LostError(
@@ -234,7 +234,7 @@ def expect_once(seen: list[int], reasons: dict[int, str], count: int) -> None:
 
 
 def mutate(content: bytes, dice: random.Random) -> bytes:
-    """Some of: flipped bits, a block of random bytes, a block doubled or cut out, an end cut off, numbers made huge."""
+    """Apply random mutations: flip bits, randomise, repeat or delete a block, truncate, or write huge numbers."""
     changed = bytearray(content)
     for _ in range(dice.choice((1, 1, 2, 4))):
         place = dice.randrange(len(changed))
@@ -269,7 +269,7 @@ def _mutation(seed: str, source: Path) -> Callable[[Path], None]:
 
 
 def read_or_reason(path: Path, dice: random.Random) -> None:
-    """Raise LostError unless a file gives frames or one line with a reason."""
+    """Raise LostError unless reading a file returns frames or fails with a reason of one line."""
     try:
         with pyav.open_video(str(path)) as video:
             frames = video.read([dice.randrange(video.num_frames) for _ in range(3)])

@@ -1,4 +1,4 @@
-"""The disk fails at any write: the last whole checkpoint survives, and one line names what could not be written."""
+"""The disk fails at any write: the last complete checkpoint survives, and one line names the file that failed."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tests.faults.trial import LostError, Trial
 
 PROMISE = "Disk full, read-only, removed, stale or with I/O errors: the last whole checkpoint survives"
 FULL = 480
-# The error, and whether reading fails as well.
+# Error -> whether reading fails as well.
 FAILURES = {"ENOSPC": False, "EDQUOT": False, "EROFS": False, "EIO": True, "ESTALE": True}
 _NEVER = 2**60
 
 
 def trials(seed: int, scale: float, shared: Path) -> list[Trial]:
-    """A failure at each operation of a run, in turn of each kind; the disk full after each number of bytes; removal."""
+    """Return trials with failures of each kind at any operation, a full disk at any byte, and a removed folder."""
     if not is_loaded():
         return []
     dice = random.Random(f"disk {seed}")
@@ -41,7 +41,7 @@ def trials(seed: int, scale: float, shared: Path) -> list[Trial]:
 
 
 def reference(command: str, data: Path, shared: Path) -> Path:
-    """A run that nothing happened to, made once."""
+    """Return the folder of a run without faults, made once."""
     output = shared / f"whole-{command}"
     if not output.exists():
         expect(run(COMMANDS[command](data, output), shared))
@@ -49,7 +49,7 @@ def reference(command: str, data: Path, shared: Path) -> Path:
 
 
 def _count(command: str, data: Path, shared: Path) -> tuple[int, int]:
-    """Operations and bytes that a whole run writes."""
+    """Count the write operations and bytes of a complete run."""
     reference(command, data, shared)
     output, noted = shared / f"counted-{command}", shared / f"counts-{command}"
     if not noted.exists():
@@ -74,7 +74,7 @@ def _failing(command: str, name: str, place: int, by_bytes: bool, data: Path, sh
         words = COMMANDS[command](data, output)
         (ended,) = run(words, folder, before=fail)
         if ended.code == 0 and "Traceback" not in ended.told:
-            # What failed was of no account.
+            # The failed operation had no effect on the run.
             expect_same(output, reference(command, data, shared))
             return
         expect_one_line(ended, str(output))
@@ -86,7 +86,7 @@ def _failing(command: str, name: str, place: int, by_bytes: bool, data: Path, sh
 
 
 def _removed(command: str, place: int, data: Path) -> Callable[[Path], None]:
-    """The run may go on without its folder or end; what it may not do is to end with a traceback."""
+    """Remove the output folder: the run may continue or end with an error, but not with a traceback."""
 
     def body(folder: Path) -> None:
         output = folder / "run"
@@ -102,7 +102,7 @@ def _removed(command: str, place: int, data: Path) -> Callable[[Path], None]:
 
 
 def note_saves(saved: Path) -> None:
-    """Have this process write down each checkpoint that it says it has saved."""
+    """Patch this process to record each checkpoint that it has saved."""
     save = CheckpointStore.save
 
     def noting(self: CheckpointStore, step: int, *arguments: object) -> Path:
@@ -115,7 +115,7 @@ def note_saves(saved: Path) -> None:
 
 
 def expect_survivor(output: Path, saved: Path) -> None:
-    """Raise LostError unless the newest checkpoint is at least as new as the last that was saved."""
+    """Raise LostError unless the newest checkpoint is at least as new as the last recorded one."""
     wanted = int(saved.read_text()) if saved.exists() else 0
     newest = CheckpointStore(output / "checkpoints").newest()
     found = 0 if newest is None else newest.step
@@ -124,7 +124,7 @@ def expect_survivor(output: Path, saved: Path) -> None:
 
 
 def at_step(step: int, action: Callable[[], object]) -> None:
-    """Have this process do something in the middle of a run, before an update."""
+    """Patch this process to call ``action`` before an update."""
     from adamae.training.torch_engine import TorchEngine
 
     count = 0

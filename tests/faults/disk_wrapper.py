@@ -1,4 +1,4 @@
-"""Writes and reads that fail: builds ``disk_faults.c``, has it loaded before the interpreter, and arms it."""
+"""Injection of write and read errors: build ``disk_faults.c``, preload it, and arm it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOADED = "LD_PRELOAD"
 
 
 def load_and_restart(module: str, words: list[str], build: Path) -> None:
-    """Start this program again with the wrapper before the C library, unless it is there or cannot be built."""
+    """Restart this program with the wrapper in LD_PRELOAD, unless it is loaded or cannot be built."""
     library = None if is_loaded() else built(build)
     if library is not None:
         environment = os.environ | {LOADED: str(library)}
@@ -23,14 +23,14 @@ def load_and_restart(module: str, words: list[str], build: Path) -> None:
 
 
 def built(build: Path) -> Path | None:
-    """The wrapper, in a folder of such; None where it cannot be built."""
+    """Return the wrapper, built in a folder if it is missing there; None if it cannot be built."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None or not sys.platform.startswith("linux"):
         return None
     build.mkdir(parents=True, exist_ok=True)
     library = build / f"disk-faults-{sha256(SOURCE.read_bytes()).hexdigest()[:12]}.so"
     if not library.exists():
-        # Several may build it at once.
+        # Several processes may build it at the same time.
         own = library.with_suffix(f".{os.getpid()}")
         subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", own, SOURCE, "-ldl"], check=True)
         own.replace(library)
@@ -38,16 +38,16 @@ def built(build: Path) -> Path | None:
 
 
 def is_loaded() -> bool:
-    """Whether this process can fail at will."""
+    """Return whether the wrapper is loaded in this process."""
     return hasattr(ctypes.CDLL(None), "faults_arm")
 
 
 def arm(folder: Path, after: int, failure: int, *, by_bytes: bool = False, reading: bool = False) -> None:
-    """Let what is written below a folder fail from now on.
+    """Let writes below a folder fail from now on.
 
     Args:
-        folder: Below it.
-        after: Operations, or bytes, that still succeed.
+        folder: The folder.
+        after: Number of operations, or bytes, that still succeed.
         failure: The system's error number; a negative one is a signal that ends the process instead.
         by_bytes: Whether ``after`` counts bytes; the last write may be a short one.
         reading: Whether reading fails as well.
@@ -56,20 +56,20 @@ def arm(folder: Path, after: int, failure: int, *, by_bytes: bool = False, readi
 
 
 def arm_reading(folder: Path, after: int, failure: int, *, times: int = -1) -> None:
-    """Let reading of the files below a folder fail from now on.
+    """Let reads of the files below a folder fail from now on.
 
     Args:
-        folder: Below it.
-        after: Bytes at the beginning of each file that can be read.
+        folder: The folder.
+        after: Number of bytes at the beginning of each file that can be read.
         failure: The system's error number.
-        times: How often; from then on all can be read. Always if negative.
+        times: Number of failures, after which all reads succeed; negative: no limit.
     """
     wrapper = ctypes.CDLL(None)
     wrapper.faults_arm_reading(os.fsencode(folder), ctypes.c_long(after), ctypes.c_long(times), failure)
 
 
 def seen() -> tuple[int, int]:
-    """Operations and bytes since the wrapper was armed."""
+    """Return the number of operations and bytes since the wrapper was armed."""
     operations, size = ctypes.c_long(), ctypes.c_long()
     ctypes.CDLL(None).faults_seen(ctypes.byref(operations), ctypes.byref(size))
     return operations.value, size.value

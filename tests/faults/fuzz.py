@@ -28,9 +28,9 @@ from tests.faults.trial import MEMORY_LIMIT_BYTES, LostError, Trial
 
 PROMISE = "Fuzzed options of every command: one step, or one line and code 2, within limits of time and memory"
 EXAMPLES = 5000
-# Of the processor; a shared machine may give little of it in a second.
+# Processor time, because a shared machine may provide little of it per second.
 SECONDS = 90
-# Options whose value is how often something is repeated: whoever asks for 2**60 repetitions gets them.
+# Options whose value is a number of repetitions: 2**60 repetitions would be executed.
 REPETITIONS = {
     *("rounds", "passes", "num_videos", "loader_videos", "videos_per_class", "val_per_class", "test_per_class"),
     *("draws", "max_steps", "update_freq", "num_workers", "workers", "test_num_segment", "test_num_crop", "num_sample"),
@@ -45,7 +45,7 @@ _WORDS = [
 
 
 def trials(seed: int, scale: float, shared: Path) -> list[Trial]:
-    """Examples over all commands, each in a fork of its own."""
+    """Return trials of examples over all commands, each in a fork of its own."""
     material(shared)
     return [
         Trial(f"{number}: adamae {command} {shlex.join(words)}", trial(command, words, shared), 10.0 * SECONDS)
@@ -55,7 +55,7 @@ def trials(seed: int, scale: float, shared: Path) -> list[Trial]:
 
 @cache
 def parsers() -> Mapping[str, OptionParser[Any]]:
-    """The parser of each command; that of ``adamae bench step`` under "bench step"."""
+    """Return the parser of each command; that of ``adamae bench step`` has the key "bench step"."""
     found: dict[str, OptionParser[Any]] = {}
     for command, (module, _) in COMMANDS.items():
         loaded = importlib.import_module(module)
@@ -67,7 +67,7 @@ def parsers() -> Mapping[str, OptionParser[Any]]:
 
 
 def options_of(parser: OptionParser[Any]) -> dict[str, st.SearchStrategy[list[str]]]:
-    """Every option that a command's argparse parser knows, and words that may follow it."""
+    """Return every option of a command's argparse parser, with a strategy for the words that follow it."""
     flags = {flag.name: flag for group in groups_of(parser._options).values() for flag in flags_of(group)}
     found = {}
     for name, action in parser._parser.option_names.items():
@@ -79,7 +79,7 @@ def options_of(parser: OptionParser[Any]) -> dict[str, st.SearchStrategy[list[st
 
 
 def examples(seed: int, wanted: int) -> list[tuple[str, list[str]]]:
-    """``wanted`` different command lines, each of up to four options and their values, which follow from the seed."""
+    """Return ``wanted`` distinct command lines of up to four options and their values, determined by the seed."""
     options = {command: options_of(parser) for command, parser in parsers().items()}
     every = [(command, name) for command, known in options.items() for name in known]
     found: dict[tuple[str, ...], tuple[str, list[str]]] = {}
@@ -91,7 +91,7 @@ def examples(seed: int, wanted: int) -> list[tuple[str, list[str]]]:
         words = [word for name in dict.fromkeys((first, *others)) for word in (name, *data.draw(known[name]))]
         found[(command, *words)] = command, words
 
-    # hypothesis draws some more than once.
+    # hypothesis draws some examples more than once.
     for part in count():
         if len(found) >= wanted:
             break
@@ -107,7 +107,7 @@ def examples(seed: int, wanted: int) -> list[tuple[str, list[str]]]:
 
 
 def values(flag: Flag) -> st.SearchStrategy[list[str]]:
-    """Words of an option: mostly of its own kind, near its bounds or far from them, and now and then any word."""
+    """Return a strategy for an option's words: mostly of its type, near or far from its bounds, rarely any word."""
     own: st.SearchStrategy[str]
     if flag.choices:
         own = st.sampled_from(flag.choices)
@@ -132,7 +132,7 @@ def _is_meant(flag: Flag, word: str) -> bool:
 
 
 def _texts() -> st.SearchStrategy[str]:
-    """Texts that name nothing outside the folder in which a trial runs."""
+    """Return a strategy for texts that are not paths outside the folder of a trial."""
     return st.text(max_size=8).filter(lambda word: "\0" not in word and not word.startswith("/"))
 
 
@@ -143,7 +143,7 @@ def _words_of_another_program(action: argparse.Action) -> st.SearchStrategy[list
 
 
 def line_that_works(command: str, shared: Path, folder: Path) -> list[str | Path]:
-    """A command line that works, to which options are added; it writes into ``folder``."""
+    """Return a valid command line that writes into ``folder``, to which options are added."""
     data = shared / "videos"
     video = min(data.rglob("*.mp4"), default=data / "none.mp4")
     network, classes = shared / "network.safetensors", shared / "classifier.safetensors"
@@ -177,7 +177,7 @@ def line_that_works(command: str, shared: Path, folder: Path) -> list[str | Path
 
 
 def material(shared: Path) -> None:
-    """What the command lines name, made once."""
+    """Make the files that the command lines use, once."""
     data = videos(shared)
     for name, write in (("network", write_pretrainer), ("classifier", write_classifier)):
         path = shared / f"{name}.safetensors"

@@ -1,4 +1,4 @@
-"""SIGKILL at any moment: the run resumes by itself and ends as one that nobody killed, bit for bit."""
+"""SIGKILL at any moment: the run resumes automatically and is bitwise equal to an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from tests.faults.trial import LostError, Trial
 PROMISE = "SIGKILL at random moments, of one rank or all: the resumed run equals an uninterrupted one bit for bit"
 RUNS = 50
 ENGINES = {"plain": (), "zero1": ("--engine", "deepspeed", "--deepspeed_config", "zero1")}
-# What other ranks may take to notice that one is gone.
+# Seconds within which the other ranks must detect that a rank has ended.
 LIMIT = 60.0
 
 
 def trials(seed: int, scale: float, shared: Path) -> list[Trial]:
-    """Runs of both commands, engines and one or two processes, killed at a moment, in a write, or at an epoch's end."""
+    """Return trials of both commands and engines with one or two processes, killed at different moments."""
     dice = random.Random(f"kill {seed}")
     data = videos(shared)
     kinds = list(product(COMMANDS, (1, 2), ENGINES, ("moment", "write", "epoch")))
     dice.shuffle(kinds)
-    # What is cheap first, so that a small run has something of everything.
+    # Cheap trials first, so that a small run contains all kinds of them.
     kinds.sort(key=lambda kind: (kind[1], kind[2] != "plain"))
     chosen = islice(cycle(kinds), max(1, round(RUNS * scale)))
     return [_trial(number, *kind, dice.random(), data, shared) for number, kind in enumerate(chosen)]
 
 
 def ranks_reference(command: str, size: int, engine: str, data: Path, shared: Path) -> Path:
-    """A run that nothing happened to, made by the first trial that wants it."""
+    """Return the folder of an uninterrupted run, which the first trial that needs it makes."""
     output = shared / f"whole-{command}-{size}-{engine}"
     if size == 1 and engine == "plain":
         return reference(command, data, shared)
@@ -47,7 +47,7 @@ def ranks_reference(command: str, size: int, engine: str, data: Path, shared: Pa
 
 
 def words(command: str, size: int, engine: str, data: Path, output: Path) -> list[str | Path]:
-    """The command, with the same global batch in any number of processes."""
+    """Return the command's arguments, with the same global batch for any number of processes."""
     return COMMANDS[command](data, output, "--batch_size", str(4 // size), *ENGINES[engine])
 
 
@@ -84,11 +84,11 @@ def _trial(
 
 
 def _armed(moment: str, chance: float, output: Path) -> Callable[[int], object]:
-    """What the main rank is given on its way: to die in a write, or around an epoch's line in the log."""
+    """Return a function that lets the main rank die in a write, or before or after an epoch's log line."""
 
     def before(rank: int) -> None:
         if rank == 0 and moment == "write":
-            # A run of six steps does some 400 operations on files.
+            # A run of six steps does about 400 file operations.
             arm(output, int(30 + 350 * chance), -signal.SIGKILL)
         if rank == 0 and moment == "epoch":
             from adamae.training.loop import _Loop
@@ -107,7 +107,7 @@ def _armed(moment: str, chance: float, output: Path) -> Callable[[int], object]:
 
 
 def _wait_for_life(processes: list[Process], output: Path) -> None:
-    """Until the run has logged a step, or ended."""
+    """Wait until the run has logged a step or ended."""
     deadline = time.monotonic() + LIMIT
     while not (output / "log.jsonl").exists() and any(process.code() is None for process in processes):
         if time.monotonic() > deadline:

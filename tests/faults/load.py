@@ -1,4 +1,4 @@
-"""Many steps: memory, open files and threads stay what they were, and no step is slow but at checkpoints."""
+"""Many steps: memory, open files and threads do not grow, and only steps with checkpoints are slow."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from tests.faults.trial import LostError, Trial
 
 PROMISE = "20,000 steps: memory, files, threads within 5 % of those after 1,000; no step ten times the median"
 STEPS = 20_000
-# What is held then is compared with what is held at the end; half of the steps in a run of fewer than twice as many.
+# Step whose resources are compared with those at the end; at most half of the steps of a run.
 SETTLED = 1_000
 EPOCH = 3
-# Steps between two runs' slow ones that are taken for the same one: when Python collects garbage differs a little.
+# Slow steps of two runs within this distance count as the same: Python's garbage collections differ a little in time.
 SAME = 3
 RUN_SECONDS = 3500.0
 
 
 def trials(seed: int, scale: float, shared: Path) -> list[Trial]:
-    """A run of each command with everything switched on."""
+    """Return trials of each command with everything enabled."""
     data = videos(shared)
     steps = max(60, round(STEPS * scale))
     more = ("--log_images_every", str(max(50, steps // 40)))
@@ -54,7 +54,7 @@ def _trial(command: str, steps: int, data: Path, more: tuple[str, ...]) -> Calla
                     f"{name}: {value} after {first['step']} steps, {last['held'][name]} at the end: {series}"
                 )
         if last["slow"]:
-            # What the system does in between, compaction of memory say, counts as ours. It does not come back.
+            # System work such as memory compaction is counted as ours, but does not recur in a second run.
             again = _notes(command, steps, data, more, folder / "again")[-1]["slow"]
             slow = [step for step in last["slow"] if any(abs(step[0] - other[0]) <= SAME for other in again)]
             if slow:
@@ -64,7 +64,7 @@ def _trial(command: str, steps: int, data: Path, more: tuple[str, ...]) -> Calla
 
 
 def _notes(command: str, steps: int, data: Path, more: tuple[str, ...], folder: Path) -> list[dict[str, Any]]:
-    """What a whole run notes about itself."""
+    """Run a complete run and return its records of resources."""
     folder.mkdir()
     epochs = str(-(-steps // EPOCH))
     words = COMMANDS[command](data, folder / "run", "--epochs", epochs, "--save_ckpt_steps", str(max(20, steps // 40)))
@@ -74,9 +74,9 @@ def _notes(command: str, steps: int, data: Path, more: tuple[str, ...], folder: 
 
 
 def held() -> dict[str, int]:
-    """Resident memory in KiB, open files and threads of this process.
+    """Return resident memory in KiB, open files and threads of this process.
 
-    What Python and the C library would reuse is not held: when they give it back depends on when they are asked.
+    Memory that Python and the C library would reuse is released first, as they return it at varying times.
     """
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
@@ -86,7 +86,7 @@ def held() -> dict[str, int]:
 
 
 def _measure(noted: Path, steps: int) -> Callable[[int], object]:
-    """Have this process note what it holds after each twentieth of its steps, and which steps were slow."""
+    """Patch this process to record its resources after each twentieth of its steps, and the slow steps."""
 
     def before(rank: int) -> None:
         from adamae.training.torch_engine import TorchEngine
@@ -94,7 +94,7 @@ def _measure(noted: Path, steps: int) -> Callable[[int], object]:
         whole, took = TorchEngine.step, []
 
         def timed(self: TorchEngine, *arguments: object, **named: object) -> object:
-            # Of the processor: what others do on this machine is no matter of ours.
+            # Processor time, which does not depend on other work on this machine.
             begun = time.process_time()
             values = whole(self, *arguments, **named)  # type: ignore[arg-type]
             took.append(time.process_time() - begun)

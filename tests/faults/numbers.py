@@ -1,4 +1,4 @@
-"""NaN or infinity on one rank: all ranks leave the step out together, and it is counted and written down."""
+"""NaN or infinity on one rank: all ranks skip the step together, and it is counted and recorded."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ VALUES = {"NaN": math.nan, "infinity": math.inf}
 
 
 def trials(seed: int, scale: float, shared: Path) -> list[Trial]:
-    """One spoilt step in each engine, precision and command; and only spoilt ones."""
+    """Return trials with one bad step in each engine, precision and command, and trials with only bad steps."""
     data = videos(shared)
     kinds = list(product(COMMANDS, ENGINES, PRECISIONS, (1, 2)))
     dice = random.Random(f"numbers {seed}")
     dice.shuffle(kinds)
-    # What is cheap first, so that a small run has something of everything.
+    # Cheap trials first, so that a small run contains all kinds of them.
     kinds.sort(key=lambda kind: (kind[3], kind[1] != "plain"))
     count = len(kinds) if scale >= 1 else max(2, round(len(kinds) * scale))
     one = [_one(*kind, dice.choice(list(VALUES)), data) for kind in kinds[:count]]
@@ -53,12 +53,12 @@ def _one(command: str, engine: str, precision: str, size: int, value: str, data:
 
         expect(run(_words(command, engine, precision, size, data, output), folder, size, before))
         last = log(output)[-1]
-        # fp16 may leave out steps of its own while it looks for its scale.
+        # fp16 may skip further steps while the loss scale is adjusted.
         if last["skipped"] != 1 and not (precision == "fp16" and int(str(last["skipped"])) > 1):
             raise LostError(f"{last['skipped']} steps were counted as skipped, expected 1")
         if last["step"] != STEPS:
             raise LostError(f"the run ended at step {last['step']}")
-        # Under fp16 a rank whose own loss is finite takes the step for one with too large a scale.
+        # Under fp16 a rank with a finite loss attributes the skipped step to a loss scale that is too large.
         for rank in [size - 1] if precision == "fp16" else range(size):
             path = output / "nonfinite" / f"step-{step:08d}-rank{rank}.json"
             if not path.exists() or len(set(json.loads(path.read_text())["index"])) != 4 // size:
@@ -86,7 +86,7 @@ def _always(command: str) -> Callable[[int], object]:
 
 
 def spoil(command: str, when: Callable[[int], bool], value: float) -> None:
-    """Let the loss of some updates of this process be no number."""
+    """Patch this process to multiply the loss of some updates by ``value``, which is not finite."""
     from adamae import finetune, pretrain
     from adamae.training import objectives
 

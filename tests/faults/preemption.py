@@ -1,4 +1,4 @@
-"""SIGTERM and SIGUSR1 at any time: a checkpoint soon, the exit code as documented, and the resumed run exact."""
+"""SIGTERM and SIGUSR1 at any time: a checkpoint in time, the documented exit code, and an exact resume."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROMISE = (
 )
 SECONDS = 10.0
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-# Where the signal comes: before any file is written, in the first update, in a later one, in validation, in the test.
+# When the signal is sent: before any file is written, in the first update, in a later one, in validation, in the test.
 MOMENTS = {
     "pretrain": ("start-up", "first batch", "step"),
     "finetune": ("start-up", "first batch", "step", "validation", "test"),
@@ -30,7 +30,7 @@ MOMENTS = {
 
 
 def trials(seed: int, scale: float, shared: Path) -> list[Trial]:
-    """Each signal at each moment, to one process, to one of two, and to both."""
+    """Return trials of each signal at each moment, to a single process, to one of two, and to both."""
     dice = random.Random(f"preemption {seed}")
     data = videos(shared)
     kinds = [
@@ -70,7 +70,7 @@ def _trial(
             raise LostError(f"it took {took:.1f} s from the signal to the end")
         newest = CheckpointStore(output / "checkpoints").newest() if output.exists() else None
         if command == "pretrain" and moment == "step" and (size, step) == (2, STEPS - 1):
-            # Two processes agree during the next step, which is the last one: the run is complete.
+            # Two processes agree on the preemption during the next step, which is the last, so the run is complete.
             if codes != [0, 0]:
                 raise LostError(f"a complete run ended with {codes}")
         else:
@@ -90,12 +90,12 @@ def _send(number: int, moments: Path) -> None:
 
 
 def _expect_codes(codes: list[int], moment: str, number: int, whom: str, size: int) -> None:
-    """128 and the signal's number, which is what a shell shows of a process that it ended too."""
+    """Check the exit codes: 128 plus the signal's number, as a shell reports a process ended by a signal."""
     own = {128 + number, -number}
     for rank, code in enumerate(codes):
         received = whom == "all" or rank == size - 1
-        # Who was not sent it learns of a signal by another, and leaves as after SIGTERM; before the training, by the
-        # end of that rank.
+        # A rank that did not receive the signal learns of it from the others and exits as after SIGTERM; before the
+        # training, it only notices that the other rank has ended.
         at_start = {1, 2, -signal.SIGALRM, -signal.SIGABRT}
         others = at_start if moment == "start-up" else {128 + signal.SIGTERM}
         if code not in (own if received else others):
@@ -103,7 +103,7 @@ def _expect_codes(codes: list[int], moment: str, number: int, whom: str, size: i
 
 
 def _score_slowly() -> None:
-    """Let a validation or test last longer than a run may take to leave."""
+    """Make a validation or test last longer than a preempted run may take to exit."""
     from adamae.evaluation import scoring
 
     groups, forward = scoring.groups_of_rows, scoring.forward_in_batches
@@ -117,7 +117,7 @@ def _score_slowly() -> None:
 
 
 def at_moment(moment: str, step: int, action: Callable[[], None]) -> None:
-    """Have this process do something at a moment of a run, once."""
+    """Patch this process to call ``action`` once at a moment of a run."""
     if moment in ("first batch", "step"):
         at_step(1 if moment == "first batch" else step, action)
         return

@@ -1,4 +1,4 @@
-"""Commands in forks of this process, as a shell or a launcher would start them."""
+"""Run commands in forks of this process, as a shell or a launcher would start them."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from pathlib import Path
 from tests.faults.trial import LostError
 from tests.launching import ranks_environment
 
-# Done in the new process before its command, with its rank: arms faults.
+# Called with the rank in the new process, before its command, to arm faults.
 Before = Callable[[int], object]
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a process ended.
+    """Result of a process.
 
     Attributes:
-        code: Its exit code; that of a signal is negative.
-        told: What it wrote to standard error.
-        out: What it wrote to standard output.
+        code: Exit code; negative for a signal.
+        told: Standard error.
+        out: Standard output.
     """
 
     code: int
@@ -36,18 +36,18 @@ class Ended:
 
     @property
     def last(self) -> str:
-        """The last line that it wrote."""
+        """Last line of standard error."""
         return next(reversed(self.told.strip().splitlines()), "")
 
 
 class Process:
-    """A fork that runs something and ends as an interpreter ends.
+    """A fork that runs a function and ends as an interpreter does.
 
     Args:
-        action: Gives the exit code.
-        folder: For what it writes.
-        name: Of the files in it.
-        environment: Its variables; those of this process if None.
+        action: Function that returns the exit code.
+        folder: Folder of the files with standard output and error.
+        name: Name of these files.
+        environment: Environment variables; None: those of this process.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Process:
                 for number, path in ((1, self._out), (2, self._told)):
                     os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
                 os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-                # As the parent may have closed or replaced them.
+                # The parent may have closed or replaced its streams.
                 sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
                 sys.stderr = open(2, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115
                 if environment is not None:
@@ -77,7 +77,7 @@ class Process:
                 os._exit(code)
 
     def code(self) -> int | None:
-        """Its exit code; None as long as it runs."""
+        """Return the exit code, or None while the process is running."""
         if self._code is None:
             done, status = os.waitpid(self.pid, os.WNOHANG)
             if done:
@@ -85,19 +85,19 @@ class Process:
         return self._code
 
     def send(self, number: int) -> None:
-        """Send it a signal."""
+        """Send a signal to the process."""
         if self.code() is None:
             os.kill(self.pid, number)
 
     def told(self) -> str:
-        """What it has written to standard error so far."""
+        """Return the standard error so far."""
         return self._told.read_text(errors="surrogateescape") if self._told.exists() else ""
 
     def wait(self, seconds: float = 300.0) -> Ended:
-        """Wait for its end.
+        """Wait for the process to end.
 
         Raises:
-            LostError: It has not come in time; the process is killed.
+            LostError: If it did not end in time; the process is killed.
         """
         deadline = time.monotonic() + seconds
         while self.code() is None:
@@ -111,7 +111,7 @@ class Process:
 
 
 def _as_program(action: Callable[[], int]) -> int:
-    """Run it and do what an interpreter does at its end."""
+    """Run a function, then do what an interpreter does at exit."""
     code = 1
     try:
         code = action()
@@ -119,7 +119,7 @@ def _as_program(action: Callable[[], int]) -> int:
         code = left.code if isinstance(left.code, int) else int(left.code is not None)
     except BaseException as error:
         traceback.print_exc()
-        # As the interpreter does.
+        # The interpreter sets these as well.
         sys.last_type, sys.last_value = type(error), error
     atexit._run_exitfuncs()
     threading._shutdown()  # type: ignore[attr-defined]
@@ -158,19 +158,19 @@ def run(
     seconds: float = 300.0,
     environment: Mapping[str, str] | None = None,
 ) -> list[Ended]:
-    """Run ``adamae WORDS`` in ``size`` processes to their end."""
+    """Run ``adamae WORDS`` in ``size`` processes until they end."""
     return [process.wait(seconds) for process in start(words, folder, size, before, environment)]
 
 
 def expect(ended: Sequence[Ended], code: int = 0) -> None:
-    """Raise LostError unless all ended with a code."""
+    """Raise LostError unless all processes ended with ``code``."""
     for rank, each in enumerate(ended):
         if each.code != code:
             raise LostError(f"rank {rank} ended with {each.code}, expected {code}: {each.told[-1500:]}")
 
 
 def expect_one_line(ended: Ended, *parts: str) -> None:
-    """Raise LostError unless a command ended with code 2 and one line of error that holds some texts."""
+    """Raise LostError unless a command ended with code 2 and one line of error that contains ``parts``."""
     if ended.code != 2 or "Traceback" in ended.told:
         raise LostError(f"ended with {ended.code}, expected 2 and one line: {ended.told[-1500:]}")
     errors = [line for line in ended.told.splitlines() if line.startswith("adamae: error: ")]

@@ -37,10 +37,10 @@ BEGIN, END = "<!-- begin: printed by make faults -->\n", "<!-- end -->"
 
 
 def main(words: Sequence[str]) -> int:
-    """Run the trials that were asked for.
+    """Run the selected trials.
 
     Returns:
-        1 if any was lost.
+        1 if a trial was lost.
     """
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--promises", nargs="+", choices=PROMISES, default=PROMISES)
@@ -64,7 +64,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _run(options: argparse.Namespace) -> list[Result]:
-    # Not a TemporaryDirectory, which every fork would take away at its end.
+    # Not a TemporaryDirectory, which every fork would delete at its end.
     shared = Path(tempfile.mkdtemp(prefix="adamae-faults-"))
     try:
         return [
@@ -101,13 +101,13 @@ def _results(promise: ModuleType, name: str, options: argparse.Namespace, shared
 
 
 def _warm() -> None:
-    """Import what a fork need not import again."""
+    """Import modules once, so that forks need not import them again."""
     for module in ("adamae.cli.main", "adamae.pretrain", "adamae.finetune", "torch.utils.tensorboard"):
         importlib.import_module(module)
 
 
 def table(results: Sequence[Result]) -> str:
-    """Promise, tried, survived, lost, as Markdown, with the date and the kind of machine."""
+    """Return a Markdown table of promises with tried, survived and lost trials, the date and the machine."""
     rows = ["| promise | tried | survived | lost |", "|---|---:|---:|---:|"]
     for name in PROMISES:
         of_it = [result for result in results if result.promise == name]
@@ -125,7 +125,7 @@ def table(results: Sequence[Result]) -> str:
 
 
 def _renew(text: str) -> None:
-    """Put the table into the document."""
+    """Write the table into the document."""
     before, rest = DOCUMENT.read_text(encoding="utf-8").split(BEGIN)
     _, after = rest.split(END)
     DOCUMENT.write_text(f"{before}{BEGIN}{text}{END}{after}", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A rank dies, stands still or never comes: the others end within a limit, and say so; no process is left behind."""
+"""A rank dies, hangs or never starts: the others end with an error within a limit, and leave no process behind."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from tests.nodes import namespaces_permitted, two_nodes
 
 PROMISE = "A rank dies, stops, hangs or never starts: the others end within the limit and name it; no process is left"
 LIMIT = 60.0
-# In the place of the five minutes of --heartbeat_timeout, and of the half an hour that an exchange waits.
+# Replace the five minutes of --heartbeat_timeout, and the half hour for which a collective waits.
 HEARTBEAT, PATIENCE = 5, timedelta(seconds=15)
-# Within which a wrong address or port is reported.
+# Seconds within which a wrong address or port must be reported.
 SOON = 30.0
 MOMENTS = {"pretrain": ("start-up", "step", "save"), "finetune": ("start-up", "step", "save", "validation")}
 
 
 def trials(seed: int, scale: float, shared: Path) -> list[Trial]:
-    """A rank killed at each moment; one that never starts, or that goes to another port."""
+    """Return trials with a rank that is killed, that hangs, that never starts, or that uses a wrong port."""
     data = videos(shared)
     kinds = [
         (command, moment, victim, size)
@@ -85,7 +85,7 @@ def _dies(command: str, moment: str, victim: int, size: int, data: Path) -> Tria
 
 
 def _stands(command: str, victim: int, size: int, how: str, data: Path) -> Trial:
-    """A rank whose process is stopped, or whose main thread waits for ever; a launcher would end it afterwards."""
+    """A rank whose process is stopped, or whose main thread hangs; a launcher would end it afterwards."""
 
     def body(folder: Path) -> None:
         reached = folder / "reached"
@@ -120,7 +120,7 @@ def _stands(command: str, victim: int, size: int, how: str, data: Path) -> Trial
 
 
 def _unplugged(command: str, data: Path) -> Trial:
-    """Two machines whose connection is cut: nothing tells either that the other is gone."""
+    """Two machines whose connection is cut, so that neither is notified that the other is gone."""
 
     def body(folder: Path) -> None:
         line = [str(word) for word in words(command, 2, "plain", data, folder / "run")]
@@ -171,7 +171,7 @@ def _at(moment: str, action: Callable[[], None]) -> None:
 
 
 def _absent(rank: int, how: str, data: Path) -> Callable[[Path], None]:
-    """Rank 0 keeps the address: without it the others cannot even meet."""
+    """A rank that never starts or uses a wrong port; rank 0 keeps its address, as it is the rendezvous."""
 
     def body(folder: Path) -> None:
         line = words("pretrain", 2, "plain", data, folder / "run")

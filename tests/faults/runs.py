@@ -1,4 +1,4 @@
-"""The tiny runs that are broken: their videos, their command lines, and whether two of them are the same."""
+"""Tiny runs for fault injection: their videos, command lines, and a comparison of two runs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.faults.trial import LostError
 FINETUNE = """--model vit_tiny_patch16_224 --encoder_embed_dim 16 --encoder_num_heads 2 --encoder_depth 1 --patch_size 8
     --input_size 32 --num_frames 4 --sampling_rate 1 --batch_size 4 --num_workers 0 --epochs 2 --log_every 1
     --device cpu --aa none --test_num_segment 1""".split()
-# Steps of one process: three to an epoch, two epochs.
+# Steps of a run: two epochs of three steps.
 STEPS = 6
 Words = list[str | Path]
 
 
 def videos(shared: Path) -> Path:
-    """Twelve training videos of 32 x 32 pixels, made once."""
+    """Return the folder of twelve training videos of 32 x 32 pixels, made once."""
     folder = shared / "videos"
     if not folder.exists():
         from adamae.cli.main import main
@@ -34,7 +34,7 @@ def videos(shared: Path) -> Path:
 
 
 def pretrain_words(data: Path, output: Path, *more: str | Path) -> Words:
-    """``adamae pretrain`` of six steps with a checkpoint after every second one."""
+    """Return the arguments of ``adamae pretrain`` with six steps and a checkpoint after every second step."""
     return [
         *("pretrain", "--data_path", data / "train.csv", "--output_dir", output, *TINY, "--engine", "plain"),
         *("--save_ckpt_steps", "2", *more),
@@ -42,7 +42,7 @@ def pretrain_words(data: Path, output: Path, *more: str | Path) -> Words:
 
 
 def finetune_words(data: Path, output: Path, *more: str | Path) -> Words:
-    """``adamae finetune`` of six steps with validations, checkpoints and a test."""
+    """Return the arguments of ``adamae finetune`` with six steps, validations, checkpoints and a test."""
     return [
         *("finetune", "--data_path", data, "--output_dir", output, *FINETUNE, "--engine", "plain"),
         *("--save_ckpt_steps", "2", *more),
@@ -53,13 +53,13 @@ COMMANDS = {"pretrain": pretrain_words, "finetune": finetune_words}
 
 
 def log(output: Path) -> list[dict[str, object]]:
-    """The lines of a run's log without what differs between equal runs."""
+    """Return the records of a run's log without the fields that differ between equal runs."""
     lines = JsonLines(output / "log.jsonl").read()
     return [{name: value for name, value in line.items() if name not in TIMING} for line in lines]
 
 
 def weights(output: Path) -> dict[str, torch.Tensor]:
-    """Those of a run's newest checkpoint."""
+    """Return the weights of a run's newest checkpoint."""
     newest = CheckpointStore(output / "checkpoints").newest()
     if newest is None:
         raise LostError(f"no checkpoint in {output}")
@@ -67,7 +67,7 @@ def weights(output: Path) -> dict[str, torch.Tensor]:
 
 
 def expect_same(output: Path, expected: Path) -> None:
-    """Raise LostError unless a run's log and weights equal another's bit for bit."""
+    """Raise LostError unless log and weights of two runs are bitwise equal."""
     ours, theirs = log(output), log(expected)
     if ours != theirs:
         differing = next(

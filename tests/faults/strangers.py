@@ -1,4 +1,4 @@
-"""Files that strangers made: nothing in them is executed, nothing lands outside the output, memory stays small."""
+"""Untrusted files: nothing in them is executed, nothing is written outside the output, memory stays small."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Body = Callable[[Path, random.Random], None]
 
 
 class Payload:
-    """Pickled, it asks whoever unpickles it to call something."""
+    """Object whose pickle calls a function when it is loaded."""
 
     def __init__(self, function: Callable[..., object], *arguments: object) -> None:
         self._call = (function, arguments)
@@ -44,7 +44,7 @@ class Payload:
 
 
 def trials(seed: int, scale: float, shared: Path) -> list[Trial]:
-    """Mutated checkpoints; hostile ones, lists, recipes, shards, videos and names, in turn."""
+    """Return trials of mutated checkpoints, and of hostile checkpoints, lists, recipes, shards, videos and names."""
     data = videos(shared)
     network = shared / "network.safetensors"
     if not network.exists():
@@ -88,7 +88,7 @@ def _trial(name: str, seed: str, body: Body) -> Trial:
 
 
 def peak_bytes() -> int:
-    """Largest resident memory of this process since it was forked."""
+    """Return the peak resident memory of this process since it was forked."""
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
 
@@ -122,7 +122,7 @@ def _mutated(folder: Path, dice: random.Random) -> None:
 
 
 def _pickle(folder: Path, dice: random.Random, data: Path) -> None:
-    """Calls of the system, in the places and formats of a checkpoint."""
+    """System calls in pickles at the paths and in the formats of a checkpoint."""
     canary = folder / "canary"
     payload = dice.choice(
         [
@@ -157,7 +157,7 @@ def _pickle(folder: Path, dice: random.Random, data: Path) -> None:
 
 
 def _header(folder: Path, dice: random.Random) -> None:
-    """A header that lies about its length, about places in the file, shapes or types, or nests without end."""
+    """A header with a wrong length, offsets, shapes or types, or with very deep nesting."""
     entry: dict[str, object] = {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}
     lie: dict[str, object] = dice.choice(
         [
@@ -178,7 +178,7 @@ def _header(folder: Path, dice: random.Random) -> None:
 
 
 def _zip(folder: Path, dice: random.Random) -> None:
-    """A checkpoint's archive with names that lead out of it, a bomb, a name twice, or sizes that lie."""
+    """A checkpoint's archive with names outside it, a zip bomb, a repeated name, or wrong sizes."""
     path = folder / "m.pth"
     torch.save({"model": dict(pretrainer().state_dict())}, path)
     with zipfile.ZipFile(path) as read:
@@ -189,7 +189,7 @@ def _zip(folder: Path, dice: random.Random) -> None:
     if kind == "bomb":
         members[data] = bytes(300 * 2**20)
     if kind == "storage":
-        # Of a storage the number of values is followed by what ends its tuple.
+        # The pattern matches the number of values of a storage, which is followed by the end of its tuple.
         pickled = members[f"{first}/data.pkl"]
         members[f"{first}/data.pkl"] = re.sub(rb"K.(?=tq)", b"\x8a\x05\0\0\0\0\x40", pickled, flags=re.DOTALL)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED if kind == "bomb" else zipfile.ZIP_STORED) as write:
@@ -202,7 +202,7 @@ def _zip(folder: Path, dice: random.Random) -> None:
             write.writestr(f"{first}/data.pkl", pickle.dumps(Payload(os.mkdir, str(folder / "canary"))))
     if kind == "sizes":
         content = bytearray(path.read_bytes())
-        # In the central directory: the compressed and the whole size.
+        # In the central directory: the compressed and the uncompressed size.
         place = content.rfind(b"PK\1\2") + 20
         content[place : place + 8] = dice.choice((b"\xff" * 8, b"\0\0\0\x7f" * 2, bytes(8)))
         path.write_bytes(content)
@@ -262,7 +262,7 @@ def _yaml(folder: Path, dice: random.Random, data: Path) -> None:
 
 
 def _shard(folder: Path, dice: random.Random, data: Path) -> None:
-    """Links, names that lead out, devices, sizes that lie."""
+    """A shard with links, names outside the output, devices, or wrong sizes."""
     good = next(data.rglob("*.mp4")).read_bytes()
     with tarfile.open(folder / "0.tar", "w") as tar:
         for number in range(8):
@@ -285,7 +285,7 @@ def _shard(folder: Path, dice: random.Random, data: Path) -> None:
 
 
 def _video(folder: Path, dice: random.Random, data: Path) -> None:
-    """A header that promises 65,535 x 65,535 pixels, billions of frames, or frames that last for ever."""
+    """A header with 65,535 x 65,535 pixels, billions of frames, or frames of extreme duration."""
     good = next(data.rglob("*.mp4")).read_bytes()
     path = folder / "a.mp4"
     path.write_bytes(good)
@@ -304,7 +304,7 @@ def _video(folder: Path, dice: random.Random, data: Path) -> None:
 
 
 def _name(folder: Path, dice: random.Random, data: Path, network: Path) -> None:
-    """Names of HTML, quotes, newlines and bytes that are no UTF-8, in pages and JSON."""
+    """File names with HTML, quotes, newlines and bytes that are not UTF-8, in pages and JSON."""
     names = [b"<script>alert(1)</script>".replace(b"/", b""), b"\"'><img src=x onerror=alert(1)>", b"a\nb", b"\xff\xfe"]
     names += [b"--help", b"$(touch canary)", "\u202etxt".encode(), b"%s%n", b"]]>&amp;", b"</script "]
     name = dice.choice(names).replace(b"/", b"")
@@ -325,7 +325,7 @@ def _name(folder: Path, dice: random.Random, data: Path, network: Path) -> None:
 
 
 class _Scripts(HTMLParser):
-    """Counts a page's scripts and finds attributes that run something."""
+    """Counts a page's scripts and finds event handler attributes."""
 
     def __init__(self) -> None:
         super().__init__()

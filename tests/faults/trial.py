@@ -1,4 +1,4 @@
-"""One trial: a function in a process of its own, which survives or is lost for a reason."""
+"""A trial: a function in a process of its own, with the result "survived" or "lost" and a reason."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-# The promise on resident memory.
+# Promised limit of resident memory.
 MEMORY_LIMIT_BYTES = 2 * 1024**3
 _LEAVING_SECONDS = 10.0
 
 
 class LostError(Exception):
-    """The promise did not hold; the message says in what."""
+    """The promise did not hold; the message is the reason."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One way to break something.
+    """A trial of a promise with one kind of fault.
 
     Attributes:
-        name: What is done, unique within its promise.
-        body: Called with an empty folder; raises :class:`LostError` where the promise does not hold.
-        seconds: How long it may take. What does not end is lost, and its processes are killed.
+        name: Description of the fault, unique within its promise.
+        body: Function of an empty folder; raises :class:`LostError` if the promise does not hold.
+        seconds: Time limit. A trial that exceeds it is lost, and its processes are killed.
     """
 
     name: str
@@ -41,13 +41,13 @@ class Trial:
 
 @dataclass(frozen=True)
 class Result:
-    """How a trial went.
+    """Result of a trial.
 
     Attributes:
         promise: Name of the promise.
         trial: Name of the trial.
-        reason: Why it was lost; None: it survived.
-        seconds: How long it took.
+        reason: Reason why the trial was lost; None if it survived.
+        seconds: Duration of the trial.
     """
 
     promise: str
@@ -56,18 +56,18 @@ class Result:
     seconds: float
 
     def line(self) -> str:
-        """As JSON."""
+        """Format the result as JSON."""
         return json.dumps(asdict(self))
 
 
 def run_trials(promise: str, trials: Iterable[Trial], jobs: int = 1, until: float | None = None) -> Iterator[Result]:
-    """Run trials, ``jobs`` at a time; their results come as they end.
+    """Run trials, ``jobs`` at a time, and yield each result when the trial ends.
 
     Args:
-        promise: Name for the results.
-        trials: What to run.
-        jobs: How many at a time.
-        until: No trial starts after this moment of :func:`time.monotonic`.
+        promise: Name of the promise in the results.
+        trials: Trials to run.
+        jobs: Number of parallel trials.
+        until: Time of :func:`time.monotonic` after which no trial starts.
     """
     waiting, running = iter(trials), []
     ended = False
@@ -89,11 +89,11 @@ def run_trials(promise: str, trials: Iterable[Trial], jobs: int = 1, until: floa
 
 
 def processes_of_session(session: int) -> list[int]:
-    """Processes that a trial started and that are still there, the trial's own aside."""
+    """Return the running processes that a trial has started, without the trial's own."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, ValueError):
-            # After the name, which may hold anything: state, parent, group, session.
+            # The fields after the name, which may contain any character: state, parent, group, session.
             state, _, _, its_session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
             if int(its_session) == session and int(entry.name) != session and state != "Z":
                 found.append(int(entry.name))
@@ -101,7 +101,7 @@ def processes_of_session(session: int) -> list[int]:
 
 
 class _Running:
-    """A trial that is under way."""
+    """A running trial."""
 
     def __init__(self, promise: str, trial: Trial) -> None:
         self._promise, self._trial = promise, trial
@@ -115,7 +115,7 @@ class _Running:
         os.close(writer)
 
     def result(self) -> Result | None:
-        """How it went; None as long as it goes on."""
+        """Return the result, or None while the trial is running."""
         seconds = time.monotonic() - self._begun
         done, status = os.waitpid(self._process, os.WNOHANG)
         if not done:
@@ -143,7 +143,7 @@ def _in_fork(trial: Trial, folder: Path, writer: int) -> None:
     reason: str | None = None
     try:
         trial.body(folder)
-        # Those of multiprocessing that serve others end a moment after who started them.
+        # Helper processes of multiprocessing end shortly after the process that started them.
         until = time.monotonic() + _LEAVING_SECONDS
         while (left := processes_of_session(os.getpid())) and time.monotonic() < until:
             time.sleep(0.05)

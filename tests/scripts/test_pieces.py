@@ -49,6 +49,15 @@ def test_a_finished_piece_is_not_run_again(script: ModuleType, tmp_path: Path, p
     assert script.Pieces(tmp_path).result("other") is None
 
 
+def test_seeds_are_those_of_finished_pieces_of_exactly_this_name(
+    script: ModuleType, tmp_path: Path, program: str
+) -> None:
+    pieces = script.Pieces(tmp_path)
+    for name in ("a-2", "a-30", "a-2-1", "ab-4"):
+        pieces.make(name, [program, "0"], json.loads)
+    assert (pieces.seeds("a"), pieces.seeds("a-2"), pieces.seeds("b")) == ([2, 30], [1], [])
+
+
 def test_a_piece_of_another_command_is_not_taken(script: ModuleType, tmp_path: Path, program: str) -> None:
     script.Pieces(tmp_path).make("one", [program, "0"], json.loads)
     with pytest.raises(script.PieceError, match="another command"):
