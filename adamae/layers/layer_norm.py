@@ -38,5 +38,7 @@ class LayerNorm(nn.LayerNorm):
                 weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
                 return F.layer_norm(x, self.normalized_shape, weight, bias, self.eps)
         if half_on_cpu(x) or half_on_gpu(x):
-            return super().forward(x.float()).to(x.dtype)
+            # The weights, too: a model that was cast as a whole has them in half precision.
+            weight, bias = self.weight.float(), self.bias.float()
+            return F.layer_norm(x.float(), self.normalized_shape, weight, bias, self.eps).to(x.dtype)
         return super().forward(x)

@@ -35,6 +35,17 @@ def test_gradients_over_many_rows_are_exact_on_a_cpu(half: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("half", HALF)
+def test_weights_in_half_precision_have_exact_gradients_as_well(half: torch.dtype) -> None:
+    norm, x = drawn(20_000)
+    norm, x = norm.to(half), x.to(half)
+    assert norm(x).dtype == half
+    rounded, exact = gradients(norm, x), gradients(norm.float(), x.float())
+    for one, other in zip(exact, rounded, strict=True):
+        assert other.dtype == half
+        assert (one - other).norm() < 1e-2 * one.norm()
+
+
+@pytest.mark.parametrize("half", HALF)
 def test_a_gpu_computes_in_half_precision_whatever_autocast_says(
     half: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:

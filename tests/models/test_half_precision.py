@@ -145,6 +145,31 @@ def test_finetuning_of_pyramids(name: str) -> None:
     assert_alike(draw, torch.bfloat16)
 
 
+@pytest.mark.parametrize("half", HALF, ids=str)
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("name", ["vit", *SMALL])
+def test_models_cast_as_a_whole(name: str, training: bool, half: torch.dtype) -> None:
+    fresh_seed()
+    pretrainer = vit_pretrainer(**TINY) if name == "vit" else small(name)
+    classifier = vit_classifier(**CLASSIFIER) if name == "vit" else small_classifier(name)
+    video, seeds = clips(2) if name == "vit" else images(), torch.arange(2)
+    visible = pretrainer(video, seeds=seeds).selection.visible
+    for model, call in (
+        (pretrainer, lambda clip: pretrainer(clip, visible=visible, seeds=seeds).prediction),
+        (classifier, lambda clip: classifier(clip, seeds=seeds)),
+    ):
+        model.train(training)
+        standardised = model.pixel_values(video).permute(0, 4, 1, 2, 3)
+        expected = call(standardised)
+        model.to(half)
+        for clip in (video, standardised.to(half)):
+            got = call(clip)
+            assert got.dtype == half
+            assert (got.float() - expected).norm() < 3 * TOLERANCE * expected.norm()
+        got.float().square().mean().backward()
+        assert all(one.grad.isfinite().all() for one in model.parameters() if one.grad is not None)
+
+
 def images() -> Tensor:
     return torch.randint(0, 256, (2, 1, 128, 128, 3), dtype=torch.uint8)
 
