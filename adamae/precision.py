@@ -36,8 +36,12 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     Raises:
         UserError: If the precision is unknown.
     """
-    dtype = autocast_dtype(precision)
-    return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
+    return autocast_to(device, matmul_dtype(precision))
+
+
+def autocast_to(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """Return an autocast context for matrix products in ``dtype``; float32 disables autocast."""
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
 def choose_precision(asked: str, device: torch.device) -> str:

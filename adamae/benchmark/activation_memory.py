@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from adamae.models import Pretrainer
+from adamae.precision import autocast_to
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def activation_memory(model: Pretrainer, precision: torch.dtype = torch.float32)
         clips = torch.zeros(batch, frames, height, width, channels, dtype=torch.uint8, device=device)
         seeds = torch.arange(batch, device=device)
         already_there = [clips, seeds, *model.parameters(), *model.buffers()]
-        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+        with autocast_to(device, precision):
             return count_kept_bytes(lambda: model(clips, seeds=seeds).losses["loss"], already_there)
 
     one, two = kept(1), kept(2)

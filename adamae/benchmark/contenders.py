@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from adamae.errors import UserError
 from adamae.models import Pretrainer, create_model
 from adamae.models.economy import economy_arguments
+from adamae.precision import autocast_to
 from adamae.samplers import SAMPLERS, Declaration, declaration_of, declared
 from adamae.training.compilation import check_compiler
 
@@ -183,7 +184,7 @@ def whole_step(
     scaler = torch.amp.GradScaler(device.type, enabled=scaled)
 
     def step() -> None:
-        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+        with autocast_to(device, precision):
             value = loss()
         scaler.scale(value).backward()
         scaler.step(optimizer)

@@ -21,7 +21,7 @@ from adamae.layers.recomputation import CheckpointActivations
 from adamae.models import Pretrainer
 from adamae.peak_memory import peak_memory
 from adamae.plain_text import counted
-from adamae.precision import matmul_dtype
+from adamae.precision import autocast_to, matmul_dtype
 from adamae.training.compilation import compile_in_place
 from adamae.training.engine import build_optimizer
 from adamae.training.parameter_groups import parameter_groups
@@ -306,7 +306,7 @@ def measure_pass(model: Pretrainer, *, clips: int, precision: torch.dtype, passe
 
     def forward_backward() -> None:
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+        with autocast_to(device, precision):
             loss = model(batch).losses["loss"]
         loss.backward()
 

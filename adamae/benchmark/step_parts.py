@@ -10,6 +10,7 @@ from torch import Tensor
 from adamae.losses.reconstruction import token_error
 from adamae.losses.sampling import sampling_loss
 from adamae.models import Pretrainer
+from adamae.precision import autocast_to
 from adamae.randomness import SampleNoise
 from adamae.selection import gather_tokens
 
@@ -23,7 +24,7 @@ def step_parts(model: Pretrainer, clips: Tensor, precision: torch.dtype) -> dict
         precision: Autocast dtype; float32 disables autocast.
     """
     noise = SampleNoise(torch.arange(len(clips), device=clips.device))
-    autocast = torch.autocast(clips.device.type, precision, enabled=precision != torch.float32)
+    autocast = autocast_to(clips.device, precision)
     with torch.no_grad(), autocast:
         pixels, _ = model.frame_choice.shorten(model.pixels(clips), model.encoder.patch_embed.exact, noise, True)
         tokens = model.tokens_for(model.sampler, pixels)

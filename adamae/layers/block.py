@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from adamae.checks import check_rate
 from adamae.errors import UserError
 from adamae.layers.attention import Attention
-from adamae.layers.dropping import drop_path, dropout
+from adamae.layers.dropping import drop_path, drop_path_rates, dropout
 from adamae.layers.layer_norm import LayerNorm
 from adamae.layers.recomputation import recomputed
 from adamae.layers.recomputing_linear import gelu_linear, norm_linear
@@ -123,8 +123,7 @@ class Block(nn.Module):
 
 def stack(depth: int, dim: int, num_heads: int, *, drop_path_rate: float = 0.0, **options: object) -> nn.ModuleList:
     """Build ``depth`` blocks whose drop-path rates rise linearly from 0 to ``drop_path_rate``."""
-    check_rate("drop_path_rate", drop_path_rate)
-    rates = [drop_path_rate * number / max(1, depth - 1) for number in range(depth)]
+    rates = drop_path_rates(depth, drop_path_rate)
     return nn.ModuleList(Block(dim, num_heads, drop_path_rate=rate, **options) for rate in rates)  # type: ignore[arg-type]
 
 

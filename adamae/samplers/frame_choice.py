@@ -13,6 +13,7 @@ from adamae.errors import UserError
 from adamae.grid import TokenGrid
 from adamae.randomness import SampleNoise
 from adamae.samplers.motion import check_time, checked_keep_ratio, count_kept, motion_scores
+from adamae.samplers.sampler import draw_gumbel
 from adamae.selection import rank_tokens
 
 FrameRule = Literal["auto", "draw", "top"]
@@ -79,9 +80,7 @@ class FrameChoice:
         """
         keys = count_moving(tokens, self.candidates, self.keep_ratio).to(torch.float32)
         if self.rule == "draw" or (self.rule == "auto" and training):
-            # The largest of log p + Gumbel noise are a draw without replacement.
-            gumbel = -torch.log(-torch.log(noise.uniform(self.candidates.t)))
-            keys = torch.log(keys + _LEAST_COUNT) + gumbel
+            keys = torch.log(keys + _LEAST_COUNT) + draw_gumbel(noise, self.candidates.t)
         return rank_tokens(keys, self.grid.t).sort(dim=1).values
 
     def shorten(

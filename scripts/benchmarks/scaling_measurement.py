@@ -13,6 +13,7 @@ from adamae.benchmark.activation_memory import count_kept_bytes
 from adamae.benchmark.arithmetic import count_by_kind
 from adamae.benchmark.timing import take_turns
 from adamae.models import Pretrainer, create_model
+from adamae.precision import autocast_to
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def _measure(case: Case, device: torch.device, precision: torch.dtype, rounds: i
     clip = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
 
     def forward() -> torch.Tensor:
-        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+        with autocast_to(device, precision):
             return model(clip).losses["loss"]
 
     kept = count_kept_bytes(forward, [clip, *model.parameters(), *model.buffers()])

@@ -6,7 +6,6 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from adamae.checks import check_rate
 from adamae.layers.block import Mlp
 from adamae.layers.dropping import drop_path
 from adamae.layers.layer_norm import LayerNorm
@@ -83,10 +82,3 @@ class PyramidBlock(nn.Module):
         if self.training and self.drop_path_rate > 0:
             return drop_path(x, self.drop_path_rate, noise.fold_in(number))
         return x
-
-
-def drop_path_rates(depths: tuple[int, ...], drop_path_rate: float) -> list[float]:
-    """Return the drop-path rates of all blocks, which rise linearly from 0 to ``drop_path_rate``."""
-    check_rate("drop_path_rate", drop_path_rate)
-    last = max(1, sum(depths) - 1)
-    return [drop_path_rate * number / last for number in range(sum(depths))]

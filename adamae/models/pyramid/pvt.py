@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from adamae.grid import TokenGrid
 from adamae.layers.attention import attend
 from adamae.layers.block import check_heads, initialise_normal
+from adamae.layers.dropping import drop_path_rates
 from adamae.layers.layer_norm import LayerNorm
 from adamae.layers.positions import sincos_2d_table, sinusoid_table
 from adamae.layers.recomputing_linear import norm_linear
-from adamae.models.pyramid.blocks import BLOCK_NORM_EPS, Merge, PyramidBlock, drop_path_rates
+from adamae.models.pyramid.blocks import BLOCK_NORM_EPS, Merge, PyramidBlock
 from adamae.models.pyramid.encoder import PyramidEncoder
 from adamae.models.pyramid.layout import Layout
 from adamae.samplers.cells import CellPattern
@@ -110,7 +111,7 @@ class PvtEncoder(PyramidEncoder):
         # Only for video, and fixed: the official position embeddings do not include time.
         times = sinusoid_table(grid.t, dims[0]) if self.axes == 3 else torch.zeros(1, grid.t, dims[0])
         self.register_buffer("times", times, persistent=False)
-        rates = iter(drop_path_rates(self.depths, drop_path_rate))
+        rates = iter(drop_path_rates(sum(self.depths), drop_path_rate))
         blocks = []
         for stage, (dim, depth, heads) in enumerate(zip(dims, depths, num_heads, strict=True)):
             check_heads(f"stage {stage + 1}", dim, heads)

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from adamae.errors import UserError
 from adamae.grid import TokenGrid
 from adamae.layers.block import check_heads, initialise_normal
+from adamae.layers.dropping import drop_path_rates
 from adamae.layers.recomputation import recomputed
 from adamae.layers.recomputing_linear import norm_linear
-from adamae.models.pyramid.blocks import Merge, PyramidBlock, drop_path_rates
+from adamae.models.pyramid.blocks import Merge, PyramidBlock
 from adamae.models.pyramid.encoder import PyramidEncoder
 from adamae.models.pyramid.layout import Layout, cut_windows, join_windows, roll
 from adamae.models.pyramid.relative_positions import PositionMlp, WindowPositions, bias_of
@@ -133,7 +134,7 @@ class SwinEncoder(PyramidEncoder):
             patch_norm=True,
             final_norm=final_norm,
         )
-        rates = iter(drop_path_rates(self.depths, drop_path_rate))
+        rates = iter(drop_path_rates(sum(self.depths), drop_path_rate))
         blocks = []
         for stage, (dim, depth, heads) in enumerate(zip(dims, depths, num_heads, strict=True)):
             check_heads(f"stage {stage + 1}", dim, heads)
