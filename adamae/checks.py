@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Real
+from numbers import Integral, Real
 
 from adamae.errors import UserError
 
@@ -17,3 +17,9 @@ def check_rate(name: str, value: object) -> None:
     """Raise a UserError unless ``value`` is a number at least 0 and below 1."""
     if not (isinstance(value, Real) and 0 <= float(value) < 1):
         raise UserError(f"{name} = {value}: expected a number at least 0 and below 1")
+
+
+def check_count(name: str, value: object) -> None:
+    """Raise a UserError unless ``value`` is an integer of at least 1."""
+    if not (isinstance(value, Integral) and int(value) >= 1):
+        raise UserError(f"{name} = {value!r}: expected an integer of at least 1")

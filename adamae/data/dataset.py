@@ -7,12 +7,13 @@ from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from adamae.checks import check_choice, check_count
 from adamae.data.annotations import Annotations
 from adamae.data.augmentation import MultiScaleCrop, RandomResizedCrop, ResizeMode, Transform
 from adamae.data.cutting import read_crops
@@ -40,6 +41,8 @@ class ChooseFrames(Protocol):
 class ClipDataset(Dataset[Sample]):
     """Map-style dataset from (epoch, row) to clips. Subclasses implement how clips are made from a video.
 
+    :func:`adamae.data.loader.build_loader` makes batches; a plain ``DataLoader`` asks for rows without an epoch.
+
     Args:
         annotations: The videos.
         choose_frames: Samples the frames of a clip.
@@ -47,6 +50,9 @@ class ClipDataset(Dataset[Sample]):
         num_sample: Number of clips per opened video (repeated augmentation).
         decoder: A name from ``decoding.DECODERS``.
         video_timeout: Time limit per video in seconds; 0 for no limit.
+
+    Raises:
+        UserError: ``num_sample`` is below 1, or ``decoder`` is unknown.
     """
 
     def __init__(
@@ -59,6 +65,7 @@ class ClipDataset(Dataset[Sample]):
         decoder: str = "pyav",
         video_timeout: float = 60.0,
     ) -> None:
+        check_count("num_sample", num_sample)
         self.annotations = annotations
         self.choose_frames = choose_frames
         self.seed = seed
@@ -82,9 +89,12 @@ class ClipDataset(Dataset[Sample]):
             int64, ``moving`` (R, T, H, W) bool if motion masks are loaded, and ``bad``, one dict per replaced video.
 
         Raises:
-            UserError: Sixteen consecutive videos cannot be read.
+            UserError: Sixteen consecutive videos cannot be read, or the key is a row without an epoch.
         """
-        epoch, index = key
+        try:
+            epoch, index = key
+        except TypeError:
+            raise UserError(f"dataset[{key!r}]: expected a key (epoch, row), as build_loader gives them") from None
         bad: list[dict[str, Any]] = []
         for attempt in range(_MOST_ATTEMPTS):
             rng = sample_generator(self.seed, epoch, index, attempt)
@@ -216,8 +226,11 @@ def pretrain_dataset(
         video_timeout: Time limit per video in seconds; 0 for no limit.
 
     Raises:
-        UserError: ``frame_sampling``, ``crop`` or ``decoder`` is unknown, or ``crop_scale`` is not a valid range.
+        UserError: ``frame_sampling``, ``crop``, ``crop_interpolation`` or ``decoder`` is unknown, a number is below 1,
+            or ``crop_scale`` is not a valid range.
     """
+    check_count("size", size)
+    check_choice("crop_interpolation", crop_interpolation, get_args(ResizeMode))
     crops: dict[str, Transform] = {
         "multi_scale": MultiScaleCrop(size, size, flip=flip, mode=crop_interpolation),
         "random_resized": RandomResizedCrop(size, crop_scale, flip=flip, mode=crop_interpolation),
@@ -246,8 +259,11 @@ def frame_chooser(name: str, dense: Callable[..., np.ndarray], *, length: int, s
         stride: Frame stride ("dense" only).
 
     Raises:
-        UserError: The name is unknown.
+        UserError: The name is unknown, or a number is below 1.
     """
+    check_count("num_frames", length)
+    if name == "dense":
+        check_count("sampling_rate", stride)
     choices: dict[str, ChooseFrames] = {
         "dense": partial(dense, length=length, stride=stride),
         "segment": partial(train_segments, length=length),

@@ -10,10 +10,11 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
+from adamae.checks import check_choice, check_count
 from adamae.data.augmentation import RandomResizedCrop, ResizeMode, crop, draw_box, mirror, resize
 from adamae.errors import UserError
 from adamae.imagenet import IMAGENET_MEAN, IMAGENET_STD
@@ -138,7 +139,7 @@ class FinetuneAugmentation:
         flip: Probability of a horizontal flip.
 
     Raises:
-        UserError: If ``scale`` is not an ascending range within (0, 1].
+        UserError: If ``scale`` is not an ascending range within (0, 1], ``size`` is below 1 or ``mode`` is unknown.
     """
 
     size: int
@@ -150,6 +151,8 @@ class FinetuneAugmentation:
     flip: float = 0.5
 
     def __post_init__(self) -> None:
+        check_count("size", self.size)
+        check_choice("mode", self.mode, get_args(ResizeMode))
         # Checks the scale.
         self._crop()
 

@@ -105,7 +105,7 @@ def finetune_dataset(
         video_timeout: Time limit per video in seconds; 0 for no limit.
 
     Raises:
-        UserError: ``frame_sampling`` or ``decoder`` is unknown.
+        UserError: ``frame_sampling`` or ``decoder`` is unknown, or a number is below 1.
     """
     return FinetuneDataset(
         annotations,

@@ -157,3 +157,24 @@ def test_the_crop_is_as_asked(videos: Path) -> None:
 def test_options_that_do_not_exist(videos: Path) -> None:
     with pytest.raises(UserError, match="frame sampling is 'sparse', expected one of dense, segment"):
         build(videos, frame_sampling="sparse")
+
+
+@pytest.mark.parametrize("name", ["num_frames", "sampling_rate", "size", "num_sample"])
+@pytest.mark.parametrize("value", [0, -1, 2.0])
+def test_numbers_below_one(videos: Path, name: str, value: float) -> None:
+    with pytest.raises(UserError, match=f"^{name} = {value}: expected an integer of at least 1$"):
+        build(videos, **{name: value})
+
+
+def test_segments_have_no_sampling_rate(videos: Path) -> None:
+    assert build(videos, frame_sampling="segment", sampling_rate=0)[0, 0]["clip"].shape == (1, 8, 32, 32, 3)
+
+
+def test_an_unknown_interpolation(videos: Path) -> None:
+    with pytest.raises(UserError, match=r"^crop_interpolation = 'lanczos': expected one of bilinear, bicubic$"):
+        build(videos, crop_interpolation="lanczos")
+
+
+def test_a_row_without_an_epoch(videos: Path) -> None:
+    with pytest.raises(UserError, match=r"^dataset\[3\]: expected a key \(epoch, row\), as build_loader gives them$"):
+        build(videos)[3]  # type: ignore[index]

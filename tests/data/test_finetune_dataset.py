@@ -32,13 +32,8 @@ class Whole:
 
 
 def dataset(annotations: Annotations, augmentation: Any = None, **options: Any) -> Any:
-    return finetune_dataset(
-        annotations,
-        num_frames=4,
-        sampling_rate=2,
-        augmentation=augmentation or FinetuneAugmentation(16),
-        **options,
-    )
+    settings = {"num_frames": 4, "sampling_rate": 2, "augmentation": augmentation or FinetuneAugmentation(16)}
+    return finetune_dataset(annotations, **{**settings, **options})
 
 
 @pytest.fixture
@@ -119,3 +114,17 @@ def test_the_same_clips_whatever_the_workers(two: Annotations) -> None:
 def test_an_unknown_sampling(two: Annotations) -> None:
     with pytest.raises(UserError, match="frame sampling is 'even', expected one of dense, segment"):
         dataset(two, frame_sampling="even")
+
+
+@pytest.mark.parametrize("options", [{"num_frames": 0}, {"sampling_rate": 0}, {"num_sample": 0}])
+def test_numbers_below_one(two: Annotations, options: dict[str, int]) -> None:
+    (name,) = options
+    with pytest.raises(UserError, match=f"^{name} = 0: expected an integer of at least 1$"):
+        dataset(two, **options)
+
+
+def test_a_crop_that_does_not_exist() -> None:
+    with pytest.raises(UserError, match=r"^size = 0: expected an integer of at least 1$"):
+        FinetuneAugmentation(0)
+    with pytest.raises(UserError, match=r"^mode = 'lanczos': expected one of bilinear, bicubic$"):
+        FinetuneAugmentation(16, mode="lanczos")  # type: ignore[arg-type]
