@@ -24,6 +24,16 @@ def half_on_gpu(x: Tensor) -> bool:
     return x.dtype in _HALF and not on_cpu(x)
 
 
+def autocasts(x: Tensor, dtype: torch.dtype) -> bool:
+    """Whether autocast is enabled and makes ``x`` and weights of ``dtype`` one dtype; it leaves float64 alone."""
+    device = x.device.type
+    return (
+        torch.float64 not in (x.dtype, dtype)
+        and torch.amp.is_autocast_available(device)
+        and torch.is_autocast_enabled(device)
+    )
+
+
 @contextmanager
 def without_autocast(x: Tensor) -> Iterator[torch.dtype]:
     """Disable autocast inside an autograd function.

@@ -20,6 +20,13 @@ class Tokenizer(nn.Module, ABC):
         super().__init__()
         self.embed_dim = embed_dim
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Dtype of the weights."""
+        for weight in self.parameters():
+            return weight.dtype
+        return torch.get_default_dtype()
+
     @abstractmethod
     def forward(self, pixels: Tensor) -> Tensor:
         """Patchified pixels (B, N, P), colour fastest, to tokens (B, N, D)."""

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from adamae.checks import check_choice, check_rate
 from adamae.errors import UserError
+from adamae.grid import TokenGrid
 from adamae.layers.block import initialise_normal
 from adamae.layers.dropping import dropout
 from adamae.layers.layer_norm import LayerNorm
-from adamae.layers.pixels import PixelNormalisation, cut_pixels, frames_in
+from adamae.layers.pixels import PixelNormalisation, checked_grid, cut_pixels
 from adamae.layers.recomputation import CheckpointActivations
 from adamae.models.encoder import Encoder
 from adamae.models.naming import adopt_reference_names
@@ -88,6 +89,9 @@ class Classifier(nn.Module):
 
         Returns:
             (B, num_classes) logits, or features (B, D) without a head.
+
+        Raises:
+            UserError: If the clips have the wrong type or shape.
         """
         noise = self.noise(video, seeds)
         return self._logits(self.pool(self.encode(video, noise)), noise if self.training else None)
@@ -182,7 +186,11 @@ class Classifier(nn.Module):
 
         Without seeds, training draws them from torch's generator. In evaluation the seed of a clip is computed from its
         pixels, so the result depends only on the clip.
+
+        Raises:
+            UserError: As in :meth:`forward`.
         """
+        self._grid_of(video)
         if seeds is not None:
             return SampleNoise(seeds, video.device)
         return SampleNoise.fresh(len(video), video.device) if self.training else SampleNoise(_fingerprint(video))
@@ -192,7 +200,7 @@ class Classifier(nn.Module):
         tokenizer = self.encoder.patch_embed
         tokens_noise = noise.fold_in(self.encoder.depth + TOKENS_AFTER_BLOCKS)
         frames_noise = noise.fold_in(self.encoder.depth + FRAMES_AFTER_BLOCKS)
-        pixels = cut_pixels(video, self.frame_choice.grid_of(frames_in(video)), self.pixel_values)
+        pixels = cut_pixels(video, self._grid_of(video), self.pixel_values)
         pixels, _ = self.frame_choice.shorten(pixels, tokenizer.exact, frames_noise, self.training)
         tokens = tokenizer.exact(pixels) if self.token_choice.exact_tokens else tokenizer(pixels)
         chosen, selection = self.token_choice(tokens, tokens_noise), None
@@ -201,6 +209,9 @@ class Classifier(nn.Module):
             tokens, selection = gather_tokens(tokens, chosen), TokenSelection(chosen, chosen[:, :0])
         encoded: Tensor = self.encoder(tokens, noise, selection)
         return encoded
+
+    def _grid_of(self, video: Tensor) -> TokenGrid:
+        return checked_grid(video, self.frame_choice.grids, self.encoder.in_chans, self.encoder.patch_embed.dtype)
 
     def pool(self, tokens: Tensor) -> Tensor:
         """Pool encoded tokens (B, N, D) to one feature (B, D)."""

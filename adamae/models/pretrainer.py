@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from adamae.checks import check_choice
 from adamae.errors import UserError
 from adamae.layers.block import recompute_blocks
-from adamae.layers.pixels import PixelNormalisation, cut_pixels, frames_in
+from adamae.layers.pixels import PixelNormalisation, checked_grid, cut_pixels
 from adamae.layers.recomputation import CheckpointActivations, recomputed
 from adamae.losses.neighbour_gain import neighbour_gain_loss
 from adamae.losses.reconstruction import (
@@ -185,12 +185,19 @@ class Pretrainer(nn.Module):
                 every batch. None draws the seeds from torch's generator.
             diagnose: Add diagnostics to the losses: "trivial", and with a learned sampler "entropy" and "top_tenth"
                 (see :meth:`diagnosis`).
+
+        Returns:
+            Prediction, selection, errors and losses.
+
+        Raises:
+            UserError: If the clips or ``visible`` have the wrong type or shape, or there are no clips.
         """
+        pixels = self.pixels(video)
+        if not len(video):
+            raise UserError("got a batch of 0 clips: expected at least 1")
         noise = SampleNoise.fresh(len(video), video.device) if seeds is None else SampleNoise(seeds, video.device)
         exact = self.encoder.patch_embed.exact
-        pixels, frames = self.frame_choice.shorten(
-            self.pixels(video), exact, noise.fold_in(FRAME_CHOICE), self.training
-        )
+        pixels, frames = self.frame_choice.shorten(pixels, exact, noise.fold_in(FRAME_CHOICE), self.training)
         seen, selection = self.select_tokens(pixels, noise.fold_in(SAMPLER), visible)
         if self.training and self.decoder_budget < 1:
             selection = draw_part(selection, self.decoder_budget, noise.fold_in(DECODER_BUDGET))
@@ -212,7 +219,8 @@ class Pretrainer(nn.Module):
 
     def pixels(self, video: Tensor) -> Tensor:
         """Patchify clips as in :meth:`forward` into the standardised pixels (B, N, P) of their tokens."""
-        return cut_pixels(video, self.frame_choice.grid_of(frames_in(video)), self.pixel_values)
+        grids, dtype = self.frame_choice.grids, self.encoder.patch_embed.dtype
+        return cut_pixels(video, checked_grid(video, grids, self.encoder.in_chans, dtype), self.pixel_values)
 
     def embed(self, pixels: Tensor) -> Tensor:
         """Embed pixels (B, V, P) as tokens (B, V, D), in the precision that the sampler uses."""

@@ -62,9 +62,10 @@ class FrameChoice:
         """Whether any frame is dropped."""
         return self.candidates != self.grid
 
-    def grid_of(self, num_frames: int) -> TokenGrid:
-        """Return the grid of a clip with ``num_frames`` frames; clips of the final length are not shortened."""
-        return self.candidates if num_frames == self.candidates.clip_shape[0] else self.grid
+    @property
+    def grids(self) -> tuple[TokenGrid, TokenGrid]:
+        """Grids of the clips that are taken: candidates, and clips of the final length, which are not shortened."""
+        return self.candidates, self.grid
 
     @torch.no_grad()
     def choose(self, tokens: Tensor, noise: SampleNoise, training: bool) -> Tensor:
