@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from adamae.checks import check_choice
+from adamae.errors import UserError
 from adamae.layers.devices import on_cpu
 from adamae.layers.pixels import PixelNormalisation
 
@@ -78,9 +79,12 @@ def token_error(prediction: Tensor, target: Tensor, metric: Metric = "mse") -> T
     its table.
 
     Raises:
-        UserError: If the metric is unknown.
+        UserError: If the metric is unknown, or the shapes differ.
     """
     check_choice("metric", metric, METRICS)
+    if prediction.shape != target.shape:
+        raise UserError(f"got a target {tuple(target.shape)}, expected {tuple(prediction.shape)} as the prediction")
+    target = target.to(torch.promote_types(target.dtype, torch.float32))
     if metric == "l1":
         return (prediction - target).abs().mean(dim=-1)
     error: Tensor = _MeanSquare.apply(prediction, target)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from adamae.checks import check_choice
+from adamae.errors import UserError
 from adamae.selection import TokenSelection
 
 Reduction = Literal["mean", "sum"]
@@ -50,9 +51,13 @@ def sampling_loss(
         0-dim mean over the batch.
 
     Raises:
-        UserError: If the reduction is unknown.
+        UserError: If the reduction is unknown, or there is not one error for each target token.
     """
     check_choice("reduction", reduction, REDUCTIONS)
+    if token_error.shape != selection.target.shape:
+        raise UserError(
+            f"got errors {tuple(token_error.shape)}, expected {tuple(selection.target.shape)}, one for each target"
+        )
     assert selection.log_probs is not None, "the sampler has no parameters and so no sampling loss"
     eps = torch.finfo(selection.log_probs.dtype).eps
     log_probs = selection.log_probs.clamp(math.log(eps), math.log1p(-eps))

@@ -43,10 +43,13 @@ class PretrainOutput:
     """Output of one forward pass.
 
     Attributes:
-        prediction: (B, M, P) predicted pixels of the target tokens, colour fastest.
+        prediction: (B, M, P) predicted pixels of the target tokens, colour fastest. Their unit is that of the target
+            (:func:`~adamae.losses.reconstruction.reconstruction_target`): with ``normalize_target`` the distance from
+            each token's mean in standard deviations, else 0 for black and 1 for white.
         selection: Indices of the visible and target tokens, and the log-probabilities of all tokens.
         token_error: (B, M) reconstruction error of each target token.
-        losses: 0-dim tensors: "loss" is minimised, "reconstruction" and "sampling" are its parts.
+        losses: 0-dim tensors. "loss" is minimised: "reconstruction", plus ``sampling_weight`` times "sampling" with a
+            learned sampler. Both parts are detached and not weighted.
         frames: (B, T) indices of the selected frames; None if all frames of the clips are used.
     """
 

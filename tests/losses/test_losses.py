@@ -65,6 +65,27 @@ def test_gradients_of_token_errors_have_the_dtype_of_their_argument() -> None:
     torch.testing.assert_close(prediction.grad, -target.grad.bfloat16())
 
 
+@pytest.mark.parametrize("metric", ["mse", "l1"])
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_token_errors_are_at_least_float32(metric: Metric, half: torch.dtype) -> None:
+    prediction, target = torch.randn(2, 3, 4).to(half), torch.randn(2, 3, 4).to(half)
+    error = token_error(prediction, target, metric)
+    assert error.dtype == torch.float32
+    torch.testing.assert_close(error, token_error(prediction.float(), target.float(), metric))
+
+
+@pytest.mark.parametrize("metric", ["mse", "l1"])
+def test_targets_of_another_shape_are_refused(metric: Metric) -> None:
+    with pytest.raises(UserError, match=r"^got a target \(1, 1, 4\), expected \(2, 3, 4\) as the prediction$"):
+        token_error(torch.zeros(2, 3, 4), torch.zeros(1, 1, 4), metric)
+
+
+def test_rewards_of_another_number_than_the_targets_are_refused() -> None:
+    selection = seeing(torch.tensor([[0], [1]]), 4, torch.zeros(2, 4).log_softmax(1))
+    with pytest.raises(UserError, match=r"^got errors \(1, 3\), expected \(2, 3\), one for each target$"):
+        sampling_loss(selection, torch.ones(1, 3))
+
+
 def test_a_flat_token_has_a_finite_target() -> None:
     target = reconstruction_target(torch.full((1, 1, 12), 0.3), PixelNormalisation(3), normalise=True)
     assert torch.isfinite(target).all()
