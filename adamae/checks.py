@@ -20,6 +20,6 @@ def check_rate(name: str, value: object) -> None:
 
 
 def check_count(name: str, value: object) -> None:
-    """Raise a UserError unless ``value`` is an integer of at least 1."""
+    """Raise a UserError unless ``value`` is an integer at least 1."""
     if not (isinstance(value, Integral) and int(value) >= 1):
-        raise UserError(f"{name} = {value!r}: expected an integer of at least 1")
+        raise UserError(f"{name} = {value!r}: expected an integer at least 1")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
-from typing import Any
 
 from einops import rearrange
 from torch import Tensor
 
+from adamae.checks import check_count
 from adamae.errors import UserError
 
 
@@ -40,10 +39,9 @@ class TokenGrid:
         Raises:
             UserError: If a size is not a positive integer and a multiple of the token's size.
         """
-        sizes: tuple[Any, ...] = (num_frames, height, width, tubelet_size, patch_size)
+        sizes = (num_frames, height, width, tubelet_size, patch_size)
         for name, size in zip(("num_frames", "height", "width", "tubelet_size", "patch_size"), sizes, strict=True):
-            if not isinstance(size, Integral) or size < 1:
-                raise UserError(f"{name} = {size!r}: expected an integer at least 1")
+            check_count(name, size)
         for name, size, unit in (
             ("num_frames", num_frames, tubelet_size),
             ("height", height, patch_size),

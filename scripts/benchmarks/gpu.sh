@@ -62,8 +62,10 @@ stage() { # STAGE COMMAND...: run it unless it is finished; the next stage runs 
     local stage=$1 code
     shift
     [ ! -e "$work/done/$stage" ] || { echo "gpu.sh: $stage was finished before"; return 0; }
-    [ "$SECONDS" -lt "$limit" ] && [ -z "$away" ] || [[ $stage = predicted-* && $SECONDS -lt $limit ]] ||
-        { left+=("$stage"); return 1; }
+    if [ "$SECONDS" -ge "$limit" ] || { [ -n "$away" ] && [[ $stage != predicted-* ]]; }; then
+        left+=("$stage")
+        return 1
+    fi
     "$@"
     code=$?
     if [ $code = 0 ]; then

@@ -162,7 +162,7 @@ def test_options_that_do_not_exist(videos: Path) -> None:
 @pytest.mark.parametrize("name", ["num_frames", "sampling_rate", "size", "num_sample"])
 @pytest.mark.parametrize("value", [0, -1, 2.0])
 def test_numbers_below_one(videos: Path, name: str, value: float) -> None:
-    with pytest.raises(UserError, match=f"^{name} = {value}: expected an integer of at least 1$"):
+    with pytest.raises(UserError, match=f"^{name} = {value}: expected an integer at least 1$"):
         build(videos, **{name: value})
 
 

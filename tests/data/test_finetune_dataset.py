@@ -119,12 +119,12 @@ def test_an_unknown_sampling(two: Annotations) -> None:
 @pytest.mark.parametrize("options", [{"num_frames": 0}, {"sampling_rate": 0}, {"num_sample": 0}])
 def test_numbers_below_one(two: Annotations, options: dict[str, int]) -> None:
     (name,) = options
-    with pytest.raises(UserError, match=f"^{name} = 0: expected an integer of at least 1$"):
+    with pytest.raises(UserError, match=f"^{name} = 0: expected an integer at least 1$"):
         dataset(two, **options)
 
 
 def test_a_crop_that_does_not_exist() -> None:
-    with pytest.raises(UserError, match=r"^size = 0: expected an integer of at least 1$"):
+    with pytest.raises(UserError, match=r"^size = 0: expected an integer at least 1$"):
         FinetuneAugmentation(0)
     with pytest.raises(UserError, match=r"^mode = 'lanczos': expected one of bilinear, bicubic$"):
         FinetuneAugmentation(16, mode="lanczos")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Clips of a wrong shape or dtype are told from those that models take."""
+"""Clips of a wrong shape or dtype are an error that says what the model expects."""
 
 from __future__ import annotations
 

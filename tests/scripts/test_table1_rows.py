@@ -105,3 +105,22 @@ def test_the_trials_behind_the_amendment_are_those_of_the_document(root: Path) -
     ]
     in_text = re.findall(r"\b\d\d\.\d\b", amendment)
     assert sorted(in_text) == sorted([*told, *(f"{area:.1f}" for area in first)])
+
+
+def test_the_third_amendment_says_what_the_three_planned_seeds_said(root: Path) -> None:
+    text = (root / "docs" / "TABLE1.md").read_text()
+    amendment = text[text.index("## Third amendment") : text.index("## Plan of the further rows")]
+
+    def areas(row: str) -> dict[int, float]:
+        pieces = {seed: root / "docs" / "benchmarks" / "table1" / f"tuned-{row}-{seed}.json" for seed in range(3)}
+        return {seed: json.loads(path.read_text())["area"] for seed, path in pieces.items()}
+
+    difference = importlib.import_module("paired").paired_difference(areas("adaptive-95"), areas("scratch"))
+    assert difference.render() in amendment
+
+
+def test_intervals_of_the_findings_stand_in_the_tables(root: Path) -> None:
+    text = (root / "docs" / "TABLE1.md").read_text()
+    findings, tables = text[text.index("## Findings") :].split("## Results on two cores")
+    quoted = re.findall(r"[+-]\d+\.\d\s\[[^]]+\]", findings)
+    assert quoted and [each for each in quoted if each not in tables] == []
