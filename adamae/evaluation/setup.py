@@ -83,7 +83,7 @@ def choose_selection(file: CheckpointFile, num_frames: int, asked: SelectionOpti
         asked: Options of the command line.
 
     Raises:
-        UserError: If a fraction of the tokens is given and no selection.
+        UserError: If an option of a selection is given and nothing is selected.
     """
     a = file.architecture
     trained = {name: a.given[name] for name in _SELECTION if name in a.given} if a.decoder is None else {}
@@ -100,8 +100,21 @@ def choose_selection(file: CheckpointFile, num_frames: int, asked: SelectionOpti
             f"--keep_ratio {given['keep_ratio']} has no effect: all tokens are encoded; expected --token_selection "
             "motion, adaptive or random with it"
         )
+    if not selects:
+        _refuse_frame_options(asked)
     arguments |= {"candidate_frames": frames_read if selects else None, **a.sampler_options()}
     return Selection(arguments, frames_read)
+
+
+def _refuse_frame_options(asked: SelectionOptions) -> None:
+    """Refuse options of frame selection if all decoded frames are used."""
+    usual = SelectionOptions()
+    for name in ("frame_oversample", "frame_keep_ratio", "frame_choice"):
+        value = getattr(asked, name)
+        if value != getattr(usual, name):
+            raise UserError(
+                f"--{name} {value} has no effect: no frames are selected; expected --frame_selection motion with it"
+            )
 
 
 def choose_views(clip: ClipFacts, frames: FrameOptions, views: ViewOptions | FewViewOptions) -> ViewPlan:

@@ -8,6 +8,7 @@ from typing import Literal
 from adamae.data.decoders import decoder_names
 from adamae.flags import LARGEST_SIDE, MOST_AT_ONCE, MOST_FRAMES, OptionGroup, flag
 from adamae.gpu_specs import gpu_names
+from adamae.options.clip_checks import check_clip
 from adamae.options.groups import (
     ClipOptions,
     LossOptions,
@@ -17,8 +18,8 @@ from adamae.options.groups import (
     SamplerOptions,
 )
 from adamae.options.inference import PlainListOptions
-from adamae.options.mask_type import check_mask_type
 from adamae.options.parser import OptionParser
+from adamae.options.pretrain import check_pretraining
 from adamae.samplers import mask_types
 
 
@@ -159,7 +160,7 @@ def bench_step_parser() -> OptionParser[BenchStepOptions]:
             "adamae bench step --compare economy compile tube --batch_size 16 --device cuda --plot step.png",
             "adamae bench step --predict h100 --batch_size 32 --compare compile economy tube",
         ),
-        check=lambda options, preset: check_mask_type(options, preset, *(options["compare"] or ())),
+        check=lambda options, preset: check_pretraining(options, preset, *(options["compare"] or ())),
     )
 
 
@@ -172,7 +173,7 @@ def bench_memory_parser() -> OptionParser[BenchMemoryOptions]:
         "--checkpoint_activations. "
         "Nothing is executed, so any model size can be counted on any machine.",
         examples=("adamae bench memory", "adamae bench memory --model adamae_huge --num_frames 64"),
-        check=check_mask_type,
+        check=check_pretraining,
     )
 
 
@@ -187,6 +188,7 @@ def bench_loader_parser() -> OptionParser[BenchLoaderOptions]:
             "adamae bench loader train.csv",
             "adamae bench loader ssv2/train.csv --sampling_rate 2 --num_workers 8 --gpu_rate 1500",
         ),
+        check=lambda options, preset: check_clip(options, preset, PretrainClipOptions),
     )
 
 

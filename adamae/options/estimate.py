@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 
 from adamae.flags import OptionGroup, flag
 from adamae.gpu_specs import gpu_names
-from adamae.options.mask_type import check_mask_type
 from adamae.options.parser import OptionParser
-from adamae.options.pretrain import PretrainOptions
+from adamae.options.pretrain import PretrainOptions, check_pretraining
 from adamae.options.published import PRETRAIN_ANSWERS
 
 
@@ -65,5 +64,5 @@ def estimate_parser() -> OptionParser[EstimateOptions]:
         ),
         foreign=PRETRAIN_ANSWERS,
         preset_folder="pretrain",
-        check=check_mask_type,
+        check=check_pretraining,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,14 +14,13 @@ from adamae.flags import (
     MOST_FRAMES,
     OptionGroup,
     flag,
-    flags_of,
 )
+from adamae.options.clip_checks import check_clip
 from adamae.options.groups import ClipOptions, DataOptions, LogOptions, OptimizerOptions, RunOptions
 from adamae.options.inference import AVERAGE_PROBABILITIES
 from adamae.options.parser import OptionParser, Parsed
 from adamae.options.published import FINETUNE_ANSWERS
 from adamae.options.training import TrainingOptions, departures
-from adamae.options.without_effect import refuse_without_effect
 
 EXAMPLES = (
     "adamae finetune --finetune checkpoint-799.pth --data_path videos/ --output_dir runs/mine",
@@ -247,15 +246,8 @@ def finetune_parser() -> OptionParser[FinetuneOptions]:
         examples=EXAMPLES,
         foreign=FINETUNE_ANSWERS,
         preset_folder="finetune",
-        check=_check_token_selection,
+        check=lambda options, preset: check_clip(options, preset, LabelledClipOptions, ClassifierOptions),
     )
-
-
-def _check_token_selection(options: Mapping[str, Any], preset: Mapping[str, Any]) -> list[str]:
-    """Refuse a typed ``--keep_ratio`` if all tokens are encoded."""
-    ratios = [option for option in flags_of(ClassifierOptions) if option.name == "keep_ratio"]
-    cause = ("--token_selection none", "another --token_selection") if options["token_selection"] == "none" else None
-    return refuse_without_effect(ratios, options, preset, lambda _: cause)
 
 
 def recipe_lines(parsed: Parsed[FinetuneOptions], world_size: int) -> Sequence[str]:

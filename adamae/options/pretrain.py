@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from adamae.options.clip_checks import check_clip
 from adamae.options.groups import (
     ClipOptions,
     LogOptions,
@@ -86,6 +87,21 @@ def model_arguments(
     }
 
 
+def check_pretraining(options: Mapping[str, Any], preset: Mapping[str, Any], *more: str) -> list[str]:
+    """Refuse typed options of a pre-training command that have no effect, and note those of a preset.
+
+    Args:
+        options: The options by name.
+        preset: The options according to the presets alone; empty for the defaults.
+        *more: Other mask types that the command uses as well.
+
+    Raises:
+        UserError: If a typed option has no effect.
+    """
+    clip = PretrainClipOptions if "crop" in options else ClipOptions
+    return [*check_mask_type(options, preset, *more), *check_clip(options, preset, clip)]
+
+
 def pretrain_parser() -> OptionParser[PretrainOptions]:
     """The command line of ``adamae pretrain``."""
     return OptionParser(
@@ -95,7 +111,7 @@ def pretrain_parser() -> OptionParser[PretrainOptions]:
         examples=EXAMPLES,
         foreign=PRETRAIN_ANSWERS,
         preset_folder="pretrain",
-        check=check_mask_type,
+        check=check_pretraining,
     )
 
 

@@ -97,6 +97,28 @@ def test_a_share_without_a_selection_is_refused(
     )
 
 
+@pytest.mark.parametrize(("name", "words"), [("all", []), ("motion", ["--frame_selection", "none"]), ("adaptive", [])])
+@pytest.mark.parametrize(
+    ("option", "value"), [("frame_oversample", "1.25"), ("frame_keep_ratio", "0.5"), ("frame_choice", "draw")]
+)
+def test_options_of_frame_selection_without_one_are_refused(
+    place: Path, capsys: pytest.CaptureFixture[str], name: str, words: list[str], option: str, value: str
+) -> None:
+    line = [str(place / f"{name}.safetensors"), "--data_path", str(place / "test.csv"), *FAST, f"--{option}", value]
+    assert main(["evaluate", *line, *words]) == 2
+    assert capsys.readouterr().err.endswith(
+        f"adamae: error: --{option} {value} has no effect: no frames are selected; expected --frame_selection motion "
+        "with it\n"
+    )
+
+
+def test_options_of_frame_selection_replace_those_of_the_checkpoint(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--frame_oversample", "2", "--frame_keep_ratio", "0.5", "--frame_choice", "draw"]
+    assert "selects 4 of 8 frames of a clip" in evaluated(place, capsys, "motion", *words)[1]
+
+
 def test_predictions(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     video = str(place / "a" / "0.mp4")
     for name, words in (("all", ["--token_selection", "motion", *MORE_FRAMES]), ("adaptive", [])):
