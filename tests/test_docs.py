@@ -214,7 +214,7 @@ def test_every_number_of_the_log_is_explained(tmp_path: Path) -> None:
     sizes = {"encoder_embed_dim": 16, "encoder_depth": 1, "encoder_num_heads": 2}
     sizes |= {"decoder_embed_dim": 16, "decoder_depth": 1, "decoder_num_heads": 2}
     model = vit_pretrainer(img_size=16, patch_size=8, num_frames=4, mask_ratio=0.5, **sizes)
-    batch = {"clip": torch.zeros(1, 4, 16, 16, 3, dtype=torch.uint8), "moving": torch.ones(1, 4, 16, 16).bool()}
+    batch = {"clip": torch.zeros(1, 4, 16, 16, 3, dtype=torch.uint8), "motion_mask": torch.ones(1, 4, 16, 16).bool()}
     values = pretrain_objective(model, batch | {"seed": torch.zeros(1, dtype=torch.long)}, True)
     names = {*values, *TIMING, "grad_norm", "skipped", "loss_scale", "lr", "weight_decay", "kind", "step", "epoch"}
     text = (ROOT / "PRETRAIN.md").read_text(encoding="utf-8")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol, get_args
 
 import numpy as np
@@ -19,10 +17,10 @@ from adamae.data.augmentation import MultiScaleCrop, RandomResizedCrop, ResizeMo
 from adamae.data.cutting import read_crops
 from adamae.data.decoding import DecodeError, VideoReader
 from adamae.data.frame_indices import pretrain_dense, train_segments
+from adamae.data.motion_masks import has_motion_masks, motion_mask_path, read_motion_masks
 from adamae.data.opening import VideoOpener
 from adamae.data.watch import QuarantineError, Watch
 from adamae.errors import UserError
-from adamae.files import read_npz
 from adamae.randomness import sample_generator, sample_seed
 
 # Number of consecutive unreadable videos after which the list is considered at fault.
@@ -86,7 +84,8 @@ class ClipDataset(Dataset[Sample]):
 
         Returns:
             ``clip`` (R, T, H, W, 3) uint8, ``index`` (R,) the row that was read, ``seed`` (R,), ``label`` (R,)
-            int64, ``moving`` (R, T, H, W) bool if motion masks are loaded, and ``bad``, one dict per replaced video.
+            int64, ``motion_mask`` (R, T, H, W) bool if motion masks are loaded, and ``bad``, one dict per replaced
+            video.
 
         Raises:
             UserError: Sixteen consecutive videos cannot be read, or the key is a row without an epoch.
@@ -101,12 +100,12 @@ class ClipDataset(Dataset[Sample]):
             row = int(rng.integers(len(self))) if attempt else index
             try:
                 with self.watch.over(row, self.annotations.path(row)):
-                    clips, moving = self._clips(row, rng)
+                    clips, masks = self._clips(row, rng)
             except DecodeError as error:
                 kind = {"quarantined": True} if isinstance(error, QuarantineError) else {}
                 bad.append({"path": error.path, "reason": error.reason, "index": row, **kind})
                 continue
-            return self._sample(epoch, index, row, clips, moving) | {"bad": bad}
+            return self._sample(epoch, index, row, clips, masks) | {"bad": bad}
         raise UserError(
             f"{self.annotations.source}: {len(bad)} {self.annotations.noun}s in a row cannot be read, "
             f"the last is {bad[-1]['path']}: {bad[-1]['reason']}"
@@ -124,7 +123,7 @@ class ClipDataset(Dataset[Sample]):
     def _clips(self, row: int, rng: np.random.Generator) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Return the R clips of a row (T, H, W, 3) uint8, and their motion masks (T, H, W) bool, if loaded."""
 
-    def _sample(self, epoch: int, index: int, row: int, clips: list[np.ndarray], moving: list[np.ndarray]) -> Sample:
+    def _sample(self, epoch: int, index: int, row: int, clips: list[np.ndarray], masks: list[np.ndarray]) -> Sample:
         count = len(clips)
         seeds = [sample_seed(self.seed, epoch, index, repeat) for repeat in range(count)]
         sample = {
@@ -133,7 +132,7 @@ class ClipDataset(Dataset[Sample]):
             "seed": torch.tensor(seeds),
             "label": torch.full((count,), int(self.annotations.labels[row])),
         }
-        return sample | {"moving": _stack(moving)} if moving else sample
+        return sample | {"motion_mask": _stack(masks)} if masks else sample
 
 
 class PretrainDataset(ClipDataset):
@@ -145,7 +144,7 @@ class PretrainDataset(ClipDataset):
         transform: Draws the crop, size and flip of a clip.
         seed: The run's seed.
         num_sample: Number of clips per opened video.
-        moving: Load the motion masks, from ``<stem>.moving.npz`` beside each video.
+        motion_masks: Load the motion masks, from ``<stem>.moving.npz`` beside each video.
         decoder: A name from ``decoding.DECODERS``.
         video_timeout: Time limit per video in seconds; 0 for no limit.
     """
@@ -158,7 +157,7 @@ class PretrainDataset(ClipDataset):
         transform: Transform,
         seed: int = 0,
         num_sample: int = 1,
-        moving: bool = False,
+        motion_masks: bool = False,
         decoder: str = "pyav",
         video_timeout: float = 60.0,
     ) -> None:
@@ -171,22 +170,22 @@ class PretrainDataset(ClipDataset):
             video_timeout=video_timeout,
         )
         self.transform = transform
-        self.moving = moving
+        self.motion_masks = motion_masks
 
     def _clips(self, row: int, rng: np.random.Generator) -> tuple[list[np.ndarray], list[np.ndarray]]:
         with self.open(row) as reader:
             chosen = [self.choose_frames(reader.num_frames, rng=rng) for _ in range(self.num_sample)]
             plans, parts, size = read_crops(reader, chosen, self.transform, rng)
         clips = [plan.finish(part) for plan, part in zip(plans, parts, strict=True)]
-        masks = self._moving(row, chosen, size) if self.moving else []
+        masks = self._read_motion_masks(row, chosen, size) if self.motion_masks else []
         return clips, [plan.cut_mask(mask) for plan, mask in zip(plans, masks, strict=bool(masks))]
 
-    def _moving(self, row: int, chosen: list[np.ndarray], size: tuple[int, int]) -> list[np.ndarray]:
+    def _read_motion_masks(self, row: int, chosen: list[np.ndarray], size: tuple[int, int]) -> list[np.ndarray]:
         """Load the motion masks (T, H, W) bool of each clip."""
         path, indices = self.annotations.path(row), np.concatenate(chosen)
-        masks = read_moving(path, indices)
+        masks = read_motion_masks(path, indices)
         if masks.shape != (len(indices), *size):
-            raise UserError(f"{moving_path(path)}: shape {masks.shape}, expected {(len(indices), *size)}")
+            raise UserError(f"{motion_mask_path(path)}: shape {masks.shape}, expected {(len(indices), *size)}")
         return np.split(masks, len(chosen))
 
 
@@ -203,7 +202,7 @@ def pretrain_dataset(
     crop_interpolation: ResizeMode = "bilinear",
     seed: int = 0,
     num_sample: int = 1,
-    moving: bool | None = None,
+    motion_masks: bool | None = None,
     decoder: str = "pyav",
     video_timeout: float = 60.0,
 ) -> PretrainDataset:
@@ -221,7 +220,7 @@ def pretrain_dataset(
         crop_interpolation: Interpolation mode for resizing the crop.
         seed: The run's seed.
         num_sample: Number of clips per opened video.
-        moving: Whether to load motion masks; None to load them if the first video has one.
+        motion_masks: Whether to load motion masks; None to load them if the first video has one.
         decoder: A name from ``decoding.DECODERS``.
         video_timeout: Time limit per video in seconds; 0 for no limit.
 
@@ -243,7 +242,7 @@ def pretrain_dataset(
         transform=crops[crop],
         seed=seed,
         num_sample=num_sample,
-        moving=has_moving(annotations.path(0)) if moving is None else moving,
+        motion_masks=has_motion_masks(annotations.path(0)) if motion_masks is None else motion_masks,
         decoder=decoder,
         video_timeout=video_timeout,
     )
@@ -271,42 +270,6 @@ def frame_chooser(name: str, dense: Callable[..., np.ndarray], *, length: int, s
     if name not in choices:
         raise UserError(f"frame sampling is {name!r}, expected one of {', '.join(choices)}")
     return choices[name]
-
-
-def moving_path(video: str) -> Path:
-    """Return the path of the motion masks of ``video``."""
-    return Path(video).with_suffix(".moving.npz")
-
-
-def has_moving(video: str) -> bool:
-    """Return whether ``video`` has motion masks; False if the path is inaccessible, which opening the video reports."""
-    return os.path.isfile(moving_path(video))  # noqa: PTH113 (pathlib raises errors)
-
-
-def read_moving(video: str, indices: np.ndarray) -> np.ndarray:
-    """Load the motion masks of some frames of a video.
-
-    The file stores ``moving``, bit-packed along the last axis, and ``shape``, its (T, H, W) before packing.
-
-    Args:
-        video: The video's path.
-        indices: (T,) frame indices.
-
-    Returns:
-        (T, H, W) bool.
-
-    Raises:
-        UserError: The file is missing or does not match the video.
-    """
-    place = moving_path(video)
-    try:
-        file = read_npz(place)
-        packed, width = file["moving"], int(file["shape"][-1])
-        return np.unpackbits(packed[indices], axis=-1, count=width).astype(bool)
-    except FileNotFoundError:
-        raise UserError(f"{place}: no such file, expected the motion masks of {video}") from None
-    except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise UserError(f"{place}: not the motion masks of {video} ({error})") from None
 
 
 def _stack(arrays: list[np.ndarray]) -> torch.Tensor:

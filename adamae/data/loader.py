@@ -178,7 +178,7 @@ def build_loader(
 
     Returns:
         Batches of B = ``batch_size * num_sample`` clips: ``clip`` (B, T, H, W, 3) uint8, ``index``, ``seed`` and
-        ``label`` (B,) int64, ``moving`` (B, T, H, W) bool if motion masks are loaded, ``bad`` a list of dicts.
+        ``label`` (B,) int64, ``motion_mask`` (B, T, H, W) bool if motion masks are loaded, ``bad`` a list of dicts.
     """
 
     def keys_from(number: int) -> BatchKeys:

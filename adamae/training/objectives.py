@@ -18,10 +18,10 @@ def pretrain_objective(model: nn.Module, batch: Batch, diagnose: bool) -> Losses
 
     Args:
         model: A :class:`~adamae.models.pretrainer.Pretrainer`.
-        batch: "clip" (B, T, H, W, C) uint8, "seed" (B,) on the host, and, if motion masks are available, "moving"
-            (B, T, H, W) bool.
+        batch: "clip" (B, T, H, W, C) uint8, "seed" (B,) on the host, and, if motion masks are available,
+            "motion_mask" (B, T, H, W) bool.
         diagnose: Add values for monitoring: see :meth:`~adamae.models.pretrainer.Pretrainer.diagnosis`, and "hit_rate"
-            if the batch has "moving".
+            if the batch has "motion_mask".
 
     Returns:
         0-dim tensors: "loss" with its gradient, and its detached parts.
@@ -29,17 +29,17 @@ def pretrain_objective(model: nn.Module, batch: Batch, diagnose: bool) -> Losses
     pretrainer = cast(Pretrainer, model)
     output = pretrainer(batch["clip"], seeds=batch["seed"], diagnose=diagnose)
     losses = dict(output.losses)
-    if diagnose and "moving" in batch:
-        hits, expected = count_hits(output.selection, _looked_at(batch["moving"], output.frames), pretrainer.grid)
+    if diagnose and "motion_mask" in batch:
+        hits, expected = count_hits(output.selection, _looked_at(batch["motion_mask"], output.frames), pretrainer.grid)
         losses["hit_rate"] = hits.sum() / expected.sum()
     return losses
 
 
-def _looked_at(moving: Tensor, frames: Tensor | None) -> Tensor:
+def _looked_at(masks: Tensor, frames: Tensor | None) -> Tensor:
     """Return the motion masks (B, T', H, W) of the frames (B, T') that were selected; None selects all."""
     if frames is None:
-        return moving
-    return moving.gather(1, frames[:, :, None, None].expand(-1, -1, *moving.shape[2:]))
+        return masks
+    return masks.gather(1, frames[:, :, None, None].expand(-1, -1, *masks.shape[2:]))
 
 
 @dataclass(frozen=True)

@@ -126,5 +126,5 @@ def clip_sheets(video: VideoClips, result: Reconstruction) -> list[np.ndarray]:
 def fixed_clips(samples: list[dict[str, Any]]) -> tuple[Tensor, Tensor | None]:
     """The clips of samples, and their motion masks if all samples have one."""
     clips = torch.cat([sample["clip"][:1] for sample in samples])
-    known = all("moving" in sample for sample in samples)
-    return clips, torch.cat([sample["moving"][:1] for sample in samples]) if known else None
+    known = all("motion_mask" in sample for sample in samples)
+    return clips, torch.cat([sample["motion_mask"][:1] for sample in samples]) if known else None

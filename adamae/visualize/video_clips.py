@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adamae.data.dataset import has_moving, read_moving
 from adamae.data.decoding import DecodeError, VideoReader
 from adamae.data.decoding.image_names import is_image
+from adamae.data.motion_masks import has_motion_masks, read_motion_masks
 from adamae.data.views import ViewPlan, cut_views, resize_short_side
 from adamae.plain_text import one_line
 
@@ -165,13 +165,13 @@ def read_video_clips(path: str, reader: VideoReader, shown: range, plan: ViewPla
     Raises:
         DecodeError: If a frame cannot be read.
     """
-    known = has_moving(path)
+    known = has_motion_masks(path)
     frames, masks = [], []
     for begin in range(shown.start, shown.stop, _AT_ONCE):
         numbers = np.arange(begin, min(begin + _AT_ONCE, shown.stop))
         frames.append(_square(reader.read(numbers), plan))
         if known:
-            mask = read_moving(path, numbers).astype(np.uint8) * 255
+            mask = read_motion_masks(path, numbers).astype(np.uint8) * 255
             masks.append(_square(np.repeat(mask[..., None], 3, axis=-1), plan)[..., 0] > 127)
     return VideoClips(
         path=path,

@@ -20,8 +20,8 @@ from torch import Tensor
 from adamae.checkpoints.formats import open_checkpoint
 from adamae.checkpoints.loading import load_weights
 from adamae.data.annotations import load_annotations
-from adamae.data.dataset import read_moving
 from adamae.data.decoding import get_decoder
+from adamae.data.motion_masks import read_motion_masks
 from adamae.errors import UserError
 from adamae.evaluation.networks import clip_facts
 from adamae.models import vit_pretrainer
@@ -47,10 +47,10 @@ def measure(run: str, data: str, sampling_rate: int | None) -> dict[str, float]:
     expected: list[Tensor] = []
     losses: list[list[float]] = []
     for row in range(len(annotations)):
-        clip, moving = read_middle(annotations.path(row), model.grid.clip_shape[0], rate)
+        clip, masks = read_middle(annotations.path(row), model.grid.clip_shape[0], rate)
         seeds = torch.tensor([sample_seed(0, 0, row, draw) for draw in range(DRAWS)])
         out = model(clip.expand(DRAWS, -1, -1, -1, -1), seeds=seeds, diagnose=True)
-        for total, each in zip((hits, expected), count_hits(out.selection, moving, model.grid), strict=True):
+        for total, each in zip((hits, expected), count_hits(out.selection, masks, model.grid), strict=True):
             total.append(each.mean())
         losses.append([float(out.losses[name]) for name in ("reconstruction", "trivial", "entropy", "top_tenth")])
     return summary(torch.stack(hits), torch.stack(expected)) | dict(
@@ -65,8 +65,8 @@ def read_middle(path: str, frames: int, sampling_rate: int) -> tuple[Tensor, Ten
         start = max(0, (reader.num_frames - span) // 2)
         indices = np.minimum(np.arange(start, start + span, sampling_rate), reader.num_frames - 1)
         clip = reader.read(indices)
-    moving = read_moving(path, indices)
-    return torch.from_numpy(clip)[None], torch.from_numpy(moving).expand(DRAWS, -1, -1, -1)
+    masks = read_motion_masks(path, indices)
+    return torch.from_numpy(clip)[None], torch.from_numpy(masks).expand(DRAWS, -1, -1, -1)
 
 
 def summary(hits: Tensor, expected: Tensor) -> dict[str, float]:

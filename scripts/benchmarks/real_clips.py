@@ -10,7 +10,6 @@ The masks are stored beside the videos like those of ``adamae synthesize``.
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from gesture_parts import write_parts
 
 from adamae.data.decoding import get_decoder
+from adamae.data.motion_masks import motion_mask_bytes, motion_mask_path
 from adamae.errors import UserError
 from adamae.files import write_whole
 
@@ -70,11 +70,9 @@ def write_masks(folder: Path) -> float:
     shares = []
     for path in sorted(folder.rglob("*.mp4")):
         with get_decoder()(str(path)) as reader:
-            moving = moving_regions(reader.read(np.arange(reader.num_frames)))
-        content = io.BytesIO()
-        np.savez(content, moving=np.packbits(moving, axis=-1), shape=np.array(moving.shape))
-        write_whole(path.with_suffix(".moving.npz"), content.getvalue())
-        shares.append(moving.mean())
+            masks = moving_regions(reader.read(np.arange(reader.num_frames)))
+        write_whole(motion_mask_path(path), motion_mask_bytes(masks))
+        shares.append(masks.mean())
     return float(np.mean(shares))
 
 

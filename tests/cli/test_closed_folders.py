@@ -38,6 +38,6 @@ def test_it_is_one_bad_video_among_others(closed: Path, tmp_path: Path) -> None:
     good = encode(tmp_path / "a.mp4", 8)
     videos = Annotations.of([str(closed / "a.mp4"), str(good), str(good)])
     dataset = pretrain_dataset(videos, num_frames=4, sampling_rate=1, size=32)
-    assert not dataset.moving
+    assert not dataset.motion_masks
     sample = dataset[0, 0]
     assert [bad["path"] for bad in sample["bad"]] == [str(closed / "a.mp4")] * len(sample["bad"]) != []

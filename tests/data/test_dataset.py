@@ -8,8 +8,9 @@ import torch
 
 from adamae.data.annotations import Annotations, load_annotations
 from adamae.data.augmentation import MultiScaleCrop, RandomResizedCrop, crop
-from adamae.data.dataset import PretrainDataset, Sample, moving_path, pretrain_dataset, read_moving
+from adamae.data.dataset import PretrainDataset, Sample, pretrain_dataset
 from adamae.data.decoding import DECODERS, get_decoder
+from adamae.data.motion_masks import motion_mask_bytes, motion_mask_path, read_motion_masks
 from adamae.errors import UserError
 from adamae.randomness import sample_generator, sample_seed
 from tests.data.conftest import MakeVideo
@@ -36,7 +37,7 @@ def test_a_sample_holds_what_was_promised(videos: Path) -> None:
     assert sample["seed"].tolist() == [sample_seed(3, 2, 0)]
     assert sample["seed"].dtype == sample["index"].dtype == sample["label"].dtype == torch.int64
     assert sample["bad"] == []
-    assert "moving" not in sample
+    assert "motion_mask" not in sample
 
 
 def test_a_sample_depends_on_seed_epoch_and_row_alone(videos: Path) -> None:
@@ -90,9 +91,8 @@ def test_a_list_without_a_readable_video_ends_in_one_line(tmp_path: Path) -> Non
         build(tmp_path)[0, 0]
 
 
-def write_moving(video: Path, moving: np.ndarray) -> None:
-    packed = np.packbits(moving, axis=-1)
-    np.savez_compressed(moving_path(str(video)), moving=packed, shape=np.array(moving.shape))
+def write_masks(video: Path, masks: np.ndarray) -> None:
+    motion_mask_path(video).write_bytes(motion_mask_bytes(masks))
 
 
 def test_ground_truth_travels_with_the_clip(make_video: MakeVideo) -> None:
@@ -100,24 +100,24 @@ def test_ground_truth_travels_with_the_clip(make_video: MakeVideo) -> None:
     path = make_video("a.mp4", 20, size=(48, 68), crf="1")
     with get_decoder("pyav")(str(path)) as video:
         bright = video.read(range(20)).mean(axis=-1) > 128
-    write_moving(path, bright)
+    write_masks(path, bright)
     dataset = build(Annotations.of([str(path)]), num_sample=2, size=48, flip=True)
     sample = dataset[0, 0]
-    assert sample["moving"].shape == (2, 8, 48, 48)
-    assert sample["moving"].dtype == torch.bool
-    assert ((sample["clip"].float().mean(-1) > 128) == sample["moving"]).float().mean() > 0.93
+    assert sample["motion_mask"].shape == (2, 8, 48, 48)
+    assert sample["motion_mask"].dtype == torch.bool
+    assert ((sample["clip"].float().mean(-1) > 128) == sample["motion_mask"]).float().mean() > 0.93
 
 
 def test_ground_truth_that_does_not_fit(make_video: MakeVideo) -> None:
     path = make_video("a.mp4", 20)
     annotations = Annotations.of([str(path)])
-    assert "moving" not in build(annotations)[0, 0]
+    assert "motion_mask" not in build(annotations)[0, 0]
     with pytest.raises(UserError, match=r"a\.moving\.npz: no such file"):
-        build(annotations, moving=True)[0, 0]
-    write_moving(path, np.zeros((20, 48, 72), bool))
+        build(annotations, motion_masks=True)[0, 0]
+    write_masks(path, np.zeros((20, 48, 72), bool))
     with pytest.raises(UserError, match=r"a\.moving\.npz: shape \(8, 48, 72\), expected \(8, 48, 64\)"):
         build(annotations)[0, 0]
-    moving_path(str(path)).write_bytes(b"nothing")
+    motion_mask_path(path).write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"a\.moving\.npz: not the motion masks"):
         build(annotations)[0, 0]
 
@@ -127,7 +127,7 @@ def test_what_is_cropped_while_reading_is_what_is_cropped_afterwards(make_video:
     """By the same random numbers."""
     path = make_video("a.mp4", 20, size=(48, 68))
     with get_decoder("pyav")(str(path)) as video:
-        write_moving(path, video.read(range(20)).mean(axis=-1) > 128)
+        write_masks(path, video.read(range(20)).mean(axis=-1) > 128)
     try:
         cropped = build(Annotations.of([str(path)]), num_sample=3, size=40, flip=True, decoder=decoder)
     except UserError as error:
@@ -139,10 +139,12 @@ def test_what_is_cropped_while_reading_is_what_is_cropped_afterwards(make_video:
             whole = [reader.read(frames) for frames in chosen]
         plans = [MultiScaleCrop(40, 40, flip=True).plan(48, 68, rng) for _ in chosen]
         clips = [plan.finish(crop(frames, plan.box)) for plan, frames in zip(plans, whole, strict=True)]
-        masks = [plan.cut_mask(read_moving(str(path), frames)) for plan, frames in zip(plans, chosen, strict=True)]
+        masks = [
+            plan.cut_mask(read_motion_masks(str(path), frames)) for plan, frames in zip(plans, chosen, strict=True)
+        ]
         sample = cropped[epoch, 0]
         assert np.array_equal(sample["clip"], clips)
-        assert np.array_equal(sample["moving"], masks)
+        assert np.array_equal(sample["motion_mask"], masks)
 
 
 def test_the_crop_is_as_asked(videos: Path) -> None:

@@ -47,7 +47,7 @@ def test_a_sample(two: Annotations) -> None:
     assert sample["clip"].shape == (3, 4, 16, 16, 3)
     assert sample["label"].tolist() == [0, 0, 0]
     assert sample["seed"].tolist() == [sample_seed(5, 2, 1, repeat) for repeat in range(3)]
-    assert "moving" not in sample
+    assert "motion_mask" not in sample
     assert not torch.equal(sample["clip"][0], sample["clip"][1])
 
 

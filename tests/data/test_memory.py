@@ -45,7 +45,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_worker_of_20000_clips_holds_what_it_held_after_1000(videos: Path) -> None:
-    dataset = pretrain_dataset(load_annotations(videos), num_frames=2, sampling_rate=2, size=32, moving=False)
+    dataset = pretrain_dataset(load_annotations(videos), num_frames=2, sampling_rate=2, size=32, motion_masks=False)
     others = set(children())
     batches = iter(build_loader(dataset, batch_size=50, num_workers=1))
     resident = {}

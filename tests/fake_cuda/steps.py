@@ -116,7 +116,7 @@ def _batch(model: nn.Module, mix: bool = False) -> Batch:
     shape = (BATCH, *model.frame_choice.candidates.clip_shape)
     numbers = torch.arange(BATCH)
     batch = {"clip": torch.zeros(*shape, 3, dtype=torch.uint8), "seed": numbers, "index": numbers, "label": numbers}
-    batch["moving"] = torch.zeros(shape, dtype=torch.bool)
+    batch["motion_mask"] = torch.zeros(shape, dtype=torch.bool)
     return batch | {MIX: torch.zeros(BATCH, 6)} if mix else batch
 
 

@@ -74,7 +74,7 @@ def test_hits_are_counted_on_the_frames_that_were_looked_at() -> None:
     batch = {
         "clip": torch.randint(0, 256, (2, 6, 16, 16, 3), dtype=torch.uint8),
         "seed": torch.arange(2),
-        "moving": torch.ones(2, 6, 16, 16, dtype=torch.bool),
+        "motion_mask": torch.ones(2, 6, 16, 16, dtype=torch.bool),
     }
     losses = pretrain_objective(model, batch, diagnose=True)
     assert losses["hit_rate"] == 1

@@ -27,7 +27,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_tokenizer_that_has_learned_nothing_finds_three_times_what_chance_does(videos: Path, patch: int) -> None:
     dataset = pretrain_dataset(load_annotations(videos / "train.csv"), num_frames=16, sampling_rate=1, size=64)
     samples = [dataset[0, row] for row in range(len(dataset))]
-    clips, moving = (torch.cat([sample[name] for sample in samples]) for name in ("clip", "moving"))
+    clips, moving = (torch.cat([sample[name] for sample in samples]) for name in ("clip", "motion_mask"))
     torch.manual_seed(0)
     sizes = {"img_size": 64, "patch_size": patch, "encoder_embed_dim": 48, "encoder_num_heads": 2, "encoder_depth": 1}
     model = vit_pretrainer(**sizes, decoder_depth=1, mask_type="motion", mask_ratio=0.9)  # type: ignore[arg-type]

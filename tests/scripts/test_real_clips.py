@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from adamae.data.dataset import read_moving
+from adamae.data.motion_masks import read_motion_masks
 from adamae.data.synthetic.encoding import encode_h264
 
 
@@ -55,7 +55,7 @@ def test_masks_are_read_as_those_of_synthetic_videos(
     video = tmp_path / "class" / "0.mp4"
     video.write_bytes(encode_h264(scene(rng, 0), fps=10, gop=4, crf=1))
     share = script.write_masks(tmp_path)
-    moving = read_moving(str(video), np.array([1, 3]))
+    moving = read_motion_masks(str(video), np.array([1, 3]))
     assert moving.shape == (2, 40, 48)
     assert 0 < moving.mean() < 0.2
-    assert share == pytest.approx(read_moving(str(video), np.arange(4)).mean())
+    assert share == pytest.approx(read_motion_masks(str(video), np.arange(4)).mean())

@@ -36,7 +36,7 @@ def test_the_objective_names_its_parts() -> None:
     batch = {
         "clip": torch.randint(256, (3, 8, 16, 16, 3), dtype=torch.uint8, generator=noise),
         "seed": torch.arange(3),
-        "moving": torch.rand(3, 8, 16, 16, generator=noise) < 0.2,
+        "motion_mask": torch.rand(3, 8, 16, 16, generator=noise) < 0.2,
     }
     model = tiny_model()
     plain = pretrain_objective(model, batch, diagnose=False)
@@ -45,5 +45,5 @@ def test_the_objective_names_its_parts() -> None:
     watched = pretrain_objective(model, batch, diagnose=True)
     assert watched.keys() == {*plain, "trivial", "entropy", "top_tenth", "hit_rate"}
     assert torch.equal(watched["loss"], plain["loss"])
-    del batch["moving"]
+    del batch["motion_mask"]
     assert "hit_rate" not in pretrain_objective(model, batch, diagnose=True)

@@ -88,7 +88,7 @@ class NumberedClips(Dataset[Batch]):
         moving = noise.random(self.shape) < 0.1
         return {
             "clip": torch.from_numpy(clip),
-            "moving": torch.from_numpy(moving),
+            "motion_mask": torch.from_numpy(moving),
             "index": index,
             "seed": sample_seed(SEED, epoch, index),
             "bad": bad,
@@ -96,7 +96,7 @@ class NumberedClips(Dataset[Batch]):
 
 
 def collate(samples: list[Batch]) -> Batch:
-    batch: Batch = {key: torch.stack([sample[key] for sample in samples]) for key in ("clip", "moving")}
+    batch: Batch = {key: torch.stack([sample[key] for sample in samples]) for key in ("clip", "motion_mask")}
     batch |= {key: torch.tensor([sample[key] for sample in samples]) for key in ("index", "seed")}
     return batch | {"bad": [record for sample in samples for record in sample["bad"]]}
 

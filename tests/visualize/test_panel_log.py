@@ -76,7 +76,7 @@ def test_nothing_is_drawn_where_nothing_is_asked_for() -> None:
 
 
 def test_what_moves_counts_where_all_clips_know_it() -> None:
-    known = {"clip": torch.zeros(2, 4, 8, 8, 3), "moving": torch.zeros(2, 4, 8, 8)}
+    known = {"clip": torch.zeros(2, 4, 8, 8, 3), "motion_mask": torch.zeros(2, 4, 8, 8)}
     clips, moving = fixed_clips([known, known])
     assert clips.shape == (2, 4, 8, 8, 3)
     assert moving is not None

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from adamae.data.motion_masks import motion_mask_bytes, motion_mask_path
 from adamae.data.split_names import SPLITS
 from adamae.data.synthetic.encoding import encode_h264
 from adamae.data.synthetic.motion import MOTIONS
@@ -65,7 +66,7 @@ class _Job:
 
     @property
     def mask(self) -> Path:
-        return self.file.with_suffix(".moving.npz")
+        return motion_mask_path(self.file)
 
 
 def synthesize(
@@ -211,11 +212,9 @@ def make_file(job: _Job) -> None:
     if recipe.images:
         write_whole(job.file, _image(scene, SHAPES[name], recipe, rng))
         return
-    frames, moving = render(scene, name, num_frames=recipe.frames, object_size=recipe.object_size)
+    frames, masks = render(scene, name, num_frames=recipe.frames, object_size=recipe.object_size)
     pixels = add_camera_noise(frames, recipe.camera_noise, rng)
-    packed = io.BytesIO()
-    np.savez_compressed(packed, moving=np.packbits(moving, axis=-1), shape=np.array(moving.shape))
-    write_whole(job.mask, packed.getvalue())
+    write_whole(job.mask, motion_mask_bytes(masks))
     write_whole(job.file, encode_h264(pixels, fps=recipe.fps, gop=recipe.gop, crf=recipe.crf))
 
 
