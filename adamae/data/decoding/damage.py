@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from adamae.data.decoding.byte_ranges import is_kept
-from adamae.data.decoding.promises import promise_of
 from adamae.data.decoding.protocol import DecodeError, EncodedVideo, VideoSource, name_of
+from adamae.data.decoding.truncation import find_truncation
 
 # Prefix of the reason of a DecodeError for truncated files, by which a scan recognises them.
 CUT_OFF = "cut off: "
@@ -73,9 +73,9 @@ def check_whole(path: str, file: BinaryIO) -> None:
     Raises:
         DecodeError: The file is truncated.
     """
-    promise = promise_of(file)
-    if promise is not None:
-        raise DecodeError(path, f"{CUT_OFF}{promise.there} of {promise.whole} {promise.what} are there")
+    truncation = find_truncation(file)
+    if truncation is not None:
+        raise DecodeError(path, f"{CUT_OFF}{truncation.found} of {truncation.expected} {truncation.unit} are there")
 
 
 def check_loss(path: str, decoded: int, lost: int) -> None:

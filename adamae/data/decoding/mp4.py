@@ -8,7 +8,7 @@ last. All other files are left to FFmpeg. For a clip of a prepared video this sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from struct import Struct
 from struct import error as StructError
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from adamae.data.decoding.byte_ranges import ByteRanges
-from adamae.data.decoding.promises import packet_starts
+from adamae.data.decoding.mp4_boxes import Unpack, packet_starts, read_box_header, unpack_table
 
 # Boxes that each box may contain. The ones that are not parsed cannot change the meaning of the parsed ones.
 _KNOWN = {
@@ -35,7 +35,6 @@ _KNOWN = {
 }
 # Bytes of a box before its child boxes.
 _BEFORE = {b"dref": 8, b"stsd": 8, b"avc1": 78}
-_BOX, _LARGE_BOX = Struct(">I4s"), Struct(">Q")
 # Larger tables are left to FFmpeg.
 _MOST_BYTES_OF_TABLES = 128 * 2**20
 _UPRIGHT = (0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
@@ -99,19 +98,14 @@ def _expect(holds: bool) -> None:
         raise _NotPlainError
 
 
-def _places(
-    unpack: Callable[[Struct, int], tuple[Any, ...]], kind: bytes, start: int, end: int
-) -> Iterator[tuple[bytes, int, int]]:
+def _places(unpack: Unpack, kind: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """Yield (kind, start, end) of the content of each box between ``start`` and ``end`` in a box of this kind."""
     at, known = start, _KNOWN[kind]
     while at < end:
-        size, inner = unpack(_BOX, at)
-        start = at + 8
-        if size == 1:
-            (size,), start = unpack(_LARGE_BOX, start), at + 16
-        _expect(inner in known and start <= at + size <= end)
-        at += size
-        yield inner, start, at
+        box = read_box_header(unpack, at)
+        _expect(box.kind in known and box.content <= at + box.size <= end)
+        at += box.size
+        yield box.kind, box.content, at
 
 
 @dataclass(frozen=True)
@@ -145,8 +139,7 @@ class _Box:
         (rows,) = self.read("I", at)
         first = self.start + at + 4
         _expect(self.end - first == rows * columns * width)
-        numbers = np.frombuffer(self.data, f">u{width}", rows * columns, first)
-        return numbers.astype(np.int64).reshape(rows, columns)
+        return unpack_table(self.data, rows, columns, width=width, at=first)
 
     @property
     def version(self) -> int:

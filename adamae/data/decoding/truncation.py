@@ -14,19 +14,21 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from adamae.data.decoding.mp4_boxes import packet_starts, packets_per_chunk, read_box_header, unpack_table
 
-class Promise(NamedTuple):
-    """Size of a truncated file: the actual size and the size stored in its container.
+
+class Truncation(NamedTuple):
+    """Actual size of a truncated file, and the size stored in its container.
 
     Attributes:
-        there: Amount in the file.
-        whole: Amount that the container stores.
-        what: Unit of the amounts: "frames" or "bytes".
+        found: Size of what is in the file.
+        expected: Size that the container stores.
+        unit: Unit of the sizes: "frames" or "bytes".
     """
 
-    there: int
-    whole: int
-    what: str
+    found: int
+    expected: int
+    unit: str
 
 
 class _Part(NamedTuple):
@@ -35,19 +37,19 @@ class _Part(NamedTuple):
     end: int  # may lie beyond the end of the file
 
 
-def promise_of(file: BinaryIO) -> Promise | None:
+def find_truncation(file: BinaryIO) -> Truncation | None:
     """Return the stored and actual size of a truncated file; None if it is complete or stores no size."""
     size = file.seek(0, io.SEEK_END)
     first = _read(file, 0, 12)
     try:
         if first[4:8] in _FIRST_BOXES:
-            return _promise_of_mp4(file, size)
+            return _mp4_truncation(file, size)
         if first[:4] == _EBML:
-            return _promise_of_matroska(file, size)
+            return _matroska_truncation(file, size)
         if first[:4] == b"RIFF" and first[8:12] == b"AVI ":
-            return _promise_of_avi(file, size)
+            return _avi_truncation(file, size)
         if first[:4] == b"RIFF" and first[8:12] == b"WEBP":
-            return _promise_of_webp(file, size)
+            return _webp_truncation(file, size)
     except (StructError, ValueError, IndexError):
         pass  # other damage, which the decoder will report
     return None
@@ -61,40 +63,37 @@ def _read(file: BinaryIO, start: int, count: int) -> bytes:
 # MP4 and QuickTime: boxes with a size and a kind, some of which contain boxes.
 
 _FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
-_BOX, _LARGE_BOX = Struct(">I4s"), Struct(">Q")
 
 
 def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[_Part]:
     """Iterate over the boxes up to ``end``; the last one may extend beyond it."""
     while start + 8 <= end:
-        size, kind = _BOX.unpack(_read(file, start, 8))
-        inside = start + 8
-        if size == 1:
-            (size,), inside = _LARGE_BOX.unpack(_read(file, inside, 8)), start + 16
-        stop = start + size if size else end
-        if stop < inside:
+        box = read_box_header(lambda form, at: form.unpack(_read(file, at, form.size)), start)
+        stop = start + box.size if box.size else end
+        if stop < box.content:
             return
-        yield _Part(kind, inside, stop)
+        yield _Part(box.kind, box.content, stop)
         start = stop
 
 
-def _promise_of_mp4(file: BinaryIO, size: int) -> Promise | None:
+def _mp4_truncation(file: BinaryIO, size: int) -> Truncation | None:
     last = movie = None
     for last in _boxes(file, 0, size):
         if last.kind == b"moov" and last.end <= size:
             movie = last
     if movie is None:
-        return _broken_off(last, size)
+        return _cut_box(last, size)
     data = _read(file, movie.start, movie.end - movie.start)
-    there, whole = _frames_within(io.BytesIO(data), len(data), size)
-    if whole:
-        return Promise(there, whole, "frames") if there < whole else None
+    found, expected = _frames_within(io.BytesIO(data), len(data), size)
+    if expected:
+        return Truncation(found, expected, "frames") if found < expected else None
     # A fragmented file: each fragment has its own table.
-    return _broken_off(last, size) if last is not None and last.kind in (b"moof", b"mdat") else None
+    return _cut_box(last, size) if last is not None and last.kind in (b"moof", b"mdat") else None
 
 
-def _broken_off(last: _Part | None, size: int) -> Promise | None:
-    return Promise(size, last.end, "bytes") if last is not None and last.end > size else None
+def _cut_box(last: _Part | None, size: int) -> Truncation | None:
+    """Return the truncation of a file of ``size`` bytes whose last box extends beyond its end."""
+    return Truncation(size, last.end, "bytes") if last is not None and last.end > size else None
 
 
 def _frames_within(movie: BinaryIO, movie_size: int, size: int) -> tuple[int, int]:
@@ -133,7 +132,7 @@ def _packets_within(parts: dict[bytes, _Part], movie: BinaryIO, size: int) -> tu
     runs = _numbers(movie, parts[b"stsc"], 3)
     if uniform:
         # No table bounds the count, which may be four billion in a damaged file: allocate nothing per packet.
-        within = np.clip((size - chunks) // uniform, 0, _packets_in_chunks(chunks, runs, count))
+        within = np.clip((size - chunks) // uniform, 0, packets_per_chunk(chunks, runs, count))
         return int(within.sum()), count
     sizes = _numbers(movie, parts[b"stsz"], 1, at=8)[:, 0]
     return int((packet_starts(chunks, runs, sizes) + sizes <= size).sum()), count
@@ -143,35 +142,7 @@ def _numbers(file: BinaryIO, box: _Part, columns: int, *, at: int = 4, width: in
     """Read a table as (rows, columns) int64: the number of rows, followed by unsigned integers."""
     (rows,) = Struct(">I").unpack(_read(file, box.start + at, 4))
     raw = _read(file, box.start + at + 4, rows * columns * width)
-    return np.frombuffer(raw, f">u{width}", rows * columns).astype(np.int64).reshape(rows, columns)
-
-
-def packet_starts(chunks: np.ndarray, runs: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Return the (n,) int64 offsets of packets, which are contiguous within chunks.
-
-    Args:
-        chunks: (C,) offsets of the chunks in bytes.
-        runs: (R, 3) runs of chunks with equal numbers of packets: first chunk (from 1), packets per chunk, and kind.
-        sizes: (n,) sizes of the packets in bytes.
-
-    Raises:
-        ValueError: The tables are inconsistent.
-    """
-    counts = _packets_in_chunks(chunks, runs, len(sizes))
-    before = np.cumsum(sizes) - sizes
-    first = np.cumsum(counts) - counts
-    return before + np.repeat(chunks - before[first], counts)
-
-
-def _packets_in_chunks(chunks: np.ndarray, runs: np.ndarray, count: int) -> np.ndarray:
-    """Return the (C,) numbers of packets in the chunks; arguments and errors as in :func:`packet_starts`."""
-    lengths = np.diff(runs[:, 0], append=len(chunks) + 1)
-    if not len(runs) or runs[0, 0] != 1 or int(lengths.min()) <= 0:
-        raise ValueError("chunks that are not in order")
-    counts = np.repeat(runs[:, 1], lengths)
-    if int(counts.sum()) != count or int(counts.min()) <= 0:
-        raise ValueError("chunks that hold other packets than there are")
-    return counts
+    return unpack_table(raw, rows, columns, width=width)
 
 
 # Matroska and WebM: elements with a kind and a size, both of variable length given by their first byte.
@@ -201,16 +172,16 @@ def _width(first: int) -> int:
     return 9 - first.bit_length()
 
 
-def _promise_of_matroska(file: BinaryIO, size: int) -> Promise | None:
+def _matroska_truncation(file: BinaryIO, size: int) -> Truncation | None:
     segment = next((part for part in _elements(file, 0, size) if part.kind == _SEGMENT), None)
     if segment is None or segment.end <= size:
         return None
     # Elements after the clusters may be missing: an index, tags.
     parts = [(part.kind == _CLUSTER, part.end <= size) for part in _elements(file, segment.start, size)]
-    pictures = any(is_cluster for is_cluster, _ in parts)
-    if pictures and not parts[-1][1] and not parts[-1][0]:
+    has_clusters = any(is_cluster for is_cluster, _ in parts)
+    if has_clusters and not parts[-1][1] and not parts[-1][0]:
         return None
-    return Promise(size, segment.end, "bytes")
+    return Truncation(size, segment.end, "bytes")
 
 
 # AVI: chunks with a kind and a size, in one or several RIFF lists.
@@ -227,20 +198,20 @@ def _chunks(file: BinaryIO, start: int, end: int) -> Iterator[_Part]:
         start += 8 + size + size % 2
 
 
-def _promise_of_avi(file: BinaryIO, size: int) -> Promise | None:
+def _avi_truncation(file: BinaryIO, size: int) -> Truncation | None:
     for riff in _chunks(file, 0, size):
         # An interrupted recording has no sizes.
         if riff.end <= size or riff.end == riff.start or riff.kind not in (b"AVI ", b"AVIX"):
             continue
         movie = next((part for part in _chunks(file, riff.start + 4, size) if part.kind == b"movi"), None)
         if movie is None or movie.end > size:
-            return Promise(size, riff.end, "bytes")
+            return Truncation(size, riff.end, "bytes")
     return None
 
 
 # WebP: one RIFF list.
 
 
-def _promise_of_webp(file: BinaryIO, size: int) -> Promise | None:
+def _webp_truncation(file: BinaryIO, size: int) -> Truncation | None:
     _, length = _CHUNK.unpack(_read(file, 0, 8))
-    return Promise(size, 8 + length, "bytes") if 8 + length > size else None
+    return Truncation(size, 8 + length, "bytes") if 8 + length > size else None

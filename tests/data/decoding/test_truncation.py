@@ -1,4 +1,4 @@
-"""Files that end before their container says: found in every container that says it, and in no whole file."""
+"""Truncated files are found in every container that stores sizes, and no complete file is taken for one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from adamae.data.decoding import DecodeError, EncodedVideo, get_decoder
-from adamae.data.decoding.promises import Promise, promise_of
+from adamae.data.decoding.truncation import Truncation, find_truncation
 from adamae.errors import UserError
 from tests.data.conftest import MakeVideo, places_of_packets, table_first
 from tests.data.test_decoding import KINDS
@@ -20,15 +20,15 @@ from tests.encoding import reproducible
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_whole_file_keeps_its_promise(name: str, make_video: MakeVideo) -> None:
+def test_a_complete_file_is_not_truncated(name: str, make_video: MakeVideo) -> None:
     with make_video(name, 30, **KINDS[name]).open("rb") as file:
-        assert promise_of(file) is None
+        assert find_truncation(file) is None
 
 
-def test_real_clips_keep_theirs(clips: Path) -> None:
+def test_real_clips_are_not_truncated(clips: Path) -> None:
     for path in clips.iterdir():
         with path.open("rb") as file:
-            assert promise_of(file) is None, path
+            assert find_truncation(file) is None, path
 
 
 @pytest.mark.parametrize("decoder", ["pyav", "decord", "torchcodec"])
@@ -76,12 +76,12 @@ def test_cut_within_any_frame_it_is_found(
             out.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         out.mux(stream.encode(None))
     content = path.read_bytes()
-    assert promise_of(io.BytesIO(content)) is None
+    assert find_truncation(io.BytesIO(content)) is None
     for place, size in places_of_packets(path):
         at = place + int(rng.integers(size))
-        promise = promise_of(io.BytesIO(content[:at]))
-        assert promise is not None
-        assert promise.there < promise.whole
+        truncation = find_truncation(io.BytesIO(content[:at]))
+        assert truncation is not None
+        assert truncation.found < truncation.expected
 
 
 def test_frames_of_one_size(make_video: MakeVideo, tmp_path: Path, rng: np.random.Generator) -> None:
@@ -90,17 +90,17 @@ def test_frames_of_one_size(make_video: MakeVideo, tmp_path: Path, rng: np.rando
     ((first, size), *_) = places_of_packets(tmp_path / "b.mov")
     sizes, chunks = content.index(b"stsz") + 8, content.index(b"stsc") + 16
     assert struct.unpack_from(">2I", content, sizes) == (size, 30)
-    assert promise_of(io.BytesIO(content)) is None
+    assert find_truncation(io.BytesIO(content)) is None
     for there in range(30):
         end = first + there * size + int(rng.integers(size))
-        assert promise_of(io.BytesIO(content[:end])) == Promise(there, 30, "frames")
+        assert find_truncation(io.BytesIO(content[:end])) == Truncation(there, 30, "frames")
     # Of a gigabyte if it were kept.
     many = bytearray(content)
     struct.pack_into(">I", many, sizes + 4, 2**27)
     tracemalloc.start()
-    assert promise_of(io.BytesIO(many)) is None
+    assert find_truncation(io.BytesIO(many)) is None
     struct.pack_into(">I", many, chunks, 2**27)
-    assert promise_of(io.BytesIO(many)) == Promise(30, 2**27, "frames")
+    assert find_truncation(io.BytesIO(many)) == Truncation(30, 2**27, "frames")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2**20
@@ -110,9 +110,9 @@ def test_what_comes_behind_the_pictures_may_be_missing(make_video: MakeVideo, tm
     """An index or tags that broke off cost no frame; junk behind a video neither."""
     for name in ("a.mkv", "a.avi"):
         content = make_video(name, 30, codec="mpeg4").read_bytes()
-        assert promise_of(io.BytesIO(content[:-3])) is None
+        assert find_truncation(io.BytesIO(content[:-3])) is None
     content = table_first(make_video("a.mp4", 30), tmp_path / "whole.mp4").read_bytes()
-    assert promise_of(io.BytesIO(content + struct.pack(">I4s", 10**9, b"junk") + b"x" * 50)) is None
+    assert find_truncation(io.BytesIO(content + struct.pack(">I4s", 10**9, b"junk") + b"x" * 50)) is None
 
 
 def test_any_bytes_are_survived(make_video: MakeVideo, rng: np.random.Generator) -> None:
@@ -122,4 +122,4 @@ def test_any_bytes_are_survived(make_video: MakeVideo, rng: np.random.Generator)
             damaged = bytearray(content[: int(rng.integers(1, len(content)))])
             for place in rng.integers(0, len(damaged), 4):
                 damaged[place] ^= 1 << int(rng.integers(8))
-            promise_of(io.BytesIO(damaged))
+            find_truncation(io.BytesIO(damaged))
