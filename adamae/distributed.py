@@ -29,6 +29,7 @@ from torch.distributed.rendezvous import rendezvous
 from adamae.errors import UserError
 from adamae.launch import Launch, meeting_place
 from adamae.network_interface import choose_interface
+from adamae.plain_text import first_line
 from adamae.ranks import RankWatch
 from adamae.time_limit import finishes_within
 
@@ -118,7 +119,7 @@ class World:
             self.broadcast((None, UserError(str(error))))
             raise
         except Exception as error:
-            self.broadcast((None, RuntimeError(f"rank 0 ended: {type(error).__name__}: {_first_line(error)}")))
+            self.broadcast((None, RuntimeError(f"rank 0 ended: {type(error).__name__}: {first_line(error)}")))
             raise
         self.broadcast((value, None))
         return value
@@ -224,7 +225,7 @@ def start(
     except (RuntimeError, ValueError) as error:
         raise UserError(
             f"rank {launch.rank} of {launch.size} could not reach the other ranks at {meeting_place()} within {limit} "
-            f"(--rendezvous_timeout): {_first_line(error)}"
+            f"(--rendezvous_timeout): {first_line(error)}"
         ) from error
     finally:
         waiting.cancel()
@@ -316,7 +317,7 @@ def _preflight(world: World, limit: timedelta) -> None:
         dist.monitored_barrier(group=world._hosts, timeout=limit, wait_all_ranks=True)
     except RuntimeError as error:
         raise UserError(
-            f"rank {world.rank}: not every rank responded within {limit} (--rendezvous_timeout): {_first_line(error)}"
+            f"rank {world.rank}: not every rank responded within {limit} (--rendezvous_timeout): {first_line(error)}"
         ) from error
     if world.device.type == "cuda":
         _check_owners(world)
@@ -345,7 +346,7 @@ def _check_gpus(world: World, limit: timedelta, group: Any = None) -> None:
     try:
         heard, why = finishes_within(limit, exchange) and total.item() == world.size, "NCCL"
     except RuntimeError as error:
-        heard, why = False, f"NCCL: {_first_line(error)}"
+        heard, why = False, f"NCCL: {first_line(error)}"
     if not heard:
         raise UserError(
             f"rank {world.rank}: the GPUs could not communicate within {limit} ({why}); "
@@ -365,7 +366,3 @@ def _leave_alone(watch: RankWatch | None) -> None:
     if dist.get_backend() == "gloo":
         gc.collect()
         dist.destroy_process_group()
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

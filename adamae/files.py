@@ -16,6 +16,7 @@ import numpy as np
 
 from adamae.errors import UserError
 from adamae.lookup import exists, is_folder
+from adamae.plain_text import first_line
 
 # In bytes, on nearly all file systems.
 LONGEST_NAME = 255
@@ -89,8 +90,7 @@ def publish(path: Path, write: Callable[[Path], object]) -> None:
         with replacing(path) as temporary:
             write(temporary)
     except Exception as error:
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise UserError(f"{path}: cannot be written ({reason})") from error
+        raise UserError(f"{path}: cannot be written ({first_line(error)})") from error
 
 
 def check_writable(path: Path, *, folder: bool = False) -> None:

@@ -18,6 +18,11 @@ def one_line(text: str) -> str:
     return _UNPRINTABLE.sub(_escape, text)
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first non-blank line of an exception's message, or the name of its type if there is none."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 def is_utf8(text: str) -> bool:
     """Return whether text can be encoded as UTF-8, which some file names cannot."""
     return not _UNDECODED.search(text)

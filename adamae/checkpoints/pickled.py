@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from adamae.errors import UserError
+from adamae.plain_text import first_line
 
 # Names that are not the reason why a file is refused.
 _HARMLESS = re.compile(r"(torch|collections|numpy)\..*|argparse\.Namespace|_codecs\.encode")
@@ -81,7 +82,7 @@ def _check_archive(path: Path) -> None:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"{path}: damaged archive ({_first_line(error)})") from error
+        raise UserError(f"{path}: damaged archive ({first_line(error)})") from error
 
 
 def _strangers(path: Path, zipped: bool) -> list[str]:
@@ -120,7 +121,3 @@ def _names_in(pickles: bytes) -> list[str]:
         names += found
         start = end
     return names
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

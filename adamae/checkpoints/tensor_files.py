@@ -17,6 +17,7 @@ from torch import Tensor
 
 from adamae.errors import UserError
 from adamae.files import publish
+from adamae.plain_text import first_line
 
 # Key of our JSON entry in the file's metadata.
 OURS = "adamae"
@@ -39,7 +40,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
     except Exception as error:
-        raise UserError(f"{path}: damaged, or not a safetensors file ({_one_line(error)})") from error
+        raise UserError(f"{path}: damaged, or not a safetensors file ({first_line(error)})") from error
     if OURS not in metadata:
         return tensors, {}
     try:
@@ -98,7 +99,3 @@ def _checksum(tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> 
         total = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), total)
         total = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, total)
     return total
-
-
-def _one_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -16,7 +16,7 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any, Generic, TypeVar
 
 from adamae.data.children import end_with_this_process, leave_with_parent
-from adamae.data.decoding.protocol import one_line
+from adamae.data.decoding.protocol import library_reason
 from adamae.data.killed_workers import SYSTEM_KILL, KilledWorkers
 from adamae.data.watch import describe_exit
 
@@ -221,7 +221,7 @@ def _attempt(function: Callable[[Job], Any], job: Job) -> Any:
     try:
         return function(job)
     except Exception as error:
-        return Failure(f"{type(error).__name__}: {one_line(error)}", error)
+        return Failure(f"{type(error).__name__}: {library_reason(error)}", error)
 
 
 def _serve(connection: Connection, function: Callable[[Job], Any]) -> None:

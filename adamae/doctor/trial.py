@@ -11,6 +11,7 @@ import torch
 from adamae.distributed import World
 from adamae.doctor.findings import Finding
 from adamae.models import create_model
+from adamae.plain_text import first_line
 from adamae.precision import choose_precision
 from adamae.training.engine import build_optimizer
 from adamae.training.objectives import pretrain_objective
@@ -35,7 +36,7 @@ def try_steps(world: World) -> Finding:
         losses, seconds = _run(world, precision)
     # A broken installation surfaces as a RuntimeError of torch.
     except RuntimeError as error:
-        return Finding("trial run", value, f"a step failed: {next(iter(str(error).splitlines()), 'RuntimeError')}")
+        return Finding("trial run", value, f"a step failed: {first_line(error)}")
     return judge_losses(f"{value}: {1000 * statistics.median(seconds[1:]):.0f} ms a step", losses)
 
 

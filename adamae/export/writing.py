@@ -22,6 +22,7 @@ from adamae.checkpoints.formats import CheckpointFile
 from adamae.errors import UserError
 from adamae.export.graphs import Graph, build_graph
 from adamae.files import check_writable, flush
+from adamae.plain_text import first_line
 
 # Key of our JSON entry in a file's metadata.
 _OURS = "adamae"
@@ -224,7 +225,7 @@ def _reason(error: BaseException) -> str:
     """Return the innermost cause in one line."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return first_line(error)
 
 
 TARGETS: dict[str, Callable[[ExportedProgram, Graph, Path, str], Run | None]] = {

@@ -16,8 +16,8 @@ from adamae.data.decoding.protocol import (
     ConvertedFrame,
     DecodeError,
     VideoSource,
+    library_reason,
     name_of,
-    one_line,
     spread,
     unique_sorted,
 )
@@ -53,7 +53,7 @@ class DecordReader:
             self._reader = decord.VideoReader(file, ctx=decord.cpu(0), num_threads=1)
             self.fps = float(self._reader.get_avg_fps())
         except (decord.DECORDError, RuntimeError) as error:
-            raise DecodeError(path, f"not a video that decord can read ({one_line(error)})") from None
+            raise DecodeError(path, f"not a video that decord can read ({library_reason(error)})") from None
         if not self.num_frames:
             raise DecodeError(path, "no frame could be decoded")
 
@@ -77,7 +77,7 @@ class DecordReader:
         try:
             frames: np.ndarray = self._reader.get_batch(wanted).asnumpy()
         except (decord.DECORDError, RuntimeError) as error:
-            raise DecodeError(self._path, f"damaged: {one_line(error)}") from None
+            raise DecodeError(self._path, f"damaged: {library_reason(error)}") from None
         return spread(frames, rows)
 
     def frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, ConvertedFrame]]:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from adamae.data.decoding.damage import CUT_OFF
-from adamae.data.decoding.protocol import DecodeError, one_line
+from adamae.data.decoding.protocol import DecodeError, library_reason
 
 # The formats of the suffixes, and GIF, which occurs with other suffixes. Pillow has more, some run programs (EPS).
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -81,7 +81,7 @@ def read_image(name: str, file: BinaryIO) -> np.ndarray:
     except _ERRORS as error:
         # Pillow has no exception type for truncated files.
         cut_off = "truncated" in str(error).lower()
-        reason = f"{CUT_OFF}the file ends before the image does" if cut_off else f"damaged: {one_line(error)}"
+        reason = f"{CUT_OFF}the file ends before the image does" if cut_off else f"damaged: {library_reason(error)}"
     raise DecodeError(name, reason)
 
 

@@ -216,7 +216,7 @@ def spread(frames: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return frames if np.array_equal(rows, np.arange(len(frames))) else frames[rows]
 
 
-def one_line(error: BaseException) -> str:
+def library_reason(error: BaseException) -> str:
     """Return the first line of a library's error message, without timestamps and locations in its source code."""
     first = str(error).strip().partition("\n")[0] or type(error).__name__
     return re.sub(r".*\.(cc|cpp):\d+[:,]\s*", "", first)[:200]

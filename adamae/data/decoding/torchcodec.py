@@ -15,8 +15,8 @@ from adamae.data.decoding.protocol import (
     ConvertedFrame,
     DecodeError,
     VideoSource,
+    library_reason,
     name_of,
-    one_line,
     spread,
     unique_sorted,
 )
@@ -51,7 +51,7 @@ class TorchcodecReader:
         try:
             self._decoder = VideoDecoder(file, seek_mode="exact", num_ffmpeg_threads=1, dimension_order="NHWC")
         except (RuntimeError, ValueError) as error:
-            raise DecodeError(path, f"not a video that torchcodec can read ({one_line(error)})") from None
+            raise DecodeError(path, f"not a video that torchcodec can read ({library_reason(error)})") from None
         self.fps = float(self._decoder.metadata.average_fps or 0)
         if not self.num_frames:
             raise DecodeError(path, "no frame could be decoded")
@@ -71,7 +71,7 @@ class TorchcodecReader:
                 for start in starts
             ]
         except (RuntimeError, ValueError, IndexError) as error:
-            raise DecodeError(self._path, f"damaged: {one_line(error)}") from None
+            raise DecodeError(self._path, f"damaged: {library_reason(error)}") from None
         return frame_times(np.concatenate(parts), self.fps, unit=1e-3)
 
     def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -80,7 +80,7 @@ class TorchcodecReader:
         try:
             frames: np.ndarray = self._decoder.get_frames_at(wanted).data.numpy()
         except (RuntimeError, ValueError, IndexError) as error:
-            raise DecodeError(self._path, f"damaged: {one_line(error)}") from None
+            raise DecodeError(self._path, f"damaged: {library_reason(error)}") from None
         return spread(frames, rows)
 
     def frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, ConvertedFrame]]:

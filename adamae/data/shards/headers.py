@@ -106,7 +106,7 @@ def _describe(facts: dict[str, bytes]) -> tuple[str, str]:
     name = written.get(ORIGINAL_NAME) if isinstance(written, dict) else None
     name = name if isinstance(name, str) and _is_encodable(name) else ""
     if ".cls" in facts:
-        return name, _one_line(facts[".cls"])
+        return name, _text(facts[".cls"])
     return name, _label_of(written)
 
 
@@ -136,5 +136,6 @@ def _label_of(written: Any) -> str:
     return ""
 
 
-def _one_line(raw: bytes) -> str:
+def _text(raw: bytes) -> str:
+    """Return UTF-8 text on one line, with single spaces."""
     return " ".join(raw.decode("utf-8", "replace").split())
