@@ -1,4 +1,4 @@
-"""Atomic writes of files and folders, and reads that report damaged files."""
+"""Atomic writes of files and folders, reads that report damaged files, and the cache folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from adamae.plain_text import first_line
 
 # In bytes, on nearly all file systems.
 LONGEST_NAME = 255
-_PREFIX = ".unfinished-"
+# Environment variable that names the cache folder.
+CACHE_VARIABLE = "ADAMAE_CACHE"
+# Prefix of the names of incomplete files; a killed process leaves them behind.
+TEMPORARY_PREFIX = ".unfinished-"
 _LONGEST_SUFFIX = 16
 # Errors of file systems for calls that they do not support.
 _UNKNOWN = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
@@ -38,7 +41,7 @@ def replacing(path: Path) -> Iterator[Path]:
     # A random name, so that several processes can write the same file, on any machine. It does not contain the name of
     # the file, which may already have the maximum length. The suffix is kept because numpy and Pillow depend on it.
     suffix = path.suffix if len(path.suffix) < _LONGEST_SUFFIX else ""
-    temporary = path.with_name(f"{_PREFIX}{os.urandom(8).hex()}{suffix}")
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.urandom(8).hex()}{suffix}")
     try:
         yield temporary
         flush(temporary)
@@ -117,7 +120,7 @@ def check_writable(path: Path, *, folder: bool = False) -> None:
 
 def is_temporary(path: Path) -> bool:
     """Return whether the path is a leftover of an interrupted :func:`replacing`."""
-    return path.name.startswith(_PREFIX)
+    return path.name.startswith(TEMPORARY_PREFIX)
 
 
 def remove_temporaries(folder: Path) -> None:
@@ -202,3 +205,15 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
     # set encryption flag a RuntimeError.
     except Exception as error:
         raise DamagedNpzError(str(error) or type(error).__name__) from None
+
+
+def cache_folder(purpose: str) -> Path:
+    """Return a sub-folder of the cache, for files that can be created again. The folder is created if needed.
+
+    Raises:
+        OSError: The folder cannot be created.
+    """
+    base = os.environ.get(CACHE_VARIABLE) or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "adamae"
+    folder = Path(base).expanduser() / purpose
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

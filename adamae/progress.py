@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from adamae.distributed import World
 
-Progress = Callable[[int, int], None]
+# Called with the numbers of videos that are done, and of all.
+ProgressCallback = Callable[[int, int], None]
 _PLAIN_SECONDS = 30.0
 _SCANNING = "scanning files"
 
@@ -86,7 +87,7 @@ class _Bars:
 
 
 @contextmanager
-def progress_bar(what: str, world: World) -> Iterator[Progress | None]:
+def progress_bar(what: str, world: World) -> Iterator[ProgressCallback | None]:
     """Show the progress of work with a known number of videos on the main process; yield None on the others."""
     if not world.is_main:
         yield None

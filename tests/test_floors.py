@@ -27,7 +27,8 @@ FLOORS = (
     {"checks", "lookup"},
     {"files", "gpu_specs", "launch"},
     {"flags", "grid", "selection", "randomness", "distributed", "precision", "torchvision_import"},
-    {"data", "layers", "progress"},
+    {"progress"},
+    {"data", "layers"},
     {"samplers", "losses"},
     # A sampler brings its own options.
     {"options"},

@@ -33,16 +33,15 @@ from torch import Tensor
 
 from adamae.checkpoints.tensor_files import save_tensors
 from adamae.errors import UserError
-from adamae.files import flush, sha256_of, write_whole
+from adamae.files import TEMPORARY_PREFIX, flush, sha256_of, write_whole
 
 WEIGHTS = "model.safetensors"
 TRAINING = "training.pt"
 META = "meta.json"
 LATEST = "latest"
 _NAME = re.compile(r"step-(\d{8,})")
-_TEMPORARY = ".unfinished-"
 # Prefix of a checkpoint that is being replaced.
-_REPLACED = f"{_TEMPORARY}replaced-"
+_REPLACED = f"{TEMPORARY_PREFIX}replaced-"
 # Matches any seal, for checkpoints whose metadata does not list the seals.
 _ANY = ""
 _MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
@@ -151,7 +150,7 @@ class CheckpointStore:
 
     def clean(self) -> None:
         """Remove unfinished files of a killed process, and restore a checkpoint that it did not finish replacing."""
-        for leftover in self.directory.glob(_TEMPORARY + "*"):
+        for leftover in self.directory.glob(TEMPORARY_PREFIX + "*"):
             own = self.directory / leftover.name.removeprefix(_REPLACED)
             if _NAME.fullmatch(own.name) and not own.exists():
                 with suppress(OSError):
@@ -180,7 +179,7 @@ class CheckpointStore:
         """
         final = self.directory / _name(step)
         before = {path.name: self._own[path.name] for path in self._own_paths(step - 1)}
-        temporary = self.directory / f"{_TEMPORARY}{final.name}"
+        temporary = self.directory / f"{TEMPORARY_PREFIX}{final.name}"
         try:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
@@ -303,7 +302,7 @@ class CheckpointStore:
             if step > newest or path in kept:
                 continue
             # Rename first, so that a reader never finds a partially removed checkpoint.
-            doomed = self.directory / f"{_TEMPORARY}removed-{path.name}"
+            doomed = self.directory / f"{TEMPORARY_PREFIX}removed-{path.name}"
             with suppress(OSError):
                 path.rename(doomed)
             shutil.rmtree(doomed, ignore_errors=True)

@@ -18,7 +18,7 @@ import numpy as np
 from adamae.data.decoding import FrameFolder, VideoSource
 from adamae.data.decoding.image_names import is_image
 from adamae.data.image_files import ImageFiles, check_images, files_below
-from adamae.data.list_rows import is_number, read_rows
+from adamae.data.list_rows import UNLABELLED, is_number, read_rows
 from adamae.data.packed_text import PackedText
 from adamae.data.shards.archive import OpenShards, ShardMembers
 from adamae.data.shards.names import names_shards, shard_folder_of
@@ -28,7 +28,6 @@ from adamae.errors import UserError
 from adamae.lookup import is_file, is_folder
 from adamae.randomness import epoch_permutation
 
-UNLABELLED = -1
 SHARD_WINDOW = 16
 _UPWARDS = re.compile(r"^(\.{0,2}/)+")
 

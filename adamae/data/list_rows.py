@@ -14,6 +14,8 @@ from typing import NamedTuple
 from adamae.data.decoding.image_names import IMAGE_SUFFIXES, is_image
 from adamae.errors import UserError
 
+# Label of videos without one.
+UNLABELLED = -1
 VIDEO_SUFFIXES = (
     *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"),
     *(".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv"),

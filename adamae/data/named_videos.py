@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from adamae.data.annotations import UNLABELLED, Annotations, load_annotations
+from adamae.data.annotations import Annotations, load_annotations
 from adamae.data.decoding.frame_folder import is_picture, is_series
 from adamae.data.decoding.image_names import is_image
 from adamae.data.image_files import ImageFiles, check_images
-from adamae.data.list_rows import is_video
+from adamae.data.list_rows import UNLABELLED, is_video
 from adamae.data.shards.names import names_shards
 from adamae.data.walking import look_into
 from adamae.errors import UserError

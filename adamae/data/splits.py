@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from adamae.data.annotations import SHARD_WINDOW, UNLABELLED, Annotations, load_annotations
+from adamae.data.annotations import SHARD_WINDOW, Annotations, load_annotations
 from adamae.data.class_names import CLASSES_FILE, class_names_beside
 from adamae.data.image_files import ImageFiles
+from adamae.data.list_rows import UNLABELLED
 from adamae.data.shards.names import is_shard_folder, names_shards
 from adamae.data.split_names import SPLIT_FILES, SPLITS
 from adamae.data.walking import folders_in

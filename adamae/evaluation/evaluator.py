@@ -18,6 +18,7 @@ from adamae.evaluation.metrics import Accuracy, measure_accuracy
 from adamae.evaluation.results import summarise, write_results
 from adamae.evaluation.scoring import Scores, score_videos
 from adamae.plain_text import counted
+from adamae.progress import ProgressCallback
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Evaluator:
     softmax: bool = False
     preempted: Callable[[], bool] | None = None
 
-    def evaluate(self, measured: Mapping[str, Any], progress: Callable[[int, int], None] | None = None) -> Evaluation:
+    def evaluate(self, measured: Mapping[str, Any], progress: ProgressCallback | None = None) -> Evaluation:
         """Score every video once.
 
         Args:
@@ -112,7 +113,7 @@ class Evaluator:
         loss = F.cross_entropy(torch.from_numpy(scores.logits), labels).item() if len(labels) else float("nan")
         return {"val_loss": loss, "val_top1": accuracy.top1, "val_top5": accuracy.top5}, accuracy
 
-    def _score(self, progress: Callable[[int, int], None] | None = None) -> tuple[Scores, Accuracy]:
+    def _score(self, progress: ProgressCallback | None = None) -> tuple[Scores, Accuracy]:
         scores = score_videos(
             self.model,
             self.dataset,

@@ -20,6 +20,7 @@ from adamae.evaluation.scoring import Damaged, Unscored, evaluating, forward_in_
 from adamae.evaluation.view_loader import groups_of_rows, load_groups
 from adamae.evaluation.windows import Windows, read_windows, window_times
 from adamae.plain_text import counted
+from adamae.progress import ProgressCallback
 
 # Memory limit for the tokens of all videos, in float16.
 _TOKEN_BYTES = 8 * 2**30
@@ -71,7 +72,7 @@ def extract_windows(
     decoder: str = "pyav",
     batch_size: int = 16,
     precision: str = "fp32",
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback | None = None,
 ) -> WindowFeatures:
     """Compute features of sliding windows over complete videos.
 
@@ -166,7 +167,7 @@ def extract_videos(
     batch_size: int = 16,
     num_workers: int = 0,
     precision: str = "fp32",
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback | None = None,
 ) -> VideoFeatures:
     """Compute features of videos for probes. They are kept in memory and each is computed once.
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from adamae.data.annotations import UNLABELLED, Annotations, load_annotations
+from adamae.data.annotations import Annotations, load_annotations
 from adamae.data.class_names import CLASSES_FILE, class_names_beside, read_class_names
 from adamae.data.image_files import ImageFiles
+from adamae.data.list_rows import UNLABELLED
 from adamae.data.shards.names import is_remote, names_shards, shard_folder_of
 from adamae.data.walking import folders_in
 from adamae.errors import UserError

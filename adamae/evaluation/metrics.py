@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from adamae.data.annotations import UNLABELLED
+from adamae.data.list_rows import UNLABELLED
 from adamae.evaluation.scoring import Scores
 
 # 95 percent of a normal distribution lie within this many standard deviations.

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from adamae.data.annotations import UNLABELLED, Annotations
+from adamae.data.annotations import Annotations
+from adamae.data.list_rows import UNLABELLED
 from adamae.errors import UserError
 from adamae.evaluation.confusion_picture import draw_confusion
 from adamae.evaluation.metrics import Accuracy, class_table, predictions, ranks_of

@@ -21,6 +21,7 @@ from adamae.errors import PreemptedError, UserError
 from adamae.evaluation.view_loader import groups_of_rows, load_groups
 from adamae.plain_text import counted
 from adamae.precision import autocast
+from adamae.progress import ProgressCallback
 
 _NOT_FINITE = "the scores are not finite"
 
@@ -99,7 +100,7 @@ def score_readable(
     num_workers: int = 0,
     precision: str = "fp32",
     softmax: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback | None = None,
     preempted: Callable[[], bool] | None = None,
 ) -> Scores:
     """Score every video of a data set once. All ranks call it; all get the complete result.

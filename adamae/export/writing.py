@@ -21,7 +21,7 @@ from torch.export import ExportedProgram
 from adamae.checkpoints.formats import CheckpointFile
 from adamae.errors import UserError
 from adamae.export.graphs import Graph, build_graph
-from adamae.files import check_writable, flush
+from adamae.files import TEMPORARY_PREFIX, check_writable, flush
 from adamae.plain_text import first_line
 
 # Key of our JSON entry in a file's metadata.
@@ -194,7 +194,7 @@ def _published(out: Path) -> Iterator[Path]:
 
     A graph refers to the file of its weights by name, so the temporary files must have their final names.
     """
-    folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=".unfinished-"))
+    folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=TEMPORARY_PREFIX))
     try:
         yield folder / out.name
         for path in sorted(folder.iterdir(), key=lambda path: path.name == out.name):

@@ -28,6 +28,7 @@ from torch._subclasses import fake_tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from adamae.errors import UserError
+from adamae.files import cache_folder
 
 DEVICE = torch.device("cuda", 0)
 
@@ -186,11 +187,10 @@ def _fused_attention(
 def _library() -> ctypes.CDLL:
     """Return the library with the compiled guard."""
     key = hashlib.sha256(f"{torch.__version__} {torch.version.git_version} {_SOURCE}".encode()).hexdigest()[:16]
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "adamae" / "fake_cuda"
-    library = base / f"{key}.so"
+    place = cache_folder("fake_cuda")
+    library = place / f"{key}.so"
     if not library.is_file():
-        base.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=base) as folder:
+        with tempfile.TemporaryDirectory(dir=place) as folder:
             # Renamed after completion, because two processes may build it at the same time.
             _compile(Path(folder) / "guard.so").replace(library)
     return ctypes.CDLL(str(library))

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from adamae.data.annotations import UNLABELLED
+from adamae.data.list_rows import UNLABELLED
 from adamae.data.preparation.label_text import read_lines
 from adamae.data.preparation.mat_file import read_struct
 from adamae.data.preparation.plan import Plan, PlannedVideo

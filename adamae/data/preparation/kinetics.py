@@ -10,7 +10,7 @@ from pathlib import Path
 from sys import intern
 from typing import NamedTuple
 
-from adamae.data.annotations import UNLABELLED
+from adamae.data.list_rows import UNLABELLED
 from adamae.data.preparation.label_text import read_lines
 from adamae.data.preparation.plan import ListedVideo, Listing, Plan, match, stem
 from adamae.data.preparation.problems import Problems

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from adamae.data.annotations import UNLABELLED
 from adamae.data.class_names import write_class_names
+from adamae.data.list_rows import UNLABELLED
 from adamae.data.preparation.plan import Plan
 from adamae.data.preparation.problems import Problems
 from adamae.data.split_names import SPLITS

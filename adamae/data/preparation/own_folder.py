@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from adamae.data.annotations import UNLABELLED, Annotations
+from adamae.data.annotations import Annotations
 from adamae.data.class_names import class_names_beside
-from adamae.data.list_rows import is_number, read_rows
+from adamae.data.list_rows import UNLABELLED, is_number, read_rows
 from adamae.data.preparation.plan import Plan, PlannedVideo
 from adamae.data.preparation.problems import Problems
 from adamae.data.preparation.source_tree import SourceTree

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
-from adamae.data.annotations import UNLABELLED
-from adamae.data.list_rows import VIDEO_SUFFIXES
+from adamae.data.list_rows import UNLABELLED, VIDEO_SUFFIXES
 from adamae.data.preparation.problems import Problems
 from adamae.data.preparation.source_tree import SourceTree
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from adamae.data.threads import ScanProgress, in_threads
 from adamae.errors import UserError
 from adamae.files import begin, is_begun, remove_temporaries
 from adamae.plain_text import counted
+from adamae.progress import ProgressCallback
 
 # File with the options, in the output folder.
 MANIFEST = "prepare.json"
@@ -42,7 +42,7 @@ def prepare(
     workers: int = 0,
     time_limit: float | None = None,
     retry: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback | None = None,
     scanning: ScanProgress | None = None,
 ) -> Report:
     """Prepare a data set for training.

@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from adamae.data.preparation.transcoding import Encoded, Encoding, transcode
 from adamae.data.threads import ScanProgress, in_threads
 from adamae.data.workers import Failure, run_jobs
 from adamae.errors import UserError
+from adamae.progress import ProgressCallback
 
 _UNFINISHED = ".unfinished"
 
@@ -103,7 +104,7 @@ class Reencoding:
         workers: int,
         time_limit: float | None,
         retry: bool,
-        progress: Callable[[int, int], None] | None,
+        progress: ProgressCallback | None,
     ) -> None:
         """Re-encode the remaining videos of a part.
 
@@ -180,7 +181,7 @@ class Reencoding:
             self.damaged[row] = outcome.damaged
 
     @staticmethod
-    def _report(progress: Callable[[int, int], None] | None, done: int, total: int) -> None:
+    def _report(progress: ProgressCallback | None, done: int, total: int) -> None:
         if progress is not None:
             progress(done, total)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from adamae.data.annotations import UNLABELLED
+from adamae.data.list_rows import UNLABELLED
 from adamae.data.preparation.json_entries import read_entries, read_pairs
 from adamae.data.preparation.label_text import read_lines
 from adamae.data.preparation.plan import ListedVideo, Listing, Plan, match, number_classes

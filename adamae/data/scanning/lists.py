@@ -8,8 +8,8 @@ import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from adamae.data.annotations import UNLABELLED, Annotations
-from adamae.data.list_rows import read_lines, read_rows
+from adamae.data.annotations import Annotations
+from adamae.data.list_rows import UNLABELLED, read_lines, read_rows
 from adamae.data.scanning.report import BadVideo
 from adamae.lookup import is_folder
 from adamae.plain_text import write_csv_rows

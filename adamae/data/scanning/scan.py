@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from adamae.data.annotations import Annotations, load_annotations
@@ -18,6 +17,7 @@ from adamae.data.threads import ScanProgress, in_threads
 from adamae.data.workers import Failure, run_jobs
 from adamae.errors import UserError
 from adamae.files import write_whole
+from adamae.progress import ProgressCallback
 
 _BAD = ".bad.csv"
 _JOURNAL = ".scan.jsonl"
@@ -33,7 +33,7 @@ def scan(
     workers: int = 0,
     video_timeout: float = 60.0,
     image_files: ImageFiles = "auto",
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback | None = None,
     scanning: ScanProgress | None = None,
 ) -> ScanReport:
     """Scan a list, a folder of videos or shards.

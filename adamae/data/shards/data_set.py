@@ -9,9 +9,10 @@ from typing import Any
 from adamae.data.annotations import Annotations, load_annotations
 from adamae.data.class_names import class_names_beside, write_class_names
 from adamae.data.shards.names import names_shards
-from adamae.data.shards.packing import PackReport, Progress, pack
+from adamae.data.shards.packing import PackReport, pack
 from adamae.data.splits import find_splits
 from adamae.lookup import is_folder
+from adamae.progress import ProgressCallback
 
 
 def pack_data_set(
@@ -19,7 +20,7 @@ def pack_data_set(
     out: str | Path,
     *,
     data_root: str | Path | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     **options: Any,
 ) -> dict[str, PackReport]:
     """Pack any source that ``--data_path`` accepts.

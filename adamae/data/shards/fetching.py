@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 import re
 import shutil
 import warnings
@@ -20,26 +19,13 @@ from pathlib import Path
 
 from adamae.data.shards.names import short_name
 from adamae.errors import UserError
-from adamae.files import replacing
+from adamae.files import CACHE_VARIABLE, cache_folder, replacing
 from adamae.lookup import is_file
 
-CACHE_VARIABLE = "ADAMAE_CACHE"
 _AT_ONCE = 1 << 20
 # Network file systems may not support locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _EXIT = re.compile(r": exit (\d+) \(")
-
-
-def cache_folder(purpose: str) -> Path:
-    """Return a sub-folder of the cache, for files that can be created again. The folder is created if needed.
-
-    Raises:
-        OSError: The folder cannot be created.
-    """
-    base = os.environ.get(CACHE_VARIABLE) or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "adamae"
-    folder = Path(base).expanduser() / purpose
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def local_copy(address: str) -> Path:

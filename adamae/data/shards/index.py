@@ -9,13 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from adamae.data.list_rows import is_number
+from adamae.data.list_rows import UNLABELLED, is_number
 from adamae.data.packed_text import PackedText
 from adamae.data.shards.headers import ShardContent
 from adamae.errors import UserError
 from adamae.files import read_npz
 
-UNLABELLED = -1
 _VERSION = 1
 
 

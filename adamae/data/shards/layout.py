@@ -14,7 +14,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from adamae.data.annotations import UNLABELLED, Annotations
+from adamae.data.annotations import Annotations
+from adamae.data.list_rows import UNLABELLED
 from adamae.data.shards.headers import BLOCK, ORIGINAL_NAME
 from adamae.randomness import epoch_permutation
 

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from adamae.data.class_names import CLASSES_FILE, read_class_names
-from adamae.data.shards.fetching import alone, cache_folder, fetch, local_copy
+from adamae.data.shards.fetching import alone, fetch, local_copy
 from adamae.data.shards.headers import read_headers
 from adamae.data.shards.index import ShardIndex, index_of
 from adamae.data.shards.names import INDEX_FILE, expand, is_remote, short_name
 from adamae.data.threads import in_threads
 from adamae.errors import UserError
-from adamae.files import write_whole
+from adamae.files import cache_folder, write_whole
 from adamae.lookup import exists, is_file
 
 # Fewer shards are read too quickly for a log message.

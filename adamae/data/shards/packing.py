@@ -36,12 +36,12 @@ from adamae.data.threads import in_threads
 from adamae.errors import UserError
 from adamae.files import begin, remove_temporaries, replacing, write_whole
 from adamae.plain_text import counted
+from adamae.progress import ProgressCallback
 
 BAD_VIDEOS = "bad_videos.jsonl"
 _VERSION = 1
 
 # Called with (number of videos done, total).
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def pack(
     seed: int = 0,
     workers: int = 1,
     max_bad_fraction: float = 0.05,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> PackReport:
     """Write ``000000.tar``, ``000001.tar`` and so on, their index, ``classes.txt``, and the list of left out videos.
 
@@ -181,7 +181,12 @@ def _check_space(folder: Path, needed: int) -> None:
 
 
 def _write_shards(
-    folder: Path, videos: Annotations, layout: Layout, missing: list[int], workers: int, progress: Progress | None
+    folder: Path,
+    videos: Annotations,
+    layout: Layout,
+    missing: list[int],
+    workers: int,
+    progress: ProgressCallback | None,
 ) -> None:
     done, lock, stop = len(layout.rows) - sum(len(layout.places(number)) for number in missing), threading.Lock(), False
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import multiprocessing
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from adamae.data.class_names import write_class_names
 from adamae.data.motion_masks import motion_mask_bytes, motion_mask_path
 from adamae.data.split_names import SPLITS
 from adamae.data.synthetic.encoding import encode_h264
@@ -22,6 +23,7 @@ from adamae.data.synthetic.rendering import add_camera_noise, render
 from adamae.data.synthetic.scene import SHAPES, Scene, draw_scene
 from adamae.errors import UserError
 from adamae.files import begin, remove_temporaries, write_whole
+from adamae.progress import ProgressCallback
 
 MANIFEST = "synthetic.json"
 # Incremented when the same options result in different frames, so that an old folder is not taken for a new one.
@@ -90,7 +92,7 @@ def synthesize(
     crf: int = 12,
     seed: int = 0,
     workers: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback | None = None,
 ) -> SyntheticReport:
     """Write a data set of short H.264 videos whose classes differ only in motion, or of images of shapes.
 
@@ -177,7 +179,7 @@ def _jobs(root: Path, recipe: Recipe, per_class: dict[str, int]) -> Iterator[_Jo
             yield _Job(root, split, index, index % len(recipe.classes), recipe)
 
 
-def _run(jobs: list[_Job], workers: int, progress: Callable[[int, int], None] | None, *, done: int, total: int) -> None:
+def _run(jobs: list[_Job], workers: int, progress: ProgressCallback | None, *, done: int, total: int) -> None:
     for folder in {job.file.parent for job in jobs}:
         folder.mkdir(parents=True, exist_ok=True)
         remove_temporaries(folder)
@@ -189,7 +191,7 @@ def _run(jobs: list[_Job], workers: int, progress: Callable[[int, int], None] | 
         _count(map(make_file, jobs), progress, done, total)
 
 
-def _count(results: Iterable[None], progress: Callable[[int, int], None] | None, done: int, total: int) -> None:
+def _count(results: Iterable[None], progress: ProgressCallback | None, done: int, total: int) -> None:
     for made, _ in enumerate(results, start=done + 1):
         if progress is not None:
             progress(made, total)
@@ -233,5 +235,5 @@ def _write_lists(root: Path, jobs: list[_Job]) -> dict[str, Path]:
         rows = [f"{job.relative_path} {job.label}\n" for job in jobs if job.split == split]
         lists[split] = root / f"{split}.csv"
         write_whole(lists[split], "".join(rows).encode())
-    write_whole(root / "classes.txt", "".join(f"{name}\n" for name in jobs[0].recipe.classes).encode())
+    write_class_names(root, jobs[0].recipe.classes)
     return lists
