@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -85,13 +85,14 @@ def prepare(
     problems = Problems()
     tree = look_through(root, annotations=where, skip=folder, scanning=scanning)
     plan = _plan(layout, tree, split, problems)
+    task = _Task(layout, tree, plan, folder, paths, problems)
     try:
         begin(folder, MANIFEST, options)
         if encoding is None or tree.images:
-            return _list_as_they_are(layout, tree, plan, folder, paths, problems, scanning)
+            return task.list_as_is(scanning)
         work = Reencoding(root, folder, sorted({video.source for video in plan.videos}), encoding, scanning)
         work.run(part, workers=workers, time_limit=time_limit, retry=retry, progress=progress)
-        return _finish(layout, tree, plan, folder, paths, part, work, problems)
+        return task.finish(work, part)
     except OSError as error:
         raise UserError(f"{error.filename or folder}: cannot be written ({error.strerror})") from error
 
@@ -112,98 +113,104 @@ def _plan(layout: str, tree: SourceTree, split: int, problems: Problems) -> Plan
     return plan
 
 
-def _list_as_they_are(
-    layout: str,
-    tree: SourceTree,
-    plan: Plan,
-    folder: Path,
-    paths: str,
-    problems: Problems,
-    scanning: ScanProgress | None,
-) -> Report:
-    """Write lists of the source files, without re-encoding."""
-    root = os.path.realpath(tree.root)
-    start = root if paths == "absolute" else os.path.relpath(root, os.path.realpath(folder))
-    lists = write_lists(folder, plan, problems, lambda source: os.path.join(start, source))  # noqa: PTH118
-    sources = sorted({video.source for video in plan.videos})
-    what = "images are listed as they are" if tree.images else "no video was opened"
-    note = f"{what}: adamae scan finds the broken ones"
-    size = sum(in_threads(lambda source: os.path.getsize(tree.root / source), sources, scanning))  # noqa: PTH202
-    report = Report(
-        **_facts(layout, tree, plan, folder, problems),
-        part=Part(),
-        complete=True,
-        done=len(plan.videos),
-        rows=lists.rows,
-        counts=lists.counts,
-        notes=(*plan.notes, *lists.notes, note),
-        bytes_before=size,
-    )
-    report.write()
-    remove_temporaries(folder)
-    return report
+@dataclass(frozen=True)
+class _Task:
+    """A data set to prepare, and its destination.
 
+    Attributes:
+        layout: A key of ``layouts.LAYOUTS``.
+        tree: The source folder.
+        plan: Videos to prepare, with their labels.
+        folder: Output folder.
+        paths: "relative" (to the lists) or "absolute".
+        problems: Problems found so far; the methods add to them.
+    """
 
-def _finish(
-    layout: str,
-    tree: SourceTree,
-    plan: Plan,
-    folder: Path,
-    paths: str,
-    part: Part,
-    work: Reencoding,
-    problems: Problems,
-) -> Report:
-    """Write the report, and the lists if all parts are done."""
-    for row, reason in sorted(work.reasons.items()):
-        problems.add("broken", work.sources[row], reason)
-    for row, packets in sorted(work.damaged.items()):
-        problems.add("damaged", work.sources[row], describe_loss(packets))
-    complete = bool(work.known.all())
-    ready = work.after > 0
-    if complete and not ready.any():
-        first = problems.of_kind("broken")[0]
-        raise UserError(f"none of {len(work.sources)} videos could be read; {first.place}: {first.reason}")
-    if complete:
-        start = os.path.realpath(folder) if paths == "absolute" else ""
-        lists = write_lists(
-            folder,
-            plan,
-            problems,
+    layout: str
+    tree: SourceTree
+    plan: Plan
+    folder: Path
+    paths: str
+    problems: Problems
+
+    def list_as_is(self, scanning: ScanProgress | None) -> Report:
+        """Write lists of the source files, without re-encoding."""
+        root = os.path.realpath(self.tree.root)
+        start = root if self.paths == "absolute" else os.path.relpath(root, os.path.realpath(self.folder))
+        lists = write_lists(self.folder, self.plan, self.problems, lambda source: os.path.join(start, source))  # noqa: PTH118
+        sources = sorted({video.source for video in self.plan.videos})
+        what = "images are listed as they are" if self.tree.images else "no video was opened"
+        note = f"{what}: adamae scan finds the broken ones"
+        size = sum(in_threads(lambda source: os.path.getsize(self.tree.root / source), sources, scanning))  # noqa: PTH202
+        report = Report(
+            **self._facts(),
+            part=Part(),
+            complete=True,
+            done=len(self.plan.videos),
+            rows=lists.rows,
+            counts=lists.counts,
+            notes=(*self.plan.notes, *lists.notes, note),
+            bytes_before=size,
+        )
+        report.write()
+        remove_temporaries(self.folder)
+        return report
+
+    def finish(self, work: Reencoding, part: Part) -> Report:
+        """Write the report, and the lists if all parts are done."""
+        for row, reason in sorted(work.reasons.items()):
+            self.problems.add("broken", work.sources[row], reason)
+        for row, packets in sorted(work.damaged.items()):
+            self.problems.add("damaged", work.sources[row], describe_loss(packets))
+        complete = bool(work.known.all())
+        ready = work.after > 0
+        if complete and not ready.any():
+            first = self.problems.of_kind("broken")[0]
+            raise UserError(f"none of {len(work.sources)} videos could be read; {first.place}: {first.reason}")
+        lists = self._write_lists(work) if complete else _postponed_lists(int((~work.known).sum()))
+        report = Report(
+            **self._facts(),
+            part=part,
+            complete=complete,
+            done=int(ready.sum()),
+            rows=lists.rows,
+            counts=lists.counts,
+            notes=(*self.plan.notes, *lists.notes),
+            bytes_before=int(work.before[work.before > 0].sum()),
+            bytes_after=int(work.after.sum()),
+            frames=work.frames[ready],
+            seconds=work.seconds[ready],
+        )
+        report.write()
+        if complete:
+            work.clean()
+            remove_temporaries(self.folder)
+        return report
+
+    def _write_lists(self, work: Reencoding) -> Lists:
+        """Write lists of the videos that were re-encoded."""
+        start = os.path.realpath(self.folder) if self.paths == "absolute" else ""
+        return write_lists(
+            self.folder,
+            self.plan,
+            self.problems,
             lambda source: (path := work.path_of(source)) and os.path.join(start, path),  # noqa: PTH118
         )
-    else:
-        left = int((~work.known).sum())
-        note = f"{left} videos of other parts are left: the part that ends last writes the lists, as does this command "
-        lists = Lists({}, None, (note + "without --part, when they are done",))
-    report = Report(
-        **_facts(layout, tree, plan, folder, problems),
-        part=part,
-        complete=complete,
-        done=int(ready.sum()),
-        rows=lists.rows,
-        counts=lists.counts,
-        notes=(*plan.notes, *lists.notes),
-        bytes_before=int(work.before[work.before > 0].sum()),
-        bytes_after=int(work.after.sum()),
-        frames=work.frames[ready],
-        seconds=work.seconds[ready],
-    )
-    report.write()
-    if complete:
-        work.clean()
-        remove_temporaries(folder)
-    return report
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "layout": self.layout,
+            "noun": self.tree.noun,
+            "out": self.folder,
+            "found": len(self.tree.videos),
+            "listed": self.plan.listed,
+            "planned": len(self.plan.videos),
+            "classes": self.plan.classes,
+            "problems": self.problems,
+        }
 
 
-def _facts(layout: str, tree: SourceTree, plan: Plan, folder: Path, problems: Problems) -> dict[str, Any]:
-    return {
-        "layout": layout,
-        "noun": tree.noun,
-        "out": folder,
-        "found": len(tree.videos),
-        "listed": plan.listed,
-        "planned": len(plan.videos),
-        "classes": plan.classes,
-        "problems": problems,
-    }
+def _postponed_lists(left: int) -> Lists:
+    """Return no lists, with a note on the number of videos of other parts that are left."""
+    note = f"{left} videos of other parts are left: the part that ends last writes the lists, as does this command "
+    return Lists({}, None, (note + "without --part, when they are done",))

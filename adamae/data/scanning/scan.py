@@ -63,46 +63,47 @@ def scan(
     folder = stem.parent if out is None else Path(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        earlier = counts_of_list(annotations.source, decoder, folder)
-        if earlier is not None and (not earlier.cut_off_known or (full and not earlier.full)):
-            earlier = None
+        earlier = _earlier_counts(annotations, folder, decoder, full)
         keys = _keys(annotations, scanning)
         settings: dict[str, str | bool] = {"decoder": decoder, "full": full, "cut_off_known": True}
         journal = ScanJournal(folder / f"{stem.name}{_JOURNAL}", settings)
-        findings = {row: found for row, key in enumerate(keys) if (found := _recall(key, journal, earlier)) is not None}
+        findings = _known_findings(keys, journal, earlier)
         known = len(findings)
-        jobs = (row for row in range(len(keys)) if row not in findings)
-        results = run_jobs(
-            Inspection(annotations, decoder, full), jobs, workers=workers, time_limit=video_timeout or None
+        inspection = Inspection(annotations, decoder, full)
+        _decode_missing(
+            findings, keys, journal, inspection, workers=workers, time_limit=video_timeout or None, progress=progress
         )
-        for done, (row, result) in enumerate(results, known + 1):
-            findings[row] = _finding(result)
-            journal.add(keys[row], findings[row])
-            if progress is not None:
-                progress(done, len(keys))
-        good = {keys[row]: _both(found) for row, found in findings.items() if not isinstance(found, str)}
-        whole = full or (earlier is not None and earlier.full and all(earlier.find(key) for key in good))
+        good = {row: _both(found) for row, found in findings.items() if not isinstance(found, str)}
         bad = tuple(
             BadVideo(row, annotations.path(row), found)
             for row, found in sorted(findings.items())
             if isinstance(found, str)
         )
-        counts = FrameCounts.of(((key, *both) for key, both in good.items()), decoder, whole)
+        counts = _counts(keys, good, earlier, decoder, full)
         written = _write(folder, stem.name, annotations, bad, counts, root_given=data_root is not None)
         journal.remove()
     except OSError as error:
         raise UserError(f"{error.filename or folder}: cannot be written ({error.strerror})") from error
-    both = [(row, *_both(found)) for row, found in sorted(findings.items()) if not isinstance(found, str)]
     return ScanReport(
         videos=len(keys),
         noun=annotations.noun,
-        frames=sum(frames for _, frames, _ in both),
+        frames=sum(frames for frames, _ in good.values()),
         bad=bad,
-        damaged=tuple(DamagedVideo(row, annotations.path(row), damaged) for row, _, damaged in both if damaged),
+        damaged=tuple(
+            DamagedVideo(row, annotations.path(row), damaged) for row, (_, damaged) in sorted(good.items()) if damaged
+        ),
         decoded=len(keys) - known,
         seconds=time.perf_counter() - began,
         written=written,
     )
+
+
+def _earlier_counts(annotations: Annotations, folder: Path, decoder: str, full: bool) -> FrameCounts | None:
+    """Return the frame counts of an earlier scan; None if there are none, or that scan checked less than this one."""
+    earlier = counts_of_list(annotations.source, decoder, folder)
+    if earlier is not None and (not earlier.cut_off_known or (full and not earlier.full)):
+        return None
+    return earlier
 
 
 def _keys(annotations: Annotations, scanning: ScanProgress | None) -> list[int]:
@@ -113,14 +114,34 @@ def _keys(annotations: Annotations, scanning: ScanProgress | None) -> list[int]:
     return [file_key(annotations.path(row), size, 0) for row, size in enumerate(sizes)]
 
 
+def _known_findings(keys: list[int], journal: ScanJournal, earlier: FrameCounts | None) -> dict[int, Finding]:
+    """Return the findings of an interrupted or earlier scan, by row."""
+    return {row: found for row, key in enumerate(keys) if (found := _recall(key, journal, earlier)) is not None}
+
+
 def _recall(key: int, journal: ScanJournal, earlier: FrameCounts | None) -> Finding | None:
     found = journal.found.get(key)
     return earlier.find_both(key) if found is None and earlier is not None else found
 
 
-def _both(found: int | tuple[int, int]) -> tuple[int, int]:
-    """Return the numbers of frames and damaged packets of a good video."""
-    return (found, 0) if isinstance(found, int) else found
+def _decode_missing(
+    findings: dict[int, Finding],
+    keys: list[int],
+    journal: ScanJournal,
+    inspection: Inspection,
+    *,
+    workers: int,
+    time_limit: float | None,
+    progress: ProgressCallback | None,
+) -> None:
+    """Decode the videos that have no finding, and add theirs to ``findings`` and to the journal."""
+    jobs = (row for row in range(len(keys)) if row not in findings)
+    results = run_jobs(inspection, jobs, workers=workers, time_limit=time_limit)
+    for done, (row, result) in enumerate(results, len(findings) + 1):
+        findings[row] = _finding(result)
+        journal.add(keys[row], findings[row])
+        if progress is not None:
+            progress(done, len(keys))
 
 
 def _finding(result: Finding | Failure) -> Finding:
@@ -129,6 +150,20 @@ def _finding(result: Finding | Failure) -> Finding:
     if result.error is not None:
         raise result.error
     return result.reason
+
+
+def _both(found: int | tuple[int, int]) -> tuple[int, int]:
+    """Return the numbers of frames and damaged packets of a good video."""
+    return (found, 0) if isinstance(found, int) else found
+
+
+def _counts(
+    keys: list[int], good: dict[int, tuple[int, int]], earlier: FrameCounts | None, decoder: str, full: bool
+) -> FrameCounts:
+    """Return the frame counts to store; they are full if all frames were decoded, in this scan or an earlier one."""
+    by_key = {keys[row]: both for row, both in good.items()}
+    every_frame = full or (earlier is not None and earlier.full and all(earlier.find(key) for key in by_key))
+    return FrameCounts.of(((key, *both) for key, both in by_key.items()), decoder, every_frame)
 
 
 def _write(
