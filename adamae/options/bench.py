@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from adamae.data.decoders import decoder_names
 from adamae.flags import LARGEST_SIDE, MOST_AT_ONCE, MOST_FRAMES, OptionGroup, flag
 from adamae.gpu_specs import gpu_names
 from adamae.options.clip_checks import check_clip
@@ -20,6 +19,7 @@ from adamae.options.groups import (
 from adamae.options.inference import PlainListOptions
 from adamae.options.parser import OptionParser
 from adamae.options.pretrain import check_pretraining
+from adamae.options.shared import decoder_flag, device_flag, precision_flag, test_num_crop_flag, test_num_segment_flag
 from adamae.samplers import mask_types
 
 
@@ -46,10 +46,8 @@ class StepMeasurement(OptionGroup):
         "run nothing; predict the minimum time on this GPU from the step's operations, their bytes and their launches",
         choices=gpu_names,
     )
-    device: str = flag("auto", "cpu, cuda or auto; auto: cuda if available", metavar="DEVICE")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = flag(
-        "auto", "auto: bf16 if the GPU supports it, else fp16; fp32 on the CPU"
-    )
+    device: str = device_flag()
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = precision_flag()
     json: bool = flag(False, "print JSON")
     plot: str | None = flag(None, "write a chart of the times to this PNG file", metavar="FILE")
 
@@ -88,13 +86,8 @@ class BenchViewOptions(OptionGroup):
     frame_sampling: Literal["dense", "segment"] = flag(
         "dense", "dense: clips at --sampling_rate; segment: clips that span the video"
     )
-    test_num_segment: int | None = flag(
-        None,
-        "clips per video; none: 5 with dense sampling, 2 with segment sampling, 1 of single frames",
-        least=1,
-        limit=MOST_AT_ONCE,
-    )
-    test_num_crop: int = flag(3, "square crops along the longer side of each clip", least=1, limit=MOST_AT_ONCE)
+    test_num_segment: int | None = test_num_segment_flag()
+    test_num_crop: int = test_num_crop_flag()
 
 
 @dataclass(frozen=True)
@@ -104,7 +97,7 @@ class BenchRunOptions(OptionGroup):
     title = "Measurement"
 
     num_videos: int = flag(8, "videos or images to read, spread over the list", least=1)
-    decoder: str = flag("pyav", "decoding library", choices=decoder_names)
+    decoder: str = decoder_flag()
     json: bool = flag(False, "print JSON")
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 from adamae.errors import UserError
 from adamae.flags import OptionGroup, flag
 from adamae.options.parser import OptionParser
+from adamae.options.shared import model_key_flag
 
 _KINDS = (
     "a .pth, .pt, .bin or .safetensors file, a Transformers or DeepSpeed directory, or a checkpoint or output "
@@ -24,11 +25,7 @@ class SourceOptions(OptionGroup):
     """The checkpoint to read."""
 
     file: str = flag(MISSING, _KINDS, positional=True, metavar="FILE")
-    model_key: str | None = flag(
-        None,
-        "key of the weights in the file, alternatives separated by |; none: the usual keys",
-        metavar="KEY",
-    )
+    model_key: str | None = model_key_flag()
 
 
 @dataclass(frozen=True)

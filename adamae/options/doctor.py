@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from adamae.flags import OptionGroup, flag
 from adamae.options.parser import OptionParser
+from adamae.options.shared import device_flag, rendezvous_timeout_flag
 
 
 @dataclass(frozen=True)
@@ -16,10 +17,8 @@ class Examination(OptionGroup):
 
     output_dir: str = flag(".", "folder for checkpoints", metavar="DIR")
     data_path: str | None = flag(None, "folder or list of videos or images; none: data is not checked", metavar="PATH")
-    device: str = flag("auto", "cpu, cuda or auto; auto: cuda if available", metavar="DEVICE")
-    rendezvous_timeout: float = flag(
-        120.0, "seconds to wait for the other processes at start-up", above=0, most=86400, metavar="SECONDS"
-    )
+    device: str = device_flag()
+    rendezvous_timeout: float = rendezvous_timeout_flag()
     json: bool = flag(False, "print JSON")
 
 

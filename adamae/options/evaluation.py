@@ -8,7 +8,6 @@ from typing import Any, Literal
 from adamae.errors import UserError
 from adamae.flags import MOST_FRAMES, OptionGroup, flag
 from adamae.options.inference import (
-    AVERAGE_AS_TESTED,
     ComputeOptions,
     FewViewOptions,
     FrameOptions,
@@ -19,6 +18,7 @@ from adamae.options.inference import (
     ViewOptions,
 )
 from adamae.options.parser import OptionParser
+from adamae.options.shared import data_root_flag, softmax_flag
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,7 @@ class LabelledListOptions(OptionGroup):
     data_path: str | None = flag(
         None, "list (path and label on each line), folder with test.csv, or shards", metavar="PATH"
     )
-    data_root: str | None = flag(
-        None, "folder that relative paths of the list are resolved against; none: the folder of the list", metavar="DIR"
-    )
+    data_root: str | None = data_root_flag()
     classes: str | None = flag(
         None,
         "text file with one class name on each line; none: the checkpoint's names, else classes.txt beside the list",
@@ -48,7 +46,7 @@ class PredictedVideosOptions(NamedVideosOptions):
         None, "text file with one class name on each line; none: the checkpoint's names", metavar="FILE"
     )
     top: int = flag(5, "number of most likely classes to print for each video or image", least=1)
-    softmax: bool | None = flag(None, AVERAGE_AS_TESTED)
+    softmax: bool | None = softmax_flag()
 
 
 @dataclass(frozen=True)
@@ -61,11 +59,7 @@ class ProbeDataOptions(OptionGroup):
         None, "folder with train.csv and test.csv, folder with one folder per class, list, or shards", metavar="DIR"
     )
     eval_data_path: str | None = flag(None, "test list, if it is not in --data_path", metavar="PATH")
-    data_root: str | None = flag(
-        None,
-        "folder that relative paths of the lists are resolved against; none: the folder of each list",
-        metavar="DIR",
-    )
+    data_root: str | None = data_root_flag()
 
 
 @dataclass(frozen=True)
@@ -77,7 +71,7 @@ class ScoreOutputOptions(OptionGroup):
     output_dir: str | None = flag(
         None, "folder for scores.json, scores.csv, per_class.csv, confusion.csv and confusion.png", metavar="DIR"
     )
-    softmax: bool | None = flag(None, AVERAGE_AS_TESTED)
+    softmax: bool | None = softmax_flag()
     json: bool = flag(False, "print the summary as JSON")
 
 

@@ -17,9 +17,9 @@ from adamae.flags import (
 )
 from adamae.options.clip_checks import check_clip
 from adamae.options.groups import ClipOptions, DataOptions, LogOptions, OptimizerOptions, RunOptions
-from adamae.options.inference import AVERAGE_PROBABILITIES
 from adamae.options.parser import OptionParser, Parsed
 from adamae.options.published import FINETUNE_ANSWERS
+from adamae.options.shared import model_key_flag, num_sample_flag, test_num_crop_flag, test_num_segment_flag
 from adamae.options.training import TrainingOptions, departures
 
 EXAMPLES = (
@@ -65,9 +65,7 @@ class ClassifierOptions(OptionGroup):
         "checkpoint to start from, in any format that adamae inspect supports; none: random weights",
         metavar="PATH",
     )
-    model_key: str | None = flag(
-        None, "key of the weights in that file, alternatives separated by |; none: the usual keys", metavar="KEY"
-    )
+    model_key: str | None = model_key_flag()
     model: str | None = flag(
         None,
         "vit_{tiny,small,base,large,huge}_patch16_224, swin_{micro,tiny,large}_256, pvt_small_256 or "
@@ -118,12 +116,7 @@ class AugmentationOptions(OptionGroup):
     train_interpolation: Literal["bicubic", "bilinear", "random"] = flag(
         "bicubic", "interpolation of the geometric operations of RandAugment"
     )
-    num_sample: int = flag(
-        2,
-        "clips per decoded file (repeated augmentation); a micro-batch has --batch_size times this many clips",
-        least=1,
-        limit=MOST_AT_ONCE,
-    )
+    num_sample: int = num_sample_flag(2)
     crop_scale: tuple[float, float] = flag(
         (0.08, 1.0), "smallest and largest fraction of the frame area kept by the random crop", above=0, most=1
     )
@@ -186,14 +179,9 @@ class ScoringOptions(OptionGroup):
     short_side_size: int | None = flag(
         None, "resize the short side to this before views are cropped; none: --input_size", least=1, limit=LARGEST_SIDE
     )
-    test_num_segment: int | None = flag(
-        None,
-        "test clips per video; none: 5 with dense sampling, 2 with segment sampling, 1 of single frames",
-        least=1,
-        limit=MOST_AT_ONCE,
-    )
-    test_num_crop: int = flag(3, "square crops along the longer side of each test clip", least=1, limit=MOST_AT_ONCE)
-    softmax: bool = flag(False, AVERAGE_PROBABILITIES)
+    test_num_segment: int | None = test_num_segment_flag()
+    test_num_crop: int = test_num_crop_flag()
+    softmax: bool = flag(False, "average probabilities over the views, as the official code does; otherwise logits")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from adamae.data.decoders import decoder_names
 from adamae.errors import UserError
 from adamae.flags import (
     LARGEST_SIDE,
@@ -19,13 +18,21 @@ from adamae.flags import (
     MOST_AT_ONCE,
     MOST_BLOCKS,
     MOST_FRAMES,
-    MOST_SECONDS,
-    MOST_WORKERS,
     OptionGroup,
     flag,
 )
 from adamae.lookup import is_file
 from adamae.options.presets import configs_folder
+from adamae.options.shared import (
+    data_root_flag,
+    decoder_flag,
+    device_flag,
+    num_sample_flag,
+    num_workers_flag,
+    precision_flag,
+    rendezvous_timeout_flag,
+    video_timeout_flag,
+)
 from adamae.samplers import DEFAULT, SAMPLERS, mask_types
 
 
@@ -43,20 +50,13 @@ class DataOptions(OptionGroup):
         metavar="PATH",
         changes_result=False,
     )
-    data_root: str | None = flag(
-        None,
-        "folder that relative paths of a list are resolved against; none: the folder of the list",
-        metavar="DIR",
-        changes_result=False,
-    )
+    data_root: str | None = data_root_flag()
     shard_window: int = flag(
         16,
         "number of shards whose videos or images are shuffled together; an epoch reads from this many shards at a time",
         least=1,
     )
-    decoder: str = flag(
-        "pyav", "decoding library; only pyav returns the right frames for unusual files", choices=decoder_names
-    )
+    decoder: str = decoder_flag()
     batch_size: int = flag(
         8,
         "videos or images per process and micro-batch; each gives --num_sample clips",
@@ -64,13 +64,7 @@ class DataOptions(OptionGroup):
         limit=MOST_AT_ONCE,
         changes_result=False,
     )
-    num_workers: int | None = flag(
-        None,
-        "loader workers per training process; none: chosen by the number of cores",
-        least=0,
-        limit=MOST_WORKERS,
-        changes_result=False,
-    )
+    num_workers: int | None = num_workers_flag()
     pin_mem: bool = flag(True, "use pinned (page-locked) memory for batches", changes_result=False)
     max_bad_fraction: float = flag(
         0.05,
@@ -79,13 +73,7 @@ class DataOptions(OptionGroup):
         most=1,
         changes_result=False,
     )
-    video_timeout: float = flag(
-        60.0,
-        "seconds after which a file counts as unreadable and is not opened again; 0: no limit",
-        least=0,
-        limit=MOST_SECONDS,
-        changes_result=False,
-    )
+    video_timeout: float = video_timeout_flag()
 
     @property
     def source(self) -> str:
@@ -103,12 +91,7 @@ class DataOptions(OptionGroup):
 class PretrainDataOptions(DataOptions):
     """Where clips are read from and how they are loaded."""
 
-    num_sample: int = flag(
-        1,
-        "clips per decoded file (repeated augmentation); a micro-batch has --batch_size times this many clips",
-        least=1,
-        limit=MOST_AT_ONCE,
-    )
+    num_sample: int = num_sample_flag(1)
 
 
 def oversampled(num_frames: int, ratio: float) -> int:
@@ -334,15 +317,8 @@ class RunOptions(OptionGroup):
     output_dir: str | None = flag(
         None, "folder for checkpoints, logs and the options", metavar="DIR", changes_result=False
     )
-    device: str = flag("auto", "cpu, cuda or auto; auto: cuda if available", metavar="DEVICE", changes_result=False)
-    rendezvous_timeout: float = flag(
-        120.0,
-        "seconds to wait for the other processes at start-up",
-        above=0,
-        most=86400,
-        metavar="SECONDS",
-        changes_result=False,
-    )
+    device: str = device_flag()
+    rendezvous_timeout: float = rendezvous_timeout_flag()
     heartbeat_timeout: float = flag(
         300.0,
         "end the run when a process has not responded for this many seconds; 0: wait",
@@ -351,9 +327,7 @@ class RunOptions(OptionGroup):
         metavar="SECONDS",
         changes_result=False,
     )
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = flag(
-        "auto", "auto: bf16 if the GPU supports it, else fp16; fp32 on the CPU"
-    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = precision_flag()
     engine: Literal["auto", "plain", "deepspeed"] = flag(
         "auto", "auto: plain PyTorch for one process, DeepSpeed for several", changes_result=False
     )

@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass
 from typing import Literal
 
-from adamae.data.decoders import decoder_names
-from adamae.flags import LARGEST_SIDE, MOST_AT_ONCE, MOST_FRAMES, MOST_SECONDS, MOST_WORKERS, OptionGroup, flag
-
-# Help of --softmax.
-AVERAGE_PROBABILITIES = "average probabilities over the views, as the official code does; otherwise logits"
-AVERAGE_AS_TESTED = (
-    "average probabilities over the views instead of logits; none: as the checkpoint's own test did, otherwise logits"
+from adamae.flags import LARGEST_SIDE, MOST_AT_ONCE, MOST_FRAMES, OptionGroup, flag
+from adamae.options.shared import (
+    data_root_flag,
+    decoder_flag,
+    device_flag,
+    model_key_flag,
+    num_workers_flag,
+    precision_flag,
+    rendezvous_timeout_flag,
+    test_num_crop_flag,
+    test_num_segment_flag,
+    video_timeout_flag,
 )
 
 
@@ -25,9 +30,7 @@ class NetworkOptions(OptionGroup):
         positional=True,
         metavar="CHECKPOINT",
     )
-    model_key: str | None = flag(
-        None, "key of the weights in the file, for example model_ema; none: the usual keys", metavar="KEY"
-    )
+    model_key: str | None = model_key_flag()
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,7 @@ class PlainListOptions(OptionGroup):
     data_path: str = flag(
         MISSING, "list or folder of videos or images, or shards; labels are optional", positional=True, metavar="LIST"
     )
-    data_root: str | None = flag(
-        None, "folder that relative paths of the list are resolved against; none: the folder of the list", metavar="DIR"
-    )
+    data_root: str | None = data_root_flag()
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,7 @@ class NamedVideosOptions(OptionGroup):
         positional=True,
         metavar="VIDEO...",
     )
-    data_root: str | None = flag(
-        None, "folder that relative paths of lists are resolved against; none: the folder of each list", metavar="DIR"
-    )
+    data_root: str | None = data_root_flag()
 
 
 @dataclass(frozen=True)
@@ -110,13 +109,8 @@ class ViewOptions(OptionGroup):
         None,
         "dense: clips at --sampling_rate; segment: clips that span the video; none: as in training of the checkpoint",
     )
-    test_num_segment: int | None = flag(
-        None,
-        "evenly spaced clips per video; none: 5 with dense sampling, 2 with segment sampling, 1 of single frames",
-        least=1,
-        limit=MOST_AT_ONCE,
-    )
-    test_num_crop: int = flag(3, "square crops along the longer side of each clip", least=1, limit=MOST_AT_ONCE)
+    test_num_segment: int | None = test_num_segment_flag()
+    test_num_crop: int = test_num_crop_flag()
 
 
 @dataclass(frozen=True)
@@ -130,9 +124,7 @@ class FewViewOptions(OptionGroup):
         "dense: clips at --sampling_rate; segment: clips that span the video; none: as in training of the checkpoint",
     )
     test_num_segment: int = flag(1, "evenly spaced clips per video; 1: the middle clip", least=1, limit=MOST_AT_ONCE)
-    test_num_crop: int = flag(
-        1, "square crops along the longer side of each clip; 1: the centre crop", least=1, limit=MOST_AT_ONCE
-    )
+    test_num_crop: int = test_num_crop_flag(1)
 
 
 @dataclass(frozen=True)
@@ -142,29 +134,15 @@ class ComputeOptions(OptionGroup):
     title = "Inference"
 
     batch_size: int = flag(16, "views per forward pass", least=1, limit=MOST_AT_ONCE)
-    decoder: str = flag(
-        "pyav", "decoding library; only pyav returns the right frames for unusual files", choices=decoder_names
-    )
-    num_workers: int | None = flag(
-        None, "loader workers per process; none: chosen by the number of cores", least=0, limit=MOST_WORKERS
-    )
-    device: str = flag("auto", "cpu, cuda or auto; auto: cuda if available", metavar="DEVICE")
-    rendezvous_timeout: float = flag(
-        120.0,
-        "seconds to wait for the other processes at start-up",
-        above=0,
-        most=86400,
-        metavar="SECONDS",
-    )
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = flag(
-        "auto", "auto: bf16 if the GPU supports it, else fp16; fp32 on the CPU"
-    )
+    decoder: str = decoder_flag()
+    num_workers: int | None = num_workers_flag()
+    device: str = device_flag()
+    rendezvous_timeout: float = rendezvous_timeout_flag()
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = precision_flag()
 
 
 @dataclass(frozen=True)
 class ViewComputeOptions(ComputeOptions):
     """Batch size, decoder, device and precision."""
 
-    video_timeout: float = flag(
-        60.0, "seconds after which a file counts as unreadable; 0: no limit", least=0, limit=MOST_SECONDS
-    )
+    video_timeout: float = video_timeout_flag()

@@ -8,6 +8,7 @@ from dataclasses import MISSING, dataclass
 from adamae.errors import UserError
 from adamae.flags import MOST_WORKERS, OptionGroup, flag
 from adamae.options.parser import OptionParser
+from adamae.options.shared import data_root_flag
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
@@ -27,9 +28,7 @@ class PackedOptions(OptionGroup):
     out: str = flag(
         MISSING, "output folder: new, empty, or started with the same options", aliases=("-o",), metavar="SHARDS"
     )
-    data_root: str | None = flag(
-        None, "folder that relative paths of the list are resolved against; none: the folder of the list", metavar="DIR"
-    )
+    data_root: str | None = data_root_flag()
     shard_size: str = flag(
         "1GB", "maximum size of a shard: bytes, or a number with a unit such as MB or GiB", metavar="SIZE"
     )

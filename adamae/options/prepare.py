@@ -6,8 +6,9 @@ from dataclasses import MISSING, dataclass
 from typing import Literal
 
 from adamae.errors import UserError
-from adamae.flags import LARGEST_SIDE, MOST_FRAMES, MOST_SECONDS, MOST_WORKERS, OptionGroup, flag
+from adamae.flags import LARGEST_SIDE, MOST_FRAMES, MOST_WORKERS, OptionGroup, flag
 from adamae.options.parser import OptionParser
+from adamae.options.shared import video_timeout_flag
 
 
 @dataclass(frozen=True)
@@ -70,13 +71,7 @@ class WorkOptions(OptionGroup):
         limit=MOST_WORKERS,
         changes_result=False,
     )
-    video_timeout: float = flag(
-        1800.0,
-        "seconds after which a file counts as corrupt; 0: no limit",
-        least=0,
-        limit=MOST_SECONDS,
-        changes_result=False,
-    )
+    video_timeout: float = video_timeout_flag(1800.0)
     retry: bool = flag(False, "retry videos that an earlier call could not read", changes_result=False)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass
 from typing import Literal
 
-from adamae.data.decoders import decoder_names
-from adamae.flags import MOST_SECONDS, MOST_WORKERS, OptionGroup, flag
+from adamae.flags import MOST_WORKERS, OptionGroup, flag
 from adamae.options.parser import OptionParser
+from adamae.options.shared import data_root_flag, decoder_flag, video_timeout_flag
 
 
 @dataclass(frozen=True)
@@ -15,9 +15,7 @@ class ScannedListOptions(OptionGroup):
     """The videos or images."""
 
     data_path: str = flag(MISSING, "list, folder of videos or images, or shards", positional=True, metavar="LIST")
-    data_root: str | None = flag(
-        None, "folder that relative paths of the list are resolved against; none: the folder of the list", metavar="DIR"
-    )
+    data_root: str | None = data_root_flag()
     image_files: Literal["auto", "frames", "images"] = flag(
         "auto",
         "what image files in folders are: frames of videos, one folder each, or images; auto: frames if they are "
@@ -36,11 +34,9 @@ class ScanWorkOptions(OptionGroup):
         metavar="DIR",
     )
     full: bool = flag(False, "decode every frame; otherwise only the first, middle and last")
-    decoder: str = flag("pyav", "decoding library", choices=decoder_names)
+    decoder: str = decoder_flag()
     workers: int | None = flag(None, "number of decoding processes; none: one per core", least=0, limit=MOST_WORKERS)
-    video_timeout: float = flag(
-        60.0, "seconds after which a file counts as bad; 0: no limit", least=0, limit=MOST_SECONDS
-    )
+    video_timeout: float = video_timeout_flag()
     json: bool = flag(False, "print the report as JSON")
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import MISSING, dataclass
 
-from adamae.data.decoders import decoder_names
 from adamae.flags import MOST_AT_ONCE, OptionGroup, flag
 from adamae.options.inference import FrameOptions, NamedVideosOptions, NetworkOptions
 from adamae.options.parser import OptionParser
+from adamae.options.shared import decoder_flag, device_flag
 from adamae.samplers import mask_types
 
 
@@ -57,10 +57,8 @@ class VisualizeComputeOptions(OptionGroup):
     title = "Inference"
 
     batch_size: int = flag(8, "clips per forward pass", least=1, limit=MOST_AT_ONCE)
-    decoder: str = flag(
-        "pyav", "decoding library; only pyav returns the right frames for unusual files", choices=decoder_names
-    )
-    device: str = flag("auto", "cpu, cuda or auto; auto: cuda if available", metavar="DEVICE")
+    decoder: str = decoder_flag()
+    device: str = device_flag()
 
 
 @dataclass(frozen=True)
