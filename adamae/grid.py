@@ -60,6 +60,11 @@ class TokenGrid:
         return self.t * self.h * self.w
 
     @property
+    def is_image(self) -> bool:
+        """Whether clips are single images: one frame, in tubelets of one."""
+        return self.t == self.tubelet_size == 1
+
+    @property
     def clip_shape(self) -> tuple[int, int, int]:
         """Frames, height and width of the clip that the grid covers."""
         return self.t * self.tubelet_size, self.h * self.patch_size, self.w * self.patch_size

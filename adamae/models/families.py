@@ -15,7 +15,7 @@ from adamae.errors import UserError
 from adamae.models.classifier import Classifier
 from adamae.models.mae_vit import mae_vit_classifier, mae_vit_pretrainer
 from adamae.models.pretrainer import Pretrainer
-from adamae.models.pyramid.networks import (
+from adamae.models.pyramid.factories import (
     pvt_classifier,
     pvt_pretrainer,
     pyramid_classifier,

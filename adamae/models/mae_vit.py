@@ -17,13 +17,13 @@ from adamae.layers.block import check_heads, initialise_normal, initialise_xavie
 from adamae.layers.layer_norm import LayerNorm
 from adamae.layers.positions import sincos_2d_table
 from adamae.losses.reconstruction import Statistics
+from adamae.models.building import pop_pretrainer_options, refuse_rates, token_grid
 from adamae.models.classifier import Classifier, new_head
 from adamae.models.decoder import Decoder
 from adamae.models.encoder import Encoder
+from adamae.models.naming import UM_MAE_NAMES
 from adamae.models.pretrainer import Pretrainer, Projection, new_mask_token
-from adamae.models.pyramid.networks import UM_MAE_NAMES
-from adamae.models.pyramid.tokenizer import PatchTokenizer, is_image
-from adamae.models.vit import grid_of, refuse, take_own_options
+from adamae.models.pyramid.tokenizer import PatchTokenizer
 from adamae.randomness import SampleNoise
 from adamae.samplers import build_sampler
 from adamae.samplers.builtin import UNIFORM
@@ -70,7 +70,7 @@ class MaeVitEncoder(Encoder):
         learned_positions: bool,
         gives_class_token: bool,
     ) -> None:
-        if not is_image(grid):
+        if not grid.is_image:
             raise UserError(
                 f"num_frames = {grid.t * grid.tubelet_size}: expected 1 with tubelet_size = 1, because this ViT is for "
                 "images; for video take adamae_base with --mask_type uniform"
@@ -173,9 +173,9 @@ def mae_vit_pretrainer(
     Raises:
         UserError: If a keyword is unknown, sizes do not divide, or clips are not single images.
     """
-    refuse(_LACKING, init_values=init_values)
-    own = take_own_options(others)
-    grid = grid_of(img_size, patch_size, tubelet_size, num_frames)
+    refuse_rates(_LACKING, init_values=init_values)
+    own = pop_pretrainer_options(others)
+    grid = token_grid(img_size, patch_size, tubelet_size, num_frames)
     blocks: dict[str, Any] = {"mlp_ratio": mlp_ratio, "drop_path_rate": drop_path_rate}
     encoder = MaeVitEncoder(
         grid,
@@ -270,10 +270,10 @@ def mae_vit_classifier(
     Raises:
         UserError: If sizes do not divide, or clips are not single images.
     """
-    refuse(_LACKING, init_values=init_values, drop_rate=drop_rate, attn_drop_rate=attn_drop_rate)
+    refuse_rates(_LACKING, init_values=init_values, drop_rate=drop_rate, attn_drop_rate=attn_drop_rate)
     if num_classes and not use_mean_pooling:
         raise UserError("use_mean_pooling = False: expected True, because this classifier pools over the tokens")
-    grid = grid_of(img_size, patch_size, tubelet_size, num_frames)
+    grid = token_grid(img_size, patch_size, tubelet_size, num_frames)
     encoder = MaeVitEncoder(
         grid,
         in_chans=in_chans,

@@ -18,6 +18,15 @@ from torch.nn.modules.module import _IncompatibleKeys
 
 # (prefix in the module tree, prefix in the state dict); the first match is used.
 Prefixes = Sequence[tuple[str, str]]
+# A complete model of UM-MAE; the encoder's parameters have no prefix.
+UM_MAE_NAMES: Prefixes = (
+    ("encoder_to_decoder.", "decoder_embed."),
+    ("decoder.blocks.", "decoder_blocks."),
+    ("decoder.norm.", "decoder_norm."),
+    ("decoder.head.", "decoder_pred."),
+    ("decoder.positions", "decoder_pos_embed"),
+    ("encoder.", ""),
+)
 # The name in an error message of load_state_dict.
 _NAME_IN_ERROR = re.compile(r'(?<=size mismatch for )[^:]+|(?<=parameter named ")[^"]+')
 

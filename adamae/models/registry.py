@@ -15,7 +15,7 @@ from adamae.models.classifier import Classifier
 from adamae.models.families import FAMILIES
 from adamae.models.mae_vit import mae_vit_classifier, mae_vit_pretrainer
 from adamae.models.pretrainer import Pretrainer
-from adamae.models.pyramid.networks import pvt_classifier, pvt_pretrainer, swin_classifier, swin_pretrainer
+from adamae.models.pyramid.factories import pvt_classifier, pvt_pretrainer, swin_classifier, swin_pretrainer
 from adamae.models.vit import vit_classifier, vit_pretrainer
 
 # name: encoder width, depth, heads; decoder width, heads
@@ -117,7 +117,7 @@ def create_model(name: str, **options: Any) -> nn.Module:
             pre-train model, ``vit_base_patch16_224`` is the classifier; likewise for the other sizes.
         **options: Keywords that override those of the size: of :func:`~adamae.models.vit.vit_pretrainer` or
             :func:`~adamae.models.vit.vit_classifier`; for ``um_swin_*``, ``um_pvt_small`` and their classifiers of
-            ``swin_pretrainer`` and so on in :mod:`adamae.models.pyramid.networks`; for ``um_vit_base`` and
+            ``swin_pretrainer`` and so on in :mod:`adamae.models.pyramid.factories`; for ``um_vit_base`` and
             ``mae_vit_base_patch16_224`` of those in :mod:`adamae.models.mae_vit`.
 
     Raises:

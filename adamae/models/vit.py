@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
-from adamae.errors import UserError
-from adamae.grid import TokenGrid
 from adamae.layers.block import initialise_normal
+from adamae.models.building import pop_pretrainer_options, token_grid
 from adamae.models.classifier import Classifier, new_head
 from adamae.models.decoder import Decoder
 from adamae.models.pretrainer import Pretrainer, new_mask_token
@@ -81,8 +79,8 @@ def vit_pretrainer(
     Raises:
         UserError: If a keyword is unknown, sizes do not divide, or the ratio leaves no visible or no target token.
     """
-    own = take_own_options(others)
-    grid = grid_of(img_size, patch_size, tubelet_size, num_frames)
+    own = pop_pretrainer_options(others)
+    grid = token_grid(img_size, patch_size, tubelet_size, num_frames)
     frames = FrameChoice(grid, candidate_frames, frame_keep_ratio, frame_choice)
     # Keep the order in which the parts are created: a seed must give the same initial weights as before.
     mask_token = new_mask_token(decoder_embed_dim)
@@ -193,7 +191,7 @@ def vit_classifier(
     Raises:
         UserError: If sizes do not divide, or ``position_embedding`` or ``token_selection`` is unknown.
     """
-    grid = grid_of(img_size, patch_size, tubelet_size, num_frames)
+    grid = token_grid(img_size, patch_size, tubelet_size, num_frames)
     encoder = VitEncoder(
         grid,
         in_chans=in_chans,
@@ -231,29 +229,3 @@ def vit_classifier(
         token_choice=token_choice,
         frame_choice=FrameChoice(grid, candidate_frames, frame_keep_ratio, frame_choice),
     )
-
-
-def take_own_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Pop the arguments of :class:`~adamae.models.pretrainer.Pretrainer` from ``options``; samplers' ones remain."""
-    return {name: options.pop(name) for name in inspect.signature(Pretrainer).parameters if name in options}
-
-
-def refuse(reason: str, **rates: float | None) -> None:
-    """Check that the rates of parts that a network does not have are 0 or None.
-
-    Raises:
-        UserError: If a rate is neither; the message contains ``reason``.
-    """
-    for name, rate in rates.items():
-        if rate:
-            raise UserError(f"{name} = {rate}: expected 0, because {reason}")
-
-
-def grid_of(img_size: int | tuple[int, int], patch_size: int, tubelet_size: int, num_frames: int) -> TokenGrid:
-    """Return the token grid of a clip size.
-
-    Raises:
-        UserError: If sizes do not divide.
-    """
-    height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
-    return TokenGrid.of(num_frames, height, width, tubelet_size, patch_size)

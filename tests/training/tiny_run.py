@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from adamae import distributed
 from adamae.checkpoints.store import CheckpointStore
 from adamae.models import Pretrainer, vit_pretrainer
-from adamae.models.pyramid.networks import swin_pretrainer
+from adamae.models.pyramid.factories import swin_pretrainer
 from adamae.randomness import epoch_permutation, sample_generator, sample_seed
 from adamae.training.deepspeed import DeepSpeedEngine
 from adamae.training.engine import Batch, Engine, build_optimizer

@@ -16,7 +16,7 @@ from adamae.layers.layer_norm import LayerNorm
 from adamae.models.encoder import Encoder
 from adamae.models.pyramid.blocks import PyramidBlock
 from adamae.models.pyramid.layout import Layout, all_units, compact_units
-from adamae.models.pyramid.tokenizer import PATCH_SIZE, PatchTokenizer, is_image
+from adamae.models.pyramid.tokenizer import PATCH_SIZE, PatchTokenizer
 from adamae.randomness import SampleNoise
 from adamae.samplers import declaration_of
 from adamae.samplers.cells import CellPattern, CellSampler
@@ -72,7 +72,7 @@ class PyramidEncoder(Encoder):
         self.pattern = pattern
         self.patches = patch_embed.patches
         self.patch_dim = dims[0]
-        self.axes = 2 if is_image(grid) else 3
+        self.axes = 2 if grid.is_image else 3
         self.depths = tuple(depths)
         self.vis_mask_token: nn.Parameter | None = None
         self._check_size()

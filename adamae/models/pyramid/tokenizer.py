@@ -36,7 +36,7 @@ class PatchTokenizer(Tokenizer):
         super().__init__(self.patches**2 * patch_dim)
         self.tubelet_size = grid.tubelet_size
         side = (patch_size, patch_size)
-        if is_image(grid):
+        if grid.is_image:
             self.proj: nn.Conv2d | nn.Conv3d = nn.Conv2d(in_chans, patch_dim, side, side)
         else:
             kernel = (grid.tubelet_size, *side)
@@ -59,8 +59,3 @@ class PatchTokenizer(Tokenizer):
         matrix = self.proj.weight.movedim(1, -1).flatten(1)
         x = F.linear(patches, matrix, self.proj.bias)
         return (x if self.norm is None else self.norm(x)).flatten(2)
-
-
-def is_image(grid: TokenGrid) -> bool:
-    """Whether clips are single images: one frame, in tubelets of one."""
-    return grid.t == grid.tubelet_size == 1

@@ -10,7 +10,7 @@ import torch
 from adamae.models import Pretrainer
 from adamae.models.mae_vit import mae_vit_pretrainer
 from adamae.models.naming import reference_parameters
-from adamae.models.pyramid.networks import pvt_pretrainer, swin_pretrainer
+from adamae.models.pyramid.factories import pvt_pretrainer, swin_pretrainer
 from tests.golden import um_mae
 
 GOLDEN = um_mae.GOLDEN["F_tiny_forwards"]

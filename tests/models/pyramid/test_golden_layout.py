@@ -9,8 +9,8 @@ import torch
 from adamae.layers.positions import sincos_2d_table
 from adamae.models import create_model
 from adamae.models.pyramid.expansion import CellExpansion
+from adamae.models.pyramid.factories import swin_pretrainer
 from adamae.models.pyramid.layout import all_units, compact_units
-from adamae.models.pyramid.networks import swin_pretrainer
 from adamae.models.pyramid.relative_positions import log_offsets
 from adamae.models.pyramid.swin import SwinEncoder, WindowAttention
 from adamae.samplers.cells import PATTERNS

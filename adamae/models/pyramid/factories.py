@@ -9,29 +9,20 @@ from typing import Any
 from adamae.errors import UserError
 from adamae.layers.positions import sincos_2d_table
 from adamae.losses.reconstruction import Statistics
+from adamae.models.building import pop_pretrainer_options, refuse_rates, token_grid
 from adamae.models.classifier import Classifier, new_head
 from adamae.models.decoder import Decoder
+from adamae.models.naming import UM_MAE_NAMES
 from adamae.models.pretrainer import Pretrainer, new_mask_token
 from adamae.models.pyramid.encoder import STAGES, PyramidEncoder
 from adamae.models.pyramid.expansion import CellExpansion
 from adamae.models.pyramid.pvt import PvtEncoder
 from adamae.models.pyramid.swin import SwinEncoder
-from adamae.models.pyramid.tokenizer import is_image
-from adamae.models.vit import grid_of, refuse, take_own_options
 from adamae.samplers import build_sampler, declared
 from adamae.samplers.builtin import UNIFORM
 from adamae.samplers.cells import cell_pattern
 from adamae.samplers.frame_choice import FrameChoice
 
-# Names of the complete model in published checkpoints, where the encoder's parameters have no prefix.
-UM_MAE_NAMES = (
-    ("encoder_to_decoder.", "decoder_embed."),
-    ("decoder.blocks.", "decoder_blocks."),
-    ("decoder.norm.", "decoder_norm."),
-    ("decoder.head.", "decoder_pred."),
-    ("decoder.positions", "decoder_pos_embed"),
-    ("encoder.", ""),
-)
 _LACKING = "the pyramid encoders have no LayerScale and no dropout"
 
 
@@ -160,9 +151,9 @@ def pyramid_pretrainer(
     Raises:
         UserError: If a keyword is unknown, sizes do not fit, or the visible tokens do not form a regular grid.
     """
-    refuse(_LACKING, init_values=init_values)
-    own = take_own_options(others)
-    grid = grid_of(img_size, patch_size, tubelet_size, num_frames)
+    refuse_rates(_LACKING, init_values=init_values)
+    own = pop_pretrainer_options(others)
+    grid = token_grid(img_size, patch_size, tubelet_size, num_frames)
     frames = FrameChoice(grid, candidate_frames, frame_keep_ratio, frame_choice)
     mask_token = new_mask_token(decoder_embed_dim)
     encoder = make_encoder(grid, pattern=cell_pattern(uniform_sampling), in_chans=in_chans)
@@ -180,7 +171,7 @@ def pyramid_pretrainer(
         num_heads=decoder_num_heads,
         mlp_ratio=mlp_ratio,
         drop_path_rate=drop_path_rate,
-        positions=sincos_2d_table(grid.h, grid.w, decoder_embed_dim) if is_image(grid) else None,
+        positions=sincos_2d_table(grid.h, grid.w, decoder_embed_dim) if grid.is_image else None,
         key_bias=True,
     )
     expansion = CellExpansion(encoder, decoder_embed_dim, released_order=released_decoder_order)
@@ -313,14 +304,14 @@ def pyramid_classifier(
     Raises:
         UserError: If sizes do not fit.
     """
-    refuse(_LACKING, init_values=init_values, drop_rate=drop_rate, attn_drop_rate=attn_drop_rate)
+    refuse_rates(_LACKING, init_values=init_values, drop_rate=drop_rate, attn_drop_rate=attn_drop_rate)
     if num_classes and not use_mean_pooling:
         raise UserError("use_mean_pooling = False: expected True, because the pyramid encoders have no class token")
     if token_selection != "none":
         raise UserError(
             f"token_selection = {token_selection!r}: expected none, because a pyramid encoder takes all tokens"
         )
-    grid = grid_of(img_size, patch_size, tubelet_size, num_frames)
+    grid = token_grid(img_size, patch_size, tubelet_size, num_frames)
     encoder = make_encoder(
         grid, pattern=None, in_chans=in_chans, drop_path_rate=drop_path_rate, final_norm=not use_mean_pooling
     )
