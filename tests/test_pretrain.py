@@ -67,7 +67,7 @@ def test_clips_in_segments_and_random_crops(parts: Any) -> None:
 def test_more_frames_are_read_than_are_kept(parts: Any) -> None:
     built = parts(frame_selection="motion", frame_oversample=2.0, mask_type="motion")
     assert built.dataset.choose_frames.keywords["length"] == 8
-    assert built.model.frame_choice.candidates.clip_shape[0] == 8
+    assert built.model.clip_shape[0] == 8
 
 
 def test_initial_weights_follow_the_seed(parts: Any) -> None:

@@ -35,11 +35,9 @@ def activation_memory(model: Pretrainer, precision: torch.dtype = torch.float32)
         precision: Autocast dtype; float32 disables autocast.
     """
     device = next(model.parameters()).device
-    frames, height, width = model.frame_choice.candidates.clip_shape
-    channels = model.pixel_values.mean.numel()
 
     def kept(batch: int) -> int:
-        clips = torch.zeros(batch, frames, height, width, channels, dtype=torch.uint8, device=device)
+        clips = torch.zeros(batch, *model.clip_shape, dtype=torch.uint8, device=device)
         seeds = torch.arange(batch, device=device)
         already_there = [clips, seeds, *model.parameters(), *model.buffers()]
         with autocast_to(device, precision):

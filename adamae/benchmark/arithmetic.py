@@ -91,9 +91,7 @@ def count_by_kind(model: Pretrainer | Classifier) -> dict[str, int]:
     Returns:
         "attention": products of tokens with tokens, quadratic in their number; "linear": all others.
     """
-    frames, height, width = model.frame_choice.candidates.clip_shape
-    channels = model.pixel_values.mean.numel()
-    clip = torch.empty(1, frames, height, width, channels, dtype=torch.uint8, device="meta")
+    clip = torch.empty(1, *model.clip_shape, dtype=torch.uint8, device="meta")
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         model(clip, seeds=torch.empty(1, dtype=torch.int64, device="meta"))

@@ -295,9 +295,7 @@ def measure_pass(model: Pretrainer, *, clips: int, precision: torch.dtype, passe
         compiled: Whether to compile the model with ``torch.compile``.
     """
     device = next(model.parameters()).device
-    frames, height, width = model.frame_choice.candidates.clip_shape
-    shape = (clips, frames, height, width, model.pixel_values.mean.numel())
-    batch = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
+    batch = torch.randint(0, 256, (clips, *model.clip_shape), dtype=torch.uint8, device=device)
     optimizer = build_optimizer(parameter_groups(model, 0.05))
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

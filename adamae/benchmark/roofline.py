@@ -179,7 +179,7 @@ def predict_steps(
         built = create_model(model, **options)
     if not isinstance(built, Pretrainer):
         raise UserError(f"{model} is not supported: expected a pre-training model, as for `adamae pretrain`")
-    shape = (batch_size, *built.frame_choice.candidates.clip_shape, built.pixel_values.mean.numel())
+    shape = (batch_size, *built.clip_shape)
     steps = {}
     for name, build in {OURS: variants()[OURS], **(compare or {})}.items():
         with gpu_choices(), without_values():

@@ -164,7 +164,7 @@ def benchmark_step(
         built = create_model(model, **options)
     if not isinstance(built, Pretrainer):
         raise UserError(f"{model} is not supported: expected a pre-training model, as for `adamae pretrain`")
-    shape = (batch_size, *built.frame_choice.candidates.clip_shape, built.pixel_values.mean.numel())
+    shape = (batch_size, *built.clip_shape)
     clips = torch.randint(0, 256, shape, dtype=torch.uint8, device=where)
     setting = Setting(model, options, clips, dtype, compile_model)
     contenders, memory = {}, {}

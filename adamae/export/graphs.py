@@ -122,27 +122,24 @@ def _no_noise(video: Tensor) -> SampleNoise:
 
 def _classifier(file: CheckpointFile) -> Graph:
     model, notes = build_classifier(file)
-    frames = model.frame_choice.candidates.clip_shape
     return Graph(
-        "classifier", ClassifierGraph(model), ("logits",), lambda batch: _clips(model, frames, batch), (*notes,)
+        "classifier", ClassifierGraph(model), ("logits",), lambda batch: _clips(batch, model.clip_shape), (*notes,)
     )
 
 
 def _encoder(file: CheckpointFile) -> Graph:
     encoder, notes = build_encoder(file)
-    shape = encoder.model.grid.clip_shape
-    module = EncoderGraph(encoder)
+    shape = encoder.model.clip_shape
     return Graph(
-        "encoder", module, ("features", "tokens"), lambda batch: _clips(encoder.model, shape, batch), (*notes,)
+        "encoder", EncoderGraph(encoder), ("features", "tokens"), lambda batch: _clips(batch, shape), (*notes,)
     )
 
 
 def _pretrainer(file: CheckpointFile) -> Graph:
     model, notes = build_pretrainer(file)
-    shape = model.frame_choice.candidates.clip_shape
 
     def example(batch: int) -> dict[str, Tensor]:
-        inputs = _clips(model, shape, batch)
+        inputs = _clips(batch, model.clip_shape)
         pixels, _ = model.frame_choice.shorten(
             model.pixels(inputs["video"]), model.encoder.patch_embed.exact, SampleNoise.fresh(batch), False
         )
@@ -153,9 +150,8 @@ def _pretrainer(file: CheckpointFile) -> Graph:
     return Graph("pretrainer", PretrainerGraph(model), ("prediction", "target"), example, (*notes,))
 
 
-def _clips(model: Classifier | Pretrainer, shape: tuple[int, int, int], batch: int) -> dict[str, Tensor]:
-    size = (batch, *shape, model.encoder.in_chans)
-    return {"video": torch.randint(256, size, dtype=torch.uint8)}
+def _clips(batch: int, shape: tuple[int, int, int, int]) -> dict[str, Tensor]:
+    return {"video": torch.randint(256, (batch, *shape), dtype=torch.uint8)}
 
 
 PARTS: dict[str, Callable[[CheckpointFile], Graph]] = {

@@ -127,6 +127,11 @@ class Classifier(nn.Module):
         return logits
 
     @property
+    def clip_shape(self) -> tuple[int, int, int, int]:
+        """(T, H, W, C) of a clip; T counts the frames before the selection by ``frame_choice``."""
+        return (*self.frame_choice.candidates.clip_shape, self.encoder.in_chans)
+
+    @property
     def num_classes(self) -> int:
         """Outputs of the linear head; 0 without one."""
         return int(getattr(self.head, "out_features", 0))

@@ -168,6 +168,11 @@ class Pretrainer(nn.Module):
             ],
         )
 
+    @property
+    def clip_shape(self) -> tuple[int, int, int, int]:
+        """(T, H, W, C) of a clip; T counts the frames before the selection by ``frame_choice``."""
+        return (*self.frame_choice.candidates.clip_shape, self.encoder.in_chans)
+
     def begin_update(self) -> None:
         """Update the average of past weights for ``sampling_reward="progress"``; without it, do nothing.
 

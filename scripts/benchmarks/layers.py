@@ -135,8 +135,8 @@ def compare(options: LayerOptions) -> Iterator[Comparison]:
     device = distributed.start(measurement.device).device
     for precision in measurement.precisions:
         dtype = matmul_dtype(precision)
-        shape = Setting(name, arguments, torch.empty(0), dtype).build().frame_choice.candidates.clip_shape
-        clips = torch.randint(0, 256, (measurement.batch_size, *shape, 3), dtype=torch.uint8, device=device)
+        shape = Setting(name, arguments, torch.empty(0), dtype).build().clip_shape
+        clips = torch.randint(0, 256, (measurement.batch_size, *shape), dtype=torch.uint8, device=device)
         setting = Setting(name, arguments, clips, dtype)
         for layer in LAYERS:
             ours, other = (variants()[OURS](setting).step for _ in range(2))

@@ -103,9 +103,7 @@ def _measure(case: Case, device: torch.device, precision: torch.dtype, rounds: i
     """Return the seconds of one clip's forward and backward pass, and the bytes kept between them."""
     model = create_model(case.model, **case.arguments).to(device).train()
     assert isinstance(model, Pretrainer)
-    frames, height, width = model.frame_choice.candidates.clip_shape
-    shape = (1, frames, height, width, model.pixel_values.mean.numel())
-    clip = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
+    clip = torch.randint(0, 256, (1, *model.clip_shape), dtype=torch.uint8, device=device)
 
     def forward() -> torch.Tensor:
         with autocast_to(device, precision):

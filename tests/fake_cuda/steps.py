@@ -113,10 +113,10 @@ def evaluation(options: dict[str, Any], name: str = "vit_base_patch16_224") -> R
 
 def _batch(model: nn.Module, mix: bool = False) -> Batch:
     """Return a batch on the host, as the loader returns it."""
-    shape = (BATCH, *model.frame_choice.candidates.clip_shape)
+    shape = (BATCH, *model.clip_shape)
     numbers = torch.arange(BATCH)
-    batch = {"clip": torch.zeros(*shape, 3, dtype=torch.uint8), "seed": numbers, "index": numbers, "label": numbers}
-    batch["motion_mask"] = torch.zeros(shape, dtype=torch.bool)
+    batch = {"clip": torch.zeros(shape, dtype=torch.uint8), "seed": numbers, "index": numbers, "label": numbers}
+    batch["motion_mask"] = torch.zeros(shape[:-1], dtype=torch.bool)
     return batch | {MIX: torch.zeros(BATCH, 6)} if mix else batch
 
 

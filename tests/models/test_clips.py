@@ -51,6 +51,19 @@ def test_other_clips_are_refused_in_one_line(name: str, training: bool, video: A
         model(video)
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_clip_shape_is_that_of_clips(name: str) -> None:
+    model = MODELS[name]()
+    assert model.clip_shape == (4, 32, 32, 3)
+    model(torch.zeros(1, *model.clip_shape, dtype=torch.uint8))
+
+
+def test_clip_shape_counts_candidate_frames() -> None:
+    model = vit_pretrainer(**TINY, mask_type="motion", candidate_frames=8)
+    assert model.clip_shape == (8, 32, 32, 3)
+    assert model(torch.zeros(1, *model.clip_shape, dtype=torch.uint8)).frames is not None
+
+
 def test_either_number_of_frames_is_named() -> None:
     model = vit_pretrainer(**TINY, mask_type="motion", candidate_frames=8)
     with pytest.raises(UserError, match=re.escape("(B, 8 or 4, 32, 32, 3) or of float32 (B, 3, 8 or 4, 32, 32)")):
