@@ -19,6 +19,12 @@ def check_rate(name: str, value: object) -> None:
         raise UserError(f"{name} = {value}: expected a number at least 0 and below 1")
 
 
+def check_fraction(name: str, value: object) -> None:
+    """Raise a UserError unless ``value`` is a number above 0 and at most 1."""
+    if not (isinstance(value, Real) and 0 < float(value) <= 1):
+        raise UserError(f"{name} = {value}: expected a number above 0 and at most 1")
+
+
 def check_count(name: str, value: object) -> None:
     """Raise a UserError unless ``value`` is an integer at least 1."""
     if not (isinstance(value, Integral) and int(value) >= 1):

@@ -19,20 +19,8 @@ evaluation, which includes all figures and scores, all masked tokens are decoded
 
 from __future__ import annotations
 
-from adamae.errors import UserError
 from adamae.randomness import SampleNoise
 from adamae.selection import TokenSelection
-
-
-def checked_budget(budget: float) -> float:
-    """Return ``budget`` after a check of its range.
-
-    Raises:
-        UserError: If it is outside (0, 1].
-    """
-    if not 0 < budget <= 1:
-        raise UserError(f"decoder_budget = {budget}: expected a number above 0 and at most 1")
-    return budget
 
 
 def count_decoded(num_hidden: int, budget: float) -> int:

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
-from adamae.checks import check_choice
+from adamae.checks import check_choice, check_fraction
 from adamae.errors import UserError
 from adamae.layers.block import recompute_blocks
 from adamae.layers.pixels import PixelNormalisation, checked_grid, cut_pixels
@@ -26,7 +26,7 @@ from adamae.losses.reconstruction import (
 )
 from adamae.losses.sampling import REDUCTIONS, REWARDS, Reduction, Reward, entropy, sampling_loss
 from adamae.models.decoder import Decoder
-from adamae.models.decoder_budget import checked_budget, draw_part
+from adamae.models.decoder_budget import draw_part
 from adamae.models.encoder import Encoder
 from adamae.models.naming import Prefixes, adopt_reference_names
 from adamae.models.noise_streams import DECODER, DECODER_BUDGET, ENCODER, FRAME_CHOICE, SAMPLER
@@ -128,6 +128,7 @@ class Pretrainer(nn.Module):
         check_choice("reconstruction_loss", reconstruction_loss, METRICS)
         check_choice("sampling_reward", sampling_reward, REWARDS)
         check_choice("sampling_reduction", sampling_reduction, REDUCTIONS)
+        check_fraction("decoder_budget", decoder_budget)
         _check_fit(encoder, sampler, decoder, mask_token, frame_choice)
         if normalize_target and encoder.grid.tubelet_size * encoder.grid.patch_size**2 == 1:
             raise UserError(
@@ -148,7 +149,7 @@ class Pretrainer(nn.Module):
         self.encoder_to_decoder = encoder_to_decoder
         with_past = sampling_reward == "progress" and sampler.learns
         self.past = PastNetwork(encoder, encoder_to_decoder, decoder, self.mask_token) if with_past else None
-        self.decoder_budget = checked_budget(decoder_budget)
+        self.decoder_budget = decoder_budget
         self.normalize_target = normalize_target
         self.target_statistics: Statistics = target_statistics
         self.reconstruction_loss: Metric = reconstruction_loss

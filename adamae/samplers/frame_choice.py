@@ -8,11 +8,11 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from adamae.checks import check_choice
+from adamae.checks import check_choice, check_fraction
 from adamae.errors import UserError
 from adamae.grid import TokenGrid
 from adamae.randomness import SampleNoise
-from adamae.samplers.motion import check_time, checked_keep_ratio, count_kept, motion_scores
+from adamae.samplers.motion import check_time, count_kept, motion_scores
 from adamae.samplers.sampler import draw_gumbel
 from adamae.selection import rank_tokens
 
@@ -52,7 +52,8 @@ class FrameChoice:
             )
         self.grid = grid
         self.candidates = TokenGrid.of(candidate_frames, height, width, grid.tubelet_size, grid.patch_size)
-        self.keep_ratio = checked_keep_ratio(keep_ratio)
+        check_fraction("keep_ratio", keep_ratio)
+        self.keep_ratio = keep_ratio
         self.rule = rule
         if self.active:
             check_time(self.candidates)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from adamae.checks import check_fraction
 from adamae.errors import UserError
 from adamae.grid import TokenGrid
 from adamae.randomness import SampleNoise
@@ -30,7 +31,8 @@ class MotionSampler(Sampler):
 
     def __init__(self, mask_ratio: float, keep_ratio: float = 0.3) -> None:
         super().__init__(mask_ratio)
-        self.keep_ratio = checked_keep_ratio(keep_ratio)
+        check_fraction("keep_ratio", keep_ratio)
+        self.keep_ratio = keep_ratio
 
     def num_visible(self, grid: TokenGrid) -> int:
         """V = int(N * (1 - mask_ratio)): 156 of 1568 at a ratio of 0.9.
@@ -90,17 +92,6 @@ def motion_scores(tokens: Tensor, grid: TokenGrid) -> Tensor:
 def count_kept(num_tokens: int, keep_ratio: float) -> int:
     """K = int(N * ratio), where the ratio is 1 minus the dropped fraction as in the official code."""
     return count_visible(num_tokens, 1 - keep_ratio)
-
-
-def checked_keep_ratio(keep_ratio: float) -> float:
-    """Return ``keep_ratio`` after a check of its range.
-
-    Raises:
-        UserError: If it is outside (0, 1].
-    """
-    if not 0 < keep_ratio <= 1:
-        raise UserError(f"keep_ratio = {keep_ratio}: expected a number above 0 and at most 1")
-    return keep_ratio
 
 
 def check_time(grid: TokenGrid) -> None:

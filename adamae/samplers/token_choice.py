@@ -7,12 +7,12 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from adamae.checks import check_choice
+from adamae.checks import check_choice, check_fraction
 from adamae.errors import UserError
 from adamae.grid import TokenGrid
 from adamae.randomness import SampleNoise
 from adamae.samplers.adaptive import AdaptiveSampler, Network
-from adamae.samplers.motion import check_time, checked_keep_ratio, count_kept, motion_scores
+from adamae.samplers.motion import check_time, count_kept, motion_scores
 
 TokenStrategy = Literal["none", "motion", "adaptive", "random"]
 # AdaptiveSampler requires a mask ratio, but only its log-probabilities are used here: the value has no effect.
@@ -55,7 +55,8 @@ class TokenChoice(nn.Module):
         check_choice("token_selection", strategy, get_args(TokenStrategy))
         self.strategy = strategy
         self.grid = grid
-        self.num_kept = count_kept(grid.num_tokens, checked_keep_ratio(keep_ratio))
+        check_fraction("keep_ratio", keep_ratio)
+        self.num_kept = count_kept(grid.num_tokens, keep_ratio)
         if strategy == "motion":
             check_time(grid)
         if strategy != "none" and not self.num_kept:
