@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from adamae.data.annotations import Annotations
-from adamae.data.decoding import DecodeError, get_decoder
+from adamae.data.decoding import DecodeError, VideoReader, get_decoder
 from adamae.data.views import VideoViews, ViewPlan
 from adamae.distributed import World
 from adamae.errors import UserError
 from adamae.evaluation.networks import FrozenEncoder
 from adamae.evaluation.scoring import Damaged, Unscored, evaluating, forward_in_batches
 from adamae.evaluation.view_loader import groups_of_rows, load_groups
-from adamae.evaluation.windows import Windows, read_windows, window_times
+from adamae.evaluation.windows import Windows, WindowTimes, read_windows, window_times
 from adamae.plain_text import counted
 from adamae.progress import ProgressCallback
 
@@ -96,45 +97,88 @@ def extract_windows(
     if level != "window" and encoder.selects_tokens:
         raise UserError(f"level is {level!r}, which needs all tokens; expected window, or token_selection none")
     encode, open_video = LEVELS[level](encoder), get_decoder(decoder)
-    parts, unread, damaged = [], [], []
+    parts: list[_VideoWindows] = []
+    unread: list[Unscored] = []
+    damaged: list[Damaged] = []
     for row in range(len(annotations)):
         path = annotations.path(row)
         try:
             with open_video(annotations.video(row)) as reader:
-                times = window_times(windows, reader)
-                clips = read_windows(windows, reader, plan, batch_size)
-                found = [
-                    forward_in_batches(encode, torch.from_numpy(some), batch_size, precision).cpu().numpy()
-                    for some in clips
-                ]
-                if reader.damaged:
-                    damaged.append(Damaged(row, path, reader.damaged))
-            if all(np.isfinite(each).all() for each in found):
-                parts.append((row, path, times, np.concatenate(found)))
-            else:
-                unread.append(Unscored(row, path, _NOT_FINITE))
+                part = _encode_windows(row, reader, windows, plan, encode, batch_size, precision)
         except DecodeError as error:
             unread.append(Unscored(row, path, error.reason))
+        else:
+            if part.damaged:
+                damaged.append(Damaged(row, path, part.damaged))
+            if np.isfinite(part.features).all():
+                parts.append(part)
+            else:
+                unread.append(Unscored(row, path, _NOT_FINITE))
         if progress is not None:
             progress(row + 1, len(annotations))
+    found = _joined(annotations, parts, unread, damaged)
+    if level == "tubelet":
+        found.features = found.features.reshape(len(found.features), *encoder.feature_grid, -1)
+    return found
+
+
+class _VideoWindows(NamedTuple):
+    """Features of the windows of one video.
+
+    Attributes:
+        row: Row of the video in the list.
+        times: Positions of the n windows.
+        features: (n, ..., D) float32.
+        damaged: Number of skipped packets.
+    """
+
+    row: int
+    times: WindowTimes
+    features: np.ndarray
+    damaged: int
+
+
+def _encode_windows(
+    row: int,
+    reader: VideoReader,
+    windows: Windows,
+    plan: ViewPlan,
+    encode: Callable[[Tensor], Tensor],
+    batch_size: int,
+    precision: str,
+) -> _VideoWindows:
+    """Encode the windows of an open video; the arguments are those of :func:`extract_windows`."""
+    times = window_times(windows, reader)
+    features = [
+        forward_in_batches(encode, torch.from_numpy(clips), batch_size, precision).cpu().numpy()
+        for clips in read_windows(windows, reader, plan, batch_size)
+    ]
+    return _VideoWindows(row, times, np.concatenate(features), reader.damaged)
+
+
+def _joined(
+    annotations: Annotations, parts: Sequence[_VideoWindows], unread: list[Unscored], damaged: list[Damaged]
+) -> WindowFeatures:
+    """Concatenate the windows of all videos.
+
+    Raises:
+        UserError: If there are none.
+    """
     if not parts:
         raise UserError(
             f"{annotations.source}: none of {counted(len(annotations), annotations.noun)} has features, "
             f"for example {unread[0].path}: {unread[0].reason}"
         )
-    features = np.concatenate([part[3] for part in parts])
-    if level == "tubelet":
-        features = features.reshape(len(features), *encoder.feature_grid, -1)
-    rows = np.repeat([part[0] for part in parts], [len(part[3]) for part in parts])
+    rows = np.repeat([part.row for part in parts], [len(part.features) for part in parts])
     return WindowFeatures(
-        features=features,
+        features=np.concatenate([part.features for part in parts]),
         row=rows,
         path=[annotations.path(int(row)) for row in rows],
         label=annotations.labels[rows],
-        start_frame=np.concatenate([part[2].start_frame for part in parts]),
-        end_frame=np.concatenate([part[2].end_frame for part in parts]),
-        start=np.concatenate([part[2].start for part in parts]),
-        end=np.concatenate([part[2].end for part in parts]),
+        start_frame=np.concatenate([part.times.start_frame for part in parts]),
+        end_frame=np.concatenate([part.times.end_frame for part in parts]),
+        start=np.concatenate([part.times.start for part in parts]),
+        end=np.concatenate([part.times.end for part in parts]),
         unread=unread,
         damaged=damaged,
     )
@@ -184,43 +228,63 @@ def extract_videos(
         UserError: If no labelled video has features.
     """
     labelled = [row for row in range(len(dataset)) if dataset.annotations.labels[row] >= 0]
-    pooled: list[Tensor] = []
-    tokens: list[Tensor] = []
-    rows: list[int] = []
-    labels: list[int] = []
+    encoded: list[_EncodedVideo] = []
     unread: list[Unscored] = []
     size = max(batch_size // dataset.plan.num_views, 1)
     groups = [[labelled[place] for place in group] for group in groups_of_rows(len(labelled), size, World())]
     with evaluating(encoder), closing(load_groups(dataset, groups, num_workers=num_workers)) as loaded:
         for group in loaded:
             for video in group:
-                if "reason" in video:
-                    unread.append(Unscored(video["row"], video["path"], video["reason"]))
-                    continue
-                encoded = forward_in_batches(encoder.encode, video["views"], batch_size, precision)
-                found = [encoder.pool(encoded).mean(dim=0).cpu()]
-                if most_tokens:
-                    found.append(_few_tokens(encoded, encoder, most_tokens).half().cpu())
-                # A single such training video would make every probe non-finite.
-                if not all(each.isfinite().all() for each in found):
-                    unread.append(Unscored(video["row"], video["path"], _NOT_FINITE))
-                    continue
-                pooled.append(found[0])
-                tokens += found[1:]
-                rows.append(video["row"])
-                labels.append(video["label"])
+                found = _encode_views(encoder, video, most_tokens, batch_size, precision)
+                if isinstance(found, Unscored):
+                    unread.append(found)
+                else:
+                    encoded.append(found)
             if progress is not None:
-                progress(len(rows) + len(unread), len(labelled))
-    if not rows:
+                progress(len(encoded) + len(unread), len(labelled))
+    if not encoded:
         example = f", for example {unread[0].path}: {unread[0].reason}" if unread else ""
         raise UserError(f"{dataset.annotations.source}: no labelled {dataset.annotations.noun} has features{example}")
+    tokens = [video.tokens for video in encoded if video.tokens is not None]
     return VideoFeatures(
-        pooled=torch.stack(pooled),
+        pooled=torch.stack([video.pooled for video in encoded]),
         tokens=torch.stack(tokens) if tokens else None,
-        labels=torch.tensor(labels),
-        rows=np.array(rows),
+        labels=torch.tensor([video.label for video in encoded]),
+        rows=np.array([video.row for video in encoded]),
         unread=unread,
     )
+
+
+class _EncodedVideo(NamedTuple):
+    """Features of one video.
+
+    Attributes:
+        row: Row of the video in the list.
+        label: Its class.
+        pooled: (D,) float32, mean over the views.
+        tokens: (K, D) float16, means over blocks of neighbouring tokens of the views; None if not requested.
+    """
+
+    row: int
+    label: int
+    pooled: Tensor
+    tokens: Tensor | None
+
+
+def _encode_views(
+    encoder: FrozenEncoder, video: Mapping[str, Any], most_tokens: int, batch_size: int, precision: str
+) -> _EncodedVideo | Unscored:
+    """Encode the views of a video; the arguments are those of :func:`extract_videos`."""
+    row, path = video["row"], video["path"]
+    if "reason" in video:
+        return Unscored(row, path, video["reason"])
+    encoded = forward_in_batches(encoder.encode, video["views"], batch_size, precision)
+    pooled = encoder.pool(encoded).mean(dim=0).cpu()
+    tokens = _few_tokens(encoded, encoder, most_tokens).half().cpu() if most_tokens else None
+    # A single such training video would make every probe non-finite.
+    if not all(each.isfinite().all() for each in (pooled, tokens) if each is not None):
+        return Unscored(row, path, _NOT_FINITE)
+    return _EncodedVideo(row, video["label"], pooled, tokens)
 
 
 def affordable_tokens(asked: int, num_videos: int, num_views: int, width: int) -> int:
