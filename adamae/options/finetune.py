@@ -225,6 +225,35 @@ class FinetuneOptions(TrainingOptions):
         return {**super().arguments(), "frame_sampling": self.frame_sampling, "flip": self.flip > 0}
 
 
+def classifier_arguments(clip: ClipOptions, model: ClassifierOptions) -> dict[str, Any]:
+    """Return arguments of the classifier's constructor, without sizes that the checkpoint or ``--model`` determines."""
+    sizes = {
+        "patch_size": model.patch_size,
+        "tubelet_size": model.tubelet_size,
+        "embed_dim": model.encoder_embed_dim,
+        "depth": model.encoder_depth,
+        "num_heads": model.encoder_num_heads,
+        "init_values": model.init_values or None,
+    }
+    return {
+        **{name: value for name, value in sizes.items() if value is not None},
+        "img_size": clip.input_size,
+        "num_frames": clip.num_frames,
+        "drop_rate": model.drop,
+        "attn_drop_rate": model.attn_drop_rate,
+        "drop_path_rate": model.drop_path,
+        "fc_drop_rate": model.fc_drop_rate,
+        "init_scale": model.init_scale,
+        "use_mean_pooling": model.use_mean_pooling,
+        "imagenet_default_mean_and_std": model.imagenet_default_mean_and_std,
+        "token_selection": model.token_selection,
+        "keep_ratio": model.keep_ratio,
+        "candidate_frames": clip.frames_read if clip.frame_selection != "none" else None,
+        "frame_keep_ratio": clip.frame_keep_ratio,
+        "frame_choice": clip.frame_choice,
+    }
+
+
 def finetune_parser() -> OptionParser[FinetuneOptions]:
     """The command line of ``adamae finetune``."""
     return OptionParser(

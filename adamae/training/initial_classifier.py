@@ -14,7 +14,7 @@ from adamae.errors import UserError
 from adamae.models import Classifier
 from adamae.models.families import FAMILIES, Family, family_named
 from adamae.models.registry import named_model
-from adamae.options.finetune import FinetuneOptions
+from adamae.options.finetune import FinetuneOptions, classifier_arguments
 
 _DEFAULT_MODEL = "vit_base_patch16_224"
 
@@ -46,8 +46,12 @@ def initial_classifier(options: FinetuneOptions, classes: tuple[str, ...]) -> In
     """
     given = options.model
     file = open_checkpoint(given.finetune, given.model_key) if given.finetune else None
-    family, arguments = _sizes(options, file)
-    arguments |= _selection(options, file)
+    family, sizes = _family_and_sizes(given.model, file)
+    if file is None and given.token_selection == "adaptive":
+        raise UserError("--token_selection adaptive needs a checkpoint with a learned sampler: --finetune is missing")
+    arguments = sizes | classifier_arguments(options.clip, given)
+    if file is not None:
+        arguments |= file.architecture.sampler_options()
     # Decoded videos have three channels; a patch embedding for other channels is adapted.
     arguments |= {"num_classes": len(classes), "in_chans": 3}
     torch.manual_seed(options.run.seed)
@@ -68,16 +72,15 @@ def initial_classifier(options: FinetuneOptions, classes: tuple[str, ...]) -> In
     return InitialClassifier(model, config, tuple(origin))
 
 
-def _sizes(options: FinetuneOptions, file: CheckpointFile | None) -> tuple[Family, dict[str, Any]]:
-    """Return the model family, and all arguments of its classifier except the number of classes."""
-    given, name = options.model, options.model.model
-    arguments: dict[str, Any] = {}
+def _family_and_sizes(name: str | None, file: CheckpointFile | None) -> tuple[Family, dict[str, Any]]:
+    """Return the model family, and arguments of its classifier that the checkpoint or ``--model`` determines."""
+    sizes: dict[str, Any] = {}
     model = named_model(name or _DEFAULT_MODEL)
     if model.kind is not Classifier:
         raise UserError(f"--model {name} is a pre-training model: expected a classifier such as {_DEFAULT_MODEL}")
     family = next(each for each in FAMILIES.values() if each.classifier is model.build)
     if name is not None or file is None:
-        arguments = dict(model.arguments)
+        sizes = dict(model.arguments)
     if file is not None:
         if name is None:
             family = family_named(file.architecture.family)
@@ -88,43 +91,8 @@ def _sizes(options: FinetuneOptions, file: CheckpointFile | None) -> tuple[Famil
         # For a pre-train checkpoint, the classifier with the same encoder.
         found = file.architecture.classifier_options()
         kept = ("position_embedding", "cls_token", "init_values", "qkv_bias", "mlp_ratio")
-        arguments |= {key: value for key, value in found.items() if name is None or key in kept}
-    typed = {
-        "patch_size": given.patch_size,
-        "tubelet_size": given.tubelet_size,
-        "embed_dim": given.encoder_embed_dim,
-        "depth": given.encoder_depth,
-        "num_heads": given.encoder_num_heads,
-        "init_values": given.init_values or None,
-    }
-    arguments |= {key: value for key, value in typed.items() if value is not None}
-    arguments |= {
-        "img_size": options.clip.input_size,
-        "num_frames": options.clip.num_frames,
-        "drop_rate": given.drop,
-        "attn_drop_rate": given.attn_drop_rate,
-        "drop_path_rate": given.drop_path,
-        "fc_drop_rate": given.fc_drop_rate,
-        "init_scale": given.init_scale,
-        "use_mean_pooling": given.use_mean_pooling,
-        "imagenet_default_mean_and_std": given.imagenet_default_mean_and_std,
-    }
-    return family, arguments
-
-
-def _selection(options: FinetuneOptions, file: CheckpointFile | None) -> dict[str, Any]:
-    """Return the arguments for the selection of tokens and frames."""
-    given, clip = options.model, options.clip
-    if given.token_selection == "adaptive" and file is None:
-        raise UserError("--token_selection adaptive needs a checkpoint with a learned sampler: --finetune is missing")
-    chosen = {
-        "token_selection": given.token_selection,
-        "keep_ratio": given.keep_ratio,
-        "candidate_frames": clip.frames_read if clip.frame_selection != "none" else None,
-        "frame_keep_ratio": clip.frame_keep_ratio,
-        "frame_choice": clip.frame_choice,
-    }
-    return chosen if file is None else {**chosen, **file.architecture.sampler_options()}
+        sizes |= {key: value for key, value in found.items() if name is None or key in kept}
+    return family, sizes
 
 
 def _other_clips(file: CheckpointFile, options: FinetuneOptions) -> list[str]:
