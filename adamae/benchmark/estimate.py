@@ -22,8 +22,8 @@ from adamae.models import Pretrainer
 from adamae.peak_memory import peak_memory
 from adamae.plain_text import counted
 from adamae.precision import autocast_to, matmul_dtype
+from adamae.training.adam_state import build_optimizer
 from adamae.training.compilation import compile_in_place
-from adamae.training.engine import build_optimizer
 from adamae.training.parameter_groups import parameter_groups
 
 

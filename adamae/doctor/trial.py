@@ -13,7 +13,8 @@ from adamae.doctor.findings import Finding
 from adamae.models import create_model
 from adamae.plain_text import first_line
 from adamae.precision import choose_precision
-from adamae.training.engine import build_optimizer
+from adamae.training.adam_state import build_optimizer
+from adamae.training.engine import EngineSettings
 from adamae.training.objectives import pretrain_objective
 from adamae.training.parameter_groups import parameter_groups
 from adamae.training.torch_engine import TorchEngine
@@ -51,7 +52,8 @@ def _run(world: World, precision: str) -> tuple[list[float], list[float]]:
     torch.manual_seed(0)
     model = create_model("adamae_tiny", **_SIZES).to(world.device).train()
     optimizer = build_optimizer(parameter_groups(model, 0.05))
-    engine = TorchEngine(model, pretrain_objective, optimizer, world=world, precision=precision)
+    settings = EngineSettings(precision=precision)
+    engine = TorchEngine(model, pretrain_objective, optimizer, world=world, settings=settings)
     batch = {
         "clip": torch.randint(256, (_CLIPS, *_CLIP, 3), dtype=torch.uint8),
         "seed": torch.arange(_CLIPS),

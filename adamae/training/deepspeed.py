@@ -28,25 +28,27 @@ from torch.torch_version import TorchVersion
 
 from adamae.distributed import World
 from adamae.errors import UserError
-from adamae.training.compilation import compile_in_place
-from adamae.training.engine import (
+from adamae.training.adam_state import (
     AdamState,
-    Batch,
-    ForwardPass,
-    Losses,
-    Objective,
-    StepGuard,
-    begin_update,
     blank_adam_state,
     collect_adam_state,
-    detached,
-    gradient_norm,
-    mean_losses,
     named_parameters,
     restore_adam_state,
     set_rates,
+)
+from adamae.training.compilation import compile_in_place
+from adamae.training.engine import (
+    Batch,
+    EngineSettings,
+    ForwardPass,
+    Losses,
+    Objective,
+    begin_update,
+    detached,
+    mean_losses,
     to_device,
 )
+from adamae.training.step_guard import StepGuard, gradient_norm
 
 # Same version as in pyproject.toml. Older releases accept non-finite gradients.
 OLDEST = "0.19.8"
@@ -162,14 +164,11 @@ class DeepSpeedEngine:
     Args:
         model: The model to train, already on the world's device.
         objective: Computes the losses of a batch.
-        optimizer: From :func:`~adamae.training.engine.build_optimizer`.
+        optimizer: From :func:`~adamae.training.adam_state.build_optimizer`.
         world: The processes of the run, started with ``group_of_one=True``.
         config: DeepSpeed settings, see :func:`resolve_config`.
         batch_size: Clips in a micro-batch of one process.
-        precision: "fp32", "bf16" or "fp16".
-        clip_grad: Clip the gradient to this norm; 0 for no clipping.
-        accumulation: Micro-batches in one step.
-        compile_model: Compile the model with ``torch.compile``.
+        settings: Precision, clipping, accumulation and compilation.
 
     Attributes:
         resolved_config: The settings passed to DeepSpeed.
@@ -187,21 +186,18 @@ class DeepSpeedEngine:
         world: World,
         config: Mapping[str, Any],
         batch_size: int,
-        precision: str = "fp32",
-        clip_grad: float = 0.0,
-        accumulation: int = 1,
-        compile_model: bool = False,
+        settings: EngineSettings = EngineSettings(),
     ) -> None:
         self.model = model
         self.device = world.device
-        self.accumulation = accumulation
+        self.accumulation = settings.accumulation
         self._is_main = world.is_main
         self.resolved_config = resolve_config(
-            config, batch_size=batch_size, accumulation=accumulation, world_size=world.size
+            config, batch_size=batch_size, accumulation=settings.accumulation, world_size=world.size
         )
         self._optimizer = optimizer
-        self._guard = StepGuard(optimizer, world.device, clip_grad, loss_scaling=precision == "fp16")
-        if compile_model:
+        self._guard = StepGuard(optimizer, world.device, settings.clip_grad, loss_scaling=settings.precision == "fp16")
+        if settings.compile_model:
             compile_in_place(model)
         deepspeed = _import_deepspeed(world.device)
         # DeepSpeed communicates over its own process group. By default the group would time out after torch's 10
@@ -211,7 +207,9 @@ class DeepSpeedEngine:
         _check_settings(deepspeed, self.resolved_config)
         try:
             self._engine, *_ = deepspeed.initialize(
-                model=ForwardPass(model, objective, precision), optimizer=optimizer, config=self.resolved_config
+                model=ForwardPass(model, objective, settings.precision),
+                optimizer=optimizer,
+                config=self.resolved_config,
             )
         except Exception as error:
             # pydantic's errors are ValueErrors that name the setting; others are DeepSpeed's own.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import nn
 
@@ -13,7 +12,8 @@ from adamae.launch import Launch
 from adamae.options.groups import RunOptions
 from adamae.options.training import TrainingOptions
 from adamae.precision import choose_precision
-from adamae.training.engine import Engine, Objective, build_optimizer
+from adamae.training.adam_state import build_optimizer
+from adamae.training.engine import Engine, EngineSettings, Objective
 from adamae.training.parameter_groups import Group
 from adamae.training.torch_engine import TorchEngine
 
@@ -56,19 +56,26 @@ def build_engine(
         UserError: If DeepSpeed is requested and is missing or rejects its settings.
     """
     optimizer = build_optimizer(groups, betas=options.optimizer.opt_betas, eps=options.optimizer.opt_eps)
-    shared: dict[str, Any] = {
-        "world": world,
-        "precision": choose_precision(options.run.precision, world.device),
-        "clip_grad": options.optimizer.clip_grad or 0.0,
-        "accumulation": options.passes,
-        "compile_model": options.run.compile,
-    }
+    settings = EngineSettings(
+        precision=choose_precision(options.run.precision, world.device),
+        clip_grad=options.optimizer.clip_grad or 0.0,
+        accumulation=options.passes,
+        compile_model=options.run.compile,
+    )
     if choose_engine(options.run.engine, world.size) == "plain":
-        return TorchEngine(model, objective, optimizer, **shared)
+        return TorchEngine(model, objective, optimizer, world=world, settings=settings)
     from adamae.training.deepspeed import DeepSpeedEngine, read_config
 
     config = read_config(options.run.deepspeed_file)
-    return DeepSpeedEngine(model, objective, optimizer, config=config, batch_size=options.clips_per_pass, **shared)
+    return DeepSpeedEngine(
+        model,
+        objective,
+        optimizer,
+        world=world,
+        config=config,
+        batch_size=options.clips_per_pass,
+        settings=settings,
+    )
 
 
 def describe_machine(options: TrainingOptions, world: World) -> str:

@@ -12,22 +12,20 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from adamae.distributed import World
+from adamae.training.adam_state import collect_adam_state, restore_adam_state, set_rates
 from adamae.training.compilation import compile_in_place
 from adamae.training.engine import (
     Batch,
+    EngineSettings,
     ForwardPass,
     Losses,
     Objective,
-    StepGuard,
     begin_update,
-    collect_adam_state,
     detached,
-    gradient_norm,
     mean_losses,
-    restore_adam_state,
-    set_rates,
     to_device,
 )
+from adamae.training.step_guard import StepGuard, gradient_norm
 
 
 class TorchEngine:
@@ -36,12 +34,9 @@ class TorchEngine:
     Args:
         model: The model to train, already on the world's device.
         objective: Computes the losses of a batch.
-        optimizer: From :func:`~adamae.training.engine.build_optimizer`.
+        optimizer: From :func:`~adamae.training.adam_state.build_optimizer`.
         world: The processes of the run.
-        precision: "fp32", "bf16" or "fp16".
-        clip_grad: Clip the gradient to this norm; 0 for no clipping.
-        accumulation: Micro-batches in one step.
-        compile_model: Compile the model with ``torch.compile``.
+        settings: Precision, clipping, accumulation and compilation.
 
     Raises:
         UserError: If the precision is unknown, or torch is too old to compile.
@@ -54,20 +49,17 @@ class TorchEngine:
         optimizer: torch.optim.Optimizer,
         *,
         world: World,
-        precision: str = "fp32",
-        clip_grad: float = 0.0,
-        accumulation: int = 1,
-        compile_model: bool = False,
+        settings: EngineSettings = EngineSettings(),
     ) -> None:
         self.model = model
         self.device = world.device
-        self.accumulation = accumulation
+        self.accumulation = settings.accumulation
         self._is_main = world.is_main
         self._optimizer = optimizer
-        self._guard = StepGuard(optimizer, world.device, clip_grad, loss_scaling=precision == "fp16")
-        if compile_model:
+        self._guard = StepGuard(optimizer, world.device, settings.clip_grad, loss_scaling=settings.precision == "fp16")
+        if settings.compile_model:
             compile_in_place(model)
-        self._forward: nn.Module = ForwardPass(model, objective, precision)
+        self._forward: nn.Module = ForwardPass(model, objective, settings.precision)
         if world.size > 1:
             self._forward = _replicate(self._forward)
 

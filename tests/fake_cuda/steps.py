@@ -25,9 +25,10 @@ from adamae.models.economy import economy_arguments
 from adamae.samplers import SAMPLERS
 from adamae.samplers.frame_choice import FrameRule
 from adamae.samplers.token_choice import TokenStrategy
+from adamae.training.adam_state import build_optimizer
 from adamae.training.device_prefetch import prefetched
 from adamae.training.ema import WeightEma
-from adamae.training.engine import Batch, Losses, build_optimizer
+from adamae.training.engine import Batch, EngineSettings, Losses
 from adamae.training.metrics import MetricAverager
 from adamae.training.mixing import MIX
 from adamae.training.objectives import FinetuneObjective, pretrain_objective
@@ -85,7 +86,7 @@ def training(
     report = {}
     for precision in precisions:
         optimizer, world = build_optimizer(parameter_groups(model, 0.05)), World(device=DEVICE)
-        engine = TorchEngine(model, objective, optimizer, world=world, precision=precision, **of_engine)
+        engine = TorchEngine(model, objective, optimizer, world=world, settings=EngineSettings(precision, **of_engine))
         average, metrics = WeightEma(model, decay, on_host), MetricAverager(world)
         batches = [_batch(model, mix) for _ in range(engine.accumulation)]
         with Watch() as step:

@@ -15,7 +15,8 @@ from adamae.losses.reconstruction import Metric, token_error, trivial_token_erro
 from adamae.losses.sampling import sampling_loss
 from adamae.randomness import SampleNoise
 from adamae.selection import gather_tokens
-from adamae.training.engine import build_optimizer
+from adamae.training.adam_state import build_optimizer
+from adamae.training.engine import EngineSettings
 from adamae.training.objectives import pretrain_objective
 from adamae.training.parameter_groups import parameter_groups
 from adamae.training.torch_engine import TorchEngine
@@ -75,7 +76,8 @@ def test_progress_does_not_depend_on_accumulation() -> None:
     for accumulation in (1, 2):
         model = pretrainer(sampling_reward="progress", sampling_weight=1.0).train()
         optimizer = build_optimizer(parameter_groups(model, 0.05))
-        engine = TorchEngine(model, pretrain_objective, optimizer, world=World(), accumulation=accumulation)
+        settings = EngineSettings(accumulation=accumulation)
+        engine = TorchEngine(model, pretrain_objective, optimizer, world=World(), settings=settings)
         parts = zip(clips.chunk(accumulation), seeds.chunk(accumulation), strict=True)
         batches = [{"clip": part, "seed": seed} for part, seed in parts]
         found.append([engine.step(batches, lr=1e-4, weight_decay=0.05)["sampling"].item() for _ in range(3)])

@@ -12,8 +12,9 @@ from torch.utils._pytree import tree_leaves
 
 from adamae.distributed import World
 from adamae.models import create_model
+from adamae.training.adam_state import build_optimizer
 from adamae.training.deepspeed import DeepSpeedEngine
-from adamae.training.engine import Engine, build_optimizer
+from adamae.training.engine import Engine, EngineSettings
 from adamae.training.objectives import pretrain_objective
 from adamae.training.parameter_groups import parameter_groups
 from adamae.training.torch_engine import TorchEngine
@@ -42,11 +43,12 @@ def build(name: str, world: World, accumulation: int) -> Engine:
     """Build an engine by name: plain, or zero0 to zero2."""
     model = create_model("adamae_tiny", **MODEL).train()
     optimizer = build_optimizer(parameter_groups(model, 0.05))
+    settings = EngineSettings(accumulation=accumulation)
     if name == "plain":
-        return TorchEngine(model, pretrain_objective, optimizer, world=world, accumulation=accumulation)
+        return TorchEngine(model, pretrain_objective, optimizer, world=world, settings=settings)
     config = {"zero_optimization": {"stage": int(name[-1]), "reduce_bucket_size": BUCKET}}
     return DeepSpeedEngine(
-        model, pretrain_objective, optimizer, world=world, config=config, batch_size=1, accumulation=accumulation
+        model, pretrain_objective, optimizer, world=world, config=config, batch_size=1, settings=settings
     )
 
 

@@ -14,8 +14,9 @@ import torch
 from adamae import distributed
 from adamae.distributed import World
 from adamae.models import create_model
+from adamae.training.adam_state import build_optimizer
 from adamae.training.deepspeed import DeepSpeedEngine
-from adamae.training.engine import Batch, Engine, build_optimizer
+from adamae.training.engine import Batch, Engine, EngineSettings
 from adamae.training.objectives import pretrain_objective
 from adamae.training.parameter_groups import parameter_groups
 from adamae.training.torch_engine import TorchEngine
@@ -29,11 +30,13 @@ def build(name: str, world: World, compiled: bool) -> Engine:
     model = create_model("adamae_tiny", **TINY).train()
     model.checkpoint_activations("all")
     optimizer = build_optimizer(parameter_groups(model, 0.05))
-    shared = {"world": world, "accumulation": 2, "clip_grad": 1.0, "compile_model": compiled}
+    settings = EngineSettings(accumulation=2, clip_grad=1.0, compile_model=compiled)
     if name == "plain":
-        return TorchEngine(model, pretrain_objective, optimizer, **shared)
+        return TorchEngine(model, pretrain_objective, optimizer, world=world, settings=settings)
     config = {"zero_optimization": {"stage": 2}}
-    return DeepSpeedEngine(model, pretrain_objective, optimizer, config=config, batch_size=2, **shared)
+    return DeepSpeedEngine(
+        model, pretrain_objective, optimizer, world=world, config=config, batch_size=2, settings=settings
+    )
 
 
 def steps(engine: Engine, world: World) -> list[list[float]]:

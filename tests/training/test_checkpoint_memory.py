@@ -17,7 +17,7 @@ from pathlib import Path
 from torch import nn
 from adamae import distributed
 from adamae.checkpoints.store import CheckpointStore
-from adamae.training.engine import build_optimizer
+from adamae.training.adam_state import build_optimizer
 from adamae.training.parameter_groups import parameter_groups
 from tests.training.toy import objective
 

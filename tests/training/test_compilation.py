@@ -13,8 +13,9 @@ from torch.torch_version import TorchVersion
 from adamae.distributed import World
 from adamae.errors import UserError
 from adamae.models import create_model
+from adamae.training.adam_state import build_optimizer
 from adamae.training.compilation import check_compiler
-from adamae.training.engine import build_optimizer
+from adamae.training.engine import EngineSettings
 from adamae.training.objectives import pretrain_objective
 from adamae.training.parameter_groups import parameter_groups
 from adamae.training.torch_engine import TorchEngine
@@ -42,7 +43,7 @@ def test_a_torch_that_is_too_old_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     model = Toy()
     optimizer = build_optimizer(parameter_groups(model, 0.0))
     with pytest.raises(UserError, match=r"--compile: torch 2\.5\.1 is installed, expected 2\.6 or newer"):
-        TorchEngine(model, objective, optimizer, world=World(), compile_model=True)
+        TorchEngine(model, objective, optimizer, world=World(), settings=EngineSettings(compile_model=True))
     TorchEngine(model, objective, optimizer, world=World())
 
 

@@ -130,8 +130,8 @@ PRIVATE = """
 import datetime, json, torch
 from adamae import distributed
 from adamae.errors import UserError
+from adamae.training.adam_state import build_optimizer
 from adamae.training.deepspeed import DeepSpeedEngine
-from adamae.training.engine import build_optimizer
 from adamae.training.parameter_groups import parameter_groups
 from tests.training.toy import Toy, build, micro_batches, objective
 

@@ -8,8 +8,10 @@ from torch import nn
 
 from adamae.distributed import World
 from adamae.errors import UserError
-from adamae.training.engine import StepGuard, build_optimizer
+from adamae.training.adam_state import build_optimizer
+from adamae.training.engine import EngineSettings
 from adamae.training.parameter_groups import parameter_groups
+from adamae.training.step_guard import StepGuard
 from adamae.training.torch_engine import TorchEngine
 from tests.training.toy import Toy, build, groups, losses, micro_batches, objective
 
@@ -144,8 +146,9 @@ def test_named_parts_and_diagnoses() -> None:
 
 def test_unknown_precision() -> None:
     model = Toy()
+    optimizer = build_optimizer(parameter_groups(model, 0.0))
     with pytest.raises(UserError, match=r"precision 'int8': expected one of fp32, bf16, fp16"):
-        TorchEngine(model, objective, build_optimizer(parameter_groups(model, 0.0)), world=WORLD, precision="int8")
+        TorchEngine(model, objective, optimizer, world=WORLD, settings=EngineSettings(precision="int8"))
 
 
 @pytest.mark.gpu
@@ -154,9 +157,8 @@ def test_nothing_in_a_step_waits_for_the_gpu(precision: str) -> None:
     device = torch.device("cuda", 0)
     model = Toy().to(device)
     optimizer = build_optimizer(parameter_groups(model, 0.05))
-    engine = TorchEngine(
-        model, objective, optimizer, world=World(device=device), precision=precision, clip_grad=1.0, accumulation=2
-    )
+    settings = EngineSettings(precision=precision, clip_grad=1.0, accumulation=2)
+    engine = TorchEngine(model, objective, optimizer, world=World(device=device), settings=settings)
     batches = [[{k: v.to(device) for k, v in batch.items()} for batch in micro_batches(s, 2, WORLD)] for s in range(3)]
     engine.step(batches[0], 1e-2, 0.05)
     torch.cuda.set_sync_debug_mode("error")
@@ -171,7 +173,8 @@ def test_nothing_in_a_step_waits_for_the_gpu(precision: str) -> None:
 def test_compiled_steps_equal_the_others() -> None:
     model = Toy()
     optimizer = build_optimizer(groups(model))
-    engine = TorchEngine(model, objective, optimizer, world=WORLD, clip_grad=1.0, compile_model=True)
+    settings = EngineSettings(clip_grad=1.0, compile_model=True)
+    engine = TorchEngine(model, objective, optimizer, world=WORLD, settings=settings)
     expected = losses(build("plain", WORLD), WORLD, range(3))
     assert losses(engine, WORLD, range(3)) == [pytest.approx(row, rel=1e-5) for row in expected]
     assert list(model.state_dict()) == list(Toy().state_dict())

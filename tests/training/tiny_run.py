@@ -18,8 +18,9 @@ from adamae.checkpoints.store import CheckpointStore
 from adamae.models import Pretrainer, vit_pretrainer
 from adamae.models.pyramid.factories import swin_pretrainer
 from adamae.randomness import epoch_permutation, sample_generator, sample_seed
+from adamae.training.adam_state import build_optimizer
 from adamae.training.deepspeed import DeepSpeedEngine
-from adamae.training.engine import Batch, Engine, build_optimizer
+from adamae.training.engine import Batch, Engine, EngineSettings
 from adamae.training.loop import Outcome, train
 from adamae.training.objectives import pretrain_objective
 from adamae.training.parameter_groups import parameter_groups
@@ -169,13 +170,21 @@ def run(
     model = NETWORKS[network]()
     clips = NumberedClips(model.grid.clip_shape)
     optimizer = build_optimizer(parameter_groups(model, 0.05))
-    shared = {"world": world, "accumulation": accumulation, "clip_grad": 1.0, "precision": precision}
+    settings = EngineSettings(precision, clip_grad=1.0, accumulation=accumulation)
     body: Engine
     if engine == "plain":
-        body = TorchEngine(model, pretrain_objective, optimizer, **shared)
+        body = TorchEngine(model, pretrain_objective, optimizer, world=world, settings=settings)
     else:
         config = {"zero_optimization": {"stage": int(engine[-1])}}
-        body = DeepSpeedEngine(model, pretrain_objective, optimizer, config=config, batch_size=batch_size, **shared)
+        body = DeepSpeedEngine(
+            model,
+            pretrain_objective,
+            optimizer,
+            world=world,
+            config=config,
+            batch_size=batch_size,
+            settings=settings,
+        )
     steps_per_epoch = VIDEOS // (batch_size * accumulation * world.size)
 
     plan = Plan(EPOCHS, steps_per_epoch, max_steps, log_every=log_every, save_every_steps=save_every_steps, seed=SEED)

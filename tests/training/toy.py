@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from adamae.distributed import World
+from adamae.training.adam_state import build_optimizer
 from adamae.training.deepspeed import DeepSpeedEngine
-from adamae.training.engine import Batch, Engine, Losses, build_optimizer
+from adamae.training.engine import Batch, Engine, EngineSettings, Losses
 from adamae.training.parameter_groups import Group, parameter_groups
 from adamae.training.torch_engine import TorchEngine
 
@@ -55,12 +56,12 @@ def build(
     """Build an engine by name: plain, or zero0 to zero2."""
     model = Toy()
     optimizer = build_optimizer(groups(model))
-    shared = {"world": world, "accumulation": accumulation, "precision": precision, "clip_grad": clip_grad}
+    settings = EngineSettings(precision, clip_grad, accumulation)
     if engine == "plain":
-        return TorchEngine(model, objective, optimizer, **shared)
+        return TorchEngine(model, objective, optimizer, world=world, settings=settings)
     size = SAMPLES // accumulation // world.size
     config = {"zero_optimization": {"stage": int(engine[-1])}}
-    return DeepSpeedEngine(model, objective, optimizer, config=config, batch_size=size, **shared)
+    return DeepSpeedEngine(model, objective, optimizer, world=world, config=config, batch_size=size, settings=settings)
 
 
 def losses(engine: Engine, world: World, steps: range, poison: int = -1) -> list[list[float]]:
