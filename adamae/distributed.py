@@ -211,17 +211,17 @@ def start(
         UserError: If the device does not exist, or a process does not respond in time.
     """
     launch = Launch.detect()
-    place = _choose_device(device, launch.local_rank)
+    chosen = _choose_device(device, launch.local_rank)
     if launch.size == 1 and not group_of_one:
-        return World(device=place)
-    launch.export(place.index)
+        return World(device=chosen)
+    launch.export(chosen.index)
     limit = timedelta(seconds=timeout_seconds)
     waiting = _say_if_late(launch, limit)
     try:
         store = _meet(launch, limit)
         if launch.size > 1:
             choose_interface(store, launch.rank, launch.size, os.environ["MASTER_ADDR"])
-        hosts = _connect(limit, partial(_join, launch, store, place))
+        hosts = _connect(limit, partial(_join, launch, store, chosen))
     except (RuntimeError, ValueError) as error:
         raise UserError(
             f"rank {launch.rank} of {launch.size} could not reach the other ranks at {meeting_place()} within {limit} "
@@ -231,7 +231,7 @@ def start(
         waiting.cancel()
     watch = RankWatch(store, launch.rank, launch.size, heartbeat_timeout) if launch.size > 1 else None
     atexit.register(_leave_alone, watch)
-    world = World(launch.rank, launch.size, place, hosts, watch, limit)
+    world = World(launch.rank, launch.size, chosen, hosts, watch, limit)
     _preflight(world, limit)
     return world
 
@@ -281,13 +281,13 @@ def _meet(launch: Launch, limit: timedelta) -> Any:
     return dist.PrefixStore(f"adamae-start-{next(_starts)}", store)  # type: ignore[attr-defined]
 
 
-def _join(launch: Launch, store: Any, place: torch.device) -> dist.ProcessGroup | None:
+def _join(launch: Launch, store: Any, device: torch.device) -> dist.ProcessGroup | None:
     """Create the default group; on GPUs also create and return a gloo group for the hosts.
 
     None stands for the default group: a reference would keep it alive after its destruction. Gloo connects here, NCCL
     at its first collective.
     """
-    on_gpus = place.type == "cuda"
+    on_gpus = device.type == "cuda"
     dist.init_process_group(
         "nccl" if on_gpus else "gloo", store=store, rank=launch.rank, world_size=launch.size, timeout=_PATIENCE
     )

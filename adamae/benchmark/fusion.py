@@ -86,27 +86,27 @@ def kernels(graph: GraphModule, part: Callable[[Node], str]) -> list[Operation]:
         part: Returns the part of the step to which a node belongs.
     """
     nodes = [node for node in graph.graph.nodes if node.op == "call_function"]
-    place = {node: number for number, node in enumerate(nodes)}
+    position = {node: number for number, node in enumerate(nodes)}
     # All nodes that a node depends on, as a bit set.
     behind: dict[Node, int] = {}
     group_of: dict[Node, _Group] = {}
     result: list[Operation] = []
     for node in nodes:
-        inputs = [x for x in node.all_input_nodes if x in place]
+        inputs = [x for x in node.all_input_nodes if x in position]
         behind[node] = 0
         for x in inputs:
-            behind[node] |= behind[x] | 1 << place[x]
+            behind[node] |= behind[x] | 1 << position[x]
         if _aliases(node) or _name(node) in _GENERATED:
             continue
         if _is_library(node):
             result.append(_library_call(node, part(node)))
             continue
-        group_of[node] = group = _new_group(node, place[node])
+        group_of[node] = group = _new_group(node, position[node])
         for source in {id(x): x for x in map(_source, inputs)}.values():
             other = group_of.get(source)
             if other is not None and other is not group and _fits(other, group):
                 joined = _join(other, group)
-                if _may_run_at_once(joined, behind, place):
+                if _may_run_at_once(joined, behind, position):
                     group = joined
                     group_of.update(dict.fromkeys(joined.nodes, joined))
     groups = {id(group): group for group in group_of.values()}.values()
@@ -154,14 +154,14 @@ def _library_call(node: Node, part: str) -> Operation:
     return counted
 
 
-def _new_group(node: Node, place: int) -> _Group:
+def _new_group(node: Node, position: int) -> _Group:
     written = max((x.numel() for x in _values(node)), default=0)
     if _name(node) not in _REDUCTIONS:
-        return _Group([node], 1 << place, written)
+        return _Group([node], 1 << position, written)
     read = _values(node.all_input_nodes[0])[0]
     dims = [x for x in node.args[1:2] if isinstance(x, (list, tuple))]
     inner = not dims or (read.dim() - 1 in dims[0] or -1 in dims[0])
-    return _Group([node], 1 << place, read.numel(), {written}, "inner" if inner else "outer")
+    return _Group([node], 1 << position, read.numel(), {written}, "inner" if inner else "outer")
 
 
 def _fits(one: _Group, other: _Group) -> bool:
@@ -187,12 +187,12 @@ def _join(one: _Group, other: _Group) -> _Group:
     )
 
 
-def _may_run_at_once(group: _Group, behind: Mapping[Node, int], place: Mapping[Node, int]) -> bool:
+def _may_run_at_once(group: _Group, behind: Mapping[Node, int], position: Mapping[Node, int]) -> bool:
     """Whether no node outside of a group is between two of its nodes."""
     for node in group.nodes:
         for x in node.all_input_nodes:
             source = _source(x)
-            if source in place and not group.members >> place[source] & 1 and behind[source] & group.members:
+            if source in position and not group.members >> position[source] & 1 and behind[source] & group.members:
                 return False
     return True
 

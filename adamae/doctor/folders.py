@@ -31,14 +31,14 @@ _SECONDS = 5.0
 
 def check_output(folder: Path) -> Finding:
     """Check whether checkpoints can be written to a folder."""
-    place = _existing(folder)
-    kind = file_system(place, _mounts())
+    existing = _existing(folder)
+    kind = file_system(existing, _mounts())
     name = "output folder"
     try:
-        rate = _write_rate(place)
+        rate = _write_rate(existing)
     except OSError as error:
-        return Finding(name, f"{place}: {kind}", f"cannot be written: {error.strerror}")
-    return judge_output(f"{place}: {kind}", shutil.disk_usage(place).free, rate)
+        return Finding(name, f"{existing}: {kind}", f"cannot be written: {error.strerror}")
+    return judge_output(f"{existing}: {kind}", shutil.disk_usage(existing).free, rate)
 
 
 def judge_output(where: str, free: int, rate: float) -> Finding:

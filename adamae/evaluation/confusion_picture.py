@@ -66,11 +66,11 @@ def draw_confusion(path: Path, confusion: np.ndarray, names: Sequence[str]) -> N
 
 def _name_classes(axes: Any, names: Sequence[str], many: bool) -> None:
     step = -(-len(names) // _MOST_NAMES) if many else 1
-    places = range(0, len(names), step)
+    ticks = range(0, len(names), step)
     size = 9 if len(names) <= _MOST_NUMBERS else 7
-    shown = [names[place] for place in places]
-    axes.set_xticks(places, shown, rotation=90, fontsize=size)
-    axes.set_yticks(places, shown, fontsize=size)
+    shown = [names[tick] for tick in ticks]
+    axes.set_xticks(ticks, shown, rotation=90, fontsize=size)
+    axes.set_yticks(ticks, shown, fontsize=size)
     axes.tick_params(length=2)
     # A dollar sign in a name must not start a formula.
     for words in (*axes.get_xticklabels(), *axes.get_yticklabels()):

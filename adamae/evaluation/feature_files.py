@@ -41,8 +41,8 @@ def write_features(path: str | Path, found: WindowFeatures, about: Mapping[str, 
         UserError: If the file cannot be written.
     """
     check_feature_file(path)
-    place = Path(path)
-    publish(place, lambda temporary: WRITERS[place.suffix](temporary, found, json.dumps(dict(about))))
+    target = Path(path)
+    publish(target, lambda temporary: WRITERS[target.suffix](temporary, found, json.dumps(dict(about))))
 
 
 def _columns(found: WindowFeatures) -> dict[str, Any]:

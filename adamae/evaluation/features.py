@@ -231,7 +231,7 @@ def extract_videos(
     encoded: list[_EncodedVideo] = []
     unread: list[Unscored] = []
     size = max(batch_size // dataset.plan.num_views, 1)
-    groups = [[labelled[place] for place in group] for group in groups_of_rows(len(labelled), size, World())]
+    groups = [[labelled[index] for index in group] for group in groups_of_rows(len(labelled), size, World())]
     with evaluating(encoder), closing(load_groups(dataset, groups, num_workers=num_workers)) as loaded:
         for group in loaded:
             for video in group:

@@ -96,11 +96,12 @@ def compare_numbers(source: str | Path, names: Sequence[str], owner: str) -> lis
     beside = None if is_remote(str(source)) else class_names_beside(source)
     if beside is None:
         return []
-    place = (Path(source) if Path(source).is_dir() else Path(source).parent) / CLASSES_FILE
-    check_same_classes(place, beside, names, owner)
+    class_file = (Path(source) if Path(source).is_dir() else Path(source).parent) / CLASSES_FILE
+    check_same_classes(class_file, beside, names, owner)
     if len(beside) != len(names):
         return [
-            f"{place}: {len(beside)} class names, the model has {len(names)} classes: labels are taken as its numbers"
+            f"{class_file}: {len(beside)} class names, the model has {len(names)} classes: "
+            "labels are taken as its numbers"
         ]
     return []
 
@@ -173,16 +174,16 @@ def find_test_list(source: str | Path) -> tuple[str | Path, list[str]]:
     Returns:
         A list, a folder or shards, and notes on the choice.
     """
-    place = Path(source)
-    if names_shards(source) or not place.is_dir() or (place / "test.csv").is_file():
+    path = Path(source)
+    if names_shards(source) or not path.is_dir() or (path / "test.csv").is_file():
         return source, []
-    inside = shard_folder_of(place, "test")
+    inside = shard_folder_of(path, "test")
     if inside is not None:
         return inside, []
-    inside = place / "test"
+    inside = path / "test"
     if inside.is_dir() and folders_in(inside):
         return inside, []
-    return place, [f"{place} has no test.csv: everything is scored, including what may be training data"]
+    return path, [f"{path} has no test.csv: everything is scored, including what may be training data"]
 
 
 def notes_on_labels(annotations: Annotations, names: Sequence[str]) -> list[str]:

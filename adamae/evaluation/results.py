@@ -74,16 +74,16 @@ def write_results(
     Raises:
         UserError: If the files cannot be written.
     """
-    place = Path(folder)
+    directory = Path(folder)
     text = as_json(dict(summary)) + "\n"
-    publish(place / "scores.json", lambda path: path.write_text(text, encoding="utf-8"))
-    write_csv(place / "scores.csv", _video_rows(scores, annotations, names))
+    publish(directory / "scores.json", lambda path: path.write_text(text, encoding="utf-8"))
+    write_csv(directory / "scores.csv", _video_rows(scores, annotations, names))
     table = class_table(accuracy, names)
-    write_csv(place / "per_class.csv", [list(table[0]), *(list(row.values()) for row in table)])
+    write_csv(directory / "per_class.csv", [list(table[0]), *(list(row.values()) for row in table)])
     confusion = ([name, *row] for name, row in zip(names, accuracy.confusion.tolist(), strict=True))
-    write_csv(place / "confusion.csv", [["true \\ predicted", *names], *confusion])
+    write_csv(directory / "confusion.csv", [["true \\ predicted", *names], *confusion])
     try:
-        publish(place / "confusion.png", lambda path: draw_confusion(path, accuracy.confusion, names))
+        publish(directory / "confusion.png", lambda path: draw_confusion(path, accuracy.confusion, names))
     except UserError as error:
         if isinstance(error.__cause__, ImportError):
             return ["confusion.png was not written: it needs the package matplotlib"]
@@ -112,7 +112,7 @@ def _video_rows(scores: Scores, annotations: Annotations, names: Sequence[str]) 
     labels = annotations.labels
     true = labels[scores.rows]
     ranks = ranks_of(scores.logits, np.maximum(true, 0))
-    places = {row: place for place, row in enumerate(scores.rows.tolist())}
+    index_of_row = {row: index for index, row in enumerate(scores.rows.tolist())}
     predicted = predictions(scores.logits)
     for row in range(len(annotations)):
         label = int(labels[row])
@@ -120,8 +120,8 @@ def _video_rows(scores: Scores, annotations: Annotations, names: Sequence[str]) 
         if row in problems:
             yield [row, annotations.path(row), known, None, None, problems[row], *[None] * len(names)]
             continue
-        place = places[row]
-        rank = None if known is None else int(ranks[place])
+        index = index_of_row[row]
+        rank = None if known is None else int(ranks[index])
         # Nine significant digits identify every float32.
-        values = [f"{value:.9g}" for value in scores.logits[place]]
-        yield [row, annotations.path(row), known, int(predicted[place]), rank, None, *values]
+        values = [f"{value:.9g}" for value in scores.logits[index]]
+        yield [row, annotations.path(row), known, int(predicted[index]), rank, None, *values]

@@ -92,6 +92,6 @@ def read_windows(windows: Windows, reader: VideoReader, plan: ViewPlan, batch_si
     starts = windows.starts(reader.num_frames)
     for first in range(0, len(starts), batch_size):
         numbers = np.stack([windows.frames(start, reader.num_frames) for start in starts[first : first + batch_size]])
-        wanted, places = np.unique(numbers, return_inverse=True)
+        wanted, inverse = np.unique(numbers, return_inverse=True)
         frames = resize_short_side(reader.read(wanted), plan)
-        yield cut_views(frames, places.reshape(numbers.shape), plan)
+        yield cut_views(frames, inverse.reshape(numbers.shape), plan)

@@ -73,7 +73,7 @@ class MotionSampler(Sampler):
 
 @torch.no_grad()
 def motion_scores(tokens: Tensor, grid: TokenGrid) -> Tensor:
-    """L2 norm of the difference between each token and the one at the same place one tubelet earlier.
+    """L2 norm of the difference between each token and the one at the same position one tubelet earlier.
 
     Tokens of the first time get the score of their successor, so ties are common.
 

@@ -215,8 +215,8 @@ def _ascending(what: str, ids: Tensor, batch: int, num_tokens: int, count: int |
                 raise UserError(f"{what}: got index {index}, expected 0 to {num_tokens - 1}")
         repeated = ids.diff(dim=1) == 0
         if repeated.any():
-            clip, place = repeated.nonzero()[0].tolist()
+            clip, position = repeated.nonzero()[0].tolist()
             raise UserError(
-                f"{what}: got token {ids[clip, place]} more than once for clip {clip}, expected distinct indices"
+                f"{what}: got token {ids[clip, position]} more than once for clip {clip}, expected distinct indices"
             )
     return ids

@@ -30,8 +30,8 @@ class WeightEma:
             from adamae import torchvision_import  # noqa: F401
             from timm.utils import ModelEmaV3  # isort: skip
 
-            place = torch.device("cpu") if on_host else None
-            self._ema = ModelEmaV3(model, decay=decay, device=place, exclude_buffers=True)
+            device = torch.device("cpu") if on_host else None
+            self._ema = ModelEmaV3(model, decay=decay, device=device, exclude_buffers=True)
 
     @property
     def active(self) -> bool:

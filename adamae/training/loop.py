@@ -193,7 +193,7 @@ class _Loop:
         """Return the stream of micro-batches from the current step on. It is not opened if no steps are left."""
         if self.step >= self._plan.last_step:
             return prefetched((), self._engine.device)
-        epoch, step = divmod(self._plan.place(self.step), self._plan.steps_per_epoch)
+        epoch, step = divmod(self._plan.schedule_step(self.step), self._plan.steps_per_epoch)
         return prefetched(self._batches(epoch, step * self._engine.accumulation), self._engine.device)
 
     def advance(self, stream: Iterator[Batch]) -> None:
@@ -208,7 +208,7 @@ class _Loop:
 
     def _take(self, stream: Iterator[Batch]) -> Iterator[Batch]:
         """Yield the micro-batches of the current step and record them for the log."""
-        epoch = self._plan.place(self.step) // self._plan.steps_per_epoch
+        epoch = self._plan.schedule_step(self.step) // self._plan.steps_per_epoch
         for _ in range(self._engine.accumulation):
             asked = perf_counter()
             # Random numbers that loading draws from torch's generator must not change those of the step.
@@ -264,7 +264,7 @@ class _Loop:
         self._faults.settle(left_out, self._metrics.skipped_in_a_row)
 
     def _record(self, kind: str, averages: Averages, throughput: Throughput) -> Record:
-        epoch = self._plan.place(self.step - 1) // self._plan.steps_per_epoch
+        epoch = self._plan.schedule_step(self.step - 1) // self._plan.steps_per_epoch
         lr, weight_decay = self._run.schedule.rates(self.step - 1)
         return {
             "kind": kind,

@@ -19,7 +19,7 @@ class Plan:
         save_every_epochs: Epochs between checkpoints; 0 to save only at the end.
         save_every_steps: Updates between checkpoints; 0 for none.
         seed: Seed of the run.
-        ahead: Completed updates minus the position in the schedule. It is positive if the run was resumed with more
+        step_offset: Completed updates minus the step of the schedule. It is positive if the run was resumed with more
             videos per update, negative if with fewer: the counts of updates and of epochs both continue.
         videos_per_step: Videos in an update.
 
@@ -34,7 +34,7 @@ class Plan:
     save_every_epochs: int = 0
     save_every_steps: int = 0
     seed: int = 0
-    ahead: int = 0
+    step_offset: int = 0
     videos_per_step: int = 1
 
     def __post_init__(self) -> None:
@@ -50,20 +50,20 @@ class Plan:
     @property
     def last_step(self) -> int:
         """Updates after which the run ends."""
-        last = self.scheduled_steps + self.ahead
+        last = self.scheduled_steps + self.step_offset
         return min(last, self.max_steps or last)
 
-    def place(self, step: int) -> int:
-        """Return the position in the schedule after ``step`` completed updates, in updates of the present size."""
-        return step - self.ahead
+    def schedule_step(self, step: int) -> int:
+        """Return the step of the schedule after ``step`` completed updates, in updates of the present size."""
+        return step - self.step_offset
 
     def epochs_at(self, step: int) -> float:
         """Return the epochs that ``step`` completed updates amount to."""
-        return self.place(step) / self.steps_per_epoch
+        return self.schedule_step(step) / self.steps_per_epoch
 
     def ends_epoch(self, step: int) -> bool:
         """Return whether an epoch ends after ``step`` completed updates."""
-        return self.place(step) % self.steps_per_epoch == 0
+        return self.schedule_step(step) % self.steps_per_epoch == 0
 
     def logs(self, step: int) -> bool:
         """Return whether a log line is due after ``step`` completed updates."""
@@ -72,12 +72,14 @@ class Plan:
     def saves(self, step: int) -> bool:
         """Return whether a checkpoint is due after ``step`` completed updates."""
         by_step = self.save_every_steps and step % self.save_every_steps == 0
-        by_epoch = self.save_every_epochs and self.place(step) % (self.save_every_epochs * self.steps_per_epoch) == 0
+        by_epoch = (
+            self.save_every_epochs and self.schedule_step(step) % (self.save_every_epochs * self.steps_per_epoch) == 0
+        )
         return bool(by_step or by_epoch or step == self.last_step)
 
 
 @dataclass(frozen=True)
-class Place:
+class CheckpointPosition:
     """Position of a checkpoint in the run that wrote it.
 
     Attributes:
@@ -112,7 +114,7 @@ class Place:
         """Updates left in the unfinished epoch."""
         return self.steps_per_epoch - self._whole_and_part[1]
 
-    def found_in(self, plan: Plan) -> Plan | None:
+    def resume(self, plan: Plan) -> Plan | None:
         """Return the plan resumed from here: after as many epochs, and as many videos of the next one.
 
         The order of the videos in an epoch does not depend on the videos per update, so none is repeated or left out.
@@ -126,5 +128,5 @@ class Place:
         steps, rest = divmod(self.videos_of_epoch, plan.videos_per_step)
         if rest:
             return None
-        place = self.whole_epochs * plan.steps_per_epoch + min(steps, plan.steps_per_epoch)
-        return replace(plan, ahead=self.step - place)
+        schedule_step = self.whole_epochs * plan.steps_per_epoch + min(steps, plan.steps_per_epoch)
+        return replace(plan, step_offset=self.step - schedule_step)

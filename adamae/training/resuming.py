@@ -17,7 +17,7 @@ from adamae.models import Pretrainer
 from adamae.models.families import family_named
 from adamae.options.record import differences
 from adamae.samplers import DEFAULT, SAMPLERS
-from adamae.training.plan import Place, Plan
+from adamae.training.plan import CheckpointPosition, Plan
 from adamae.training.schedules import Schedule
 
 # Keys in a checkpoint's meta: the path of another run from which its run began, and the Slurm job that wrote it.
@@ -170,20 +170,20 @@ def _plan_from(checkpoint: Checkpoint, model: nn.Module, plan: Plan) -> Plan:
     epochs = float(meta.get("epoch") or checkpoint.step / plan.steps_per_epoch)
     clips = int(args.get("total_batch_size") or 0)
     repeats = int(args.get("num_sample", 1)) if isinstance(model, Pretrainer) else 1
-    place = Place(
+    position = CheckpointPosition(
         step=checkpoint.step,
         epochs=epochs,
         # Old checkpoints have no "steps_per_epoch"; in them step and epoch were always proportional.
         steps_per_epoch=int(meta.get("steps_per_epoch") or round(checkpoint.step / epochs)),
         videos_per_step=clips // repeats or plan.videos_per_step,
     )
-    found = place.found_in(plan)
-    if found is None:
-        ends = place.step + place.steps_to_epochs_end
+    resumed = position.resume(plan)
+    if resumed is None:
+        ends = position.step + position.steps_to_epochs_end
         raise UserError(
-            f"{checkpoint.directory}: stopped after {place.videos_of_epoch} videos or images of epoch "
-            f"{place.whole_epochs}, which is not a multiple of the {plan.videos_per_step} of a step: first train to "
+            f"{checkpoint.directory}: stopped after {position.videos_of_epoch} videos or images of epoch "
+            f"{position.whole_epochs}, which is not a multiple of the {plan.videos_per_step} of a step: first train to "
             f"the end of the epoch with --total_batch_size {clips} --max_steps {ends}, or --resume none to start a new "
             "run"
         )
-    return found
+    return resumed

@@ -94,8 +94,8 @@ class Schedule:
 
     Attributes:
         plan: How many steps, and when to log and save.
-        lr: Learning rate by place in the plan.
-        weight_decay: Weight decay by place in the plan.
+        lr: Learning rate by step of the schedule.
+        weight_decay: Weight decay by step of the schedule.
     """
 
     plan: Plan
@@ -120,8 +120,8 @@ class Schedule:
 
     def rates(self, step: int) -> tuple[float, float]:
         """Return learning rate and weight decay of the update after ``step`` completed ones."""
-        place = self.plan.place(step)
-        return self.lr(place), self.weight_decay(place)
+        schedule_step = self.plan.schedule_step(step)
+        return self.lr(schedule_step), self.weight_decay(schedule_step)
 
     def describe(self) -> str:
         """Describe length and peak learning rate in one line."""

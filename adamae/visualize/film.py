@@ -62,7 +62,7 @@ def side_by_side(
     frames = np.repeat(even[None], len(video.frames), axis=0)
     for number, block in enumerate(blocks):
         for column, panel in enumerate([video.frames.numpy(), *(row.frames for row in block.rows)]):
-            frames[(slice(None), *grid.place(number, column))] = enlarged(panel, factor)
+            frames[(slice(None), *grid.image_slices(number, column))] = enlarged(panel, factor)
     width, top = min(_STAMP, grid.width), grid.tops[0]
     times = letter_lines(map(video.stamp, range(len(frames))), width)
     for frame, time in zip(frames, times, strict=True):

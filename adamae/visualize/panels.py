@@ -169,8 +169,8 @@ def neighbour_average(values: Tensor, visible: Tensor, target: Tensor, grid: Tok
     Returns:
         (B, M, K) means over the four nearest visible tokens, weighted by the inverse square of their distance.
     """
-    place = torch.cartesian_prod(torch.arange(grid.t), torch.arange(grid.h), torch.arange(grid.w)).float()
-    squared = torch.cdist(place[target], place[visible]).square()
+    position = torch.cartesian_prod(torch.arange(grid.t), torch.arange(grid.h), torch.arange(grid.w)).float()
+    squared = torch.cdist(position[target], position[visible]).square()
     near = squared.topk(min(NEIGHBOURS, visible.shape[1]), dim=2, largest=False)
     weight = 1 / near.values
     known = gather_tokens(values, visible)

@@ -79,7 +79,7 @@ class PictureGrid:
         tops: list[int] = (HEAD + heads.cumsum() + np.arange(len(heads)) * (self.side + GAP)).tolist()
         return tops
 
-    def place(self, row: int, column: int) -> tuple[slice, slice]:
+    def image_slices(self, row: int, column: int) -> tuple[slice, slice]:
         """Return the pixel rows and columns of an image."""
         y, x = self.tops[row], self.left + column * (self.side + GAP)
         return slice(y, y + self.side), slice(x, x + self.side)
@@ -121,7 +121,7 @@ class PictureGrid:
         """
         page = np.full((self.height, self.width, 3), PAPER, np.uint8)
         for (row, column), picture in pictures.items():
-            page[self.place(row, column)] = picture
+            page[self.image_slices(row, column)] = picture
         return self._lettered(page)
 
     def _lettered(self, page: np.ndarray) -> np.ndarray:
@@ -156,8 +156,8 @@ class PictureGrid:
         weight: str = "normal",
     ) -> None:
         """Write a line of text that is vertically centred at ``y``."""
-        place = x / self.width, 1 - y / self.height
-        words = figure.text(*place, text, color=_shade(ink), size=SIZE, ha=ha, va="center_baseline", weight=weight)
+        position = x / self.width, 1 - y / self.height
+        words = figure.text(*position, text, color=_shade(ink), size=SIZE, ha=ha, va="center_baseline", weight=weight)
         # A dollar sign in a file's name must not start a formula.
         words.set_parse_math(False)
 

@@ -102,9 +102,9 @@ def timeline_of(video: VideoClips, probability: Tensor, error: Tensor, model: Pr
 def find_peaks(values: np.ndarray, most: int, apart: int) -> np.ndarray:
     """Return the indices of the ``most`` highest of (F,) values, descending and at least ``apart`` from each other."""
     found: list[int] = []
-    for place in np.argsort(-values, kind="stable").tolist():
+    for frame in np.argsort(-values, kind="stable").tolist():
         if len(found) == most:
             break
-        if all(abs(place - other) >= apart for other in found):
-            found.append(place)
+        if all(abs(frame - other) >= apart for other in found):
+            found.append(frame)
     return np.array(found)

@@ -65,8 +65,8 @@ def read_run(folder: str | Path) -> RunLog:
     Raises:
         UserError: If the folder has no log, or a file in it cannot be read.
     """
-    place = Path(folder)
-    path = place / "log.jsonl"
+    directory = Path(folder)
+    path = directory / "log.jsonl"
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
@@ -74,12 +74,12 @@ def read_run(folder: str | Path) -> RunLog:
     records = [record for record in map(_parsed, lines) if record is not None]
     if not records:
         raise UserError(f"{path}: contains no complete line, expected the log of a run")
-    options = read_mapping(place / FILE_NAME) if (place / FILE_NAME).is_file() else {}
+    options = read_mapping(directory / FILE_NAME) if (directory / FILE_NAME).is_file() else {}
     scores = {}
-    for found in sorted(place.glob("**/scores.json")):
+    for found in sorted(directory.glob("**/scores.json")):
         record = _parsed(found.read_text(encoding="utf-8", errors="replace"))
         if record is not None:
-            scores[one_line(str(found.parent.relative_to(place)))] = record
+            scores[one_line(str(found.parent.relative_to(directory)))] = record
     return RunLog(one_line(str(folder)), records, options, scores)
 
 

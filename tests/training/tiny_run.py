@@ -106,10 +106,10 @@ class EndlessBatches:
     """Keys of this rank's micro-batches, starting at an epoch and micro-batch."""
 
     def __init__(self, epoch: int, first: int, per_epoch: int, batch_size: int, world: distributed.World) -> None:
-        self.place = (epoch, first, per_epoch, batch_size, world.rank, world.size)
+        self.start = (epoch, first, per_epoch, batch_size, world.rank, world.size)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        epoch, first, per_epoch, batch_size, rank, size = self.place
+        epoch, first, per_epoch, batch_size, rank, size = self.start
         while True:
             order = epoch_permutation(SEED, epoch, VIDEOS).tolist()
             for micro_batch in range(first, per_epoch):

@@ -181,8 +181,8 @@ def test_a_page_is_as_large_as_its_grid_says_and_nothing_is_resampled() -> None:
     page = grid.draw({(0, 0): pixels[0], (0, 1): pixels[1], (1, 1): pixels[2]})
     assert page.shape == (grid.height, grid.width, 3)
     for place, picture in zip(((0, 0), (0, 1), (1, 1)), pixels, strict=True):
-        assert np.array_equal(page[grid.place(*place)], picture)
-    assert (page[grid.place(1, 0)] == PAPER).all()
+        assert np.array_equal(page[grid.image_slices(*place)], picture)
+    assert (page[grid.image_slices(1, 0)] == PAPER).all()
     # Both bars are there, one below the other where there is no room beside it.
     (x, one), (same, other) = grid._bars
     assert x == same and other > one
