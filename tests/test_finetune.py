@@ -13,7 +13,8 @@ import torch
 from adamae import finetune as module
 from adamae.data.finetune_augmentation import RandomErasing
 from adamae.distributed import World
-from adamae.finetune import _tester, finetune, open_splits, plan_views
+from adamae.finetune import finetune
+from adamae.finetune_evaluation import build_test_evaluator, open_splits, plan_views
 from adamae.models import vit_classifier
 from adamae.options.finetune import FinetuneOptions
 from adamae.training.mixing import Mixing
@@ -182,7 +183,7 @@ def test_the_test_is_of_its_own_list(lists: Path, softmax: bool) -> None:
     views = {"sampling_rate": 3, "short_side_size": 40, "test_num_segment": 3, "test_num_crop": 2}
     options = FinetuneOptions.of(**SMALL, **views, data_path=str(lists), softmax=softmax)
     _, plan = plan_views(options)
-    evaluator = _tester(
+    evaluator = build_test_evaluator(
         options, vit_classifier(embed_dim=16, depth=1, num_heads=2), open_splits(options), plan, World()
     )
     assert evaluator.dataset.annotations.source == str(lists / "test.csv")

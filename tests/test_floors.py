@@ -36,7 +36,7 @@ FLOORS = (
     # Reading a file builds the network that it describes, to know the shapes of its entries.
     {"checkpoints"},
     {"training", "evaluation"},
-    {"visualize"},
+    {"visualize", "finetune_evaluation"},
     # Whole runs, each from top to bottom.
     {"pretrain", "finetune", "evaluate", "export"},
     # Measures the steps that training takes.

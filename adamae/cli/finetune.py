@@ -20,7 +20,8 @@ def run(words: Sequence[str]) -> int:
     parsed = finetune_parser().parse(words)
     # Checked before slow imports.
     parsed.options.check_complete()
-    from adamae.finetune import finetune, test_only
+    from adamae.finetune import finetune
+    from adamae.finetune_evaluation import test_only
     from adamae.training.engines import start_world
 
     with start_world(parsed.options.run) as world:

@@ -102,7 +102,7 @@ class Evaluator:
     def _averaged(self) -> str:
         return "probabilities" if self.softmax else "logits"
 
-    def figures(self) -> tuple[dict[str, float], Accuracy]:
+    def metrics(self) -> tuple[dict[str, float], Accuracy]:
         """Return loss and accuracies for the log, and the accuracy to print. Requires that logits are averaged.
 
         Raises:

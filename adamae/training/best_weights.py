@@ -35,9 +35,9 @@ class BestWeights:
         self._plan = plan
         self._world = world
 
-    def keep(self, step: int, figures: Mapping[str, float]) -> None:
+    def keep(self, step: int, metrics: Mapping[str, float]) -> None:
         """Save the current model in place of the previous best."""
-        meta = {"epoch": self._plan.epochs_at(step), "validation": dict(figures), **self._description}
+        meta = {"epoch": self._plan.epochs_at(step), "validation": dict(metrics), **self._description}
         self._world.on_main(lambda: self._store.save(step, self._model.state_dict(), {}, meta))
 
     def discard(self) -> None:
@@ -53,7 +53,7 @@ class BestWeights:
         except OSError as error:
             raise UserError(f"{self._store.directory}: cannot be removed: {error.strerror or error}") from error
 
-    def take(self) -> str:
+    def load_into_model(self) -> str:
         """Load the weights into the model and describe their origin.
 
         Raises:

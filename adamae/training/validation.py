@@ -7,10 +7,10 @@ from typing import Any
 
 from adamae.training.ema import WeightEma
 
-# Named numbers of one validation, the same on all ranks.
-Figures = Mapping[str, float]
+# Metrics of one validation by name, the same on all ranks.
+Metrics = Mapping[str, float]
 
-# The figure that the best weights maximise.
+# The metric that the best weights maximise.
 _DECISIVE = "val_top1"
 
 
@@ -22,7 +22,7 @@ class Validation:
 
     Args:
         measure: Scores the current model. All ranks call it and get the same numbers. None: no validation.
-        keep: Called with (step, figures) while the model has the best weights so far.
+        keep: Called with (step, metrics) while the model has the best weights so far.
         discard: Called on the main rank when a checkpoint is written before any best weights were kept. It removes the
             best weights of an earlier run in the same folder, which may still be resumed until then.
         ema: EMA whose weights are validated.
@@ -30,13 +30,13 @@ class Validation:
             folder, so its best result is not taken over.
 
     Attributes:
-        best: Step and figures of the best validation so far; empty before the first.
+        best: Step and metrics of the best validation so far; empty before the first.
     """
 
     def __init__(
         self,
-        measure: Callable[[], Figures] | None,
-        keep: Callable[[int, Figures], None],
+        measure: Callable[[], Metrics] | None,
+        keep: Callable[[int, Metrics], None],
         discard: Callable[[], None],
         ema: WeightEma,
         elsewhere: bool = False,
@@ -54,15 +54,15 @@ class Validation:
         self._step = step
 
     def after_epoch(self, epoch: int) -> Mapping[str, float]:
-        """Validate and return the figures, with the best so far, for the epoch's line of the log."""
+        """Validate and return the metrics, with the best so far, for the epoch's line of the log."""
         if self._measure is None:
             return {}
         with self._ema.applied():
-            figures = dict(self._measure())
-            if not self.best or figures[_DECISIVE] > self.best[_DECISIVE]:
-                self.best = {"step": self._step, **figures}
-                self._keep(self._step, figures)
-        return {**figures, f"best_{_DECISIVE}": self.best[_DECISIVE]}
+            metrics = dict(self._measure())
+            if not self.best or metrics[_DECISIVE] > self.best[_DECISIVE]:
+                self.best = {"step": self._step, **metrics}
+                self._keep(self._step, metrics)
+        return {**metrics, f"best_{_DECISIVE}": self.best[_DECISIVE]}
 
     def state(self) -> dict[str, Any]:
         """Return the state for :meth:`load`."""

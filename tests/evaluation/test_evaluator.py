@@ -35,12 +35,12 @@ def test_loss_and_accuracies_are_over_the_videos_that_can_be_read(
         labels[row] = np.argsort(-score)[PLACES[row]]
     dataset = views(replace(load_annotations(test_list), labels=labels))
 
-    figures, accuracy = Evaluator(model, dataset, CLASSES, World(), batch_size=batch_size).figures()
+    metrics, accuracy = Evaluator(model, dataset, CLASSES, World(), batch_size=batch_size).metrics()
 
     losses = [np.log(np.exp(score).sum()) - score[labels[row]] for row, score in scores.items()]
-    assert figures.keys() == {"val_loss", "val_top1", "val_top5"}
-    assert figures["val_loss"] == pytest.approx(np.mean(losses), rel=1e-4)
+    assert metrics.keys() == {"val_loss", "val_top1", "val_top5"}
+    assert metrics["val_loss"] == pytest.approx(np.mean(losses), rel=1e-4)
     # Of six videos two are first, and four among the first five.
-    assert figures["val_top1"] == pytest.approx(100 * 2 / 6)
-    assert figures["val_top5"] == pytest.approx(100 * 4 / 6)
+    assert metrics["val_top1"] == pytest.approx(100 * 2 / 6)
+    assert metrics["val_top5"] == pytest.approx(100 * 4 / 6)
     assert (accuracy.videos, accuracy.scored) == (7, 6)
