@@ -92,8 +92,8 @@ def finetune(
     best = BestWeights(run.directory / BEST, model, run.description, run.schedule.plan, world)
     preemption = Preemption(world)
     measure = validation_metrics(options, model, splits, validation_views, world, preemption.requested)
-    elsewhere = run.resume is not None and not run.store.holds(run.resume)
-    validation = Validation(measure, best.keep, best.discard, ema, elsewhere)
+    from_other_run = run.resume is not None and not run.store.holds(run.resume)
+    validation = Validation(measure, best, ema, resumed_from_other_run=from_other_run)
     with preemption:
         # Add new callbacks after these, see loop._by_name.
         outcome = train(engine, batches, run, {"average": ema, "validation": validation}, preemption)

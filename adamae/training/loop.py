@@ -17,7 +17,7 @@ from adamae.training.engine import Batch, Engine
 from adamae.training.fault_log import FaultLog
 from adamae.training.metrics import Averages, MetricAverager, Throughput
 from adamae.training.preemption import Preemption
-from adamae.training.progress import ProgressReport
+from adamae.training.progress_bar import ProgressReport
 from adamae.training.run import Run
 from adamae.training.run_logger import Record
 
@@ -118,7 +118,7 @@ def train(
     scope = Preemption(run.world) if preemption is None else nullcontext(preemption)
     with scope as asked, progress, closing(loop.micro_batches()) as stream:
         try:
-            if loop.in_epochs_end:
+            if loop.epoch_log_pending:
                 loop.log_epoch()
                 loop.save()
             while loop.step < plan.last_step:
@@ -128,10 +128,10 @@ def train(
                     progress.show(loop.log())
                 if plan.ends_epoch(loop.step):
                     loop.log_epoch()
-                leaving = asked.wanted()
-                if plan.saves(loop.step) or leaving:
+                preempted = asked.agreed()
+                if plan.saves(loop.step) or preempted:
                     loop.save()
-                if leaving and loop.step < plan.last_step:
+                if preempted and loop.step < plan.last_step:
                     return Outcome(loop.step, asked.name)
         except PreemptedError:
             # A validation was interrupted; it is repeated on resume.
@@ -145,12 +145,12 @@ class _Loop:
 
     Attributes:
         step: Completed updates.
-        in_epochs_end: Whether the epoch's log line is still to be written, as after an interrupted validation.
+        epoch_log_pending: Whether the epoch's log line is still to be written, as after an interrupted validation.
     """
 
     def __init__(self, engine: Engine, batches: BatchStream, run: Run, callbacks: Mapping[str, Callback]) -> None:
         self.step = 0
-        self.in_epochs_end = False
+        self.epoch_log_pending = False
         self._engine = engine
         self._batches = batches
         self._run = run
@@ -177,7 +177,8 @@ class _Loop:
         if checkpoint is not None:
             saved = checkpoint.training()
             self.step = checkpoint.step
-            self.in_epochs_end = saved.get("in_epochs_end", False)
+            # Some keys are older than the names in the code, see _save.
+            self.epoch_log_pending = saved.get("in_epochs_end", False)
             self._engine.load(checkpoint.weights(), saved["engine"])
             self._metrics.load(saved["meter"])
             states = _by_name(saved["companions"], self._callbacks)
@@ -187,7 +188,11 @@ class _Loop:
         self._faults.resume()
 
     def _rewind(self) -> None:
-        self._logger.rewind(self.step, going_on=self.step < self._plan.last_step, in_epochs_end=self.in_epochs_end)
+        self._logger.rewind(
+            self.step,
+            run_continues=self.step < self._plan.last_step,
+            epoch_log_pending=self.epoch_log_pending,
+        )
 
     def micro_batches(self) -> Generator[Batch, None, None]:
         """Return the stream of micro-batches from the current step on. It is not opened if no steps are left."""
@@ -232,14 +237,14 @@ class _Loop:
 
     def log_epoch(self) -> None:
         """Write the log line of the epoch that ends at this step."""
-        self.in_epochs_end = True
+        self.epoch_log_pending = True
         self._read()
         record = self._record("epoch", self._metrics.epoch, self._epoch_throughput)
         for callback in self._callbacks.values():
             record |= callback.after_epoch(record["epoch"])
         self._metrics.epoch = Averages()
         self._write(record)
-        self.in_epochs_end = False
+        self.epoch_log_pending = False
 
     def save(self) -> None:
         """Write a checkpoint."""
@@ -249,11 +254,12 @@ class _Loop:
 
     def _save(self, engine_state: dict[str, Any]) -> None:
         self._logger.flush()
+        # "meter", "companions" and "in_epochs_end" are earlier names, kept so that old checkpoints can be resumed.
         state = {
             "engine": engine_state,
             "meter": self._metrics.state(),
             "companions": {name: callback.state() for name, callback in self._callbacks.items()},
-            "in_epochs_end": self.in_epochs_end,
+            "in_epochs_end": self.epoch_log_pending,
         }
         plan = self._plan
         meta = {"epoch": plan.epochs_at(self.step), "steps_per_epoch": plan.steps_per_epoch, **self._run.description}

@@ -65,8 +65,8 @@ class Preemption:
         """Whether this rank, or another one a second ago, received a signal. Ranks learn of it at different times."""
         return bool(self._received) or self._world.exit_requested
 
-    def wanted(self) -> bool:
-        """Return whether all ranks exit now. Every rank must call it at every step."""
+    def agreed(self) -> bool:
+        """Return whether all ranks exit now. A collective: every rank must call it at every step."""
         if self._world.size == 1:
             return bool(self._received)
         answer, self._answer = self._answer, self._world.vote(bool(self._received))

@@ -47,7 +47,7 @@ class StepLines:
         """Return all complete records."""
         return list(JsonLines(self.path).read())
 
-    def rewind(self, step: int, going_on: bool = True, in_epochs_end: bool = False) -> None:
+    def rewind(self, step: int, run_continues: bool = True, epoch_log_pending: bool = False) -> None:
         """Remove the records after ``step``, atomically.
 
         Lines of intervals that were cut short by an early end ("partial") are also removed if the run continues and
@@ -57,8 +57,8 @@ class StepLines:
             return
 
         def is_kept(record: Record) -> bool:
-            again = in_epochs_end and record["step"] == step and record.get("kind") == "epoch"
-            return record["step"] <= step and not again and not (going_on and record.get("partial"))
+            again = epoch_log_pending and record["step"] == step and record.get("kind") == "epoch"
+            return record["step"] <= step and not again and not (run_continues and record.get("partial"))
 
         kept = [record for record in self.read() if is_kept(record)]
         with replacing(self.path) as temporary:
@@ -106,12 +106,12 @@ class RunLogger:
         self._writer: SummaryWriter | None = None
         self._purge_step: int | None = None
 
-    def rewind(self, step: int, going_on: bool = True, in_epochs_end: bool = False) -> None:
+    def rewind(self, step: int, run_continues: bool = True, epoch_log_pending: bool = False) -> None:
         """Restore the state after ``step``: everything after the checkpoint will be written again.
 
-        With ``in_epochs_end`` the epoch's line of that step will be written again as well.
+        With ``epoch_log_pending`` the epoch's line of that step will be written again as well.
         """
-        self.log.rewind(step, going_on, in_epochs_end)
+        self.log.rewind(step, run_continues, epoch_log_pending)
         self.bad_videos.rewind(step)
         self._purge_step = step + 1
 

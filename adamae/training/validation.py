@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from adamae.training.best_weights import BestWeights
 from adamae.training.ema import WeightEma
 
 # Metrics of one validation by name, the same on all ranks.
@@ -22,12 +23,11 @@ class Validation:
 
     Args:
         measure: Scores the current model. All ranks call it and get the same numbers. None: no validation.
-        keep: Called with (step, metrics) while the model has the best weights so far.
-        discard: Called on the main rank when a checkpoint is written before any best weights were kept. It removes the
-            best weights of an earlier run in the same folder, which may still be resumed until then.
+        best_weights: Keeps the best weights. Those of an earlier run in the same folder, which may still be resumed
+            until then, are removed when a checkpoint is written before any were kept.
         ema: EMA whose weights are validated.
-        elsewhere: Whether the run resumes from a checkpoint of another run. The best weights of that run are in its own
-            folder, so its best result is not taken over.
+        resumed_from_other_run: Whether the run resumes from a checkpoint of another run. The best weights of that run
+            are in its own folder, so its best result is not taken over.
 
     Attributes:
         best: Step and metrics of the best validation so far; empty before the first.
@@ -36,16 +36,14 @@ class Validation:
     def __init__(
         self,
         measure: Callable[[], Metrics] | None,
-        keep: Callable[[int, Metrics], None],
-        discard: Callable[[], None],
+        best_weights: BestWeights,
         ema: WeightEma,
-        elsewhere: bool = False,
+        resumed_from_other_run: bool = False,
     ) -> None:
         self._measure = measure
-        self._keep = keep
-        self._discard = discard
+        self._best_weights = best_weights
         self._ema = ema
-        self._elsewhere = elsewhere
+        self._resumed_from_other_run = resumed_from_other_run
         self._step = 0
         self.best: dict[str, float] = {}
 
@@ -61,16 +59,16 @@ class Validation:
             metrics = dict(self._measure())
             if not self.best or metrics[_DECISIVE] > self.best[_DECISIVE]:
                 self.best = {"step": self._step, **metrics}
-                self._keep(self._step, metrics)
+                self._best_weights.keep(self._step, metrics)
         return {**metrics, f"best_{_DECISIVE}": self.best[_DECISIVE]}
 
     def state(self) -> dict[str, Any]:
         """Return the state for :meth:`load`."""
         if not self.best:
-            self._discard()
+            self._best_weights.discard()
         return {"best": dict(self.best), "step": self._step}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Restore the best result and the step."""
-        self.best = {} if self._elsewhere else dict(state.get("best", {}))
+        self.best = {} if self._resumed_from_other_run else dict(state.get("best", {}))
         self._step = state.get("step", 0)

@@ -108,7 +108,7 @@ def test_a_stopped_run_says_how_it_is_resumed(
     resume: str,
     hint: str,
 ) -> None:
-    monkeypatch.setattr(Preemption, "wanted", lambda self: True)
+    monkeypatch.setattr(Preemption, "agreed", lambda self: True)
     pretrain(videos, tmp_path, "--resume", resume)
     assert f"run the same command{hint} to resume" in capsys.readouterr().err
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -51,14 +53,19 @@ def test_a_mixed_batch_is_judged_by_the_larger_share() -> None:
     )
 
 
+def best_weights(
+    keep: Callable[[int, Mapping[str, float]], None] = lambda *_: None, discard: Callable[[], None] = lambda: None
+) -> Any:
+    return SimpleNamespace(keep=keep, discard=discard)
+
+
 def test_the_best_is_kept_and_the_earlier_of_equals() -> None:
     network = nn.Linear(1, 1)
     kept: list[int] = []
     scores = iter([10.0, 30.0, 20.0, 30.0, 40.0])
     validation = Validation(
         lambda: {"val_loss": 1.0, "val_top1": next(scores)},
-        lambda step, _: kept.append(step),
-        lambda: None,
+        best_weights(lambda step, _: kept.append(step)),
         WeightEma(network, None),
     )
     lines = []
@@ -82,25 +89,28 @@ def test_the_average_is_what_is_measured_and_kept() -> None:
         seen.append(network.weight.item())
         return {"val_top1": 1.0}
 
-    Validation(measure, lambda *_: seen.append(network.weight.item()), lambda: None, average).after_epoch(0)
+    Validation(measure, best_weights(lambda *_: seen.append(network.weight.item())), average).after_epoch(0)
     assert seen == [0.5, 0.5]
     assert network.weight.item() == 1.0
 
 
 def test_a_resumed_validation_knows_the_best() -> None:
     average = WeightEma(nn.Linear(1, 1), None)
-    first = Validation(lambda: {"val_top1": 50.0}, lambda *_: None, lambda: None, average)
+    first = Validation(lambda: {"val_top1": 50.0}, best_weights(), average)
     first.after_step(3)
     first.after_epoch(0)
     kept: list[int] = []
-    second = Validation(lambda: {"val_top1": 50.0}, lambda step, _: kept.append(step), lambda: None, average)
+    second = Validation(lambda: {"val_top1": 50.0}, best_weights(lambda step, _: kept.append(step)), average)
     second.load(first.state())
     second.after_step(6)
     assert second.after_epoch(1)["best_val_top1"] == 50.0
     assert kept == []
     # In a folder of its own the best weights of the other run do not lie, and may be of a later step than its state.
     third = Validation(
-        lambda: {"val_top1": 40.0}, lambda step, _: kept.append(step), lambda: None, average, elsewhere=True
+        lambda: {"val_top1": 40.0},
+        best_weights(lambda step, _: kept.append(step)),
+        average,
+        resumed_from_other_run=True,
     )
     third.load(first.state())
     assert third.best == {}
@@ -112,9 +122,8 @@ def test_a_resumed_validation_knows_the_best() -> None:
 def test_what_an_earlier_run_kept_goes_when_a_checkpoint_without_a_best_is_written() -> None:
     average = WeightEma(nn.Linear(1, 1), None)
     done: list[str] = []
-    validation = Validation(
-        lambda: {"val_top1": 50.0}, lambda *_: done.append("kept"), lambda: done.append("discarded"), average
-    )
+    best = best_weights(lambda *_: done.append("kept"), lambda: done.append("discarded"))
+    validation = Validation(lambda: {"val_top1": 50.0}, best, average)
     assert done == []
     validation.state()
     assert done == ["discarded"]
@@ -125,7 +134,7 @@ def test_what_an_earlier_run_kept_goes_when_a_checkpoint_without_a_best_is_writt
 
 def test_without_a_measure_nothing_is_validated() -> None:
     average = WeightEma(nn.Linear(1, 1), None)
-    validation = Validation(None, lambda *_: None, lambda: None, average)
+    validation = Validation(None, best_weights(), average)
     validation.after_step(3)
     assert validation.after_epoch(0) == {}
     assert validation.state() == {"best": {}, "step": 3}

@@ -267,7 +267,7 @@ def test_the_line_of_an_epochs_end_that_is_gone_through_again_is_dropped(tmp_pat
     log = StepLines(tmp_path / "log.jsonl")
     kept = [{"kind": "epoch", "step": 6}, {"kind": "step", "step": 12}]
     log.append([*kept, {"kind": "epoch", "step": 12}, {"kind": "step", "step": 15}])
-    log.rewind(12, in_epochs_end=True)
+    log.rewind(12, epoch_log_pending=True)
     assert log.read() == kept
 
 

@@ -15,10 +15,10 @@ from adamae.training.preemption import Preemption
 def test_a_signal_is_remembered_and_its_echo_changes_nothing(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     with Preemption(World()) as asked:
-        assert not asked.wanted()
+        assert not asked.agreed()
         os.kill(os.getpid(), number)
         os.kill(os.getpid(), number)
-        assert asked.wanted()
+        assert asked.agreed()
         assert asked.name == number.name
     assert signal.getsignal(number) == before
 
@@ -27,7 +27,7 @@ def test_a_second_ctrl_c_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preemption, "_ECHO_SECONDS", 0.0)
     with Preemption(World()) as asked, pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
-        assert asked.wanted()
+        assert asked.agreed()
         os.kill(os.getpid(), signal.SIGINT)
 
 
@@ -37,7 +37,7 @@ def test_outside_the_main_thread_signals_stay_as_they_are() -> None:
     def asked() -> bool:
         with Preemption(World()) as preemption:
             assert signal.getsignal(signal.SIGTERM) == before
-            return preemption.wanted()
+            return preemption.agreed()
 
     with ThreadPoolExecutor() as threads:
         assert not threads.submit(asked).result()

@@ -15,7 +15,7 @@ import torch
 from adamae.distributed import World
 from adamae.errors import UserError
 from adamae.training.metrics import MetricAverager
-from adamae.training.progress import ProgressReport
+from adamae.training.progress_bar import ProgressReport
 from adamae.training.run_logger import RunLogger, StepLines
 
 
@@ -33,7 +33,7 @@ def test_rewinding(tmp_path: Path) -> None:
     lines.append([{"step": 3, "partial": True}])
     with lines.path.open("a") as file:
         file.write('{"step": 2, "lo')
-    lines.rewind(3, going_on=False)
+    lines.rewind(3, run_continues=False)
     assert [line["step"] for line in lines.read()] == [1, 2, 3, 3]
     lines.rewind(3)
     assert [line["step"] for line in lines.read()] == [1, 2, 3]

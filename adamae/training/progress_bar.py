@@ -1,4 +1,4 @@
-"""Progress of a run on the terminal."""
+"""Progress bar of a training run."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class ProgressReport:
         self, total: int, done: int = 0, *, silent: bool = False, stream: TextIO | None = None, seconds: float = 10.0
     ) -> None:
         self._total = total
-        self._first = self._step = self._told = done
+        self._start_step = self._step = self._last_printed_step = done
         self._silent = silent
         self._stream = stream or sys.stderr
         self._seconds = seconds
-        self._began = self._spoke = time.monotonic()
+        self._start_time = self._last_printed_time = time.monotonic()
         self._values: Mapping[str, float] = {}
         self._bar: Progress | None = None
         if not silent and self._stream.isatty():
@@ -72,8 +72,8 @@ class ProgressReport:
         """Stop the bar, or print the last line."""
         if self._bar is not None:
             self._bar.stop()
-        elif not self._silent and self._step > self._told:
-            self._speak()
+        elif not self._silent and self._step > self._last_printed_step:
+            self._print_line()
 
     def advance(self, step: int) -> None:
         """Update the number of completed steps."""
@@ -86,17 +86,17 @@ class ProgressReport:
         self._values = values
         if self._bar is not None:
             self._bar.update(self._task, description=self._describe())
-        elif not self._silent and time.monotonic() - self._spoke >= self._seconds:
-            self._speak()
+        elif not self._silent and time.monotonic() - self._last_printed_time >= self._seconds:
+            self._print_line()
 
     def _describe(self) -> str:
         known = ((text, self._values.get(name)) for name, text in _SHOWN.items())
         return "  ".join(text.format(value) for text, value in known if value is not None)
 
-    def _speak(self) -> None:
-        self._spoke, self._told = time.monotonic(), self._step
-        pace = (self._spoke - self._began) / max(self._step - self._first, 1)
-        left = _clock(pace * (self._total - self._step))
+    def _print_line(self) -> None:
+        self._last_printed_time, self._last_printed_step = time.monotonic(), self._step
+        seconds = (self._last_printed_time - self._start_time) / max(self._step - self._start_step, 1)
+        left = _clock(seconds * (self._total - self._step))
         print(f"step {self._step}/{self._total}  {self._describe()}  {left} left", file=self._stream, flush=True)
 
 
