@@ -231,7 +231,7 @@ def start(
         waiting.cancel()
     watch = RankWatch(store, launch.rank, launch.size, heartbeat_timeout) if launch.size > 1 else None
     atexit.register(_leave_alone, watch)
-    world = World(launch.rank, launch.size, chosen, hosts, watch, limit)
+    world = World(launch.rank, launch.size, chosen, _hosts=hosts, _watch=watch, _limit=limit)
     _preflight(world, limit)
     return world
 
@@ -362,7 +362,7 @@ def _leave_alone(watch: RankWatch | None) -> None:
     if not dist.is_initialized():
         return
     if watch is not None:
-        watch.give_up()
+        watch.report_failure()
     if dist.get_backend() == "gloo":
         gc.collect()
         dist.destroy_process_group()

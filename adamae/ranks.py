@@ -24,12 +24,12 @@ import torch.distributed as dist
 _POLL_SECONDS = 1.0
 # Seconds for more specific errors to appear first: those that the end of another rank causes here, and those that all
 # ranks raise.
-_GRACE = 5.0
+_GRACE_SECONDS = 5.0
 # Time limit for the exit of a process that ends by an error, in case a process group waits for other ranks. It must not
 # be too short: on a busy machine the interpreter needs about ten seconds to exit, and its exit code would be lost.
-_LAST_SECONDS = 20
-_ENDED = "ended"
-_EXIT = "exit-requested"
+_EXIT_SECONDS = 20
+_FAILURE_KEY = "ended"
+_EXIT_KEY = "exit-requested"
 # The process that hosts the rendezvous store, in messages.
 _STORE_HOLDER = "rank 0, or the launcher,"
 _PACKAGE = Path(__file__).parent
@@ -55,103 +55,106 @@ class RankWatch:
         self._store = dist.PrefixStore("adamae-ranks", store)  # type: ignore[attr-defined]
         self._rank = rank
         self._size = size
-        self._looks = heartbeat_timeout / _POLL_SECONDS or float("inf")
-        self._why: str | None = None
-        self._over = threading.Event()
-        self._asks = False
+        self._max_missed_beats = heartbeat_timeout / _POLL_SECONDS or float("inf")
+        self._failure: str | None = None
+        self._stopped = threading.Event()
+        self._exit_wanted = False
         self.exit_requested = False
-        self._turns = 0
-        self._threads = [threading.Thread(target=each, daemon=True) for each in (self._look, self._look_at_store)]
+        self._beats_sent = 0
+        self._threads = [
+            threading.Thread(target=each, daemon=True) for each in (self._watch_next_rank, self._watch_store)
+        ]
         for thread in self._threads:
             thread.start()
 
     def close(self) -> None:
         """Stop watching, because all ranks have finished."""
-        self._over.set()
+        self._stopped.set()
         for thread in self._threads:
-            thread.join(timeout=_GRACE)
+            thread.join(timeout=_GRACE_SECONDS)
 
     def request_exit(self) -> None:
         """Ask all ranks to exit, which they see within a second or two. Safe in a signal handler."""
-        self._asks = True
+        self._exit_wanted = True
 
-    def give_up(self) -> None:
+    def report_failure(self) -> None:
         """Report that this rank ends by an error and which rank caused it, and make sure that this process ends."""
-        _end_within(_LAST_SECONDS)
-        why = self._ended()
+        _end_within(_EXIT_SECONDS)
+        failure = self._published_failure()
         # sys.last_type is set if an exception ended the interpreter, but not after a UserError, whose message suffices.
-        if why is None and getattr(sys, "last_type", None) is not None:
-            why = self._silent()
-            if why is None and "timed out" in str(sys.last_value).lower():
-                self._say_positions()
-        if why is not None:
-            self._say(why)
+        if failure is None and getattr(sys, "last_type", None) is not None:
+            failure = self._silent_ranks()
+            if failure is None and "timed out" in str(sys.last_value).lower():
+                self._print_positions()
+        if failure is not None:
+            self._print(failure)
         self.close()
-        if self._ended() is None:
-            self._tell(why or f"rank {self._rank} has ended")
-        if why is not None and self._rank == 0:
+        if self._published_failure() is None:
+            self._publish_failure(failure or f"rank {self._rank} has ended")
+        if failure is not None and self._rank == 0:
             # The store may end with this process, so give the others time to read the reason.
             time.sleep(2 * _POLL_SECONDS)
         # Restart the limit, because the checks above took a while.
-        _end_within(_LAST_SECONDS)
+        _end_within(_EXIT_SECONDS)
 
-    def _look(self) -> None:
+    def _watch_next_rank(self) -> None:
+        """Send heartbeats and check those of the next rank."""
         next_rank, last, missed = (self._rank + 1) % self._size, None, 0
         for count in itertools.count():
-            self._turns = count
+            self._beats_sent = count
             self._write(f"beat-{self._rank}", f"{count} {_position()}")
-            self._pass_on()
-            if self._over.wait(_POLL_SECONDS):
+            self._sync_exit_request()
+            if self._stopped.wait(_POLL_SECONDS):
                 return
-            why = self._ended()
-            if why is not None:
-                if not self._over.wait(_GRACE):
-                    self._exit(why)
+            failure = self._published_failure()
+            if failure is not None:
+                if not self._stopped.wait(_GRACE_SECONDS):
+                    self._exit(failure)
                 return
             beat = self._beat_of(next_rank)
             missed = missed + 1 if beat is not None and beat == last else 0
             last = beat
-            if missed > self._looks:
-                why = f"rank {next_rank} has not responded for {missed * _POLL_SECONDS:.0f} s (--heartbeat_timeout)"
-                self._tell(why)
+            if missed > self._max_missed_beats:
+                failure = f"rank {next_rank} has not responded for {missed * _POLL_SECONDS:.0f} s (--heartbeat_timeout)"
+                self._publish_failure(failure)
                 # Give the others time to read it, because rank 0 may host the store.
-                self._over.wait(2 * _POLL_SECONDS)
-                self._exit(why)
+                self._stopped.wait(2 * _POLL_SECONDS)
+                self._exit(failure)
 
-    def _look_at_store(self) -> None:
+    def _watch_store(self) -> None:
         """Watch the other thread, whose calls block forever if the process that hosts the store hangs."""
-        turn, missed = 0, 0
-        while not self._over.wait(_POLL_SECONDS):
-            missed = missed + 1 if turn == self._turns else 0
-            turn = self._turns
+        sent, missed = 0, 0
+        while not self._stopped.wait(_POLL_SECONDS):
+            missed = missed + 1 if sent == self._beats_sent else 0
+            sent = self._beats_sent
             # Wait longer than the other thread, whose reason is more specific.
-            if missed > self._looks + 2 * _GRACE / _POLL_SECONDS:
+            if missed > self._max_missed_beats + 2 * _GRACE_SECONDS / _POLL_SECONDS:
                 seconds = missed * _POLL_SECONDS
                 self._exit(f"{_STORE_HOLDER} has not responded for {seconds:.0f} s (--heartbeat_timeout)")
 
-    def _exit(self, why: str) -> None:
-        self._say(why)
+    def _exit(self, failure: str) -> None:
+        self._print(failure)
         os._exit(1)
 
-    def _say(self, why: str) -> None:
-        print(f"adamae: rank {self._rank} exits because {why}", file=sys.stderr, flush=True)
+    def _print(self, failure: str) -> None:
+        print(f"adamae: rank {self._rank} exits because {failure}", file=sys.stderr, flush=True)
 
-    def _tell(self, why: str) -> None:
-        self._why = self._why or why
-        self._write(_ENDED, why)
+    def _publish_failure(self, failure: str) -> None:
+        self._failure = self._failure or failure
+        self._write(_FAILURE_KEY, failure)
 
     def _write(self, name: str, value: str) -> None:
         # If the store is gone, the next read reports it.
         with suppress(RuntimeError):
             self._store.set(name, value)
 
-    def _pass_on(self) -> None:
+    def _sync_exit_request(self) -> None:
         with suppress(RuntimeError):
-            if self._asks:
-                self._store.set(_EXIT, "")
-            self.exit_requested = self._store.check([_EXIT])
+            if self._exit_wanted:
+                self._store.set(_EXIT_KEY, "")
+            self.exit_requested = self._store.check([_EXIT_KEY])
 
-    def _silent(self) -> str | None:
+    def _silent_ranks(self) -> str | None:
         """Return a reason with the ranks whose heartbeat has stopped, as after a kill; None if all are alive."""
         everyone = range(self._size)
         try:
@@ -167,7 +170,7 @@ class RankWatch:
         who = f"rank{'s' * many} {', '.join(silent)} no longer respond{'' if many else 's'}"
         return f"{who}: killed, or {'their machines are' if many else 'its machine is'} gone"
 
-    def _say_positions(self) -> None:
+    def _print_positions(self) -> None:
         """Print the position of each rank: all are alive, and the positions show which one the others wait for."""
         with suppress(RuntimeError):
             for rank, beat in self._beats(range(self._size)).items():
@@ -184,14 +187,14 @@ class RankWatch:
         names = {rank: f"beat-{rank}" for rank in ranks}
         return {rank: self._store.get(name) for rank, name in names.items() if self._store.check([name])}
 
-    def _ended(self) -> str | None:
+    def _published_failure(self) -> str | None:
         """Return the reason that a rank stored for its end or that of all; None if no rank has ended."""
         try:
-            if self._why is None and self._store.check([_ENDED]):
-                self._why = self._store.get(_ENDED).decode()
+            if self._failure is None and self._store.check([_FAILURE_KEY]):
+                self._failure = self._store.get(_FAILURE_KEY).decode()
         except RuntimeError:
-            return self._why or f"{_STORE_HOLDER} has ended"
-        return self._why
+            return self._failure or f"{_STORE_HOLDER} has ended"
+        return self._failure
 
 
 def _end_within(seconds: int) -> None:

@@ -20,17 +20,17 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Why a watch ended its process, which it does not do here."""
     reasons: list[str] = []
 
-    def note(watch: RankWatch, why: str) -> None:
-        reasons.append(why)
-        watch._over.set()
+    def note(watch: RankWatch, failure: str) -> None:
+        reasons.append(failure)
+        watch._stopped.set()
 
     monkeypatch.setattr(ranks, "_POLL_SECONDS", 0.01)
     monkeypatch.setattr(RankWatch, "_exit", note)
     return reasons
 
 
-def wait_until_over(watch: RankWatch) -> None:
-    assert watch._over.wait(60)
+def wait_until_stopped(watch: RankWatch) -> None:
+    assert watch._stopped.wait(60)
     watch.close()
 
 
@@ -39,7 +39,7 @@ def test_a_rank_whose_heartbeat_stands_still_ends_the_others(said: list[str]) ->
     names = dist.PrefixStore("adamae-ranks", store)
     names.set("beat-1", "7 somewhere")
     watch = RankWatch(store, 0, 2, heartbeat_timeout=0.05)
-    wait_until_over(watch)
+    wait_until_stopped(watch)
     assert len(said) == 1
     assert said[0].startswith("rank 1 has not responded for ")
     assert names.get("ended").decode() == said[0]
@@ -47,10 +47,10 @@ def test_a_rank_whose_heartbeat_stands_still_ends_the_others(said: list[str]) ->
 
 def test_a_store_that_does_not_answer_ends_the_ranks(said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     never = threading.Event()
-    monkeypatch.setattr(ranks, "_GRACE", 0.01)
+    monkeypatch.setattr(ranks, "_GRACE_SECONDS", 0.01)
     monkeypatch.setattr(RankWatch, "_write", lambda *_: never.wait())
     watch = RankWatch(dist.HashStore(), 1, 2, heartbeat_timeout=0.05)
-    assert watch._over.wait(60)
+    assert watch._stopped.wait(60)
     never.set()
     watch.close()
     assert said[0].startswith("rank 0, or the launcher, has not responded for ")
