@@ -1,14 +1,17 @@
-"""The environment variables of torchrun, the deepspeed launcher and ``srun``, and the address of the rendezvous."""
+"""Launchers: environment variables of torchrun, deepspeed and ``srun``, the rendezvous address, preemption signals."""
 
 from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from adamae.errors import UserError
 
+# Signals that ask a run to stop. They are often sent to every process of a job.
+PREEMPTION_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 # Slurm uses step ids from here on for the batch script and interactive shells, which are not one of several tasks.
 _FIRST_SPECIAL_SLURM_STEP = 0xFFFFFFF0
 

@@ -24,11 +24,10 @@ from adamae.data.children import end_with_this_process, leave_with_parent
 from adamae.data.killed_workers import SYSTEM_KILL, KilledWorkers
 from adamae.data.watch import Watch, WorkerStatus, describe_exit
 from adamae.errors import UserError
+from adamae.launch import PREEMPTION_SIGNALS
 
 # Number of a batch -> keys of that batch and of all batches after it.
 BatchKeysFrom = Callable[[int], Iterable[list[Any]]]
-# A preemption signal is often sent to every process of a job. Workers ignore it and end with the run.
-_SIGNALS_OF_THE_RUN = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 # Seconds between two checks of the workers while waiting for a batch.
 _POLL_SECONDS = 1.0
 # A worker interrupts a slow video itself; if it has not done so after this many further seconds, it is killed.
@@ -213,7 +212,8 @@ def _start_method() -> str | None:
 def _begin_work(status: WorkerStatus, worker: int) -> None:
     leave_with_parent()
     status.register(worker, os.getpid())
-    for number in _SIGNALS_OF_THE_RUN:
+    # Workers end with the run.
+    for number in PREEMPTION_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 

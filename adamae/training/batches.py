@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from adamae.data.dataset import ClipDataset
-from adamae.data.loader import build_loader, choose_workers
+from adamae.data.loader import Batch, build_loader, choose_workers
 from adamae.distributed import World
-from adamae.training.engine import Batch
 from adamae.training.mixing import Mixing
 
 

@@ -26,6 +26,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.torch_version import TorchVersion
 
+from adamae.data.loader import Batch
 from adamae.distributed import World
 from adamae.errors import UserError
 from adamae.training.adam_state import (
@@ -38,7 +39,6 @@ from adamae.training.adam_state import (
 )
 from adamae.training.compilation import compile_in_place
 from adamae.training.engine import (
-    Batch,
     EngineSettings,
     ForwardPass,
     Losses,

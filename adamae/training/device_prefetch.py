@@ -8,7 +8,8 @@ from contextlib import closing
 import torch
 from torch import Tensor
 
-from adamae.training.engine import Batch, to_device
+from adamae.data.loader import Batch
+from adamae.training.engine import to_device
 
 
 def prefetched(batches: Iterable[Batch], device: torch.device) -> Generator[Batch, None, None]:

@@ -15,9 +15,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from adamae.data.loader import Batch
 from adamae.precision import autocast, autocast_dtype
 
-Batch = dict[str, Any]
 Losses = dict[str, Tensor]
 # (model, batch on its device, diagnose) -> 0-dim tensors: "loss" with its gradient, and detached named parts
 Objective = Callable[[nn.Module, Batch, bool], Losses]

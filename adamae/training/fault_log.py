@@ -10,10 +10,10 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from adamae.data.loader import Batch
 from adamae.distributed import World
 from adamae.errors import UserError
 from adamae.files import write_whole
-from adamae.training.engine import Batch
 from adamae.training.run_logger import RunLogger
 
 # Takes rows of the list.

@@ -11,9 +11,10 @@ from typing import Any, Protocol
 
 import torch
 
+from adamae.data.loader import Batch
 from adamae.errors import PreemptedError
 from adamae.training.device_prefetch import prefetched
-from adamae.training.engine import Batch, Engine
+from adamae.training.engine import Engine
 from adamae.training.fault_log import FaultLog
 from adamae.training.metrics import Averages, MetricAverager, Throughput
 from adamae.training.preemption import Preemption

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from adamae.data.loader import Batch
 from adamae.errors import UserError
 
-Batch = dict[str, Any]
 # Key in the batch: (B, 6) float32, see Mixing.
 MIX = "mix"
 

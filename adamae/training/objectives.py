@@ -7,9 +7,10 @@ from typing import cast
 
 from torch import Tensor, nn
 
+from adamae.data.loader import Batch
 from adamae.models.pretrainer import Pretrainer
 from adamae.samplers.hit_rate import count_hits
-from adamae.training.engine import Batch, Losses
+from adamae.training.engine import Losses
 from adamae.training.mixing import MIX, leading_labels, mix_clips, mixed_cross_entropy
 
 

@@ -10,8 +10,8 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from adamae.distributed import World
+from adamae.launch import PREEMPTION_SIGNALS
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 # Launchers forward signals that the terminal or Slurm has already sent to all processes; only a later one is new.
 _ECHO_SECONDS = 1.0
 
@@ -37,7 +37,7 @@ class Preemption:
     def __enter__(self) -> Preemption:
         """Install the signal handlers."""
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._receive) for number in SIGNALS}
+            self._previous = {number: signal.signal(number, self._receive) for number in PREEMPTION_SIGNALS}
         return self
 
     def __exit__(

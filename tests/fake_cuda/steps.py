@@ -18,6 +18,7 @@ from typing import Any, get_args
 import torch
 from torch import nn
 
+from adamae.data.loader import Batch
 from adamae.distributed import World
 from adamae.evaluation.scoring import evaluating, forward_in_batches
 from adamae.models import create_model
@@ -28,7 +29,7 @@ from adamae.samplers.token_choice import TokenStrategy
 from adamae.training.adam_state import build_optimizer
 from adamae.training.device_prefetch import prefetched
 from adamae.training.ema import WeightEma
-from adamae.training.engine import Batch, EngineSettings, Losses
+from adamae.training.engine import EngineSettings, Losses
 from adamae.training.metrics import MetricAverager
 from adamae.training.mixing import MIX
 from adamae.training.objectives import FinetuneObjective, pretrain_objective

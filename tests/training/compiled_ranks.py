@@ -12,11 +12,12 @@ import sys
 import torch
 
 from adamae import distributed
+from adamae.data.loader import Batch
 from adamae.distributed import World
 from adamae.models import create_model
 from adamae.training.adam_state import build_optimizer
 from adamae.training.deepspeed import DeepSpeedEngine
-from adamae.training.engine import Batch, Engine, EngineSettings
+from adamae.training.engine import Engine, EngineSettings
 from adamae.training.objectives import pretrain_objective
 from adamae.training.parameter_groups import parameter_groups
 from adamae.training.torch_engine import TorchEngine

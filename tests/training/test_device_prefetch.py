@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from adamae.data.loader import Batch
 from adamae.training.device_prefetch import prefetched
-from adamae.training.engine import Batch
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 

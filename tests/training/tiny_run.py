@@ -15,12 +15,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from adamae import distributed
 from adamae.checkpoints.store import CheckpointStore
+from adamae.data.loader import Batch
 from adamae.models import Pretrainer, vit_pretrainer
 from adamae.models.pyramid.factories import swin_pretrainer
 from adamae.randomness import epoch_permutation, sample_generator, sample_seed
 from adamae.training.adam_state import build_optimizer
 from adamae.training.deepspeed import DeepSpeedEngine
-from adamae.training.engine import Batch, Engine, EngineSettings
+from adamae.training.engine import Engine, EngineSettings
 from adamae.training.loop import Outcome, train
 from adamae.training.objectives import pretrain_objective
 from adamae.training.parameter_groups import parameter_groups

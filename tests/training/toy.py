@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from adamae.data.loader import Batch
 from adamae.distributed import World
 from adamae.training.adam_state import build_optimizer
 from adamae.training.deepspeed import DeepSpeedEngine
-from adamae.training.engine import Batch, Engine, EngineSettings, Losses
+from adamae.training.engine import Engine, EngineSettings, Losses
 from adamae.training.parameter_groups import Group, parameter_groups
 from adamae.training.torch_engine import TorchEngine
 
