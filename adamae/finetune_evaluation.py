@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from adamae.checkpoints.formats import open_checkpoint
+from adamae.checkpoints.networks import build_classifier
 from adamae.data.annotations import Annotations
 from adamae.data.image_files import image_files_for
 from adamae.data.loader import choose_workers
@@ -16,7 +17,6 @@ from adamae.distributed import World
 from adamae.errors import UserError
 from adamae.evaluation.evaluator import Evaluator
 from adamae.evaluation.labels import check_same_classes
-from adamae.evaluation.networks import build_classifier
 from adamae.evaluation.setup import Selection, choose_selection, describe_unread
 from adamae.lookup import is_folder
 from adamae.models import Classifier

@@ -269,5 +269,5 @@ def _check_match(
     hints += [f"build the model with sampler_mlp_ratio={theirs:g}" for theirs, ours in ratios if theirs != ours]
     # With ``complete``, the model was built from the checkpoint.
     if shapes and not hints and not complete and "mask_token" in wanted:
-        hints.append("adamae.visualize.networks.build_pretrainer builds the network of a checkpoint")
+        hints.append("adamae.checkpoints.networks.build_pretrainer builds the network of a checkpoint")
     raise UserError("; ".join([f"does not match the model: {'; '.join(parts)}", *hints]))

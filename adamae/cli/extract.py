@@ -9,10 +9,10 @@ from adamae.options.evaluation import ExtractOptions, extract_parser
 from adamae.plain_text import counted
 
 if TYPE_CHECKING:
+    from adamae.checkpoints.networks import FrozenEncoder
     from adamae.data.annotations import Annotations
     from adamae.distributed import World
     from adamae.evaluation.features import WindowFeatures
-    from adamae.evaluation.networks import FrozenEncoder
     from adamae.evaluation.setup import EvaluationSetup
 
 

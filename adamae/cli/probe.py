@@ -9,10 +9,10 @@ from adamae.options.evaluation import ProbeOptions, probe_parser
 from adamae.plain_text import as_json
 
 if TYPE_CHECKING:
+    from adamae.checkpoints.networks import FrozenEncoder
     from adamae.data.splits import Splits
     from adamae.distributed import World
     from adamae.evaluation.features import VideoFeatures
-    from adamae.evaluation.networks import FrozenEncoder
     from adamae.evaluation.setup import EvaluationSetup
 
 

@@ -24,9 +24,9 @@ def run(words: Sequence[str]) -> int:
 
 def _timeline(options: TimelineOptions) -> None:
     from adamae.visualize.curves import timeline_csv, timeline_png
-    from adamae.visualize.networks import own_mask_type
     from adamae.visualize.probability import check_sampler, timeline_of
     from adamae.visualize.reconstruction import Variant, reconstruct
+    from adamae.visualize.samplers import own_mask_type
     from adamae.visualize.visualizer import open_visualizer
 
     visualizer = open_visualizer(options.network, options.frames, options.videos, options.compute, options.pictures.out)

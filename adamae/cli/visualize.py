@@ -42,8 +42,8 @@ def _visualize(options: VisualizeOptions) -> None:
 
 def _variants(options: VisualizeOptions, visualizer: Visualizer) -> list[Variant]:
     """The masking variants to show side by side, validated."""
-    from adamae.visualize.networks import own_mask_type, sampler_of
     from adamae.visualize.reconstruction import Variant
+    from adamae.visualize.samplers import own_mask_type, sampler_of
 
     masks, model = options.masks, visualizer.model
     variants = [
@@ -114,7 +114,7 @@ def _other_ratios(variants: Sequence[Variant], visualizer: Visualizer) -> list[V
 
     Ratios with the same number of visible tokens count as one: a frame sampler supports only a few.
     """
-    from adamae.visualize.networks import sampler_of
+    from adamae.visualize.samplers import sampler_of
 
     def visible(variant: Variant) -> int:
         return sampler_of(visualizer.model, variant.mask_type, variant.mask_ratio).num_visible(visualizer.model.grid)

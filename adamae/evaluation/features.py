@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from adamae.checkpoints.networks import FrozenEncoder
 from adamae.data.annotations import Annotations
 from adamae.data.decoding import DecodeError, VideoReader, get_decoder
 from adamae.data.views import VideoViews, ViewPlan
 from adamae.distributed import World
 from adamae.errors import UserError
-from adamae.evaluation.networks import FrozenEncoder
 from adamae.evaluation.scoring import Damaged, Unscored, evaluating, forward_in_batches
 from adamae.evaluation.view_loader import groups_of_rows, load_groups
 from adamae.evaluation.windows import Windows, WindowTimes, read_windows, window_times

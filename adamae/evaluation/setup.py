@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from adamae.checkpoints.formats import CheckpointFile, open_checkpoint
+from adamae.checkpoints.networks import FrozenEncoder, build_classifier, build_encoder
 from adamae.data.annotations import Annotations
 from adamae.data.decoding.damage import describe_loss
 from adamae.data.loader import choose_workers
 from adamae.data.views import VideoViews, ViewPlan, plan_test
 from adamae.distributed import World
 from adamae.errors import UserError
-from adamae.evaluation.networks import ClipFacts, FrozenEncoder, build_classifier, build_encoder, clip_facts
+from adamae.evaluation.clip_facts import ClipFacts, clip_facts
 from adamae.evaluation.scoring import Damaged, Unscored
 from adamae.models import Classifier
 from adamae.options.groups import oversampled

@@ -9,12 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from adamae.checkpoints.formats import CheckpointFile
-from adamae.evaluation.networks import FrozenEncoder, build_classifier, build_encoder
+from adamae.checkpoints.networks import FrozenEncoder, build_classifier, build_encoder, build_pretrainer
 from adamae.layers.pixels import PixelNormalisation
 from adamae.models import Classifier, Pretrainer
 from adamae.randomness import SampleNoise
 from adamae.selection import TokenSelection, gather_tokens
-from adamae.visualize.networks import build_pretrainer
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from adamae.models import Pretrainer
-from adamae.visualize.networks import own_mask_type
 from adamae.visualize.reconstruction import Reconstruction, Variant, reconstruct
 from adamae.visualize.rows import Block, blocks_of, notes_of, shared_scales
+from adamae.visualize.samplers import own_mask_type
 from adamae.visualize.sheet import contact_sheets
 from adamae.visualize.video_clips import ClipIndices, VideoClips
 

@@ -17,8 +17,8 @@ from adamae.samplers import Declaration, declaration_of
 from adamae.samplers.hit_rate import count_hits
 from adamae.samplers.sampler import Sampler
 from adamae.selection import TokenSelection
-from adamae.visualize.networks import sampler_of
 from adamae.visualize.panels import Panels, draw_panels
+from adamae.visualize.samplers import sampler_of
 from adamae.visualize.video_clips import VideoClips
 
 

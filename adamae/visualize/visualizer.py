@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adamae.checkpoints.formats import CheckpointFile, open_checkpoint
+from adamae.checkpoints.networks import build_pretrainer
 from adamae.data.annotations import Annotations
 from adamae.data.decoding import DecodeError, get_decoder
 from adamae.data.image_files import image_files_for
 from adamae.data.named_videos import load_named
 from adamae.data.views import ViewPlan
 from adamae.distributed import start as start_device
-from adamae.evaluation.networks import ClipFacts
+from adamae.evaluation.clip_facts import ClipFacts
 from adamae.evaluation.scoring import Damaged, Unscored
 from adamae.evaluation.setup import MIDDLE, choose_frames, choose_views, describe_damaged, describe_unread, without
 from adamae.evaluation.windows import Windows
@@ -23,7 +24,6 @@ from adamae.options.inference import FrameOptions, NetworkOptions
 from adamae.options.visualize import ShownVideosOptions, VisualizeComputeOptions
 from adamae.plain_text import one_line
 from adamae.progress import say
-from adamae.visualize.networks import build_pretrainer
 from adamae.visualize.video_clips import VideoClips, choose_range, read_video_clips, split_into_clips
 
 # Bytes for a number and for the suffixes of the files of a video.

@@ -81,7 +81,7 @@ class SelectionComparison(Comparison):
 
         from adamae.benchmark.contenders import whole_step
         from adamae.checkpoints.formats import open_checkpoint
-        from adamae.evaluation.networks import build_classifier
+        from adamae.checkpoints.networks import build_classifier
 
         model, _ = build_classifier(open_checkpoint(tuned))
         clips = torch.randint(0, 256, (TIMED_CLIPS, *model.grid.clip_shape, 3), dtype=torch.uint8)

@@ -23,7 +23,7 @@ from adamae.data.annotations import load_annotations
 from adamae.data.decoding import get_decoder
 from adamae.data.motion_masks import read_motion_masks
 from adamae.errors import UserError
-from adamae.evaluation.networks import clip_facts
+from adamae.evaluation.clip_facts import clip_facts
 from adamae.models import vit_pretrainer
 from adamae.randomness import sample_seed
 from adamae.samplers.hit_rate import count_hits

@@ -23,7 +23,7 @@ from adamae.checkpoints.formats import open_checkpoint
 from adamae.checkpoints.loading import load_weights
 from adamae.data.annotations import load_annotations
 from adamae.errors import UserError
-from adamae.evaluation.networks import clip_facts
+from adamae.evaluation.clip_facts import clip_facts
 from adamae.grid import TokenGrid
 from adamae.models import vit_pretrainer
 from adamae.models.pretrainer import Pretrainer

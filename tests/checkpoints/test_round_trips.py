@@ -18,7 +18,7 @@ from adamae.checkpoints.loading import load_weights
 from adamae.checkpoints.tensor_files import write_tensors
 from adamae.checkpoints.writing import WRITERS, convert
 from adamae.errors import UserError
-from adamae.evaluation.networks import clip_facts
+from adamae.evaluation.clip_facts import clip_facts
 from tests.checkpoints.networks import CLASSIFIER, PRETRAIN, bits, classifier, clip, pretrainer
 
 SUFFIX = {"reference": ".pth", "safetensors": ".safetensors", "transformers": ""}

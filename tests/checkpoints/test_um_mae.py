@@ -14,15 +14,14 @@ from adamae.checkpoints.constants import Constants, describe_network
 from adamae.checkpoints.formats import open_checkpoint
 from adamae.checkpoints.inference import infer_architecture
 from adamae.checkpoints.loading import load_weights
+from adamae.checkpoints.networks import build_classifier, build_encoder, build_pretrainer
 from adamae.checkpoints.store import CheckpointStore
 from adamae.checkpoints.tensor_files import write_tensors
 from adamae.checkpoints.writing import convert
 from adamae.errors import UserError
-from adamae.evaluation.networks import build_classifier, build_encoder
 from adamae.models import create_model
 from adamae.models.families import family_named
 from adamae.training.resuming import check_same_run
-from adamae.visualize.networks import build_pretrainer
 from tests.golden import um_mae
 
 NAMES = ("um_swin_tiny", "um_pvt_small", "um_vit_base")

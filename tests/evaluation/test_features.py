@@ -1,78 +1,29 @@
-"""Frozen encoders of every kind of checkpoint, windows in time, and files of features."""
+"""Clips of checkpoints, windows in time, and files of features."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from adamae.checkpoints.formats import open_checkpoint
+from adamae.checkpoints.networks import FrozenEncoder, build_encoder
 from adamae.data.annotations import load_annotations
 from adamae.data.views import plan_test
 from adamae.errors import UserError
+from adamae.evaluation.clip_facts import clip_facts
 from adamae.evaluation.feature_files import check_feature_file, write_features
 from adamae.evaluation.features import WindowFeatures, affordable_tokens, extract_videos, extract_windows
-from adamae.evaluation.networks import FrozenEncoder, build_classifier, build_encoder, clip_facts
 from adamae.evaluation.windows import Windows
 from adamae.randomness import SampleNoise
 from tests.checkpoints.networks import classifier, pretrainer
-from tests.evaluation.tiny import BAD, PATHS, views, write_classifier, write_pretrainer
+from tests.evaluation.tiny import BAD, PATHS, views, write_pretrainer
 
 CLIPS = torch.randint(0, 256, (3, 4, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-
-
-def test_pretrained_features_are_the_mean_over_normed_tokens(pretrained: Path) -> None:
-    encoder, notes = build_encoder(open_checkpoint(pretrained))
-    model = pretrainer()
-    with torch.no_grad():
-        tokens = model.encoder.patch_embed(model.pixels(CLIPS))
-        expected = model.encoder(tokens, SampleNoise(torch.zeros(3)))
-    assert notes == []
-    assert torch.allclose(encoder.tokens(CLIPS), expected, atol=1e-6)
-    assert torch.allclose(encoder(CLIPS), expected.mean(dim=1), atol=1e-6)
-    assert torch.allclose(encoder.times(CLIPS).mean(dim=1), expected.mean(dim=1), atol=1e-6)
-    assert not encoder(CLIPS).requires_grad
-
-
-@pytest.mark.parametrize("options", [{}, {"position_embedding": "learned"}, {"cls_token": True}])
-def test_finetuned_features_are_what_the_head_sees(tmp_path: Path, options: dict[str, Any]) -> None:
-    file = open_checkpoint(write_classifier(tmp_path / "c.safetensors", **options))
-    encoder, _ = build_encoder(file)
-    model = classifier(**options)
-    assert torch.allclose(model.head(encoder(CLIPS)), model(CLIPS), atol=1e-6)
-    rebuilt, notes = build_classifier(file)
-    assert torch.equal(rebuilt(CLIPS), model(CLIPS))
-    assert notes == []
-
-
-def test_a_network_that_pools_by_its_first_token(tmp_path: Path) -> None:
-    encoder, _ = build_encoder(open_checkpoint(write_classifier(tmp_path / "c.safetensors", use_mean_pooling=False)))
-    model = classifier(use_mean_pooling=False)
-    expected = model.encode(CLIPS, SampleNoise(torch.zeros(3)))
-    assert torch.allclose(encoder(CLIPS), expected.mean(dim=1), atol=1e-6)
-
-
-def test_other_clips_than_the_checkpoint_s(pretrained: Path) -> None:
-    encoder, _ = build_encoder(open_checkpoint(pretrained), num_frames=8, size=32)
-    clips = torch.randint(0, 256, (1, 8, 32, 32, 3), dtype=torch.uint8)
-    assert encoder.tokens(clips).shape == (1, 4 * 4 * 4, 32)
-
-
-def test_random_weights_are_not_the_checkpoint_s(pretrained: Path) -> None:
-    trained, _ = build_encoder(open_checkpoint(pretrained))
-    random, notes = build_encoder(open_checkpoint(pretrained), random_weights=True)
-    assert not torch.allclose(trained(CLIPS), random(CLIPS), atol=1e-2)
-    assert notes == ["random weights (--random_weights)"]
-
-
-def test_a_pretrained_checkpoint_is_no_classifier(pretrained: Path) -> None:
-    with pytest.raises(UserError, match=r"pretrained.safetensors: is a pre-trained AdaMAE.* expected a fine-tuned"):
-        build_classifier(open_checkpoint(pretrained))
 
 
 def test_what_a_checkpoint_tells_of_its_clips(tmp_path: Path, finetuned: Path) -> None:

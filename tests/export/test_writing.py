@@ -14,15 +14,14 @@ from torch import Tensor
 
 from adamae.checkpoints.constants import describe_network
 from adamae.checkpoints.formats import CheckpointFile, open_checkpoint
+from adamae.checkpoints.networks import build_classifier, build_encoder, build_pretrainer
 from adamae.checkpoints.tensor_files import write_tensors
 from adamae.cli import main as cli
 from adamae.errors import UserError
-from adamae.evaluation.networks import build_classifier, build_encoder
 from adamae.export import writing
 from adamae.export.graphs import ClassifierGraph
 from adamae.export.writing import export
 from adamae.models import create_model
-from adamae.visualize.networks import build_pretrainer
 from tests.checkpoints.networks import CLASSIFIER, PRETRAIN, classifier, pretrainer, randomise
 
 needs_onnx = pytest.mark.skipif(

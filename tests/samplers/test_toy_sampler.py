@@ -19,6 +19,7 @@ from adamae import samplers
 from adamae.checkpoints.constants import describe_network
 from adamae.checkpoints.formats import open_checkpoint
 from adamae.checkpoints.loading import load_weights
+from adamae.checkpoints.networks import build_pretrainer
 from adamae.checkpoints.tensor_files import write_tensors
 from adamae.cli.main import main
 from adamae.errors import UserError
@@ -31,7 +32,6 @@ from adamae.options.pretrain import PretrainOptions
 from adamae.randomness import SampleNoise
 from adamae.samplers.adaptive import AdaptiveSampler
 from adamae.samplers.sampler import Sampler
-from adamae.visualize.networks import build_pretrainer
 from tests.checkpoints.networks import CLASSIFIER, PRETRAIN, pretrainer
 from tests.cli.conftest import videos  # noqa: F401
 from tests.cli.test_pretrain import pretrain

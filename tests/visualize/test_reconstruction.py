@@ -9,9 +9,9 @@ from adamae.errors import UserError
 from adamae.randomness import sample_seed
 from adamae.samplers.hit_rate import count_hits
 from adamae.samplers.motion import motion_scores
-from adamae.visualize.networks import own_mask_type, sampler_of
 from adamae.visualize.reconstruction import Variant, reconstruct
 from adamae.visualize.rows import notes_of
+from adamae.visualize.samplers import own_mask_type, sampler_of
 from tests.visualize.scenes import tiny_model, video_clips
 
 

@@ -1,67 +1,25 @@
-"""Networks built from checkpoints, for scoring or feature extraction."""
+"""Networks of checkpoints with their weights: the classifier, the encoder without a head, and the autoencoder."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
 from adamae.checkpoints.architecture import Architecture
 from adamae.checkpoints.formats import CheckpointFile
-from adamae.checkpoints.loading import load_weights
+from adamae.checkpoints.loading import LoadReport, load_weights
 from adamae.errors import UserError
-from adamae.models import Classifier
+from adamae.models import Classifier, Pretrainer
 from adamae.models.families import family_named
+from adamae.samplers import declared
 
 # Arguments that pre-train models and classifiers share.
 _SHARED = (
     *("img_size", "patch_size", "tubelet_size", "num_frames", "in_chans", "mlp_ratio", "qkv_bias", "init_values"),
     "imagenet_default_mean_and_std",
 )
-# Names of data sets whose official recipes sample segments.
-_SEGMENT_SETS = ("ssv2",)
-
-
-@dataclass(frozen=True)
-class ClipFacts:
-    """Clips on which a network was trained.
-
-    Attributes:
-        num_frames: T, frames in a clip.
-        size: Height and width in pixels.
-        sampling_rate: Stride of the frames.
-        frame_sampling: "dense" or "segment".
-        guessed: Names of the fields that the checkpoint does not store and that have default values.
-    """
-
-    num_frames: int
-    size: int
-    sampling_rate: int
-    frame_sampling: str
-    guessed: tuple[str, ...]
-
-
-def clip_facts(file: CheckpointFile) -> ClipFacts:
-    """Read the clip settings from a checkpoint: from its architecture and from the options of the training program.
-
-    Raises:
-        UserError: If its frames are not square.
-    """
-    height, width = file.architecture.size
-    if height != width:
-        raise UserError(f"{file.path}: its clips are {height}x{width}, expected square ones")
-    guessed = [name for name in ("num_frames", "size") if name.removeprefix("num_") in file.architecture.guessed]
-    rate, sampling = file.args.get("sampling_rate"), file.args.get("frame_sampling")
-    if sampling not in ("dense", "segment"):
-        data_set = str(file.args.get("data_set") or "")
-        sampling = "segment" if data_set.lower() in _SEGMENT_SETS else "dense"
-        guessed += [] if data_set else ["frame_sampling"]
-    if not isinstance(rate, int) or rate < 1:
-        rate = 4
-        guessed += ["sampling_rate"] if sampling == "dense" else []
-    return ClipFacts(file.architecture.frames, height, rate, sampling, tuple(guessed))
 
 
 def build_classifier(
@@ -85,16 +43,15 @@ def build_classifier(
     Raises:
         UserError: If it is not a classifier, or weights are missing.
     """
-    a = file.architecture
-    if a.decoder is not None or not a.classes:
+    architecture = file.architecture
+    if architecture.decoder is not None or not architecture.classes:
         raise UserError(
             f"{file.path}: is a pre-trained {file.method}, which has no classes; expected a fine-tuned checkpoint "
             "(`adamae finetune` makes one, `adamae probe` evaluates its features)"
         )
-    arguments = {**a.options(), **_clip_options(num_frames, size), **(selection or {})}
-    model = family_named(a.family).classifier(**arguments)
-    report = load_weights(model, file, complete=True)
-    return model.eval(), _changes(report.resized, report.notes)
+    arguments = {**architecture.options(), **_clip_options(num_frames, size), **(selection or {})}
+    model = family_named(architecture.family).classifier(**arguments)
+    return model.eval(), _changes(load_weights(model, file, complete=True))
 
 
 class FrozenEncoder(nn.Module):
@@ -165,8 +122,44 @@ def build_encoder(
     model = family_named(file.architecture.family).classifier(**arguments)
     if random_weights:
         return FrozenEncoder(model), ["random weights (--random_weights)"]
-    report = load_weights(model, file)
-    return FrozenEncoder(model), _changes(report.resized, report.notes)
+    changes = _changes(load_weights(model, file))
+    return FrozenEncoder(model), changes
+
+
+def build_pretrainer(
+    file: CheckpointFile, *, num_frames: int | None = None, size: int | None = None
+) -> tuple[Pretrainer, list[str]]:
+    """Build the autoencoder of a pre-trained checkpoint, with all its weights, in evaluation mode.
+
+    Args:
+        file: The checkpoint.
+        num_frames: Frames in a clip, if not those of the checkpoint.
+        size: Side of a frame in pixels, if not that of the checkpoint.
+
+    Returns:
+        The network, and notes for the user.
+
+    Raises:
+        UserError: If the checkpoint has no decoder, or its clips do not have three channels.
+    """
+    architecture = file.architecture
+    if architecture.decoder is None:
+        raise UserError(f"{file.path}: is a {file.method} without a decoder; expected a pre-trained checkpoint")
+    if architecture.channels != 3:
+        raise UserError(f"{file.path}: its clips have {architecture.channels} channels, expected 3")
+    options = {**architecture.options(), **_clip_options(num_frames, size)}
+    notes = []
+    ratio = file.args.get("mask_ratio")
+    if "mask_ratio" not in options:
+        told = isinstance(ratio, float) and 0 < ratio < 1
+        usual = declared(options["mask_type"]).sampler_class.usual_ratio(**options)
+        options["mask_ratio"] = ratio if told else usual
+        notes += [] if told else [f"the checkpoint does not store its mask ratio: using {usual}"]
+    if "normalize_target" not in options and isinstance(file.args.get("normlize_target"), bool):
+        options["normalize_target"] = file.args["normlize_target"]
+    model = family_named(architecture.family).pretrainer(**options)
+    changes = _changes(load_weights(model, file, complete=True))
+    return model.eval().requires_grad_(False), [*notes, *changes]
 
 
 def _encoder_options(architecture: Architecture) -> dict[str, Any]:
@@ -179,5 +172,6 @@ def _clip_options(num_frames: int | None, size: int | None) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _changes(resized: tuple[str, ...], notes: tuple[str, ...]) -> list[str]:
-    return [*notes, *([f"resized to the requested clip size: {', '.join(resized)}"] if resized else [])]
+def _changes(report: LoadReport) -> list[str]:
+    resized = [f"resized to the requested clip size: {', '.join(report.resized)}"] if report.resized else []
+    return [*report.notes, *resized]

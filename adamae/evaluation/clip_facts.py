@@ -1,0 +1,51 @@
+"""Clips on which the network of a checkpoint was trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from adamae.checkpoints.formats import CheckpointFile
+from adamae.errors import UserError
+
+# Names of data sets whose official recipes sample segments.
+_SEGMENT_SETS = ("ssv2",)
+
+
+@dataclass(frozen=True)
+class ClipFacts:
+    """Clips on which a network was trained.
+
+    Attributes:
+        num_frames: T, frames in a clip.
+        size: Height and width in pixels.
+        sampling_rate: Stride of the frames.
+        frame_sampling: "dense" or "segment".
+        guessed: Names of the fields that the checkpoint does not store and that have default values.
+    """
+
+    num_frames: int
+    size: int
+    sampling_rate: int
+    frame_sampling: str
+    guessed: tuple[str, ...]
+
+
+def clip_facts(file: CheckpointFile) -> ClipFacts:
+    """Read the clip settings from a checkpoint: from its architecture and from the options of the training program.
+
+    Raises:
+        UserError: If its frames are not square.
+    """
+    height, width = file.architecture.size
+    if height != width:
+        raise UserError(f"{file.path}: its clips are {height}x{width}, expected square ones")
+    guessed = [name for name in ("num_frames", "size") if name.removeprefix("num_") in file.architecture.guessed]
+    rate, sampling = file.args.get("sampling_rate"), file.args.get("frame_sampling")
+    if sampling not in ("dense", "segment"):
+        data_set = str(file.args.get("data_set") or "")
+        sampling = "segment" if data_set.lower() in _SEGMENT_SETS else "dense"
+        guessed += [] if data_set else ["frame_sampling"]
+    if not isinstance(rate, int) or rate < 1:
+        rate = 4
+        guessed += ["sampling_rate"] if sampling == "dense" else []
+    return ClipFacts(file.architecture.frames, height, rate, sampling, tuple(guessed))
