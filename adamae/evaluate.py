@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adamae import distributed
 from adamae.data.annotations import Annotations
 from adamae.data.image_files import image_files_for
 from adamae.distributed import World
@@ -31,6 +30,7 @@ from adamae.evaluation.setup import (
     describe_damaged,
     describe_unread,
     open_setup,
+    start_world,
 )
 from adamae.files import check_writable
 from adamae.options.evaluation import EvaluateOptions
@@ -50,7 +50,7 @@ def evaluate(options: EvaluateOptions, world: World | None = None) -> Evaluation
             the output directory cannot be written.
     """
     if world is None:
-        with distributed.start(options.compute.device, timeout_seconds=options.compute.rendezvous_timeout) as world:
+        with start_world(options.compute) as world:
             return evaluate(options, world)
     output = options.output.output_dir
     if output is not None:

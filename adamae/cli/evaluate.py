@@ -16,12 +16,12 @@ def run(words: Sequence[str]) -> int:
     """
     options = evaluate_parser().parse(words).options
     _ = options.source
-    from adamae import distributed
     from adamae.evaluate import evaluate
+    from adamae.evaluation.setup import start_world
     from adamae.progress import say
 
     output = options.output.output_dir
-    with distributed.start(options.compute.device, timeout_seconds=options.compute.rendezvous_timeout) as world:
+    with start_world(options.compute) as world:
         evaluation = evaluate(options, world)
         if world.is_main:
             # Printed before the files are written: the result of hours must not be lost if the disk is full.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from adamae.cli.stopping import run_resumable
+from adamae.cli.workers import one_per_core
 from adamae.options.pack import PackedOptions, pack_parser
 from adamae.plain_text import counted
 
@@ -22,17 +22,12 @@ def run(words: Sequence[str]) -> int:
             contains other files.
     """
     options = pack_parser().parse(words).options.packed
-    from adamae.cli.stopping import stopped_by_sigterm
-    from adamae.progress import progress_of
-
-    try:
-        with stopped_by_sigterm(), progress_of("packing") as progress:
-            lines = list(_pack(options, progress))
-    except KeyboardInterrupt:
-        print("adamae pack: interrupted; finished shards are kept, run the same command to resume", file=sys.stderr)
-        return 130
-    print("\n".join(lines))
-    return 0
+    return run_resumable(
+        "pack",
+        lambda progress: "\n".join(_pack(options, progress)),
+        doing="packing",
+        kept="interrupted; finished shards are kept",
+    )
 
 
 def _pack(options: PackedOptions, progress: Stages) -> Iterator[str]:
@@ -49,7 +44,7 @@ def _pack(options: PackedOptions, progress: Stages) -> Iterator[str]:
         videos_per_shard=options.videos_per_shard,
         shuffle=options.shuffle,
         seed=options.seed,
-        workers=options.workers or os.cpu_count() or 1,
+        workers=one_per_core(options.workers),
         max_bad_fraction=options.max_bad_fraction,
         progress=progress.work,
     )

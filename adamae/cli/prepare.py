@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from adamae.cli.stopping import run_resumable
+from adamae.cli.workers import one_per_core
 from adamae.options.prepare import PrepareOptions, prepare_parser
 
 if TYPE_CHECKING:
@@ -20,19 +20,12 @@ def run(words: Sequence[str]) -> int:
         UserError: If nothing could be prepared.
     """
     options = prepare_parser().parse(words).options
-    from adamae.cli.stopping import stopped_by_sigterm
-    from adamae.progress import progress_of
-
-    try:
-        with stopped_by_sigterm(), progress_of("preparing") as progress:
-            print(_prepare(options, progress))
-    except KeyboardInterrupt:
-        print(
-            f"adamae prepare: stopped; what is done in {options.prepared.out} is kept, run the same command to resume",
-            file=sys.stderr,
-        )
-        return 130
-    return 0
+    return run_resumable(
+        "prepare",
+        lambda progress: _prepare(options, progress),
+        doing="preparing",
+        kept=f"stopped; what is done in {options.prepared.out} is kept",
+    )
 
 
 def _prepare(options: PrepareOptions, progress: Stages) -> str:
@@ -50,7 +43,7 @@ def _prepare(options: PrepareOptions, progress: Stages) -> str:
         encoding=Encoding(made.short_side, made.gop, made.crf) if made.transcode else None,
         paths=made.paths,
         part=Part.parse(work.part),
-        workers=(os.cpu_count() or 1) if work.workers is None else work.workers,
+        workers=one_per_core(work.workers),
         time_limit=work.video_timeout or None,
         retry=work.retry,
         progress=progress.work,

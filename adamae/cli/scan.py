@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from adamae.cli.stopping import run_resumable
+from adamae.cli.workers import one_per_core
 from adamae.options.scan import ScanOptions, scan_parser
 from adamae.plain_text import as_json
 
@@ -21,16 +21,9 @@ def run(words: Sequence[str]) -> int:
         UserError: If the list does not exist, or the results cannot be written.
     """
     options = scan_parser().parse(words).options
-    from adamae.cli.stopping import stopped_by_sigterm
-    from adamae.progress import progress_of
-
-    try:
-        with stopped_by_sigterm(), progress_of("scanning") as progress:
-            print(_scan(options, progress))
-    except KeyboardInterrupt:
-        print("adamae scan: stopped; what is done is kept, run the same command to resume", file=sys.stderr)
-        return 130
-    return 0
+    return run_resumable(
+        "scan", lambda progress: _scan(options, progress), doing="scanning", kept="stopped; what is done is kept"
+    )
 
 
 def _scan(options: ScanOptions, progress: Stages) -> str:
@@ -44,7 +37,7 @@ def _scan(options: ScanOptions, progress: Stages) -> str:
         out=work.out,
         full=work.full,
         decoder=work.decoder,
-        workers=(os.cpu_count() or 1) if work.workers is None else work.workers,
+        workers=one_per_core(work.workers),
         video_timeout=work.video_timeout,
         progress=progress.work,
         scanning=progress.scanning,

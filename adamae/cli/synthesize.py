@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
+from adamae.cli.workers import one_per_core
 from adamae.options.synthesize import synthesize_parser
 
 
@@ -27,7 +27,7 @@ def run(words: Sequence[str]) -> int:
         report = synthesize(
             **options,
             classes=None if classes == "all" else classes.split(","),
-            workers=(os.cpu_count() or 1) if workers is None else workers,
+            workers=one_per_core(workers),
             progress=lambda made, total: bar.update(task, completed=made, total=total),
         )
     known = "" if report.written else ", all of them already complete"

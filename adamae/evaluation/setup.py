@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from adamae import distributed
 from adamae.checkpoints.formats import CheckpointFile, open_checkpoint
 from adamae.checkpoints.networks import FrozenEncoder, build_classifier, build_encoder
 from adamae.data.annotations import Annotations
@@ -215,6 +216,15 @@ def open_setup(
     chosen = choose_selection(file, clip.num_frames, selection)
     seen, clip = clip.num_frames, replace(clip, num_frames=chosen.frames_read)
     return EvaluationSetup(file, clip, seen, chosen, choose_views(clip, frames, views))
+
+
+def start_world(compute: ComputeOptions) -> World:
+    """Start the processes of a command that runs a checkpoint: those of the launcher, or this one alone.
+
+    Raises:
+        UserError: If the device does not exist, or a process does not answer in time.
+    """
+    return distributed.start(compute.device, timeout_seconds=compute.rendezvous_timeout)
 
 
 def compute_settings(compute: ComputeOptions, world: World) -> dict[str, Any]:
