@@ -15,20 +15,16 @@ def run(words: Sequence[str]) -> int:
         UserError: If an option is invalid, or the folder cannot be written or contains other files.
     """
     options = vars(synthesize_parser().parse(words).options.videos).copy()
-    from rich.console import Console
-    from rich.progress import Progress
-
     from adamae.data.synthetic import synthesize
+    from adamae.progress import progress_of
 
     classes, workers = options.pop("classes"), options.pop("workers")
-    terminal = Console(stderr=True)
-    with Progress(console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
-        task = bar.add_task("writing videos", total=None)
+    with progress_of("writing videos", first="writing videos") as progress:
         report = synthesize(
             **options,
             classes=None if classes == "all" else classes.split(","),
             workers=one_per_core(workers),
-            progress=lambda made, total: bar.update(task, completed=made, total=total),
+            progress=progress.work,
         )
     known = "" if report.written else ", all of them already complete"
     what = "images" if options["images"] else "videos"
