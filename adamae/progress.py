@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -94,6 +95,28 @@ def progress_bar(what: str, world: World) -> Iterator[ProgressCallback | None]:
         return
     with progress_of(what, first=what) as stages:
         yield stages.work
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """Messages and progress bars of a function: on the main process, and only if they are requested.
+
+    Attributes:
+        world: The processes that share the work.
+        verbose: Whether to print.
+    """
+
+    world: World
+    verbose: bool
+
+    def say(self, *lines: str) -> None:
+        """Print lines on standard error."""
+        if self.verbose and self.world.is_main:
+            say(*lines)
+
+    def progress_bar(self, what: str) -> AbstractContextManager[ProgressCallback | None]:
+        """Return a context manager like :func:`progress_bar`."""
+        return progress_bar(what, self.world) if self.verbose else nullcontext()
 
 
 class _PlainLines:

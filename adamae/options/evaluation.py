@@ -142,6 +142,15 @@ class PredictOptions:
     views: ViewOptions
     compute: ViewComputeOptions
 
+    @classmethod
+    def of(cls, checkpoint: str, *videos: str, **values: Any) -> PredictOptions:
+        """Build options by name: ``PredictOptions.of("runs/tuned", "videos", test_num_crop=1)``.
+
+        Raises:
+            UserError: If there is no such option, or a value is invalid.
+        """
+        return predict_parser().of((), values, (checkpoint, *videos))
+
 
 @dataclass(frozen=True)
 class ExtractOptions:
