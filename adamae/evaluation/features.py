@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,7 +34,7 @@ LEVELS: dict[str, Callable[[FrozenEncoder], Callable[[Tensor], Tensor]]] = {
 }
 
 
-@dataclass
+@dataclass(frozen=True)
 class WindowFeatures:
     """Features of the windows of all videos: n windows in the order of the list and of time.
 
@@ -118,7 +118,8 @@ def extract_windows(
             progress(row + 1, len(annotations))
     found = _joined(annotations, parts, unread, damaged)
     if level == "tubelet":
-        found.features = found.features.reshape(len(found.features), *encoder.feature_grid, -1)
+        features = found.features.reshape(len(found.features), *encoder.feature_grid, -1)
+        return replace(found, features=features)
     return found
 
 
@@ -184,7 +185,7 @@ def _joined(
     )
 
 
-@dataclass
+@dataclass(frozen=True)
 class VideoFeatures:
     """One feature for each readable, labelled video, and optionally a few of its tokens.
 

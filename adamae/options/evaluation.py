@@ -163,6 +163,21 @@ class ExtractOptions:
     selection: SelectionOptions
     compute: ComputeOptions
 
+    @classmethod
+    def of(cls, checkpoint: str, *videos: str, out: str = "features.npz", **values: Any) -> ExtractOptions:
+        """Build options by name: ``ExtractOptions.of("runs/mine", "videos", level="time")``.
+
+        Args:
+            checkpoint: The checkpoint.
+            videos: Files, folders or lists.
+            out: The file that ``adamae extract`` writes; :func:`adamae.extract.extract` does not.
+            values: The other options.
+
+        Raises:
+            UserError: If there is no such option, or a value is invalid.
+        """
+        return extract_parser().of((), {"out": out, **values}, (checkpoint, *videos))
+
 
 @dataclass(frozen=True)
 class ProbeOptions:

@@ -1,0 +1,124 @@
+"""Features of sliding windows over videos, or of images, from the encoder of any checkpoint.
+
+from adamae.extract import extract
+from adamae.options.evaluation import ExtractOptions
+
+extraction = extract(ExtractOptions.of("runs/mine", "videos"))
+print(extraction.windows.features.shape, extraction.windows.path)
+extraction.write("features.npz")
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adamae.data.annotations import Annotations
+from adamae.data.image_files import image_files_for
+from adamae.data.named_videos import load_named
+from adamae.distributed import World
+from adamae.evaluation.feature_files import write_features
+from adamae.evaluation.features import WindowFeatures, extract_windows
+from adamae.evaluation.setup import (
+    MIDDLE,
+    EvaluationSetup,
+    describe_damaged,
+    describe_unread,
+    open_setup,
+    start_world,
+)
+from adamae.evaluation.windows import Windows
+from adamae.options.evaluation import ExtractOptions
+from adamae.plain_text import counted
+from adamae.precision import choose_precision
+from adamae.progress import Reporter
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """Features of the videos of a list.
+
+    Attributes:
+        windows: Features, positions, paths and labels of all windows, and the videos without features.
+        annotations: The list.
+        about: Checkpoint and settings, as JSON values.
+    """
+
+    windows: WindowFeatures
+    annotations: Annotations
+    about: dict[str, Any]
+
+    def write(self, path: str | Path) -> None:
+        """Write the file of ``adamae extract``.
+
+        Args:
+            path: Ends in ``.npz`` or ``.parquet``.
+
+        Raises:
+            UserError: If the ending is another, or the file cannot be written.
+        """
+        write_features(path, self.windows, self.about)
+
+
+def extract(options: ExtractOptions, world: World | None = None, *, verbose: bool = False) -> Extraction:
+    """Extract features of sliding windows over videos, or of images. No files are written.
+
+    Args:
+        options: All options of the extraction; ``out`` has no effect.
+        world: Its device is used; None starts one, and closes it at the end.
+        verbose: Print settings, notes and a progress bar on standard error.
+
+    Raises:
+        UserError: If the checkpoint is invalid, its network does not encode the tokens of the requested level, a list
+            or folder of videos does not exist, or no video can be read.
+    """
+    if world is None:
+        with start_world(options.compute) as world:
+            return extract(options, world, verbose=verbose)
+    reporter = Reporter(world, verbose)
+    setup = open_setup(options.network, options.frames, options.selection, MIDDLE)
+    annotations = load_named(
+        options.data.videos,
+        data_root=options.data.data_root,
+        split="train",
+        image_files=image_files_for(setup.seen),
+    )
+    encoder, changes = setup.encoder()
+    clip = setup.clip
+    windows = f"windows of {counted(clip.num_frames, 'frame')}"
+    if clip.num_frames > 1:
+        windows += f" with stride {clip.sampling_rate}"
+    reporter.say(
+        f"{options.network.checkpoint}: {setup.file.method}, feature dimension {encoder.width}",
+        *(f"note: {note}" for note in changes),
+        f"{counted(len(annotations), annotations.noun)}, {windows}",
+        *setup.selection.describe(setup.seen),
+    )
+    with reporter.progress_bar("extracting") as progress:
+        found = extract_windows(
+            encoder.to(world.device),
+            annotations,
+            windows=Windows(clip.num_frames, clip.sampling_rate, options.features.window_step),
+            plan=setup.plan,
+            level=options.features.level,
+            decoder=options.compute.decoder,
+            batch_size=options.compute.batch_size,
+            precision=choose_precision(options.compute.precision, world.device),
+            progress=progress,
+        )
+    reporter.say(*describe_unread("features", found.unread), *describe_damaged(found.damaged))
+    return Extraction(found, annotations, _about(setup, annotations, options.features.level))
+
+
+def _about(setup: EvaluationSetup, annotations: Annotations, level: str) -> dict[str, Any]:
+    clip = setup.clip
+    return {
+        "checkpoint": str(setup.file.path),
+        "list": annotations.source,
+        "level": level,
+        "num_frames": clip.num_frames,
+        "sampling_rate": clip.sampling_rate,
+        "size": clip.size,
+        "selection": setup.selection.arguments,
+    }
