@@ -38,7 +38,7 @@ FLOORS = (
     {"training", "evaluation"},
     {"visualize", "finetune_evaluation"},
     # Whole runs, each from top to bottom.
-    {"pretrain", "finetune", "evaluate", "predict", "extract", "export"},
+    {"pretrain", "finetune", "evaluate", "predict", "extract", "probe", "export"},
     # Measures the steps that training takes.
     {"benchmark", "doctor"},
     {"cli"},

@@ -191,6 +191,15 @@ class ProbeOptions:
     views: FewViewOptions
     compute: ViewComputeOptions
 
+    @classmethod
+    def of(cls, checkpoint: str, **values: Any) -> ProbeOptions:
+        """Build options by name: ``ProbeOptions.of("runs/mine", data_path="videos")``.
+
+        Raises:
+            UserError: If there is no such option, or a value is invalid.
+        """
+        return probe_parser().of((), values, (checkpoint,))
+
     @property
     def source(self) -> str:
         """``data_path``, which is required.
