@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adamae.options.visualize import SaliencyOptions, saliency_parser
@@ -22,13 +23,16 @@ def run(words: Sequence[str]) -> int:
 
 
 def _saliency(options: SaliencyOptions) -> None:
+    from adamae.files import check_writable
     from adamae.visualize.film import gif_bytes, mp4_bytes, side_by_side
     from adamae.visualize.probability import check_sampler, heat_map, probability_of
     from adamae.visualize.rows import Block
     from adamae.visualize.sheet import png_bytes
     from adamae.visualize.visualizer import open_visualizer
 
-    visualizer = open_visualizer(options.network, options.frames, options.videos, options.compute, options.pictures.out)
+    out = Path(options.pictures.out)
+    check_writable(out, folder=True)
+    visualizer = open_visualizer(options.network, options.frames, options.videos, options.compute, verbose=True)
     check_sampler(visualizer.model)
 
     def draw(video: VideoClips) -> dict[str, bytes]:
@@ -43,5 +47,5 @@ def _saliency(options: SaliencyOptions) -> None:
             "-saliency.gif": gif_bytes(frames, video.times),
         }
 
-    for path in visualizer.write(draw):
+    for path in visualizer.write(out, draw):
         print(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adamae.errors import UserError
@@ -23,13 +24,16 @@ def run(words: Sequence[str]) -> int:
 
 
 def _timeline(options: TimelineOptions) -> None:
+    from adamae.files import check_writable
     from adamae.visualize.curves import timeline_csv, timeline_png
     from adamae.visualize.probability import check_sampler, timeline_of
     from adamae.visualize.reconstruction import Variant, reconstruct
     from adamae.visualize.samplers import own_mask_type
     from adamae.visualize.visualizer import open_visualizer
 
-    visualizer = open_visualizer(options.network, options.frames, options.videos, options.compute, options.pictures.out)
+    out = Path(options.pictures.out)
+    check_writable(out, folder=True)
+    visualizer = open_visualizer(options.network, options.frames, options.videos, options.compute, verbose=True)
     check_sampler(visualizer.model)
     variant = Variant(own_mask_type(visualizer.model), visualizer.model.sampler.mask_ratio, options.pictures.seed)
 
@@ -50,5 +54,5 @@ def _timeline(options: TimelineOptions) -> None:
             "-timeline.csv": timeline_csv(video, timeline),
         }
 
-    for path in visualizer.write(draw):
+    for path in visualizer.write(out, draw):
         print(path)

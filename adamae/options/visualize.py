@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass
+from typing import Any
 
 from adamae.flags import MOST_AT_ONCE, OptionGroup, flag
 from adamae.options.inference import FrameOptions, NamedVideosOptions, NetworkOptions
@@ -71,6 +72,21 @@ class VisualizeOptions:
     pictures: PictureOptions
     frames: FrameOptions
     compute: VisualizeComputeOptions
+
+    @classmethod
+    def of(cls, checkpoint: str, *videos: str, out: str = "pictures", **values: Any) -> VisualizeOptions:
+        """Build options by name: ``VisualizeOptions.of("runs/mine", "holiday.mp4", mask_ratio=(0.75, 0.95))``.
+
+        Args:
+            checkpoint: The checkpoint.
+            videos: Files, folders or lists.
+            out: The folder of ``adamae visualize``; :func:`adamae.visualize.pictures.visualize` writes no files.
+            values: The other options.
+
+        Raises:
+            UserError: If there is no such option, or a value is invalid.
+        """
+        return visualize_parser().of((), {"out": out, **values}, (checkpoint, *videos))
 
 
 def visualize_parser() -> OptionParser[VisualizeOptions]:

@@ -1,4 +1,4 @@
-"""Runs a pre-trained checkpoint on videos and writes files for each: shared by visualize, saliency and timeline."""
+"""A pre-trained checkpoint and the videos to run it on: shared by visualize, saliency and timeline."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from adamae.evaluation.clip_facts import ClipFacts
 from adamae.evaluation.scoring import Damaged, Unscored
 from adamae.evaluation.setup import MIDDLE, choose_frames, choose_views, describe_damaged, describe_unread, without
 from adamae.evaluation.windows import Windows
-from adamae.files import LONGEST_NAME, check_writable, cut_name, publish
+from adamae.files import LONGEST_NAME, cut_name, publish
 from adamae.models import Pretrainer
 from adamae.options.inference import FrameOptions, NetworkOptions
 from adamae.options.visualize import ShownVideosOptions, VisualizeComputeOptions
 from adamae.plain_text import one_line
-from adamae.progress import say
+from adamae.progress import Reporter
 from adamae.visualize.video_clips import VideoClips, choose_range, read_video_clips, split_into_clips
 
 # Bytes for a number and for the suffixes of the files of a video.
@@ -32,7 +32,7 @@ _ROOM = 55
 
 @dataclass(frozen=True)
 class Visualizer:
-    """A pre-trained model, the videos to run it on, and the output folder.
+    """A pre-trained model and the videos to run it on.
 
     Attributes:
         checkpoint: Path of the checkpoint as given.
@@ -44,7 +44,7 @@ class Visualizer:
         start: First second of each video to show.
         seconds: Maximum duration to show.
         decoder: Name of the decoding library.
-        out: Output folder; created when the first file is written.
+        reporter: Prints notes on the videos.
     """
 
     checkpoint: str
@@ -56,7 +56,7 @@ class Visualizer:
     start: float
     seconds: float
     decoder: str
-    out: Path
+    reporter: Reporter
 
     def read(self, row: int) -> VideoClips:
         """Decode the shown part of a video.
@@ -68,27 +68,29 @@ class Visualizer:
         with get_decoder(self.decoder)(self.annotations.video(row)) as reader:
             shown = choose_range(path, reader, self.start, self.seconds, self.model.grid.tubelet_size)
             if shown.stop < reader.num_frames:
-                say(f"{one_line(path)}: {len(shown)} of {reader.num_frames} frames shown (--start, --seconds)")
+                self.reporter.say(
+                    f"{one_line(path)}: {len(shown)} of {reader.num_frames} frames shown (--start, --seconds)"
+                )
             windows = Windows(self.clip.num_frames, self.clip.sampling_rate)
             starts = windows.starts(len(shown))
             cut = split_into_clips(starts, len(shown), self.clip.num_frames, self.clip.sampling_rate)
             video = read_video_clips(path, reader, shown, self.plan, cut)
             if reader.damaged:
-                say(*describe_damaged([Damaged(row, path, reader.damaged)]))
+                self.reporter.say(*describe_damaged([Damaged(row, path, reader.damaged)]))
             return video
 
     def caption(self, path: str) -> str:
         """Names of the video and of the checkpoint."""
         return f"{one_line(Path(path).name)}, checkpoint {Path(self.checkpoint).name} ({describe_training(self.file)})"
 
-    def write(self, draw: Callable[[VideoClips], Mapping[str, bytes]]) -> Iterator[Path]:
-        """Write the files of each video, and yield their paths. Unreadable videos are logged and skipped.
+    def videos(self) -> Iterator[tuple[str, VideoClips]]:
+        """Decode the videos one after the other. Unreadable videos are reported and skipped.
 
-        Args:
-            draw: Returns the contents of the files of a video, keyed by the suffix that follows the name of the video.
+        Yields:
+            A unique name for the files of the video, and the video.
 
         Raises:
-            UserError: If a file cannot be written; or, after all other videos, if a video could not be read.
+            UserError: After all other videos, if a video could not be read.
         """
         unread: list[Unscored] = []
         names = output_names([self.annotations.path(row) for row in range(len(self.annotations))])
@@ -97,11 +99,24 @@ class Visualizer:
                 video = self.read(row)
             except DecodeError as error:
                 unread.append(Unscored(row, error.path, error.reason))
-                say(*describe_unread("pictures", unread[-1:]))
+                self.reporter.say(*describe_unread("pictures", unread[-1:]))
                 continue
-            yield from _write_files(self.out, {name + suffix: content for suffix, content in draw(video).items()})
+            yield name, video
         if unread:
             raise without("pictures", unread)
+
+    def write(self, folder: str | Path, draw: Callable[[VideoClips], Mapping[str, bytes]]) -> Iterator[Path]:
+        """Write the files of each video, and yield their paths.
+
+        Args:
+            folder: Output folder, which is created.
+            draw: Returns the contents of the files of a video, keyed by the suffix that follows the name of the video.
+
+        Raises:
+            UserError: If a file cannot be written; or, after all other videos, if a video could not be read.
+        """
+        for name, video in self.videos():
+            yield from write_files(Path(folder), {name + suffix: content for suffix, content in draw(video).items()})
 
 
 def open_visualizer(
@@ -109,15 +124,22 @@ def open_visualizer(
     frames: FrameOptions,
     videos: ShownVideosOptions,
     compute: VisualizeComputeOptions,
-    out: str,
+    *,
+    verbose: bool = False,
 ) -> Visualizer:
     """Open a pre-trained checkpoint and a list of videos.
 
+    Args:
+        network: The checkpoint.
+        frames: Frames and size of a clip.
+        videos: The videos and the part of each to show.
+        compute: The device and the decoder.
+        verbose: Print notes on the checkpoint and on the videos on standard error.
+
     Raises:
-        UserError: If the folder ``out`` is not writable, a folder or list of videos does not exist, the checkpoint is
-            not a pre-trained one, or the options do not make a clip.
+        UserError: If a folder or list of videos does not exist, the checkpoint is not a pre-trained one, or the options
+            do not make a clip.
     """
-    check_writable(Path(out), folder=True)
     file = open_checkpoint(network.checkpoint, network.model_key)
     clip = choose_frames(file, frames, MIDDLE.frame_sampling)
     annotations = load_named(videos.videos, data_root=videos.data_root, image_files=image_files_for(clip.num_frames))
@@ -126,7 +148,8 @@ def open_visualizer(
     plan = choose_views(clip, frames, MIDDLE)
     guessed = [name for name in clip.guessed if name != "frame_sampling"]
     flags = ", ".join("--input_size" if name == "size" else f"--{name}" for name in guessed)
-    say(
+    reporter = Reporter(world, verbose)
+    reporter.say(
         f"{network.checkpoint}: {file.method}, {describe_training(file)}",
         *(f"note: {note}" for note in notes),
         *([f"note: the checkpoint does not store {flags}: using the default"] if flags else []),
@@ -143,7 +166,7 @@ def open_visualizer(
         start=videos.start,
         seconds=videos.seconds,
         decoder=compute.decoder,
-        out=Path(out),
+        reporter=reporter,
     )
 
 
@@ -168,8 +191,12 @@ def output_names(videos: Sequence[str]) -> list[str]:
     return list(names)
 
 
-def _write_files(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:
+def write_files(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:
     """Write files atomically and return their paths.
+
+    Args:
+        folder: The folder, which is created.
+        contents: Contents by file name.
 
     Raises:
         UserError: If one cannot be written.

@@ -1,21 +1,31 @@
-"""The Python of FINETUNE.md runs."""
+"""The Python of the guides runs."""
 
 from __future__ import annotations
 
 import re
 import shutil
+import textwrap
 from pathlib import Path
 
 import pytest
 
-GUIDE = Path(__file__).resolve().parents[2] / "FINETUNE.md"
+ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.parametrize(
+    ("guide", "section"), [("FINETUNE.md", "### Scores in Python"), ("PRETRAIN.md", "## Reading the panels")]
+)
 def test_the_example_of_the_guide(
-    test_list: Path, finetuned: Path, pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    guide: str,
+    section: str,
+    test_list: Path,
+    finetuned: Path,
+    pretrained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    section = GUIDE.read_text(encoding="utf-8").partition("### Scores in Python\n")[2]
-    example = re.search(r"^```python\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+    text = (ROOT / guide).read_text(encoding="utf-8").partition(f"{section}\n")[2]
+    example = re.search(r"^ *```python\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)
     assert example is not None
     shutil.copytree(test_list.parent, tmp_path / "videos")
     (tmp_path / "videos" / "a" / "bad.mp4").unlink()
@@ -26,4 +36,4 @@ def test_the_example_of_the_guide(
         (tmp_path / "runs" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, tmp_path / "runs" / name)
     monkeypatch.chdir(tmp_path)
-    exec(compile(example[1], str(GUIDE), "exec"), {})
+    exec(compile(textwrap.dedent(example[1]), guide, "exec"), {})
