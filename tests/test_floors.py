@@ -41,6 +41,8 @@ FLOORS = (
     {"pretrain", "finetune", "evaluate", "predict", "extract", "probe", "export"},
     # Measures the steps that training takes.
     {"benchmark", "doctor"},
+    # Measures a whole run's parts.
+    {"estimate"},
     {"cli"},
     {"__main__"},
 )

@@ -81,12 +81,14 @@ class Estimate:
         cost: The measured or predicted cost.
         loader_rate: Clips per second of one core of the loader; None if unknown.
         distribution: Memory and communication of each process.
+        device: Device of the measured or predicted cost, with the precision; not part of the JSON.
     """
 
     run: Run
     cost: PassCost
     loader_rate: float | None
     distribution: Distribution
+    device: str = ""
 
     @property
     def seconds_per_step(self) -> float:
@@ -156,8 +158,10 @@ class Estimate:
         more = ("largest_pass", "hours_per_epoch", "hours")
         held = ("weights", "gradients", "optimizer", "exchange_buffers", "held")
         exchange = ("exchanged", "gathered", "sent", "all_reduces")
+        values = asdict(self)
+        del values["device"]
         return (
-            asdict(self)
+            values
             | {name: getattr(self, name) for name in (*names, *more)}
             | {"per_process": {name: getattr(self.distribution, name) for name in (*held, *exchange)}}
             | {"network_seconds": {str(rate): self.distribution.network_seconds(rate) for rate in NETWORKS}}

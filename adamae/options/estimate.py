@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from adamae.flags import OptionGroup, flag
 from adamae.gpu_specs import gpu_names
@@ -47,6 +48,11 @@ class EstimateOptions(PretrainOptions):
     """Options of ``adamae estimate``."""
 
     measurement: Measurement = field(default_factory=Measurement)
+
+    @classmethod
+    def of(cls, *presets: str, **values: Any) -> EstimateOptions:
+        """Build options by name, see :meth:`adamae.options.pretrain.PretrainOptions.of`."""
+        return estimate_parser().of(presets, values)
 
 
 def estimate_parser() -> OptionParser[EstimateOptions]:

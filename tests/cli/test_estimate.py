@@ -152,7 +152,7 @@ def test_what_a_preset_gives_in_vain_is_noted_beside_the_numbers(
 def test_a_run_that_there_cannot_be_is_refused_before_it_is_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("adamae.benchmark.estimate.measure_pass", lambda *_, **__: pytest.fail("measured"))
+    monkeypatch.setattr("adamae.estimate.measure_pass", lambda *_, **__: pytest.fail("measured"))
     words = ["--num_videos", "3", "--loader_rate", "1", "--batch_size", "4", "--device", "cpu"]
     assert main(["estimate", *TINY, *words]) == 2
     assert "a step needs 4 videos or images" in capsys.readouterr().err

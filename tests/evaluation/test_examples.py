@@ -13,7 +13,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
-    ("guide", "section"), [("FINETUNE.md", "### Scores in Python"), ("PRETRAIN.md", "## Reading the panels")]
+    ("guide", "section"),
+    [
+        ("FINETUNE.md", "### Scores in Python"),
+        ("PRETRAIN.md", "## Reading the panels"),
+        ("PRETRAIN.md", "### Before a run"),
+    ],
 )
 def test_the_example_of_the_guide(
     guide: str,
