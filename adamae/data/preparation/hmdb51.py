@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from adamae.data.preparation.label_text import read_lines
-from adamae.data.preparation.plan import ListedVideo, Listing, Plan, match, stem
+from adamae.data.preparation.plan import ListedVideo, Listing, PreparationPlan, match, stem
 from adamae.data.preparation.problems import Problems
 from adamae.data.preparation.source_tree import SourceTree
 from adamae.errors import UserError
@@ -14,7 +14,7 @@ _ROW = re.compile(r"(\S.*?\.\w+)(?:\s+(\S+))?")
 _PARTS = {"1": "train", "2": "test"}
 
 
-def plan_hmdb51(tree: SourceTree, split: int, problems: Problems) -> Plan:
+def plan_hmdb51(tree: SourceTree, split: int, problems: Problems) -> PreparationPlan:
     """See ``layouts``. Classes are in alphabetical order; there is no official validation split.
 
     Raises:

@@ -10,7 +10,7 @@ from pathlib import Path
 from adamae.data.list_rows import UNLABELLED
 from adamae.data.preparation.label_text import read_lines
 from adamae.data.preparation.mat_file import read_struct
-from adamae.data.preparation.plan import Plan, PlannedVideo
+from adamae.data.preparation.plan import PlannedVideo, PreparationPlan
 from adamae.data.preparation.problems import Problems
 from adamae.data.preparation.source_tree import SourceTree
 from adamae.data.split_names import SPLIT_FILES, SPLITS
@@ -23,7 +23,7 @@ _FIELD = re.compile(r"[\s,;]+")
 _LAST_NUMBER = re.compile(r"(\d+)\D*$")
 
 
-def plan_imagenet(tree: SourceTree, split: int, problems: Problems) -> Plan:
+def plan_imagenet(tree: SourceTree, split: int, problems: Problems) -> PreparationPlan:
     """See ``layouts``. Classes are the folders of training, in alphabetical order, as in torchvision and timm.
 
     Raises:
@@ -45,7 +45,7 @@ def plan_imagenet(tree: SourceTree, split: int, problems: Problems) -> Plan:
     for path in tree.videos:
         if path not in seen:
             problems.add("unlisted", path, "lies outside the class folders of train, and outside val and test")
-    return Plan(classes, planned, len(seen), ())
+    return PreparationPlan(classes, planned, len(seen), ())
 
 
 def _plan_part(

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from adamae.data.list_rows import UNLABELLED
 from adamae.data.preparation.label_text import read_lines
-from adamae.data.preparation.plan import ListedVideo, Listing, Plan, match, stem
+from adamae.data.preparation.plan import ListedVideo, Listing, PreparationPlan, match, stem
 from adamae.data.preparation.problems import Problems
 from adamae.data.preparation.source_tree import SourceTree
 from adamae.data.split_names import SPLIT_OF, SPLITS
@@ -29,7 +29,7 @@ class _Row(NamedTuple):
     line: int
 
 
-def plan_kinetics(tree: SourceTree, split: int, problems: Problems) -> Plan:
+def plan_kinetics(tree: SourceTree, split: int, problems: Problems) -> PreparationPlan:
     """See ``layouts``. Classes are taken from the training rows, in alphabetical order.
 
     Raises:

@@ -12,7 +12,7 @@ import numpy as np
 
 from adamae.data.class_names import write_class_names
 from adamae.data.list_rows import UNLABELLED
-from adamae.data.preparation.plan import Plan
+from adamae.data.preparation.plan import PreparationPlan
 from adamae.data.preparation.problems import Problems
 from adamae.data.split_names import SPLITS
 from adamae.files import write_whole
@@ -38,7 +38,7 @@ class Lists:
     notes: tuple[str, ...]
 
 
-def write_lists(folder: Path, plan: Plan, problems: Problems, path_of: Callable[[str], str | None]) -> Lists:
+def write_lists(folder: Path, plan: PreparationPlan, problems: Problems, path_of: Callable[[str], str | None]) -> Lists:
     """Write ``train.csv``, ``val.csv``, ``test.csv`` and ``classes.txt``.
 
     Without test labels, as in Something-Something, the validation list is also used as the test list, as for published

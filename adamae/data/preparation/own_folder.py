@@ -11,7 +11,7 @@ import numpy as np
 from adamae.data.annotations import Annotations
 from adamae.data.class_names import class_names_beside
 from adamae.data.list_rows import UNLABELLED, is_number, read_rows
-from adamae.data.preparation.plan import Plan, PlannedVideo
+from adamae.data.preparation.plan import PlannedVideo, PreparationPlan
 from adamae.data.preparation.problems import Problems
 from adamae.data.preparation.source_tree import SourceTree
 from adamae.data.split_names import SPLITS
@@ -22,7 +22,7 @@ from adamae.errors import UserError
 from adamae.lookup import is_file
 
 
-def plan_folder(tree: SourceTree, split: int, problems: Problems) -> Plan:
+def plan_folder(tree: SourceTree, split: int, problems: Problems) -> PreparationPlan:
     """See ``layouts``. Supports the layouts that fine-tuning accepts as ``--data_path`` (see ``splits``).
 
     Raises:
@@ -35,13 +35,13 @@ def plan_folder(tree: SourceTree, split: int, problems: Problems) -> Plan:
         return _plan_parted(tree, found, problems)
     if not all(os.sep in path for path in tree.videos):
         videos = [PlannedVideo("train", path, UNLABELLED) for path in tree.videos]
-        return Plan(
+        return PreparationPlan(
             (), videos, len(videos), (f"not every {tree.noun} lies in a folder of its class, so there are no labels",)
         )
     return _plan_classes(tree, problems)
 
 
-def _plan_classes(tree: SourceTree, problems: Problems) -> Plan:
+def _plan_classes(tree: SourceTree, problems: Problems) -> PreparationPlan:
     """Plan a folder for each class; each class is split by itself."""
     classes = _classes_of(tree.videos)
     _note_empty(tree, tree.root, classes, problems)
@@ -61,10 +61,10 @@ def _plan_classes(tree: SourceTree, problems: Problems) -> Plan:
         if part in parts
         for row in range(len(parts[part]))
     ]
-    return Plan(tuple(classes), planned, len(planned), (note,))
+    return PreparationPlan(tuple(classes), planned, len(planned), (note,))
 
 
-def _plan_parted(tree: SourceTree, found: dict[str, Path], problems: Problems) -> Plan:
+def _plan_parted(tree: SourceTree, found: dict[str, Path], problems: Problems) -> PreparationPlan:
     """Plan folders train, val and test with a folder for each class in them."""
     inside = {
         part: (f"{place.name}/", [path for path in tree.videos if path.startswith(f"{place.name}/")])
@@ -88,10 +88,10 @@ def _plan_parted(tree: SourceTree, found: dict[str, Path], problems: Problems) -
     for path in tree.videos:
         if path not in listed:
             problems.add("unlisted", path, f"lies outside {', '.join(prefix for prefix, _ in inside.values())}")
-    return Plan(tuple(classes), planned, len(planned), ())
+    return PreparationPlan(tuple(classes), planned, len(planned), ())
 
 
-def _plan_lists(tree: SourceTree, found: dict[str, Path], problems: Problems) -> Plan:
+def _plan_lists(tree: SourceTree, found: dict[str, Path], problems: Problems) -> PreparationPlan:
     """Plan existing lists, whose videos may be anywhere."""
     rows = [(part, *row) for part in SPLITS if part in found for row in _rows_of(found[part], tree.root)]
     names = class_names_beside(tree.root)
@@ -120,7 +120,7 @@ def _plan_lists(tree: SourceTree, found: dict[str, Path], problems: Problems) ->
     for path in tree.videos:
         if path not in seen:
             problems.add("unlisted", path, "no list names it")
-    return Plan(tuple(names or ()), planned, len(rows), ())
+    return PreparationPlan(tuple(names or ()), planned, len(rows), ())
 
 
 def _check_numbers(places: dict[int, str], num_rows: int, noun: str) -> None:

@@ -69,7 +69,7 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PreparationPlan:
     """Videos and classes to prepare.
 
     Attributes:
@@ -92,7 +92,9 @@ def stem(path: str) -> str:
     return bare if suffix.lower() in VIDEO_SUFFIXES else name
 
 
-def match(listing: Listing, tree: SourceTree, problems: Problems, *, name_of: Callable[[str], str] = stem) -> Plan:
+def match(
+    listing: Listing, tree: SourceTree, problems: Problems, *, name_of: Callable[[str], str] = stem
+) -> PreparationPlan:
     """Find the file of every row.
 
     If several files have a row's name, the one in the folder of its class is used, then one in a folder whose name
@@ -124,7 +126,7 @@ def match(listing: Listing, tree: SourceTree, problems: Problems, *, name_of: Ca
             problems.add("other_folder", path, f"{reason} {listing.classes[video.label]!r}; the label is taken")
         planned.append(PlannedVideo(video.split, path, video.label))
     _note_unused(files, tree.videos, used, listing, problems)
-    return Plan(listing.classes, planned, len(listing.videos), tuple(listing.notes))
+    return PreparationPlan(listing.classes, planned, len(listing.videos), tuple(listing.notes))
 
 
 def number_classes(numbered: Sequence[tuple[int, str, str]], problems: Problems) -> dict[str, int]:

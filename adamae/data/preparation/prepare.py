@@ -11,7 +11,7 @@ from adamae.data.decoding.damage import describe_loss
 from adamae.data.preparation.journal import Part
 from adamae.data.preparation.layouts import LAYOUTS
 from adamae.data.preparation.lists import Lists, write_lists
-from adamae.data.preparation.plan import Plan
+from adamae.data.preparation.plan import PreparationPlan
 from adamae.data.preparation.problems import Problems
 from adamae.data.preparation.reencoding import Reencoding
 from adamae.data.preparation.report import Report
@@ -97,7 +97,7 @@ def prepare(
         raise UserError(f"{error.filename or folder}: cannot be written ({error.strerror})") from error
 
 
-def _plan(layout: str, tree: SourceTree, split: int, problems: Problems) -> Plan:
+def _plan(layout: str, tree: SourceTree, split: int, problems: Problems) -> PreparationPlan:
     try:
         plan = LAYOUTS[layout](tree, split, problems)
     except UserError as error:
@@ -128,7 +128,7 @@ class _Task:
 
     layout: str
     tree: SourceTree
-    plan: Plan
+    plan: PreparationPlan
     folder: Path
     paths: str
     problems: Problems

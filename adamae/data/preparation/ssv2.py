@@ -10,7 +10,7 @@ from typing import Any
 from adamae.data.list_rows import UNLABELLED
 from adamae.data.preparation.json_entries import read_entries, read_pairs
 from adamae.data.preparation.label_text import read_lines
-from adamae.data.preparation.plan import ListedVideo, Listing, Plan, match, number_classes
+from adamae.data.preparation.plan import ListedVideo, Listing, PreparationPlan, match, number_classes
 from adamae.data.preparation.problems import Problems
 from adamae.data.preparation.source_tree import SourceTree
 from adamae.errors import UserError
@@ -22,7 +22,7 @@ _ANSWERS = "test-answers.csv"
 _ANSWER = re.compile(r'"?(\w+)"?\s*[;,]\s*"?(.*?)"?')
 
 
-def plan_ssv2(tree: SourceTree, split: int, problems: Problems) -> Plan:
+def plan_ssv2(tree: SourceTree, split: int, problems: Problems) -> PreparationPlan:
     """See ``layouts``. Test videos only have labels if there is a file of answers (``test-answers.csv``).
 
     Raises:

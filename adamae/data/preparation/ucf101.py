@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from adamae.data.preparation.label_text import read_lines
-from adamae.data.preparation.plan import ListedVideo, Listing, Plan, match, number_classes, stem
+from adamae.data.preparation.plan import ListedVideo, Listing, PreparationPlan, match, number_classes, stem
 from adamae.data.preparation.problems import Problems
 from adamae.data.preparation.source_tree import SourceTree
 from adamae.errors import UserError
@@ -16,7 +16,7 @@ _CLASS = re.compile(r"(\d+)\s+(\S.*)")
 _VIDEO = re.compile(r"(\S.*?\.\w+)(?:\s+(\S+))?")
 
 
-def plan_ucf101(tree: SourceTree, split: int, problems: Problems) -> Plan:
+def plan_ucf101(tree: SourceTree, split: int, problems: Problems) -> PreparationPlan:
     """See ``layouts``. There is no official validation split.
 
     Raises:
