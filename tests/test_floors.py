@@ -41,8 +41,8 @@ FLOORS = (
     {"pretrain", "finetune", "evaluate", "predict", "extract", "probe", "export"},
     # Measures the steps that training takes.
     {"benchmark", "doctor"},
-    # Measures a whole run's parts.
-    {"estimate"},
+    # Measurements from the options of a command.
+    {"bench", "estimate"},
     {"cli"},
     {"__main__"},
 )

@@ -39,7 +39,7 @@ class Compared:
     kept_per_clip: int | None
 
 
-@dataclass
+@dataclass(frozen=True)
 class StepReport:
     """Result of :func:`benchmark_step`.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from adamae.flags import LARGEST_SIDE, MOST_AT_ONCE, MOST_FRAMES, OptionGroup, flag
 from adamae.gpu_specs import gpu_names
@@ -111,6 +111,15 @@ class BenchStepOptions:
     sampler: SamplerOptions
     loss: LossOptions
 
+    @classmethod
+    def of(cls, **values: Any) -> BenchStepOptions:
+        """Build options by name: ``BenchStepOptions.of(model="adamae_base", batch_size=2)``.
+
+        Raises:
+            UserError: If there is no such option, or a value is invalid.
+        """
+        return bench_step_parser().of((), values)
+
 
 @dataclass(frozen=True)
 class BenchMemoryOptions:
@@ -122,6 +131,15 @@ class BenchMemoryOptions:
     sampler: SamplerOptions = field(default_factory=SamplerOptions)
     loss: LossOptions = field(default_factory=LossOptions)
 
+    @classmethod
+    def of(cls, **values: Any) -> BenchMemoryOptions:
+        """Build options by name: ``BenchMemoryOptions.of(model="adamae_huge")``.
+
+        Raises:
+            UserError: If there is no such option, or a value is invalid.
+        """
+        return bench_memory_parser().of((), values)
+
 
 @dataclass(frozen=True)
 class BenchLoaderOptions:
@@ -131,6 +149,15 @@ class BenchLoaderOptions:
     data: PretrainDataOptions
     clip: PretrainClipOptions
 
+    @classmethod
+    def of(cls, data_path: str, **values: Any) -> BenchLoaderOptions:
+        """Build options by name: ``BenchLoaderOptions.of("train.csv", num_workers=2)``.
+
+        Raises:
+            UserError: If there is no such option, or a value is invalid.
+        """
+        return bench_loader_parser().of((), {"data_path": data_path, **values})
+
 
 @dataclass(frozen=True)
 class BenchEvalOptions:
@@ -139,6 +166,15 @@ class BenchEvalOptions:
     data: PlainListOptions
     views: BenchViewOptions
     measurement: BenchRunOptions
+
+    @classmethod
+    def of(cls, data_path: str, **values: Any) -> BenchEvalOptions:
+        """Build options by name: ``BenchEvalOptions.of("test.csv", num_videos=4)``.
+
+        Raises:
+            UserError: If there is no such option, or a value is invalid.
+        """
+        return bench_eval_parser().of((), values, (data_path,))
 
 
 def bench_step_parser() -> OptionParser[BenchStepOptions]:

@@ -55,12 +55,12 @@ def main(words: Sequence[str]) -> int:
     from reference_step import build_reference
     from transformers_step import build_transformers
 
-    from adamae.benchmark.contenders import choose, variants
-    from adamae.cli.bench import printed, report_step
+    from adamae.bench import bench_step
+    from adamae.benchmark.contenders import variants
+    from adamae.cli.bench import printed
 
     known = {"transformers": build_transformers, "reference": build_reference, **variants()}
-    report = report_step(options, choose(options.measurement.compare or (), known))
-    print(printed(report, options.measurement))
+    print(printed(bench_step(options, known), options.measurement))
     return 0
 
 

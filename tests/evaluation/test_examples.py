@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
         ("FINETUNE.md", "### Scores in Python"),
         ("PRETRAIN.md", "## Reading the panels"),
         ("PRETRAIN.md", "### Before a run"),
+        pytest.param("docs/benchmarks/README.md", "## How to repeat", marks=pytest.mark.slow),
     ],
 )
 def test_the_example_of_the_guide(
