@@ -35,15 +35,16 @@ from adamae.evaluation.setup import (
 from adamae.files import check_writable
 from adamae.options.evaluation import EvaluateOptions
 from adamae.plain_text import counted
-from adamae.progress import progress_bar, say
+from adamae.progress import Reporter
 
 
-def evaluate(options: EvaluateOptions, world: World | None = None) -> Evaluation:
+def evaluate(options: EvaluateOptions, world: World | None = None, *, verbose: bool = False) -> Evaluation:
     """Evaluate a fine-tuned checkpoint on a labelled list. No files are written.
 
     Args:
         options: All options of the evaluation.
         world: The processes that share the work; None joins those of the launcher, and closes the world at the end.
+        verbose: Print settings, notes and progress on standard error.
 
     Raises:
         UserError: If the checkpoint is not a classifier, the labels do not match its classes, no video can be read, or
@@ -51,7 +52,8 @@ def evaluate(options: EvaluateOptions, world: World | None = None) -> Evaluation
     """
     if world is None:
         with start_world(options.compute) as world:
-            return evaluate(options, world)
+            return evaluate(options, world, verbose=verbose)
+    reporter = Reporter(world, verbose)
     output = options.output.output_dir
     if output is not None:
         world.on_main(lambda: check_writable(Path(output), folder=True))
@@ -69,14 +71,13 @@ def evaluate(options: EvaluateOptions, world: World | None = None) -> Evaluation
     )
 
     views, *selected = setup.describe(annotations.noun)
-    if world.is_main:
-        say(
-            f"{options.network.checkpoint}: {setup.file.method}",
-            *(f"note: {note}" for note in (*changes, *notes)),
-            f"{counted(len(annotations), annotations.noun)} of {annotations.source}: {views}",
-            *([evaluator.describe_views()] if setup.plan.num_views > 1 else []),
-            *selected,
-        )
+    reporter.say(
+        f"{options.network.checkpoint}: {setup.file.method}",
+        *(f"note: {note}" for note in (*changes, *notes)),
+        f"{counted(len(annotations), annotations.noun)} of {annotations.source}: {views}",
+        *([evaluator.describe_views()] if setup.plan.num_views > 1 else []),
+        *selected,
+    )
     measured = {
         "checkpoint": str(setup.file.path),
         "epoch": setup.file.epoch,
@@ -85,10 +86,9 @@ def evaluate(options: EvaluateOptions, world: World | None = None) -> Evaluation
         "selection": setup.selection.arguments,
         "precision": evaluator.precision,
     }
-    with progress_bar("scoring", world) as progress:
+    with reporter.progress_bar("scoring") as progress:
         evaluation = evaluator.evaluate(measured, progress)
-    if world.is_main:
-        say(*describe_unread("score", evaluation.scores.unscored), *describe_damaged(evaluation.scores.damaged))
+    reporter.say(*describe_unread("score", evaluation.scores.unscored), *describe_damaged(evaluation.scores.damaged))
     return evaluation
 
 

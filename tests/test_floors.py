@@ -13,6 +13,7 @@ import pytest
 
 FLOORS = (
     {
+        "cores",
         "errors",
         "plain_text",
         "imagenet",

@@ -22,7 +22,7 @@ def run(words: Sequence[str]) -> int:
 
     output = options.output.output_dir
     with start_world(options.compute) as world:
-        evaluation = evaluate(options, world)
+        evaluation = evaluate(options, world, verbose=True)
         if world.is_main:
             # Printed before the files are written: the result of hours must not be lost if the disk is full.
             print(as_json(evaluation.summary) if options.output.json else evaluation.accuracy.render(), flush=True)

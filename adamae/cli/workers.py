@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
+from adamae.cores import usable_cores
 
 
 def one_per_core(asked: int | None) -> int:
-    """Number of workers: ``asked``; None: one per core that this process may use, as Slurm limits them."""
-    if asked is not None:
-        return asked
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of workers: ``asked``; None: one per core that this process may use."""
+    return usable_cores() if asked is None else asked

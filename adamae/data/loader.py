@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler, default_collate
 
+from adamae.cores import usable_cores
 from adamae.data.dataset import ClipDataset, Sample
 from adamae.data.watched_loader import watched_batches
 from adamae.errors import UserError
@@ -216,7 +217,8 @@ def choose_workers(asked: int | None, processes: int | None = None) -> int:
     """
     if asked is not None:
         return asked
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # Set by torchrun and the deepspeed launcher, respectively; under Slurm each task has its own cores.
-    share = cores // (processes or int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or 1))
+    share = usable_cores() // (
+        processes or int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or 1)
+    )
     return min(max(share - 1, 1), _MOST_WORKERS)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import shutil
 from pathlib import Path
 
+from adamae.cores import usable_cores
 from adamae.data.loader import choose_workers
 from adamae.doctor.findings import Finding
 
@@ -23,8 +23,7 @@ _OPEN_FILES_OF_WORKER = 256
 def check_system() -> list[Finding]:
     """Check cores, shared memory and limits of this process."""
     workers = choose_workers(None)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    found = [Finding("CPU cores", f"{cores} for this process, {workers} loader workers by default")]
+    found = [Finding("CPU cores", f"{usable_cores()} for this process, {workers} loader workers by default")]
     if _SHARED_MEMORY.is_dir():
         found.append(judge_shared_memory(shutil.disk_usage(_SHARED_MEMORY).free, workers))
     files = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -6,13 +6,12 @@ import os
 
 import pytest
 
+from adamae import cores
 from adamae.cli.workers import one_per_core
 
 
 def test_there_is_one_for_each_core_that_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5, 7}, raising=False)
-    assert one_per_core(None) == 3
+    monkeypatch.setattr(cores, "cpu_quota", lambda: 2.0)
+    assert one_per_core(None) == 2
     assert one_per_core(0) == 0
-    monkeypatch.delattr(os, "sched_getaffinity")
-    monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert one_per_core(None) == 1
