@@ -286,6 +286,8 @@ def test_the_readme_says_what_the_main_table_says(root: Path) -> None:
     seeds = sorted({int(line[head.index("seeds")]) for line in lines})
     assert f"In {NUMBERS[seeds[0]]} to {NUMBERS[seeds[-1]]} paired seeds of small models" in told
     assert f"are better than {better} and worse than {worse}; against {undecided} nothing is decided." in told
+    (gain,) = re.findall(r"^\| random weights \| \d+ \| (\S+ \[\S+ \S+\]) \|", document, flags=re.MULTILINE)
+    assert f"Over random weights they gain {gain} points." in told
 
 
 def test_the_picture_shows_every_seed(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
