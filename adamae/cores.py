@@ -28,7 +28,8 @@ def cpu_quota(membership: Path = _MEMBERSHIP, root: Path = _CGROUPS) -> float | 
         root: Where the control groups, version 1 or 2, are mounted.
     """
     try:
-        lines = membership.read_text().splitlines()
+        # Names of groups may hold any byte but NUL and newline.
+        lines = membership.read_text(errors="surrogateescape").split("\n")
     except OSError:
         return None
     quotas = [quota for line in lines for quota in _quotas(line, root)]
@@ -37,19 +38,19 @@ def cpu_quota(membership: Path = _MEMBERSHIP, root: Path = _CGROUPS) -> float | 
 
 def _quotas(line: str, root: Path) -> Iterator[float]:
     """Yield the quotas of one line ``ID:CONTROLLERS:GROUP``. Version 2 has no controllers in it."""
-    _, controllers, group = line.split(":", 2)
-    if controllers and "cpu" not in controllers.split(","):
+    _, _, rest = line.partition(":")
+    controllers, _, group = rest.partition(":")
+    if not group or (controllers and "cpu" not in controllers.split(",")):
         return
     # In a container the group may be the host's path, of which only the root exists.
     path = PurePosixPath(group)
-    for each in (path, *path.parents):
-        folder = root / ("cpu" if controllers else "") / str(each).lstrip("/")
+    for level in (path, *path.parents):
+        folder = root / ("cpu" if controllers else "") / str(level).lstrip("/")
         try:
             if controllers:
-                words = [(folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period")]
+                quota, period = (int((folder / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
             else:
-                words = (folder / "cpu.max").read_text().split()
-            quota, period = map(int, words)
+                quota, period = map(int, (folder / "cpu.max").read_text().split())
         # Not there, not readable, or "max": no limit.
         except (OSError, ValueError):
             continue

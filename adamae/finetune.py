@@ -20,10 +20,10 @@ from adamae.evaluation.evaluator import Evaluator
 from adamae.finetune_evaluation import (
     BEST,
     build_test_evaluator,
+    build_validation,
     open_splits,
     plan_views,
     run_test,
-    validation_metrics,
 )
 from adamae.models import Classifier
 from adamae.options.finetune import FinetuneOptions
@@ -91,7 +91,7 @@ def finetune(
     ema = _weight_ema(options, model)
     best = BestWeights(run.directory / BEST, model, run.description, run.schedule.plan, world)
     preemption = Preemption(world)
-    measure = validation_metrics(options, model, splits, validation_views, world, preemption.requested)
+    measure = build_validation(options, model, splits, validation_views, world, preemption.requested)
     from_other_run = run.resume is not None and not run.store.holds(run.resume)
     validation = Validation(measure, best, ema, resumed_from_other_run=from_other_run)
     with preemption:

@@ -96,7 +96,7 @@ def plan_views(options: FinetuneOptions) -> tuple[ViewPlan, ViewPlan]:
     return plan_validation(**clip), test
 
 
-def build_evaluator(
+def _evaluator(
     options: FinetuneOptions,
     model: Classifier,
     videos: Annotations,
@@ -105,17 +105,7 @@ def build_evaluator(
     world: World,
     preempted: Callable[[], bool] | None = None,
 ) -> Evaluator:
-    """Build the evaluator of a model on a list of videos, with the run's batch size, workers and precision.
-
-    Args:
-        options: Options of the run.
-        model: The model, on the world's device.
-        videos: The list.
-        classes: Names of the classes.
-        views: The views of each video.
-        world: The processes of the run.
-        preempted: Called after each batch; if it returns True, the rank stops scoring.
-    """
+    """Build the evaluator of a model on a list of videos, with the run's batch size, workers and precision."""
     data = options.data
     return Evaluator(
         model,
@@ -137,12 +127,21 @@ def build_test_evaluator(
     world: World,
     preempted: Callable[[], bool] | None = None,
 ) -> Evaluator:
-    """Build the evaluator of the test; ``--softmax`` applies only here, because validation has a single view."""
-    evaluator = build_evaluator(options, model, splits.test, splits.classes, views, world, preempted)
+    """Build the evaluator of the test; ``--softmax`` applies only here, because validation has a single view.
+
+    Args:
+        options: Options of the run.
+        model: The model, on the world's device.
+        splits: Lists of the videos, and the names of the classes.
+        views: The views of each test video.
+        world: The processes of the run.
+        preempted: Called after each batch; if it returns True, the rank stops scoring.
+    """
+    evaluator = _evaluator(options, model, splits.test, splits.classes, views, world, preempted)
     return replace(evaluator, softmax=options.scoring.softmax)
 
 
-def validation_metrics(
+def build_validation(
     options: FinetuneOptions,
     model: Classifier,
     splits: Splits,
@@ -150,10 +149,13 @@ def validation_metrics(
     world: World,
     preempted: Callable[[], bool] | None = None,
 ) -> Callable[[], Mapping[str, float]] | None:
-    """Return the function that validates the model and returns its metrics; None without validation."""
+    """Return the function that validates the model and returns its metrics; None without validation.
+
+    Its arguments are those of :func:`build_test_evaluator`, with the views of each validation video.
+    """
     if options.scoring.disable_eval_during_finetuning:
         return None
-    evaluator = build_evaluator(options, model, splits.val, splits.classes, views, world, preempted)
+    evaluator = _evaluator(options, model, splits.val, splits.classes, views, world, preempted)
 
     def measure() -> Mapping[str, float]:
         metrics, accuracy = evaluator.metrics()

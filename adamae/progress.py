@@ -56,7 +56,7 @@ def progress_of(what: str, first: str = _SCANNING) -> Iterator[Stages]:
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _PlainLines()
+        yield _PlainLines(what)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=console, transient=True) as bar:
@@ -122,12 +122,13 @@ class Reporter:
 class _PlainLines:
     """Prints the progress at intervals."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str) -> None:
+        self._what = what
         self._said = time.monotonic()
 
     def work(self, done: int, total: int) -> None:
         """See :class:`Stages`."""
-        self._say(f"{done} of {total} videos")
+        self._say(f"{self._what}: {done} of {total}")
 
     def scanning(self, seen: int, total: int | None) -> None:
         """See :class:`Stages`."""

@@ -12,7 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 venv=${NEWEST_VENV:-build/newest}
 read -ra torch <<< "${NEWEST_TORCH:-torch torchvision}"
-[ -x "$venv/bin/python" ] || "${PYTHON:-python3}" -m venv "$venv"
+"$venv/bin/python" -m pip --version > /dev/null 2>&1 || "${PYTHON:-python3}" -m venv "$venv"
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check -qq "$@"; }
 pip install --upgrade "${torch[@]}" '.[onnx,parquet,shards,torchcodec]' hypothesis ninja setuptools transformers wheel \
     -r <(grep '^pytest' requirements/test.txt)

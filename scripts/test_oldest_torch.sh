@@ -13,7 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 venv=${OLDEST_VENV:-build/oldest_torch}
 floor() { sed -n "s/^    \"$1>=\([0-9.]*\)\",\$/\1/p" pyproject.toml; }
 wanted=("torch==$(floor torch).*" "torchvision==$(floor torchvision).*")
-[ -x "$venv/bin/python" ] || "${PYTHON:-python3}" -m venv "$venv"
+"$venv/bin/python" -m pip --version > /dev/null 2>&1 || "${PYTHON:-python3}" -m venv "$venv"
 echo "test_oldest_torch: ${wanted[*]} in $venv"
 "$venv/bin/python" -m pip --disable-pip-version-check -qq install "${wanted[@]}" \
     -r <(grep -v '^torchvision\|^decord\|^torchcodec' requirements/run.txt) -r <(grep '^pytest' requirements/test.txt)

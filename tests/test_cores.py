@@ -12,7 +12,7 @@ from adamae import cores
 
 def tree(folder: Path, membership: str, **files: str) -> tuple[Path, Path]:
     """Write a file of control groups and a tree of them; ``__`` in names is a slash."""
-    (folder / "cgroup").write_text(membership)
+    (folder / "cgroup").write_text(membership, errors="surrogateescape")
     for name, text in files.items():
         path = folder / "root" / name.replace("__", "/").replace("_dot_", ".")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,6 +39,7 @@ def tree(folder: Path, membership: str, **files: str) -> tuple[Path, Path]:
         ("4:cpuset:/\n", {"cpu__cpu_dot_cfs_quota_us": "1000\n", "cpu__cpu_dot_cfs_period_us": "100000\n"}, None),
         ("0::/\n", {"cpu_dot_max": "nonsense\n"}, None),
         ("", {}, None),
+        ("nonsense\n\n0::/caf\udce9/a\u2028b\n", {"cpu_dot_max": "300000 100000\n"}, 3.0),
     ],
 )
 def test_the_quota_of_a_container(tmp_path: Path, membership: str, files: dict[str, str], quota: float | None) -> None:

@@ -37,5 +37,5 @@ def test_plain_lines_where_nobody_looks(monkeypatch: pytest.MonkeyPatch, capsys:
     assert capsys.readouterr().err.splitlines() == [
         "scanning files: 700",
         "scanning files: 40 of 900",
-        "3 of 901 videos",
+        "scanning: 3 of 901",
     ]

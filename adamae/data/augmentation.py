@@ -60,9 +60,9 @@ class CropPlan:
         clip = resize(part, self.height, self.width, self.mode)
         return mirror(clip) if self.mirrored else clip
 
-    def cut_mask(self, moving: np.ndarray) -> np.ndarray:
+    def cut_mask(self, motion_mask: np.ndarray) -> np.ndarray:
         """Crop, resize and flip motion masks of complete frames (T, H, W) bool to (T, height, width) bool."""
-        mask = resize_mask(crop(moving, self.box), self.height, self.width)
+        mask = resize_mask(crop(motion_mask, self.box), self.height, self.width)
         return mirror(mask) if self.mirrored else mask
 
 

@@ -39,15 +39,15 @@ def read_motion_masks(video: str, indices: np.ndarray) -> np.ndarray:
     Raises:
         UserError: The file is missing or does not match the video.
     """
-    place = motion_mask_path(video)
+    path = motion_mask_path(video)
     try:
-        file = read_npz(place)
+        file = read_npz(path)
         packed, width = file["moving"], int(file["shape"][-1])
         return np.unpackbits(packed[indices], axis=-1, count=width).astype(bool)
     except FileNotFoundError:
-        raise UserError(f"{place}: no such file, expected the motion masks of {video}") from None
+        raise UserError(f"{path}: no such file, expected the motion masks of {video}") from None
     except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise UserError(f"{place}: not the motion masks of {video} ({error})") from None
+        raise UserError(f"{path}: not the motion masks of {video} ({error})") from None
 
 
 def motion_mask_bytes(masks: np.ndarray) -> bytes:

@@ -73,7 +73,7 @@ class DataOptions(OptionGroup):
         most=1,
         changes_result=False,
     )
-    video_timeout: float = video_timeout_flag()
+    video_timeout: float = video_timeout_flag(then=" and is not opened again")
 
     @property
     def source(self) -> str:

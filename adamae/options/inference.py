@@ -145,4 +145,4 @@ class ComputeOptions(OptionGroup):
 class ViewComputeOptions(ComputeOptions):
     """Batch size, decoder, device and precision."""
 
-    video_timeout: float = video_timeout_flag()
+    video_timeout: float = video_timeout_flag(then=" and is not opened again")

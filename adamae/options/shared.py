@@ -37,11 +37,11 @@ def num_workers_flag() -> Any:
     )
 
 
-def video_timeout_flag(default: float = 60.0) -> Any:
-    """Option ``video_timeout: float``."""
+def video_timeout_flag(default: float = 60.0, then: str = "") -> Any:
+    """Option ``video_timeout: float``; ``then`` continues "counts as unreadable"."""
     return flag(
         default,
-        "seconds after which a file counts as unreadable and is not opened again; 0: no limit",
+        f"seconds after which a file counts as unreadable{then}; 0: no limit",
         least=0,
         limit=MOST_SECONDS,
         changes_result=False,

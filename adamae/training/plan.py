@@ -114,7 +114,7 @@ class CheckpointPosition:
         """Updates left in the unfinished epoch."""
         return self.steps_per_epoch - self._whole_and_part[1]
 
-    def resume(self, plan: Plan) -> Plan | None:
+    def resumed_plan(self, plan: Plan) -> Plan | None:
         """Return the plan resumed from here: after as many epochs, and as many videos of the next one.
 
         The order of the videos in an epoch does not depend on the videos per update, so none is repeated or left out.

@@ -177,7 +177,7 @@ def _plan_from(checkpoint: Checkpoint, model: nn.Module, plan: Plan) -> Plan:
         steps_per_epoch=int(meta.get("steps_per_epoch") or round(checkpoint.step / epochs)),
         videos_per_step=clips // repeats or plan.videos_per_step,
     )
-    resumed = position.resume(plan)
+    resumed = position.resumed_plan(plan)
     if resumed is None:
         ends = position.step + position.steps_to_epochs_end
         raise UserError(

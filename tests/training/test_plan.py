@@ -27,7 +27,7 @@ def test_the_videos_of_the_epoch_go_on_where_they_stopped() -> None:
         videos, before, after = chance.randint(24, 60), chance.randint(1, 12), chance.randint(1, 12)
         old, new = videos // before, videos // after
         step = chance.randint(1, 3 * old)
-        plan = CheckpointPosition(step, step / old, old, before).resume(
+        plan = CheckpointPosition(step, step / old, old, before).resumed_plan(
             Plan(epochs=4, steps_per_epoch=new, videos_per_step=after)
         )
         epoch, part = divmod(step, old)
@@ -50,7 +50,7 @@ def test_the_videos_of_the_epoch_go_on_where_they_stopped() -> None:
 @pytest.mark.parametrize(("before", "after", "offset"), [(10, 10, 0), (10, 20, -400), (10, 5, 200)])
 def test_at_the_end_of_an_epoch_the_epochs_go_on(before: int, after: int, offset: int) -> None:
     """Forty epochs of 800 are forty epochs whatever an epoch's steps are; updates are counted on."""
-    plan = CheckpointPosition(400, 40.0, before, 60 // before).resume(
+    plan = CheckpointPosition(400, 40.0, before, 60 // before).resumed_plan(
         Plan(epochs=800, steps_per_epoch=after, videos_per_step=60 // after)
     )
     assert plan is not None
@@ -58,13 +58,13 @@ def test_at_the_end_of_an_epoch_the_epochs_go_on(before: int, after: int, offset
     assert (plan.epochs_at(400), plan.schedule_step(400)) == (40.0, 40 * after)
     assert plan.ends_epoch(400)
     assert plan.last_step == 400 + 760 * after
-    again = CheckpointPosition(plan.last_step - after, 799.0, after, 60 // after).resume(
+    again = CheckpointPosition(plan.last_step - after, 799.0, after, 60 // after).resumed_plan(
         replace(plan, videos_per_step=60 // after)
     )
     assert again == plan
 
 
 def test_a_longer_list_keeps_the_epochs_too() -> None:
-    plan = CheckpointPosition(30, 3.0, 10, 4).resume(Plan(epochs=5, steps_per_epoch=20, videos_per_step=4))
+    plan = CheckpointPosition(30, 3.0, 10, 4).resumed_plan(Plan(epochs=5, steps_per_epoch=20, videos_per_step=4))
     assert plan is not None
     assert (plan.epochs_at(30), plan.last_step) == (3.0, 70)

@@ -73,7 +73,7 @@ def scan(
         _decode_missing(
             findings, keys, journal, inspection, workers=workers, time_limit=video_timeout or None, progress=progress
         )
-        good = {row: _both(found) for row, found in findings.items() if not isinstance(found, str)}
+        good = {row: _good(found) for row, found in findings.items() if not isinstance(found, str)}
         bad = tuple(
             BadVideo(row, annotations.path(row), found)
             for row, found in sorted(findings.items())
@@ -152,7 +152,7 @@ def _finding(result: Finding | Failure) -> Finding:
     return result.reason
 
 
-def _both(found: int | tuple[int, int]) -> tuple[int, int]:
+def _good(found: int | tuple[int, int]) -> tuple[int, int]:
     """Return the numbers of frames and damaged packets of a good video."""
     return (found, 0) if isinstance(found, int) else found
 

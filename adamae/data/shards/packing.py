@@ -41,8 +41,6 @@ from adamae.progress import ProgressCallback
 BAD_VIDEOS = "bad_videos.jsonl"
 _VERSION = 1
 
-# Called with (number of videos done, total).
-
 
 @dataclass(frozen=True)
 class PackReport:
