@@ -61,6 +61,7 @@ class World:
     _hosts: Any = None
     _watch: RankWatch | None = None
     _limit: timedelta = timedelta(seconds=120)
+    _joined: bool = False
 
     @property
     def is_main(self) -> bool:
@@ -175,13 +176,15 @@ class World:
             self.close()
 
     def close(self) -> None:
-        """Destroy the process group after a barrier. Close engines first.
+        """Destroy the process group of :func:`start` after a barrier. Close engines first.
+
+        A group that the caller initialised is left alone.
 
         Without the barrier, ranks that still communicate would fail when one destroys its group. All references to the
         group must be gone: a group that outlives the interpreter aborts the process, because gloo's threads still hold
         tensors.
         """
-        if dist.is_initialized():
+        if self._joined and dist.is_initialized():
             gc.collect()
             self.barrier()
             if self._watch is not None:
@@ -208,12 +211,18 @@ def start(
         group_of_one: Create a process group also for a single process, as DeepSpeed requires.
 
     Raises:
-        UserError: If the device does not exist, or a process does not respond in time.
+        UserError: If the device does not exist, a process does not respond in time, or the caller has already
+            initialised a process group.
     """
     launch = Launch.detect()
     chosen = _choose_device(device, launch.local_rank)
     if launch.size == 1 and not group_of_one:
         return World(device=chosen)
+    if dist.is_initialized():
+        raise UserError(
+            "torch.distributed is already initialised in this process: expected no process group, or a world such as "
+            "adamae.distributed.World(device=...), with which this process works alone"
+        )
     launch.export(chosen.index)
     limit = timedelta(seconds=timeout_seconds)
     waiting = _say_if_late(launch, limit)
@@ -231,7 +240,7 @@ def start(
         waiting.cancel()
     watch = RankWatch(store, launch.rank, launch.size, heartbeat_timeout) if launch.size > 1 else None
     atexit.register(_leave_alone, watch)
-    world = World(launch.rank, launch.size, chosen, _hosts=hosts, _watch=watch, _limit=limit)
+    world = World(launch.rank, launch.size, chosen, _hosts=hosts, _watch=watch, _limit=limit, _joined=True)
     _preflight(world, limit)
     return world
 

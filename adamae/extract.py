@@ -66,7 +66,8 @@ def extract(options: ExtractOptions, world: World | None = None, *, verbose: boo
 
     Args:
         options: All options of the extraction; ``out`` has no effect.
-        world: Its device is used; None starts one, and closes it at the end.
+        world: Its device is used, and each of its processes does all the work; None joins those of the launcher, and
+            closes the world at the end.
         verbose: Print settings, notes and a progress bar on standard error.
 
     Raises:

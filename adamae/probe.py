@@ -76,7 +76,8 @@ def probe(options: ProbeOptions, world: World | None = None, *, verbose: bool = 
 
     Args:
         options: All options of the probes; ``json`` has no effect.
-        world: Its device is used; None starts one, and closes it at the end.
+        world: Its device is used, and each of its processes does all the work; None joins those of the launcher, and
+            closes the world at the end.
         verbose: Print settings, notes and progress bars on standard error.
 
     Raises:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -16,7 +17,7 @@ import torch.distributed as dist
 from adamae import distributed
 from adamae.distributed import World
 from adamae.errors import UserError
-from tests.launching import ROOT, free_port, launch
+from tests.launching import ROOT, free_port, launch, ranks_environment
 
 
 def test_one_process_talks_to_itself() -> None:
@@ -30,6 +31,30 @@ def test_one_process_talks_to_itself() -> None:
     assert world.on_main(lambda: 5) == 5
     world.barrier()
     world.close()
+
+
+@pytest.fixture
+def own_group() -> Iterator[None]:
+    """A process group of one, as the caller of a library may have initialised it."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.mark.usefixtures("own_group")
+def test_the_process_group_of_the_caller_is_left_alone() -> None:
+    with distributed.start("cpu"):
+        pass
+    assert dist.is_initialized()
+
+
+@pytest.mark.usefixtures("own_group")
+def test_a_second_process_group_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in ranks_environment(2)[0].items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match="already initialised in this process: expected no process group, or a world"):
+        distributed.start("cpu")
+    assert dist.is_initialized()
 
 
 def test_an_error_of_one_process_keeps_its_type() -> None:

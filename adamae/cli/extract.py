@@ -19,11 +19,14 @@ def run(words: Sequence[str]) -> int:
     from adamae.evaluation.feature_files import check_feature_file
 
     check_feature_file(out)
+    from adamae.evaluation.setup import start_world
     from adamae.extract import extract
 
-    extraction = extract(options, verbose=True)
-    extraction.write(out)
-    found, annotations = extraction.windows, extraction.annotations
-    read = counted(len(annotations) - len(found.unread), annotations.noun)
-    print(f"{out}: {counted(len(found.row), 'window')} of {read}, features {found.features.shape[1:]}")
+    with start_world(options.compute) as world:
+        extraction = extract(options, world, verbose=True)
+        world.on_main(lambda: extraction.write(out))
+        if world.is_main:
+            found, annotations = extraction.windows, extraction.annotations
+            read = counted(len(annotations) - len(found.unread), annotations.noun)
+            print(f"{out}: {counted(len(found.row), 'window')} of {read}, features {found.features.shape[1:]}")
     return 0

@@ -20,11 +20,12 @@ def run(words: Sequence[str]) -> int:
             video cannot be read.
     """
     options = predict_parser().parse(words).options
-    from adamae.evaluation.setup import without
+    from adamae.evaluation.setup import start_world, without
     from adamae.predict import predict
 
-    predictions = predict(options, verbose=True)
-    if predictions.videos:
+    with start_world(options.compute) as world:
+        predictions = predict(options, world, verbose=True)
+    if predictions.videos and world.is_main:
         top = zip(predictions.videos, predictions.top(options.data.top), strict=True)
         views = predictions.num_views
         print(as_json([{"video": video, "views": views, "top": [*map(_entry, scores)]} for video, scores in top]))

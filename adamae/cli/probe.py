@@ -17,8 +17,11 @@ def run(words: Sequence[str]) -> int:
     options = probe_parser().parse(words).options
     # Checked before slow imports.
     _ = options.source
+    from adamae.evaluation.setup import start_world
     from adamae.probe import probe
 
-    result = probe(options, verbose=True)
-    print(as_json(result.as_dict()) if options.probing.json else result.render())
+    with start_world(options.compute) as world:
+        result = probe(options, world, verbose=True)
+        if world.is_main:
+            print(as_json(result.as_dict()) if options.probing.json else result.render())
     return 0

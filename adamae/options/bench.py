@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from os import PathLike
 from typing import Any, Literal
 
 from adamae.flags import LARGEST_SIDE, MOST_AT_ONCE, MOST_FRAMES, OptionGroup, flag
@@ -150,7 +151,7 @@ class BenchLoaderOptions:
     clip: PretrainClipOptions
 
     @classmethod
-    def of(cls, data_path: str, **values: Any) -> BenchLoaderOptions:
+    def of(cls, data_path: str | PathLike[str], **values: Any) -> BenchLoaderOptions:
         """Build options by name: ``BenchLoaderOptions.of("train.csv", num_workers=2)``.
 
         Raises:
@@ -168,7 +169,7 @@ class BenchEvalOptions:
     measurement: BenchRunOptions
 
     @classmethod
-    def of(cls, data_path: str, **values: Any) -> BenchEvalOptions:
+    def of(cls, data_path: str | PathLike[str], **values: Any) -> BenchEvalOptions:
         """Build options by name: ``BenchEvalOptions.of("test.csv", num_videos=4)``.
 
         Raises:

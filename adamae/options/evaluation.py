@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass
+from os import PathLike
 from typing import Any, Literal
 
 from adamae.errors import UserError
@@ -113,7 +114,7 @@ class EvaluateOptions:
     output: ScoreOutputOptions
 
     @classmethod
-    def of(cls, checkpoint: str, **values: Any) -> EvaluateOptions:
+    def of(cls, checkpoint: str | PathLike[str], **values: Any) -> EvaluateOptions:
         """Build options by name: ``EvaluateOptions.of("runs/tuned", data_path="test.csv")``.
 
         Raises:
@@ -143,7 +144,7 @@ class PredictOptions:
     compute: ViewComputeOptions
 
     @classmethod
-    def of(cls, checkpoint: str, *videos: str, **values: Any) -> PredictOptions:
+    def of(cls, checkpoint: str | PathLike[str], *videos: str | PathLike[str], **values: Any) -> PredictOptions:
         """Build options by name: ``PredictOptions.of("runs/tuned", "videos", test_num_crop=1)``.
 
         Raises:
@@ -164,7 +165,9 @@ class ExtractOptions:
     compute: ComputeOptions
 
     @classmethod
-    def of(cls, checkpoint: str, *videos: str, out: str = "features.npz", **values: Any) -> ExtractOptions:
+    def of(
+        cls, checkpoint: str | PathLike[str], *videos: str | PathLike[str], out: str = "features.npz", **values: Any
+    ) -> ExtractOptions:
         """Build options by name: ``ExtractOptions.of("runs/mine", "videos", level="time")``.
 
         Args:
@@ -192,7 +195,7 @@ class ProbeOptions:
     compute: ViewComputeOptions
 
     @classmethod
-    def of(cls, checkpoint: str, **values: Any) -> ProbeOptions:
+    def of(cls, checkpoint: str | PathLike[str], **values: Any) -> ProbeOptions:
         """Build options by name: ``ProbeOptions.of("runs/mine", data_path="videos")``.
 
         Raises:

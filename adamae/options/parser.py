@@ -11,6 +11,7 @@ import argparse
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
+from os import PathLike, fspath
 from typing import Any, Generic, NoReturn, TypeVar, get_type_hints
 
 from adamae.errors import UserError
@@ -136,13 +137,18 @@ class OptionParser(Generic[Options]):
         checked = self._check(flatten(options), flatten(recipe) if presets else {}) if self._check else ()
         return Parsed(options, tuple(presets), recipe, (*(getattr(state, _NOTES, None) or ()), *checked))
 
-    def of(self, presets: Sequence[str], values: Mapping[str, Any], positionals: Sequence[str] = ()) -> Options:
+    def of(
+        self, presets: Sequence[str], values: Mapping[str, Any], positionals: Sequence[str | PathLike[str]] = ()
+    ) -> Options:
         """Build options from Python by name, with the same defaults, presets and checks as on the command line.
 
         Raises:
             UserError: If there is no such preset or option, or a value is invalid.
+            TypeError: If a positional argument is neither a string nor a path.
         """
-        return self.parse([*positionals, *(f"--config={name}" for name in presets), *words_of(values)]).options
+        return self.parse(
+            [*(fspath(path) for path in positionals), *(f"--config={name}" for name in presets), *words_of(values)]
+        ).options
 
     def _take_presets(self, words: Sequence[str]) -> tuple[list[str], Sequence[str]]:
         if self._preset_folder is None:

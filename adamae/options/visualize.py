@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass
+from os import PathLike
 from typing import Any
 
 from adamae.flags import MOST_AT_ONCE, OptionGroup, flag
@@ -74,7 +75,9 @@ class VisualizeOptions:
     compute: VisualizeComputeOptions
 
     @classmethod
-    def of(cls, checkpoint: str, *videos: str, out: str = "pictures", **values: Any) -> VisualizeOptions:
+    def of(
+        cls, checkpoint: str | PathLike[str], *videos: str | PathLike[str], out: str = "pictures", **values: Any
+    ) -> VisualizeOptions:
         """Build options by name: ``VisualizeOptions.of("runs/mine", "holiday.mp4", mask_ratio=(0.75, 0.95))``.
 
         Args:

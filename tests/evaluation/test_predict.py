@@ -14,12 +14,13 @@ from adamae.errors import UserError
 from adamae.options.evaluation import PredictOptions
 from adamae.predict import Predictions, predict
 from tests.evaluation.tiny import BAD, NAMES, PATHS, views
+from tests.launching import launch
 
 FAST = {"sampling_rate": 2, "num_workers": 0, "device": "cpu"}
 
 
 def options(checkpoint: Path, *videos: Path | str, **values: object) -> PredictOptions:
-    return PredictOptions.of(str(checkpoint), *map(str, videos), **{**FAST, **values})
+    return PredictOptions.of(checkpoint, *videos, **{**FAST, **values})
 
 
 def test_scores_of_a_list(test_list: Path, finetuned: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,6 +71,22 @@ def test_notes_are_printed_on_request(test_list: Path, finetuned: Path, capsys: 
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "1 clip x 1 crop per video, 4 frames with stride 2" in printed.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["predict", "extract", "probe"])
+def test_two_processes_print_and_write_once(command: str, test_list: Path, finetuned: Path, tmp_path: Path) -> None:
+    words = {
+        "predict": [test_list.parent / PATHS[0], test_list.parent / PATHS[1]],
+        "extract": [test_list.parent / PATHS[0], "-o", tmp_path / "two.npz"],
+        "probe": ["--data_path", test_list, "--eval_data_path", test_list],
+    }[command]
+    fast = [word for name, value in FAST.items() for word in (f"--{name}", value)]
+    line = ["-m", "adamae", command, finetuned, *words, *fast]
+    first, second = launch(line, size=2)
+    assert (len(first) > 0, second) == (True, "")
+    (alone,) = launch([str(word).replace("two.npz", "one.npz") for word in line], size=1)
+    assert first.replace("two.npz", "one.npz") == alone
 
 
 def test_mistakes(test_list: Path, pretrained: Path) -> None:
