@@ -30,6 +30,7 @@ EXPECTATION_ANSWERS = {
     "not reproduced": "did not come true",
     "not reproduced (the opposite)": "did not come true (the opposite)",
 }
+UNPLANNED_ANSWERS = {"reproduced": "better", "not reproduced (the opposite)": "worse"}
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ def report(results: Results, groups: Sequence[str]) -> str:
             parts.append(claims_table(results, group.claims, "in the paper", {}))
         if group.expected:
             parts.append(claims_table(results, group.expected, "expected here", EXPECTATION_ANSWERS))
+        if group.unplanned:
+            parts.append(claims_table(results, group.unplanned, "in no plan", UNPLANNED_ANSWERS))
     return "\n\n".join([*filter(None, parts), origins_line(results)])
 
 

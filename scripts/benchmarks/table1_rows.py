@@ -145,6 +145,7 @@ class Group:
             differences decide whether there are enough seeds.
         claims: Claims of the paper.
         expected: Expectations from docs/TABLE1.md, section "Expectations".
+        unplanned: Pairs that no plan named, compared after their results were known.
     """
 
     title: str
@@ -153,6 +154,7 @@ class Group:
     primary: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
     expected: tuple[Claim, ...] = ()
+    unplanned: tuple[Claim, ...] = ()
 
 
 _ADAPTIVE = "--mask_type learnable --mask_ratio 0.95"
@@ -264,6 +266,10 @@ GROUPS = {
             "tube-90",
             "cost-frame-87",
             "cost-motion-90",
+        ),
+        unplanned=tuple(
+            Claim(f"`--economy` minus {ROWS[name].title}", "cost-economy-95", name)
+            for name in ("cost-random-95", "random-90", "tube-90", "cost-frame-87", "cost-motion-90")
         ),
     ),
     "ratio": Group(

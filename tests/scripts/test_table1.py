@@ -212,6 +212,14 @@ def test_what_was_expected_is_answered_in_its_own_words(tables: ModuleType) -> N
     assert "in the paper" not in text
 
 
+def test_pairs_that_no_plan_named_are_marked(tables: ModuleType) -> None:
+    areas = {"cost-economy-95": [60.0, 61.0], "tube-90": [50.0, 51.01], "cost-motion-90": [70.0, 71.01]}
+    text = tables.report(tuned(areas), ["cost"])
+    assert "| in no plan | difference here, points | answer |" in text
+    assert "| `--economy` minus tube 90 % | +10.0 [+9.9, +10.1] | better |" in text
+    assert "| `--economy` minus motion 90 % | -10.0 [-10.1, -9.9] | worse |" in text
+
+
 def test_the_fine_tuning_of_the_first_plan_stands_beside(tables: ModuleType) -> None:
     areas = {"adaptive-95": [30.0, 31.0], "tube-90": [20.0, 21.0]}
     results = tuned({"adaptive-95": [50.0]}) | tuned(areas, "finetune")
