@@ -294,6 +294,15 @@ def test_the_readme_says_what_the_main_table_says(root: Path) -> None:
     seeds = sorted({int(line[head.index("seeds")]) for line in lines})
     assert f"In {NUMBERS[seeds[0]]} to {NUMBERS[seeds[-1]]} paired seeds of small models" in told
     assert f"are better than {better} and worse than {worse}; against {undecided} nothing is decided." in told
+    cost = document[document.index("### Equal cost") :]
+    cost_worse = re.findall(
+        r"^\| ([a-z]+ [\d.]+ %) \| 3 \| [^|]+ \| worse \|", cost[: cost.index("in no plan")], re.MULTILINE
+    )
+    assert (
+        f"At equal cost they are worse than {' and '.join(cost_worse)}; with `--economy` nothing is decided against tube 90 %"
+        in told
+    )
+    assert re.search(r"^\| `--economy` minus tube 90 % \| \S+ \S+ \S+ \| not decided \|", cost, re.MULTILINE)
     (gain,) = re.findall(r"^\| random weights \| \d+ \| (\S+ \[\S+ \S+\]) \|", document, flags=re.MULTILINE)
     assert f"Over random weights they gain {gain} points." in told
 
