@@ -11,25 +11,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adamae import distributed
 from adamae.benchmark.contenders import BuildContender, choose, variants
-from adamae.benchmark.loader import LoaderReport, measure_loader
 from adamae.benchmark.memory_table import Table, memory_table
 from adamae.benchmark.roofline import Prediction, predict_steps
 from adamae.benchmark.step import StepReport, benchmark_step
-from adamae.benchmark.views import ViewReport, measure_views
-from adamae.data.annotations import load_annotations
-from adamae.data.image_files import image_files_for
-from adamae.data.loader import choose_workers
-from adamae.data.views import plan_test
 from adamae.gpu_specs import GPUS
 from adamae.models.economy import apply_economy
 from adamae.options.bench import BenchEvalOptions, BenchLoaderOptions, BenchMemoryOptions, BenchStepOptions
 from adamae.options.pretrain import model_arguments
 from adamae.precision import choose_precision
-from adamae.pretrain import open_clips
+
+# Needs packages that a machine on which only steps are timed may lack.
+if TYPE_CHECKING:
+    from adamae.benchmark.loader import LoaderReport
+    from adamae.benchmark.views import ViewReport
 
 
 def bench_step(
@@ -97,6 +95,10 @@ def bench_loader(options: BenchLoaderOptions) -> LoaderReport:
     Raises:
         UserError: If the list does not exist, or none of the videos can be read.
     """
+    from adamae.benchmark.loader import measure_loader
+    from adamae.data.loader import choose_workers
+    from adamae.pretrain import open_clips
+
     measurement = options.measurement
     return measure_loader(
         open_clips(options.data, options.clip),
@@ -119,6 +121,11 @@ def bench_eval(options: BenchEvalOptions) -> ViewReport:
     Raises:
         UserError: If the list does not exist, the views are not supported, or none of the videos can be read.
     """
+    from adamae.benchmark.views import measure_views
+    from adamae.data.annotations import load_annotations
+    from adamae.data.image_files import image_files_for
+    from adamae.data.views import plan_test
+
     views, measurement = options.views, options.measurement
     plan = plan_test(
         num_frames=views.num_frames,

@@ -6,19 +6,18 @@ import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler, default_collate
 
 from adamae.cores import usable_cores
+from adamae.data.batch import Batch
 from adamae.data.dataset import ClipDataset, Sample
 from adamae.data.watched_loader import watched_batches
 from adamae.errors import UserError
 from adamae.randomness import epoch_permutation
 
-Batch = dict[str, Any]
 _MOST_WORKERS = 8
 # (seed, epoch, num_rows) -> (num_rows,) order of the rows in an epoch
 EpochOrder = Callable[[int, int, int], np.ndarray]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from adamae.data.batch import Batch
 from adamae.data.dataset import ClipDataset
-from adamae.data.loader import Batch, build_loader, choose_workers
+from adamae.data.loader import build_loader, choose_workers
 from adamae.distributed import World
 from adamae.training.mixing import Mixing
 

@@ -26,7 +26,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.torch_version import TorchVersion
 
-from adamae.data.loader import Batch
+from adamae.data.batch import Batch
 from adamae.distributed import World
 from adamae.errors import UserError
 from adamae.training.adam_state import (

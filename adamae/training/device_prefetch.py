@@ -8,7 +8,7 @@ from contextlib import closing
 import torch
 from torch import Tensor
 
-from adamae.data.loader import Batch
+from adamae.data.batch import Batch
 from adamae.training.engine import to_device
 
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from adamae.data.loader import Batch
+from adamae.data.batch import Batch
 from adamae.precision import autocast, autocast_dtype
 
 Losses = dict[str, Tensor]

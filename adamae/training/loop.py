@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import torch
 
-from adamae.data.loader import Batch
+from adamae.data.batch import Batch
 from adamae.errors import PreemptedError
 from adamae.training.device_prefetch import prefetched
 from adamae.training.engine import Engine

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from adamae.data.loader import Batch
+from adamae.data.batch import Batch
 from adamae.errors import UserError
 
 # Key in the batch: (B, 6) float32, see Mixing.

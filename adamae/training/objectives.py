@@ -7,7 +7,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from adamae.data.loader import Batch
+from adamae.data.batch import Batch
 from adamae.models.pretrainer import Pretrainer
 from adamae.samplers.hit_rate import count_hits
 from adamae.training.engine import Losses

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from adamae.data.loader import Batch
+from adamae.data.batch import Batch
 from adamae.distributed import World
 from adamae.training.adam_state import collect_adam_state, restore_adam_state, set_rates
 from adamae.training.compilation import compile_in_place

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from adamae.data.annotations import load_annotations
+from adamae.data.batch import Batch
 from adamae.data.dataset import PretrainDataset, pretrain_dataset
-from adamae.data.loader import Batch, BatchKeys, build_loader
+from adamae.data.loader import BatchKeys, build_loader
 from adamae.errors import UserError
 from adamae.randomness import epoch_permutation, sample_seed
 

@@ -18,11 +18,12 @@ import torch
 from adamae.data import killed_workers, watched_loader
 from adamae.data.annotations import Annotations, load_annotations
 from adamae.data.augmentation import Box, CropPlan
+from adamae.data.batch import Batch
 from adamae.data.dataset import PretrainDataset
 from adamae.data.decoding import DecodedFrame, DecodeError, VideoReader
 from adamae.data.decoding.protocol import ConvertedFrame
 from adamae.data.frame_indices import train_segments
-from adamae.data.loader import Batch, build_loader
+from adamae.data.loader import build_loader
 from adamae.data.views import VideoViews, plan_test
 from adamae.data.watch import QuarantineError, Watch, describe_exit
 from adamae.errors import UserError

@@ -18,7 +18,7 @@ from typing import Any, get_args
 import torch
 from torch import nn
 
-from adamae.data.loader import Batch
+from adamae.data.batch import Batch
 from adamae.distributed import World
 from adamae.evaluation.scoring import evaluating, forward_in_batches
 from adamae.models import create_model

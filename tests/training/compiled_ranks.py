@@ -12,7 +12,7 @@ import sys
 import torch
 
 from adamae import distributed
-from adamae.data.loader import Batch
+from adamae.data.batch import Batch
 from adamae.distributed import World
 from adamae.models import create_model
 from adamae.training.adam_state import build_optimizer

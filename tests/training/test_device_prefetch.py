@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from adamae.data.loader import Batch
+from adamae.data.batch import Batch
 from adamae.training.device_prefetch import prefetched
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from adamae import distributed
 from adamae.checkpoints.store import CheckpointStore
-from adamae.data.loader import Batch
+from adamae.data.batch import Batch
 from adamae.models import Pretrainer, vit_pretrainer
 from adamae.models.pyramid.factories import swin_pretrainer
 from adamae.randomness import epoch_permutation, sample_generator, sample_seed

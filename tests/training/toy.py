@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from adamae.data.loader import Batch
+from adamae.data.batch import Batch
 from adamae.distributed import World
 from adamae.training.adam_state import build_optimizer
 from adamae.training.deepspeed import DeepSpeedEngine
