@@ -28,6 +28,8 @@ from adamae.precision import choose_precision
 if TYPE_CHECKING:
     from adamae.benchmark.loader import LoaderReport
     from adamae.benchmark.views import ViewReport
+    from adamae.data.annotations import Annotations
+    from adamae.data.views import ViewPlan
 
 
 def bench_step(
@@ -122,11 +124,23 @@ def bench_eval(options: BenchEvalOptions) -> ViewReport:
         UserError: If the list does not exist, the views are not supported, or none of the videos can be read.
     """
     from adamae.benchmark.views import measure_views
+
+    annotations, plan = open_views(options)
+    measurement = options.measurement
+    return measure_views(annotations, plan, num_videos=measurement.num_videos, decoder=measurement.decoder)
+
+
+def open_views(options: BenchEvalOptions) -> tuple[Annotations, ViewPlan]:
+    """Return the list, and the plan of the views of each video.
+
+    Raises:
+        UserError: If the list does not exist, or the views are not supported.
+    """
     from adamae.data.annotations import load_annotations
     from adamae.data.image_files import image_files_for
     from adamae.data.views import plan_test
 
-    views, measurement = options.views, options.measurement
+    views = options.views
     plan = plan_test(
         num_frames=views.num_frames,
         sampling_rate=views.sampling_rate,
@@ -141,4 +155,4 @@ def bench_eval(options: BenchEvalOptions) -> ViewReport:
         split="test",
         image_files=image_files_for(views.num_frames),
     )
-    return measure_views(annotations, plan, num_videos=measurement.num_videos, decoder=measurement.decoder)
+    return annotations, plan

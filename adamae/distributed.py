@@ -189,7 +189,7 @@ class World:
             self.barrier()
             if self._watch is not None:
                 self._watch.close()
-            self._hosts = None
+            self._hosts, self._joined = None, False
             dist.destroy_process_group()
             atexit.unregister(_leave_alone)
 

@@ -48,6 +48,18 @@ def test_the_process_group_of_the_caller_is_left_alone() -> None:
     assert dist.is_initialized()
 
 
+def test_a_closed_world_leaves_a_later_process_group_alone() -> None:
+    world = distributed.start("cpu", group_of_one=True)
+    world.close()
+    assert not dist.is_initialized()
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        world.close()
+        assert dist.is_initialized()
+    finally:
+        dist.destroy_process_group()
+
+
 @pytest.mark.usefixtures("own_group")
 def test_a_second_process_group_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in ranks_environment(2)[0].items():

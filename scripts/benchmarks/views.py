@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from adamae.bench import open_views
 from adamae.benchmark.views import TimedViews, measure_in_turns
-from adamae.data.annotations import load_annotations
 from adamae.data.augmentation import crop
 from adamae.data.frame_indices import views_segments
-from adamae.data.views import plan_test, resize_short_side
+from adamae.data.views import resize_short_side
 from adamae.errors import UserError
 from adamae.options.bench import BenchEvalOptions
 from adamae.options.parser import OptionParser
@@ -73,15 +73,7 @@ def main(words: Sequence[str]) -> int:
     """Measure and print the result."""
     options = parser().parse(words).options
     views, measurement = options.views, options.measurement
-    plan = plan_test(
-        num_frames=views.num_frames,
-        sampling_rate=views.sampling_rate,
-        size=views.input_size,
-        frame_sampling=views.frame_sampling,
-        num_clips=views.test_num_segment,
-        num_crops=views.test_num_crop,
-    )
-    annotations = load_annotations(options.data.data_path, data_root=options.data.data_root, split="test")
+    annotations, plan = open_views(options)
     stride = views.sampling_rate if views.frame_sampling == "dense" else None
     once, per_view = measure_in_turns(
         [
