@@ -12,17 +12,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from adamae.data.annotations import Annotations
+from adamae.data.class_numbers import compare_numbers, numbered
 from adamae.data.image_files import image_files_for
 from adamae.distributed import World
+from adamae.evaluation.clip_facts import describe_clip
 from adamae.evaluation.evaluator import Evaluation, Evaluator
 from adamae.evaluation.labels import (
-    compare_numbers,
     find_class_names,
     find_test_list,
     load_labelled,
     notes_on_labels,
     notes_on_names,
-    numbered,
 )
 from adamae.evaluation.setup import (
     EvaluationSetup,
@@ -82,7 +82,13 @@ def evaluate(options: EvaluateOptions, world: World | None = None, *, verbose: b
         "checkpoint": str(setup.file.path),
         "epoch": setup.file.epoch,
         "step": setup.file.step,
-        "clip": {name: value for name, value in vars(setup.clip).items() if name != "guessed"},
+        "clip": describe_clip(
+            num_frames=setup.seen,
+            frames_read=setup.clip.num_frames,
+            sampling_rate=setup.clip.sampling_rate,
+            input_size=setup.clip.size,
+            frame_sampling=setup.clip.frame_sampling,
+        ),
         "selection": setup.selection.arguments,
         "precision": evaluator.precision,
     }
@@ -100,7 +106,7 @@ def _open_list(options: EvaluateOptions, setup: EvaluationSetup) -> tuple[Annota
     annotations = load_labelled(
         source, count, known, data_root=options.data.data_root, image_files=image_files_for(setup.seen)
     )
-    names = known or annotations.classes or numbered(count)
+    names = known or numbered(count)
     notes += notes_on_names(options.data.classes, names, file.class_names)
     if annotations.classes is None:
         owner = str(file.path) if options.data.classes is None else options.data.classes

@@ -16,6 +16,7 @@ from typing import Any
 
 from adamae.data.annotations import Annotations
 from adamae.data.image_files import image_files_for
+from adamae.data.loader import choose_workers
 from adamae.data.named_videos import load_named
 from adamae.distributed import World
 from adamae.evaluation.feature_files import write_features
@@ -71,8 +72,8 @@ def extract(options: ExtractOptions, world: World | None = None, *, verbose: boo
         verbose: Print settings, notes and a progress bar on standard error.
 
     Raises:
-        UserError: If the checkpoint is invalid, its network does not encode the tokens of the requested level, a list
-            or folder of videos does not exist, or no video can be read.
+        UserError: If the checkpoint is invalid, its network does not encode all tokens and frames that the level needs,
+            a list or folder of videos does not exist, or no video can be read.
     """
     if world is None:
         with start_world(options.compute) as world:
@@ -105,6 +106,7 @@ def extract(options: ExtractOptions, world: World | None = None, *, verbose: boo
             level=options.features.level,
             decoder=options.compute.decoder,
             batch_size=options.compute.batch_size,
+            num_threads=choose_workers(options.compute.num_workers),
             precision=choose_precision(options.compute.precision, world.device),
             progress=progress,
         )

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from adamae.checkpoints.formats import open_checkpoint
 from adamae.checkpoints.networks import build_classifier
 from adamae.data.annotations import Annotations
+from adamae.data.class_numbers import check_same_classes, numbered
 from adamae.data.image_files import image_files_for
 from adamae.data.loader import choose_workers
 from adamae.data.splits import Splits, load_splits
 from adamae.data.views import VideoViews, ViewPlan, plan_test, plan_validation
 from adamae.distributed import World
 from adamae.errors import UserError
+from adamae.evaluation.clip_facts import describe_clip
 from adamae.evaluation.evaluator import Evaluator
-from adamae.evaluation.labels import check_same_classes
 from adamae.evaluation.setup import Selection, choose_selection, describe_unread
 from adamae.lookup import is_folder
 from adamae.models import Classifier
@@ -49,6 +50,9 @@ def test_only(options: FinetuneOptions, world: World) -> None:
             f"as {splits.train.source} has"
         )
     check_same_classes(splits.train.source, splits.classes, file.class_names, given)
+    notes = list(splits.notes)
+    if not file.class_names and splits.classes != numbered(splits.num_classes):
+        notes.append(f"{given} has no class names: its classes are taken in the order of {splits.train.source}")
     selection = choose_selection(file, options.clip.num_frames, _asked_selection(options))
     options = _with_selection(options, selection)
     clip = options.clip
@@ -56,7 +60,7 @@ def test_only(options: FinetuneOptions, world: World) -> None:
         file, num_frames=clip.num_frames, size=clip.input_size, selection=selection.arguments
     )
     if world.is_main:
-        say(*(f"note: {note}" for note in (*changes, *splits.notes)), *selection.describe(clip.num_frames))
+        say(*(f"note: {note}" for note in (*changes, *notes)), *selection.describe(clip.num_frames))
     _, test_views = plan_views(options)
     evaluator = build_test_evaluator(options, model.to(world.device), splits, test_views, world)
     run_test(evaluator, options, given)
@@ -178,11 +182,16 @@ def run_test(evaluator: Evaluator, options: FinetuneOptions, which: str) -> None
         UserError: If no video has a score, or the files cannot be written.
         PreemptedError: If a rank is asked to exit.
     """
-    world, folder = evaluator.world, options.run.output / TEST
-    clip = {name: value for name, value in asdict(options.clip).items() if name != "flip"}
+    world, folder, clip = evaluator.world, options.run.output / TEST, options.clip
     measured = {
         "checkpoint": which,
-        "clip": {**clip, "frame_sampling": options.frame_sampling},
+        "clip": describe_clip(
+            num_frames=clip.num_frames,
+            frames_read=clip.frames_read,
+            sampling_rate=clip.sampling_rate,
+            input_size=clip.input_size,
+            frame_sampling=options.frame_sampling,
+        ),
         "selection": {"token_selection": options.model.token_selection, "keep_ratio": options.model.keep_ratio},
     }
     evaluation = evaluator.evaluate(measured)

@@ -14,14 +14,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from adamae.data.class_numbers import numbered
 from adamae.data.image_files import image_files_for
 from adamae.data.named_videos import load_named
 from adamae.distributed import World
-from adamae.evaluation.labels import find_class_names, notes_on_names, numbered
+from adamae.evaluation.labels import find_class_names, notes_on_names
 from adamae.evaluation.scoring import Damaged, Unscored, score_readable
 from adamae.evaluation.setup import compute_settings, describe_damaged, open_setup, start_world
 from adamae.options.evaluation import PredictOptions
 from adamae.progress import Reporter
+
+# Below this number of videos, starting worker processes takes longer than decoding.
+_FEW = 32
 
 
 @dataclass(frozen=True)
@@ -101,8 +105,9 @@ def predict(options: PredictOptions, world: World | None = None, *, verbose: boo
     names = find_class_names(count, given=options.data.classes, stored=stored) or numbered(count)
     changes += notes_on_names(options.data.classes, names, stored)
     reporter.say(*(f"note: {note}" for note in changes), *setup.describe(videos.noun))
-    # For a few videos, starting worker processes takes longer than decoding.
-    settings = compute_settings(options.compute, world) | {"num_workers": options.compute.num_workers or 0}
+    settings = compute_settings(options.compute, world)
+    if options.compute.num_workers is None and len(videos) < _FEW:
+        settings["num_workers"] = 0
     averaged = setup.averages_probabilities(options.data.softmax)
     dataset = setup.views_of(videos, options.compute)
     scores = score_readable(model.to(world.device), dataset, world=world, softmax=averaged, **settings)

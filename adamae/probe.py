@@ -52,21 +52,23 @@ class ProbeResult:
             "checkpoint": self.checkpoint,
             "weights": "random" if self.random_weights else "checkpoint",
             "classes": self.splits.num_classes,
-            "training_videos": len(self.train.labels),
-            "test_videos": len(self.test.labels),
-            "unread": len(self.train.unread) + len(self.test.unread),
+            "training_videos": len(self.splits.train),
+            "training_unread": len(self.train.unread),
+            "test_videos": len(self.splits.test),
+            "test_unread": len(self.test.unread),
             "probes": {name: accuracy.as_dict() for name, accuracy in self.accuracies.items()},
         }
 
     def render(self) -> str:
         """Format the accuracies as a table."""
-        lines = [f"{'probe':<12}{'top-1':>8}{'95 % interval':>18}{'top-5':>9}{'mean class':>12}  correct"]
+        most = f"top-{next(iter(self.accuracies.values())).k}"
+        lines = [f"{'probe':<12}{'top-1':>8}{'95 % interval':>18}{most:>9}{'mean class':>12}  correct"]
         for name, accuracy in self.accuracies.items():
             row = accuracy.as_dict()
             interval = "{:.1f} to {:.1f}".format(*row["top1_interval"])
             lines.append(
                 f"{name:<12}{row['top1']:>7.2f}%{interval:>18}{row['top5']:>8.2f}%{row['mean_class']:>11.2f}%"
-                f"  {row['top1_correct']} of {row['scored']}"
+                f"  {row['top1_correct']} of {row['scored']}{accuracy.render_unscored()}"
             )
         return "\n".join(lines)
 
@@ -111,7 +113,8 @@ def _probe(options: ProbeOptions, reporter: Reporter) -> ProbeResult:
         *selected,
     )
     train, test = _extract(encoder.to(reporter.world.device), splits, setup, options, reporter)
-    accuracies = probe_features(train, test, splits.num_classes, k=probing.k, seed=probing.seed)
+    labels, count = splits.test.labels, splits.num_classes
+    accuracies = probe_features(train, test, labels, count, k=probing.k, seed=probing.seed)
     return ProbeResult(str(setup.file.path), probing.random_weights, accuracies, splits, train, test)
 
 

@@ -224,7 +224,8 @@ class Estimate:
     def _notes(self) -> list[str]:
         notes = []
         if self.cost.clips < self.run.clips_per_pass:
-            notes.append(f"measured with {self.cost.clips} clips per pass and scaled in proportion")
+            how = "predicted" if self.cost.predicted else "measured"
+            notes.append(f"{how} with {self.cost.clips} clips per pass and scaled in proportion")
         if self.run.gpus > 1:
             notes.append(
                 f"{self.run.gpus} processes are counted as that many times one, without gradient communication"

@@ -80,6 +80,11 @@ class FrozenEncoder(nn.Module):
         """Whether only some of the tokens are encoded."""
         return self.model.token_choice.active
 
+    @property
+    def selects_frames(self) -> bool:
+        """Whether only some of the frames of a clip are encoded."""
+        return self.model.frame_choice.active
+
     def pool(self, encoded: Tensor) -> Tensor:
         """(..., N, D) encoded tokens to (..., D): one feature for all of them."""
         mean = encoded.mean(dim=-2)

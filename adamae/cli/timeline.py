@@ -37,7 +37,7 @@ def _timeline(options: TimelineOptions) -> None:
     check_sampler(visualizer.model)
     variant = Variant(own_mask_type(visualizer.model), visualizer.model.sampler.mask_ratio, options.pictures.seed)
 
-    window = visualizer.clip.num_frames * visualizer.clip.sampling_rate
+    clip = visualizer.clip
 
     def draw(video: VideoClips) -> dict[str, bytes]:
         if len(video.frames) == 1:
@@ -46,8 +46,8 @@ def _timeline(options: TimelineOptions) -> None:
         timeline = timeline_of(video, panels.probability, panels.error, visualizer.model, options.pictures.top)
         notes = [
             visualizer.caption(video.path),
-            f"Probabilities sum to 1 within each window of {window} frames: "
-            "compare them only within a window; errors are comparable everywhere.",
+            f"Probabilities sum to 1 within each clip ({clip.num_frames} frames with stride {clip.sampling_rate}): "
+            "compare them only within a clip; errors are comparable everywhere.",
         ]
         return {
             "-timeline.png": timeline_png(video, timeline, notes),

@@ -11,12 +11,14 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from adamae.data.annotations import SHARD_WINDOW, Annotations, load_annotations
 from adamae.data.class_names import CLASSES_FILE, class_names_beside
+from adamae.data.class_numbers import compare_numbers
 from adamae.data.image_files import ImageFiles
 from adamae.data.list_rows import UNLABELLED
 from adamae.data.shards.names import is_shard_folder, names_shards
@@ -39,7 +41,7 @@ class Splits:
         val: Validation videos.
         test: Test videos.
         classes: Class names, label 0 first; numbers as strings if the data set has no names.
-        notes: Origin of each split that has no list, one sentence each.
+        notes: Notes on class names, and the origin of each split that has no list, one sentence each.
     """
 
     train: Annotations
@@ -92,10 +94,14 @@ def load_splits(
     train = load(found["train"], classes=names, shard_window=shard_window)
     _check_folders(Path(found["train"]), train)
     _check_labelled(train)
-    others = {split: _load_other(load, path, split, train) for split, path in found.items() if split != "train"}
+    sorted_names = names is None and not shards
+    others, notes = {}, {}
+    for split, path in found.items():
+        if split != "train":
+            others[split], notes[split] = _load_other(load, path, split, train, sorted_names=sorted_names)
     classes = _class_names(train, num_classes)
-    train, others, notes = _complete(train, others)
-    splits = Splits(train, others["val"], others["test"], classes, notes)
+    train, others, more = _complete(train, others)
+    splits = Splits(train, others["val"], others["test"], classes, (*dict.fromkeys(chain(*notes.values())), *more))
     _check_labels(splits)
     return splits
 
@@ -141,14 +147,35 @@ def _holds_folders(place: Path) -> bool:
     return is_folder(place) and bool(folders_in(place))
 
 
-def _load_other(load: Callable[..., Annotations], place: str | Path, split: str, train: Annotations) -> Annotations:
+def _load_other(
+    load: Callable[..., Annotations], place: str | Path, split: str, train: Annotations, *, sorted_names: bool
+) -> tuple[Annotations, list[str]]:
     """Load a validation or test list with the training list's classes.
 
+    Args:
+        load: Loads a list.
+        place: The list, folder or shards.
+        split: "val" or "test".
+        train: The training list.
+        sorted_names: Whether names in the training list are numbered in sorted order, because no file orders them.
+
+    Returns:
+        The list, and notes on its ``classes.txt``.
+
     Raises:
-        UserError: If it has none of these classes, has an unknown class, or has names although training has numbers.
+        UserError: If it has none of these classes, has an unknown class, has names where training has numbers or the
+            reverse, or its ``classes.txt`` gives a number to another class.
     """
+    notes: list[str] = []
     if train.classes is not None:
         own = load(place, split=split)
+        if own.classes is None and own.labels.max() != UNLABELLED:
+            if sorted_names and class_names_beside(place) is None:
+                raise UserError(
+                    f"{own.source}: labels are numbers, those of {train.source} are names ({some_of(train.classes)}); "
+                    f"expected names in both, or a {CLASSES_FILE} beside the lists that numbers them"
+                )
+            notes = compare_numbers(place, train.classes, train.source)
         if own.classes is not None and not set(own.classes) & set(train.classes):
             raise UserError(
                 f"{own.source}: none of its {len(own.classes)} classes ({some_of(own.classes)}) is among the "
@@ -160,7 +187,7 @@ def _load_other(load: Callable[..., Annotations], place: str | Path, split: str,
             f"{other.source}: labels are names ({some_of(other.classes)}), those of {train.source} are numbers; "
             f"expected numbers in both, or a {CLASSES_FILE} beside the lists that names them"
         )
-    return other
+    return other, notes
 
 
 def _class_names(train: Annotations, num_classes: int | None) -> tuple[str, ...]:
@@ -212,23 +239,24 @@ def automatic_split(videos: Annotations) -> dict[str, Annotations]:
     """Split videos into training, validation and test, class by class.
 
     A tenth of each class goes to validation and a tenth to test, at least one video each if a class has three; if it
-    has two, the second goes to both. Videos are ordered by a hash of the paths below the root, so that neither moving
-    the folder nor another class's videos change the split of a video. Clips cut from one recording may end up in
-    different splits: use the official splits of data sets that have them.
+    has two, the second goes to both. All rows of one video go to the same split. Videos are ordered by a hash of the
+    paths below the root, so that neither moving the folder nor another class's videos change the split of a video.
+    Clips cut from one recording may end up in different splits: use the official splits of data sets that have them.
     """
     rows: dict[str, list[int]] = {split: [] for split in SPLITS}
     for label in np.unique(videos.labels):
-        members = np.flatnonzero(videos.labels == label).tolist()
-        members.sort(key=lambda row: hashlib.sha256(videos.name(row).encode("utf-8", "replace")).digest())
-        count = max(round(_SHARE * len(members)), 1)
-        if len(members) < 3:
-            rows["train"] += members[:1]
-            rows["val"] += members[1:]
-            rows["test"] += members[1:]
+        # A video that is listed several times must not be in training and in the test.
+        listed: dict[str, list[int]] = {}
+        for row in np.flatnonzero(videos.labels == label).tolist():
+            listed.setdefault(videos.name(row), []).append(row)
+        names = sorted(listed, key=lambda name: hashlib.sha256(name.encode("utf-8", "replace")).digest())
+        count = max(round(_SHARE * len(names)), 1)
+        if len(names) < 3:
+            parts = {"train": names[:1], "val": names[1:], "test": names[1:]}
         else:
-            rows["val"] += members[:count]
-            rows["test"] += members[count : 2 * count]
-            rows["train"] += members[2 * count :]
+            parts = {"val": names[:count], "test": names[count : 2 * count], "train": names[2 * count :]}
+        for split, chosen in parts.items():
+            rows[split] += [row for name in chosen for row in listed[name]]
     if not rows["val"]:
         raise UserError(
             f"{videos.source}: one {videos.noun} in each class cannot be split; expected a list for validation"

@@ -58,9 +58,10 @@ class ViewPlan:
     def boxes(self, height: int, width: int) -> list[Box]:
         """Return the J crops within resized frames of ``height`` by ``width`` pixels."""
         long, size = max(height, width), self.size
-        starts = [(long - size) // 2] if self.num_crops == 1 else spatial_starts(long, size, self.num_crops)
+        # Half a pixel is rounded to an even number, as in the reference implementation.
+        starts = [round((long - size) / 2)] if self.num_crops == 1 else spatial_starts(long, size, self.num_crops)
         # Crops are centred along the short side.
-        across = (min(height, width) - size) // 2
+        across = round((min(height, width) - size) / 2)
         corners = [(across, start) if width >= height else (start, across) for start in starts]
         return [Box(top, left, size, size) for top, left in corners]
 
@@ -77,7 +78,8 @@ def plan_test(
 ) -> ViewPlan:
     """Plan the multi-view test of the official code.
 
-    The official code does not support a single clip or crop; here a single one is the middle one.
+    The official code does not support a single clip or crop. Here a single crop, and a single clip with dense sampling,
+    is the middle one; a single clip with segment sampling is the first of two.
 
     Args:
         num_frames: Number of frames in a clip, T.

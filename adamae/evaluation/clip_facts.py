@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from adamae.checkpoints.formats import CheckpointFile
 from adamae.errors import UserError
@@ -49,3 +50,24 @@ def clip_facts(file: CheckpointFile) -> ClipFacts:
         rate = 4
         guessed += ["sampling_rate"] if sampling == "dense" else []
     return ClipFacts(file.architecture.frames, height, rate, sampling, tuple(guessed))
+
+
+def describe_clip(
+    *, num_frames: int, frames_read: int, sampling_rate: int, input_size: int, frame_sampling: str
+) -> dict[str, Any]:
+    """Return the clips of an evaluation for ``scores.json``.
+
+    Args:
+        num_frames: T, frames that the network sees.
+        frames_read: Decoded frames of a clip, from which T are selected.
+        sampling_rate: Stride of the frames with dense sampling.
+        input_size: Height and width in pixels.
+        frame_sampling: "dense" or "segment".
+    """
+    return {
+        "num_frames": num_frames,
+        "frames_read": frames_read,
+        "sampling_rate": sampling_rate,
+        "input_size": input_size,
+        "frame_sampling": frame_sampling,
+    }

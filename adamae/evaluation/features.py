@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +15,8 @@ from torch import Tensor
 
 from adamae.checkpoints.networks import FrozenEncoder
 from adamae.data.annotations import Annotations
-from adamae.data.decoding import DecodeError, VideoReader, get_decoder
+from adamae.data.decoding import DecodeError, VideoReader, VideoSource, get_decoder
+from adamae.data.read_ahead import read_ahead
 from adamae.data.views import VideoViews, ViewPlan
 from adamae.distributed import World
 from adamae.errors import UserError
@@ -72,6 +75,7 @@ def extract_windows(
     level: str = "window",
     decoder: str = "pyav",
     batch_size: int = 16,
+    num_threads: int = 0,
     precision: str = "fp32",
     progress: ProgressCallback | None = None,
 ) -> WindowFeatures:
@@ -86,41 +90,39 @@ def extract_windows(
             one per token.
         decoder: A name from ``decoding.DECODERS``.
         batch_size: Windows per forward pass.
+        num_threads: Videos that are decoded at the same time, while the network computes; 0 decodes before it computes.
         precision: "fp32", "bf16" or "fp16".
         progress: Called with the number of completed videos and their total.
 
     Raises:
-        UserError: If the level is unknown or needs tokens that are not encoded, or no video has features.
+        UserError: If the level is unknown or needs tokens or frames that are not encoded, or no video has features.
     """
     if level not in LEVELS:
         raise UserError(f"level is {level!r}, expected one of {', '.join(LEVELS)}")
     if level != "window" and encoder.selects_tokens:
         raise UserError(f"level is {level!r}, which needs all tokens; expected window, or token_selection none")
-    encode, open_video = LEVELS[level](encoder), get_decoder(decoder)
+    if level != "window" and encoder.selects_frames:
+        raise UserError(f"level is {level!r}, which needs all frames; expected window, or frame_selection none")
+    encode = LEVELS[level](encoder)
+    decode = _WindowDecoder(annotations, windows, plan, get_decoder(decoder), batch_size)
     parts: list[_VideoWindows] = []
     unread: list[Unscored] = []
-    damaged: list[Damaged] = []
-    for row in range(len(annotations)):
-        path = annotations.path(row)
-        try:
-            with open_video(annotations.video(row)) as reader:
-                part = _encode_windows(row, reader, windows, plan, encode, batch_size, precision)
-        except DecodeError as error:
-            unread.append(Unscored(row, path, error.reason))
-        else:
-            if part.damaged:
-                damaged.append(Damaged(row, path, part.damaged))
-            if np.isfinite(part.features).all():
-                parts.append(part)
+    rows = range(len(annotations))
+    with closing(read_ahead((partial(decode, row) for row in rows), num_threads)) as videos:
+        for row, decoded in zip(rows, videos, strict=False):
+            found = _encode_windows(row, annotations.path(row), decoded, encode, batch_size, precision)
+            if isinstance(found, Unscored):
+                unread.append(found)
             else:
-                unread.append(Unscored(row, path, _NOT_FINITE))
-        if progress is not None:
-            progress(row + 1, len(annotations))
-    found = _joined(annotations, parts, unread, damaged)
+                parts.append(found)
+            if progress is not None:
+                progress(row + 1, len(annotations))
+    damaged = [Damaged(part.row, annotations.path(part.row), part.damaged) for part in parts if part.damaged]
+    joined = _joined(annotations, parts, unread, damaged)
     if level == "tubelet":
-        features = found.features.reshape(len(found.features), *encoder.feature_grid, -1)
-        return replace(found, features=features)
-    return found
+        features = joined.features.reshape(len(joined.features), *encoder.feature_grid, -1)
+        return replace(joined, features=features)
+    return joined
 
 
 class _VideoWindows(NamedTuple):
@@ -139,22 +141,71 @@ class _VideoWindows(NamedTuple):
     damaged: int
 
 
+class _DecodedWindows(NamedTuple):
+    """Some windows of a video.
+
+    Attributes:
+        times: Positions of all windows of the video.
+        clips: (n, T, S, S, 3) uint8, the next n windows.
+        damaged: Number of packets skipped so far.
+    """
+
+    times: WindowTimes
+    clips: np.ndarray
+    damaged: int
+
+
+class _WindowDecoder:
+    """Decodes the windows of a row's video, in any thread; the arguments are those of :func:`extract_windows`."""
+
+    def __init__(
+        self,
+        annotations: Annotations,
+        windows: Windows,
+        plan: ViewPlan,
+        open_video: Callable[[VideoSource], VideoReader],
+        batch_size: int,
+    ) -> None:
+        self._annotations = annotations
+        self._windows = windows
+        self._plan = plan
+        self._open_video = open_video
+        self._batch_size = batch_size
+        # Shards that are open are shared by all threads.
+        self._lock = Lock()
+
+    def __call__(self, row: int) -> Generator[_DecodedWindows, None, None]:
+        """Decode the windows of a row, a batch at a time.
+
+        Raises:
+            DecodeError: The video cannot be read.
+        """
+        with self._lock:
+            video = self._annotations.video(row)
+        with self._open_video(video) as reader:
+            times = window_times(self._windows, reader)
+            for clips in read_windows(self._windows, reader, self._plan, self._batch_size):
+                yield _DecodedWindows(times, clips, reader.damaged)
+
+
 def _encode_windows(
     row: int,
-    reader: VideoReader,
-    windows: Windows,
-    plan: ViewPlan,
+    path: str,
+    decoded: Iterator[_DecodedWindows],
     encode: Callable[[Tensor], Tensor],
     batch_size: int,
     precision: str,
-) -> _VideoWindows:
-    """Encode the windows of an open video; the arguments are those of :func:`extract_windows`."""
-    times = window_times(windows, reader)
-    features = [
-        forward_in_batches(encode, torch.from_numpy(clips), batch_size, precision).cpu().numpy()
-        for clips in read_windows(windows, reader, plan, batch_size)
-    ]
-    return _VideoWindows(row, times, np.concatenate(features), reader.damaged)
+) -> _VideoWindows | Unscored:
+    """Encode the windows of a video, at least one; the other arguments are those of :func:`extract_windows`."""
+    features = []
+    try:
+        for part in decoded:
+            clips = torch.from_numpy(part.clips)
+            features.append(forward_in_batches(encode, clips, batch_size, precision).cpu().numpy())
+    except DecodeError as error:
+        return Unscored(row, path, error.reason)
+    found = _VideoWindows(row, part.times, np.concatenate(features), part.damaged)
+    return found if np.isfinite(found.features).all() else Unscored(row, path, _NOT_FINITE)
 
 
 def _joined(

@@ -1,4 +1,4 @@
-"""Names of the classes, and checks that the labels of a list match the classes of a network."""
+"""Names of a network's classes, and the labels of a list as its classes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from adamae.data.annotations import Annotations, load_annotations
-from adamae.data.class_names import CLASSES_FILE, class_names_beside, read_class_names
+from adamae.data.class_names import class_names_beside, read_class_names
+from adamae.data.class_numbers import first_difference, numbered
 from adamae.data.image_files import ImageFiles
 from adamae.data.list_rows import UNLABELLED
 from adamae.data.shards.names import is_remote, names_shards, shard_folder_of
@@ -55,57 +56,6 @@ def find_class_names(
     return None
 
 
-def numbered(num_classes: int) -> tuple[str, ...]:
-    """Return the numbers of the classes as names, for classes without names."""
-    return tuple(str(number) for number in range(num_classes))
-
-
-def check_same_classes(where: str | Path, names: Sequence[str], expected: Sequence[str], owner: str) -> None:
-    """Check that numeric labels mean the same classes in a data set and in a network.
-
-    Args:
-        where: Origin of the data set's names, for the message.
-        names: Names in the data set, class 0 first; numbers do not count as names.
-        expected: Names in the network, in the same form.
-        owner: Origin of the network's names, for the message.
-
-    Raises:
-        UserError: If both have names and the name of a class differs, so that scores would be of the wrong classes.
-    """
-    if tuple(names) == numbered(len(names)) or tuple(expected) == numbered(len(expected)):
-        return
-    number = _first_other(names, expected)
-    if number is not None:
-        raise UserError(f"{where}: class {number} is {names[number]!r}, expected {expected[number]!r}, as in {owner}")
-
-
-def compare_numbers(source: str | Path, names: Sequence[str], owner: str) -> list[str]:
-    """Compare ``classes.txt`` beside a list with numeric labels with the classes of a network.
-
-    Args:
-        source: The list or folder.
-        names: Names of the network's classes, or their numbers.
-        owner: Origin of the names, for the message.
-
-    Returns:
-        A note if the number of classes in the file differs, else nothing.
-
-    Raises:
-        UserError: See :func:`check_same_classes`.
-    """
-    beside = None if is_remote(str(source)) else class_names_beside(source)
-    if beside is None:
-        return []
-    class_file = (Path(source) if Path(source).is_dir() else Path(source).parent) / CLASSES_FILE
-    check_same_classes(class_file, beside, names, owner)
-    if len(beside) != len(names):
-        return [
-            f"{class_file}: {len(beside)} class names, the model has {len(names)} classes: "
-            "labels are taken as its numbers"
-        ]
-    return []
-
-
 def notes_on_names(given: str | Path | None, names: Sequence[str], stored: Sequence[str]) -> list[str]:
     """Return a note if the file of ``--classes`` and the checkpoint name a class differently, else nothing.
 
@@ -114,7 +64,7 @@ def notes_on_names(given: str | Path | None, names: Sequence[str], stored: Seque
         names: Names in the file.
         stored: Names in the checkpoint; empty without any.
     """
-    number = None if given is None else _first_other(names, stored)
+    number = None if given is None else first_difference(names, stored)
     if number is None or tuple(stored) == numbered(len(stored)):
         return []
     return [f"{given}: class {number} is {names[number]!r}, {stored[number]!r} in the checkpoint"]
@@ -147,17 +97,16 @@ def load_labelled(
     annotations = load()
     listed = annotations.classes
     if listed is not None and names is None:
-        if len(listed) != num_classes:
-            raise UserError(
-                f"{annotations.source}: its labels are {len(listed)} names and the network has {num_classes} classes "
-                "without names: give the class names with --classes FILE"
-            )
-    elif listed is not None and names is not None and not set(listed) & set(names):
+        raise UserError(
+            f"{annotations.source}: its labels are {len(listed)} names and the network has {num_classes} classes "
+            "without names: give the class names with --classes FILE"
+        )
+    if listed is not None and names is not None and not set(listed) & set(names):
         raise UserError(
             f"{annotations.source}: none of its {len(listed)} classes ({some_of(listed)}) "
             f"is among the {num_classes} of the model ({some_of(names)})"
         )
-    elif listed is not None or annotations.labels.max(initial=UNLABELLED) >= num_classes:
+    if listed is not None or annotations.labels.max(initial=UNLABELLED) >= num_classes:
         # Read again with the known classes, so that the error for a wrong label contains its line.
         annotations = load(classes=names or numbered(num_classes))
     if not (annotations.labels != UNLABELLED).any():
@@ -205,9 +154,3 @@ def notes_on_labels(annotations: Annotations, names: Sequence[str]) -> list[str]
             f"{some_of(absent)}; they are excluded from the mean over classes"
         )
     return notes
-
-
-def _first_other(names: Sequence[str], others: Sequence[str]) -> int | None:
-    """Position of the first name that differs, among the positions that both have."""
-    pairs = enumerate(zip(names, others, strict=False))
-    return next((number for number, (name, other) in pairs if name != other), None)

@@ -1,7 +1,8 @@
 """Accuracy from scores, with the integer counts behind it.
 
 A prediction is correct at rank k if fewer than k classes have a higher score. Among equal scores the class with the
-lower number comes first, so ties are resolved in the same way on every machine.
+lower number comes first, so ties are resolved in the same way on every machine. A class with the score -inf, such as
+one without a vote, is not ranked.
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ class Accuracy:
         share, spread = self.top1_correct / self.scored, _Z95**2 / self.scored
         centre = share + spread / 2
         reach = (share * (1 - share) * spread + spread**2 / 4) ** 0.5
-        return 100 * (centre - reach) / (1 + spread), 100 * (centre + reach) / (1 + spread)
+        low, high = 100 * (centre - reach) / (1 + spread), 100 * (centre + reach) / (1 + spread)
+        # Rounding may lead out of [0, 100].
+        return max(low, 0.0), min(high, 100.0)
 
     @property
     def top1_of_all(self) -> float:
@@ -123,12 +126,16 @@ class Accuracy:
             f"top-1 {self.top1:.2f} % ({self.top1_correct} of {self.scored}; 95 % interval {low:.1f} to {high:.1f}), "
             f"top-{self.k} {self.top5:.2f} % ({self.top5_correct}), mean over classes {self.mean_class:.2f} %"
         )
-        if self.labelled > self.scored:
-            line += (
-                f"; {self.labelled - self.scored} without a score: "
-                f"{self.top1_of_all:.2f} % and {self.top5_of_all:.2f} % if counted as wrong"
-            )
-        return line
+        return line + self.render_unscored()
+
+    def render_unscored(self) -> str:
+        """Format the accuracies that count videos without a score as wrong; "" if all have one."""
+        if self.labelled == self.scored:
+            return ""
+        return (
+            f"; {self.labelled - self.scored} without a score: "
+            f"{self.top1_of_all:.2f} % and {self.top5_of_all:.2f} % if counted as wrong"
+        )
 
 
 def measure_accuracy(scores: Scores, labels: np.ndarray) -> Accuracy:
@@ -159,11 +166,16 @@ def measure_accuracy(scores: Scores, labels: np.ndarray) -> Accuracy:
 
 
 def ranks_of(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return for each row of (n, C) how many classes come before the true one; NaN comes last."""
+    """Return for each row of (n, C) how many classes come before the true one; NaN comes last.
+
+    C if the true class is not ranked.
+    """
+    unranked = np.isneginf(np.take_along_axis(logits, labels[:, None], axis=1)[:, 0])
     logits = _nan_last(logits)
     true = np.take_along_axis(logits, labels[:, None], axis=1)
     earlier = np.arange(logits.shape[1]) < labels[:, None]
-    return ((logits > true) | ((logits == true) & earlier)).sum(axis=1)
+    ranks = ((logits > true) | ((logits == true) & earlier)).sum(axis=1)
+    return np.where(unranked, logits.shape[1], ranks)
 
 
 def predictions(logits: np.ndarray) -> np.ndarray:

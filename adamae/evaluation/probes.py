@@ -26,13 +26,14 @@ _KNN_ROWS = 512
 
 
 def probe_features(
-    train: VideoFeatures, test: VideoFeatures, num_classes: int, *, k: int = 20, seed: int = 0
+    train: VideoFeatures, test: VideoFeatures, labels: np.ndarray, num_classes: int, *, k: int = 20, seed: int = 0
 ) -> dict[str, Accuracy]:
     """Run all probes; the attentive one only if both sides have tokens.
 
     Args:
         train: Features of the training videos.
         test: Features of the test videos.
+        labels: (rows of the test list,) classes; those of ``test.unread`` are counted as videos without a score.
         num_classes: C.
         k: Number of nearest neighbours.
         seed: Seed of everything random.
@@ -40,14 +41,18 @@ def probe_features(
     Returns:
         Accuracies by name of the probe.
     """
+    votes = knn_probe(train.pooled, train.labels, test.pooled, num_classes, k=k)
     scores = {
-        "knn": knn_probe(train.pooled, train.labels, test.pooled, num_classes, k=k),
+        # Classes without a vote would all tie, and top-5 would depend on the numbers of the classes.
+        "knn": votes.masked_fill(votes == 0, -torch.inf),
         "linear": linear_probe(train.pooled, train.labels, test.pooled, num_classes, seed=seed),
     }
     if train.tokens is not None and test.tokens is not None:
         scores["attentive"] = attentive_probe(train.tokens, train.labels, test.tokens, num_classes, seed=seed)
-    rows, labels = np.arange(len(test.labels)), test.labels.numpy()
-    return {name: measure_accuracy(Scores(rows, score.numpy(), (), 1), labels) for name, score in scores.items()}
+    return {
+        name: measure_accuracy(Scores(test.rows, score.numpy(), tuple(test.unread), 1), labels)
+        for name, score in scores.items()
+    }
 
 
 def knn_probe(

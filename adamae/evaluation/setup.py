@@ -191,7 +191,7 @@ class EvaluationSetup:
         )
 
     def averages_probabilities(self, asked: bool | None) -> bool:
-        """Whether probabilities are averaged over the views: as given, otherwise as the checkpoint's run tested it."""
+        """Whether probabilities are averaged over the views: as given, otherwise as in the test of a run of ours."""
         return self.file.args.get("softmax") is True if asked is None else asked
 
     def views_of(self, videos: Annotations, compute: ViewComputeOptions) -> VideoViews:

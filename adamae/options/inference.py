@@ -123,7 +123,12 @@ class FewViewOptions(OptionGroup):
         None,
         "dense: clips at --sampling_rate; segment: clips that span the video; none: as in training of the checkpoint",
     )
-    test_num_segment: int = flag(1, "evenly spaced clips per video; 1: the middle clip", least=1, limit=MOST_AT_ONCE)
+    test_num_segment: int = flag(
+        1,
+        "evenly spaced clips per video; 1: the middle clip, or with segment sampling the first of two",
+        least=1,
+        limit=MOST_AT_ONCE,
+    )
     test_num_crop: int = test_num_crop_flag(1)
 
 

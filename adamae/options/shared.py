@@ -110,6 +110,6 @@ def softmax_flag() -> Any:
     """Option ``softmax: bool | None`` of a test of a checkpoint."""
     return flag(
         None,
-        "average probabilities over the views instead of logits; none: as the checkpoint's own test did, otherwise "
-        "logits",
+        "average probabilities over the views instead of logits, as the official code does; none: as the test of a "
+        "run of adamae did, otherwise logits",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from itertools import zip_longest
 
 import numpy as np
 from einops import rearrange
@@ -28,6 +29,8 @@ _PALETTE_FRAMES = 12
 _MAP_COLOURS = 40
 _KEPT = (PAPER, INK, FAINT, (HIDDEN, HIDDEN, HIDDEN))
 _APART = 8
+# Largest relative difference of a frame rate from an integer to which it is rounded in an MP4: 24 / 1.001 is rounded.
+_ROUNDED = 2e-3
 
 
 def side_by_side(
@@ -51,9 +54,9 @@ def side_by_side(
     """
     factor = max(1, -(-least_side // video.frames.shape[2]))
     side = video.frames.shape[2] * factor
-    # Blocks with uniform sampling have no probability row and are shorter.
-    longest = max((block.rows for block in blocks), key=len)
-    names = ("video", *(row.name for row in longest))
+    # Blocks with uniform sampling have no probability row and are shorter; other blocks may name it differently.
+    columns = zip_longest(*([row.name for row in block.rows] for block in blocks))
+    names = (video.noun, *(" / ".join(dict.fromkeys(filter(None, column))) for column in columns))
     # A line for the title is always present, because the timestamp is at its end.
     rows = tuple(PictureRow(block.title or " ") for block in blocks)
     grid = PictureGrid(names, rows, side, GAP, tuple(scales), tuple(notes))
@@ -121,10 +124,11 @@ def mp4_bytes(frames: np.ndarray, times: np.ndarray) -> bytes:
 
     Args:
         frames: The frames.
-        times: (F + 1,) seconds at which frames are shown and the last one ends. A constant frame rate is rounded to an
-            integer; irregular times are kept.
+        times: (F + 1,) seconds at which frames are shown and the last one ends. A constant frame rate close to an
+            integer is rounded to it, such as 29.97; other times are kept.
     """
     steps = np.diff(times)
-    fps = max(round(round(1 / float(steps.mean()), 6)), 1)
-    uneven = np.ptp(steps) > 1e-6
-    return encode_h264(frames, fps=fps, gop=fps, crf=18, times=times if uneven else None)
+    rate = 1 / float(steps.mean())
+    fps = max(round(round(rate, 6)), 1)
+    kept = np.ptp(steps) > 1e-6 or abs(rate - fps) > _ROUNDED * fps
+    return encode_h264(frames, fps=fps, gop=fps, crf=18, times=times if kept else None)

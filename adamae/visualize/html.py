@@ -152,6 +152,7 @@ def _variant(result: Reconstruction, among: Sequence[Reconstruction], prediction
         "error": _text(panels.error.numpy()),
         "if_hidden": _text(result.error_if_hidden.numpy()),
         "probability": _text(panels.probability.numpy()) if panels.prefers else None,
+        "score": result.sampler.sampler_class.score_name,
         "statistics": {name: value for name, value in result.statistics.items() if math.isfinite(value)},
     }
 

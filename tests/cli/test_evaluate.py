@@ -38,7 +38,13 @@ def test_scores_are_told_and_written(place: Path, tmp_path: Path, capsys: pytest
     assert (summary["videos"], summary["scored"], summary["views"]) == (7, 6, 15)
     assert summary["absent_classes"] == ["still"]
     assert summary["epoch"] == 7
-    assert summary["clip"] == {"num_frames": 4, "size": 16, "sampling_rate": 2, "frame_sampling": "dense"}
+    assert summary["clip"] == {
+        "num_frames": 4,
+        "frames_read": 4,
+        "sampling_rate": 2,
+        "input_size": 16,
+        "frame_sampling": "dense",
+    }
     assert len(list(out.iterdir())) == 5
     assert "the checkpoint does not store --frame_sampling: using the default" in told.err
     assert "bad.mp4: not a readable video" in told.err

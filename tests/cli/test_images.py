@@ -100,7 +100,7 @@ def test_features(images: Path, pretrained: Path, tmp_path: Path, capsys: pytest
     assert "12 training and 6 test images of 3 classes: 1 clip x 1 crop per image" in told.err
     assert "video" not in told.err
     found = json.loads(told.out)
-    assert (found["training_videos"], found["test_videos"], found["unread"]) == (12, 6, 0)
+    assert (found["training_videos"], found["test_videos"], found["test_unread"]) == (12, 6, 0)
 
 
 def test_pictures(images: Path, pretrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

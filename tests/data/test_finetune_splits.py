@@ -267,3 +267,48 @@ def test_names_beside_numbers_are_not_guessed(tmp_path: Path) -> None:
         load_splits(tmp_path)
     (tmp_path / "classes.txt").write_text("walk\njump\n")
     assert rows(load_splits(tmp_path))["val"] == [("3.mp4", 0), ("4.mp4", 1)]
+
+
+def test_numbers_of_a_list_elsewhere_are_those_of_training(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+    write(here / "train.csv", "a.mp4 0", "b.mp4 1")
+    (here / "classes.txt").write_text("cat\ndog\n")
+    write(there / "test.csv", "c.mp4 0", "d.mp4 1")
+    (there / "classes.txt").write_text("dog\ncat\n")
+    for source in (there, there / "test.csv"):
+        with pytest.raises(UserError, match=r"classes\.txt: class 0 is 'dog', expected 'cat', as in .*train\.csv$"):
+            load_splits(here, eval_data_path=source)
+    (there / "classes.txt").write_text("cat\ndog\nowl\n")
+    assert load_splits(here, eval_data_path=there).notes == (
+        f"{there / 'classes.txt'}: 3 class names, 2 in {here / 'train.csv'}: labels are taken as its numbers",
+    )
+    (there / "classes.txt").unlink()
+    assert load_splits(here, eval_data_path=there).notes == ()
+
+
+def test_numbers_are_not_those_of_sorted_names(tmp_path: Path) -> None:
+    write(tmp_path / "train.csv", "a.mp4 zebra", "b.mp4 ape")
+    write(tmp_path / "test.csv", "c.mp4 0", "d.mp4 1")
+    message = (
+        r"test\.csv: labels are numbers, those of .*train\.csv are names \(ape, zebra\); expected names in both, or"
+    )
+    with pytest.raises(UserError, match=message):
+        load_splits(tmp_path)
+    # The file says which class each number is.
+    (tmp_path / "classes.txt").write_text("zebra\nape\n")
+    splits = load_splits(tmp_path)
+    assert rows(splits)["train"] == [("a.mp4", 0), ("b.mp4", 1)]
+    assert rows(splits)["test"] == [("c.mp4", 0), ("d.mp4", 1)]
+
+
+def test_a_video_listed_twice_is_in_one_split(tmp_path: Path) -> None:
+    videos = [f"{number}.mp4 {number % 3}" for number in range(60)]
+    write(tmp_path / "all.csv", *videos, *videos, *videos[::2])
+    found = rows(load_splits(tmp_path / "all.csv"))
+    names = {split: {name for name, _ in part} for split, part in found.items()}
+    assert not names["train"] & (names["val"] | names["test"])
+    assert not names["val"] & names["test"]
+    assert [len(part) for part in names.values()] == [48, 6, 6]
+    assert sum(map(len, found.values())) == 150

@@ -119,6 +119,10 @@ def test_single_views_lie_in_the_middle() -> None:
     assert (box.top, box.left) == (0, 87)
     (box,) = plan_validation(num_frames=16, sampling_rate=4, size=224, short_side=256).boxes(300, 256)
     assert (box.top, box.left) == (38, 16)
+    # Half a pixel is rounded to an even number: 75 / 2 to 38, 73 / 2 to 36, as the official centre crop does.
+    for width, left in ((298, 37), (299, 38), (297, 36), (303, 40)):
+        (box,) = plan_validation(num_frames=16, sampling_rate=4, size=224).boxes(224, width)
+        assert (box.top, box.left) == (0, left)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from adamae.evaluation.features import extract_windows
 from adamae.evaluation.windows import Windows
 from adamae.extract import extract
 from adamae.options.evaluation import ExtractOptions
-from tests.evaluation.tiny import BAD, PATHS
+from tests.evaluation.tiny import BAD, PATHS, write_classifier
 
 FAST = {"sampling_rate": 2, "device": "cpu"}
 
@@ -55,3 +55,26 @@ def test_mistakes(test_list: Path, pretrained: Path) -> None:
         ExtractOptions.of(str(pretrained), str(test_list), level="words")
     with pytest.raises(UserError, match="none of 1 video has features"):
         extract(ExtractOptions.of(str(pretrained), str(test_list.parent / PATHS[BAD]), **FAST))
+
+
+def test_levels_need_all_frames(test_list: Path, tmp_path: Path) -> None:
+    checkpoint = str(write_classifier(tmp_path / "motion.safetensors", candidate_frames=6))
+    for level in ("time", "tubelet"):
+        message = f"level is '{level}', which needs all frames; expected window, or frame_selection none"
+        with pytest.raises(UserError, match=message):
+            extract(ExtractOptions.of(checkpoint, str(test_list), level=level, **FAST))
+        found = extract(ExtractOptions.of(checkpoint, str(test_list), level=level, frame_selection="none", **FAST))
+        assert found.about["num_frames"] == 4
+    assert extract(ExtractOptions.of(checkpoint, str(test_list), **FAST)).windows.features.shape[1] == 32
+
+
+def test_features_do_not_depend_on_the_number_of_threads(test_list: Path, pretrained: Path) -> None:
+    found = [
+        extract(ExtractOptions.of(str(pretrained), str(test_list), batch_size=2, window_step=3, num_workers=n, **FAST))
+        for n in (0, 1, 4)
+    ]
+    for other in found[1:]:
+        np.testing.assert_array_equal(other.windows.features, found[0].windows.features)
+        np.testing.assert_array_equal(other.windows.start, found[0].windows.start)
+        assert other.windows.path == found[0].windows.path
+        assert other.windows.unread == found[0].windows.unread

@@ -50,6 +50,20 @@ def test_nan_comes_last() -> None:
         assert ranks_of(logits, np.full(3, label)).tolist() == ranks
 
 
+def test_a_class_at_minus_infinity_is_not_ranked() -> None:
+    logits = np.array([[0.6, -np.inf, 0.4, -np.inf]] * 4, np.float32)
+    assert ranks_of(logits, np.arange(4)).tolist() == [0, 4, 1, 4]
+    assert measure_accuracy(scores(logits), np.arange(4)).top5_correct == 2
+
+
+def test_an_interval_ends_at_100_percent() -> None:
+    for videos in range(1, 200):
+        logits = np.tile(np.float32([1, 0]), (videos, 1))
+        assert measure_accuracy(scores(logits), np.zeros(videos, np.int64)).top1_interval[1] == pytest.approx(100)
+        assert measure_accuracy(scores(logits), np.zeros(videos, np.int64)).top1_interval[1] <= 100
+        assert measure_accuracy(scores(logits), np.ones(videos, np.int64)).top1_interval[0] >= 0
+
+
 def small() -> Accuracy:
     """Six videos of four classes: the third has no score, the fifth no label, class 3 no video."""
     logits = np.array([[9, 1, 0, 0], [9, 1, 0, 0], [0, 9, 1, 0], [5, 5, 5, 5], [0, 0, 9, 1]])

@@ -41,8 +41,15 @@ def test_probes_of_a_data_set(pretrained: Path, data: dict[str, str], capsys: py
     # Of 2 x 2 x 2 tokens, neighbours in space are pooled first.
     assert result.train.tokens is not None and result.train.tokens.shape == (6, 2, 32)
     assert [Path(video.path).name for video in result.test.unread] == ["bad.mp4"]
-    assert (result.as_dict()["weights"], result.as_dict()["unread"]) == ("checkpoint", 2)
-    assert result.render().splitlines()[1].startswith("knn          100.00%")
+    report = result.as_dict()
+    assert (report["weights"], report["training_videos"], report["test_videos"]) == ("checkpoint", 7, 7)
+    assert (report["training_unread"], report["test_unread"]) == (1, 1)
+    knn = report["probes"]["knn"]
+    assert (knn["videos"], knn["scored"], knn["unscored"]) == (7, 6, 1)
+    assert knn["top1_unscored_wrong"] == pytest.approx(100 * 6 / 7)
+    line = result.render().splitlines()[1]
+    assert line.startswith("knn          100.00%")
+    assert line.endswith("  6 of 6; 1 without a score: 85.71 % and 85.71 % if counted as wrong")
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == ("", "")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from adamae.evaluation import probes
 from adamae.evaluation.features import VideoFeatures
 from adamae.evaluation.probes import attentive_probe, knn_probe, linear_probe, probe_features
+from adamae.evaluation.scoring import Unscored
 
 CLASSES, WIDTH = 4, 16
 
@@ -132,7 +134,7 @@ def test_all_probes_by_name() -> None:
     train, test = features(40, 1, True), features(20, 2, True)
     assert train.tokens is not None
     assert test.tokens is not None
-    found = probe_features(train, test, CLASSES, k=3, seed=4)
+    found = probe_features(train, test, test.labels.numpy(), CLASSES, k=3, seed=4)
     expected = {
         "knn": knn_probe(train.pooled, train.labels, test.pooled, CLASSES, k=3),
         "linear": linear_probe(train.pooled, train.labels, test.pooled, CLASSES, seed=4),
@@ -143,4 +145,40 @@ def test_all_probes_by_name() -> None:
     assert list(found) == list(expected)
     assert {name: accuracy.top1 for name, accuracy in found.items()} == pytest.approx(shares)
     assert all(accuracy.scored == 20 for accuracy in found.values())
-    assert list(probe_features(features(24, 1, False), features(24, 2, False), CLASSES)) == ["knn", "linear"]
+    train, test = features(24, 1, False), features(24, 2, False)
+    assert list(probe_features(train, test, test.labels.numpy(), CLASSES)) == ["knn", "linear"]
+
+
+def test_unread_videos_are_without_a_score() -> None:
+    train, labels = clusters(40, seed=1)
+    test, truth = clusters(8, seed=2)
+    read = np.array([0, 2, 3, 4, 6, 7])
+    unread = [Unscored(row, f"{row}.mp4", "damaged") for row in (1, 5)]
+    known = VideoFeatures(train, None, labels, np.arange(40), [])
+    found = probe_features(known, VideoFeatures(test[read], None, truth[read], read, unread), truth.numpy(), CLASSES)
+    for name, scores in (
+        ("knn", knn_probe(train, labels, test[read], CLASSES)),
+        ("linear", linear_probe(train, labels, test[read], CLASSES)),
+    ):
+        accuracy = found[name]
+        assert (accuracy.videos, accuracy.labelled, accuracy.scored) == (8, 8, 6)
+        assert accuracy.top1_of_all == pytest.approx(100 * hits(scores, truth[read]) * 6 / 8)
+        assert accuracy.render_unscored().startswith("; 2 without a score: ")
+
+
+def test_top_5_of_neighbours_does_not_depend_on_the_numbers_of_the_classes() -> None:
+    """With one neighbour only one class has a vote, so top-5 is top-1, whatever the other classes are numbered."""
+    seed = int(torch.randint(2**31, (1,)))
+    print(f"seed {seed}")
+    generator = torch.Generator().manual_seed(seed)
+    train, test = torch.randn(60, WIDTH, generator=generator), torch.randn(200, WIDTH, generator=generator)
+    labels, truth = (torch.randint(12, (n,), generator=generator) for n in (60, 200))
+    found = []
+    for order in (torch.arange(12), torch.randperm(12, generator=generator), torch.arange(11, -1, -1)):
+        known = VideoFeatures(train, None, order[labels], np.arange(60), [])
+        asked = VideoFeatures(test, None, order[truth], np.arange(200), [])
+        for k in (1, 4):
+            accuracy = probe_features(known, asked, order[truth].numpy(), 12, k=k)["knn"]
+            found.append((k, accuracy.top1_correct, accuracy.top5_correct))
+            assert k > 1 or accuracy.top5_correct == accuracy.top1_correct
+    assert len(set(found)) == 2

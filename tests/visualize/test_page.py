@@ -64,6 +64,7 @@ def test_ratios_stand_in_order_and_what_was_asked_for_is_shown_first() -> None:
     assert told == [("random", "50 %"), ("random", "75 %"), ("adaptive", "25 %"), ("adaptive", "75 %")]
     assert data["first"] == 1
     assert [variant["probability"] is None for variant in data["variants"]] == [True, True, False, False]
+    assert {variant["score"] for variant in data["variants"]} == {"probability"}
     assert "probability" not in data_of(page_bytes(film, results[:1], shared_scales(results[:1]), []))["scales"]
 
 
@@ -184,6 +185,27 @@ def test_the_page_in_a_browser(browser: Driver, width: int, scheme: str, tmp_pat
     # That reading pixels back is slow is the test's own doing.
     assert [entry for entry in browser.get_log("browser") if "readback" not in entry["message"]] == []
     keep_screenshot(browser, screen, tmp_path / f"page-{width}-{scheme}.png")
+
+
+@pytest.mark.slow
+def test_the_scores_of_motion_masks_have_their_own_name(browser: Driver, tmp_path: Path) -> None:
+    model, film = tiny_model(mask_type="motion", keep_ratio=0.75, mask_ratio=0.6), video_clips()
+    results = [
+        reconstruct(model, film, Variant("motion", 0.6)),
+        reconstruct(tiny_model(), film, Variant("learnable", 0.5)),
+    ]
+    (tmp_path / "page.html").write_bytes(page_bytes(film, results, shared_scales(results), []))
+    browser.get((tmp_path / "page.html").as_uri())
+    for method, name, relative in (
+        ("motion", "motion score", "the mean of its clip"),
+        ("adaptive", "probability", "uniform"),
+    ):
+        browser.execute_script(SET, "method", method, "change")
+        canvas = browser.find_element("css selector", "canvas[data-name=probability]")
+        assert canvas.get_attribute("aria-label") == name
+        assert browser.find_element("css selector", "figure.of-probability figcaption").text == name
+        browser.execute_script(CLICK, canvas, 0, 0)
+        assert f"{name} relative to {relative}" in text_of(browser, "numbers")
 
 
 @pytest.mark.slow

@@ -231,3 +231,36 @@ def test_films_keep_the_number_of_frames_and_the_pace(results: list[Reconstructi
         decoded = [frame.to_ndarray(format="rgb24") for frame in file.decode(stream)]
     assert len(decoded) == 10
     assert np.abs(decoded[3].astype(int) - frames[3]).mean() < 6
+
+
+@pytest.mark.parametrize("rate", [0.4, 0.5, 1.5, 2.5, 7.5, 12.5, 24 / 1.001, 30 / 1.001, 25])
+def test_films_of_any_frame_rate_have_the_duration_of_the_video(rate: float) -> None:
+    frames = np.zeros((9, 16, 16, 3), np.uint8)
+    times = np.arange(len(frames) + 1) / rate
+    with av.open(io.BytesIO(mp4_bytes(frames, times))) as file:
+        stream = file.streams.video[0]
+        assert stream.time_base is not None and stream.duration is not None
+        assert float(stream.duration * stream.time_base) == pytest.approx(times[-1], rel=2e-3)
+
+
+def test_films_name_what_each_block_shows() -> None:
+    film = video_clips()
+    model = tiny_model(mask_type="motion", keep_ratio=0.75, mask_ratio=0.6)
+    results = [
+        reconstruct(tiny_model(), film, Variant("learnable", 0.75)),
+        reconstruct(model, film, Variant("motion", 0.6)),
+    ]
+    blocks = blocks_of(film, results, shared_scales(results))
+    named: list[tuple[str, ...]] = []
+
+    class Watched(PictureGrid):
+        def __init__(self, columns: tuple[str, ...], *others: object) -> None:
+            named.append(columns)
+            super().__init__(columns, *others)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("adamae.visualize.film.PictureGrid", Watched)
+        side_by_side(film, blocks, [], least_side=16)
+        side_by_side(film, blocks[1:], [], least_side=16)
+    assert [columns[-1] for columns in named] == ["probability / motion score", "motion score"]
+    assert named[0][:-1] == (film.noun, "visible tokens", "prediction", "error")

@@ -155,7 +155,8 @@ function describe() {
     const first = Math.floor(token.plane / times) * tokens;
     const clip = variant.probability.subarray(first, first + tokens);
     const rank = 1 + clip.reduce((count, value) => count + (value > variant.probability[place] ? 1 : 0), 0);
-    row(table, ["probability relative to uniform", shown(variant.probability[place])]);
+    const relative = variant.score === "probability" ? "uniform" : "the mean of its clip";
+    row(table, [`${variant.score} relative to ${relative}`, shown(variant.probability[place])]);
     row(table, ["rank in its clip", `${rank} of ${tokens}`]);
   }
   row(table, ["error", shown(variant.error[place])]);
@@ -220,6 +221,11 @@ function ratios() {
 function show(number) {
   state.variant = number;
   for (const part of document.querySelectorAll(".of-probability")) part.hidden = !variants[number].probability;
+  const figure = document.querySelector("figure.of-probability");
+  if (figure) {
+    figure.querySelector("figcaption").textContent = variants[number].score;
+    figure.querySelector("canvas").setAttribute("aria-label", variants[number].score);
+  }
   ratios();
   tabulate();
   describe();
