@@ -16,6 +16,8 @@ from adamae.plain_text import some_of
 
 # Widths of decoders whose head count is not width / 64: our tiny model's and ViT-H's.
 _DECODER_HEADS = {96: 3, 640: 8}
+# Files without our config are from the official programs. UM-MAE's trained its pyramids in this order.
+_OFFICIAL = {"released_decoder_order": True}
 
 
 def infer_architecture(
@@ -39,7 +41,7 @@ def infer_architecture(
     """
     shapes: Shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     given = _given_options(config or {})
-    known = {**_from_args(args or {}), **_from_transformers(hf_config or {}), **given}
+    known = {**_from_args(args or {}), **_from_transformers(hf_config or {}), **(given if config else _OFFICIAL)}
     infer = infer_um_mae if is_um_mae(shapes) else _infer_vit
     architecture: Architecture = infer(shapes, given, known)
     _compare(shapes, architecture.shapes())

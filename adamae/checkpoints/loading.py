@@ -136,6 +136,10 @@ def _load(model: Pretrainer | Classifier, file: CheckpointFile, complete: bool, 
     if resized and file.architecture.guessed:
         frames, (height, width) = file.architecture.frames, file.architecture.size
         notes.append(f"the clips of the checkpoint are assumed to be {frames} frames of {height}x{width}")
+    order = getattr(getattr(model, "encoder_to_decoder", None), "released_order", None)
+    trained = bool(file.architecture.options().get("released_decoder_order"))
+    if order is not None and order != trained:
+        notes.append(f"the decoder was trained with released_decoder_order = {trained}, the model has {order}")
     drops_norm = "encoder.norm.weight" in missing and not file.architecture.norm
     if drops_norm:
         missing = [name for name in missing if not name.startswith("encoder.norm.")]

@@ -35,11 +35,14 @@ class UmMaeArchitecture(Architecture):
         family: "swin", "pvt" or "mae_vit".
         stages: Constructor arguments of a classifier that describe the encoder's blocks.
         secondary: Whether the network has a mask token for secondary masks.
+        released_order: Whether the decoder takes its positions in the order of the released code, see
+            :class:`~adamae.models.pyramid.expansion.CellExpansion`.
     """
 
     family: str = "swin"
     stages: Mapping[str, Any] = field(default_factory=dict)
     secondary: bool = False
+    released_order: bool = False
 
     @property
     def position_grid(self) -> tuple[int, int, int]:
@@ -67,6 +70,8 @@ class UmMaeArchitecture(Architecture):
                 "mask_type": UNIFORM.name,
                 "secondary_mask_ratio": _PUBLISHED_SECONDARY if self.secondary else 0.0,
             }
+            if self.released_order:
+                options["released_decoder_order"] = True
         given = {name: tuple(value) if isinstance(value, list) else value for name, value in self.given.items()}
         return {**options, **given}
 
@@ -146,6 +151,8 @@ def infer_um_mae(shapes: Shapes, given: Mapping[str, Any], known: Mapping[str, A
     pretrain = "decoder_embed.weight" in shapes
     patch = kernel[-1] if family == _VIT else UNIT_SIZE
     decoder = _decoder(shapes, family, known) if pretrain else None
+    # The ViT's order has always been right, and the released code has no video.
+    may_be_released = pretrain and family != _VIT and not video
     stages = _stages(shapes, family)
     # Swin's numbers of heads follow from the shapes.
     heads = None if family == "swin" else known.get("encoder_num_heads" if pretrain else "num_heads")
@@ -171,6 +178,7 @@ def infer_um_mae(shapes: Shapes, given: Mapping[str, Any], known: Mapping[str, A
         family=family,
         stages=stages,
         secondary="vis_mask_token" in shapes,
+        released_order=may_be_released and bool(known.get("released_decoder_order")),
     )
 
 

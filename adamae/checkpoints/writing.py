@@ -100,6 +100,9 @@ def _write_reference(file: CheckpointFile, out: Path) -> WriteReport:
     notes = _notes_on_selection(file)
     if architecture.decoder and not architecture.norm:
         notes.append("the official model has a norm after its encoder, this one does not")
+    in_own_order = not architecture.options().get("released_decoder_order")
+    if architecture.decoder and architecture.family in ("swin", "pvt") and in_own_order:
+        notes.append("the official decoder gives most visible tokens the position of another one, this one does not")
     return WriteReport(out, "reference", len(dense), file.left_out, tuple(notes))
 
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from adamae.checkpoints.constants import describe_network
+from adamae.checkpoints.formats import open_checkpoint
+from adamae.checkpoints.inference import infer_architecture
+from adamae.checkpoints.loading import load_weights
+from adamae.checkpoints.networks import build_pretrainer
+from adamae.checkpoints.tensor_files import write_tensors
+from adamae.checkpoints.writing import convert
 from adamae.models import Pretrainer
 from adamae.models.mae_vit import mae_vit_pretrainer
 from adamae.models.naming import reference_parameters
@@ -101,3 +110,66 @@ def test_a_forward_pass_in_the_order_of_the_cells(name: str, dtype: torch.dtype,
     loss = um_mae.loss(model, images, latent, selection)
     assert prediction.abs().sum().item() == pytest.approx(golden["pred_abs_sum_fixed"], abs=6e-4, rel=tolerance)
     assert loss.item() == pytest.approx(golden["loss_with_cell_order_fixed"], abs=tolerance)
+
+
+def read(path: Path, like: Pretrainer) -> tuple[float, str]:
+    """Return loss and notes of the pre-trained network in a file."""
+    model, notes = build_pretrainer(open_checkpoint(path))
+    # No file stores the heads, and those of the golden networks are not the usual ones.
+    for module, other in zip(model.modules(), like.modules(), strict=True):
+        if hasattr(other, "num_heads"):
+            module.num_heads = other.num_heads
+    images, selection = um_mae.images(128).float(), um_mae.selection(model)
+    with torch.no_grad():
+        latent, _ = um_mae.whole_forward(model, images, selection)
+        return um_mae.loss(model, images, latent, selection).item(), "; ".join(notes)
+
+
+@pytest.mark.parametrize("name", ["swin", "pvt", "vit"])
+def test_official_files_are_read_in_the_released_order(name: str, tmp_path: Path) -> None:
+    model, golden = filled(name, torch.float32), GOLDEN[name]["loss_reference"]
+    args = argparse.Namespace(mask_ratio=0.75, norm_pix_loss=True, input_size=128)
+    torch.save({"model": model.state_dict(), "epoch": 199, "args": args}, tmp_path / "official.pth")
+    file = open_checkpoint(tmp_path / "official.pth")
+    convert(file, tmp_path / "ours.safetensors", "safetensors")
+    report = convert(open_checkpoint(tmp_path / "ours.safetensors"), tmp_path / "again.pth", "reference")
+    assert not report.notes
+    torch.save(model.state_dict(), tmp_path / "bare.pth")
+    for path in ("official.pth", "ours.safetensors", "again.pth", "bare.pth"):
+        loss, notes = read(tmp_path / path, model)
+        assert loss == pytest.approx(golden, abs=2e-5), path
+        assert ("released code" in notes) == (name != "vit" and path in ("official.pth", "bare.pth"))
+    if name != "vit":
+        assert "released_decoder_order = True, the model has False" in str(load_weights(model, file))
+
+
+@pytest.mark.parametrize("name", ["swin", "pvt"])
+@pytest.mark.parametrize("options", [{}, {"released_decoder_order": False}, {"released_decoder_order": True}])
+def test_our_files_are_read_in_their_own_order(name: str, options: dict[str, Any], tmp_path: Path) -> None:
+    released = options.get("released_decoder_order", False)
+    model = filled(name, torch.float32, **options)
+    config = describe_network(model, {"img_size": 128, **options})
+    write_tensors(tmp_path / "ours.safetensors", model.state_dict(), {"model": config})
+    report = convert(open_checkpoint(tmp_path / "ours.safetensors"), tmp_path / "ours.pth", "reference")
+    assert ("position of another one" in str(report)) == (not released)
+    convert(open_checkpoint(tmp_path / "ours.pth"), tmp_path / "again.safetensors", "safetensors")
+    for path in ("ours.safetensors", "ours.pth", "again.safetensors"):
+        loss, notes = read(tmp_path / path, model)
+        golden = GOLDEN[name]["loss_reference" if released else "loss_with_cell_order_fixed"]
+        assert loss == pytest.approx(golden, abs=2e-5), path
+        assert "released code" not in notes
+
+
+@pytest.mark.parametrize("normalises", [True, False])
+def test_the_target_of_an_official_file(normalises: bool, tmp_path: Path) -> None:
+    content = {"model": tiny("vit").state_dict(), "args": argparse.Namespace(norm_pix_loss=normalises)}
+    torch.save(content, tmp_path / "official.pth")
+    convert(open_checkpoint(tmp_path / "official.pth"), tmp_path / "ours.safetensors", "safetensors")
+    for path in ("official.pth", "ours.safetensors"):
+        assert build_pretrainer(open_checkpoint(tmp_path / path))[0].normalize_target is normalises
+
+
+def test_a_config_of_defaults_is_ours() -> None:
+    state = tiny("pvt").state_dict()
+    assert "released_decoder_order" not in infer_architecture(state, config={"options": {}}).options()
+    assert infer_architecture(state).options()["released_decoder_order"] is True
