@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from adamae.checkpoints.formats import CheckpointFile
 from adamae.checkpoints.networks import FrozenEncoder, build_classifier, build_encoder, build_pretrainer
+from adamae.checks import check_choice
 from adamae.layers.pixels import PixelNormalisation
 from adamae.models import Classifier, Pretrainer
 from adamae.randomness import SampleNoise
@@ -43,10 +44,11 @@ def build_graph(file: CheckpointFile, part: str | None = None) -> Graph:
         part: A key of :data:`PARTS`; None for the classifier of a fine-tuned checkpoint, or the encoder of any other.
 
     Raises:
-        UserError: If the checkpoint has no such part.
+        UserError: If the part is unknown, or the checkpoint does not have it.
     """
     if part is None:
         part = "classifier" if file.architecture.classes else "encoder"
+    check_choice("part", part, tuple(PARTS))
     return PARTS[part](file)
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from adamae.checkpoints.formats import CheckpointFile
+from adamae.checks import check_choice
 from adamae.errors import UserError
 from adamae.export.graphs import Graph, build_graph
 from adamae.files import TEMPORARY_PREFIX, check_writable, flush
@@ -76,8 +77,10 @@ def export(file: CheckpointFile, out: str | Path, target: str, part: str | None 
         part: See :func:`~adamae.export.graphs.build_graph`.
 
     Raises:
-        UserError: If a package is missing, the network cannot be exported, or the file cannot be written.
+        UserError: If the target or the part is unknown, a package is missing, the network cannot be exported, or the
+            file cannot be written.
     """
+    check_choice("target", target, tuple(TARGETS))
     out, suffix = Path(out), _SUFFIXES[target]
     if out.suffix != suffix:
         raise UserError(f"{out}: expected a name that ends in {suffix} for --to {target}")

@@ -105,6 +105,24 @@ def test_a_masked_autoencoder_predicts_from_given_tokens(tmp_path: Path, rng: np
 
 
 @torch.no_grad()
+def test_a_pyramid_predicts_from_given_tokens(tmp_path: Path) -> None:
+    """Each clip has its own positions, in any number of clips."""
+    sizes = {f"encoder_{name}": SWIN[name] for name in ("embed_dim", "depth", "num_heads")}
+    options = {**sizes, "img_size": 64, "position_dim": 4}
+    options |= {"decoder_embed_dim": 32, "decoder_depth": 1, "decoder_num_heads": 2}
+    file = saved(randomise(create_model("um_swin_tiny", **options)), options, tmp_path)
+    report = export(file, tmp_path / "out.pt2", "torch_export", "pretrainer")
+    program = torch.export.load(tmp_path / "out.pt2").module()
+    for count in (1, 5):
+        inputs = report.graph.example(count)
+        assert inputs.keys() == {"video", "visible", "secondary"}
+        prediction, target = program(**inputs)
+        wanted, among = report.graph.module(**inputs)
+        assert torch.equal(target, among)
+        assert_near(prediction, wanted)
+
+
+@torch.no_grad()
 def test_an_encoder_for_torch_export(tmp_path: Path, rng: np.random.Generator) -> None:
     file = saved(pretrainer(), PRETRAIN, tmp_path)
     report = export(file, tmp_path / "out.pt2", "torch_export")
@@ -140,6 +158,14 @@ def test_what_cannot_be_exported_says_why(
     assert cli.main(["convert", f"{tmp_path}/model.safetensors", *(word.format(tmp_path) for word in words)]) == 2
     said = capsys.readouterr().err
     assert expected in said and said.count("\n") == 1
+
+
+def test_unknown_targets_and_parts_are_named(tmp_path: Path) -> None:
+    file = saved(classifier(), CLASSIFIER, tmp_path)
+    with pytest.raises(UserError, match="target = 'torch_exports': expected one of onnx, torch_export"):
+        export(file, tmp_path / "out.pt2", "torch_exports")
+    with pytest.raises(UserError, match="part = 'head': expected one of encoder, classifier, pretrainer"):
+        export(file, tmp_path / "out.pt2", "torch_export", "head")
 
 
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,9 @@ class WindowAttention(nn.Module):
         if positions.per_clip:
             # Recompute bias and attention weights of all pairs, which are far larger than their inputs.
             clips = max(1, _MAX_PAIRS // (self.num_heads * qkv.shape[1] * qkv.shape[2] ** 2))
-            parts = zip(qkv.split(clips), numbers.split(clips), strict=True)
+            # An exported graph is for any number of clips, and cannot have a number of parts that depends on it.
+            whole = isinstance(qkv.shape[0], torch.SymInt)
+            parts = [(qkv, numbers)] if whole else zip(qkv.split(clips), numbers.split(clips), strict=True)
             attended = [recomputed(True, self._attend, some, table, each, apart) for some, each in parts]
             out = attended[0] if len(attended) == 1 else torch.cat(attended)
         else:
