@@ -42,6 +42,8 @@ class TokenGrid:
         sizes = (num_frames, height, width, tubelet_size, patch_size)
         for name, size in zip(("num_frames", "height", "width", "tubelet_size", "patch_size"), sizes, strict=True):
             check_count(name, size)
+        # Not NumPy's integers, which JSON does not take.
+        num_frames, height, width, tubelet_size, patch_size = map(int, sizes)
         for name, size, unit in (
             ("num_frames", num_frames, tubelet_size),
             ("height", height, patch_size),

@@ -122,14 +122,20 @@ class Block(nn.Module):
 
 
 def stack(depth: int, dim: int, num_heads: int, *, drop_path_rate: float = 0.0, **options: object) -> nn.ModuleList:
-    """Build ``depth`` blocks whose drop-path rates rise linearly from 0 to ``drop_path_rate``."""
+    """Build ``depth`` blocks whose drop-path rates rise linearly from 0 to ``drop_path_rate``.
+
+    Raises:
+        UserError: If ``depth`` is negative, or the rate is not in [0, 1).
+    """
+    if depth < 0:
+        raise UserError(f"depth = {depth}: expected at least 0")
     rates = drop_path_rates(depth, drop_path_rate)
     return nn.ModuleList(Block(dim, num_heads, drop_path_rate=rate, **options) for rate in rates)  # type: ignore[arg-type]
 
 
 def check_heads(part: str, dim: int, num_heads: int) -> None:
     """Raise a UserError unless ``dim``, the width of ``part``, divides into ``num_heads``."""
-    if num_heads < 1 or dim % num_heads:
+    if dim < 1 or num_heads < 1 or dim % num_heads:
         raise UserError(f"{part} width {dim} does not divide into {num_heads} heads")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from adamae.errors import UserError
+
 
 def sinusoid_table(num_positions: int, dim: int) -> Tensor:
     """Return the sine and cosine table over the flattened token index.
@@ -30,7 +32,12 @@ def sincos_2d_table(rows: int, columns: int, dim: int) -> Tensor:
 
     Returns:
         (1, rows * columns, dim) float32 in raster order, rounded from float64.
+
+    Raises:
+        UserError: If ``dim`` is not a multiple of 4.
     """
+    if dim % 4:
+        raise UserError(f"width {dim}: expected a multiple of 4, for sines and cosines of row and column")
     frequency = 10000.0 ** -(torch.arange(dim // 4, dtype=torch.float64) / (dim / 4))
 
     def along(length: int) -> Tensor:

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from adamae.checks import check_count
+
 
 class Tokenizer(nn.Module, ABC):
     """Embeds the pixels of each token, independently of all other tokens.
@@ -56,6 +58,7 @@ class TubeletTokenizer(Tokenizer):
     """
 
     def __init__(self, tubelet_size: int, patch_size: int, in_chans: int, embed_dim: int) -> None:
+        check_count("in_chans", in_chans)
         super().__init__(embed_dim)
         kernel = (tubelet_size, patch_size, patch_size)
         self.proj = nn.Conv3d(in_chans, embed_dim, kernel_size=kernel, stride=kernel)

@@ -20,9 +20,12 @@ def token_grid(img_size: int | tuple[int, int], patch_size: int, tubelet_size: i
         num_frames: Frames in a clip.
 
     Raises:
-        UserError: If sizes do not divide.
+        UserError: If sizes do not divide, or ``img_size`` is neither one number nor two.
     """
-    height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
+    sides = tuple(img_size) if isinstance(img_size, tuple | list) else (img_size, img_size)
+    if len(sides) != 2:
+        raise UserError(f"img_size = {img_size!r}: expected one number or (height, width)")
+    height, width = sides
     return TokenGrid.of(num_frames, height, width, tubelet_size, patch_size)
 
 

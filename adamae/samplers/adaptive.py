@@ -78,6 +78,8 @@ class AdaptiveSampler(Sampler):
         dim = dim or embed_dim
         if network == "mha" and dim < SAMPLER_HEADS:
             raise UserError(f"sampler_dim {dim}: expected at least {SAMPLER_HEADS}, one for each attention head")
+        if depth < 0:
+            raise UserError(f"sampler_depth = {depth}: expected at least 0")
         self.temperature = temperature
         self.uniform_fraction = uniform_fraction
         self.teaches_tokenizer = not detach

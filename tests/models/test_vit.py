@@ -110,3 +110,26 @@ def test_unknown_parts_of_a_classifier_are_refused(parts: Any) -> None:
 def test_unknown_keywords_are_refused(model: str, option: str, hint: str) -> None:
     with pytest.raises(UserError, match=f"^{option}: not an option of {model}{hint}$"):
         create_model(model, **{option: 1})
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "reason"),
+    [
+        ("img_size", (32,), r"img_size = \(32,\): expected one number or \(height, width\)"),
+        ("img_size", (32, 32, 32), r"img_size = \(32, 32, 32\): expected one number or \(height, width\)"),
+        ("img_size", 32.0, "height = 32.0: expected an integer at least 1"),
+        ("in_chans", 0, "in_chans = 0: expected an integer at least 1"),
+        ("encoder_embed_dim", 0, "encoder width 0 does not divide"),
+        ("encoder_depth", -1, "depth = -1: expected at least 0"),
+        ("sampler_depth", -1, "sampler_depth = -1: expected at least 0"),
+    ],
+)
+def test_sizes_that_no_network_has(option: str, value: Any, reason: str) -> None:
+    with pytest.raises(UserError, match=f"^{reason}"):
+        vit_pretrainer(**{**TINY, option: value})
+
+
+def test_numpys_integers_are_sizes() -> None:
+    shape = vit_pretrainer(**{**TINY, "img_size": np.int64(32)}).clip_shape
+    assert shape[1:3] == (32, 32)
+    assert {type(side) for side in shape} == {int}

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from adamae.checks import check_count
 from adamae.errors import UserError
 from adamae.grid import TokenGrid
 from adamae.layers.devices import can_read
@@ -47,7 +48,7 @@ class PyramidEncoder(Encoder):
         final_norm: Whether a LayerNorm follows the blocks.
 
     Raises:
-        UserError: If the clip does not divide into four stages.
+        UserError: If the clip does not divide into four stages, or a stage has no block.
     """
 
     takes = frozenset({"all"})
@@ -67,6 +68,8 @@ class PyramidEncoder(Encoder):
     ) -> None:
         if grid.patch_size != UNIT_SIZE:
             raise UserError(f"patch_size = {grid.patch_size}: expected {UNIT_SIZE}, the units of a pyramid encoder")
+        for stage, depth in enumerate(depths, start=1):
+            check_count(f"depth of stage {stage}", depth)
         patch_embed = PatchTokenizer(grid, in_chans, dims[0], norm=patch_norm)
         super().__init__(grid, patch_embed, in_chans=in_chans, embed_dim=dims[-1], depth=sum(depths))
         self.pattern = pattern

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from adamae.checks import check_count
 from adamae.grid import TokenGrid
 from adamae.layers.attention import attend
 from adamae.layers.block import check_heads, initialise_normal
@@ -93,6 +94,8 @@ class PvtEncoder(PyramidEncoder):
         drop_path_rate: float = 0.0,
         final_norm: bool = True,
     ) -> None:
+        for stage, pool in enumerate(pools, start=1):
+            check_count(f"pool of stage {stage}", pool)
         self.pools = tuple(pools)
         super().__init__(
             grid,

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from adamae.checks import check_count
 from adamae.grid import TokenGrid
 from adamae.layers.layer_norm import LayerNorm
 from adamae.layers.tokenizer import Tokenizer
@@ -31,6 +32,7 @@ class PatchTokenizer(Tokenizer):
     def __init__(
         self, grid: TokenGrid, in_chans: int, patch_dim: int, *, norm: bool, patch_size: int = PATCH_SIZE
     ) -> None:
+        check_count("in_chans", in_chans)
         self.patch_size = patch_size
         self.patches = grid.patch_size // patch_size
         super().__init__(self.patches**2 * patch_dim)

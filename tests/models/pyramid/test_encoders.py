@@ -323,3 +323,37 @@ def test_pools_that_do_not_divide_a_stage_are_one_line() -> None:
     message = r"height = 256 does not divide into the 4 stages of the encoder with pools of 3, 2, 1, 1 patches: .* 384"
     with pytest.raises(UserError, match=message):
         create_model("um_pvt_small", img_size=256, pools=(3, 2, 1, 1))
+
+
+@pytest.mark.parametrize("width", [18, 30])
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("um_swin_tiny", "decoder_embed_dim"),
+        ("um_pvt_small", "decoder_embed_dim"),
+        ("um_pvt_small", "encoder_embed_dim"),
+        ("um_vit_base", "decoder_embed_dim"),
+        ("um_vit_base", "encoder_embed_dim"),
+    ],
+)
+def test_widths_that_two_dimensional_positions_do_not_have(name: str, part: str, width: int) -> None:
+    options: dict[str, Any] = {"img_size": 128, "encoder_num_heads": 2, "decoder_num_heads": 2}
+    if name in SMALL:
+        options |= SMALL[name]
+    stages = (width, *SMALL["um_pvt_small"]["encoder_embed_dim"][1:])
+    options[part] = stages if name in SMALL and part.startswith("encoder") else width
+    with pytest.raises(UserError, match=f"width {width}: expected a multiple of 4"):
+        create_model(name, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value", "reason"),
+    [
+        ("um_swin_tiny", "encoder_depth", (1, 0, 1, 1), "depth of stage 2 = 0: expected an integer at least 1"),
+        ("um_pvt_small", "pools", (0, 1, 1, 1), "pool of stage 1 = 0: expected an integer at least 1"),
+        ("um_pvt_small", "in_chans", 0, "in_chans = 0: expected an integer at least 1"),
+    ],
+)
+def test_counts_of_the_stages(name: str, option: str, value: Any, reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        small(name, **{option: value})
