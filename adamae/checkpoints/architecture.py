@@ -23,6 +23,12 @@ def usual_heads(width: int) -> int:
     return next(count for count in range(heads, 0, -1) if width % count == 0)
 
 
+def mlp_ratio(width: int, hidden: int) -> float:
+    """Return the ratio with which the constructors, which truncate width * ratio, give an MLP of ``hidden``."""
+    ratio = hidden / width
+    return ratio if int(width * ratio) == hidden else math.nextafter(ratio, math.inf)
+
+
 @dataclass(frozen=True)
 class Stack:
     """Transformer blocks: width, number of blocks, attention heads, hidden width of the MLP."""
@@ -156,7 +162,7 @@ class VitArchitecture(Architecture):
             "tubelet_size": self.tubelet,
             "num_frames": self.frames,
             "in_chans": self.channels,
-            "mlp_ratio": _ratio(self.encoder),
+            "mlp_ratio": mlp_ratio(self.encoder.width, self.encoder.hidden),
             "qkv_bias": self.qkv_bias,
             # Only zero or non-zero matters: the values are loaded from the checkpoint.
             "init_values": 0.1 if self.layer_scale else 0.0,
@@ -231,7 +237,7 @@ class VitArchitecture(Architecture):
 
     def _pretrain_options(self) -> dict[str, Any]:
         assert self.decoder is not None
-        if int(self.decoder.width * _ratio(self.encoder)) != self.decoder.hidden:
+        if int(self.decoder.width * mlp_ratio(self.encoder.width, self.encoder.hidden)) != self.decoder.hidden:
             raise UserError(
                 f"the decoder's MLP is {self.decoder.hidden} wide at a width of {self.decoder.width}; expected the "
                 f"encoder's ratio of {self.encoder.hidden} to {self.encoder.width}: there is one mlp_ratio for both"
@@ -259,7 +265,7 @@ class VitArchitecture(Architecture):
         }
         # Only if it is not the constructor's default: early files of this project used the encoder's ratio.
         if self.sampler.hidden not in (0, 4 * self.sampler.width):
-            options["sampler_mlp_ratio"] = _ratio(self.sampler)
+            options["sampler_mlp_ratio"] = mlp_ratio(self.sampler.width, self.sampler.hidden)
         return options
 
     def _classifier_options(self) -> dict[str, Any]:
@@ -313,9 +319,3 @@ def _sampler_shapes(sampler: SamplerShape, width: int, prefix: str) -> Shapes:
         for number in range(sampler.depth):
             shapes |= _layer(f"{name}.{number}.0", sampler.width, sampler.width)
     return shapes | _layer(f"{name}.{sampler.depth}", 1, sampler.width)
-
-
-def _ratio(stack: Stack | SamplerShape) -> float:
-    ratio = stack.hidden / stack.width
-    # The constructor truncates width * ratio.
-    return ratio if int(stack.width * ratio) == stack.hidden else math.nextafter(ratio, math.inf)

@@ -125,6 +125,8 @@ def _unwrapped(model: nn.Module) -> Pretrainer | Classifier:
 
 def _load(model: Pretrainer | Classifier, file: CheckpointFile, complete: bool, constants: bool) -> LoadReport:
     wanted = model.state_dict()
+    if any(tensor.is_meta for tensor in wanted.values()):
+        raise UserError("the model is on the meta device; expected one with memory, as of to_empty(device=...)")
     offered, ignored = _offer(model, wanted, file)
     fixed = {reference_name(model, name) for name, _ in model.named_buffers()}
     ignored |= {name: _FIXED for name in fixed if offered.pop(name, None) is not None}
@@ -142,11 +144,14 @@ def _load(model: Pretrainer | Classifier, file: CheckpointFile, complete: bool, 
         notes.append(f"the decoder was trained with released_decoder_order = {trained}, the model has {order}")
     drops_norm = "encoder.norm.weight" in missing and not file.architecture.norm
     if drops_norm:
-        missing = [name for name in missing if not name.startswith("encoder.norm.")]
+        # An average of past weights has the same parts.
+        missing = [name for name in missing if not name.removeprefix("past.").startswith("encoder.norm.")]
         notes.append("the encoder of the checkpoint has no final norm: that of the model was removed")
     _check_match(wanted, offered, missing, complete)
     if drops_norm:
-        model.get_submodule("encoder").norm = nn.Identity()
+        for encoder in ("encoder", "past.encoder"):
+            if f"{encoder}.norm.weight" in wanted:
+                model.get_submodule(encoder).norm = nn.Identity()
     model.load_state_dict({**model.state_dict(), **offered})
     if constants:
         notes += file.constants.adopt(model)

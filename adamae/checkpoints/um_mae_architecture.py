@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from adamae.checkpoints.architecture import Architecture, Stack, usual_heads
+from adamae.checkpoints.architecture import Architecture, Stack, mlp_ratio, usual_heads
 from adamae.checkpoints.shapes import Shapes, block_numbers, shape_of, sides
 from adamae.errors import UserError
 from adamae.models.families import family_named
@@ -208,7 +208,7 @@ def _stages(shapes: Shapes, family: str) -> dict[str, Any]:
     starts = [number for number in numbers if number == 0 or f"blocks.{number}.downsample.proj.weight" in shapes]
     dims = [_shape_of(shapes, f"blocks.{number}.norm1.weight", 1)[0] for number in starts]
     ratios = [
-        _shape_of(shapes, f"blocks.{number}.mlp.fc1.weight", 2)[0] / dim
+        mlp_ratio(dim, _shape_of(shapes, f"blocks.{number}.mlp.fc1.weight", 2)[0])
         for number, dim in zip(starts, dims, strict=True)
     ]
     ends = [*starts[1:], len(numbers)]

@@ -134,6 +134,25 @@ def test_norms_of_their_own(kind: str, tmp_path: Path) -> None:
     assert {"norm.weight", "norm.bias"} <= set(load_weights(first, path).loaded)
 
 
+def test_a_file_without_a_final_norm_removes_those_of_the_model(tmp_path: Path) -> None:
+    """Also that of the average of past weights."""
+    path = tmp_path / "checkpoint.pth"
+    state = {name: value for name, value in pretrainer().state_dict().items() if not name.startswith("encoder.norm.")}
+    torch.save(state, path)
+    model = pretrainer(seed=1, sampling_reward="progress")
+    assert "that of the model was removed" in str(load_weights(model, path))
+    assert not [name for name in model.state_dict() if "encoder.norm." in name]
+    assert torch.isfinite(model(clip()).losses["loss"])
+
+
+def test_a_model_without_memory_is_refused(tmp_path: Path) -> None:
+    path = saved(classifier(), tmp_path / "checkpoint.pth")
+    with torch.device("meta"):
+        model = vit_classifier(**CLASSIFIER)
+    with pytest.raises(UserError, match="the model is on the meta device"):
+        load_weights(model, path)
+
+
 def test_learned_positions_of_another_clip(tmp_path: Path) -> None:
     source = pretrainer()
     path = described(source, PRETRAIN, tmp_path / "checkpoint.safetensors")

@@ -94,6 +94,15 @@ def test_heads_of_the_huge_vit(name: str) -> None:
     assert infer_architecture(model.state_dict()).options()[f"{prefix}num_heads"] == 16
 
 
+def test_ratios_that_floating_point_rounds_down() -> None:
+    """488 / 224 * 224 is 487.99..., which the constructors truncate."""
+    ratio = math.nextafter(488 / 224, math.inf)
+    sizes = {"embed_dim": 224, "depth": 1, "num_heads": 2, "img_size": 32}
+    state = create_model(CLASSIFIERS["um_vit_base"], mlp_ratio=ratio, **sizes).state_dict()
+    assert state["blocks.0.mlp.fc1.weight"].shape == (488, 224)
+    assert infer_architecture(state).options()["mlp_ratio"] == ratio
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_published_file_is_fine_tuned(name: str, tmp_path: Path) -> None:
