@@ -16,6 +16,7 @@ from adamae.checkpoints.resizing import Grid, fit_kernel, fit_offsets, resize_po
 from adamae.errors import UserError
 from adamae.models import Classifier, Pretrainer
 from adamae.models.naming import reference_name
+from adamae.models.pyramid.expansion import CellExpansion
 from adamae.plain_text import some_of
 
 # Parameters that a classifier may keep at their initial values if the file does not contain them.
@@ -138,10 +139,7 @@ def _load(model: Pretrainer | Classifier, file: CheckpointFile, complete: bool, 
     if resized and file.architecture.guessed:
         frames, (height, width) = file.architecture.frames, file.architecture.size
         notes.append(f"the clips of the checkpoint are assumed to be {frames} frames of {height}x{width}")
-    order = getattr(getattr(model, "encoder_to_decoder", None), "released_order", None)
-    trained = bool(file.architecture.options().get("released_decoder_order"))
-    if order is not None and order != trained:
-        notes.append(f"the decoder was trained with released_decoder_order = {trained}, the model has {order}")
+    notes += _notes_on_order(model, file)
     drops_norm = "encoder.norm.weight" in missing and not file.architecture.norm
     if drops_norm:
         # An average of past weights has the same parts.
@@ -157,6 +155,17 @@ def _load(model: Pretrainer | Classifier, file: CheckpointFile, complete: bool, 
         notes += file.constants.adopt(model)
     loaded = tuple(name for name in wanted if name in offered)
     return LoadReport(file.path, file.layout, loaded, tuple(resized), tuple(missing), ignored, tuple(notes))
+
+
+def _notes_on_order(model: Pretrainer | Classifier, file: CheckpointFile) -> list[str]:
+    """Return a note if a pyramid's decoder takes its positions in another order than it was trained in."""
+    expansion = getattr(model, "encoder_to_decoder", None)
+    if not isinstance(expansion, CellExpansion):
+        return []
+    trained = bool(file.architecture.options().get("released_decoder_order"))
+    if trained == expansion.released_order:
+        return []
+    return [f"the decoder was trained with released_decoder_order = {trained}, the model has {not trained}"]
 
 
 def _heads(encoder: nn.Module) -> str:

@@ -145,6 +145,17 @@ def test_a_file_without_a_final_norm_removes_those_of_the_model(tmp_path: Path) 
     assert torch.isfinite(model(clip()).losses["loss"])
 
 
+def test_a_decoder_that_no_pretrainer_has_is_left_out(tmp_path: Path) -> None:
+    """With an MLP of another ratio than the encoder's."""
+    state = pretrainer().state_dict()
+    wider = {name: value for name, value in state.items() if name.startswith("decoder.blocks.") and ".mlp.fc" in name}
+    for name, value in wider.items():
+        if not name.endswith("fc2.bias"):
+            state[name] = torch.cat((value, value), dim=1 if name.endswith("fc2.weight") else 0)
+    torch.save(state, tmp_path / "checkpoint.pth")
+    assert set(load_weights(classifier(), tmp_path / "checkpoint.pth").ignored) >= wider.keys()
+
+
 def test_a_model_without_memory_is_refused(tmp_path: Path) -> None:
     path = saved(classifier(), tmp_path / "checkpoint.pth")
     with torch.device("meta"):
