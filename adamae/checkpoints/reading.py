@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from adamae.checkpoints.pickled import read_pickled
-from adamae.checkpoints.store import META, WEIGHTS, Checkpoint, CheckpointStore
+from adamae.checkpoints.store import META, TRAINING, WEIGHTS, Checkpoint, CheckpointStore
 from adamae.checkpoints.tensor_files import read_tensors
 from adamae.errors import UserError
 
@@ -22,6 +22,8 @@ PREPROCESSOR = "preprocessor_config.json"
 _STAGE_3 = "ZeRO stage 3 partitions the weights; gather them with DeepSpeed's zero_to_fp32.py first"
 # Keys under which programs store the state dict in their dict, in the order in which they are tried.
 STATE_KEYS = ("model", "module", "model_state", "state_dict")
+# Key of the averaged weights, in official files and in a run's checkpoints.
+EMA_KEY = "model_ema"
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,13 @@ def read_raw(path: str | Path, key: str | None = None) -> RawCheckpoint:
         path: A ``.pth``, ``.pt``, ``.bin`` or ``.safetensors`` file (recognised by its content, not its name), a
             directory of Transformers or DeepSpeed, one of our checkpoints, or a run's output (its newest valid
             checkpoint is read).
-        key: Key of the weights in the file's dict, alternatives separated by ``|``; None for the usual keys.
+        key: Key of the weights in the file's dict, alternatives separated by ``|``; None for the usual keys. A run's
+            checkpoint has its weights under the usual keys, and the EMA of a run with ``--model_ema`` under
+            ``model_ema``; a safetensors file has one set of weights, under the usual keys.
 
     Raises:
-        UserError: If there is no checkpoint, it is damaged, or reading it would execute code.
+        UserError: If there is no checkpoint, it has nothing under ``key``, it is damaged, or reading it would execute
+            code.
     """
     path = Path(path)
     try:
@@ -72,7 +77,7 @@ def read_raw(path: str | Path, key: str | None = None) -> RawCheckpoint:
         if not path.is_file():
             raise UserError(f"{path}: no such file or directory; expected a checkpoint")
         if path.name == WEIGHTS and (path.parent / META).is_file():
-            return _read_own(Checkpoint.open(path.parent), path)
+            return _read_own(Checkpoint.open(path.parent), path, key)
         raw = _read_file(path, key)
         if raw.path.name.startswith(("model", "pytorch_model")) and (path.parent / CONFIG).is_file():
             return _with_transformers(raw, path.parent)
@@ -83,7 +88,7 @@ def read_raw(path: str | Path, key: str | None = None) -> RawCheckpoint:
 
 def _read_directory(path: Path, key: str | None) -> RawCheckpoint:
     if (path / META).is_file():
-        return _read_own(Checkpoint.open(path), path)
+        return _read_own(Checkpoint.open(path), path, key)
     if (path / CONFIG).is_file():
         return _with_transformers(replace(_read_shards(path, key), path=path), path)
     tag = (path / "latest").read_text(errors="replace").strip() if (path / "latest").is_file() else "."
@@ -94,7 +99,7 @@ def _read_directory(path: Path, key: str | None) -> RawCheckpoint:
             raise UserError(f"{path}: {_STAGE_3}")
     newest = CheckpointStore(path / "checkpoints").newest() or CheckpointStore(path).newest()
     if newest is not None:
-        return _read_own(newest, path)
+        return _read_own(newest, path, key)
     raise UserError(
         f"{path}: no valid checkpoint found; expected a run's output, one of its checkpoints, or a directory of "
         f"Transformers ({CONFIG} and weights) or DeepSpeed ({DEEPSPEED_FILE})"
@@ -116,17 +121,51 @@ def _last_whole_epoch(done: Any) -> int | None:
     return int(done) - 1 if isinstance(done, int | float) and done >= 1 else None
 
 
-def _read_own(checkpoint: Checkpoint, asked: Path) -> RawCheckpoint:
+def _read_own(checkpoint: Checkpoint, asked: Path, key: str | None) -> RawCheckpoint:
     meta = checkpoint.meta
+    state = _chosen(checkpoint, asked, key.split("|") if key else STATE_KEYS)
     return RawCheckpoint(
         asked,
-        dict(checkpoint.weights()),
+        state,
         "run",
         epoch=_last_whole_epoch(meta.get("epoch")),
         step=checkpoint.step,
         args=_plain(meta.get("args") or {}),
         config=meta.get("model") or {},
     )
+
+
+def _is_usual(key: str) -> bool:
+    """Whether a key names a usual place of the weights, which stands for the only weights of a file without keys."""
+    return not {*key.split("|")}.isdisjoint(STATE_KEYS)
+
+
+def _chosen(checkpoint: Checkpoint, asked: Path, names: Sequence[str]) -> dict[str, Any]:
+    """Return the weights of a run's checkpoint under the first of ``names`` that it has.
+
+    Raises:
+        UserError: If it has none of them.
+    """
+    weights = dict(checkpoint.weights())
+    for name in names:
+        if name in STATE_KEYS:
+            return weights
+        ema = _ema_of(checkpoint) if name == EMA_KEY else {}
+        if ema:
+            return weights | ema
+    raise UserError(
+        f"{asked}: has no {'|'.join(names)!r}; it holds model; of a run with --model_ema, this is the EMA in best/, "
+        f"and elsewhere {EMA_KEY} is beside it"
+    )
+
+
+def _ema_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return the EMA by official parameter name, which a run stores to be resumed; empty without one."""
+    training = read_pickled(checkpoint.directory / TRAINING)
+    states = training.get("companions") if isinstance(training, Mapping) else None
+    # The name of its callback in adamae.finetune.
+    ema = states.get("average") if isinstance(states, Mapping) else None
+    return dict(ema) if isinstance(ema, Mapping) else {}
 
 
 def _read_shards(path: Path, key: str | None) -> RawCheckpoint:
@@ -155,6 +194,8 @@ def _read_file(path: Path, key: str | None) -> RawCheckpoint:
         start = file.read(9)
     # A safetensors file begins with the length of its header and the header's brace.
     if start[8:] == b"{" or path.suffix == ".safetensors":
+        if key is not None and not _is_usual(key):
+            raise UserError(f"{path}: has no {key!r}; it holds one set of weights, as all safetensors files")
         tensors, description = read_tensors(path)
         return RawCheckpoint(
             path,
@@ -175,7 +216,7 @@ def _from_dict(path: Path, content: Any, key: str | None) -> RawCheckpoint:
     found = next((name for name in names if name in content), None)
     if found is None:
         # Old launch commands pass the usual keys explicitly, also for files that are a bare state dict.
-        bare = all(isinstance(value, Tensor) for value in content.values()) and not {*names}.isdisjoint(STATE_KEYS)
+        bare = all(isinstance(value, Tensor) for value in content.values()) and (not key or _is_usual(key))
         if key and not bare:
             raise UserError(f"{path}: has no {key!r}; it holds {', '.join(sorted(map(str, content))[:12])}")
         return RawCheckpoint(path, _named(path, content), "torch")

@@ -19,6 +19,7 @@ from adamae.checkpoints.formats import open_checkpoint
 from adamae.checkpoints.pickled import read_pickled
 from adamae.checkpoints.reading import read_raw
 from adamae.checkpoints.store import CheckpointStore
+from adamae.checkpoints.tensor_files import write_tensors
 from adamae.errors import UserError
 from tests.checkpoints.networks import CLASSIFIER, bits, classifier
 
@@ -111,6 +112,44 @@ def test_a_chosen_place(tmp_path: Path) -> None:
     assert open_checkpoint(tmp_path / "file.pth").epoch == "best"
     with pytest.raises(UserError, match="has no 'weights'; it holds epoch, model, model_ema"):
         open_checkpoint(tmp_path / "file.pth", key="weights")
+
+
+def test_a_run_has_its_average_under_a_key(tmp_path: Path) -> None:
+    ema = dict(classifier(seed=5).named_parameters())
+    state = {**STATE, "constant": torch.ones(2)}
+    store = CheckpointStore(tmp_path / "checkpoints")
+    weights = store.save(3, state, {"companions": {"average": ema, "validation": {}}}, {}) / "model.safetensors"
+    for place in (tmp_path, store.directory, weights.parent, weights):
+        for key, expected in (
+            ("model_ema", {**state, **ema}),
+            ("model_ema|model", {**state, **ema}),
+            ("model|model_ema", state),
+            (None, state),
+        ):
+            assert bits(read_raw(place, key).state) == bits(expected), (place, key)
+        with pytest.raises(UserError, match="has no 'weights'; it holds model; of a run with --model_ema"):
+            read_raw(place, "weights")
+
+
+@pytest.mark.parametrize("training", [{}, {"companions": {"average": {}}}, {"companions": [{}]}])
+def test_a_run_without_an_average_says_so(training: dict[str, Any], tmp_path: Path) -> None:
+    CheckpointStore(tmp_path / "checkpoints").save(3, STATE, training, {})
+    assert bits(open_checkpoint(tmp_path, "model_ema|model").state) == BITS
+    with pytest.raises(UserError, match="has no 'model_ema'; it holds model"):
+        open_checkpoint(tmp_path, "model_ema")
+
+
+@pytest.mark.parametrize("container", ["file", "directory", "shards"])
+def test_safetensors_have_no_key(container: str, tmp_path: Path) -> None:
+    path = tmp_path / ("part.safetensors" if container == "shards" else "model.safetensors")
+    write_tensors(path, STATE, {})
+    if container != "file":
+        (tmp_path / "config.json").write_text("{}")
+        (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": path.name}}))
+    source = path if container == "file" else tmp_path
+    assert bits(read_raw(source, "model_ema|model").state) == BITS
+    with pytest.raises(UserError, match="has no 'model_ema'; it holds one set of weights, as all safetensors files"):
+        read_raw(source, "model_ema")
 
 
 def test_the_usual_keys_spelt_out_also_mean_a_file_without_any(tmp_path: Path) -> None:

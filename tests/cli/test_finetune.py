@@ -128,6 +128,9 @@ def test_the_average_is_kept_and_not_the_weights_of_the_step(motion: Path, tmp_p
     for name, value in average.items():
         torch.testing.assert_close(kept[name], 0.8 * value + 0.2 * stepped[name], rtol=1e-5, atol=1e-7)
     assert any((kept[name] - stepped[name]).abs().max() > 1e-3 for name in average)
+    by_key = open_checkpoint(tmp_path, "model_ema").state
+    assert by_key.keys() == kept.keys()
+    assert all(torch.equal(by_key[name], kept[name]) for name in kept)
 
 
 def test_evaluating_the_best_again_gives_the_same_score(
