@@ -17,6 +17,8 @@ from adamae.models.families import family_of
 _LAST_NORMS = ("decoder.norm", "fc_norm")
 # Epsilon of the LayerNorms in the official code.
 PUBLISHED_EPS = 1e-6
+# PyTorch's default, which Transformers uses before a head.
+PYTORCH_EPS = 1e-5
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from adamae.checkpoints.architecture import Architecture
-from adamae.checkpoints.constants import Constants
+from adamae.checkpoints.constants import PYTORCH_EPS, Constants
 from adamae.checkpoints.inference import infer_architecture
 from adamae.checkpoints.key_tables import (
     TRANSFORMERS_FILES,
@@ -21,7 +21,7 @@ from adamae.checkpoints.key_tables import (
     mae_st_table,
     translate,
 )
-from adamae.checkpoints.reading import PREPROCESSOR, RawCheckpoint, read_raw
+from adamae.checkpoints.reading import RawCheckpoint, read_raw
 from adamae.checkpoints.um_mae_architecture import is_um_mae
 from adamae.errors import UserError
 from adamae.imagenet import IMAGENET_MEAN, IMAGENET_STD
@@ -38,7 +38,6 @@ _TRANSFORMERS_DEFAULTS = {
     "num_frames": 16,
     "image_size": 224,
 }
-_PYTORCH_EPS = 1e-5
 # State of adamae.models.past_network, which only a resumed run needs.
 _PAST = "the average of past weights that rewarded the sampler"
 _MAE_ST_DECODER = "mae_st's decoder has a class token, learned positions and another target"
@@ -231,21 +230,19 @@ def _read_transformers(state: dict[str, Tensor], raw: RawCheckpoint) -> _Reading
     if not isinstance(eps, float | int) or not math.isfinite(eps) or eps < 0:
         raise UserError(f"its layer_norm_eps is {eps!r}; expected a small positive number")
     # Transformers' last norms ignore layer_norm_eps of its config.
-    constants = Constants(eps, _PYTORCH_EPS, *_pixel_statistics(raw.hf_preprocessor))
+    constants = Constants(eps, PYTORCH_EPS, *_pixel_statistics(raw.hf_preprocessor, raw.hf_preprocessor_name))
     return _Reading({**result, **left}, tuple(notes), {}, constants)
 
 
 def _pixel_statistics(
-    preprocessor: Mapping[str, Any],
+    preprocessor: Mapping[str, Any], name: str
 ) -> tuple[tuple[float, ...], tuple[float, ...]] | tuple[None, None]:
     """Return mean and std of Transformers' pixel normalisation; None if they are ImageNet's or not given."""
     mean, std = preprocessor.get("image_mean"), preprocessor.get("image_std")
     if mean is None or std is None:
         return None, None
     if not _are_numbers(mean) or not _are_numbers(std) or len(mean) != len(std) or min(std) <= 0:
-        raise UserError(
-            f"{PREPROCESSOR} has image_mean = {mean!r} and image_std = {std!r}; expected a number for each channel"
-        )
+        raise UserError(f"{name} has image_mean = {mean!r} and image_std = {std!r}; expected a number for each channel")
     if (tuple(mean), tuple(std)) == (IMAGENET_MEAN, IMAGENET_STD):
         return None, None
     return tuple(mean), tuple(std)

@@ -18,6 +18,10 @@ from adamae.plain_text import some_of
 _DECODER_HEADS = {96: 3, 640: 8}
 # Files without our config are from the official programs. UM-MAE's trained its pyramids in this order.
 _OFFICIAL = {"released_decoder_order": True}
+# The layer between encoder and decoder, in a plain ViT and in UM-MAE's networks.
+_BEFORE_THE_DECODER = ("encoder_to_decoder.weight", "decoder_embed.weight")
+# Names of normalize_target in the official code of VideoMAE and AdaMAE, and in that of MAE, UM-MAE and Transformers.
+_NORMALISED_TARGETS = ("normlize_target", "norm_pix_loss")
 
 
 def infer_architecture(
@@ -40,8 +44,14 @@ def infer_architecture(
             with the other entries.
     """
     shapes: Shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    given = _given_options(config or {})
-    known = {**_from_args(args or {}), **_from_transformers(hf_config or {}), **(given if config else _OFFICIAL)}
+    pretrain = any(name in shapes for name in _BEFORE_THE_DECODER)
+    given = {**(_normalised_targets(args or {}, hf_config or {}) if pretrain else {}), **_given_options(config or {})}
+    known = {
+        **_from_args(args or {}),
+        **_from_transformers(hf_config or {}),
+        **({} if config else _OFFICIAL),
+        **given,
+    }
     infer = infer_um_mae if is_um_mae(shapes) else _infer_vit
     architecture: Architecture = infer(shapes, given, known)
     _compare(shapes, architecture.shapes())
@@ -167,6 +177,12 @@ def _from_transformers(config: Mapping[str, Any]) -> dict[str, Any]:
         "image_size": ("img_size",),
     }
     return {ours: config[theirs] for theirs, all_ours in names.items() if theirs in config for ours in all_ours}
+
+
+def _normalised_targets(*metadata: Mapping[str, Any]) -> dict[str, bool]:
+    """Return ``normalize_target`` if one of several dicts of options tells it."""
+    told = [options[name] for options in metadata for name in _NORMALISED_TARGETS if name in options]
+    return {"normalize_target": told[0]} if told and isinstance(told[0], bool) else {}
 
 
 def _from_args(args: Mapping[str, Any]) -> dict[str, Any]:

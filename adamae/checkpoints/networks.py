@@ -160,10 +160,6 @@ def build_pretrainer(
         usual = declared(options["mask_type"]).sampler_class.usual_ratio(**options)
         options["mask_ratio"] = ratio if told else usual
         notes += [] if told else [f"the checkpoint does not store its mask ratio: using {usual}"]
-    # The names in the official code of VideoMAE and AdaMAE, and in that of MAE and UM-MAE.
-    normalises = [file.args[name] for name in ("normlize_target", "norm_pix_loss") if name in file.args]
-    if "normalize_target" not in options and normalises and isinstance(normalises[0], bool):
-        options["normalize_target"] = normalises[0]
     if options.get("released_decoder_order") and "released_decoder_order" not in architecture.given:
         notes.append("the decoder takes its positions in the order of UM-MAE's released code, which trained the file")
     model = family_named(architecture.family).pretrainer(**options)

@@ -19,6 +19,9 @@ from adamae.errors import UserError
 DEEPSPEED_FILE = "mp_rank_00_model_states.pt"
 CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
+# Files of Transformers with the pixel statistics, in the order in which its video processors look for them. Version 5
+# writes the second, also for VideoMAE, and the first for processors of several kinds of input.
+_PROCESSORS, _VIDEO_PREPROCESSOR = "processor_config.json", "video_preprocessor_config.json"
 _STAGE_3 = "ZeRO stage 3 partitions the weights; gather them with DeepSpeed's zero_to_fp32.py first"
 # Keys under which programs store the state dict in their dict, in the order in which they are tried.
 STATE_KEYS = ("model", "module", "model_state", "state_dict")
@@ -39,7 +42,8 @@ class RawCheckpoint:
         args: Options of the program that wrote the checkpoint.
         config: Constructor arguments and constants of our model.
         hf_config: Content of Transformers' ``config.json``.
-        hf_preprocessor: Content of Transformers' ``preprocessor_config.json``.
+        hf_preprocessor: How Transformers prepares clips, as in its ``preprocessor_config.json``.
+        hf_preprocessor_name: Name of the file with ``hf_preprocessor``.
         others: Other entries of the file, which are not read.
     """
 
@@ -52,6 +56,7 @@ class RawCheckpoint:
     config: dict[str, Any] = field(default_factory=dict)
     hf_config: dict[str, Any] = field(default_factory=dict)
     hf_preprocessor: dict[str, Any] = field(default_factory=dict)
+    hf_preprocessor_name: str = PREPROCESSOR
     others: tuple[str, ...] = ()
 
 
@@ -108,12 +113,20 @@ def _read_directory(path: Path, key: str | None) -> RawCheckpoint:
 
 def _with_transformers(raw: RawCheckpoint, folder: Path) -> RawCheckpoint:
     """Add the config files that Transformers stores beside the weights."""
-    preprocessor = folder / PREPROCESSOR
-    return replace(
-        raw,
-        hf_config=_read_json(folder / CONFIG),
-        hf_preprocessor=_read_json(preprocessor) if preprocessor.is_file() else {},
-    )
+    name, preprocessor = _read_preprocessor(folder)
+    return replace(raw, hf_config=_read_json(folder / CONFIG), hf_preprocessor=preprocessor, hf_preprocessor_name=name)
+
+
+def _read_preprocessor(folder: Path) -> tuple[str, dict[str, Any]]:
+    """Return how Transformers prepares clips, and the name of the file; an empty dict without one."""
+    if (folder / _PROCESSORS).is_file():
+        nested = _read_json(folder / _PROCESSORS).get("video_processor")
+        if isinstance(nested, dict):
+            return _PROCESSORS, nested
+    for name in (_VIDEO_PREPROCESSOR, PREPROCESSOR):
+        if (folder / name).is_file():
+            return name, _read_json(folder / name)
+    return PREPROCESSOR, {}
 
 
 def _last_whole_epoch(done: Any) -> int | None:

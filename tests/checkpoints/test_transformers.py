@@ -5,6 +5,7 @@ The library is a dependency of this test only.
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from adamae import torchvision_import  # noqa: F401  (Transformers imports torch
 from adamae.checkpoints.constants import describe_network
 from adamae.checkpoints.formats import open_checkpoint
 from adamae.checkpoints.loading import load_weights
+from adamae.checkpoints.networks import build_pretrainer
 from adamae.checkpoints.tensor_files import write_tensors
 from adamae.checkpoints.writing import convert
 from adamae.errors import UserError
@@ -188,6 +190,29 @@ def test_our_pretrained_network_computes_the_same_there(tmp_path: Path) -> None:
     assert_equal(their_prediction(there, clip()), our_prediction(model, clip()))
 
 
+@pytest.mark.parametrize("normalises", [True, False])
+@pytest.mark.parametrize("source", ["theirs", "ours", "official"])
+def test_whether_targets_are_normalised_goes_from_layout_to_layout(
+    source: str, normalises: bool, tmp_path: Path
+) -> None:
+    model, options = pretrainer(mask_type="random"), {**PRETRAIN, "mask_type": "random"}
+    path = tmp_path / "source"
+    if source == "theirs":
+        theirs("VideoMAEForPreTraining", norm_pix_loss=normalises).save_pretrained(path)
+    elif source == "ours":
+        config = describe_network(model, {**options, "normalize_target": normalises})
+        write_tensors(path, model.state_dict(), {"model": config})
+    else:
+        args = argparse.Namespace(num_frames=4, input_size=16, normlize_target=normalises)
+        torch.save({"model": model.state_dict(), "args": args}, path)
+    for number, target in enumerate(("transformers", "safetensors", "transformers", "reference", "transformers")):
+        assert build_pretrainer(open_checkpoint(path))[0].normalize_target == normalises, (number, target)
+        convert(open_checkpoint(path), tmp_path / f"{number}", target)
+        path = tmp_path / f"{number}"
+    there = transformers.VideoMAEForPreTraining.from_pretrained(path)
+    assert there.config.norm_pix_loss == normalises
+
+
 @pytest.mark.parametrize("pooling", [True, False])
 def test_our_classifier_computes_the_same_there(pooling: bool, tmp_path: Path) -> None:
     model = classifier(use_mean_pooling=pooling)
@@ -216,6 +241,44 @@ def test_their_processor_standardises_pixels_as_here(imagenet: bool, tmp_path: P
     again = classifier(seed=1)
     load_weights(again, tmp_path / "theirs", complete=True)
     torch.testing.assert_close(again(frames[None]), model(frames[None]), atol=TOLERANCE, rtol=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    "name", ["video_preprocessor_config.json", "preprocessor_config.json", "processor_config.json"]
+)
+def test_pixel_statistics_of_their_video_processor_are_read(name: str, tmp_path: Path) -> None:
+    """The first two are what 5 and 4 write for a processor of clips; the last is that of a processor with several."""
+    original = theirs("VideoMAEForVideoClassification")
+    original.save_pretrained(tmp_path)
+    processor = transformers.VideoMAEVideoProcessor(
+        image_mean=[0.1, 0.5, 0.4],
+        image_std=[0.3, 0.5, 0.6],
+        size={"shortest_edge": 16},
+        crop_size={"height": 16, "width": 16},
+    )
+    (written,) = map(Path, processor.save_pretrained(tmp_path))
+    if name == "processor_config.json":
+        text = json.dumps({"video_processor": json.loads(written.read_text(encoding="utf-8"))})
+        written.write_text(text, encoding="utf-8")
+    written.rename(tmp_path / name)
+    again = transformers.VideoMAEVideoProcessor.from_pretrained(tmp_path)
+    assert list(again.image_mean) == [0.1, 0.5, 0.4]
+    frames = torch.randint(256, (4, 16, 16, 3), dtype=torch.uint8)
+    pixels = again(frames.permute(0, 3, 1, 2), return_tensors="pt")["pixel_values"]
+    model = classifier()
+    load_weights(model, tmp_path, complete=True)
+    with torch.no_grad():
+        expected = original(pixels).logits
+        torch.testing.assert_close(model(frames[None]), expected, atol=TOLERANCE, rtol=TOLERANCE)
+
+
+def test_the_processor_of_clips_is_read_first(tmp_path: Path) -> None:
+    theirs("VideoMAEForPreTraining").save_pretrained(tmp_path)
+    transformers.VideoMAEImageProcessor(image_mean=[0.5] * 3, image_std=[0.5] * 3).save_pretrained(tmp_path)
+    assert open_checkpoint(tmp_path).constants.pixel_mean == (0.5,) * 3
+    transformers.VideoMAEVideoProcessor(image_mean=[0.2] * 3, image_std=[0.4] * 3).save_pretrained(tmp_path)
+    assert transformers.VideoMAEVideoProcessor.from_pretrained(tmp_path).image_mean[0] == 0.2
+    assert open_checkpoint(tmp_path).constants.pixel_mean == (0.2,) * 3
 
 
 @pytest.mark.parametrize("std", [[0.5, 0.5], [0.5, 0.5, 0.0], "0.5"])
