@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import itertools
 import pickletools
 import re
 import warnings
@@ -20,6 +22,10 @@ from adamae.plain_text import first_line
 # Names that are not the reason why a file is refused.
 _HARMLESS = re.compile(r"(torch|collections|numpy)\..*|argparse\.Namespace|_codecs\.encode")
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+# How much of a rejected file is searched for names. The pickles of torch.save are at its beginning and smaller; a cut
+# archive is as large as the weights.
+_SEARCHED_BYTES = 64 * 2**20
+_SEARCHED_OPERATIONS = 500_000
 # The rejected global in torch's error message.
 _REFUSED = re.compile(r"GLOBAL ([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)")
 
@@ -92,7 +98,8 @@ def _strangers(path: Path, zipped: bool) -> list[str]:
             with torch.serialization.safe_globals(_admitted()):
                 names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
         else:
-            names = _names_in(path.read_bytes())
+            with path.open("rb") as file:
+                names = _names_in(file.read(_SEARCHED_BYTES))
     except Exception:
         # The file is too damaged to be parsed.
         return []
@@ -102,22 +109,23 @@ def _strangers(path: Path, zipped: bool) -> list[str]:
 def _names_in(pickles: bytes) -> list[str]:
     """Return every "module.name" in concatenated pickles without executing them."""
     names: list[str] = []
-    start = 0
-    while start < len(pickles):
-        found: list[str] = []
-        texts: list[str] = []
-        try:
-            for operation, argument, position in pickletools.genops(pickles[start:]):
-                end = start + (position or 0) + 1
-                if operation.name in ("GLOBAL", "INST"):
-                    found.append(str(argument).replace(" ", "."))
-                elif operation.name == "STACK_GLOBAL":
-                    found.append(".".join(texts[-2:]))
-                elif isinstance(argument, str):
-                    texts.append(argument)
-        except Exception:
-            # The rest is not a pickle: drop the names found in it.
-            break
-        names += found
-        start = end
+    found: list[str] = []
+    texts: list[str] = []
+    file = io.BytesIO(pickles)
+    # Each call reads one pickle and leaves the file behind its end.
+    operations = itertools.chain.from_iterable(pickletools.genops(file) for _ in itertools.repeat(None))
+    try:
+        for operation, argument, _ in itertools.islice(operations, _SEARCHED_OPERATIONS):
+            if operation.name in ("GLOBAL", "INST"):
+                found.append(str(argument).replace(" ", "."))
+            elif operation.name == "STACK_GLOBAL":
+                found.append(".".join(texts[-2:]))
+            elif isinstance(argument, str):
+                texts.append(argument)
+            elif operation.name == "STOP":
+                names += found
+                found, texts = [], []
+    except Exception:
+        # The rest is not a pickle, or its end is not in these bytes: drop the names found in it.
+        return names
     return names

@@ -6,6 +6,8 @@ import argparse
 import json
 import os
 import pickle
+import time
+import tracemalloc
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -71,6 +73,41 @@ def test_what_would_run_code_is_refused_by_name(writer: str, thief: type[Burglar
     assert ("system" if thief is Burglar else "eval") in message
     assert str(path) in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("pickle_of_nothing", [b".", b"N."])
+def test_the_search_for_names_takes_linear_time(pickle_of_nothing: bytes, tmp_path: Path) -> None:
+    """Each byte or two are a pickle; a copy of the rest for each of them took half a minute."""
+    (tmp_path / "dots.pth").write_bytes(pickle_of_nothing * (2_000_000 // len(pickle_of_nothing)))
+    began = time.process_time()
+    with pytest.raises(UserError, match="damaged, or not a file"):
+        open_checkpoint(tmp_path / "dots.pth")
+    assert time.process_time() - began < 10
+
+
+def test_a_cut_download_is_not_read_as_a_whole(tmp_path: Path) -> None:
+    torch.save(STATE, tmp_path / "cut.pth")
+    size = (tmp_path / "cut.pth").stat().st_size
+    with (tmp_path / "cut.pth").open("r+b") as file:
+        file.truncate(size // 2)
+        # A sparse file: zeros that are not on the disk.
+        file.truncate(2**30)
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match="damaged, or not a file"):
+            open_checkpoint(tmp_path / "cut.pth")
+        assert tracemalloc.get_traced_memory()[1] < 2**28
+    finally:
+        tracemalloc.stop()
+
+
+def test_names_behind_many_weights_are_found(tmp_path: Path) -> None:
+    loot = tmp_path / "loot"
+    content = [{f"{number}": torch.zeros(2) for number in range(2000)}, "text" * 100_000, Burglar(loot)]
+    (tmp_path / "file.pth").write_bytes(pickle.dumps([1]) + pickle.dumps(content))
+    with pytest.raises(UserError, match=r"it references .*system"):
+        open_checkpoint(tmp_path / "file.pth")
+    assert not loot.exists()
 
 
 def test_options_and_numpy_numbers_are_data(tmp_path: Path) -> None:
