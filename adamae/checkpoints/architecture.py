@@ -70,7 +70,7 @@ class Architecture(ABC):
         frames: Frames in a clip.
         size: Height and width of a frame.
         guessed: Values that are not stored in the checkpoint and set to defaults: any of "heads", "frames", "size".
-        given: Constructor arguments stored beside the weights.
+        given: Constructor arguments stored beside the weights, or told by options of another program.
     """
 
     kind: Literal["pretrain", "classifier"]
@@ -86,6 +86,11 @@ class Architecture(ABC):
     guessed: tuple[str, ...] = ()
     given: Mapping[str, Any] = field(default_factory=dict)
     family: str = "vit"
+
+    @property
+    def guesses_clip(self) -> bool:
+        """Whether frames or size of a clip are guessed."""
+        return not {"frames", "size"}.isdisjoint(self.guessed)
 
     @property
     def grid(self) -> tuple[int, int, int]:

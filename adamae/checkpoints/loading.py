@@ -136,7 +136,7 @@ def _load(model: Pretrainer | Classifier, file: CheckpointFile, complete: bool, 
     notes = [*file.notes]
     if "heads" in file.architecture.guessed:
         notes.append(f"the file does not store the number of attention heads: the encoder has {_heads(model.encoder)}")
-    if resized and file.architecture.guessed:
+    if resized and file.architecture.guesses_clip:
         frames, (height, width) = file.architecture.frames, file.architecture.size
         notes.append(f"the clips of the checkpoint are assumed to be {frames} frames of {height}x{width}")
     notes += _notes_on_order(model, file)
@@ -247,7 +247,7 @@ def _fit(
             before, after = spans[name]
             # If the clip shape is guessed and the number of tokens matches, their order is unknown: load as is.
             known = tensor.shape[1] == math.prod(before) and not (
-                file.architecture.guessed and tensor.shape == wanted[name].shape
+                file.architecture.guesses_clip and tensor.shape == wanted[name].shape
             )
             if known:
                 fitted = resize_positions(tensor, before, after)

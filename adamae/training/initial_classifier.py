@@ -97,7 +97,7 @@ def _family_and_sizes(name: str | None, file: CheckpointFile | None) -> tuple[Fa
 
 def _other_clips(file: CheckpointFile, options: FinetuneOptions) -> list[str]:
     a, clip = file.architecture, options.clip
-    if a.guessed or (a.frames, *a.size) == (clip.num_frames, clip.input_size, clip.input_size):
+    if a.guesses_clip or (a.frames, *a.size) == (clip.num_frames, clip.input_size, clip.input_size):
         return []
     return [
         f"note: the checkpoint was trained on {a.frames} frames of {a.size[0]}x{a.size[1]} pixels, this run uses "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -182,6 +183,18 @@ def test_as_many_tokens_in_another_order_are_resized_if_the_file_tells(tmp_path:
     untold = load_weights(model, saved(source, tmp_path / "checkpoint.pth"))
     assert untold.resized == ()
     assert torch.equal(model.sampler.position, source.sampler.position)
+
+
+def test_options_of_the_official_code_tell_the_order_too(tmp_path: Path) -> None:
+    """They do not have the number of heads, which has nothing to do with the order of the tokens."""
+    source = pretrainer()
+    path = saved(source, tmp_path / "checkpoint.pth", args=argparse.Namespace(num_frames=4, input_size=16))
+    model = pretrainer(seed=1, num_frames=4, img_size=(8, 32))
+    report = load_weights(model, path)
+    assert report.resized == ("encoder.pos_embed_probs",)
+    expected = resize_positions(source.sampler.position.detach(), (2, 2, 2), (2, 1, 4))
+    torch.testing.assert_close(model.sampler.position, expected)
+    assert not any("are assumed to be" in note for note in report.notes)
 
 
 def test_guesses_are_told(tmp_path: Path) -> None:
