@@ -64,7 +64,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], description: Mappin
     Raises:
         UserError: If it cannot be written.
     """
-    dense = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    dense = with_own_storage({name: tensor.detach().cpu() for name, tensor in tensors.items()})
     plain = json.loads(json.dumps(dict(description)))
     ours = json.dumps({**plain, _CHECKSUM: _checksum(dense, plain)}, sort_keys=True)
     # Transformers requires the entry format = "pt".
@@ -90,6 +90,26 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     # Some file systems do not support permissions; that must not fail the save.
     with suppress(OSError):
         path.chmod(usual)
+
+
+def with_own_storage(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors contiguous and each in a storage of its own size; those that are so already are not copied.
+
+    A view would be written with the whole storage that it is a part of, or refused. Most tensors of a checkpoint are
+    memory-mapped, so copies of them would take as much memory as the file.
+
+    Args:
+        tensors: Tensors by name, on the CPU.
+    """
+    result: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        own = tensor.contiguous()
+        if own.untyped_storage().nbytes() != own.numel() * own.element_size() or own.data_ptr() in seen:
+            own = own.clone()
+        seen.add(own.data_ptr())
+        result[name] = own
+    return result
 
 
 def _checksum(tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> int:

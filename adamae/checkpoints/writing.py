@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from adamae.checkpoints.architecture import VitArchitecture
-from adamae.checkpoints.constants import PUBLISHED_EPS
+from adamae.checkpoints.constants import PUBLISHED_EPS, PYTORCH_EPS
 from adamae.checkpoints.formats import CheckpointFile
 from adamae.checkpoints.key_tables import TRANSFORMERS_FILES, translate
 from adamae.checkpoints.reading import CONFIG, PREPROCESSOR
 from adamae.checkpoints.store import WEIGHTS
-from adamae.checkpoints.tensor_files import write_tensors
+from adamae.checkpoints.tensor_files import with_own_storage, write_tensors
 from adamae.errors import UserError
 from adamae.files import publish
 from adamae.layers.pixels import PixelNormalisation
@@ -61,9 +61,9 @@ def convert(file: CheckpointFile, out: str | Path, target: str) -> WriteReport:
     Args:
         file: Result of :func:`~adamae.checkpoints.formats.open_checkpoint`.
         out: A file for "reference" and "safetensors", a directory for "transformers".
-        target: "reference" is a ``.pth`` that the official AdaMAE and VideoMAE code loads (weights, epoch and options;
-            no optimiser state); "safetensors" is our own format; "transformers" is a directory for ``from_pretrained``
-            of ``VideoMAEForPreTraining`` or ``VideoMAEForVideoClassification``.
+        target: "reference" is a ``.pth`` that the official AdaMAE and VideoMAE code loads (weights, epoch and options
+            as far as they are known; no optimiser state); "safetensors" is our own format; "transformers" is a
+            directory for ``from_pretrained`` of ``VideoMAEForPreTraining`` or ``VideoMAEForVideoClassification``.
 
     Raises:
         UserError: If the layout cannot hold the network, or the file cannot be written.
@@ -91,19 +91,38 @@ def _write_reference(file: CheckpointFile, out: Path) -> WriteReport:
         raise UserError(
             f"{file.path}: learned positions or a class token; expected fixed positions for the reference layout"
         )
-    dense = {name: tensor.contiguous().clone() for name, tensor in file.state.items()}
-    args = argparse.Namespace(**{**file.args, "num_frames": architecture.frames, "input_size": architecture.size[0]})
-    content = {"model": dense, "epoch": file.epoch if file.epoch is not None else 0, "args": args}
+    dense = with_own_storage(file.state)
+    clip = {"num_frames": ("frames", architecture.frames), "input_size": ("size", architecture.size[0])}
+    known = {name: value for name, (fact, value) in clip.items() if fact not in architecture.guessed}
+    epoch = {} if file.epoch is None else {"epoch": file.epoch}
+    content = {"model": dense, **epoch, "args": argparse.Namespace(**{**file.args, **known})}
     # For our own reader; other programs ignore the string.
     content["adamae"] = json.dumps({"model": _model_config(file)})
     publish(out, lambda temporary: _save(content, temporary))
-    notes = _notes_on_selection(file)
-    if architecture.decoder and not architecture.norm:
-        notes.append("the official model has a norm after its encoder, this one does not")
-    in_own_order = not architecture.options().get("released_decoder_order")
-    if architecture.decoder and architecture.family in ("swin", "pvt") and in_own_order:
-        notes.append("the official decoder gives most visible tokens the position of another one, this one does not")
+    notes = _notes_for_official_code(file)
+    if len(known) < len(clip):
+        guessed = " and ".join(name for name in clip if name not in known)
+        notes.append(f"the file does not store the clip size: its options have no {guessed}")
     return WriteReport(out, "reference", len(dense), file.left_out, tuple(notes))
+
+
+def _notes_for_official_code(file: CheckpointFile) -> list[str]:
+    """Return what the official code computes otherwise or cannot load."""
+    notes = _notes_on_selection(file)
+    if file.architecture.decoder and not file.architecture.norm:
+        notes.append("the official model has a norm after its encoder, this one does not")
+    in_own_order = not file.architecture.options().get("released_decoder_order")
+    if file.architecture.decoder and file.architecture.family in ("swin", "pvt") and in_own_order:
+        notes.append("the official decoder gives most visible tokens the position of another one, this one does not")
+    constants = {name: value for name, value in file.constants.as_config().items() if value != PUBLISHED_EPS}
+    if constants:
+        differing = ", ".join(f"{name} {value}" for name, value in constants.items())
+        notes.append(
+            f"the official code has its own LayerNorm epsilon and pixel statistics, this model has {differing}"
+        )
+    if any(name.startswith("sampler.") for name in file.state):
+        notes.append("the official code has no such sampler: its strict loading refuses the entries sampler.*")
+    return notes
 
 
 def _notes_on_selection(file: CheckpointFile) -> list[str]:
@@ -135,14 +154,17 @@ def _write_transformers(file: CheckpointFile, out: Path) -> WriteReport:
     state, left, _ = translate(file.state, TRANSFORMERS_FILES[architecture.kind], "to_theirs")
     left_out = {**file.left_out, **dict.fromkeys(left, "Transformers' VideoMAE has no sampler")}
     notes = _notes_on_selection(file)
-    if file.constants.last_norm_eps is None:
-        notes.append("Transformers computes the norm before the head with an epsilon of 1e-05, here it is 1e-06")
+    eps = file.constants.last_norm_eps or PUBLISHED_EPS
+    if (architecture.decoder or architecture.fc_norm) and eps != PYTORCH_EPS:
+        notes.append(
+            f"Transformers computes the norm before the head with an epsilon of {PYTORCH_EPS:g}, here it is {eps:g}"
+        )
     if "heads" in architecture.guessed:
         heads = " and ".join(str(stack.heads) for stack in (architecture.encoder, architecture.decoder) if stack)
         notes.append(
             f"the file does not store the number of attention heads: {heads} are assumed, the default for its width"
         )
-    if {"frames", "size"} & set(architecture.guessed):
+    if architecture.guesses_clip:
         clip = f"{architecture.frames} frames of {architecture.size[0]}x{architecture.size[1]}"
         notes.append(f"the file does not store the clip size: {clip} are assumed")
     notes.append("its image processor resizes frames with antialiasing, `evaluate` without")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,42 @@ def test_other_types_stay(dtype: torch.dtype, tmp_path: Path) -> None:
         assert bits(open_checkpoint(tmp_path / target).state) == bits(model.state_dict())
 
 
+# Transformers' query, key and value are parts of one tensor here.
+@pytest.mark.parametrize("target", ["reference", "safetensors"])
+@pytest.mark.parametrize("source", ["source.pth", "source.safetensors"])
+def test_memory_mapped_weights_are_written_without_a_copy(
+    source: str, target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network of the largest size would take its gigabytes once more."""
+    model, options = NETWORKS["classifier"]
+    if source == "source.pth":
+        torch.save({"model": model.state_dict()}, tmp_path / source)
+    else:
+        write(model, options, tmp_path / source)
+    file = open_checkpoint(tmp_path / source)
+    monkeypatch.setattr(torch.Tensor, "clone", lambda tensor, **_: pytest.fail(f"copied {tuple(tensor.shape)}"))
+    convert(file, tmp_path / "out", target)
+    monkeypatch.undo()
+    assert bits(open_checkpoint(tmp_path / "out").state) == bits(model.state_dict())
+
+
+@pytest.mark.parametrize("target", WRITERS)
+def test_parts_of_larger_tensors_are_written_alone(target: str, tmp_path: Path) -> None:
+    model, options = NETWORKS["classifier"]
+    file = open_checkpoint(write(model, options, tmp_path / "source.safetensors"))
+    one = torch.cat([value.flatten() for value in file.state.values()])
+    parts = one.split([value.numel() for value in file.state.values()])
+    views = {name: part.view_as(value) for part, (name, value) in zip(parts, file.state.items(), strict=True)}
+    convert(file, tmp_path / "whole", target)
+    convert(replace(file, state=views), tmp_path / "parts", target)
+    assert bits(open_checkpoint(tmp_path / "parts").state) == bits(file.state)
+    sizes = [
+        sum(path.stat().st_size for path in [place, *place.rglob("*")] if path.is_file())
+        for place in (tmp_path / "whole", tmp_path / "parts")
+    ]
+    assert sizes[0] == sizes[1]
+
+
 def test_separable_positions_and_layer_scale_live_in_our_own_file(tmp_path: Path) -> None:
     options = {**CLASSIFIER, "cls_token": True, "position_embedding": "separable", "init_values": 0.1}
     model = classifier(**options)
@@ -108,6 +145,54 @@ def test_constants_go_with_our_own_files(tmp_path: Path) -> None:
         again = classifier(seed=1)
         load_weights(again, tmp_path / target)
         torch.testing.assert_close(again(clip()), model(clip()), rtol=0, atol=0)
+
+
+def test_constants_that_other_programs_do_not_have_are_told(tmp_path: Path) -> None:
+    model = classifier()
+    Constants(1e-3, 1e-2, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)).adopt(model)
+    path = write(model, CLASSIFIER, tmp_path / "source.safetensors")
+    (told,) = convert(open_checkpoint(path), tmp_path / "out.pth", "reference").notes
+    assert "has its own LayerNorm epsilon and pixel statistics" in told
+    assert all(f"{name} {value}" in told for name, value in Constants.of_model(model).as_config().items())
+    told = str(convert(open_checkpoint(path), tmp_path / "out", "transformers"))
+    assert "Transformers computes the norm before the head with an epsilon of 1e-05, here it is 0.01" in told
+    path = write(classifier(), {**CLASSIFIER}, tmp_path / "usual.safetensors")
+    assert convert(open_checkpoint(path), tmp_path / "out.pth", "reference").notes == ()
+
+
+@pytest.mark.parametrize("classes", [0, 5])
+@pytest.mark.parametrize("pooling", [True, False])
+def test_another_epsilon_before_the_head_is_told_if_there_is_one(pooling: bool, classes: int, tmp_path: Path) -> None:
+    """Transformers' norm after the encoder follows its config."""
+    options = {**CLASSIFIER, "use_mean_pooling": pooling, "num_classes": classes}
+    file = open_checkpoint(write(classifier(**options), options, tmp_path / "source.safetensors"))
+    told = str(convert(file, tmp_path / "out", "transformers"))
+    assert ("computes the norm before the head with an epsilon of 1e-05, here it is 1e-06" in told) == pooling
+
+
+def test_guesses_do_not_become_facts(tmp_path: Path) -> None:
+    """The reference's layout has a place for a clip size and an epoch, which this file does not tell."""
+    model = pretrainer(num_frames=8, img_size=32, mask_type="random")
+    torch.save(model.state_dict(), tmp_path / "bare.pth")
+    source = open_checkpoint(tmp_path / "bare.pth")
+    report = convert(source, tmp_path / "out.pth", "reference")
+    assert "the file does not store the clip size: its options have no num_frames and input_size" in report.notes
+    again = open_checkpoint(tmp_path / "out.pth")
+    assert again.architecture.guessed == source.architecture.guessed == ("heads", "frames", "size")
+    assert (again.epoch, again.args) == (None, {})
+    told = {"model": model.state_dict(), "args": {"num_frames": 8}}
+    torch.save(told, tmp_path / "told.pth")
+    report = convert(open_checkpoint(tmp_path / "told.pth"), tmp_path / "out.pth", "reference")
+    assert "the file does not store the clip size: its options have no input_size" in report.notes
+    assert open_checkpoint(tmp_path / "out.pth").args == {"num_frames": 8}
+
+
+def test_a_sampler_that_the_reference_does_not_have_is_told(tmp_path: Path) -> None:
+    options = {**PRETRAIN, "mask_type": "adaptive_uniform", "mask_ratio": None, "img_size": 32}
+    model = pretrainer(**options)
+    file = open_checkpoint(write(model, options, tmp_path / "source.safetensors"))
+    told = convert(file, tmp_path / "out.pth", "reference").notes
+    assert told == ("the official code has no such sampler: its strict loading refuses the entries sampler.*",)
 
 
 def test_the_reference_reads_its_layout(tmp_path: Path) -> None:
