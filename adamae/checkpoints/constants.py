@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from adamae.errors import UserError
 from adamae.layers.pixels import PixelNormalisation
 from adamae.models import Classifier, Pretrainer
 from adamae.models.families import family_of
@@ -39,11 +42,17 @@ class Constants:
 
     @classmethod
     def of_config(cls, config: Mapping[str, Any]) -> Constants:
-        """Read the constants from our config of a network."""
+        """Read the constants from our config of a network.
+
+        Raises:
+            UserError: If they are not numbers, see :func:`check_epsilon` and :func:`check_statistics`.
+        """
         given: dict[str, Any] = {**(config.get("constants") or {})}
-        for name in ("pixel_mean", "pixel_std"):
-            if name in given:
-                given[name] = tuple(given[name])
+        for name in {"norm_eps", "last_norm_eps"} & given.keys():
+            check_epsilon(f"its config has {name} =", given[name])
+        if not {"pixel_mean", "pixel_std"}.isdisjoint(given):
+            check_statistics("its config", "pixel", given.get("pixel_mean"), given.get("pixel_std"))
+            given |= {name: tuple(given[name]) for name in ("pixel_mean", "pixel_std")}
         return cls(**given)
 
     @classmethod
@@ -83,6 +92,41 @@ class Constants:
                     f"the checkpoint"
                 )
         return list(dict.fromkeys(changed))
+
+
+def check_epsilon(what: str, value: Any) -> None:
+    """Check the epsilon of LayerNorms.
+
+    Raises:
+        UserError: If it is not a number from 0 on; the message begins with ``what``.
+    """
+    if not isinstance(value, float | int) or not math.isfinite(value) or value < 0:
+        raise UserError(f"{what} {reprlib.repr(value)}; expected a small positive number")
+
+
+def check_statistics(where: str, kind: str, mean: Any, std: Any) -> None:
+    """Check the mean and the std of pixels.
+
+    Args:
+        where: Where they are stored, for the message.
+        kind: What precedes "_mean" and "_std" in their names, for the message.
+        mean: Should be a number for each channel.
+        std: Should be as many positive numbers.
+
+    Raises:
+        UserError: If they are not.
+    """
+    if not (_are_numbers(mean) and _are_numbers(std) and len(mean) == len(std) and min(std) > 0):
+        got = f"{kind}_mean = {reprlib.repr(mean)} and {kind}_std = {reprlib.repr(std)}"
+        raise UserError(f"{where} has {got}; expected a number for each channel")
+
+
+def _are_numbers(values: Any) -> bool:
+    return (
+        isinstance(values, list | tuple)
+        and bool(values)
+        and all(isinstance(value, int | float) and math.isfinite(value) for value in values)
+    )
 
 
 def _pixel_statistics(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]] | tuple[None, None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from adamae.checkpoints.architecture import Architecture
-from adamae.checkpoints.constants import PYTORCH_EPS, Constants
+from adamae.checkpoints.constants import PYTORCH_EPS, Constants, check_epsilon, check_statistics
 from adamae.checkpoints.inference import infer_architecture
 from adamae.checkpoints.key_tables import (
     TRANSFORMERS_FILES,
@@ -149,6 +148,9 @@ def open_checkpoint(path: str | Path, key: str | None = None) -> CheckpointFile:
 def _checked(name: str, value: Any) -> Tensor:
     if not isinstance(value, Tensor):
         raise UserError(f"{name} is a {type(value).__name__}; expected a tensor")
+    # Nested tensors call themselves strided.
+    if value.is_nested:
+        raise UserError(f"{name} is a nested tensor; expected dense floating-point numbers")
     if value.layout != torch.strided or value.dtype not in _FLOATS or value.device.type != "cpu":
         found = f"{value.dtype} ({value.layout}, {value.device})"
         raise UserError(f"{name} holds {found}; expected dense floating-point numbers")
@@ -227,8 +229,7 @@ def _read_transformers(state: dict[str, Tensor], raw: RawCheckpoint) -> _Reading
     old = any(name.endswith("attention.q_bias") for name in state)
     result, left, notes = translate(state, (TRANSFORMERS_FILES if old else TRANSFORMERS_MODULES)[kind], "to_ours")
     eps = config.get("layer_norm_eps", _TRANSFORMERS_EPS)
-    if not isinstance(eps, float | int) or not math.isfinite(eps) or eps < 0:
-        raise UserError(f"its layer_norm_eps is {eps!r}; expected a small positive number")
+    check_epsilon("its layer_norm_eps is", eps)
     # Transformers' last norms ignore layer_norm_eps of its config.
     constants = Constants(eps, PYTORCH_EPS, *_pixel_statistics(raw.hf_preprocessor, raw.hf_preprocessor_name))
     return _Reading({**result, **left}, tuple(notes), {}, constants)
@@ -241,15 +242,10 @@ def _pixel_statistics(
     mean, std = preprocessor.get("image_mean"), preprocessor.get("image_std")
     if mean is None or std is None:
         return None, None
-    if not _are_numbers(mean) or not _are_numbers(std) or len(mean) != len(std) or min(std) <= 0:
-        raise UserError(f"{name} has image_mean = {mean!r} and image_std = {std!r}; expected a number for each channel")
+    check_statistics(name, "image", mean, std)
     if (tuple(mean), tuple(std)) == (IMAGENET_MEAN, IMAGENET_STD):
         return None, None
     return tuple(mean), tuple(std)
-
-
-def _are_numbers(values: Any) -> bool:
-    return isinstance(values, list) and bool(values) and all(isinstance(value, int | float) for value in values)
 
 
 def _read_um_mae(state: dict[str, Tensor], raw: RawCheckpoint) -> _Reading:

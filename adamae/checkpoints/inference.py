@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
 from adamae.checkpoints.architecture import Architecture, SamplerShape, Stack, VitArchitecture, usual_heads
+from adamae.checkpoints.given_options import check_options, check_sizes
 from adamae.checkpoints.shapes import Shapes, block_numbers, positive, shape_of, sides
 from adamae.checkpoints.um_mae_architecture import infer_um_mae, is_um_mae
 from adamae.errors import UserError
+from adamae.models.families import family_named
 from adamae.plain_text import some_of
 
 # Widths of decoders whose head count is not width / 64: our tiny model's and ViT-H's.
@@ -54,8 +57,24 @@ def infer_architecture(
     }
     infer = infer_um_mae if is_um_mae(shapes) else _infer_vit
     architecture: Architecture = infer(shapes, given, known)
+    check_options(given, family_named(architecture.family), pretrain=pretrain)
+    check_sizes(given, _sizes(architecture))
     _compare(shapes, architecture.shapes())
     return architecture
+
+
+def _sizes(architecture: Architecture) -> dict[str, Any]:
+    """Return the constructor arguments that follow from the shapes alone."""
+    if isinstance(architecture, VitArchitecture):
+        width, depth = architecture.encoder.width, architecture.encoder.depth
+    else:
+        stages = architecture.facts()["encoder"]
+        width, depth = stages["embed_dim"], stages["depth"]
+    sizes = {"patch_size": architecture.patch, "tubelet_size": architecture.tubelet, "in_chans": architecture.channels}
+    if architecture.decoder is None:
+        return {**sizes, "embed_dim": width, "depth": depth}
+    decoder = {"decoder_embed_dim": architecture.decoder.width, "decoder_depth": architecture.decoder.depth}
+    return {**sizes, "encoder_embed_dim": width, "encoder_depth": depth, **decoder}
 
 
 def _infer_vit(shapes: Shapes, given: Mapping[str, Any], known: Mapping[str, Any]) -> VitArchitecture:
@@ -129,6 +148,8 @@ def _clip(
     places = shapes.get("pos_embed_spatial", (1, None))[1]
     tokens = sampler.tokens if sampler else shapes.get("pos_embed", (1, None))[1]
     guessed = []
+    if frames and frames < tubelet:
+        raise UserError(f"its options have num_frames = {frames}; expected at least {tubelet}, the frames of a token")
     if not frames or (times and frames // tubelet != times):
         frames = times * tubelet if times else _likely_frames(tokens, tubelet)
         guessed += [] if times else ["frames"]
@@ -165,7 +186,9 @@ def _compare(got: Shapes, expected: Shapes) -> None:
 def _given_options(config: Mapping[str, Any]) -> dict[str, Any]:
     options = config.get("options", {})
     if not isinstance(options, Mapping):
-        raise UserError(f"its config has options = {options!r}; expected an object of constructor arguments")
+        raise UserError(
+            f"its config has options = {reprlib.repr(options)}; expected an object of constructor arguments"
+        )
     return dict(options)
 
 

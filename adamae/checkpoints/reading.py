@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +26,8 @@ _PROCESSORS, _VIDEO_PREPROCESSOR = "processor_config.json", "video_preprocessor_
 _STAGE_3 = "ZeRO stage 3 partitions the weights; gather them with DeepSpeed's zero_to_fp32.py first"
 # Keys under which programs store the state dict in their dict, in the order in which they are tried.
 STATE_KEYS = ("model", "module", "model_state", "state_dict")
+# Far beyond the options of any program.
+_MOST_LEVELS, _MOST_VALUES = 32, 100_000
 # Key of the averaged weights, in official files and in a run's checkpoints.
 EMA_KEY = "model_ema"
 
@@ -143,7 +146,7 @@ def _read_own(checkpoint: Checkpoint, asked: Path, key: str | None) -> RawCheckp
         "run",
         epoch=_last_whole_epoch(meta.get("epoch")),
         step=checkpoint.step,
-        args=_plain(meta.get("args") or {}),
+        args=_plain(asked, meta.get("args")),
         config=meta.get("model") or {},
     )
 
@@ -216,7 +219,7 @@ def _read_file(path: Path, key: str | None) -> RawCheckpoint:
             "safetensors",
             description.get("epoch"),
             description.get("step"),
-            args=_plain(description.get("args") or {}),
+            args=_plain(path, description.get("args")),
             config=description.get("model") or {},
         )
     return _from_dict(path, read_pickled(path), key)
@@ -245,7 +248,7 @@ def _from_dict(path: Path, content: Any, key: str | None) -> RawCheckpoint:
         "deepspeed" if deepspeed else "torch",
         epoch=epoch if isinstance(epoch, int | str) else None,
         step=step if isinstance(step, int) else None,
-        args=_plain(content.get("args") or {}),
+        args=_plain(path, content.get("args")),
         config=_read_config(path, content.get("adamae")),
         others=others,
     )
@@ -274,7 +277,7 @@ def _read_config(path: Path, text: Any) -> dict[str, Any]:
         config = json.loads(text)["model"]
         if not isinstance(config, dict):
             raise TypeError
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: damaged: the config cannot be read") from error
     return config
 
@@ -284,22 +287,35 @@ def _read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{path}: damaged: not JSON") from error
+    except RecursionError as error:
+        raise UserError(f"{path}: damaged: nested too deeply") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: damaged: expected a JSON object, got a {type(content).__name__}")
     return content
 
 
-def _plain(args: Any) -> dict[str, Any]:
-    """Convert options to JSON values; values that JSON cannot represent become strings."""
-    pairs = vars(args) if isinstance(args, argparse.Namespace) else args
-    if not isinstance(pairs, Mapping):
-        return {}
-    return {str(name): _plain_value(value) for name, value in pairs.items()}
+def _plain(path: Path, args: Any) -> dict[str, Any]:
+    """Convert options to JSON values; values that JSON cannot represent become strings.
 
+    Raises:
+        UserError: If they are nested too deeply, such as a list that contains itself, or there are too many.
+    """
+    left = iter(range(_MOST_VALUES))
 
-def _plain_value(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return [_plain_value(item) for item in value]
-    if hasattr(value, "item") and not isinstance(value, Tensor):
-        value = value.item()
-    return value if isinstance(value, bool | int | float | str | None) else repr(value)
+    def plain(value: Any, level: int) -> Any:
+        if level > _MOST_LEVELS or next(left, None) is None:
+            raise UserError(f"{path}: damaged: its options are nested too deeply, or there are too many")
+        if isinstance(value, argparse.Namespace):
+            value = vars(value)
+        if isinstance(value, Mapping):
+            return {
+                name if isinstance(name, str) else reprlib.repr(name): plain(item, level + 1)
+                for name, item in value.items()
+            }
+        if isinstance(value, list | tuple | set | frozenset):
+            return [plain(item, level + 1) for item in value]
+        if hasattr(value, "item") and not isinstance(value, Tensor):
+            value = value.item()
+        return value if isinstance(value, bool | int | float | str | None) else repr(value)
+
+    return plain(args, 0) if isinstance(args, Mapping | argparse.Namespace) else {}

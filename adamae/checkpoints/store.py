@@ -20,8 +20,8 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from torch import Tensor
 from adamae.checkpoints.tensor_files import save_tensors
 from adamae.errors import UserError
 from adamae.files import TEMPORARY_PREFIX, flush, sha256_of, write_whole
+from adamae.plain_text import first_line
 
 WEIGHTS = "model.safetensors"
 TRAINING = "training.pt"
@@ -75,7 +76,7 @@ class Checkpoint:
         """Verify and open a checkpoint.
 
         Raises:
-            DamagedError: If a file is missing, truncated, or differs from its checksum.
+            DamagedError: If a file is missing, truncated, differs from its checksum, or is none of a checkpoint.
             UserError: If a file exists but cannot be read.
         """
         directory = Path(directory)
@@ -89,12 +90,13 @@ class Checkpoint:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shapes of the model's state dict without loading the tensors."""
-        with safe_open(self.directory / WEIGHTS, "pt") as file:
+        with _weights_readable(self.directory), safe_open(self.directory / WEIGHTS, "pt") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  (no mapping)
 
     def weights(self) -> dict[str, Tensor]:
         """Return the model's state dict on the CPU, memory-mapped (see :meth:`training`)."""
-        return load_file(self.directory / WEIGHTS)
+        with _weights_readable(self.directory):
+            return load_file(self.directory / WEIGHTS)
 
     def training(self) -> dict[str, Any]:
         """Return the rest of the state needed to resume, on the CPU.
@@ -363,13 +365,39 @@ def _read_meta(path: Path) -> dict[str, Any]:
     try:
         sealed = json.loads(path.read_bytes())
         content, seal = sealed["content"], sealed["sha256"]
+        found = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     except OSError as error:
         raise _unreadable(path, error) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedError(f"{path}: is truncated or not the metadata of a checkpoint") from error
-    if hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest() != seal:
+    if found != seal:
         raise DamagedError(f"{path}: does not match its own checksum")
+    if not _is_metadata(content):
+        raise DamagedError(f"{path}: is not the metadata of a checkpoint")
     return {**content, "seal": seal}
+
+
+def _is_metadata(content: Any) -> bool:
+    """Whether JSON has what :meth:`CheckpointStore.save` writes, whose checksum another program can compute, too."""
+    if not isinstance(content, dict) or not isinstance(content.get("step"), int):
+        return False
+    files, before = content.get("files"), content.get("before")
+    return (
+        isinstance(content.get("meta"), dict)
+        and (before is None or isinstance(before, dict))
+        and isinstance(files, dict)
+        and {WEIGHTS, TRAINING} <= files.keys()
+        and all(isinstance(promised, dict) and {"size", "sha256"} <= promised.keys() for promised in files.values())
+    )
+
+
+@contextmanager
+def _weights_readable(directory: Path) -> Iterator[None]:
+    """Within this context, a file of weights that safetensors refuses is a :class:`DamagedError`."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise DamagedError(f"{directory / WEIGHTS}: is not a safetensors file ({first_line(error)})") from error
 
 
 def _check_file(path: Path, promised: Mapping[str, Any]) -> None:

@@ -46,9 +46,10 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         description = json.loads(metadata[OURS])
         promised = description.pop(_CHECKSUM)
-    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        text = json.dumps(description, sort_keys=True)
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: damaged: the config cannot be read") from error
-    if _checksum(tensors, description) != promised:
+    if _checksum(tensors, text) != promised:
         raise UserError(f"{path}: damaged: it differs from its checksum")
     return tensors, description
 
@@ -66,7 +67,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], description: Mappin
     """
     dense = with_own_storage({name: tensor.detach().cpu() for name, tensor in tensors.items()})
     plain = json.loads(json.dumps(dict(description)))
-    ours = json.dumps({**plain, _CHECKSUM: _checksum(dense, plain)}, sort_keys=True)
+    checksum = _checksum(dense, json.dumps(plain, sort_keys=True))
+    ours = json.dumps({**plain, _CHECKSUM: checksum}, sort_keys=True)
     # Transformers requires the entry format = "pt".
     publish(path, lambda temporary: save_tensors(temporary, dense, {"format": "pt", OURS: ours}))
 
@@ -112,8 +114,8 @@ def with_own_storage(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return result
 
 
-def _checksum(tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> int:
-    total = zlib.crc32(json.dumps(description, sort_keys=True).encode())
+def _checksum(tensors: Mapping[str, Tensor], description: str) -> int:
+    total = zlib.crc32(description.encode())
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
         total = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), total)

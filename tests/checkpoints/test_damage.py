@@ -1,10 +1,15 @@
-"""Two hundred damaged checkpoints: one line each, never a traceback, never weights that nobody wrote."""
+"""Damaged checkpoints, two hundred of them at random: one line each, no traceback, no weights that nobody wrote."""
 
 from __future__ import annotations
 
 import argparse
 import copy
+import functools
+import hashlib
+import json
 import random
+import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from adamae.checkpoints.constants import describe_network
+from adamae.checkpoints.formats import open_checkpoint
 from adamae.checkpoints.loading import load_weights
+from adamae.checkpoints.networks import build_classifier
 from adamae.checkpoints.store import CheckpointStore
-from adamae.checkpoints.tensor_files import write_tensors
+from adamae.checkpoints.tensor_files import OURS, save_tensors, write_tensors
+from adamae.cli.main import main
 from adamae.errors import UserError
+from adamae.models.pyramid.factories import swin_classifier
 from tests.checkpoints.networks import CLASSIFIER, bits, classifier, pretrainer
 
 COUNT = 200
@@ -157,3 +166,148 @@ def test_damage_is_told_in_one_line(number: int, targets: dict[str, nn.Module], 
         assert bits(model.state_dict()) == BITS[kind], how
         assert how.split()[0] in ("flip", "overwrite", "cut")
         model.load_state_dict(before)
+
+
+NESTED = "[" * 100_000
+# Deep for what reads it again, not for json.
+LISTS: Any = functools.reduce(lambda inner, _: [inner], range(400), [])
+
+
+def own_args(path: Path) -> None:
+    itself: list[Any] = []
+    itself += [itself, itself]
+    write_pth(path, args=argparse.Namespace(window_size=itself))
+
+
+def doubled_args(path: Path) -> None:
+    value: list[Any] = []
+    for _ in range(30):
+        value = [value, value]
+    write_pth(path, args={"window_size": value})
+
+
+def write_pth(path: Path, kind: str = "classifier", **more: Any) -> None:
+    torch.save({"model": dict(MODELS[kind].state_dict()), **more}, path)
+
+
+def nested_weight(path: Path) -> None:
+    state = dict(MODELS["classifier"].state_dict())
+    with warnings.catch_warnings():
+        # torch calls this layout a prototype.
+        warnings.simplefilter("ignore")
+        parts = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.strided)
+        torch.save({"model": {**state, "head.bias": parts}}, path)
+
+
+def nested_metadata(path: Path) -> None:
+    save_tensors(path, {"a": torch.ones(1)}, {OURS: NESTED})
+
+
+def nested_config(path: Path) -> None:
+    path.mkdir()
+    write_tensors(path / "model.safetensors", MODELS["classifier"].state_dict(), {})
+    (path / "config.json").write_text(NESTED)
+
+
+def write_meta(path: Path, text: str) -> None:
+    path.mkdir()
+    (path / "meta.json").write_text(text)
+    (path / "model.safetensors").write_bytes(b"no weights")
+
+
+def sealed(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
+    """Return a writer of a checkpoint whose changed ``meta.json`` has its own checksum; a liar can compute it, too."""
+
+    def write(path: Path) -> None:
+        (path.parent / "run").mkdir()
+        saved = CheckpointStore(path.parent / "run").save(3, MODELS["classifier"].state_dict(), {}, {})
+        (saved / "model.safetensors").write_bytes(b"no weights")
+        content = json.loads((saved / "meta.json").read_text())["content"]
+        digest = hashlib.sha256(b"no weights").hexdigest()
+        content["files"]["model.safetensors"] = {"size": 10, "sha256": digest}
+        content = change(content)
+        seal = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        write_meta(path, json.dumps({"content": content, "sha256": seal}))
+        shutil.copy(saved / "training.pt", path)
+
+    return write
+
+
+def configured(constants: Any = None, **options: Any) -> Callable[[Path], None]:
+    """Return a writer of our own file of a classifier with a changed config, under a right checksum."""
+    model = {"options": {**CLASSIFIER, **options}, **({"constants": constants} if constants else {})}
+    return lambda path: write_tensors(path, MODELS["classifier"].state_dict(), {"model": model})
+
+
+def swin_of_depth(path: Path) -> None:
+    options = {"img_size": 64, "embed_dim": (8, 8, 16, 16), "depth": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2)}
+    state = swin_classifier(**options, num_classes=5).state_dict()
+    write_tensors(path, state, {"model": {"options": {**options, "depth": (10**7, 1, 1, 1)}, "family": "swin"}})
+
+
+CRAFTED: dict[str, tuple[Callable[[Path], None], str]] = {
+    "args in themselves": (own_args, "its options are nested too deeply, or there are too many"),
+    "args of 2^30 values": (doubled_args, "its options are nested too deeply, or there are too many"),
+    "deep args": (lambda path: write_pth(path, args={"x": LISTS}), "its options are nested too deeply"),
+    "deep config in a .pth": (lambda path: write_pth(path, adamae=NESTED), "the config cannot be read"),
+    "deep config in safetensors": (nested_metadata, "the config cannot be read"),
+    "deep config.json": (nested_config, "nested too deeply"),
+    "deep meta.json": (lambda path: write_meta(path, NESTED), "is truncated or not the metadata"),
+    "a list as meta.json": (sealed(lambda content: []), "is not the metadata of a checkpoint"),
+    "no files": (sealed(lambda content: {**content, "files": {}}), "is not the metadata of a checkpoint"),
+    "files is a list": (sealed(lambda content: {**content, "files": []}), "is not the metadata of a checkpoint"),
+    "no step": (sealed(lambda content: {**content, "step": None}), "is not the metadata of a checkpoint"),
+    "no safetensors": (sealed(lambda content: content), "model.safetensors: is not a safetensors file"),
+    "a nested tensor": (nested_weight, "head.bias is a nested tensor"),
+    "less than a token": (
+        lambda path: write_pth(path, "pretrain", args=argparse.Namespace(num_frames=1)),
+        "its options have num_frames = 1; expected at least 2",
+    ),
+    "an option of a newer version": (configured(new_option=1), "new_option, unknown to this version of adamae"),
+    "one side": (configured(img_size=[16]), "img_size = [16]; expected int | tuple[int, int]"),
+    "no ratio": (configured(mlp_ratio=None), "mlp_ratio = None; expected float"),
+    "a width as text": (configured(embed_dim="32"), "embed_dim = '32'; expected int"),
+    "a truth as a width": (configured(embed_dim=True), "embed_dim = True; expected int"),
+    "deep width": (configured(embed_dim=LISTS), "expected int"),
+    "no channels": (configured(in_chans=0), "in_chans = 0; expected, from its weights, 3"),
+    "another depth": (configured(depth=10**9), "depth = 1000000000; expected, from its weights, 2"),
+    "another depth of a pyramid": (
+        swin_of_depth,
+        "depth = [10000000, 1, 1, 1]; expected, from its weights, (1, 1, 1, 1)",
+    ),
+    "text as LayerScale": (configured(init_values="a"), "init_values = 'a'; expected float | None"),
+    "unknown positions": (configured(position_embedding="none"), "position_embedding = 'none'"),
+    "text as epsilon": (configured({"norm_eps": "x"}), "norm_eps = 'x'; expected a small positive number"),
+    "no epsilon": (configured({"last_norm_eps": -1.0}), "last_norm_eps = -1.0; expected a small positive number"),
+    "text as mean": (
+        configured({"pixel_mean": ["a"] * 3, "pixel_std": [1] * 3}),
+        "pixel_mean = ['a', 'a', 'a'] and pixel_std = [1, 1, 1]; expected a number for each channel",
+    ),
+    "a mean alone": (configured({"pixel_mean": [1, 1, 1]}), "and pixel_std = None; expected a number for each"),
+}
+
+
+@pytest.mark.parametrize("name", CRAFTED)
+def test_crafted_content_is_one_line(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write, message = CRAFTED[name]
+    write(tmp_path / "checkpoint")
+    assert main(["inspect", str(tmp_path / "checkpoint")]) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.startswith(f"adamae: error: {tmp_path}")
+    assert told.count("\n") == 1
+
+
+def test_options_of_options_are_values(tmp_path: Path) -> None:
+    options = argparse.Namespace(optimizer={"betas": (0.9, 0.95), 2: {"a"}}, inner=argparse.Namespace(a=1))
+    write_pth(tmp_path / "file.pth", args=options)
+    assert open_checkpoint(tmp_path / "file.pth").args == {
+        "optimizer": {"betas": [0.9, 0.95], "2": ["a"]},
+        "inner": {"a": 1},
+    }
+
+
+def test_whole_numbers_and_truths_are_numbers(tmp_path: Path) -> None:
+    """What Python takes for a float or a truth, a file of the same arguments may hold."""
+    configured(mlp_ratio=2, qkv_bias=1, init_values=None)(tmp_path / "checkpoint")
+    build_classifier(open_checkpoint(tmp_path / "checkpoint"))

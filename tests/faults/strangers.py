@@ -171,7 +171,7 @@ def _header(folder: Path, dice: random.Random) -> None:
             {},
         ]
     )
-    header = json.dumps({"a": entry | lie, "__metadata__": {"adamae": "{" * dice.choice((1, 5000))}}).encode()
+    header = json.dumps({"a": entry | lie, "__metadata__": {"adamae": "[" * dice.choice((1, 100_000))}}).encode()
     length = dice.choice((len(header), len(header), 2**63, 2**40, 0, len(header) * 2))
     (folder / "m.safetensors").write_bytes(struct.pack("<Q", length) + header + bytes(16))
     refused(["inspect", folder / "m.safetensors"], folder, allowed=(2,) if lie else (0, 2))
