@@ -172,8 +172,8 @@ class World:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Close the world, unless an error ends this process: the other ranks may never reach the barrier."""
-        if kind is None:
+        """Close the world; after an error only that of a single process: other ranks may never reach the barrier."""
+        if kind is None or self.size == 1:
             self.close()
 
     def close(self) -> None:

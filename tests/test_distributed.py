@@ -61,6 +61,13 @@ def test_a_closed_world_leaves_a_later_process_group_alone() -> None:
         dist.destroy_process_group()
 
 
+def test_after_an_error_a_single_process_can_start_again() -> None:
+    for _ in range(2):
+        with pytest.raises(UserError, match="full"), distributed.start("cpu", group_of_one=True):
+            raise UserError("full")
+        assert not dist.is_initialized()
+
+
 @pytest.mark.usefixtures("own_group")
 def test_a_second_process_group_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in ranks_environment(2)[0].items():
