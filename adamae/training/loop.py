@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import torch
 
+from adamae.checkpoints.store import Checkpoint
 from adamae.data.batch import Batch
 from adamae.errors import PreemptedError
 from adamae.training.device_prefetch import prefetched
@@ -179,7 +180,7 @@ class _Loop:
             saved = checkpoint.training()
             self.step = checkpoint.step
             # Some keys are older than the names in the code, see _save.
-            self.epoch_log_pending = saved.get("in_epochs_end", False)
+            self.epoch_log_pending = saved.get("in_epochs_end", False) or self._resume_completes_epoch(checkpoint)
             self._engine.load(checkpoint.weights(), saved["engine"])
             self._metrics.load(saved["meter"])
             states = _by_name(saved["companions"], self._callbacks)
@@ -187,6 +188,14 @@ class _Loop:
                 callback.load(states.get(name, {}))
         self._world.on_main(self._rewind)
         self._faults.resume()
+
+    def _resume_completes_epoch(self, checkpoint: Checkpoint) -> bool:
+        """Return whether the checkpoint is from the middle of an epoch that has no step left in the present plan.
+
+        So it is if the rest of the epoch, after a change of the global batch or the list, is shorter than a step.
+        """
+        epochs = float(checkpoint.meta.get("epoch") or 0)
+        return self._plan.ends_epoch(self.step) and not epochs.is_integer()
 
     def _rewind(self) -> None:
         self._logger.rewind(
