@@ -217,7 +217,7 @@ class _Loop:
         torch.manual_seed(_step_seed(self._plan.seed, self.step, self._world.rank))
         values = self._engine.step(self._take(stream), lr, weight_decay, diagnose=self._plan.logs(self.step + 1))
         self.step += 1
-        self._metrics.add(self.step, values)
+        self._metrics.add(self.step, values, cuts_interval=self._plan.cuts_interval(self.step))
         for callback in self._callbacks.values():
             callback.after_step(self.step)
 
@@ -239,11 +239,12 @@ class _Loop:
     def log(self) -> Record:
         """Write the log line of the interval that ends at this step."""
         self._read()
-        partial = {} if self.step % self._plan.log_every == 0 else {"partial": True}
-        record = self._record("step", self._metrics.interval, self._throughput) | partial
-        if not partial:
+        record = self._record("step", self._metrics.interval, self._throughput)
+        if self.step % self._plan.log_every == 0:
             self._metrics.interval = Averages()
-        return self._write(record)
+        else:
+            record |= {**self._metrics.extra, "partial": True}
+        return self._write(record, provisional=self._plan.cuts_interval(self.step))
 
     def log_epoch(self) -> None:
         """Write the log line of the epoch that ends at this step."""
@@ -293,8 +294,8 @@ class _Loop:
             **throughput.lap(),
         }
 
-    def _write(self, record: Record) -> Record:
-        self._world.on_main(lambda: self._logger.write(record))
+    def _write(self, record: Record, provisional: bool = False) -> Record:
+        self._world.on_main(lambda: self._logger.write(record, provisional))
         return record
 
 

@@ -127,14 +127,16 @@ class RunLogger:
         self.bad_videos.rewind(step)
         self._purge_step = step + 1
 
-    def write(self, record: Record) -> None:
+    def write(self, record: Record, provisional: bool = False) -> None:
         """Write one line to the log and its numbers to TensorBoard.
 
         Args:
             record: "kind" ("step" or "epoch"), "step" (completed steps), "epoch", and numbers under any other name.
+            provisional: Whether the line is removed if the run goes on. Such lines are left out of TensorBoard, where
+                a single point cannot be removed.
         """
         self.log.append([record])
-        if self.tensorboard is not None:
+        if not provisional and self.tensorboard is not None:
             for name, value in record.items():
                 if name not in ("kind", "step", "epoch", "partial") and isinstance(value, (int, float)):
                     self.tensorboard.add_scalar(f"{record['kind']}/{name}", value, record["step"])
