@@ -72,9 +72,10 @@ class World:
         """Return the means over ranks of tensors of any shapes, in one collective. All ranks pass the same names."""
         if self.size == 1 or not values:
             return dict(values)
-        flat = torch.cat([value.detach().reshape(-1).float() for value in values.values()])
+        # Sums in double precision, since the order in which the ranks are added depends on a value's place in the sum.
+        flat = torch.cat([value.detach().reshape(-1).double() for value in values.values()])
         dist.all_reduce(flat)
-        parts = (flat / self.size).split([value.numel() for value in values.values()])
+        parts = (flat / self.size).float().split([value.numel() for value in values.values()])
         return {name: part.reshape(value.shape) for (name, value), part in zip(values.items(), parts, strict=True)}
 
     def barrier(self) -> None:
@@ -171,8 +172,8 @@ class World:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Close the world, unless an error ends this process: the other ranks may never reach the barrier."""
-        if kind is None:
+        """Close the world; after an error only that of a single process: other ranks may never reach the barrier."""
+        if kind is None or self.size == 1:
             self.close()
 
     def close(self) -> None:

@@ -89,7 +89,9 @@ def finetune(
     run.announce(options, *notes, *found, *_describe(options, splits, initial, run))
     run.record(options, engine, command)
     ema = _weight_ema(options, model)
-    best = BestWeights(run.directory / BEST, model, run.description, run.schedule.plan, world)
+    best = BestWeights(
+        run.directory / BEST, model, run.description, run.schedule.plan, world, keep_last=options.run.keep_last
+    )
     preemption = Preemption(world)
     measure = build_validation(options, model, splits, validation_views, world, preemption.requested)
     from_other_run = run.resume is not None and not run.store.holds(run.resume)
@@ -176,7 +178,7 @@ def _test_best(
 ) -> None:
     """Test the best weights, or the last ones without validation."""
     if validation.best:
-        run_test(evaluator, options, best.load_into_model())
+        run_test(evaluator, options, best.load_into_model(validation.best))
         return
     with ema.applied():
         run_test(evaluator, options, f"the last weights, step {step}")

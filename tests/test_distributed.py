@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -58,6 +59,13 @@ def test_a_closed_world_leaves_a_later_process_group_alone() -> None:
         assert dist.is_initialized()
     finally:
         dist.destroy_process_group()
+
+
+def test_after_an_error_a_single_process_can_start_again() -> None:
+    for _ in range(2):
+        with pytest.raises(UserError, match="full"), distributed.start("cpu", group_of_one=True):
+            raise UserError("full")
+        assert not dist.is_initialized()
 
 
 @pytest.mark.usefixtures("own_group")
@@ -209,6 +217,29 @@ def test_two_processes_talk_and_do_so_again_after_the_end() -> None:
     first, second = [json.loads(text) for text in launch(["-c", TALK, str(launchers.port)], size=2)]
     expected = [{"a": 0.5, "b": [[1.0, 2.5]]}, 0, [0, 10], "the disk is full", [True, False], 7, False, True]
     assert [first, second] == [[expected, expected]] * 2
+
+
+MEANS = """
+import json, sys, torch
+from adamae import distributed
+
+with distributed.start("cpu", timeout_seconds=60) as world:
+    values = torch.randn(40, generator=torch.Generator().manual_seed(int(sys.argv[1]) + world.rank))
+    once = world.mean({"": values})[""].tolist()
+    parts = [value for part in values.split(8) for value in world.mean({"": part})[""].tolist()]
+    print(json.dumps([values.tolist(), once, parts]))
+"""
+
+
+@pytest.mark.slow
+def test_means_do_not_depend_on_what_is_averaged_with_them(rng: np.random.Generator) -> None:
+    """Gloo adds three ranks in an order that depends on the place in the tensor."""
+    seed = str(rng.integers(2**31))
+    ranks = [json.loads(text) for text in launch(["-c", MEANS, seed], size=3)]
+    given = np.array([values for values, _, _ in ranks], dtype=np.float32)
+    expected = given.mean(axis=0, dtype=np.float64).astype(np.float32).tolist()
+    for _, once, parts in ranks:
+        assert once == parts == expected
 
 
 FAIL = """

@@ -146,6 +146,34 @@ class CheckpointStore:
         put_back = not resume.directory.exists()
         return replace(resume, directory=self.directory / _name(resume.step)) if put_back else resume
 
+    def take_back(self, checkpoint: Checkpoint) -> None:
+        """Begin at a checkpoint of this store, and let ``latest`` name it. Call on one process only.
+
+        Raises:
+            UserError: If ``latest`` cannot be written.
+        """
+        self.begin(checkpoint)
+        name = _name(checkpoint.step)
+        if _read_pointer(self.directory / LATEST) == name:
+            return
+        try:
+            self._point_to(name)
+        except OSError as error:
+            raise UserError(f"{self.directory / LATEST}: cannot be written: {error.strerror}") from error
+
+    def forget_after(self, step: int) -> None:
+        """Leave the checkpoints after ``step`` out of the run: the next :meth:`save` removes them."""
+        self._own = self._own_until(step)
+
+    def at(self, step: int) -> Checkpoint:
+        """Return the valid checkpoint of a step.
+
+        Raises:
+            DamagedError: If it is missing or corrupt.
+            UserError: If it exists but cannot be read.
+        """
+        return Checkpoint.open(self._steps().get(step, self.directory / _name(step)))
+
     def holds(self, checkpoint: Checkpoint) -> bool:
         """Return whether a checkpoint lies in this store."""
         return checkpoint.directory.resolve().parent == self.directory.resolve()
@@ -160,7 +188,8 @@ class CheckpointStore:
             elif leftover.is_dir():
                 shutil.rmtree(leftover, ignore_errors=True)
             else:
-                leftover.unlink(missing_ok=True)
+                with suppress(OSError):
+                    leftover.unlink()
 
     def save(
         self, step: int, weights: Mapping[str, Tensor], training: Mapping[str, Any], meta: Mapping[str, Any]
@@ -180,7 +209,7 @@ class CheckpointStore:
             UserError: If it cannot be written. Older checkpoints are then unchanged.
         """
         final = self.directory / _name(step)
-        before = {path.name: self._own[path.name] for path in self._own_paths(step - 1)}
+        before = self._own_until(step - 1)
         temporary = self.directory / f"{TEMPORARY_PREFIX}{final.name}"
         try:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -293,7 +322,10 @@ class CheckpointStore:
             if replaces:
                 replaced.rename(final)
             raise
-        write_whole(self.directory / LATEST, f"{final.name}\n".encode())
+        self._point_to(final.name)
+
+    def _point_to(self, name: str) -> None:
+        write_whole(self.directory / LATEST, f"{name}\n".encode())
         flush(self.directory)
 
     def _prune(self, newest: int) -> None:
@@ -312,6 +344,9 @@ class CheckpointStore:
     def _own_paths(self, newest: int) -> list[Path]:
         """Return this run's checkpoints up to a step, oldest first."""
         return [path for step, path in sorted(self._steps().items()) if step <= newest and path.name in self._own]
+
+    def _own_until(self, newest: int) -> dict[str, str]:
+        return {path.name: self._own[path.name] for path in self._own_paths(newest)}
 
 
 def _name(step: int) -> str:

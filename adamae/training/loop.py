@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import torch
 
+from adamae.checkpoints.store import Checkpoint
 from adamae.data.batch import Batch
 from adamae.errors import PreemptedError
 from adamae.training.device_prefetch import prefetched
@@ -179,7 +180,7 @@ class _Loop:
             saved = checkpoint.training()
             self.step = checkpoint.step
             # Some keys are older than the names in the code, see _save.
-            self.epoch_log_pending = saved.get("in_epochs_end", False)
+            self.epoch_log_pending = saved.get("in_epochs_end", False) or self._resume_completes_epoch(checkpoint)
             self._engine.load(checkpoint.weights(), saved["engine"])
             self._metrics.load(saved["meter"])
             states = _by_name(saved["companions"], self._callbacks)
@@ -187,6 +188,14 @@ class _Loop:
                 callback.load(states.get(name, {}))
         self._world.on_main(self._rewind)
         self._faults.resume()
+
+    def _resume_completes_epoch(self, checkpoint: Checkpoint) -> bool:
+        """Return whether the checkpoint is from the middle of an epoch that has no step left in the present plan.
+
+        So it is if the rest of the epoch, after a change of the global batch or the list, is shorter than a step.
+        """
+        epochs = float(checkpoint.meta.get("epoch") or 0)
+        return self._plan.ends_epoch(self.step) and not epochs.is_integer()
 
     def _rewind(self) -> None:
         self._logger.rewind(
@@ -208,7 +217,7 @@ class _Loop:
         torch.manual_seed(_step_seed(self._plan.seed, self.step, self._world.rank))
         values = self._engine.step(self._take(stream), lr, weight_decay, diagnose=self._plan.logs(self.step + 1))
         self.step += 1
-        self._metrics.add(self.step, values)
+        self._metrics.add(self.step, values, cuts_interval=self._plan.cuts_interval(self.step))
         for callback in self._callbacks.values():
             callback.after_step(self.step)
 
@@ -230,11 +239,12 @@ class _Loop:
     def log(self) -> Record:
         """Write the log line of the interval that ends at this step."""
         self._read()
-        partial = {} if self.step % self._plan.log_every == 0 else {"partial": True}
-        record = self._record("step", self._metrics.interval, self._throughput) | partial
-        if not partial:
+        record = self._record("step", self._metrics.interval, self._throughput)
+        if self.step % self._plan.log_every == 0:
             self._metrics.interval = Averages()
-        return self._write(record)
+        else:
+            record |= {**self._metrics.extra, "partial": True}
+        return self._write(record, provisional=self._plan.cuts_interval(self.step))
 
     def log_epoch(self) -> None:
         """Write the log line of the epoch that ends at this step."""
@@ -284,8 +294,8 @@ class _Loop:
             **throughput.lap(),
         }
 
-    def _write(self, record: Record) -> Record:
-        self._world.on_main(lambda: self._logger.write(record))
+    def _write(self, record: Record, provisional: bool = False) -> Record:
+        self._world.on_main(lambda: self._logger.write(record, provisional))
         return record
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from adamae.distributed import World
 from adamae.peak_memory import peak_memory
-from adamae.training.engine import Losses
+from adamae.training.engine import DIAGNOSES, Losses
 
 
 class Averages:
@@ -47,6 +47,7 @@ class MetricAverager:
     Attributes:
         interval: Means since the last line of the log.
         epoch: Means since the epoch began.
+        extra: Diagnoses of the last step alone, if it was added with ``cuts_interval``.
         skipped: Skipped steps of the run.
         skipped_in_a_row: Consecutive skipped steps up to now.
     """
@@ -54,14 +55,24 @@ class MetricAverager:
     def __init__(self, world: World) -> None:
         self._world = world
         self._unread: list[tuple[int, Losses]] = []
+        self._cut: int | None = None
+        self.extra: dict[str, float] = {}
         self.interval = Averages()
         self.epoch = Averages()
         self.skipped = 0
         self.skipped_in_a_row = 0
 
-    def add(self, step: int, values: Losses) -> None:
-        """Add what a step returned, without waiting for the device."""
+    def add(self, step: int, values: Losses, cuts_interval: bool = False) -> None:
+        """Add what a step returned, without waiting for the device.
+
+        Args:
+            step: Completed steps.
+            values: What the step returned.
+            cuts_interval: Keep the step's diagnoses out of the averages. It was diagnosed because the run ends between
+                two lines of the log; a run that goes on does not diagnose this step.
+        """
         self._unread.append((step, values))
+        self._cut = step if cuts_interval else None
 
     def read(self) -> dict[int, dict[str, float]]:
         """Wait for the device and add the values since the last call to the averages. All ranks call it.
@@ -79,6 +90,8 @@ class MetricAverager:
         left_out = {}
         for number, (step, row) in enumerate(zip(steps, rows, strict=True)):
             skipped = row.pop("skipped", 0.0) > 0
+            if step == self._cut:
+                self.extra = {name: row.pop(name) for name in DIAGNOSES if name in row}
             self.skipped += skipped
             self.skipped_in_a_row = self.skipped_in_a_row + 1 if skipped else 0
             self.interval.add(row)

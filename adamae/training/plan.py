@@ -69,6 +69,10 @@ class Plan:
         """Return whether a log line is due after ``step`` completed updates."""
         return step % self.log_every == 0 or step == self.last_step
 
+    def cuts_interval(self, step: int) -> bool:
+        """Return whether ``max_steps`` ends the run after ``step`` updates, between two lines of the log."""
+        return step == self.last_step < self.scheduled_steps + self.step_offset and step % self.log_every != 0
+
     def saves(self, step: int) -> bool:
         """Return whether a checkpoint is due after ``step`` completed updates."""
         by_step = self.save_every_steps and step % self.save_every_steps == 0

@@ -44,26 +44,38 @@ class StepLines:
             raise UserError(f"{self.path}: cannot be written: {error.strerror}") from error
 
     def read(self) -> list[Record]:
-        """Return all complete records."""
-        return list(JsonLines(self.path).read())
+        """Return all complete records.
+
+        Raises:
+            UserError: If the file cannot be read.
+        """
+        try:
+            return list(JsonLines(self.path).read())
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be read: {error.strerror}") from error
 
     def rewind(self, step: int, run_continues: bool = True, epoch_log_pending: bool = False) -> None:
         """Remove the records after ``step``, atomically.
 
         Lines of intervals that were cut short by an early end ("partial") are also removed if the run continues and
         will complete them, and so is the line of the epoch that ends at ``step`` if it will be written again.
+
+        Raises:
+            UserError: If the file cannot be read or written; it is then unchanged.
         """
-        if not self.path.exists():
-            return
 
         def is_kept(record: Record) -> bool:
             again = epoch_log_pending and record["step"] == step and record.get("kind") == "epoch"
             return record["step"] <= step and not again and not (run_continues and record.get("partial"))
 
-        kept = [record for record in self.read() if is_kept(record)]
-        with replacing(self.path) as temporary:
-            temporary.touch()
-            StepLines(temporary).append(kept)
+        kept = [_finite(record) for record in self.read() if is_kept(record)]
+        try:
+            if self.path.exists():
+                with replacing(self.path) as temporary:
+                    temporary.touch()
+                    JsonLines(temporary).append(kept)
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be written: {error.strerror}") from error
 
 
 def _finite(record: Mapping[str, Any]) -> Record:
@@ -115,14 +127,16 @@ class RunLogger:
         self.bad_videos.rewind(step)
         self._purge_step = step + 1
 
-    def write(self, record: Record) -> None:
+    def write(self, record: Record, provisional: bool = False) -> None:
         """Write one line to the log and its numbers to TensorBoard.
 
         Args:
             record: "kind" ("step" or "epoch"), "step" (completed steps), "epoch", and numbers under any other name.
+            provisional: Whether the line is removed if the run goes on. Such lines are left out of TensorBoard, where
+                a single point cannot be removed.
         """
         self.log.append([record])
-        if self.tensorboard is not None:
+        if not provisional and self.tensorboard is not None:
             for name, value in record.items():
                 if name not in ("kind", "step", "epoch", "partial") and isinstance(value, (int, float)):
                     self.tensorboard.add_scalar(f"{record['kind']}/{name}", value, record["step"])

@@ -62,21 +62,38 @@ class TorchEngine:
         self._forward: nn.Module = ForwardPass(model, objective, settings.precision)
         if world.size > 1:
             self._forward = _replicate(self._forward)
+        # Two numbers have the same sum in either order.
+        self._buckets_settled = world.size <= 2
 
     def step(self, micro_batches: Iterable[Batch], lr: float, weight_decay: float, diagnose: bool = False) -> Losses:
         """Do one update from ``accumulation`` micro-batches."""
         set_rates(self._optimizer, lr, weight_decay)
         begin_update(self.model)
         parts = []
-        for number, batch in enumerate(micro_batches, start=1):
+        for number, given in enumerate(micro_batches, start=1):
+            batch = to_device(given, self.device)
+            if not self._buckets_settled:
+                self._settle_buckets(batch)
             with nullcontext() if number == self.accumulation else self._without_exchange():
-                losses = self._forward(to_device(batch, self.device), diagnose)
+                losses = self._forward(batch, diagnose)
                 (self._guard.scaled(losses["loss"]) / self.accumulation).backward()
             parts.append(detached(losses))
         report = self._guard.arm(gradient_norm(self.model))
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         return mean_losses(parts) | report
+
+    def _settle_buckets(self, batch: Batch) -> None:
+        """Let DDP arrange its buckets before the first update of this process, without a trace in the training.
+
+        DDP arranges them once, after the first backward pass, in the order in which the gradients were ready. Three or
+        more ranks are added in an order that depends on the place in a bucket, so without this pass the first update
+        after a resume would round differently than in a run that goes on.
+        """
+        self._buckets_settled = True
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            self._forward(batch, False)["loss"].backward()
+        self._optimizer.zero_grad(set_to_none=True)
 
     def _without_exchange(self) -> Any:
         return self._forward.no_sync() if isinstance(self._forward, DistributedDataParallel) else nullcontext()

@@ -30,7 +30,8 @@ class Validation:
             are in its own folder, so its best result is not taken over.
 
     Attributes:
-        best: Step and metrics of the best validation so far; empty before the first.
+        best: Step and metrics of the best validation so far; empty before the first. After a resume that did not find
+            its weights, the next validation counts as the best.
     """
 
     def __init__(
@@ -45,7 +46,8 @@ class Validation:
         self._ema = ema
         self._resumed_from_other_run = resumed_from_other_run
         self._step = 0
-        self.best: dict[str, float] = {}
+        self.best: dict[str, Any] = {}
+        self._lost = False
 
     def after_step(self, step: int) -> None:
         """Record the number of completed steps."""
@@ -57,18 +59,22 @@ class Validation:
             return {}
         with self._ema.applied():
             metrics = dict(self._measure())
-            if not self.best or metrics[_DECISIVE] > self.best[_DECISIVE]:
-                self.best = {"step": self._step, **metrics}
+            if not self.best or self._lost or metrics[_DECISIVE] > self.best[_DECISIVE]:
+                self.best, self._lost = {"step": self._step, **metrics}, False
                 self._best_weights.keep(self._step, metrics)
         return {**metrics, f"best_{_DECISIVE}": self.best[_DECISIVE]}
 
     def state(self) -> dict[str, Any]:
         """Return the state for :meth:`load`."""
-        if not self.best:
+        if self.best:
+            self._best_weights.record(self.best["step"])
+        else:
             self._best_weights.discard()
         return {"best": dict(self.best), "step": self._step}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Restore the best result and the step."""
+        """Restore the best result and the step, and go back to the best weights that the run had then."""
         self.best = {} if self._resumed_from_other_run else dict(state.get("best", {}))
         self._step = state.get("step", 0)
+        if self.best:
+            self._lost = not self._best_weights.take_back(self.best)

@@ -210,6 +210,28 @@ def test_another_batch_inside_an_epoch_says_what_to_do(
     assert steps(run, "epoch") == [(0, 3), (1, 6), (2, 7), (3, 8)]
 
 
+def test_an_epoch_that_a_larger_batch_completes_is_logged_once(videos: Path, tmp_path: Path) -> None:
+    """Eight of twelve videos were seen: with eight to a step, the other four are no step."""
+    words = ["--epochs", "3"]
+    assert pretrain(videos, tmp_path, *words, "--max_steps", "2") == 0
+    for _ in range(2):
+        assert pretrain(videos, tmp_path, *words, "--batch_size", "8") == 0
+    assert steps(tmp_path) == [(0, 1), (0, 2), (1, 3), (2, 4)]
+    assert steps(tmp_path, "epoch") == [(0, 2), (1, 3), (2, 4)]
+    values = {step: float(str(loss)) for step, loss in losses(tmp_path).items()}
+    means = [line["loss"] for line in log(tmp_path) if line["kind"] == "epoch"]
+    assert means == pytest.approx([(values[1] + values[2]) / 2, values[3], values[4]])
+
+
+def test_an_only_epoch_that_a_larger_batch_completes_is_validated(videos: Path, tmp_path: Path) -> None:
+    assert finetune(videos, tmp_path, "--max_steps", "2") == 0
+    assert not (tmp_path / "best").exists()
+    assert finetune(videos, tmp_path, "--batch_size", "8") == 0
+    (line,) = (line for line in log(tmp_path) if line["kind"] == "epoch")
+    assert (line["step"], line["best_val_top1"]) == (2, line["val_top1"])
+    assert (tmp_path / "best" / "step-00000002").exists()
+
+
 def finetune(videos: Path, output: Path, *more: str) -> int:
     words = "--model vit_tiny_patch16_224 --encoder_embed_dim 16 --encoder_num_heads 2 --encoder_depth 1 --patch_size 8"
     words += " --input_size 32 --num_frames 4 --sampling_rate 1 --batch_size 4 --num_workers 0 --epochs 1 --device cpu"

@@ -17,6 +17,7 @@ from tests.faults.trial import LostError, Trial
 
 PROMISE = "Disk full, read-only, removed, stale or with I/O errors: the last whole checkpoint survives"
 FULL = 480
+RESUMED = 48
 # Error -> whether reading fails as well.
 FAILURES = {"ENOSPC": False, "EDQUOT": False, "EROFS": False, "EIO": True, "ESTALE": True}
 _NEVER = 2**60
@@ -36,6 +37,11 @@ def trials(seed: int, scale: float, shared: Path) -> list[Trial]:
         for name, place, by_bytes in dice.sample(kinds, min(len(kinds), max(2, round(FULL * scale / 2)))):
             made.append(_failing(command, name, place, by_bytes, data, shared))
         steps = dice.sample(range(1, STEPS + 1), max(1, min(STEPS, round(STEPS * scale))))
+        again = random.Random(f"disk {seed} {command} resumed")
+        for _ in range(max(1, round(RESUMED * scale / 2))):
+            # A resume rewrites the log within its first operations.
+            name, place = again.choice(list(FAILURES)), again.randrange(operations // 4)
+            made.append(_failing(command, name, place, False, data, shared, resumed=True))
         made += [Trial(f"{command}, folder removed at step {step}", _removed(command, step, data)) for step in steps]
     return made
 
@@ -63,9 +69,13 @@ def _count(command: str, data: Path, shared: Path) -> tuple[int, int]:
     return operations, size
 
 
-def _failing(command: str, name: str, place: int, by_bytes: bool, data: Path, shared: Path) -> Trial:
+def _failing(
+    command: str, name: str, place: int, by_bytes: bool, data: Path, shared: Path, *, resumed: bool = False
+) -> Trial:
     def body(folder: Path) -> None:
         output, saved = folder / "run", folder / "saved"
+        if resumed:
+            expect(run(COMMANDS[command](data, output, "--max_steps", "2"), folder))
 
         def fail(_: int) -> None:
             note_saves(saved)
@@ -82,7 +92,8 @@ def _failing(command: str, name: str, place: int, by_bytes: bool, data: Path, sh
         expect(run(words, folder))
         expect_same(output, reference(command, data, shared))
 
-    return Trial(f"{command}, {name} from {'byte' if by_bytes else 'operation'} {place} on", body)
+    which = "resumed, " if resumed else ""
+    return Trial(f"{command}, {which}{name} from {'byte' if by_bytes else 'operation'} {place} on", body)
 
 
 def _removed(command: str, place: int, data: Path) -> Callable[[Path], None]:

@@ -24,10 +24,10 @@ LIMIT = 60.0
 
 
 def trials(seed: int, scale: float, shared: Path) -> list[Trial]:
-    """Return trials of both commands and engines with one or two processes, killed at different moments."""
+    """Return trials of both commands and engines with one to three processes, killed at different moments."""
     dice = random.Random(f"kill {seed}")
     data = videos(shared)
-    kinds = list(product(COMMANDS, (1, 2), ENGINES, ("moment", "write", "epoch")))
+    kinds = list(product(COMMANDS, (1, 2, 3), ENGINES, ("moment", "write", "epoch")))
     dice.shuffle(kinds)
     # Cheap trials first, so that a small run contains all kinds of them.
     kinds.sort(key=lambda kind: (kind[1], kind[2] != "plain"))
@@ -47,7 +47,7 @@ def ranks_reference(command: str, size: int, engine: str, data: Path, shared: Pa
 
 
 def words(command: str, size: int, engine: str, data: Path, output: Path) -> list[str | Path]:
-    """Return the command's arguments, with the same global batch for any number of processes."""
+    """Return the command's arguments, with the same global batch for one and two processes."""
     return COMMANDS[command](data, output, "--batch_size", str(4 // size), *ENGINES[engine])
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,10 +13,15 @@ import pytest
 import torch
 from torch import nn
 
+from adamae.checkpoints.store import CheckpointStore
+from adamae.distributed import World
+from adamae.errors import UserError
 from adamae.models import Classifier, vit_classifier
+from adamae.training.best_weights import BestWeights
 from adamae.training.ema import WeightEma
 from adamae.training.mixing import MIX, Mixing
 from adamae.training.objectives import FinetuneObjective
+from adamae.training.plan import Plan
 from adamae.training.validation import Validation
 
 
@@ -56,7 +64,7 @@ def test_a_mixed_batch_is_judged_by_the_larger_share() -> None:
 def best_weights(
     keep: Callable[[int, Mapping[str, float]], None] = lambda *_: None, discard: Callable[[], None] = lambda: None
 ) -> Any:
-    return SimpleNamespace(keep=keep, discard=discard)
+    return SimpleNamespace(keep=keep, discard=discard, record=lambda step: None, take_back=lambda best: True)
 
 
 def test_the_best_is_kept_and_the_earlier_of_equals() -> None:
@@ -130,6 +138,96 @@ def test_what_an_earlier_run_kept_goes_when_a_checkpoint_without_a_best_is_writt
     validation.after_epoch(0)
     validation.state()
     assert done == ["discarded", "kept"]
+
+
+@dataclass
+class Validated:
+    """A run in a folder that keeps its best weights there; the weight of its network is the step."""
+
+    folder: Path
+    scores: Iterable[float]
+    keep_last: int = 1
+
+    def __post_init__(self) -> None:
+        self.network = nn.Linear(1, 1)
+        best = BestWeights(self.folder, self.network, {}, Plan(9, 10), World(), keep_last=self.keep_last)
+        scores = iter(self.scores)
+        self.best_weights = best
+        self.validation = Validation(lambda: {"val_top1": next(scores)}, best, WeightEma(self.network, None))
+
+    def epoch(self, step: int) -> float:
+        """Train until ``step`` and validate; return the best accuracy."""
+        nn.init.constant_(self.network.weight, step)
+        self.validation.after_step(step)
+        return self.validation.after_epoch(0)["best_val_top1"]
+
+    def tested(self) -> float:
+        self.best_weights.load_into_model(self.validation.best)
+        return self.network.weight.item()
+
+    def kept(self) -> list[int]:
+        return sorted(int(path.name[5:]) for path in self.folder.glob("step-*"))
+
+
+def newest_weight(folder: Path) -> float:
+    newest = CheckpointStore(folder).newest()
+    assert newest is not None
+    return newest.weights()["weight"].item()
+
+
+def test_a_run_that_was_killed_goes_back_to_the_best_weights_of_its_checkpoint(tmp_path: Path) -> None:
+    first = Validated(tmp_path, [50.0, 60.0, 70.0])
+    first.epoch(10)
+    checkpoint = first.validation.state()
+    # Killed after two better epochs, before the next checkpoint.
+    first.epoch(20)
+    first.epoch(30)
+    assert (first.kept(), newest_weight(tmp_path)) == ([10, 30], 30.0)
+    again = Validated(tmp_path, [45.0, 46.0, 55.0])
+    again.validation.load(checkpoint)
+    assert newest_weight(tmp_path) == 10.0
+    assert [again.epoch(20), again.epoch(25)] == [50.0, 50.0]
+    assert again.tested() == newest_weight(tmp_path) == 10.0
+    assert again.epoch(40) == 55.0
+    assert again.tested() == newest_weight(tmp_path) == 40.0
+    # No checkpoint names step 40 yet; step 30 is passed.
+    assert again.kept() == [10, 40]
+
+
+@pytest.mark.parametrize("keep_last", [1, 2])
+def test_the_best_weights_that_a_kept_checkpoint_names_are_kept(tmp_path: Path, keep_last: int) -> None:
+    run = Validated(tmp_path, range(9), keep_last)
+    checkpoints = []
+    for step in range(10, 90, 10):
+        run.epoch(step)
+        if step % 20 == 0:
+            checkpoints.append(run.validation.state())
+    run.epoch(90)
+    assert run.kept() == [60, 80, 90][-keep_last - 1 :]
+    for checkpoint in checkpoints[-keep_last:]:
+        again = Validated(tmp_path, [])
+        again.validation.load(checkpoint)
+        assert again.tested() == newest_weight(tmp_path) == checkpoint["step"]
+
+
+@pytest.mark.parametrize("there", ["nothing", "another step", "the step of another run"])
+def test_best_weights_that_are_missing_are_said_and_the_next_ones_are_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], there: str
+) -> None:
+    """Releases before this one removed them before the run had saved a checkpoint."""
+    first = Validated(tmp_path, [50.0, 70.0])
+    first.epoch(10)
+    checkpoint = first.validation.state()
+    shutil.rmtree(tmp_path)
+    if there != "nothing":
+        first.epoch(20 if there == "another step" else 10)
+    again = Validated(tmp_path, [45.0, 44.0])
+    again.validation.load(checkpoint)
+    assert "the best weights" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"best weights are missing: .*step-00000010.*; --resume none starts"):
+        again.tested()
+    assert [again.epoch(25), again.epoch(35)] == [45.0, 45.0]
+    assert again.tested() == newest_weight(tmp_path) == 25.0
 
 
 def test_without_a_measure_nothing_is_validated() -> None:

@@ -69,6 +69,27 @@ def test_killed_twice_and_resumed_with_other_workers(tmp_path: Path, network: st
     assert steps == sorted(steps)
 
 
+THREE = """
+import sys
+from pathlib import Path
+from adamae import distributed
+from tests.training.tiny_run import run
+
+with distributed.start("cpu") as world:
+    for name, last in (("whole", 6), ("halves", 3), ("halves", 6)):
+        run(Path(sys.argv[1]) / name, batch_size=2, world=world, max_steps=last)
+"""
+
+
+@pytest.mark.slow
+def test_three_processes_ended_early_and_resumed_equal_three_never_ended(tmp_path: Path) -> None:
+    """The sum over three ranks depends on their order, and that on where DDP has put a parameter."""
+    launch(["-c", THREE, tmp_path], size=3)
+    assert lines(tmp_path / "halves") == lines(tmp_path / "whole")
+    after, before = weights(tmp_path / "halves"), weights(tmp_path / "whole")
+    assert [name for name in before if not torch.equal(after[name], before[name])] == []
+
+
 LEAVE = """
 import os, signal, sys
 from pathlib import Path

@@ -5,6 +5,7 @@ import torch
 
 from adamae.grid import TokenGrid
 from adamae.samplers.hit_rate import count_hits
+from adamae.training.engine import DIAGNOSES
 from adamae.training.objectives import pretrain_objective
 from tests.selecting import seeing
 from tests.training.tiny_run import tiny_model
@@ -44,6 +45,7 @@ def test_the_objective_names_its_parts() -> None:
     assert [name for name, value in plain.items() if value.requires_grad] == ["loss"]
     watched = pretrain_objective(model, batch, diagnose=True)
     assert watched.keys() == {*plain, "trivial", "entropy", "top_tenth", "hit_rate"}
+    assert watched.keys() - plain.keys() == set(DIAGNOSES)
     assert torch.equal(watched["loss"], plain["loss"])
     del batch["motion_mask"]
     assert "hit_rate" not in pretrain_objective(model, batch, diagnose=True)

@@ -42,6 +42,30 @@ def test_rewinding(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]
 
 
+@pytest.mark.parametrize("failure", [errno.EIO, errno.EDQUOT])
+@pytest.mark.parametrize("name", ["log.jsonl", "bad_videos.jsonl"])
+def test_a_log_that_cannot_be_rewritten_is_one_line_with_its_name(
+    name: str, failure: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = '{"step": 1}\n{"step": 2}\n'
+    (tmp_path / name).write_text(text)
+
+    def fail(path: Path) -> None:
+        raise OSError(failure, os.strerror(failure))
+
+    monkeypatch.setattr("adamae.files.flush", fail)
+    with pytest.raises(UserError, match=rf"{tmp_path}/{name}: cannot be written: {os.strerror(failure)}"):
+        RunLogger(tmp_path).rewind(1)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == text
+
+
+def test_a_log_that_cannot_be_read_is_one_line_with_its_name(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").mkdir()
+    with pytest.raises(UserError, match=rf"{tmp_path}/log\.jsonl: cannot be read: Is a directory"):
+        RunLogger(tmp_path).rewind(1)
+
+
 def test_an_output_directory_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
     with pytest.raises(UserError, match=r"--output_dir .*out: cannot be written"):
