@@ -35,6 +35,8 @@ from adamae.plain_text import counted
 from adamae.precision import choose_precision
 from adamae.progress import Reporter
 
+_LEAST_THREADS = 2
+
 
 @dataclass(frozen=True)
 class Extraction:
@@ -106,12 +108,17 @@ def extract(options: ExtractOptions, world: World | None = None, *, verbose: boo
             level=options.features.level,
             decoder=options.compute.decoder,
             batch_size=options.compute.batch_size,
-            num_threads=choose_workers(options.compute.num_workers),
+            num_threads=_decoding_threads(options.compute.num_workers),
             precision=choose_precision(options.compute.precision, world.device),
             progress=progress,
         )
     reporter.say(*describe_unread("features", found.unread), *describe_damaged(found.damaged))
     return Extraction(found, annotations, _about(setup, annotations, options.features.level))
+
+
+def _decoding_threads(asked: int | None) -> int:
+    """Return ``asked``, or else as many as a loader has workers, but two: one thread alone is slower than none."""
+    return max(choose_workers(None), _LEAST_THREADS) if asked is None else asked
 
 
 def _about(setup: EvaluationSetup, annotations: Annotations, level: str) -> dict[str, Any]:
