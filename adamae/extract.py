@@ -35,6 +35,7 @@ from adamae.plain_text import counted
 from adamae.precision import choose_precision
 from adamae.progress import Reporter
 
+# One thread that decodes ahead was slower than none, two and more were faster (two cores, 2026-11-28).
 _LEAST_THREADS = 2
 
 
@@ -117,7 +118,7 @@ def extract(options: ExtractOptions, world: World | None = None, *, verbose: boo
 
 
 def _decoding_threads(asked: int | None) -> int:
-    """Return ``asked``, or else as many as a loader has workers, but two: one thread alone is slower than none."""
+    """Return ``asked``, or else as many as a loader has workers, but at least two."""
     return max(choose_workers(None), _LEAST_THREADS) if asked is None else asked
 
 

@@ -90,7 +90,8 @@ def extract_windows(
             one per token.
         decoder: A name from ``decoding.DECODERS``.
         batch_size: Windows per forward pass.
-        num_threads: Videos that are decoded at the same time, while the network computes; 0 decodes before it computes.
+        num_threads: Videos that are decoded at the same time, while the network computes; up to four batches of each
+            are in memory. 0 decodes before it computes.
         precision: "fp32", "bf16" or "fp16".
         progress: Called with the number of completed videos and their total.
 
