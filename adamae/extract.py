@@ -20,7 +20,6 @@ from adamae.data.loader import choose_workers
 from adamae.data.named_videos import load_named
 from adamae.distributed import World
 from adamae.evaluation.feature_files import write_features
-from adamae.evaluation.features import WindowFeatures, extract_windows
 from adamae.evaluation.setup import (
     MIDDLE,
     EvaluationSetup,
@@ -29,6 +28,7 @@ from adamae.evaluation.setup import (
     open_setup,
     start_world,
 )
+from adamae.evaluation.window_features import WindowFeatures, extract_windows
 from adamae.evaluation.windows import Windows
 from adamae.options.evaluation import ExtractOptions
 from adamae.plain_text import counted

@@ -18,10 +18,10 @@ from adamae.checkpoints.networks import FrozenEncoder
 from adamae.data.image_files import image_files_for
 from adamae.data.splits import Splits, load_splits
 from adamae.distributed import World
-from adamae.evaluation.features import VideoFeatures, affordable_tokens, extract_videos
 from adamae.evaluation.metrics import Accuracy
 from adamae.evaluation.probes import probe_features
 from adamae.evaluation.setup import EvaluationSetup, compute_settings, describe_unread, open_setup, start_world
+from adamae.evaluation.video_features import VideoFeatures, affordable_tokens, extract_videos
 from adamae.options.evaluation import ProbeOptions
 from adamae.progress import Reporter
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from adamae.errors import UserError
-from adamae.evaluation.features import WindowFeatures
+from adamae.evaluation.window_features import WindowFeatures
 from adamae.files import check_writable, publish
 from adamae.plain_text import one_line
 

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adamae.evaluation.features import VideoFeatures
 from adamae.evaluation.metrics import Accuracy, measure_accuracy
 from adamae.evaluation.scoring import Scores
+from adamae.evaluation.video_features import VideoFeatures
 
 # L2 penalties of the linear probe, selected on a held-out quarter of the training videos.
 _RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)

@@ -23,8 +23,6 @@ from adamae.plain_text import counted
 from adamae.precision import autocast
 from adamae.progress import ProgressCallback
 
-_NOT_FINITE = "the scores are not finite"
-
 
 @dataclass(frozen=True)
 class Unscored:
@@ -39,6 +37,11 @@ class Unscored:
     row: int
     path: str
     reason: str
+
+    @classmethod
+    def not_finite(cls, row: int, path: str, what: str) -> Unscored:
+        """Of a video for which the network returned infinity or NaN; ``what``: "scores" or "features"."""
+        return cls(row, path, f"the {what} are not finite")
 
 
 @dataclass(frozen=True)
@@ -212,7 +215,9 @@ def _together(
     found = [score for part in parts for score in part[1]]
     logits = np.stack(found)[order] if found else np.zeros((0, 0), np.float32)
     finite = np.isfinite(logits).all(axis=1)
-    left_out += [Unscored(int(row), dataset.annotations.path(int(row)), _NOT_FINITE) for row in all_rows[~finite]]
+    left_out += [
+        Unscored.not_finite(int(row), dataset.annotations.path(int(row)), "scores") for row in all_rows[~finite]
+    ]
     return Scores(
         rows=all_rows[finite],
         logits=logits[finite],

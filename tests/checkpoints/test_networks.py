@@ -116,3 +116,17 @@ def test_without_a_decoder_there_is_nothing_to_show(tmp_path: Path) -> None:
     grey = write_pretrainer(tmp_path / "grey.safetensors", in_chans=1)
     with pytest.raises(UserError, match="its clips have 1 channels, expected 3"):
         build_pretrainer(open_checkpoint(grey))
+
+
+def test_a_transformers_style_file_without_any_norm(tmp_path: Path) -> None:
+    model = pretrainer()
+    state = {name: value for name, value in model.state_dict().items() if not name.startswith("encoder.norm.")}
+    torch.save({"model": state, "args": {"num_frames": 4, "input_size": 16}}, tmp_path / "p.pth")
+    encoder, _ = build_encoder(open_checkpoint(tmp_path / "p.pth"))
+    features = encoder(CLIPS)
+    assert torch.allclose(features.mean(dim=1), torch.zeros(3), atol=1e-5)
+
+
+def test_a_pretrainer_of_ours_with_all_its_options(tmp_path: Path) -> None:
+    path = write_pretrainer(tmp_path / "p.safetensors", mask_type="tube", sampling_weight=0.5)
+    assert build_encoder(open_checkpoint(path))[0].width == 32

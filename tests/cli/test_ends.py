@@ -199,7 +199,7 @@ def checkpoints(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 def test_an_error_ends_looking(
     failing: type[Failing], command: str, checkpoints: dict[str, Path], videos: Path
 ) -> None:
-    at = "adamae.evaluation.features/forward_in_batches" if command == "probe" else FORWARD
+    at = "adamae.evaluation.video_features/forward_in_batches" if command == "probe" else FORWARD
     some = sorted(videos.rglob("*.mp4"))[:8]
     words = {
         "evaluate": ["evaluate", checkpoints["finetune"], "--data_path", videos / "train.csv"],

@@ -12,7 +12,7 @@ from adamae.checkpoints.networks import build_encoder
 from adamae.data.annotations import load_annotations
 from adamae.data.views import plan_test
 from adamae.errors import UserError
-from adamae.evaluation.features import extract_windows
+from adamae.evaluation.window_features import extract_windows
 from adamae.evaluation.windows import Windows
 from adamae.extract import extract
 from adamae.options.evaluation import ExtractOptions

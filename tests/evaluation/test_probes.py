@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from adamae.evaluation import probes
-from adamae.evaluation.features import VideoFeatures
 from adamae.evaluation.probes import attentive_probe, knn_probe, linear_probe, probe_features
 from adamae.evaluation.scoring import Unscored
+from adamae.evaluation.video_features import VideoFeatures
 
 CLASSES, WIDTH = 4, 16
 

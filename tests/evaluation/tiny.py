@@ -8,10 +8,14 @@ from typing import Any
 import numpy as np
 
 from adamae.checkpoints.constants import describe_network
+from adamae.checkpoints.formats import open_checkpoint
+from adamae.checkpoints.networks import build_encoder
 from adamae.checkpoints.tensor_files import write_tensors
 from adamae.data.annotations import Annotations, load_annotations
 from adamae.data.synthetic.encoding import encode_h264
 from adamae.data.views import VideoViews, plan_test
+from adamae.evaluation.window_features import WindowFeatures, extract_windows
+from adamae.evaluation.windows import Windows
 from tests.checkpoints.networks import CLASSIFIER, PRETRAIN, classifier, pretrainer
 
 NAMES = ("left", "right", "up", "down", "still")
@@ -51,3 +55,12 @@ def write_pretrainer(path: Path, **options: Any) -> Path:
     config = describe_network(model, {**PRETRAIN, **options})
     write_tensors(path, model.state_dict(), {"model": config, "epoch": 7, "step": 70})
     return path
+
+
+def extract(test_list: Path, pretrained: Path, level: str = "window") -> WindowFeatures:
+    """Features of the windows of a list."""
+    encoder, _ = build_encoder(open_checkpoint(pretrained))
+    plan = plan_test(num_frames=4, sampling_rate=2, size=16, num_crops=1)
+    return extract_windows(
+        encoder, load_annotations(test_list), windows=Windows(4, 2, 4), plan=plan, level=level, batch_size=2
+    )
