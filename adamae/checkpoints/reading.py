@@ -13,7 +13,8 @@ from typing import Any
 from torch import Tensor
 
 from adamae.checkpoints.pickled import read_pickled
-from adamae.checkpoints.store import META, TRAINING, WEIGHTS, Checkpoint, CheckpointStore
+from adamae.checkpoints.run_checkpoint import META, TRAINING, WEIGHTS, Checkpoint
+from adamae.checkpoints.store import CheckpointStore
 from adamae.checkpoints.tensor_files import read_tensors
 from adamae.errors import UserError
 

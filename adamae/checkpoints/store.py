@@ -1,110 +1,47 @@
-"""Checkpoints of a run, written atomically and verified when they are read.
+"""The checkpoints of a run, replaced atomically.
 
-    OUT/checkpoints/step-00000120/model.safetensors    weights under their official names
-                                  training.pt          optimiser, loss scale and state of the training loop
-                                  meta.json            step, metadata, sizes and SHA-256 of the files, its own
-                                                       SHA-256, and the earlier checkpoints of the run
-    OUT/checkpoints/latest                             name of the newest checkpoint
+    OUT/checkpoints/step-00000120/    a checkpoint, see ``run_checkpoint``
+    OUT/checkpoints/latest            name of the newest checkpoint
 
 A checkpoint is written under a temporary name, flushed to the disk and renamed; only then ``latest`` is updated. A
-reader verifies every byte and skips a corrupt checkpoint in favour of the previous one of the same run. Checkpoints of
-a run that was restarted or resumed from an earlier step may lie in the same directory. If all checkpoints are corrupt,
-or one cannot be read, that is an error: a new run must be requested explicitly.
+reader skips a corrupt checkpoint in favour of the previous one of the same run. Checkpoints of a run that was restarted
+or resumed from an earlier step may lie in the same directory. If all checkpoints are corrupt, or one cannot be read,
+that is an error: a new run must be requested explicitly.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from safetensors import SafetensorError
 from torch import Tensor
 
-from adamae.checkpoints.tensor_files import save_tensors
+from adamae.checkpoints.run_checkpoint import (
+    META,
+    MISSING,
+    Checkpoint,
+    DamagedError,
+    read_meta,
+    unreadable,
+    write_checkpoint,
+)
 from adamae.errors import UserError
-from adamae.files import TEMPORARY_PREFIX, flush, sha256_of, write_whole
-from adamae.plain_text import first_line
+from adamae.files import TEMPORARY_PREFIX, flush, write_whole
 
-WEIGHTS = "model.safetensors"
-TRAINING = "training.pt"
-META = "meta.json"
 LATEST = "latest"
 _NAME = re.compile(r"step-(\d{8,})")
 # Prefix of a checkpoint that is being replaced.
 _REPLACED = f"{TEMPORARY_PREFIX}replaced-"
 # Matches any seal, for checkpoints whose metadata does not list the seals.
 _ANY = ""
-_MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
-
-
-class DamagedError(UserError):
-    """A corrupt checkpoint; the message names the file and the difference."""
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A checkpoint whose files have been verified.
-
-    Attributes:
-        directory: Directory of the checkpoint.
-        step: Completed steps.
-        meta: The ``meta`` argument of :meth:`CheckpointStore.save`.
-        seal: Checksum of its metadata, which distinguishes it from another run's checkpoint of the same step.
-        before: Seals of the run's checkpoints that existed when it was written, by name. None if not stored, as in
-            older releases.
-    """
-
-    directory: Path
-    step: int
-    meta: dict[str, Any]
-    seal: str = ""
-    before: Mapping[str, str] | None = None
-
-    @classmethod
-    def open(cls, directory: str | Path) -> Checkpoint:
-        """Verify and open a checkpoint.
-
-        Raises:
-            DamagedError: If a file is missing, truncated, differs from its checksum, or is none of a checkpoint.
-            UserError: If a file exists but cannot be read.
-        """
-        directory = Path(directory)
-        return cls._whole(directory, _read_meta(directory / META))
-
-    @classmethod
-    def _whole(cls, directory: Path, content: Mapping[str, Any]) -> Checkpoint:
-        for name, promised in content["files"].items():
-            _check_file(directory / name, promised)
-        return cls(directory, content["step"], content["meta"], content["seal"], content.get("before"))
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of the model's state dict without loading the tensors."""
-        with _weights_readable(self.directory), safe_open(self.directory / WEIGHTS, "pt") as file:
-            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  (no mapping)
-
-    def weights(self) -> dict[str, Tensor]:
-        """Return the model's state dict on the CPU, memory-mapped (see :meth:`training`)."""
-        with _weights_readable(self.directory):
-            return load_file(self.directory / WEIGHTS)
-
-    def training(self) -> dict[str, Any]:
-        """Return the rest of the state needed to resume, on the CPU.
-
-        The tensors are memory-mapped: the processes of a machine share one copy in the page cache, and only the parts
-        that are accessed are read. Copy tensors that must outlive the file.
-        """
-        return torch.load(self.directory / TRAINING, map_location="cpu", weights_only=True, mmap=True)
 
 
 class CheckpointStore:
@@ -214,14 +151,7 @@ class CheckpointStore:
         try:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
-            files = {
-                WEIGHTS: _write(temporary / WEIGHTS, lambda path: _save_weights(weights, path)),
-                TRAINING: _write(temporary / TRAINING, lambda path: _save_training(training, path)),
-            }
-            content = {"step": step, "files": files, "meta": dict(meta), "before": before}
-            plain, seal = _sealed(content)
-            _write(temporary / META, lambda path: path.write_text(plain, encoding="utf-8"))
-            flush(temporary)
+            seal = write_checkpoint(temporary, step, weights, training, meta, before)
             self._publish(temporary, final)
         except (OSError, SafetensorError, RuntimeError) as error:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -271,12 +201,12 @@ class CheckpointStore:
         of_the_run: Mapping[str, str] | None = None
         for directory in self._candidates():
             try:
-                content = _read_meta(directory / META)
+                content = read_meta(directory / META)
                 if of_the_run is None:
                     of_the_run = content.get("before")
                 elif of_the_run.get(_name(content["step"])) not in (_ANY, content["seal"]):
                     continue
-                found = Checkpoint._whole(directory, content)
+                found = Checkpoint.of_meta(directory, content)
             except DamagedError as error:
                 damages.append(error)
                 continue
@@ -303,7 +233,7 @@ class CheckpointStore:
         except (FileNotFoundError, NotADirectoryError):
             return {}
         except OSError as error:
-            raise _unreadable(self.directory, error) from error
+            raise unreadable(self.directory, error) from error
         # A checkpoint that was being replaced counts if its replacement does not exist.
         names.sort(key=lambda name: not name.startswith(_REPLACED))
         matches = ((_NAME.fullmatch(name.removeprefix(_REPLACED)), name) for name in names)
@@ -360,90 +290,9 @@ def _read_pointer(path: Path) -> str:
     except UnicodeDecodeError:
         return ""
     except OSError as error:
-        if isinstance(error, _MISSING):
+        if isinstance(error, MISSING):
             return ""
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: OSError) -> UserError:
-    """Return the error for a failed read: a missing file is damage, an unreadable one may still be valid."""
-    kind = DamagedError if isinstance(error, _MISSING) else UserError
-    return kind(f"{path}: cannot be read: {error.strerror}")
-
-
-def _save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
-    save_tensors(path, {name: value.detach().cpu().contiguous() for name, value in weights.items()}, {"format": "pt"})
-
-
-def _save_training(training: Mapping[str, Any], path: Path) -> None:
-    # Given a path, torch.save hides the operating system's error.
-    with path.open("wb") as file:
-        torch.save(dict(training), file)
-
-
-def _write(path: Path, write: Callable[[Path], object]) -> dict[str, Any]:
-    """Write a file, flush it to the disk, and return its size and checksum."""
-    write(path)
-    flush(path)
-    return {"size": path.stat().st_size, "sha256": sha256_of(path)}
-
-
-def _sealed(content: Mapping[str, Any]) -> tuple[str, str]:
-    """Return JSON text that contains its own checksum, and the checksum."""
-    plain = json.dumps(content, sort_keys=True, allow_nan=False)
-    seal = hashlib.sha256(plain.encode()).hexdigest()
-    return json.dumps({"content": json.loads(plain), "sha256": seal}, indent=1), seal
-
-
-def _read_meta(path: Path) -> dict[str, Any]:
-    """Return the verified metadata, with its checksum as "seal"."""
-    try:
-        sealed = json.loads(path.read_bytes())
-        content, seal = sealed["content"], sealed["sha256"]
-        found = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DamagedError(f"{path}: is truncated or not the metadata of a checkpoint") from error
-    if found != seal:
-        raise DamagedError(f"{path}: does not match its own checksum")
-    if not _is_metadata(content):
-        raise DamagedError(f"{path}: is not the metadata of a checkpoint")
-    return {**content, "seal": seal}
-
-
-def _is_metadata(content: Any) -> bool:
-    """Whether JSON has what :meth:`CheckpointStore.save` writes, whose checksum another program can compute, too."""
-    if not isinstance(content, dict) or not isinstance(content.get("step"), int):
-        return False
-    files, before = content.get("files"), content.get("before")
-    return (
-        isinstance(content.get("meta"), dict)
-        and (before is None or isinstance(before, dict))
-        and isinstance(files, dict)
-        and {WEIGHTS, TRAINING} <= files.keys()
-        and all(isinstance(promised, dict) and {"size", "sha256"} <= promised.keys() for promised in files.values())
-    )
-
-
-@contextmanager
-def _weights_readable(directory: Path) -> Iterator[None]:
-    """Within this context, a file of weights that safetensors refuses is a :class:`DamagedError`."""
-    try:
-        yield
-    except SafetensorError as error:
-        raise DamagedError(f"{directory / WEIGHTS}: is not a safetensors file ({first_line(error)})") from error
-
-
-def _check_file(path: Path, promised: Mapping[str, Any]) -> None:
-    try:
-        size = path.stat().st_size
-        if size != promised["size"]:
-            raise DamagedError(f"{path}: has {size} bytes, expected {promised['size']}")
-        if sha256_of(path) != promised["sha256"]:
-            raise DamagedError(f"{path}: differs from its checksum")
-    except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def _reason(error: BaseException) -> str:

@@ -17,7 +17,7 @@ from adamae.checkpoints.constants import PUBLISHED_EPS, PYTORCH_EPS
 from adamae.checkpoints.formats import CheckpointFile
 from adamae.checkpoints.key_tables import TRANSFORMERS_FILES, translate
 from adamae.checkpoints.reading import CONFIG, PREPROCESSOR
-from adamae.checkpoints.store import WEIGHTS
+from adamae.checkpoints.run_checkpoint import WEIGHTS
 from adamae.checkpoints.tensor_files import with_own_storage, write_tensors
 from adamae.errors import UserError
 from adamae.files import publish

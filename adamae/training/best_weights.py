@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from adamae.checkpoints.store import Checkpoint, CheckpointStore, DamagedError
+from adamae.checkpoints.run_checkpoint import Checkpoint, DamagedError
+from adamae.checkpoints.store import CheckpointStore
 from adamae.distributed import World
 from adamae.errors import UserError
 from adamae.progress import say

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import torch
 
-from adamae.checkpoints.store import Checkpoint
+from adamae.checkpoints.run_checkpoint import Checkpoint
 from adamae.data.batch import Batch
 from adamae.errors import PreemptedError
 from adamae.training.device_prefetch import prefetched

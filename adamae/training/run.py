@@ -11,7 +11,8 @@ from typing import Any
 
 from torch import nn
 
-from adamae.checkpoints.store import Checkpoint, CheckpointStore
+from adamae.checkpoints.run_checkpoint import Checkpoint
+from adamae.checkpoints.store import CheckpointStore
 from adamae.distributed import World
 from adamae.errors import UserError
 from adamae.files import write_whole

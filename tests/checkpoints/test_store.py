@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from adamae.checkpoints.store import Checkpoint, CheckpointStore, DamagedError
+from adamae.checkpoints.run_checkpoint import Checkpoint, DamagedError
+from adamae.checkpoints.store import CheckpointStore
 from adamae.errors import UserError
 from tests.launching import ROOT
 

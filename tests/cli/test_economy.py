@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from adamae.checkpoints.formats import open_checkpoint
-from adamae.checkpoints.store import Checkpoint
+from adamae.checkpoints.run_checkpoint import Checkpoint
 from adamae.cli.main import main
 from adamae.models.economy import apply_economy
 from adamae.options.pretrain import PretrainOptions, pretrain_parser

@@ -17,7 +17,8 @@ import pytest
 import torch
 
 from adamae.checkpoints.formats import open_checkpoint
-from adamae.checkpoints.store import Checkpoint, CheckpointStore
+from adamae.checkpoints.run_checkpoint import Checkpoint
+from adamae.checkpoints.store import CheckpointStore
 from adamae.cli.main import main
 from adamae.training.run_logger import TIMING
 from tests.launching import ROOT, launch

@@ -17,7 +17,8 @@ import pytest
 import torch
 import yaml
 
-from adamae.checkpoints.store import Checkpoint, CheckpointStore
+from adamae.checkpoints.run_checkpoint import Checkpoint
+from adamae.checkpoints.store import CheckpointStore
 from adamae.cli.main import main
 from adamae.options.pretrain import pretrain_parser
 from adamae.training.run_logger import TIMING
