@@ -8,6 +8,7 @@ from pathlib import Path
 from adamae.data.class_names import CLASSES_FILE, class_names_beside
 from adamae.data.shards.names import is_remote
 from adamae.errors import UserError
+from adamae.plain_text import some_of
 
 
 def numbered(num_classes: int) -> tuple[str, ...]:
@@ -56,6 +57,28 @@ def compare_numbers(source: str | Path, names: Sequence[str], owner: str) -> lis
     if len(beside) != len(names):
         return [f"{class_file}: {len(beside)} class names, {len(names)} in {owner}: labels are taken as its numbers"]
     return []
+
+
+def names_and_numbers(
+    source: str | Path, owner: str | Path, names: Sequence[str], *, names_in_training: bool
+) -> UserError:
+    """Return the error for class names in one list and numbers in the other, if no file orders the names.
+
+    Args:
+        source: The validation or test list.
+        owner: The training list.
+        names: The class names.
+        names_in_training: Whether they are in the training list.
+    """
+    if names_in_training:
+        return UserError(
+            f"{source}: labels are numbers, those of {owner} are names ({some_of(names)}); "
+            f"expected names in both, or a {CLASSES_FILE} beside the lists that numbers them"
+        )
+    return UserError(
+        f"{source}: labels are names ({some_of(names)}), those of {owner} are numbers; expected numbers in both, or a "
+        f"{CLASSES_FILE} beside the lists that names them"
+    )
 
 
 def first_difference(names: Sequence[str], others: Sequence[str]) -> int | None:

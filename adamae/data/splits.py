@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from adamae.data.annotations import SHARD_WINDOW, Annotations, load_annotations
-from adamae.data.class_names import CLASSES_FILE, class_names_beside
-from adamae.data.class_numbers import compare_numbers
+from adamae.data.class_names import class_names_beside
+from adamae.data.class_numbers import compare_numbers, names_and_numbers
 from adamae.data.image_files import ImageFiles
 from adamae.data.list_rows import UNLABELLED
 from adamae.data.shards.names import is_shard_folder, names_shards
@@ -98,7 +98,7 @@ def load_splits(
     others, notes = {}, {}
     for split, path in found.items():
         if split != "train":
-            others[split], notes[split] = _load_other(load, path, split, train, sorted_names=sorted_names)
+            others[split], notes[split] = load_other_split(load, path, split, train, sorted_names=sorted_names)
     classes = _class_names(train, num_classes)
     train, others, more = _complete(train, others)
     splits = Splits(train, others["val"], others["test"], classes, (*dict.fromkeys(chain(*notes.values())), *more))
@@ -147,7 +147,7 @@ def _holds_folders(place: Path) -> bool:
     return is_folder(place) and bool(folders_in(place))
 
 
-def _load_other(
+def load_other_split(
     load: Callable[..., Annotations], place: str | Path, split: str, train: Annotations, *, sorted_names: bool
 ) -> tuple[Annotations, list[str]]:
     """Load a validation or test list with the training list's classes.
@@ -171,10 +171,7 @@ def _load_other(
         own = load(place, split=split)
         if own.classes is None and own.labels.max() != UNLABELLED:
             if sorted_names and class_names_beside(place) is None:
-                raise UserError(
-                    f"{own.source}: labels are numbers, those of {train.source} are names ({some_of(train.classes)}); "
-                    f"expected names in both, or a {CLASSES_FILE} beside the lists that numbers them"
-                )
+                raise names_and_numbers(own.source, train.source, train.classes, names_in_training=True)
             notes = compare_numbers(place, train.classes, train.source)
         if own.classes is not None and not set(own.classes) & set(train.classes):
             raise UserError(
@@ -183,10 +180,7 @@ def _load_other(
             )
     other = load(place, classes=train.classes, split=split)
     if train.classes is None and other.classes is not None:
-        raise UserError(
-            f"{other.source}: labels are names ({some_of(other.classes)}), those of {train.source} are numbers; "
-            f"expected numbers in both, or a {CLASSES_FILE} beside the lists that names them"
-        )
+        raise names_and_numbers(other.source, train.source, other.classes, names_in_training=False)
     return other, notes
 
 

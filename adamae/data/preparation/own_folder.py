@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
 from adamae.data.annotations import Annotations
 from adamae.data.class_names import class_names_beside
+from adamae.data.class_numbers import names_and_numbers
 from adamae.data.list_rows import UNLABELLED, is_number, read_rows
 from adamae.data.preparation.plan import PlannedVideo, PreparationPlan
 from adamae.data.preparation.problems import Problems
@@ -21,12 +23,16 @@ from adamae.data.walking import folders_in
 from adamae.errors import UserError
 from adamae.lookup import is_file
 
+# Position, path below the root or absolute, and label.
+_ListRow: TypeAlias = "tuple[str, str, str | None]"
+
 
 def plan_folder(tree: SourceTree, split: int, problems: Problems) -> PreparationPlan:
     """See ``layouts``. Supports the layouts that fine-tuning accepts as ``--data_path`` (see ``splits``).
 
     Raises:
-        UserError: A list is malformed, a label is not a class number, or there is a split but no training split.
+        UserError: A list is malformed, a label is not a class number, labels are names in one list and numbers in
+            another, or there is a split but no training split.
     """
     found = find_splits(tree.root)
     if any(map(is_file, found.values())):
@@ -93,21 +99,23 @@ def _plan_parted(tree: SourceTree, found: dict[str, Path], problems: Problems) -
 
 def _plan_lists(tree: SourceTree, found: dict[str, Path], problems: Problems) -> PreparationPlan:
     """Plan existing lists, whose videos may be anywhere."""
-    rows = [(part, *row) for part in SPLITS if part in found for row in _rows_of(found[part], tree.root)]
+    lists = {part: list(_rows_of(found[part], tree.root)) for part in SPLITS if part in found}
+    rows = [(part, *row) for part, its_rows in lists.items() for row in its_rows]
+    named = {part: _has_names(its_rows) for part, its_rows in lists.items()}
     names = class_names_beside(tree.root)
-    if names is None and not all(label is None or is_number(label) for *_, label in rows):
-        names = tuple(sorted({label for part, *_, label in rows if part == "train" and label is not None}))
     if names is None:
-        _check_numbers(
-            {int(label): place for _, place, _, label in reversed(rows) if label is not None}, len(rows), tree.noun
-        )
-    numbers = {name: number for number, name in enumerate(names or ())}
-    numbers |= {str(number): number for number in range(len(numbers))}
+        _check_kinds(found, lists, named)
+        if any(named.values()):
+            names = tuple(sorted({label for _, _, label in lists["train"] if label is not None}))
+        else:
+            places = {int(label): place for _, place, _, label in reversed(rows) if label is not None}
+            _check_numbers(places, len(rows), tree.noun)
+    positions = {name: number for number, name in enumerate(names or ())}
     there = in_threads(os.path.isfile, [os.path.join(tree.root, path) for _, _, path, _ in rows])  # noqa: PTH118
     seen: dict[str, str] = {}
     planned = []
     for (part, place, path, label), is_there in zip(rows, there, strict=True):
-        number = UNLABELLED if label is None else numbers.get(label, int(label) if names is None else None)
+        number = positions.get(label) if label is not None and named[part] else _class_number(label, names)
         if number is None:
             problems.add("unknown_class", place, f"{label!r} is not among the {len(names or ())} classes; skipped")
         elif path in seen:
@@ -121,6 +129,37 @@ def _plan_lists(tree: SourceTree, found: dict[str, Path], problems: Problems) ->
         if path not in seen:
             problems.add("unlisted", path, "no list names it")
     return PreparationPlan(tuple(names or ()), planned, len(rows), ())
+
+
+def _class_number(label: str | None, names: tuple[str, ...] | None) -> int | None:
+    """Return the class of a label that is a number; None if there are fewer classes."""
+    number = UNLABELLED if label is None else int(label)
+    return number if names is None or UNLABELLED <= number < len(names) else None
+
+
+def _has_names(rows: list[_ListRow]) -> bool:
+    """Return whether the labels of a list are names.
+
+    Raises:
+        UserError: Some are names and some are numbers, which training refuses, too.
+    """
+    labels = [(place, label) for place, _, label in rows if label is not None]
+    names = bool(labels) and not is_number(labels[0][1])
+    for place, label in labels:
+        if is_number(label) == names:
+            found, expected = (label, "a name") if names else (repr(label), "a number")
+            raise UserError(f"{place}: the label is {found}, expected {expected} as in the first row")
+    return names
+
+
+def _check_kinds(found: dict[str, Path], lists: dict[str, list[_ListRow]], named: dict[str, bool]) -> None:
+    """Raise an error for names in the training list and numbers in another, or the reverse, without ``classes.txt``."""
+    labels = {part: [label for *_, label in rows if label is not None] for part, rows in lists.items()}
+    for part, its_labels in labels.items():
+        unlabelled = not named[part] and all(int(label) == UNLABELLED for label in its_labels)
+        if named[part] != named["train"] and labels["train"] and not unlabelled:
+            names = sorted(set(labels["train"] if named["train"] else its_labels))
+            raise names_and_numbers(found[part], found["train"], names, names_in_training=named["train"])
 
 
 def _check_numbers(places: dict[int, str], num_rows: int, noun: str) -> None:
@@ -143,8 +182,8 @@ def _check_numbers(places: dict[int, str], num_rows: int, noun: str) -> None:
         )
 
 
-def _rows_of(listed: Path, root: Path) -> Iterator[tuple[str, str, str | None]]:
-    """Yield (position, path below the root or absolute, label) for the rows of a list."""
+def _rows_of(listed: Path, root: Path) -> Iterator[_ListRow]:
+    """Yield the rows of a list."""
     for line, _, video, label, _ in read_rows(listed):
         name = video if "." in video[video.rfind("/") + 1 :] else f"{video}.mp4"
         path = os.path.relpath(listed.parent / name, root)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from adamae.data.annotations import Annotations, load_annotations
 from adamae.data.class_names import class_names_beside, write_class_names
 from adamae.data.shards.names import names_shards
 from adamae.data.shards.packing import PackReport, pack
-from adamae.data.splits import find_splits
+from adamae.data.splits import find_splits, load_other_split
 from adamae.lookup import is_folder
 from adamae.progress import ProgressCallback
 
@@ -37,7 +38,8 @@ def pack_data_set(
         The report of each split, or a single one with the key "".
 
     Raises:
-        UserError: A list is malformed, or as for :func:`~adamae.data.shards.packing.pack`.
+        UserError: A list is malformed, its classes are not those of the training list, or as for
+            :func:`~adamae.data.shards.packing.pack`.
     """
     lists = dict(_lists(source, data_root))
     total = sum(len(videos) for videos in lists.values())
@@ -61,12 +63,13 @@ def _lists(source: str | Path, data_root: str | Path | None) -> Iterator[tuple[s
     place = Path(source)
     has_splits = is_folder(place) and not names_shards(place)
     found = find_splits(place) if has_splits else {}
-    # Without classes.txt, the other lists number class names as the training list does.
-    classes: Sequence[str] | None = None if names_shards(source) else class_names_beside(place)
+    classes = None if names_shards(source) else class_names_beside(place)
     if found in ({}, {"train": place}):
         yield "", load_annotations(source, data_root=data_root, classes=classes)
         return
+    load = partial(load_annotations, data_root=data_root)
+    train = load(found["train"], classes=classes, split="train")
+    yield "train", train
     for split, path in found.items():
-        videos = load_annotations(path, data_root=data_root, classes=classes, split=split)
-        classes = classes or videos.classes
-        yield split, videos
+        if split != "train":
+            yield split, load_other_split(load, path, split, train, sorted_names=classes is None)[0]

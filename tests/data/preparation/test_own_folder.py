@@ -96,6 +96,39 @@ def test_lists_with_numbers_and_names_beside_them(tmp_path: Path) -> None:
     report = prepare_lists(tmp_path)
     assert listed(tmp_path / "out", "train") == ["1.mp4 1"]
     assert [problem.kind for problem in report.problems] == ["unknown_class", "unlisted"]
+    (source / "train.csv").write_text("1.mp4 01\n2.mp4 -1\n")
+    report = prepare_lists(tmp_path)
+    assert listed(tmp_path / "out", "train") == ["1.mp4 1"]
+    assert listed(tmp_path / "out", "unlabelled") == ["2.mp4"]
+    assert not list(report.problems)
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "message"),
+    [
+        ("apple 1", "", r"train\.csv:2: the label is 1, expected a name as in the first row"),
+        ("1 apple", "", r"train\.csv:2: the label is 'apple', expected a number as in the first row"),
+        ("zebra ape", "0 1", r"val\.csv: labels are numbers, those of .*train\.csv are names \(ape, zebra\); expected"),
+        ("1 0", "zebra ape", r"val\.csv: labels are names \(ape, zebra\), those of .*train\.csv are numbers; expected"),
+    ],
+)
+def test_names_and_numbers(tmp_path: Path, train: str, val: str, message: str) -> None:
+    """Names are numbered by a file beside the lists, or not at all; training says the same."""
+    source = make(tmp_path / "own", "1.mp4", "2.mp4", "3.mp4", "4.mp4")
+    (source / "train.csv").write_text("".join(f"{n}.mp4 {label}\n" for n, label in enumerate(train.split(), 1)))
+    if val:
+        (source / "val.csv").write_text("".join(f"{n}.mp4 {label}\n" for n, label in enumerate(val.split(), 3)))
+    for read in (load_splits, lambda _: prepare_lists(tmp_path)):
+        with pytest.raises(UserError, match=message):
+            read(source)
+    assert not (tmp_path / "out" / "train.csv").exists()
+    (source / "classes.txt").write_text("zebra\nape\n")
+    if val:
+        prepare_lists(tmp_path)
+        assert load_splits(tmp_path / "out").classes == ("zebra", "ape")
+        labels = {"zebra": "0", "ape": "1"}
+        got = [line.split()[1] for line in listed(tmp_path / "out", "val")]
+        assert got == [labels.get(label, label) for label in val.split()]
 
 
 @pytest.mark.parametrize(

@@ -300,3 +300,16 @@ def test_a_data_set_gets_a_folder_for_each_split(source: Annotations, tmp_path: 
     assert Counter(path.name for path in (tmp_path / "out").iterdir()) == Counter(
         ["classes.txt", "train", "val", "test"]
     )
+
+
+@pytest.mark.parametrize(("train", "test"), [("cat", "0"), ("0", "cat")])
+def test_names_in_one_list_and_numbers_in_another_are_not_packed(
+    source: Annotations, tmp_path: Path, train: str, test: str
+) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for split, label in (("train", train), ("test", test)):
+        (folder / f"{split}.csv").write_text(f"{source.path(0)},{label}\n")
+    with pytest.raises(UserError, match=r"test\.csv: labels are .*, those of .*train\.csv are .*; expected"):
+        pack_data_set(folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
