@@ -7,14 +7,20 @@ source's size and modification time and the result's size are those in the line.
 from __future__ import annotations
 
 import fcntl
+import os
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 from adamae.errors import UserError
 from adamae.json_lines import JsonLines
+
+# Seconds.
+_MOMENT = 0.1
 
 
 @dataclass(frozen=True)
@@ -78,9 +84,13 @@ def journal_name(part: Part) -> str:
     return f"journal-{part}.jsonl"
 
 
+def _journals(folder: Path) -> Iterator[Path]:
+    return folder.glob("journal-*.jsonl")
+
+
 def read_journals(folder: Path) -> Iterator[Outcome]:
-    """Iterate over the lines of all journals; the last line of a video counts. Truncated lines are skipped."""
-    for path in sorted(folder.glob("journal-*.jsonl"), key=lambda path: (path.stat().st_mtime_ns, path.name)):
+    """Iterate over the lines of all journals, the newest journal last. Truncated lines are skipped."""
+    for path in sorted(_journals(folder), key=lambda path: (path.stat().st_mtime_ns, path.name)):
         yield from filter(None, map(_outcome, JsonLines(path).read()))
 
 
@@ -107,14 +117,15 @@ class Journal:
         path = folder / journal_name(part)
         # Kept open for its lock.
         self._file = path.open("ab")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        # Another part that looks whether this one is in progress locks the file for a moment, too.
+        locked = _locks(self._file)
+        if not locked:
+            time.sleep(_MOMENT)
+            locked = _locks(self._file)
+        if not locked:
             self._file.close()
             what = f"part {part.number}/{part.of}"
-            raise UserError(f"{folder}: another process works at {what}; wait until it ends") from None
-        except OSError:
-            pass  # a file system without locks
+            raise UserError(f"{folder}: another process works at {what}; wait until it ends")
         self._lines = JsonLines(path)
 
     def add(self, outcome: Outcome) -> None:
@@ -129,3 +140,35 @@ class Journal:
     ) -> None:
         """Close the file, which releases the lock."""
         self._file.close()
+
+
+def is_in_progress(folder: Path) -> bool:
+    """Return whether a process has a journal open; False on a file system without locks."""
+    for path in _journals(folder):
+        with path.open("rb") as file:
+            if not _locks(file, fcntl.LOCK_SH):
+                return True
+    return False
+
+
+def _locks(file: IO[bytes], kind: int = fcntl.LOCK_EX) -> bool:
+    """Lock a file until it is closed; return False if another process has locked it."""
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # a file system without locks
+    return True
+
+
+@contextmanager
+def alone_at_the_end(folder: Path) -> Iterator[None]:
+    """Within this context no other process writes the lists; wait for one that does."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adamae.data.decoding.damage import describe_loss
-from adamae.data.preparation.journal import Part
+from adamae.data.preparation.journal import Part, alone_at_the_end, is_in_progress
 from adamae.data.preparation.layouts import LAYOUTS
 from adamae.data.preparation.lists import Lists, write_lists
 from adamae.data.preparation.plan import PreparationPlan
@@ -157,12 +157,16 @@ class _Task:
         return report
 
     def finish(self, work: Reencoding, part: Part) -> Report:
-        """Write the report, and the lists if all parts are done."""
+        """Write the report, and the lists if all parts are done and none tries its failed videos again."""
+        with alone_at_the_end(self.folder):
+            return self._finish(work, part)
+
+    def _finish(self, work: Reencoding, part: Part) -> Report:
         for row, reason in sorted(work.reasons.items()):
             self.problems.add("broken", work.sources[row], reason)
         for row, packets in sorted(work.damaged.items()):
             self.problems.add("damaged", work.sources[row], describe_loss(packets))
-        complete = bool(work.known.all())
+        complete = bool(work.known.all()) and not is_in_progress(self.folder)
         ready = work.after > 0
         if complete and not ready.any():
             first = self.problems.of_kind("broken")[0]
@@ -211,6 +215,7 @@ class _Task:
 
 
 def _postponed_lists(left: int) -> Lists:
-    """Return no lists, with a note on the number of videos of other parts that are left."""
-    note = f"{left} videos of other parts are left: the part that ends last writes the lists, as does this command "
-    return Lists({}, None, (note + "without --part, when they are done",))
+    """Return no lists, with a note on the number of videos that are left to other parts; 0 for failed ones."""
+    why = f"{left} videos of other parts are left" if left else "another part is in progress"
+    note = f"{why}: the part that ends last writes the lists, as does this command without --part, when they are done"
+    return Lists({}, None, (note,))

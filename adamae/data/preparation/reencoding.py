@@ -82,12 +82,18 @@ class Reencoding:
         return self._names[source] if self.after[self._rows[source]] else None
 
     def recall(self) -> None:
-        """Load the outcomes in the journals of all parts that are still valid."""
+        """Load the outcomes in the journals of all parts that are still valid.
+
+        A result that is there counts, whatever other journals say of its video: a journal may be newer than another
+        although its line of the video is older. Of several failures the last one counts.
+        """
         known = [outcome for outcome in read_journals(self._out) if self._is_of(outcome)]
         found = in_threads(lambda outcome: outcome.reason or self._size_of_result(outcome), known)
-        for outcome, there in zip(known, found, strict=True):
-            if there in (outcome.reason, outcome.bytes):
-                self._take(self._rows[outcome.source], outcome)
+        valid = [
+            outcome for outcome, there in zip(known, found, strict=True) if there in (outcome.reason, outcome.bytes)
+        ]
+        for outcome in sorted(valid, key=lambda outcome: not outcome.reason):
+            self._take(self._rows[outcome.source], outcome)
 
     def _is_of(self, outcome: Outcome) -> bool:
         """Return whether an outcome belongs to a source that has not changed since."""
@@ -145,7 +151,7 @@ class Reencoding:
         self.recall()
 
     def clean(self) -> None:
-        """Remove unfinished files of interrupted calls of all parts; call it when all parts are done."""
+        """Remove unfinished files of interrupted calls of all parts; call it when no part is in progress."""
         shutil.rmtree(self._out / _UNFINISHED, ignore_errors=True)
 
     def _jobs(self, rows: Sequence[int], part: Part) -> Iterator[_Job]:

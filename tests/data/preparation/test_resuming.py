@@ -179,6 +179,45 @@ def test_two_calls_do_not_do_the_same_work(source: Path, tmp_path: Path) -> None
     assert run(source, out, part=Part(2, 2)).complete
 
 
+def test_a_result_counts_whatever_older_lines_say(source: Path, whole: dict[str, bytes], tmp_path: Path) -> None:
+    """The failures of the first call are in a journal that a later call without parts makes the newest."""
+    out = tmp_path / "out"
+    run(source, out)
+    journal = out / "journal-1of1.jsonl"
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    failed = [line | {"bytes": 0, "frames": 0, "reason": "took longer than 1 seconds", "lost": True} for line in lines]
+    journal.write_text("".join(json.dumps(line) + "\n" for line in failed))
+    shutil.rmtree(out / "videos")
+    for number in (1, 2):
+        run(source, out, part=Part(number, 2))
+    assert results(out) == whole
+    with journal.open("a") as file:
+        file.write(json.dumps(failed[0]) + "\n")
+    newest = max(path.stat().st_mtime_ns for path in out.glob("journal-*"))
+    os.utime(journal, ns=(newest + 1, newest + 1))
+    assert run(source, out).done == 5
+    assert results(out) == whole
+
+
+def test_the_lists_wait_for_a_part_that_tries_again(source: Path, whole: dict[str, bytes], tmp_path: Path) -> None:
+    """All videos are known, but another part is at work on those that failed: its files must stay."""
+    out = tmp_path / "out"
+    run(source, out)
+    for path in out.glob("*.csv"):
+        path.unlink()
+    with Journal(out, Part(1, 2)):
+        unfinished = out / ".unfinished" / "1of2" / "host-1-0.mp4"
+        unfinished.parent.mkdir(parents=True)
+        unfinished.write_bytes(b"half")
+        report = run(source, out, part=Part(2, 2))
+        assert not report.complete
+        assert report.notes[-1].startswith("another part is in progress: the part that ends last writes the lists")
+        assert unfinished.exists()
+        assert not list(out.glob("*.csv"))
+    assert run(source, out, part=Part(1, 2)).complete
+    assert results(out) == whole
+
+
 def test_a_full_disk_is_one_line_and_the_next_call_goes_on(
     source: Path, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
