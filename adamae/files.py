@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -10,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -177,6 +178,42 @@ def begin(folder: Path, name: str, options: Mapping[str, Any]) -> None:
     if not is_begun(folder, name, options):
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / name, json.dumps(options, indent=1).encode() + b"\n")
+
+
+@contextmanager
+def begun(folder: Path, name: str, options: Mapping[str, Any]) -> Iterator[None]:
+    """Within this context the folder of :func:`begin` is locked, and has no temporary files of interrupted calls.
+
+    Raises:
+        UserError: As for :func:`begin`, or another process has the folder locked.
+        OSError: If the folder cannot be written.
+    """
+    begin(folder, name, options)
+    # Opened for writing, since NFS locks no others.
+    with (folder / name).open("r+b") as file:
+        if not lock(file):
+            raise UserError(f"{folder}: another process writes to it; wait until it ends")
+        remove_temporaries(folder)
+        yield
+
+
+def lock(file: IO[bytes], *, shared: bool = False) -> bool:
+    """Lock an open file until it is closed, without waiting.
+
+    Args:
+        file: The file.
+        shared: Whether others may have such a lock, too.
+
+    Returns:
+        False if another has it locked, True otherwise, also on a file system without locks.
+    """
+    try:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def sha256_of(path: Path) -> str:

@@ -11,11 +11,14 @@ import pytest
 from adamae.errors import UserError
 from adamae.files import (
     LONGEST_NAME,
+    TEMPORARY_PREFIX,
     DamagedNpzError,
     begin,
+    begun,
     cut_name,
     flush,
     is_begun,
+    lock,
     publish,
     read_npz,
     write_whole,
@@ -119,6 +122,33 @@ def test_a_folder_goes_on_with_the_options_it_was_begun_with(tmp_path: Path) -> 
         begin(tmp_path / "out", "work.json", {"size": 4})
     with pytest.raises(UserError, match=r"contains no other.json: expected a new or empty folder"):
         is_begun(tmp_path / "out", "other.json", {})
+
+
+def test_one_process_at_a_time_writes_to_a_folder(tmp_path: Path) -> None:
+    with begun(tmp_path / "out", "about.json", {"size": 3}):
+        (tmp_path / "out" / f"{TEMPORARY_PREFIX}half").touch()
+        with (
+            pytest.raises(UserError, match="out: another process writes to it; wait until it ends"),
+            begun(tmp_path / "out", "about.json", {"size": 3}),
+        ):
+            pass
+        assert (tmp_path / "out" / f"{TEMPORARY_PREFIX}half").exists()
+    with begun(tmp_path / "out", "about.json", {"size": 3}):
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["about.json"]
+
+
+@pytest.mark.parametrize(
+    ("given", "begun_again"), [(BlockingIOError(), False), (OSError(errno.ENOLCK, "no locks"), True)]
+)
+def test_a_file_system_without_locks(
+    given: OSError, begun_again: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise given
+
+    monkeypatch.setattr("adamae.files.fcntl.flock", refuse)
+    with (tmp_path / "file").open("wb") as file:
+        assert lock(file) == begun_again
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EIO])

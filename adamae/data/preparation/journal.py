@@ -14,9 +14,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 from adamae.errors import UserError
+from adamae.files import lock
 from adamae.json_lines import JsonLines
 
 # Seconds.
@@ -118,10 +119,10 @@ class Journal:
         # Kept open for its lock.
         self._file = path.open("ab")
         # Another part that looks whether this one is in progress locks the file for a moment, too.
-        locked = _locks(self._file)
+        locked = lock(self._file)
         if not locked:
             time.sleep(_MOMENT)
-            locked = _locks(self._file)
+            locked = lock(self._file)
         if not locked:
             self._file.close()
             what = f"part {part.number}/{part.of}"
@@ -146,20 +147,9 @@ def is_in_progress(folder: Path) -> bool:
     """Return whether a process has a journal open; False on a file system without locks."""
     for path in _journals(folder):
         with path.open("rb") as file:
-            if not _locks(file, fcntl.LOCK_SH):
+            if not lock(file, shared=True):
                 return True
     return False
-
-
-def _locks(file: IO[bytes], kind: int = fcntl.LOCK_EX) -> bool:
-    """Lock a file until it is closed; return False if another process has locked it."""
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        pass  # a file system without locks
-    return True
 
 
 @contextmanager

@@ -34,7 +34,7 @@ from adamae.data.shards.layout import (
 from adamae.data.shards.names import INDEX_FILE, MANIFEST
 from adamae.data.threads import in_threads
 from adamae.errors import UserError
-from adamae.files import begin, remove_temporaries, replacing, write_whole
+from adamae.files import begun, replacing, write_whole
 from adamae.plain_text import counted
 from adamae.progress import ProgressCallback
 
@@ -95,7 +95,8 @@ def pack(
         progress: Called after each video, from any thread.
 
     Raises:
-        UserError: The folder contains something else, a video cannot be read, or a shard cannot be written.
+        UserError: The folder contains something else, another process writes to it, a video cannot be read, or a
+            shard cannot be written.
     """
     folder = Path(out).expanduser()
     rows = order_of(len(videos), shuffle=shuffle, seed=seed)
@@ -109,9 +110,7 @@ def pack(
         "bytes": int(layout.tar_sizes.sum()),
         "content": _digest(videos, layout),
     }
-    with _writing_to(folder):
-        begin(folder, MANIFEST, manifest)
-        remove_temporaries(folder)
+    with _writing_to(folder), begun(folder, MANIFEST, manifest):
         missing = [number for number in range(len(layout.tar_sizes)) if not _is_whole(folder, layout, number)]
         _check_space(folder, int(layout.tar_sizes[missing].sum()))
         _write_shards(folder, videos, layout, missing, workers, progress)

@@ -22,7 +22,7 @@ from adamae.data.synthetic.recipe import Recipe
 from adamae.data.synthetic.rendering import add_camera_noise, render
 from adamae.data.synthetic.scene import SHAPES, Scene, draw_scene
 from adamae.errors import UserError
-from adamae.files import begin, remove_temporaries, write_whole
+from adamae.files import begun, remove_temporaries, write_whole
 from adamae.progress import ProgressCallback
 
 MANIFEST = "synthetic.json"
@@ -131,7 +131,8 @@ def synthesize(
         progress: Called with (number of videos done, total) after each video.
 
     Raises:
-        UserError: If an option is invalid, the folder contains something else, or it cannot be written.
+        UserError: If an option is invalid, the folder contains something else, another process writes to it, or it
+            cannot be written.
     """
     recipe = Recipe(
         frames=frames,
@@ -154,8 +155,8 @@ def synthesize(
         given = ", ".join(str(count) for count in per_class.values())
         raise UserError(f"got {given} videos per class (train, val, test) and {workers} workers: expected none below 0")
     root = Path(out).expanduser()
-    with _writing_to(root):
-        begin(root, MANIFEST, {"version": VERSION, "videos_per_class": per_class, **recipe.as_manifest()})
+    options = {"version": VERSION, "videos_per_class": per_class, **recipe.as_manifest()}
+    with _writing_to(root), begun(root, MANIFEST, options):
         jobs = list(_jobs(root, recipe, per_class))
         missing = [job for job in jobs if not job.file.is_file()]
         _run(missing, workers, progress, done=len(jobs) - len(missing), total=len(jobs))
