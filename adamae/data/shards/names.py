@@ -16,7 +16,6 @@ from adamae.data.list_rows import is_video
 from adamae.data.split_names import SPLIT_FILES
 from adamae.data.walking import look_into
 from adamae.errors import UserError
-from adamae.files import is_temporary
 from adamae.lookup import exists, is_file, is_folder
 
 INDEX_FILE = "adamae-index.npz"
@@ -24,6 +23,7 @@ INDEX_FILE = "adamae-index.npz"
 MANIFEST = "pack.json"
 _ELSEWHERE = re.compile(r"pipe:|[A-Za-z][A-Za-z0-9+.-]*://")
 _COMPRESSED = (".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
+_LISTS = {f"{name}.csv" for names in SPLIT_FILES.values() for name in names}
 _TAR = re.compile(r"[^\s'\"]+\.tar\b")
 
 
@@ -54,7 +54,7 @@ def names_shards(source: str | Path) -> bool:
 
 
 def is_shard_folder(folder: Path) -> bool:
-    """Return whether a folder contains shards: an index, or tar files and neither videos nor folders.
+    """Return whether a folder contains shards: an index, or tar files and neither videos, folders nor lists of splits.
 
     Raises:
         UserError: The folder cannot be read.
@@ -64,8 +64,14 @@ def is_shard_folder(folder: Path) -> bool:
     _, files, folders, links = look_into(folder)
     if INDEX_FILE in files:
         return True
-    videos = any(is_video(name) for name in files)
-    return any(name.endswith(".tar") for name in files) and not videos and not folders and not links
+    if folders or links or any(is_video(name) or name in _LISTS for name in files):
+        return False
+    return any(_is_shard(name) for name in files)
+
+
+def _is_shard(name: str) -> bool:
+    """Return whether a file name is that of a shard, and not of a hidden file of macOS or of an interrupted call."""
+    return name.endswith(".tar") and not name.startswith(".")
 
 
 def shard_folder_of(folder: Path, split: str) -> Path | None:
@@ -82,7 +88,7 @@ def expand(source: str | Path) -> list[str]:
     """
     text = str(source)
     if is_folder(text):
-        found = sorted(str(path) for path in Path(text).glob("*.tar") if not is_temporary(path))
+        found = sorted(str(path) for path in Path(text).glob("*.tar") if _is_shard(path.name))
         if not found:
             raise UserError(f"{text}: holds {INDEX_FILE} and no tar file")
         _check_finished(Path(text), len(found))

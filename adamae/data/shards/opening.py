@@ -99,28 +99,49 @@ def _beside_them(
     shards: Sequence[str], names: Sequence[str], sizes: np.ndarray, times: np.ndarray
 ) -> ShardIndex | None:
     """Return the index beside the shards, if it matches them."""
-    place = _beside(shards, names, INDEX_FILE)
+    addresses = _beside(shards, names, INDEX_FILE)
+    place = _local(addresses[0]) if len(addresses) == 1 else None
     index = None if place is None else ShardIndex.load(place)
     return None if index is None else index.part([Path(name).name for name in names], sizes, times)
 
 
-def _beside(shards: Sequence[str], names: Sequence[str], file: str) -> Path | None:
-    """Return a file in the common folder of the shards, or its local copy; None without a common folder."""
-    addresses = {shard.replace(Path(name).name, file) for shard, name in zip(shards, names, strict=True)}
-    if len(addresses) != 1:
-        return None
-    (address,) = addresses
+def _beside(shards: Sequence[str], names: Sequence[str], file: str) -> list[str]:
+    """Return the addresses of a file in the folders of the shards, each once, in the order of the shards."""
+    pieces = (shard.rpartition(Path(name).name) for shard, name in zip(shards, names, strict=True))
+    return list(dict.fromkeys(f"{before}{file}{after}" for before, _, after in pieces))
+
+
+def _local(address: str) -> Path | None:
+    """Return a file beside the shards, or its local copy; None if it is missing."""
     if not is_remote(address):
-        return Path(address)
+        return Path(address) if is_file(address) else None
     with suppress(UserError):
         return fetch(address)
     return None
 
 
 def _class_names(shards: Sequence[str], names: Sequence[str]) -> tuple[str, ...] | None:
-    """Read ``classes.txt`` beside the shards, if there is one."""
-    place = _beside(shards, names, CLASSES_FILE)
-    return None if place is None or not is_file(place) else read_class_names(place)
+    """Read ``classes.txt`` beside the shards, if there is one.
+
+    Raises:
+        UserError: It is in some folders only, or differs between them.
+    """
+    addresses = _beside(shards, names, CLASSES_FILE)
+    found = {address: place for address in addresses if (place := _local(address)) is not None}
+    if not found:
+        return None
+    first, *others = addresses
+    expected = "expected the same file beside all shards"
+    for address in addresses:
+        if address not in found:
+            raise UserError(
+                f"{address}: missing, but {next(iter(found))} names the classes of other shards; {expected}"
+            )
+    classes = read_class_names(found[first])
+    for address in others:
+        if read_class_names(found[address]) != classes:
+            raise UserError(f"{address}: other classes than in {first}; {expected}")
+    return classes
 
 
 def _remembered(paths: Sequence[str], names: Sequence[str], sizes: np.ndarray, times: np.ndarray) -> ShardIndex:

@@ -484,6 +484,38 @@ def test_a_folder_with_an_archive_beside_its_videos_is_no_shards(tmp_path: Path,
     assert load_annotations(tmp_path / "set").classes == ("a", "b")
 
 
+def test_a_folder_with_a_list_and_an_archive_is_that_list(tmp_path: Path, make_video: MakeVideo) -> None:
+    video = make_video("elsewhere/0.mp4", 3)
+    write_shard(tmp_path / "set" / "videos.tar", {"0": {"mp4": b"x"}})
+    (tmp_path / "set" / "train.csv").write_text(f"{video}\n")
+    videos = load_annotations(tmp_path / "set")
+    assert [videos.path(row) for row in range(len(videos))] == [str(video)]
+
+
+def test_hidden_files_are_no_shards(copied: Path) -> None:
+    whole = rows(copied)
+    (copied / "._000000.tar").write_bytes(b"resource fork")
+    assert rows(copied) == whole
+
+
+def test_class_names_of_shards_in_several_folders(tmp_path: Path) -> None:
+    for folder in ("x.tar.d", "b"):
+        write_shard(tmp_path / folder / "x.tar", {str(label): {"mp4": b"v", "cls": b"%d" % label} for label in (0, 1)})
+    place = f"{tmp_path}/x.tar.d/x.tar::{tmp_path}/b/x.tar"
+    assert load_annotations(place).classes is None
+    (tmp_path / "x.tar.d" / "classes.txt").write_text("cat\ndog\n")
+    with pytest.raises(
+        UserError, match=r"b/classes\.txt: missing, but .*d/classes\.txt names the classes of other shards"
+    ):
+        load_annotations(place)
+    (tmp_path / "b" / "classes.txt").write_text("cow\nfox\n")
+    with pytest.raises(UserError, match=r"b/classes\.txt: other classes than in .*d/classes\.txt; expected the same"):
+        load_annotations(place)
+    (tmp_path / "b" / "classes.txt").write_text("cat\ndog\n")
+    videos = load_annotations(place)
+    assert (videos.classes, videos.labels.tolist()) == (("cat", "dog"), [0, 1, 0, 1])
+
+
 def test_json_that_is_none_is_no_label(tmp_path: Path) -> None:
     contents = [
         b"{",
