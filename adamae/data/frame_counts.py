@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from adamae.data.decoding import EncodedVideo, FrameFolder, VideoSource
-from adamae.data.shards.names import expand, names_shards
+from adamae.data.shards.names import expand, is_remote, names_shards
 from adamae.errors import UserError
 from adamae.files import read_npz
 from adamae.lookup import is_folder
@@ -120,23 +120,52 @@ def video_key(source: VideoSource) -> int:
         found = os.stat(source)  # noqa: PTH116 (speed)
     except OSError:
         return file_key(source, -1, -1)
-    counted = f"/{source.num_frames}" if isinstance(source, FrameFolder) and stat.S_ISDIR(found.st_mode) else ""
-    return file_key(source + counted, found.st_size, found.st_mtime_ns)
+    frames = source.num_frames if isinstance(source, FrameFolder) and stat.S_ISDIR(found.st_mode) else None
+    return file_key(source, found.st_size, found.st_mtime_ns, frames)
 
 
-def file_key(path: str, size: int, changed: int) -> int:
-    """Compute :func:`video_key` from its parts; ``changed`` is the modification time in nanoseconds."""
+def file_key(path: str, size: int, changed: int, frames: int | None = None) -> int:
+    """Compute :func:`video_key` from its parts.
+
+    Args:
+        path: Path of the video.
+        size: Size in bytes.
+        changed: Modification time in nanoseconds.
+        frames: Number of frames in the list, of a folder of frames.
+    """
     end = "/".join(os.path.abspath(path).rsplit(os.sep, 2)[-2:])  # noqa: PTH100 (speed)
-    text = f"{end}\n{size}\n{changed}"
+    text = f"{end}\n{size}\n{changed}" + ("" if frames is None else f"\n{frames}")
     return int.from_bytes(hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=8).digest(), "little")
 
 
-def stem_of(source: str | Path) -> Path:
-    """Return the path to which the suffixes of files about a list, a folder or shards are appended."""
+def stem_of(source: str | Path) -> Path | None:
+    """Return the path to which the suffixes of files about a list, a folder or shards are appended.
+
+    None for remote shards, beside which nothing can be written.
+    """
     if names_shards(source):
-        return Path(expand(source)[0]).parent / _NO_LIST
+        first = expand(source)[0]
+        return None if is_remote(first) else Path(first).parent / _NO_LIST
     place = Path(source)
     return place / _NO_LIST if is_folder(place) else place.with_name(place.stem)
+
+
+def result_place(source: str | Path, out: str | Path | None) -> Path:
+    """Return the path to which a scan appends the suffixes of its files.
+
+    Args:
+        source: The list, folder or shards.
+        out: Folder of the files; None for that of the source.
+
+    Raises:
+        UserError: The shards are remote, and there is no folder.
+    """
+    stem = stem_of(source)
+    if out is None:
+        if stem is None:
+            raise UserError(f"{source}: results cannot be written beside remote shards; expected -o FOLDER")
+        return stem
+    return Path(out) / (_NO_LIST if stem is None else stem.name)
 
 
 def counts_of_list(source: str | Path, decoder: str, folder: str | Path | None = None) -> FrameCounts | None:
@@ -150,7 +179,9 @@ def counts_of_list(source: str | Path, decoder: str, folder: str | Path | None =
     Raises:
         UserError: The counts are damaged.
     """
-    stem = stem_of(source)
+    stem = stem_of(source) or (None if folder is None else Path(folder) / _NO_LIST)
+    if stem is None:
+        return None
     for name in (stem.name, stem.name.removesuffix(GOOD)):
         counts = FrameCounts.load((stem.parent if folder is None else Path(folder)) / f"{name}{COUNTS}")
         if counts is not None and counts.decoder == decoder:

@@ -19,9 +19,12 @@ from adamae.data.children import end_with_this_process, leave_with_parent
 from adamae.data.decoding.protocol import library_reason
 from adamae.data.killed_workers import SYSTEM_KILL, KilledWorkers
 from adamae.data.watch import describe_exit
+from adamae.errors import UserError
 
 Job = TypeVar("Job")
 _UP = "up"
+# A process that does not start is tried once more.
+_MOST_FAILED_STARTS = 2
 # Seconds to wait until a process has exited after it closed its end of the pipe.
 _GRACE = 5.0
 _REMEDY = "use fewer --workers. Finished work is kept: run the same command to resume"
@@ -54,7 +57,7 @@ def run_jobs(
         time_limit: Time limit per job in seconds.
 
     Raises:
-        UserError: If the system kills worker processes one after another.
+        UserError: If the system kills worker processes one after another, or they end before they take a job.
     """
     if workers == 0:
         for job in jobs:
@@ -85,7 +88,7 @@ class _WorkerPool(Generic[Job]):
         time_limit: Time limit per job in seconds.
 
     Attributes:
-        again: Jobs to retry, with their numbers, because the system killed their process.
+        again: Jobs to retry, with their numbers, because the system killed their process or it did not start.
     """
 
     def __init__(self, function: Callable[[Job], Any], workers: int, time_limit: float | None) -> None:
@@ -95,6 +98,7 @@ class _WorkerPool(Generic[Job]):
         self._time_limit = time_limit
         self._workers: list[_Worker[Job]] = []
         self._killed = KilledWorkers("worker processes", _REMEDY)
+        self._failed_starts = 0
 
     @property
     def busy(self) -> list[_Worker[Job]]:
@@ -126,11 +130,24 @@ class _WorkerPool(Generic[Job]):
                 (number, job), result = worker.finish(worker.connection in ready)
                 if worker.lost:
                     self._workers.remove(worker)
+                if worker.failed_start:
+                    self._count_failed_start(worker.failed_start)
+                    self.again.append((number, job))
+                    continue
+                self._failed_starts = 0
                 if worker.was_killed and number not in self._killed.add([number]):
                     self.again.append((number, job))
                     continue
                 self._killed.pass_one()
                 yield job, result
+
+    def _count_failed_start(self, how: str) -> None:
+        self._failed_starts += 1
+        if self._failed_starts == _MOST_FAILED_STARTS:
+            raise UserError(
+                f"worker processes end before they take a job ({how}); in a script the call must be below "
+                'if __name__ == "__main__":, or use no workers'
+            )
 
     def stop(self) -> None:
         """Kill all workers."""
@@ -145,12 +162,14 @@ class _Worker(Generic[Job]):
         job: Current job, with its number.
         lost: Whether the process is gone.
         was_killed: Whether the system killed it.
+        failed_start: How the process ended, if it did so by itself before it was up; empty otherwise.
     """
 
     def __init__(self, function: Callable[[Job], Any], time_limit: float | None) -> None:
         self.job: tuple[int, Job] | None = None
         self.lost = False
         self.was_killed = False
+        self.failed_start = ""
         self._limit = time_limit
         # None until the process is up: its start does not count towards the job's time.
         self._began: float | None = None
@@ -207,6 +226,8 @@ class _Worker(Generic[Job]):
             code = self._process.exitcode
             assert code is not None
             self.was_killed = code == SYSTEM_KILL
+            if not (self._is_up or self.was_killed):
+                self.failed_start = describe_exit(code)
             return job, Failure(f"the process that read it ended ({describe_exit(code)})")
 
     def stop(self) -> None:

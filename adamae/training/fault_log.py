@@ -56,6 +56,7 @@ class FaultLog:
         self._quarantine = quarantine
         self._bad: list[dict[str, Any]] = []
         self._known: set[int] = set()
+        self._quarantined: set[int] = set()
         self._inputs: dict[int, dict[str, Any]] = {}
 
     def resume(self) -> None:
@@ -107,8 +108,12 @@ class FaultLog:
     def _settle_bad_videos(self) -> None:
         found: dict[int, dict[str, Any]] = {}
         for record in (record for records in self._world.gather(self._bad) for record in records):
-            if record["index"] not in self._known:
-                found.setdefault(record["index"], record)
+            index = record["index"]
+            # A video that could not be read may hang later: then its quarantine must reach the other ranks.
+            if record.get("quarantined") and index not in self._quarantined:
+                found[index] = record
+            elif index not in self._known:
+                found.setdefault(index, record)
         self._bad = []
         if not found:
             return
@@ -125,8 +130,10 @@ class FaultLog:
     def _learn(self, records: Iterable[Mapping[str, Any]]) -> None:
         records = list(records)
         self._known |= {record["index"] for record in records}
+        quarantined = [record["index"] for record in records if record.get("quarantined")]
+        self._quarantined |= set(quarantined)
         if self._quarantine is not None:
-            self._quarantine(record["index"] for record in records if record.get("quarantined"))
+            self._quarantine(quarantined)
 
     def _write_inputs(self, step: int, values: Mapping[str, float]) -> None:
         record = self._inputs[step] | {name: repr(value) for name, value in values.items()}

@@ -47,6 +47,21 @@ def test_no_jobs_no_processes(workers: int) -> None:
     assert list(run_jobs(work, [], workers=workers)) == []
 
 
+def test_a_script_that_its_workers_would_run_again_is_one_line(root: Path, tmp_path: Path) -> None:
+    """Each process runs the script first, and ends at the call; that is no fault of the jobs."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from adamae.data.workers import run_jobs\n"
+        "from tests.data.test_workers import work\n"
+        "print(list(run_jobs(work, ['one', 'two'], workers=1)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script], env=os.environ | {"PYTHONPATH": str(root)}, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "UserError: worker processes end before they take a job (exit code 1); in a script" in done.stderr
+
+
 def test_in_this_process() -> None:
     results = dict(run_jobs(work, ["one", "fail"], workers=0))
     assert results["one"] == "ONE"

@@ -65,6 +65,28 @@ def test_one_line_for_each_video_and_quarantine_outlives_the_run(tmp_path: Path)
     assert resumed == [5]
 
 
+@pytest.mark.parametrize("steps", [(1, 2), (1, 1)])
+def test_a_video_that_could_not_be_read_and_hangs_later_is_quarantined(tmp_path: Path, steps: tuple[int, int]) -> None:
+    logger = RunLogger(tmp_path)
+    told: list[int] = []
+    faults = FaultLog(logger, World(), num_videos=9, rows_of=rows_of, quarantine=told.extend)
+    first = {**EMPTY, "reason": "cannot be read (Input/output error)"}
+    later = {**EMPTY, "reason": "took longer than 60 seconds", "quarantined": True}
+    faults.add(steps[0], 0, batch(first))
+    if steps[0] != steps[1]:
+        faults.settle({}, 0)
+    faults.add(steps[1], 0, batch(later, first))
+    faults.settle({}, 0)
+    faults.add(3, 0, batch(first, later))
+    faults.settle({}, 0)
+    assert told == [7]
+    lines = [{"step": steps[0], "epoch": 0, **first}, {"step": steps[1], "epoch": 0, **later}]
+    assert logger.bad_videos.read() == (lines if steps[0] != steps[1] else lines[1:])
+    resumed: list[int] = []
+    FaultLog(logger, World(), num_videos=9, rows_of=rows_of, quarantine=resumed.extend).resume()
+    assert resumed == [7]
+
+
 class Listed(ClipDataset):
     """Of a data set only the list and its marks."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from adamae.data.annotations import Annotations, load_annotations
 from adamae.data.decoding import get_decoder
-from adamae.data.frame_counts import COUNTS, GOOD, FrameCounts, counts_of_list, file_key, stem_of, video_key
+from adamae.data.frame_counts import COUNTS, GOOD, FrameCounts, counts_of_list, file_key, result_place, video_key
 from adamae.data.image_files import ImageFiles
 from adamae.data.scanning.inspection import Inspection
 from adamae.data.scanning.journal import Finding, ScanJournal
@@ -54,19 +54,19 @@ def scan(
         scanning: Called before that with the number of files found or checked and the total, if known.
 
     Raises:
-        UserError: The list does not exist, or results cannot be written.
+        UserError: The list does not exist, results cannot be written, or shards are remote and there is no ``out``.
     """
     began = time.perf_counter()
     get_decoder(decoder)  # raises before any work is done
     annotations = load_annotations(source, data_root=data_root, image_files=image_files, scanning=scanning)
-    stem = stem_of(annotations.source)
-    folder = stem.parent if out is None else Path(out)
+    place = result_place(annotations.source, out)
+    folder = place.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
         earlier = _earlier_counts(annotations, folder, decoder, full)
         keys = _keys(annotations, scanning)
         settings: dict[str, str | bool] = {"decoder": decoder, "full": full, "cut_off_known": True}
-        journal = ScanJournal(folder / f"{stem.name}{_JOURNAL}", settings)
+        journal = ScanJournal(folder / f"{place.name}{_JOURNAL}", settings)
         findings = _known_findings(keys, journal, earlier)
         known = len(findings)
         inspection = Inspection(annotations, decoder, full)
@@ -80,7 +80,7 @@ def scan(
             if isinstance(found, str)
         )
         counts = _counts(keys, good, earlier, decoder, full)
-        written = _write(folder, stem.name, annotations, bad, counts, root_given=data_root is not None)
+        written = _write(folder, place.name, annotations, bad, counts, root_given=data_root is not None)
         journal.remove()
     except OSError as error:
         raise UserError(f"{error.filename or folder}: cannot be written ({error.strerror})") from error

@@ -216,6 +216,38 @@ def test_shards(folder: Path, tmp_path: Path) -> None:
     assert scan(tmp_path / "shards").decoded == 1
 
 
+def test_remote_shards_need_a_folder_for_the_results(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADAMAE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    with tarfile.open(tmp_path / "000000.tar", "w") as tar:
+        tar.add(folder / "a/0.mp4", "0.mp4")
+    remote = f"pipe:cat {tmp_path}/000000.tar"
+    there = sorted(tmp_path.iterdir())
+    with pytest.raises(UserError, match=r"pipe:.*: results cannot be written beside remote shards; expected -o FOLDER"):
+        scan(remote)
+    assert sorted(path for path in tmp_path.iterdir() if path.name != "cache") == there
+    assert scan(remote, out=tmp_path / "out").frames == 9
+    assert counts_of_list(remote, "pyav") is None
+    assert scan(remote, out=tmp_path / "out").decoded == 0
+
+
+def test_folders_of_frames_are_known_by_their_parents_too(tmp_path: Path) -> None:
+    """Two folders of one name, size and time, as archives with fixed times give them; the frames of one are broken."""
+    for parent in ("run", "walk"):
+        place = tmp_path / parent / "0001"
+        place.mkdir(parents=True)
+        for number in (1, 2):
+            Image.new("RGB", (8, 8)).save(place / f"img_{number}.png")
+        if parent == "walk":
+            (place / "img_1.png").write_bytes(b"no image")
+        os.utime(place, (10**9, 10**9))
+    (tmp_path / "train.csv").write_text("run/0001 2 0\nwalk/0001 2 1\n")
+    for _ in range(2):
+        assert [video.row for video in scan(tmp_path / "train.csv").bad] == [1]
+
+
 def test_a_folder_of_videos(folder: Path) -> None:
     (folder / "list.csv").unlink()
     report = scan(folder)
