@@ -65,7 +65,8 @@ class FaultLog:
 
     def _read(self) -> list[dict[str, Any]]:
         """Return the records of bad videos, with their rows in the current list."""
-        records = self._logger.bad_videos.read()
+        # A video that hung after it could not be read has two records; the later one counts.
+        records = {(record["path"], record["index"]): record for record in self._logger.bad_videos.read()}.values()
         rows_of, found = self._rows_of({record["path"] for record in records}), {}
         for record in records:
             rows = rows_of.get(record["path"], ())

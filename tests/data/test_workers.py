@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -121,6 +122,32 @@ def test_where_memory_is_short_the_work_ends_and_says_so(workers: int, tmp_path:
     )
     with pytest.raises(UserError, match=expected):
         list(results)
+
+
+class EndsAtTheStart:
+    """Ends the process that loads it, before it is up: once, by a kill as of the system or by itself."""
+
+    def __init__(self, note: Path, killed: bool) -> None:
+        self.note, self.killed = note, killed
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if not self.note.exists():
+            self.note.touch()
+            if self.killed:
+                os.kill(os.getpid(), signal.SIGKILL)
+            os._exit(7)
+
+    def __call__(self, job: str) -> str:
+        return job.upper()
+
+
+@KILLED
+@pytest.mark.parametrize("killed", [True, False])
+def test_one_process_that_ends_before_it_is_up_costs_nothing(killed: bool, tmp_path: Path) -> None:
+    function = EndsAtTheStart(tmp_path / "note", killed)
+    assert list(run_jobs(function, ["one", "two"], workers=1)) == [("one", "ONE"), ("two", "TWO")]
+    assert function.note.exists()
 
 
 def test_a_process_that_took_too_long_was_not_killed_by_the_system(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,8 +107,16 @@ def _beside_them(
 
 def _beside(shards: Sequence[str], names: Sequence[str], file: str) -> list[str]:
     """Return the addresses of a file in the folders of the shards, each once, in the order of the shards."""
-    pieces = (shard.rpartition(Path(name).name) for shard, name in zip(shards, names, strict=True))
-    return list(dict.fromkeys(f"{before}{file}{after}" for before, _, after in pieces))
+
+    def address(shard: str, name: str) -> str:
+        # A command may name its shard twice, and in any place (cat A/0.tar || cat B/0.tar).
+        if shard.startswith("pipe:"):
+            return shard.replace(name, file)
+        before, _, after = shard.rpartition(name)
+        return f"{before}{file}{after}"
+
+    pairs = zip(shards, names, strict=True)
+    return list(dict.fromkeys(address(shard, Path(name).name) for shard, name in pairs))
 
 
 def _local(address: str) -> Path | None:

@@ -516,6 +516,12 @@ def test_class_names_of_shards_in_several_folders(tmp_path: Path) -> None:
     assert (videos.classes, videos.labels.tolist()) == (("cat", "dog"), [0, 1, 0, 1])
 
 
+def test_class_names_of_a_command_that_names_its_shard_twice(tmp_path: Path, cache: Path) -> None:
+    write_shard(tmp_path / "a" / "x.tar", {str(label): {"mp4": b"v", "cls": b"%d" % label} for label in (0, 1)})
+    (tmp_path / "a" / "classes.txt").write_text("cat\ndog\n")
+    assert load_annotations(f"pipe:cat {tmp_path}/a/x.tar || cat {tmp_path}/b/x.tar").classes == ("cat", "dog")
+
+
 def test_json_that_is_none_is_no_label(tmp_path: Path) -> None:
     contents = [
         b"{",
