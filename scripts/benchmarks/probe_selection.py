@@ -1,6 +1,6 @@
 """What frozen encoders tell of selected tokens instead of all: one table of docs/TABLE1.md, with paired differences.
 
-    .venv/bin/python scripts/benchmarks/probe_selection.py --output_dir runs/table1 --seeds 12 13 14 15 --write
+    bash scripts/benchmarks/probe_selection.sh --output_dir runs/table1 --seeds 12 13 14 15 --write
 
 Probes networks that scripts/benchmarks/table1.py has pre-trained in the same folder, and the same network with random
 weights. Finished pieces are skipped when the command is run again.
