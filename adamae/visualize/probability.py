@@ -46,8 +46,11 @@ def probability_of(model: Pretrainer, video: VideoClips, batch_size: int = 8) ->
         pixels = model.pixels(video.clips(slice(begin, begin + batch_size)).to(model.mask_token.device))
         # In evaluation mode only the draw is random, and it is not used.
         noise = SampleNoise(torch.zeros(len(pixels), device=pixels.device))
-        log_probs = model.sampler(model.tokens_for(model.sampler, pixels), pixels, model.grid, noise).log_probs
-        parts.append(log_probs.float().exp().cpu() * model.grid.num_tokens)
+        tokens = model.tokens_for(model.sampler, pixels)
+        log_probs = model.sampler(tokens, pixels, model.grid, noise).log_probs
+        preference = model.sampler.preference(tokens, log_probs, model.grid)
+        assert preference is not None
+        parts.append(preference.float().exp().cpu() * model.grid.num_tokens)
     return torch.cat(parts)
 
 
@@ -74,7 +77,7 @@ class Timeline:
         information: (F,) mean probability of a frame's tokens relative to uniform sampling: 1 is uniform. The
             probabilities of a clip add up to one, so frames can be compared only within a window of the network.
         error: (F,) mean error of a frame's masked tokens, which can be compared over the complete video.
-        peaks: (K,) frames with the highest information in descending order, each with a minimum distance to the others.
+        peaks: (K,) frames with the highest information in descending order, each two tubelets or more from the others.
     """
 
     information: np.ndarray
@@ -96,7 +99,7 @@ def timeline_of(video: VideoClips, probability: Tensor, error: Tensor, model: Pr
     planes = video.cut.position // grid.tubelet_size
     means = [values.unflatten(1, (grid.t, -1)).nanmean(dim=2).numpy() for values in (probability, error)]
     information, errors = (mean[video.cut.clip, planes] for mean in means)
-    return Timeline(information, errors, find_peaks(information, top, apart=grid.tubelet_size * 2))
+    return Timeline(information, errors, find_peaks(information, top, apart=2 * grid.tubelet_size * video.cut.stride))
 
 
 def find_peaks(values: np.ndarray, most: int, apart: int) -> np.ndarray:

@@ -38,6 +38,11 @@ class ClipIndices:
     clip: np.ndarray
     position: np.ndarray
 
+    @property
+    def stride(self) -> int:
+        """Frames of the video from one frame of a clip to the next."""
+        return int(np.diff(self.frames, axis=1).max(initial=1))
+
 
 def split_into_clips(starts: np.ndarray, num_frames: int, length: int, stride: int) -> ClipIndices:
     """Split the windows of a video into clips.

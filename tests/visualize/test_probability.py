@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,13 +13,23 @@ from adamae.errors import UserError
 from adamae.visualize.curves import timeline_csv, timeline_png
 from adamae.visualize.probability import find_peaks, heat_map, probability_of, timeline_of
 from adamae.visualize.reconstruction import Variant, reconstruct
+from adamae.visualize.video_clips import split_into_clips
 from tests.visualize.scenes import tiny_model, video_clips
 
 
-def test_the_sampler_alone_says_what_the_whole_model_says() -> None:
-    model, film = tiny_model(), video_clips()
+@pytest.mark.parametrize(
+    ("mask_type", "options"),
+    [
+        ("learnable", {}),
+        ("adaptive_uniform", {"mask_ratio": None, "secondary_mask_ratio": 0.0, "uniform_sampling": "tube"}),
+        ("adaptive_uniform", {"mask_ratio": None, "secondary_mask_ratio": 0.0, "uniform_sampling": "step"}),
+    ],
+)
+def test_the_sampler_alone_says_what_the_whole_model_says(mask_type: str, options: dict[str, Any]) -> None:
+    model, film = tiny_model(mask_type=mask_type, patch_size=4, **options), video_clips()
     alone = probability_of(model, film, batch_size=2)
-    assert torch.allclose(alone, reconstruct(model, film, Variant("learnable", 0.5)).panels.probability)
+    variant = Variant(mask_type, model.sampler.mask_ratio)
+    assert torch.allclose(alone, reconstruct(model, film, variant).panels.probability)
     assert alone.mean(dim=1).tolist() == pytest.approx([1, 1, 1])
     with pytest.raises(UserError, match="no learned sampler"):
         probability_of(tiny_model(mask_type="random"), film)
@@ -53,3 +66,17 @@ def test_peaks_keep_apart() -> None:
     values = np.array([5.0, 4, 1, 3, 0])
     assert find_peaks(values, 2, apart=1).tolist() == [0, 1]
     assert find_peaks(values, 9, apart=3).tolist() == [0, 3]
+
+
+def test_peaks_are_two_tubelets_apart_at_any_stride() -> None:
+    """With a stride of three the frames of a tubelet are three apart, and those between belong to other clips."""
+    model = tiny_model()
+    cut = split_into_clips(np.arange(0, 24, 12), 24, 4, 3)
+    film = replace(video_clips(24), cut=cut)
+    probability = torch.rand(len(cut.frames), model.grid.num_tokens)
+    timeline = timeline_of(film, probability, torch.zeros_like(probability), model, top=9)
+    peaks = np.sort(timeline.peaks)
+    assert cut.stride == 3 and len(peaks) > 1
+    assert np.diff(peaks).min() >= 2 * 2 * 3
+    tokens = {(int(cut.clip[frame]), int(cut.position[frame]) // 2) for frame in peaks}
+    assert len(tokens) == len(peaks)
