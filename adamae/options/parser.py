@@ -215,12 +215,13 @@ def _check_texts(values: Mapping[str, Any]) -> None:
     """Check that YAML has not converted unquoted strings of a preset.
 
     Raises:
-        UserError: If one of the values is not a string: ``no`` was read as False, ``1.10`` as 1.1.
+        UserError: If one of the values is not a string: ``no`` was read as False, ``1.10`` as 1.1, ``2024_11_27`` as
+            20241127.
     """
     for name, value in values.items():
         for part in value if isinstance(value, list) else [value]:
-            if isinstance(part, bool | float):
-                raise UserError(f"--{name}: YAML reads the value as {part!r}; expected a text, in quotes")
+            if part is not None and not isinstance(part, str):
+                raise UserError(f"--{name}: YAML reads the value as {part}; expected a text, in quotes")
 
 
 def groups_of(options: type) -> dict[str, type[OptionGroup]]:
@@ -282,10 +283,12 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Several(argparse.Action):
-    """Action that stores several words as a tuple."""
+    """Action that stores several words as a tuple, and ``none`` alone as None."""
 
-    def __call__(self, _: Any, namespace: argparse.Namespace, values: Any, __: str | None = None) -> None:
-        setattr(namespace, self.dest, tuple(values))
+    def __call__(self, _: Any, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
+        if None in values and len(values) > 1:
+            raise UserError(f"{option or self.dest}: got none among other values, expected none alone")
+        setattr(namespace, self.dest, None if values == [None] else tuple(values))
 
 
 class _Foreign(argparse.Action):

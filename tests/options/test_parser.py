@@ -7,6 +7,7 @@ import pytest
 from adamae.errors import UserError
 from adamae.options.parser import Parsed
 from adamae.options.pretrain import PretrainOptions, pretrain_parser
+from adamae.options.visualize import VisualizeOptions, visualize_parser
 
 
 def parse(line: str) -> Parsed[PretrainOptions]:
@@ -48,6 +49,16 @@ def test_numbers_pairs_and_none() -> None:
     assert options.optimizer.warmup_steps == -1
     assert options.optimizer.lr == 1e-3
     assert options.data.num_workers is None
+
+
+def test_none_in_place_of_several_values() -> None:
+    parse = visualize_parser().parse
+    words = ["runs/mine", "a.mp4", "-o", "out", "--mask_ratio"]
+    assert parse([*words, "none"]).options.masks.mask_ratio is None
+    assert parse([*words, "0.5", "0.75"]).options.masks.mask_ratio == (0.5, 0.75)
+    assert VisualizeOptions.of("runs/mine", "a.mp4", mask_ratio=None, mask_type=None).masks.mask_type is None
+    with pytest.raises(UserError, match="--mask_ratio: got none among other values, expected none alone"):
+        parse([*words, "0.5", "none"])
 
 
 def test_both_spellings_of_the_target_option() -> None:

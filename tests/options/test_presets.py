@@ -76,6 +76,7 @@ def test_later_presets_win_and_presets_build_on_others(tmp_path: Path) -> None:
         ("config: mine.yaml\n", "config = 'mine.yaml' is circular"),
         ("no_flip: true\n", "no_flip takes no value, got 'true'; use flip=true or flip=false"),
         ("resume: no\n", "resume: YAML reads the value as False; expected a text, in quotes"),
+        ("output_dir: 2024_11_27\n", "output_dir: YAML reads the value as 20241127; expected a text, in quotes"),
         ("data_path: [a, 1.10]\n", "data_path: YAML reads the value as 1.1; expected a text, in quotes"),
     ],
 )
