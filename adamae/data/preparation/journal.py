@@ -7,7 +7,6 @@ source's size and modification time and the result's size are those in the line.
 from __future__ import annotations
 
 import fcntl
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -153,12 +152,14 @@ def is_in_progress(folder: Path) -> bool:
 
 
 @contextmanager
-def alone_at_the_end(folder: Path) -> Iterator[None]:
-    """Within this context no other process writes the lists; wait for one that does."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
+def alone_at_the_end(manifest: Path) -> Iterator[None]:
+    """Within this context no other process writes the lists; wait for one that does.
+
+    Args:
+        manifest: The file with the options, which is locked.
+    """
+    # Opened for writing, since NFS locks no others.
+    with manifest.open("r+b") as file:
         with suppress(OSError):  # a file system without locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(handle)

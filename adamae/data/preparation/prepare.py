@@ -89,7 +89,8 @@ def prepare(
     try:
         begin(folder, MANIFEST, options)
         if encoding is None or tree.images:
-            return task.list_as_is(scanning)
+            with alone_at_the_end(folder / MANIFEST):
+                return task.list_as_is(scanning)
         work = Reencoding(root, folder, sorted({video.source for video in plan.videos}), encoding, scanning)
         work.run(part, workers=workers, time_limit=time_limit, retry=retry, progress=progress)
         return task.finish(work, part)
@@ -158,15 +159,18 @@ class _Task:
 
     def finish(self, work: Reencoding, part: Part) -> Report:
         """Write the report, and the lists if all parts are done and none tries its failed videos again."""
-        with alone_at_the_end(self.folder):
+        with alone_at_the_end(self.folder / MANIFEST):
             return self._finish(work, part)
 
     def _finish(self, work: Reencoding, part: Part) -> Report:
+        complete = bool(work.known.all()) and not is_in_progress(self.folder)
+        if complete and work.reasons:
+            # A part that tried failed videos again may have ended after its journal was read.
+            work.recall()
         for row, reason in sorted(work.reasons.items()):
             self.problems.add("broken", work.sources[row], reason)
         for row, packets in sorted(work.damaged.items()):
             self.problems.add("damaged", work.sources[row], describe_loss(packets))
-        complete = bool(work.known.all()) and not is_in_progress(self.folder)
         ready = work.after > 0
         if complete and not ready.any():
             first = self.problems.of_kind("broken")[0]

@@ -7,7 +7,7 @@ import shutil
 import socket
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -151,8 +151,14 @@ class Reencoding:
         self.recall()
 
     def clean(self) -> None:
-        """Remove unfinished files of interrupted calls of all parts; call it when no part is in progress."""
-        shutil.rmtree(self._out / _UNFINISHED, ignore_errors=True)
+        """Remove unfinished files of interrupted calls of all parts, except of parts that are in progress."""
+        unfinished = self._out / _UNFINISHED
+        for place in list(unfinished.glob("*")):
+            # The journal of a part in progress cannot be opened.
+            with suppress(UserError, OSError), Journal(self._out, Part.parse(place.name.replace("of", "/"))):
+                shutil.rmtree(place)
+        with suppress(OSError):
+            unfinished.rmdir()
 
     def _jobs(self, rows: Sequence[int], part: Part) -> Iterator[_Job]:
         # A worker may outlive its killed parent for a moment: it must not write to the next call's temporary files.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import shutil
@@ -11,16 +13,20 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
 from adamae.data.decoding import DecodeError
-from adamae.data.preparation.journal import Journal, Part
-from adamae.data.preparation.prepare import prepare
+from adamae.data.preparation.journal import Journal, Part, alone_at_the_end
+from adamae.data.preparation.lists import Lists, write_lists
+from adamae.data.preparation.prepare import _Task, prepare
+from adamae.data.preparation.reencoding import Reencoding
 from adamae.data.preparation.report import Report
 from adamae.data.preparation.transcoding import Encoding
 from adamae.data.workers import Failure
 from adamae.errors import UserError
+from adamae.files import lock
 from tests.data.killing import killed_at
 from tests.data.preparation.miniatures import UCF101, encode
 
@@ -216,6 +222,77 @@ def test_the_lists_wait_for_a_part_that_tries_again(source: Path, whole: dict[st
         assert not list(out.glob("*.csv"))
     assert run(source, out, part=Part(1, 2)).complete
     assert results(out) == whole
+
+
+def test_the_part_that_writes_the_lists_last_knows_all_results(
+    source: Path, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Part 2 begins and ends after part 1 has read the journals, and before part 1 writes the lists."""
+    out = tmp_path / "out"
+    run(source, out)
+    journal = out / "journal-1of1.jsonl"
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    failed = [line | {"bytes": 0, "frames": 0, "reason": "took longer than 1 seconds", "lost": True} for line in lines]
+    journal.write_text("".join(json.dumps(line) + "\n" for line in failed))
+    shutil.rmtree(out / "videos")
+    finish = _Task.finish
+
+    def finish_late(task: _Task, work: Reencoding, part: Part) -> Report:
+        monkeypatch.setattr(_Task, "finish", finish)
+        run(source, out, part=Part(2, 2))
+        return finish(task, work, part)
+
+    monkeypatch.setattr(_Task, "finish", finish_late)
+    assert run(source, out, part=Part(1, 2)).done == 5
+    assert results(out) == whole
+
+
+def test_the_files_of_a_part_in_progress_are_not_removed(source: Path, tmp_path: Path) -> None:
+    work = Reencoding(source, tmp_path, [], SMALL)
+    for part in ("1of2", "3of4"):
+        (tmp_path / ".unfinished" / part).mkdir(parents=True)
+        (tmp_path / ".unfinished" / part / "host-1-0.mp4").write_bytes(b"half")
+    with Journal(tmp_path, Part(1, 2)):
+        work.clean()
+        assert [path.name for path in (tmp_path / ".unfinished").iterdir()] == ["1of2"]
+        assert (tmp_path / ".unfinished" / "1of2" / "host-1-0.mp4").exists()
+    work.clean()
+    assert not (tmp_path / ".unfinished").exists()
+
+
+def test_one_process_at_a_time_writes_the_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also on NFS, which refuses an exclusive lock of what is not open for writing, such as a folder."""
+    flock = fcntl.flock
+
+    def flock_on_nfs(file: IO[bytes], kind: int) -> None:
+        if kind & fcntl.LOCK_EX and fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        flock(file, kind)
+
+    monkeypatch.setattr(fcntl, "flock", flock_on_nfs)
+    manifest = tmp_path / "prepare.json"
+    manifest.write_text("{}")
+    with manifest.open("r+b") as other:
+        with alone_at_the_end(manifest):
+            assert not lock(other)
+        assert lock(other)
+    assert manifest.read_text() == "{}"
+
+
+def test_lists_of_the_originals_are_written_alone(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    free = []
+
+    def write(*args: Any) -> Lists:
+        with (out / "prepare.json").open("r+b") as other:
+            free.append(lock(other))
+        return write_lists(*args)
+
+    monkeypatch.setattr("adamae.data.preparation.prepare.write_lists", write)
+    prepare("ucf101", source, out, encoding=None)
+    assert free == [False]
 
 
 def test_a_full_disk_is_one_line_and_the_next_call_goes_on(
