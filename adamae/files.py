@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -11,11 +10,12 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from adamae.errors import UserError
+from adamae.file_locks import lock
 from adamae.lookup import exists, is_folder
 from adamae.plain_text import first_line
 
@@ -191,29 +191,11 @@ def begun(folder: Path, name: str, options: Mapping[str, Any]) -> Iterator[None]
     begin(folder, name, options)
     # Opened for writing, since NFS locks no others.
     with (folder / name).open("r+b") as file:
-        if not lock(file):
+        # A file that another process has replaced since, because both began at once, is not the one that it has locked.
+        if not lock(file) or not os.path.samestat(os.fstat(file.fileno()), (folder / name).stat()):
             raise UserError(f"{folder}: another process writes to it; wait until it ends")
         remove_temporaries(folder)
         yield
-
-
-def lock(file: IO[bytes], *, shared: bool = False) -> bool:
-    """Lock an open file until it is closed, without waiting.
-
-    Args:
-        file: The file.
-        shared: Whether others may have such a lock, too.
-
-    Returns:
-        False if another has it locked, True otherwise, also on a file system without locks.
-    """
-    try:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        pass
-    return True
 
 
 def sha256_of(path: Path) -> str:

@@ -18,7 +18,6 @@ from adamae.files import (
     cut_name,
     flush,
     is_begun,
-    lock,
     publish,
     read_npz,
     write_whole,
@@ -137,18 +136,17 @@ def test_one_process_at_a_time_writes_to_a_folder(tmp_path: Path) -> None:
         assert [path.name for path in (tmp_path / "out").iterdir()] == ["about.json"]
 
 
-@pytest.mark.parametrize(
-    ("given", "begun_again"), [(BlockingIOError(), False), (OSError(errno.ENOLCK, "no locks"), True)]
-)
-def test_a_file_system_without_locks(
-    given: OSError, begun_again: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object) -> None:
-        raise given
+def test_two_processes_that_begin_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one replaces the file of options after the first has opened it."""
+    place = tmp_path / "out" / "about.json"
 
-    monkeypatch.setattr("adamae.files.fcntl.flock", refuse)
-    with (tmp_path / "file").open("wb") as file:
-        assert lock(file) == begun_again
+    def lock_late(file: object) -> bool:
+        write_whole(place, place.read_bytes())
+        return True
+
+    monkeypatch.setattr("adamae.files.lock", lock_late)
+    with pytest.raises(UserError, match="another process writes to it"), begun(tmp_path / "out", place.name, {}):
+        pass
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EIO])

@@ -15,6 +15,7 @@ FLOORS = (
     {
         "cores",
         "errors",
+        "file_locks",
         "plain_text",
         "imagenet",
         "json_lines",

@@ -6,17 +6,16 @@ source's size and modification time and the result's size are those in the line.
 
 from __future__ import annotations
 
-import fcntl
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from adamae.errors import UserError
-from adamae.files import lock
+from adamae.file_locks import lock
 from adamae.json_lines import JsonLines
 
 # Seconds.
@@ -160,6 +159,5 @@ def alone_at_the_end(manifest: Path) -> Iterator[None]:
     """
     # Opened for writing, since NFS locks no others.
     with manifest.open("r+b") as file:
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(file, fcntl.LOCK_EX)
+        lock(file, wait=True)
         yield

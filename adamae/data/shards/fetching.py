@@ -7,7 +7,6 @@ ever deleted there.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import re
 import shutil
@@ -19,12 +18,11 @@ from pathlib import Path
 
 from adamae.data.shards.names import short_name
 from adamae.errors import UserError
+from adamae.file_locks import lock
 from adamae.files import CACHE_VARIABLE, cache_folder, replacing
 from adamae.lookup import is_file
 
 _AT_ONCE = 1 << 20
-# Network file systems may not support locks.
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _EXIT = re.compile(r": exit (\d+) \(")
 
 
@@ -103,16 +101,7 @@ def alone(file: Path) -> Iterator[None]:
     Raises:
         OSError: The lock file beside it cannot be written.
     """
-    try:
-        import fcntl
-    except ImportError:  # Windows: several processes may fetch the same shard, and the last copy is kept
-        yield
-        return
-    with file.with_name(f".{file.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError as error:
-            # Without locks, continue as on Windows.
-            if error.errno not in _NO_LOCKS:
-                raise
+    # Without locks several processes may create it, and the last one is kept.
+    with file.with_name(f".{file.name}.lock").open("w") as beside:
+        lock(beside, wait=True)
         yield
