@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import numpy as np
 from adamae.data.decoding import FrameFolder, VideoSource
 from adamae.data.decoding.image_names import is_image
 from adamae.data.image_files import ImageFiles, check_images, files_below
-from adamae.data.list_rows import UNLABELLED, is_number, read_rows
+from adamae.data.list_rows import UNLABELLED, differing_label, is_number, read_rows
 from adamae.data.packed_text import PackedText
 from adamae.data.shards.archive import OpenShards, ShardMembers
 from adamae.data.shards.names import names_shards, shard_folder_of
@@ -291,20 +292,16 @@ def _labels(
     labels: list[str], classes: Sequence[str] | None, place: Path, lines: list[int]
 ) -> tuple[np.ndarray, Sequence[str] | None]:
     """Return (n,) label numbers, and the class names if known."""
-    if not is_number(labels[0]):
-        wrong = next((row for row, label in enumerate(labels) if is_number(label)), None)
-        if wrong is not None:
-            raise UserError(
-                f"{place}:{lines[wrong]}: the label is {labels[wrong]}, expected a name as in the first row"
-            )
+    numbers = None
+    if is_number(labels[0]):
+        with suppress(ValueError, OverflowError):
+            numbers = np.array(labels).astype(np.int64)
+    if numbers is None:
+        differing = differing_label(labels)
+        if differing is not None:
+            row, reason = differing
+            raise UserError(f"{place}:{lines[row]}: {reason}")
         return _number(labels, classes, [f"{place}:{line}" for line in lines] if classes is not None else [])
-    try:
-        numbers = np.array(labels).astype(np.int64)
-    except (ValueError, OverflowError):
-        wrong = next(row for row, label in enumerate(labels) if not is_number(label))
-        raise UserError(
-            f"{place}:{lines[wrong]}: the label is {labels[wrong]!r}, expected a number as in the first row"
-        ) from None
     if numbers.min() < UNLABELLED:
         wrong = int(numbers.argmin())
         raise UserError(f"{place}:{lines[wrong]}: the label is {numbers[wrong]}, expected 0 or more, or -1 for none")

@@ -6,7 +6,7 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -90,6 +90,19 @@ def is_video(name: str) -> bool:
 def is_number(label: str) -> bool:
     """Return whether a label is an integer."""
     return _NUMBER.fullmatch(label) is not None
+
+
+def differing_label(labels: Sequence[str]) -> tuple[int, str] | None:
+    """Return the row of the first label that is a number beside names, or the reverse, and the reason for an error.
+
+    The first label decides; None if all are of its kind.
+    """
+    names = not is_number(labels[0])
+    row = next((row for row, label in enumerate(labels) if is_number(label) == names), None)
+    if row is None:
+        return None
+    found, expected = (labels[row], "a name") if names else (repr(labels[row]), "a number")
+    return row, f"the label is {found}, expected {expected} as in the first row"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from adamae.data.annotations import Annotations
 from adamae.data.class_names import class_names_beside
 from adamae.data.class_numbers import names_and_numbers
-from adamae.data.list_rows import UNLABELLED, is_number, read_rows
+from adamae.data.list_rows import UNLABELLED, differing_label, is_number, read_rows
 from adamae.data.preparation.plan import PlannedVideo, PreparationPlan
 from adamae.data.preparation.problems import Problems
 from adamae.data.preparation.source_tree import SourceTree
@@ -143,13 +143,15 @@ def _has_names(rows: list[_ListRow]) -> bool:
     Raises:
         UserError: Some are names and some are numbers, which training refuses, too.
     """
-    labels = [(place, label) for place, _, label in rows if label is not None]
-    names = bool(labels) and not is_number(labels[0][1])
-    for place, label in labels:
-        if is_number(label) == names:
-            found, expected = (label, "a name") if names else (repr(label), "a number")
-            raise UserError(f"{place}: the label is {found}, expected {expected} as in the first row")
-    return names
+    # A list has labels in all rows or in none.
+    labels = [label for *_, label in rows if label is not None]
+    if not labels:
+        return False
+    differing = differing_label(labels)
+    if differing is not None:
+        row, reason = differing
+        raise UserError(f"{rows[row][0]}: {reason}")
+    return not is_number(labels[0])
 
 
 def _check_kinds(found: dict[str, Path], lists: dict[str, list[_ListRow]], named: dict[str, bool]) -> None:
