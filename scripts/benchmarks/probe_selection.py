@@ -9,7 +9,6 @@ weights. Finished pieces are skipped when the command is run again.
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,12 +20,12 @@ from typing import Any
 from compare_pretraining import interval
 from paired import compare, paired_difference
 from pieces import PieceError, Pieces, StoppedError
+from table1 import DOCUMENT, probe_command, read_probes
 from table1_report import markdown, origins_line, renew_document
 from table1_rows import ADAPTIVE, ROWS, SMOOTH
 
 from adamae.errors import UserError
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "TABLE1.md"
 # Fraction of the tokens: as many as are visible in pre-training at a mask ratio of 95 %.
 KEPT = 0.05
 SELECTIONS = {
@@ -67,8 +66,7 @@ class Probed:
         """Return the command that probes it."""
         random = self.network == RANDOM_WEIGHTS
         trained = folder / f"pretrain-{ADAPTIVE if random else self.network}-{seed}"
-        words = ["adamae", "probe", str(trained), "--data_path", str(folder / SMOOTH), "--seed", str(seed), "--json"]
-        words += ["--num_workers", "0", "--video_timeout", "0", "--device", "cpu"]
+        words = probe_command(str(trained), str(folder / SMOOTH), seed, "cpu")
         words += ["--random_weights"] if random else []
         kept = [] if self.selection == "none" else ["--token_selection", self.selection, "--keep_ratio", str(KEPT)]
         return words + kept
@@ -86,11 +84,6 @@ ROWS_OF_TABLE = (
     Probed(RANDOM_WEIGHTS, "motion"),
     Probed(RANDOM_WEIGHTS, "random"),
 )
-
-
-def read_probes(output: str) -> dict[str, float]:
-    """Return the top-1 accuracy of each probe, from the JSON of ``adamae probe``."""
-    return {name: probe["top1"] for name, probe in json.loads(output)["probes"].items()}
 
 
 def make_all(pieces: Pieces, seeds: Sequence[int], workers: int) -> None:

@@ -124,13 +124,8 @@ class Table1:
         self.pieces.make(output.name, words, read)
 
     def _probe(self, row: Row, seed: int, trained: str) -> None:
-        words = ["adamae", "probe", trained, "--data_path", self.videos(row.videos), "--seed", str(seed), "--json"]
-        words += ["--num_workers", "0", "--video_timeout", "0", "--device", self.scale.device]
-
-        def read(output: str) -> dict[str, Any]:
-            return {name: probe["top1"] for name, probe in json.loads(output)["probes"].items()}
-
-        self.pieces.make(f"probe-{row.name}-{seed}", words, read)
+        words = probe_command(trained, self.videos(row.videos), seed, self.scale.device)
+        self.pieces.make(f"probe-{row.name}-{seed}", words, read_probes)
 
     def results(self) -> Results:
         """Return the numbers of all finished pieces, by kind of piece, row and seed.
@@ -144,6 +139,17 @@ class Table1:
             for seed in self.pieces.seeds(f"{kind}-{name}")
             if (result := self.pieces.result(f"{kind}-{name}-{seed}")) is not None
         }
+
+
+def probe_command(trained: str, videos: str, seed: int, device: str) -> list[str]:
+    """Return the command that probes a pre-trained network."""
+    words = ["adamae", "probe", trained, "--data_path", videos, "--seed", str(seed), "--json"]
+    return [*words, "--num_workers", "0", "--video_timeout", "0", "--device", device]
+
+
+def read_probes(output: str) -> dict[str, float]:
+    """Return the top-1 accuracy of each probe in percent, from the output of :func:`probe_command`."""
+    return {name: probe["top1"] for name, probe in json.loads(output)["probes"].items()}
 
 
 def epochs_of(output: Path) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ from adamae.data.preparation.report import Report
 from adamae.data.preparation.transcoding import Encoding
 from adamae.data.workers import Failure
 from adamae.errors import UserError
-from adamae.files import lock
+from adamae.file_locks import lock
 from tests.data.killing import killed_at
 from tests.data.preparation.miniatures import UCF101, encode
 
@@ -185,15 +185,21 @@ def test_two_calls_do_not_do_the_same_work(source: Path, tmp_path: Path) -> None
     assert run(source, out, part=Part(2, 2)).complete
 
 
-def test_a_result_counts_whatever_older_lines_say(source: Path, whole: dict[str, bytes], tmp_path: Path) -> None:
-    """The failures of the first call are in a journal that a later call without parts makes the newest."""
-    out = tmp_path / "out"
+def lose_all(source: Path, out: Path) -> tuple[Path, list[dict[str, Any]]]:
+    """Leave what a call leaves in which all videos took too long: a journal of failures, and no video."""
     run(source, out)
     journal = out / "journal-1of1.jsonl"
     lines = [json.loads(line) for line in journal.read_text().splitlines()]
     failed = [line | {"bytes": 0, "frames": 0, "reason": "took longer than 1 seconds", "lost": True} for line in lines]
     journal.write_text("".join(json.dumps(line) + "\n" for line in failed))
     shutil.rmtree(out / "videos")
+    return journal, failed
+
+
+def test_a_result_counts_whatever_older_lines_say(source: Path, whole: dict[str, bytes], tmp_path: Path) -> None:
+    """The failures of the first call are in a journal that a later call without parts makes the newest."""
+    out = tmp_path / "out"
+    journal, failed = lose_all(source, out)
     for number in (1, 2):
         run(source, out, part=Part(number, 2))
     assert results(out) == whole
@@ -229,12 +235,7 @@ def test_the_part_that_writes_the_lists_last_knows_all_results(
 ) -> None:
     """Part 2 begins and ends after part 1 has read the journals, and before part 1 writes the lists."""
     out = tmp_path / "out"
-    run(source, out)
-    journal = out / "journal-1of1.jsonl"
-    lines = [json.loads(line) for line in journal.read_text().splitlines()]
-    failed = [line | {"bytes": 0, "frames": 0, "reason": "took longer than 1 seconds", "lost": True} for line in lines]
-    journal.write_text("".join(json.dumps(line) + "\n" for line in failed))
-    shutil.rmtree(out / "videos")
+    lose_all(source, out)
     finish = _Task.finish
 
     def finish_late(task: _Task, work: Reencoding, part: Part) -> Report:
