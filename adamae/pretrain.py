@@ -20,6 +20,7 @@ from adamae.checkpoints.constants import describe_network
 from adamae.data.annotations import load_annotations
 from adamae.data.dataset import PretrainDataset, pretrain_dataset
 from adamae.data.image_files import image_files_for
+from adamae.data.shards.names import names_shards
 from adamae.distributed import World
 from adamae.errors import UserError
 from adamae.lookup import is_file, is_folder
@@ -149,12 +150,15 @@ def _panel_clips(options: PretrainOptions) -> tuple[Tensor | None, Tensor | None
     """
     if not options.panels.log_images_every:
         return None, None
-    source = Path(options.panels.log_images_path or options.data.source)
-    beside = (source if is_folder(source) else source.parent) / "val.csv"
-    if options.panels.log_images_path is None and is_file(beside):
-        source = beside
-    data = replace(options.data, data_path=str(source), num_sample=1)
-    dataset = open_clips(data, options.clip, options.run.seed)
+    # A Path would alter a URL.
+    source = options.panels.log_images_path or options.data.source
+    if options.panels.log_images_path is None and not names_shards(source):
+        place = Path(source)
+        beside = (place if is_folder(place) else place.parent) / "val.csv"
+        source = str(beside) if is_file(beside) else source
+    data = replace(options.data, data_path=source, num_sample=1)
+    # The panels show the frames that the network takes; it would select others of each clip.
+    dataset = open_clips(data, replace(options.clip, frame_selection="none"), options.run.seed)
     return fixed_clips([dataset[0, row] for row in range(min(_PANEL_CLIPS, len(dataset)))])
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -11,8 +12,7 @@ import torch
 from torch import Tensor
 
 from adamae.models import Pretrainer
-from adamae.models.noise_streams import SAMPLER
-from adamae.randomness import SampleNoise, sample_seed
+from adamae.randomness import sample_seed
 from adamae.samplers import Declaration, declaration_of
 from adamae.samplers.hit_rate import count_hits
 from adamae.samplers.sampler import Sampler
@@ -102,11 +102,10 @@ def reconstruct(
         some = slice(begin, begin + batch_size)
         clips = video.clips(some).to(device)
         seeds = _seeds(video.cut.window[some], variant.seed).to(device)
-        out = model(clips, visible=_draw(model, sampler, clips, seeds), seeds=seeds, diagnose=True)
-        # The probabilities of the model's sampler do not apply to masks of another one.
-        log_probs = out.selection.log_probs if learned else None
-        preference = sampler.preference(model.tokens_for(sampler, model.pixels(clips)), log_probs, model.grid)
+        with _sampling_with(model, sampler):
+            out = model(clips, seeds=seeds, diagnose=True)
         chosen = out.selection
+        preference = sampler.preference(model.tokens_for(sampler, model.pixels(clips)), chosen.log_probs, model.grid)
         selection = TokenSelection(chosen.visible, chosen.target, preference, secondary=chosen.secondary)
         cpu = [value.cpu() for value in (clips, out.prediction, out.token_error)]
         parts.append(
@@ -154,20 +153,26 @@ def _errors_if_hidden(
         some = first[begin : begin + batch_size]
         clips = video.frames[video.cut.frames[some]].to(model.mask_token.device)
         seeds = _seeds(video.cut.window[some], seed, repeat=1).to(clips.device)
-        out = model(clips, visible=_draw(model, sampler, clips, seeds), seeds=seeds)
+        with _sampling_with(model, sampler):
+            out = model(clips, seeds=seeds)
         found = torch.full((len(some), visible.shape[1]), torch.nan)
         errors[some] = found.scatter(1, out.selection.target.cpu(), out.token_error.float().cpu())
     return errors.masked_fill(~visible, torch.nan)
 
 
-def _draw(model: Pretrainer, sampler: Sampler, clips: Tensor, seeds: Tensor) -> Tensor | None:
-    """(B, V) visible tokens that the forward pass would sample with ``sampler``; None for the model's own sampler."""
-    if type(sampler) is type(model.sampler) and sampler.mask_ratio == model.sampler.mask_ratio:
-        return None
-    pixels = model.pixels(clips)
-    tokens = model.tokens_for(sampler, pixels)
-    selection: TokenSelection = sampler(tokens, pixels, model.grid, SampleNoise(seeds).fold_in(SAMPLER))
-    return selection.visible
+@contextmanager
+def _sampling_with(model: Pretrainer, sampler: Sampler) -> Iterator[None]:
+    """Within this context the model's forward pass samples visible and target tokens with ``sampler``."""
+    own = model.sampler
+    # The same sampler is not set again, since a compiled model would be compiled anew.
+    if type(sampler) is type(own) and sampler.mask_ratio == own.mask_ratio:
+        yield
+        return
+    model.sampler = sampler
+    try:
+        yield
+    finally:
+        model.sampler = own
 
 
 def _seeds(stretches: np.ndarray, seed: int, repeat: int = 0) -> Tensor:

@@ -91,6 +91,36 @@ def test_uniform_masks_are_those_that_the_network_was_trained_with() -> None:
     assert not reconstruct(model, video_clips(), Variant("uniform", 0.75)).panels.secondary.any()
 
 
+@pytest.mark.parametrize("ratio", [0.6, 0.8, 0.9])
+def test_motion_masks_at_another_ratio_are_those_of_a_network_trained_so(ratio: float) -> None:
+    """The targets, too: the tokens with the most motion that are not visible."""
+    sizes = {"mask_type": "motion", "keep_ratio": 0.5, "patch_size": 4}
+    model, other = tiny_model(mask_ratio=0.7, **sizes), tiny_model(mask_ratio=ratio, **sizes)
+    found, expected = (reconstruct(each, video_clips(), Variant("motion", ratio)) for each in (model, other))
+    assert torch.equal(found.panels.visible, expected.panels.visible)
+    torch.testing.assert_close(found.panels.error, expected.panels.error, equal_nan=True)
+    assert found.statistics == pytest.approx(expected.statistics)
+    assert model.sampler.mask_ratio == 0.7
+
+
+def test_other_masks_predict_all_that_they_hide() -> None:
+    model = tiny_model(mask_type="motion", keep_ratio=0.5, mask_ratio=0.75, patch_size=4)
+    panels = reconstruct(model, video_clips(), Variant("random", 0.75)).panels
+    assert torch.equal(panels.error.isfinite(), ~panels.visible)
+
+
+@pytest.mark.parametrize("sampling", ["tube", "step"])
+@pytest.mark.parametrize(("mask_type", "ratio"), [("random", 0.75), ("random", 0.9), ("tube", 0.75), ("frame", 0.5)])
+def test_secondary_masks_belong_to_the_masks_that_draw_them(sampling: str, mask_type: str, ratio: float) -> None:
+    model = tiny_model(
+        mask_type="uniform", mask_ratio=None, uniform_sampling=sampling, secondary_mask_ratio=0.25, patch_size=4
+    )
+    assert reconstruct(model, video_clips(), Variant("uniform", 0.75)).panels.secondary.any()
+    panels = reconstruct(model, video_clips(), Variant(mask_type, ratio)).panels
+    assert panels.visible.any()
+    assert not panels.secondary.any()
+
+
 def test_what_cannot_be_drawn_is_one_line() -> None:
     with pytest.raises(UserError, match="the checkpoint has no learned sampler, expected one of random"):
         sampler_of(tiny_model(mask_type="random"), "learnable", 0.5)
