@@ -31,6 +31,7 @@ EXPECTATION_ANSWERS = {
     "not reproduced (the opposite)": "did not come true (the opposite)",
 }
 UNPLANNED_ANSWERS = {"reproduced": "better", "not reproduced (the opposite)": "worse"}
+CONFIRMATION_ANSWERS = {"reproduced": "helps", "not reproduced (the opposite)": "does not help (the opposite)"}
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ def report(results: Results, groups: Sequence[str]) -> str:
             parts.append(claims_table(results, group.expected, "expected here", EXPECTATION_ANSWERS))
         if group.unplanned:
             parts.append(claims_table(results, group.unplanned, "in no plan", UNPLANNED_ANSWERS))
+        if group.confirmed:
+            parts.append(confirmation_table(results, group))
     return "\n\n".join([*filter(None, parts), origins_line(results)])
 
 
@@ -205,6 +208,14 @@ def claims_table(results: Results, claims: Sequence[Claim], source: str, answers
         answer = answers[claim.rule]()
         lines.append([claim.text, cell, answers_as.get(answer, answer)])
     return markdown([source, "difference here, points", "answer"], lines)
+
+
+def confirmation_table(results: Results, group: Group) -> str:
+    """Build the table of the rows that the group's seeds chose for further ones, judged by the further seeds alone."""
+    first = group.rows[0]
+    further = {key: result for key, result in results.items() if key[2] >= group.seeds}
+    claims = [Claim(f"{ROWS[name].title} above {ROWS[first].title}", name, first) for name in group.confirmed]
+    return claims_table(further, claims, f"by the seeds from {group.seeds} on alone", CONFIRMATION_ANSWERS)
 
 
 def origins_line(results: Results) -> str:

@@ -146,6 +146,7 @@ class Group:
         claims: Claims of the paper.
         expected: Expectations from docs/TABLE1.md, section "Expectations".
         unplanned: Pairs that no plan named, compared after their results were known.
+        confirmed: Names of the rows that the group's seeds chose for further ones (fourth amendment of docs/TABLE1.md).
     """
 
     title: str
@@ -155,6 +156,7 @@ class Group:
     claims: tuple[Claim, ...] = ()
     expected: tuple[Claim, ...] = ()
     unplanned: tuple[Claim, ...] = ()
+    confirmed: tuple[str, ...] = ()
 
 
 _ADAPTIVE = "--mask_type learnable --mask_ratio 0.95"
@@ -287,6 +289,7 @@ GROUPS = {
             Claim("half of the visible tokens uniformly above plain adaptive 95 %", "beyond-half-uniform", ADAPTIVE),
             Claim("plain adaptive 95 % above temperature 0.5", ADAPTIVE, "beyond-temperature"),
         ),
+        confirmed=("beyond-temperature", "beyond-progress"),
     ),
     "noisy": Group("Beyond the paper, noisy videos", tuple(row.name for row in _NOISY_ROWS)),
     "real": Group("Real clips", tuple(row.name for row in _REAL_ROWS)),

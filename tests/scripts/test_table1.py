@@ -220,6 +220,15 @@ def test_pairs_that_no_plan_named_are_marked(tables: ModuleType) -> None:
     assert "| `--economy` minus motion 90 % | -10.0 [-10.1, -9.9] | worse |" in text
 
 
+def test_chosen_options_are_judged_by_their_further_seeds_alone(tables: ModuleType) -> None:
+    areas = {"adaptive-95": [50.0] * 5, "beyond-temperature": [90.0] * 3 + [60.0, 61.0]}
+    text = tables.report(tuned({**areas, "beyond-progress": [90.0] * 3}), ["beyond"])
+    assert "| temperature 0.5 | 5 | -28.2 [" in text
+    assert "| by the seeds from 3 on alone | difference here, points | answer |" in text
+    assert "| temperature 0.5 above adaptive 95 % | +10.5 [+4.1, +16.9] | helps |" in text
+    assert "| reward by learning progress above adaptive 95 % |  | not yet |" in text
+
+
 def test_the_fine_tuning_of_the_first_plan_stands_beside(tables: ModuleType) -> None:
     areas = {"adaptive-95": [30.0, 31.0], "tube-90": [20.0, 21.0]}
     results = tuned({"adaptive-95": [50.0]}) | tuned(areas, "finetune")
