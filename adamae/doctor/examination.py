@@ -25,10 +25,12 @@ def examine(world: World, output: Path, data: Path | None = None) -> list[Findin
     Returns:
         All findings on the main process; only those about the processes and the trial run on the others.
     """
-    hosts = world.gather(socket.gethostname())
+    here = socket.gethostname()
+    hosts = world.gather(here)
     found: list[Finding] = []
     if world.is_main:
-        found = [*check_software(), *check_hardware(), *check_system(), check_output(output)]
+        found = [*check_software(world.size), *check_hardware(), *check_system(hosts.count(here))]
+        found.append(check_output(output))
         found += [] if data is None else [check_data(data)]
     if world.size > 1:
         counts = ", ".join(f"{hosts.count(host)} on {host}" for host in dict.fromkeys(hosts))

@@ -14,17 +14,27 @@ from adamae.data.decoders import DECODERS
 from adamae.data.decoding import EncodedVideo, get_decoder, installed_decoders
 from adamae.doctor.findings import Finding
 from adamae.errors import UserError
+from adamae.training.deepspeed import OLDEST, missing_or_old
 
-_SHOWN = ("torch", "torchvision", "timm", "numpy", "deepspeed")
+_SHOWN = ("torch", "torchvision", "timm", "numpy")
 # Number of frames of the video for testing decoders, and their size in pixels.
 _FRAMES, _SIDE = 8, 64
 # Largest mean absolute difference between decoded and original pixel values: encoding is lossy.
 _TOLERANCE = 8
 
 
-def check_software() -> list[Finding]:
-    """Check Python, packages, compiler and decoders."""
-    return [check_packages(_requirements(), installed_version), _check_compiler(), check_decoders()]
+def check_software(processes: int) -> list[Finding]:
+    """Check Python, packages, DeepSpeed, compiler and decoders.
+
+    Args:
+        processes: Training processes on all machines.
+    """
+    return [
+        check_packages(_requirements(), installed_version),
+        judge_deepspeed(installed_version("deepspeed"), processes),
+        _check_compiler(),
+        check_decoders(),
+    ]
 
 
 def installed_version(package: str) -> str | None:
@@ -62,6 +72,21 @@ def check_packages(requirements: Sequence[str], version_of: Callable[[str], str 
         if version is None or _numbers(version) < _numbers(floor):
             wrong.append(f"{name} {version or 'is missing'}: expected {floor} or newer")
     return Finding("packages", value, "; ".join(wrong))
+
+
+def judge_deepspeed(version: str | None, processes: int) -> Finding:
+    """Check whether DeepSpeed, the default engine of runs with several processes, can be used.
+
+    Args:
+        version: The installed version; None if it is not installed.
+        processes: Training processes on all machines.
+    """
+    reason, value = missing_or_old(version), version or "none"
+    if not reason:
+        return Finding("DeepSpeed", value)
+    # ~= is at least this release and below the next minor version, as in pyproject.toml.
+    advice = f'{reason}; for runs with several processes: pip install "deepspeed~={OLDEST}", or --engine plain'
+    return Finding("DeepSpeed", value, change=advice) if processes > 1 else Finding("DeepSpeed", value, note=advice)
 
 
 def _numbers(version: str) -> list[int]:

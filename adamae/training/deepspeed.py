@@ -319,17 +319,29 @@ class DeepSpeedEngine:
         gc.collect()
 
 
+def missing_or_old(version: str | None) -> str:
+    """Return why this version of DeepSpeed cannot be used; empty if it can.
+
+    Args:
+        version: The installed version; None if it is not installed.
+    """
+    if version is None:
+        return "DeepSpeed is not installed"
+    if TorchVersion(version) < OLDEST:
+        return (
+            f"DeepSpeed {version} is installed, expected {OLDEST} or newer: older versions accept non-finite gradients"
+        )
+    return ""
+
+
 def _import_deepspeed(device: torch.device) -> Any:
     os.environ.setdefault("DS_ACCELERATOR", device.type)
     try:
         import deepspeed
     except ImportError as error:
         raise UserError(f"--engine deepspeed: DeepSpeed cannot be imported ({error}); use --engine plain") from error
-    if TorchVersion(deepspeed.__version__) < OLDEST:
-        raise UserError(
-            f"--engine deepspeed: DeepSpeed {deepspeed.__version__} is installed, expected {OLDEST} or newer: older "
-            "versions accept non-finite gradients; use --engine plain"
-        )
+    if reason := missing_or_old(deepspeed.__version__):
+        raise UserError(f"--engine deepspeed: {reason}; use --engine plain")
     # DeepSpeed's shared-memory communication for the CPU is compiled on first use, which needs a compiler and takes
     # half a minute. gloo needs neither.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False

@@ -10,13 +10,15 @@ import pytest
 
 from adamae.cli import main as cli
 from adamae.data import decoding
-from adamae.doctor import folders, trial
+from adamae.distributed import World
+from adamae.doctor import examination, folders, trial
 from adamae.doctor.findings import Finding, must_change, render
 from adamae.doctor.folders import check_data, check_output, file_system, judge_data, judge_output
 from adamae.doctor.hardware import judge_driver, judge_gpus, judge_nccl
-from adamae.doctor.software import check_decoders, check_packages
+from adamae.doctor.software import check_decoders, check_packages, judge_deepspeed
 from adamae.doctor.system import judge_locked_memory, judge_open_files, judge_shared_memory
 from adamae.doctor.trial import judge_losses
+from adamae.training.deepspeed import OLDEST
 
 GIB = 2**30
 MOUNTS = """\
@@ -66,10 +68,15 @@ def test_what_must_change_is_exit_code_1_and_json(
         (judge_nccl("2.27", None, {}), "ok", "2.27"),
         (judge_nccl("2.27", False, {"NCCL_P2P_DISABLE": "1"}), "note", "unset NCCL_P2P_DISABLE"),
         (judge_nccl("2.27", True, {"NCCL_P2P_DISABLE": "0"}), "ok", "NCCL_P2P_DISABLE=0"),
-        (judge_shared_memory(64 * 2**20, 8), "change", "docker run --shm-size 16g"),
-        (judge_shared_memory(64 * GIB, 8), "ok", "64.0 GiB free"),
+        (judge_shared_memory(64 * 2**20, 8, 1), "change", "docker run --shm-size 16g"),
+        (judge_shared_memory(64 * GIB, 8, 1), "ok", "64.0 GiB free"),
+        (judge_shared_memory(3 * GIB // 2, 8, 1), "ok", "1.5 GiB free"),
+        (judge_shared_memory(3 * GIB // 2, 7, 8), "change", "with 7 workers in each of 8 training processes"),
+        (judge_shared_memory(3 * GIB // 2, 8, 16), "change", "docker run --shm-size 19g"),
         (judge_open_files(1024, 4096, 8), "note", "ulimit -n 4096"),
         (judge_open_files(256, -1, 1), "change", "ulimit -n 65536"),
+        (judge_open_files(1024, 1024, 8), "note", "only root can raise the hard limit: docker run --ulimit nofile="),
+        (judge_open_files(256, 2048, 8), "change", "only root can raise the hard limit"),
         (judge_open_files(-1, -1, 8), "ok", "unlimited"),
         (judge_locked_memory(8 * 2**20, True), "change", "ulimit -l unlimited"),
         (judge_locked_memory(8 * 2**20, False), "ok", "8 MiB"),
@@ -78,6 +85,11 @@ def test_what_must_change_is_exit_code_1_and_json(
         (judge_output("/x: ext4", 100 * GIB, 1000), "ok", "100 GiB free, 1000 small files/s"),
         (judge_data("/x: nfs4 (network)", 20), "note", "adamae pack"),
         (judge_losses("10 steps", [1.0, 0.5]), "ok", "loss 1.000 to 0.500"),
+        (judge_deepspeed(None, 2), "change", 'with several processes: pip install "deepspeed~='),
+        (judge_deepspeed("0.15.0", 8), "change", f"0.15.0 is installed, expected {OLDEST} or newer"),
+        (judge_deepspeed("0.15.0", 1), "note", "or --engine plain"),
+        (judge_deepspeed(None, 1), "note", "none"),
+        (judge_deepspeed(OLDEST, 8), "ok", OLDEST),
         (check_packages(["torch>=2.6", "einops>=0.8"], {"torch": "2.10.1"}.get), "change", "einops is missing"),
         (check_packages(["torch>=2.6"], {"torch": "2.5.1+cu121"}.get), "change", "torch 2.5.1+cu121: expected 2.6"),
         (check_packages(["torch>=2.6", 'av>=1; extra == "x"'], {"torch": "2.10"}.get), "ok", "torch 2.10"),
@@ -96,6 +108,27 @@ def test_what_is_said(found: Finding, status: str, words: str) -> None:
 )  # fmt: skip
 def test_the_innermost_mount_counts(path: str, kind: str) -> None:
     assert file_system(Path(path), MOUNTS) == kind
+
+
+def test_several_processes_without_deepspeed_must_change_something(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adamae.doctor.software.installed_version", lambda package: None)
+    monkeypatch.setattr(examination, "try_steps", lambda world: Finding("trial run", ""))
+    monkeypatch.setattr(World, "gather", lambda self, value: [value, value])
+    found = {each.name: each for each in examination.examine(World(size=2), tmp_path)}
+    assert "DeepSpeed is not installed" in found["DeepSpeed"].change
+
+
+def test_shared_memory_is_that_of_all_processes_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(examination, "check_system", lambda processes: asked.append(processes) or [])
+    monkeypatch.setattr(examination, "try_steps", lambda world: Finding("trial run", ""))
+    monkeypatch.setattr(World, "gather", lambda self, value: [value, "other", value])
+    found = {each.name: each for each in examination.examine(World(size=3), tmp_path)}
+    assert asked == [2] and "1 on other; all respond" in found["processes"].value
 
 
 def test_advice_stands_below_what_was_found() -> None:
