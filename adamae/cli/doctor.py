@@ -24,8 +24,7 @@ def run(words: Sequence[str]) -> int:
     from adamae.doctor.findings import as_dicts, must_change, render
 
     with distributed.start(options.device, timeout_seconds=options.rendezvous_timeout) as world:
-        data = Path(options.data_path) if options.data_path else None
-        found = examine(world, Path(options.output_dir), data)
+        found = examine(world, Path(options.output_dir), options.data_path)
         if world.is_main:
             print(json.dumps(as_dicts(found), indent=2) if options.json else render(found))
         return int(world.broadcast(must_change(found)))

@@ -14,13 +14,13 @@ from adamae.doctor.system import check_system
 from adamae.doctor.trial import try_steps
 
 
-def examine(world: World, output: Path, data: Path | None = None) -> list[Finding]:
+def examine(world: World, output: Path, data: str | None = None) -> list[Finding]:
     """Check this machine and run a few training steps with all processes.
 
     Args:
         world: The processes; all of them must call this function.
         output: Folder for checkpoints, which need not exist yet.
-        data: Folder or list of videos, or None.
+        data: Folder or list of videos or images, or shards; or None.
 
     Returns:
         All findings on the main process; only those about the processes and the trial run on the others.

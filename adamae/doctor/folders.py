@@ -8,13 +8,16 @@ import shutil
 import stat
 import tempfile
 import time
-from contextlib import suppress
-from itertools import islice
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
+from adamae.data.annotations import load_annotations
+from adamae.data.shards.names import expand, is_remote, names_shards
 from adamae.doctor.findings import Finding
 from adamae.errors import UserError
-from adamae.lookup import exists, is_folder
+from adamae.lookup import exists
+from adamae.plain_text import counted
 
 _MOUNTS = Path("/proc/self/mountinfo")
 _NETWORK = re.compile(
@@ -58,27 +61,37 @@ def judge_output(where: str, free: int, rate: float) -> Finding:
     return Finding("output folder", value, note="; ".join(notes))
 
 
-def check_data(path: Path) -> Finding:
-    """Check whether a folder or list of videos can be read."""
-    name = "data"
-    kind = file_system(path.resolve(), _mounts())
+def check_data(source: str) -> Finding:
+    """Check whether a run can read a folder, a list or shards, and how fast; remote shards are not fetched."""
+    what = source
     try:
-        if not exists(path):
-            return Finding(name, str(path), "no such file or folder")
-        rate = _read_rate(path) if is_folder(path) else None
+        if names_shards(source):
+            remote = [shard for shard in expand(source) if is_remote(shard)]
+            if remote:
+                note = "" if find_spec("webdataset") else "to fetch shards: pip install webdataset"
+                return Finding("data", f"{source}: {counted(len(remote), 'remote shard')}, not fetched", note=note)
+        elif not exists(source):
+            return Finding("data", source, "no such file or folder")
+        videos = load_annotations(source)
+        what = f"{source}: {counted(len(videos), videos.noun)}"
+        if videos.members is not None:
+            return judge_data(f"{what} in shards on {_file_systems([videos.members.place(0)])}", None)
+        step = -(-len(videos) // _READS)
+        paths = [videos.path(row) for row in range(0, len(videos), step)]
+        rate = _read_rate(paths)
     except UserError as error:
-        return Finding(name, kind, str(error))
+        return Finding("data", source, str(error))
     except OSError as error:
-        return Finding(name, f"{path}: {kind}", f"cannot be read: {error.strerror}")
-    return judge_data(f"{path}: {kind}", rate)
+        return Finding("data", what, f"none of those tried can be read, for example {error.filename}: {error.strerror}")
+    return judge_data(f"{what} on {_file_systems(paths)}", rate)
 
 
 def judge_data(where: str, rate: float | None) -> Finding:
     """Check whether reading is fast enough.
 
     Args:
-        where: The folder or list and its file system.
-        rate: Files whose beginning is read per second; None for a list or a folder without files.
+        where: The folder, list or shards, and the file system of the videos.
+        rate: Files whose beginning is read per second; None for shards and for folders of frames.
     """
     if rate is None:
         return Finding("data", where)
@@ -105,6 +118,12 @@ def file_system(path: Path, mounts: str) -> str:
         if len(point) >= len(best) and path.is_relative_to(point):
             best, kind = point, behind.split()[0]
     return f"{kind} (network)" if _NETWORK.fullmatch(kind) else kind
+
+
+def _file_systems(paths: Sequence[str]) -> str:
+    """Return the types of the file systems of some files, each once."""
+    mounts = _mounts()
+    return " and ".join(dict.fromkeys(file_system(Path(os.path.realpath(path)), mounts) for path in paths))
 
 
 def _mounts() -> str:
@@ -135,17 +154,25 @@ def _write_rate(folder: Path) -> float:
         return (number + 1) / (time.perf_counter() - begin)
 
 
-def _read_rate(folder: Path) -> float | None:
-    files = [Path(place, name) for place, _, names in islice(os.walk(folder), _READS) for name in names][:_READS]
-    begin, count = time.perf_counter(), 0
-    for path in files:
+def _read_rate(paths: Sequence[str]) -> float | None:
+    """Return the files per second whose beginnings can be read; None for folders of frames.
+
+    Raises:
+        OSError: No file can be read.
+    """
+    begin, count, failure = time.perf_counter(), 0, None
+    for path in paths:
         # Training also skips single files that cannot be read. Opening a pipe would block.
-        with suppress(OSError):
-            if not stat.S_ISREG(path.stat().st_mode):
+        try:
+            if not stat.S_ISREG(Path(path).stat().st_mode):
                 continue
-            with path.open("rb") as file:
+            with Path(path).open("rb") as file:
                 file.read(_READ_BYTES)
             count += 1
+        except OSError as error:
+            failure = error
         if time.perf_counter() - begin > _SECONDS:
             break
+    if failure is not None and not count:
+        raise failure
     return count / max(time.perf_counter() - begin, 1e-9) if count else None

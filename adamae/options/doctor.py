@@ -16,7 +16,9 @@ class Examination(OptionGroup):
     title = "Examination"
 
     output_dir: str = flag(".", "folder for checkpoints", metavar="DIR")
-    data_path: str | None = flag(None, "folder or list of videos or images; none: data is not checked", metavar="PATH")
+    data_path: str | None = flag(
+        None, "list or folder of videos or images, or shards; none: data is not checked", metavar="PATH"
+    )
     device: str = device_flag()
     rendezvous_timeout: float = rendezvous_timeout_flag()
     json: bool = flag(False, "print JSON")

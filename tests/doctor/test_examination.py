@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from adamae.data import decoding
 from adamae.distributed import World
 from adamae.doctor import examination, folders, trial
 from adamae.doctor.findings import Finding, must_change, render
-from adamae.doctor.folders import check_data, check_output, file_system, judge_data, judge_output
+from adamae.doctor.folders import check_output, file_system, judge_data, judge_output
 from adamae.doctor.hardware import judge_driver, judge_gpus, judge_nccl
 from adamae.doctor.software import check_decoders, check_packages, judge_deepspeed
 from adamae.doctor.system import judge_locked_memory, judge_open_files, judge_shared_memory
@@ -151,23 +150,6 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: py
     assert check_output(tmp_path).change in ("", "expected at least 3 GiB for two checkpoints")
     monkeypatch.setattr(folders, "_write_rate", refuse)
     assert check_output(tmp_path / "deep" / "er").change == "cannot be written: Permission denied"
-
-
-def test_data_is_a_folder_or_a_list(tmp_path: Path) -> None:
-    (tmp_path / "a.mp4").write_bytes(b"x")
-    assert "beginnings of" in check_data(tmp_path).value
-    assert check_data(tmp_path / "a.mp4").status == "ok"
-    (tmp_path / "empty").mkdir()
-    assert "beginnings" not in check_data(tmp_path / "empty").value
-
-
-def test_single_files_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
-    (tmp_path / "b.mp4").symlink_to("nowhere")
-    os.mkfifo(tmp_path / "c.mp4")
-    assert "beginnings" not in check_data(tmp_path).value
-    (tmp_path / "a.mp4").write_bytes(b"x")
-    found = check_data(tmp_path)
-    assert (found.status, "beginnings of" in found.value) == ("ok", True)
 
 
 def test_a_decoder_that_gives_other_pictures_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
