@@ -23,8 +23,8 @@ from adamae.options.record import flatten
 
 Options = TypeVar("Options")
 _NOTES = "notes"
-# Values that are not from the command line: from presets, or translated from flags of other programs.
-_UNTYPED = "untyped"
+# Names of the options that the command line gives itself: not from presets, and not set by flags of other programs.
+_TYPED = "typed"
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,6 @@ class OptionParser(Generic[Options]):
                 _check_texts({name: preset.values[name] for name in self._texts & preset.values.keys()})
                 self._read(preset.words(), state)
         recipe = self._collect(state) if presets else None
-        setattr(state, _UNTYPED, dict(vars(state)))
         self._read(words, state)
         options = self._collect(state)
         checked = self._check(flatten(options), flatten(recipe) if presets else {}) if self._check else ()
@@ -159,6 +158,7 @@ class OptionParser(Generic[Options]):
         return found.config, others
 
     def _read(self, words: Sequence[str], state: argparse.Namespace) -> None:
+        setattr(state, _TYPED, set())
         _, strange = self._parser.parse_known_args(self._one_spelling(words), state)
         for word in strange:
             if word.startswith("--"):
@@ -246,6 +246,7 @@ def _add(section: argparse._ArgumentGroup, option: Flag) -> None:
         "type": convert,
         "metavar": SWITCH if option.kind is bool else option.metavar,
         "help": _help(option),
+        "action": _One,
     }
     if option.count != 1:
         details |= {"nargs": option.count or "+", "action": _Several}
@@ -282,13 +283,21 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(message.removeprefix("argument "))
 
 
-class _Several(argparse.Action):
+class _One(argparse.Action):
+    """Action that stores a value, and notes that the option was given: its value may be the default."""
+
+    def __call__(self, _: Any, namespace: argparse.Namespace, value: Any, option: str | None = None) -> None:
+        setattr(namespace, self.dest, value)
+        getattr(namespace, _TYPED).add(self.dest)
+
+
+class _Several(_One):
     """Action that stores several words as a tuple, and ``none`` alone as None."""
 
-    def __call__(self, _: Any, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
         if None in values and len(values) > 1:
             raise UserError(f"{option or self.dest}: got none among other values, expected none alone")
-        setattr(namespace, self.dest, None if values == [None] else tuple(values))
+        super().__call__(parser, namespace, None if values == [None] else tuple(values), option)
 
 
 class _Foreign(argparse.Action):
@@ -298,18 +307,13 @@ class _Foreign(argparse.Action):
         super().__init__(*args, **kwargs)
         self._answer = answer
 
-    def __call__(
-        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, _: Any, option: str | None = None
-    ) -> None:
+    def __call__(self, _: Any, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
         if self._answer.refused:
             raise UserError(f"{option}: {self._answer.text}")
         # This program's own options take precedence; among several of these flags the last one counts.
-        untyped = getattr(namespace, _UNTYPED, {})
         for name, value in self._answer.sets.items():
-            if getattr(namespace, name) == untyped.get(name, parser.get_default(name)):
+            if name not in getattr(namespace, _TYPED):
                 setattr(namespace, name, value)
-                untyped = {**untyped, name: value}
-        setattr(namespace, _UNTYPED, untyped)
         if self._answer.text:
             note = f"{option}: {self._answer.text}"
             seen = getattr(namespace, self.dest, None) or []

@@ -78,7 +78,14 @@ def test_defaults_are_the_published_ones() -> None:
 
 @pytest.mark.parametrize(
     ("line", "mean", "frequency"),
-    [("", True, 20), ("--use_cls", False, 20), ("--no_save_ckpt", True, 0), ("--save_ckpt", True, 20)],
+    [
+        ("", True, 20),
+        ("--use_cls", False, 20),
+        ("--no_save_ckpt", True, 0),
+        ("--save_ckpt", True, 20),
+        ("--save_ckpt_freq 20 --no_save_ckpt", True, 20),
+        ("--use_mean_pooling --use_cls", True, 20),
+    ],
 )
 def test_published_switches(line: str, mean: bool, frequency: int) -> None:
     options = parse(*line.split()).options

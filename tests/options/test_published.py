@@ -76,6 +76,10 @@ def test_the_launcher_s_own_flag_is_accepted_without_a_word() -> None:
         ("--no_auto_resume", "none"),
         ("--resume out/step --no_auto_resume", "out/step"),
         ("--no_auto_resume --resume out/step", "out/step"),
+        # The default, given explicitly.
+        ("--resume auto --no_auto_resume", "auto"),
+        ("--no_auto_resume --resume auto", "auto"),
+        ("--config {preset} --resume none --auto_resume", "none"),
         ("--no_auto_resume --auto_resume", "auto"),
         ("--config {preset} --auto_resume", "auto"),
         ("--config {preset}", "none"),
@@ -96,3 +100,8 @@ def test_asking_for_activation_checkpointing_as_published() -> None:
     assert parse(["--use_checkpoint"]).options.run.checkpoint_activations == "all"
     chosen = parse(["--checkpoint_activations", "decoder", "--use_checkpoint"])
     assert chosen.options.run.checkpoint_activations == "decoder"
+    for words in (
+        ["--checkpoint_activations", "none", "--use_checkpoint"],
+        ["--use_checkpoint", "--checkpoint-activations=none"],
+    ):
+        assert parse(words).options.run.checkpoint_activations == "none"
