@@ -128,7 +128,7 @@ class OptionParser(Generic[Options]):
         state = argparse.Namespace()
         for preset in presets:
             with preset.blamed():
-                _check_texts({name: preset.values[name] for name in self._texts & preset.values.keys()})
+                _check_texts({key: each for key, each in preset.values.items() if key.replace("-", "_") in self._texts})
                 self._read(preset.words(), state)
         recipe = self._collect(state) if presets else None
         self._read(words, state)

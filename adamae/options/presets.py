@@ -6,6 +6,7 @@ validated by the command's parser. Its key ``config`` names another preset that 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from adamae.lookup import is_file
 from adamae.options.yaml_files import read_mapping
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+# The name of an option that the file has, or should have instead. A name in the rest of an error, such as
+# "adamae pretrain --help", is one of the command line.
+_DASHES = re.compile("(^|unknown option |did you mean |use |or )--")
 
 
 def configs_folder() -> Path:
@@ -67,7 +71,8 @@ class Preset:
         try:
             yield
         except UserError as error:
-            raise UserError(f"{self.path}: {str(error).replace('--', '')}") from None
+            text = _DASHES.sub(r"\1", str(error))
+            raise UserError(f"{self.path}: {text}") from None
 
 
 def find_preset(name: str, folder: str, beside: Path | None = None) -> Preset:

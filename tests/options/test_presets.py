@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from adamae.errors import UserError
+from adamae.options.finetune import finetune_parser
 from adamae.options.parser import Parsed
 from adamae.options.presets import configs_folder
 from adamae.options.pretrain import PretrainOptions, method_variant, pretrain_parser, recipe_lines
@@ -77,6 +78,8 @@ def test_later_presets_win_and_presets_build_on_others(tmp_path: Path) -> None:
         ("no_flip: true\n", "no_flip takes no value, got 'true'; use flip=true or flip=false"),
         ("resume: no\n", "resume: YAML reads the value as False; expected a text, in quotes"),
         ("output_dir: 2024_11_27\n", "output_dir: YAML reads the value as 20241127; expected a text, in quotes"),
+        ("output-dir: no\n", "output-dir: YAML reads the value as False; expected a text, in quotes"),
+        ("zzzz: 3\n", "unknown option zzzz; adamae pretrain --help lists them"),
         ("data_path: [a, 1.10]\n", "data_path: YAML reads the value as 1.1; expected a text, in quotes"),
     ],
 )
@@ -86,6 +89,14 @@ def test_mistakes_in_a_preset_name_the_file(tmp_path: Path, text: str, message: 
         parse("--config", path)
     assert str(caught.value).startswith(f"{path}: {message}")
     assert "\n" not in str(caught.value)
+
+
+def test_a_mistake_in_a_preset_names_other_options_as_they_are_typed(tmp_path: Path) -> None:
+    path = write(tmp_path, "mask_ratio: 0.9\n")
+    with pytest.raises(UserError) as caught:
+        finetune_parser().parse(["--config", path])
+    answer = "belongs to pre-training; remove it: the checkpoint of --finetune contains it"
+    assert str(caught.value) == f"{path}: mask_ratio: {answer}"
 
 
 def test_a_preset_that_does_not_exist() -> None:
