@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from adamae.errors import UserError
 from adamae.models import Pretrainer, create_model
-from adamae.models.economy import economy_arguments
+from adamae.options.economy import economy_arguments
 from adamae.precision import autocast_to
 from adamae.samplers import SAMPLERS, Declaration, declaration_of, declared
 from adamae.training.compilation import check_compiler

@@ -1,4 +1,4 @@
-"""The settings of ``--economy``: a cheaper sampler and a decoder budget."""
+"""The settings of ``--economy`` for a model: a cheaper sampler and a decoder budget."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from typing import Any, Protocol, TypeVar
 
 from adamae.flags import flags_of
 from adamae.models.registry import MODELS
+from adamae.options.economy import economy_arguments, full_arguments
 from adamae.options.groups import ModelOptions, SamplerOptions
-from adamae.samplers import DEFAULT, SAMPLERS, declared
-
-# Default without --economy.
-_DECODER_BUDGET = 1.0
+from adamae.samplers import declared
 
 
 class HasModel(Protocol):
@@ -42,34 +40,14 @@ def apply_economy(options: Options) -> Options:
     width = widths[0] if isinstance(widths, tuple) else widths
     # If the model's name is unknown, building the model raises the error.
     cheap = economy_arguments(width, sampler.mask_type) if model.economy and width is not None else {}
+    # Options of other samplers are recorded too, and have no effect.
+    values = full_arguments(sampler.mask_type) | cheap
     if model.decoder_budget is None:
-        model = replace(model, decoder_budget=cheap.get("decoder_budget", _DECODER_BUDGET))
-    # The sampler's own defaults come first. Options of others are recorded too, and have no effect.
-    usual: dict[str, Any] = {}
-    for each in (declared(sampler.mask_type), *SAMPLERS.values()):
-        usual = each.sampler_class.keywords() | usual
+        model = replace(model, decoder_budget=values["decoder_budget"])
     left_open = [option.name for option in flags_of(type(sampler)) if getattr(sampler, option.name) is None]
-    settled: dict[str, Any] = {name: cheap.get(name, usual.get(name)) for name in left_open}
+    settled: dict[str, Any] = {name: values.get(name) for name in left_open}
     if sampler.mask_ratio is None:
         settled["mask_ratio"] = declared(sampler.mask_type).sampler_class.usual_ratio(**vars(sampler))
     sampler = replace(sampler, **settled)
     changed: Any = {"model": model, "sampler": sampler}
     return replace(options, **changed)  # type: ignore[type-var]
-
-
-def economy_arguments(embed_dim: int, mask_type: str = DEFAULT) -> dict[str, Any]:
-    """Return arguments of a pre-train model that make a step cheaper.
-
-    They reduce the cost of parts that process all tokens: the decoder reconstructs half of the masked tokens, the
-    adaptive sampler has half the width, and its dropout is off, which saves the two matrix products that dropout after
-    its last MLP requires (see :mod:`adamae.samplers.scored_mlp`). docs/benchmarks has measurements of their effect.
-
-    Args:
-        embed_dim: Width of the encoder.
-        mask_type: Name of the sampler.
-
-    Raises:
-        UserError: If the sampler is unknown.
-    """
-    sampler = declared(mask_type).economy
-    return {"decoder_budget": 0.5, **(sampler(embed_dim) if sampler else {})}

@@ -7,6 +7,7 @@ from typing import Any
 
 from adamae.flags import OptionGroup, flag
 from adamae.gpu_specs import gpu_names
+from adamae.options.economy import change_mode
 from adamae.options.parser import OptionParser
 from adamae.options.pretrain import PretrainOptions, check_pretraining
 from adamae.options.published import PRETRAIN_ANSWERS
@@ -70,5 +71,6 @@ def estimate_parser() -> OptionParser[EstimateOptions]:
         ),
         foreign=PRETRAIN_ANSWERS,
         preset_folder="pretrain",
+        layered=change_mode,
         check=check_pretraining,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from os import PathLike, fspath
 from typing import Any, Generic, NoReturn, TypeVar, get_type_hints
@@ -22,6 +22,7 @@ from adamae.options.published import Answer
 from adamae.options.record import flatten
 
 Options = TypeVar("Options")
+Layered = Callable[[Mapping[str, Any], Mapping[str, Any], Collection[str]], tuple[Mapping[str, Any], list[str]]]
 _NOTES = "notes"
 # Names of the options that the command line gives itself: not from presets, and not set by flags of other programs.
 _TYPED = "typed"
@@ -54,6 +55,8 @@ class OptionParser(Generic[Options]):
         examples: Complete command lines for the end of ``--help``.
         foreign: Flags of other programs' launch scripts and the answers to them.
         preset_folder: Folder below ``configs`` for ``--config NAME``; None if the command has no presets.
+        layered: Called with the options by name according to the presets so far, those after a further preset or the
+            command line, and the names that the latter gives itself. It returns options to change, and notes.
         check: Called with the options by name, and with those according to the presets alone (empty without any). It
             raises a UserError if they are inconsistent, and returns further notes.
     """
@@ -67,9 +70,11 @@ class OptionParser(Generic[Options]):
         examples: Sequence[str] = (),
         foreign: Mapping[str, Answer] | None = None,
         preset_folder: str | None = None,
+        layered: Layered | None = None,
         check: Callable[[Mapping[str, Any], Mapping[str, Any]], Sequence[str]] | None = None,
     ) -> None:
         self._options = options
+        self._layered = layered
         self._check = check
         self._groups = groups_of(options)
         self._preset_folder = preset_folder
@@ -158,6 +163,7 @@ class OptionParser(Generic[Options]):
         return found.config, others
 
     def _read(self, words: Sequence[str], state: argparse.Namespace) -> None:
+        before = dict(vars(state))
         setattr(state, _TYPED, set())
         _, strange = self._parser.parse_known_args(self._one_spelling(words), state)
         for word in strange:
@@ -167,6 +173,10 @@ class OptionParser(Generic[Options]):
                 raise UserError(f"unknown option {name}{near or f'; {self._parser.prog} --help lists them'}")
         if strange:
             raise UserError(f"unexpected argument {strange[0]!r}")
+        if before and self._layered:
+            changes, notes = self._layered(before, vars(state), getattr(state, _TYPED))
+            vars(state).update(changes)
+            setattr(state, _NOTES, [*(getattr(state, _NOTES, None) or ()), *notes])
 
     def _one_spelling(self, words: Sequence[str]) -> list[str]:
         spelled: list[str] = []

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adamae.options.clip_checks import check_clip
+from adamae.options.economy import change_mode
 from adamae.options.groups import (
     ClipOptions,
     LogOptions,
@@ -111,6 +112,7 @@ def pretrain_parser() -> OptionParser[PretrainOptions]:
         examples=EXAMPLES,
         foreign=PRETRAIN_ANSWERS,
         preset_folder="pretrain",
+        layered=change_mode,
         check=check_pretraining,
     )
 

@@ -10,7 +10,7 @@ import torch
 
 from adamae.benchmark.memory_table import kept_per_clip
 from adamae.cli.main import main
-from adamae.models.economy import economy_arguments
+from adamae.options.economy import economy_arguments
 
 ECONOMY = economy_arguments(768)
 MIB = 2**20

@@ -12,7 +12,9 @@ from adamae.checkpoints.formats import open_checkpoint
 from adamae.checkpoints.run_checkpoint import Checkpoint
 from adamae.cli.main import main
 from adamae.models.economy import apply_economy
+from adamae.options.estimate import estimate_parser
 from adamae.options.pretrain import PretrainOptions, pretrain_parser
+from adamae.options.record import as_yaml
 from tests.cli.test_pretrain import TINY, losses, pretrain
 
 ECONOMY = ["--economy", "--encoder_embed_dim", "32"]
@@ -49,6 +51,40 @@ def test_what_is_typed_wins(line: str, dim: int | None, drop_rate: float, budget
     resolved = options(line)
     sampler = resolved.sampler
     assert (sampler.sampler_dim, sampler.sampler_drop_rate, resolved.model.decoder_budget) == (dim, drop_rate, budget)
+
+
+@pytest.mark.parametrize(
+    "sizes", ["", "--model adamae_large", "--encoder_embed_dim 96", "--mask_type tube", "--model um_swin_micro"]
+)
+@pytest.mark.parametrize(("first", "then"), [("", "--economy"), ("--economy", "--no_economy")])
+def test_the_record_of_one_mode_gives_the_other(tmp_path: Path, sizes: str, first: str, then: str) -> None:
+    record = tmp_path / "options.yaml"
+    record.write_text(as_yaml(options(f"{first} {sizes}"), "a run"))
+    parsed = pretrain_parser().parse(["--config", str(record), then])
+    assert apply_economy(parsed.options) == options(f"{then} {sizes}")
+    assert not [note for note in parsed.notes if "kept" in note]
+    # The same from Python, from another preset, and in the estimate.
+    other = tmp_path / "other.yaml"
+    other.write_text(f"config: options.yaml\neconomy: {str(then == '--economy').lower()}\n")
+    from_python = PretrainOptions.of(str(record), economy=then == "--economy")
+    assert from_python == PretrainOptions.of(str(other)) == parsed.options
+    assert estimate_parser().parse(["--config", str(record), then]).options.model == parsed.options.model
+
+
+def test_other_values_of_the_record_are_kept_and_noted(tmp_path: Path) -> None:
+    record = tmp_path / "options.yaml"
+    record.write_text(
+        as_yaml(options("--economy --encoder_embed_dim 96 --sampler_dim 24 --decoder_budget 0.25"), "a run")
+    )
+    parsed = pretrain_parser().parse(["--config", str(record), "--no_economy", "--sampler_drop_rate", "0"])
+    resolved = apply_economy(parsed.options)
+    assert (resolved.sampler.sampler_dim, resolved.model.decoder_budget) == (24, 0.25)
+    # It was given again.
+    assert resolved.sampler.sampler_drop_rate == 0
+    assert parsed.notes == ("--no_economy: kept from the preset: decoder_budget 0.25, sampler_dim 24",)
+    # Without another switch, nothing changes.
+    parsed = pretrain_parser().parse(["--config", str(record), "--economy"])
+    assert parsed.options == parsed.recipe and not parsed.notes
 
 
 def test_the_record_has_the_values(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

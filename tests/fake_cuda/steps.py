@@ -22,7 +22,7 @@ from adamae.data.batch import Batch
 from adamae.distributed import World
 from adamae.evaluation.scoring import evaluating, forward_in_batches
 from adamae.models import create_model
-from adamae.models.economy import economy_arguments
+from adamae.options.economy import economy_arguments
 from adamae.samplers import SAMPLERS
 from adamae.samplers.frame_choice import FrameRule
 from adamae.samplers.token_choice import TokenStrategy
