@@ -15,6 +15,7 @@ from adamae.models import Pretrainer, create_model
 from adamae.options.economy import economy_arguments
 from adamae.precision import autocast_to
 from adamae.samplers import SAMPLERS, Declaration, declaration_of, declared
+from adamae.samplers.cells import CellSampler
 from adamae.training.compilation import check_compiler
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -105,15 +106,27 @@ def _seeds(clips: Tensor) -> Tensor | None:
     return torch.arange(len(clips), pin_memory=True) if clips.device.type == "cuda" else None
 
 
-def _part_of_economy(name: str) -> BuildContender:
-    return lambda setting: _ours(setting, **{key: value for key, value in _economy(setting).items() if key == name})
+def _part_of_economy(contender: str, option: str) -> BuildContender:
+    def build(setting: Setting) -> Contender:
+        values = _economy(setting)
+        if option not in values:
+            # Otherwise our own step would be measured once more.
+            fitting = [name for name in SAMPLERS if option in economy_arguments(1, name)]
+            raise UserError(
+                f"compare = {contender!r}: these masks are drawn without {option}; expected --mask_type "
+                f"{' or '.join(fitting)}"
+            )
+        return _ours(setting, **{option: values[option]})
+
+    return build
 
 
 def _economy(setting: Setting) -> dict[str, Any]:
     with torch.device("meta"):
         model = create_model(setting.model, **setting.options)
     assert isinstance(model, Pretrainer)
-    return economy_arguments(model.encoder.embed_dim, declaration_of(model.sampler).name)
+    # For a pyramid, the width of the first stage.
+    return economy_arguments(model.encoder.patch_embed.embed_dim, declaration_of(model.sampler).name)
 
 
 _VARIANTS: dict[str, BuildContender] = {
@@ -121,9 +134,9 @@ _VARIANTS: dict[str, BuildContender] = {
     "compile": lambda setting: _ours(setting, compiled=True),
     "checkpoint_decoder": lambda setting: _ours(setting, recompute="decoder"),
     "checkpoint_all": lambda setting: _ours(setting, recompute="all"),
-    "decoder_budget": _part_of_economy("decoder_budget"),
-    "sampler_half": _part_of_economy("sampler_dim"),
-    "no_sampler_dropout": _part_of_economy("sampler_drop_rate"),
+    "decoder_budget": _part_of_economy("decoder_budget", "decoder_budget"),
+    "sampler_half": _part_of_economy("sampler_half", "sampler_dim"),
+    "no_sampler_dropout": _part_of_economy("no_sampler_dropout", "sampler_drop_rate"),
     "economy": lambda setting: _ours(setting, **_economy(setting)),
 }
 
@@ -134,8 +147,11 @@ def variants() -> dict[str, BuildContender]:
 
 
 def _masked(sampler: Declaration, setting: Setting) -> Contender:
-    ratio: dict[str, Any] = {} if sampler.published_ratio is None else {"mask_ratio": sampler.published_ratio}
-    return _ours(setting, mask_type=sampler.name, **ratio)
+    ratio = sampler.published_ratio
+    if issubclass(sampler.sampler_class, CellSampler):
+        ratio = sampler.sampler_class.usual_ratio(**setting.options)
+    changes: dict[str, Any] = {} if ratio is None else {"mask_ratio": ratio}
+    return _ours(setting, mask_type=sampler.name, **changes)
 
 
 def choose(names: Iterable[str], known: Mapping[str, BuildContender]) -> dict[str, BuildContender]:

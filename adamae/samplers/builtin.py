@@ -112,6 +112,7 @@ ADAPTIVE_UNIFORM = Declaration(
     method="masked autoencoder with an adaptive sampler on uniform cells",
     published_ratio=0.75,
     weight_options=ADAPTIVE.weight_options,
+    economy=ADAPTIVE.economy,
 )
 
 BUILT_IN = (ADAPTIVE, RANDOM, TUBE, FRAME, MOTION, UNIFORM, ADAPTIVE_UNIFORM)

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from adamae.benchmark.contenders import choose, variants
+from adamae.benchmark.contenders import Setting, choose, variants
 from adamae.benchmark.step import benchmark_step
 from adamae.benchmark.step_picture import write_step_picture
 from adamae.benchmark.timing import take_turns
 from adamae.errors import UserError
+from adamae.models import Pretrainer
+from adamae.samplers.adaptive_uniform import AdaptiveUniformSampler
+from adamae.samplers.cells import CellSampler
 
-TINY = {"img_size": 32, "num_frames": 4, "encoder_depth": 1, "decoder_depth": 1, "mask_ratio": 0.5}
+TINY: dict[str, Any] = {"img_size": 32, "num_frames": 4, "encoder_depth": 1, "decoder_depth": 1, "mask_ratio": 0.5}
+
+# Tokens that divide into all cells.
+FINE = {"patch_size": 8, "tubelet_size": 1}
 
 
 def test_contenders_take_turns() -> None:
@@ -57,6 +64,46 @@ def test_every_contender_takes_its_steps(tmp_path: Path) -> None:
     assert (tmp_path / "step.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(UserError, match="cannot be written"):
         write_step_picture(report, tmp_path / "step.png" / "step.png")
+
+
+def built(name: str, **options: Any) -> Pretrainer:
+    """The network of a contender beside a tiny step with the options."""
+    setting = Setting(
+        "adamae_tiny", {**TINY, **options}, torch.zeros(1, 4, 32, 32, 3, dtype=torch.uint8), torch.float32
+    )
+    network = choose([name], variants())[name](setting).network
+    assert isinstance(network, Pretrainer)
+    return network
+
+
+@pytest.mark.parametrize("mask_type", ["uniform", "adaptive_uniform"])
+@pytest.mark.parametrize("uniform_sampling", ["tube", "step", "octet"])
+def test_cells_of_contenders_are_those_of_the_options(mask_type: str, uniform_sampling: str) -> None:
+    sampler = built(mask_type, uniform_sampling=uniform_sampling, **FINE).sampler
+    assert isinstance(sampler, CellSampler)
+    assert (sampler.uniform_sampling, sampler.mask_ratio) == (uniform_sampling, 1 - 1 / sampler.pattern.size)
+
+
+def test_parts_of_the_economy_are_those_of_the_sampler() -> None:
+    cells = {"mask_type": "adaptive_uniform", "mask_ratio": 0.75, **FINE}
+    half = built("sampler_half", **cells).sampler
+    assert isinstance(half, AdaptiveUniformSampler)
+    assert half.scorer.network[-1].in_features == 96
+    with pytest.raises(UserError) as caught:
+        built("no_sampler_dropout", mask_type="tube")
+    assert str(caught.value) == (
+        "compare = 'no_sampler_dropout': these masks are drawn without sampler_drop_rate; "
+        "expected --mask_type learnable or adaptive_uniform"
+    )
+
+
+def test_the_economy_of_a_pyramid_is_that_of_its_first_stage() -> None:
+    options = {"img_size": 64, "num_frames": 4, "mask_type": "adaptive_uniform"}
+    clips = torch.zeros(1, 4, 64, 64, 3, dtype=torch.uint8)
+    network = variants()["economy"](Setting("um_swin_micro", options, clips, torch.float32)).network
+    assert isinstance(network, Pretrainer)
+    assert isinstance(network.sampler, AdaptiveUniformSampler)
+    assert network.sampler.scorer.network[-1].in_features == network.encoder.patch_embed.embed_dim // 2
 
 
 def test_an_unknown_contender_is_one_line() -> None:

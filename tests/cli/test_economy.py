@@ -44,6 +44,8 @@ def run(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("--decoder_budget 0.25", None, 0.1, 0.25),
         ("--sampler_drop_rate 0", None, 0.0, 1.0),
         ("--economy --mask_type tube", None, 0.1, 0.5),
+        ("--economy --mask_type adaptive_uniform", 384, 0.0, 0.5),
+        ("--economy --mask_type adaptive_uniform --model um_swin_tiny", 48, 0.0, 0.5),
         ("--economy --no_economy", None, 0.1, 1.0),
     ],
 )
@@ -54,7 +56,14 @@ def test_what_is_typed_wins(line: str, dim: int | None, drop_rate: float, budget
 
 
 @pytest.mark.parametrize(
-    "sizes", ["", "--model adamae_large", "--encoder_embed_dim 96", "--mask_type tube", "--model um_swin_micro"]
+    "sizes",
+    [
+        "",
+        "--model adamae_large",
+        "--encoder_embed_dim 96",
+        "--mask_type tube",
+        "--model um_swin_micro --mask_type adaptive_uniform",
+    ],
 )
 @pytest.mark.parametrize(("first", "then"), [("", "--economy"), ("--economy", "--no_economy")])
 def test_the_record_of_one_mode_gives_the_other(tmp_path: Path, sizes: str, first: str, then: str) -> None:
