@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adamae.errors import UserError
+from adamae.files import check_writable
 from adamae.flags import did_you_mean
 from adamae.options.bench import (
-    StepMeasurement,
+    BenchStepOptions,
     bench_eval_parser,
     bench_loader_parser,
     bench_memory_parser,
@@ -19,8 +20,7 @@ from adamae.options.bench import (
 )
 
 if TYPE_CHECKING:
-    from adamae.benchmark.roofline import Prediction
-    from adamae.benchmark.step import StepReport
+    from adamae.benchmark.contenders import BuildContender
 
 _USAGE = """usage: adamae bench SUBJECT [--option value ...]
 
@@ -57,52 +57,61 @@ def run(words: Sequence[str]) -> int:
     if words[0] not in subjects:
         hint = did_you_mean(words[0], subjects) or f": expected one of {', '.join(subjects)}"
         raise UserError(f"adamae bench: unknown subject {words[0]!r}{hint}")
-    print(subjects[words[0]](words[1:]))
+    subjects[words[0]](words[1:])
     return 0
 
 
-def _step(words: Sequence[str]) -> str:
-    options = bench_step_parser().parse(words).options
-    from adamae.bench import bench_step
-
-    return printed(bench_step(options), options.measurement)
+def _step(words: Sequence[str]) -> None:
+    measure_step(bench_step_parser().parse(words).options)
 
 
-def printed(report: StepReport | Prediction, measurement: StepMeasurement) -> str:
-    """Format the report, and write the chart of ``--plot``.
+def measure_step(options: BenchStepOptions, contenders: Mapping[str, BuildContender] | None = None) -> None:
+    """Measure a step, print the report, and write the chart of ``--plot``.
+
+    Args:
+        options: All options.
+        contenders: See :func:`~adamae.bench.bench_step`.
 
     Raises:
-        UserError: If the chart cannot be written.
+        UserError: As :func:`~adamae.bench.bench_step`, or if the chart cannot be written: before the measurement, or
+            after the report is printed.
     """
-    if measurement.plot is not None:
+    measurement = options.measurement
+    plot = None if measurement.plot is None else Path(measurement.plot)
+    if plot is not None:
+        check_writable(plot)
+    from adamae.bench import bench_step
+
+    report = bench_step(options, contenders)
+    print(json.dumps(report.as_dict(), indent=2) if measurement.json else report.render())
+    if plot is not None:
         from adamae.benchmark.step_picture import write_step_picture
 
-        write_step_picture(report, Path(measurement.plot))
-    return json.dumps(report.as_dict(), indent=2) if measurement.json else report.render()
+        write_step_picture(report, plot)
 
 
-def _memory(words: Sequence[str]) -> str:
+def _memory(words: Sequence[str]) -> None:
     options = bench_memory_parser().parse(words).options
     from adamae.bench import bench_memory
     from adamae.benchmark.memory_table import render
 
     table = bench_memory(options)
-    return json.dumps(table, indent=2) if options.measurement.json else render(table)
+    print(json.dumps(table, indent=2) if options.measurement.json else render(table))
 
 
-def _loader(words: Sequence[str]) -> str:
+def _loader(words: Sequence[str]) -> None:
     # The list may be the first argument, without the option's name.
     named = ["--data_path", *words] if words and not words[0].startswith("-") else words
     options = bench_loader_parser().parse(named).options
     from adamae.bench import bench_loader
 
     report = bench_loader(options)
-    return json.dumps(asdict(report), indent=2) if options.measurement.json else report.render()
+    print(json.dumps(asdict(report), indent=2) if options.measurement.json else report.render())
 
 
-def _eval(words: Sequence[str]) -> str:
+def _eval(words: Sequence[str]) -> None:
     options = bench_eval_parser().parse(words).options
     from adamae.bench import bench_eval
 
     report = bench_eval(options)
-    return json.dumps(report.as_dict(), indent=2) if options.measurement.json else report.render()
+    print(json.dumps(report.as_dict(), indent=2) if options.measurement.json else report.render())

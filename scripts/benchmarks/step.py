@@ -55,12 +55,11 @@ def main(words: Sequence[str]) -> int:
     from reference_step import build_reference
     from transformers_step import build_transformers
 
-    from adamae.bench import bench_step
     from adamae.benchmark.contenders import variants
-    from adamae.cli.bench import printed
+    from adamae.cli.bench import measure_step
 
     known = {"transformers": build_transformers, "reference": build_reference, **variants()}
-    print(printed(bench_step(options, known), options.measurement))
+    measure_step(options, known)
     return 0
 
 

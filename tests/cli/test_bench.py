@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from adamae.cli.main import main
+from adamae.errors import UserError
 
 
 def test_a_step_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
@@ -17,6 +18,32 @@ def test_a_step_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     report = json.loads(capsys.readouterr().out)
     assert report["clips_per_second"] > 0
     assert {"sampler", "encoder", "decoder"} <= report["parts"].keys()
+
+
+@pytest.mark.parametrize("place", [".", "video.txt/step.png"])
+def test_a_chart_that_cannot_be_written_is_refused_before_the_measurement(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "video.txt").write_text("no folder")
+    monkeypatch.setattr("adamae.bench.bench_step", lambda *_: pytest.fail("measured"))
+    plot = tmp_path / place
+    assert main(["bench", "step", "--plot", str(plot)]) == 2
+    assert capsys.readouterr().err.startswith(f"adamae: error: {plot}: cannot be written (")
+
+
+def test_the_report_is_printed_before_its_chart_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise UserError("the disk is full")
+
+    monkeypatch.setattr("adamae.benchmark.step_picture.write_step_picture", full)
+    words = "--model adamae_tiny --encoder_depth 1 --decoder_depth 1 --input_size 32 --patch_size 8 --num_frames 4"
+    plot = ["--mask_ratio", "0.75", "--predict", "h100", "--plot", str(tmp_path / "step.png")]
+    assert main(["bench", "step", *words.split(), *plot]) == 2
+    printed = capsys.readouterr()
+    assert "clips/s" in printed.out
+    assert printed.err == "adamae: error: the disk is full\n"
 
 
 def test_a_list_is_measured(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
