@@ -92,7 +92,7 @@ class Estimate:
 
     @property
     def seconds_per_step(self) -> float:
-        """Seconds of the model alone, in proportion if a micro-batch has more clips than were measured."""
+        """Seconds of the model alone, in proportion if a micro-batch has another number of clips than the cost."""
         ratio = self.run.clips_per_pass / self.cost.clips
         return self.run.passes_per_step * ratio * self.cost.pass_seconds + self.cost.update_seconds
 
@@ -123,8 +123,15 @@ class Estimate:
 
     @property
     def memory(self) -> int:
-        """Bytes of one process with the run's micro-batch."""
-        return self._peak + max(self.run.clips_per_pass - self.cost.clips, 0) * self.cost.kept_per_clip
+        """Bytes of one process with the run's micro-batch; with that of the cost if more clips were measured."""
+        return self._peak + (self._memory_clips - self.cost.clips) * self.cost.kept_per_clip
+
+    @property
+    def _memory_clips(self) -> int:
+        """Clips in the micro-batch of :attr:`memory`."""
+        clips = self.run.clips_per_pass
+        # A measured peak may be that of the optimiser, so nothing can be subtracted from it.
+        return clips if self.cost.predicted else max(clips, self.cost.clips)
 
     @property
     def _peak(self) -> int:
@@ -188,7 +195,7 @@ class Estimate:
         return f"{rate * self.run.gpus:.1f} over {self.run.gpus}"
 
     def _memory(self) -> str:
-        text = f"{self.memory / 2**30:.1f} GiB at {self.run.clips_per_pass} clips per pass"
+        text = f"{self.memory / 2**30:.1f} GiB at {self._memory_clips} clips per pass"
         text += f"; {self.cost.kept_per_clip / 2**20:.0f} MiB of activations per additional clip"
         return text if self.largest_pass is None else f"{text}; {self.largest_pass} clips would use 90% of this GPU"
 
@@ -223,7 +230,7 @@ class Estimate:
 
     def _notes(self) -> list[str]:
         notes = []
-        if self.cost.clips < self.run.clips_per_pass:
+        if self.cost.clips != self.run.clips_per_pass:
             how = "predicted" if self.cost.predicted else "measured"
             notes.append(f"{how} with {self.cost.clips} clips per pass and scaled in proportion")
         if self.run.gpus > 1:

@@ -10,9 +10,10 @@ from torch import Tensor
 from adamae.losses.reconstruction import token_error
 from adamae.losses.sampling import sampling_loss
 from adamae.models import Pretrainer
+from adamae.models.decoder_budget import draw_part
 from adamae.precision import autocast_to
 from adamae.randomness import SampleNoise
-from adamae.selection import gather_tokens
+from adamae.selection import TokenSelection, gather_tokens
 
 
 def step_parts(model: Pretrainer, clips: Tensor, precision: torch.dtype) -> dict[str, Callable[[], object]]:
@@ -25,10 +26,15 @@ def step_parts(model: Pretrainer, clips: Tensor, precision: torch.dtype) -> dict
     """
     noise = SampleNoise(torch.arange(len(clips), device=clips.device))
     autocast = autocast_to(clips.device, precision)
+
+    def decoded_part(selection: TokenSelection) -> TokenSelection:
+        return draw_part(selection, model.decoder_budget, noise) if model.decoder_budget < 1 else selection
+
     with torch.no_grad(), autocast:
         pixels, _ = model.frame_choice.shorten(model.pixels(clips), model.encoder.patch_embed.exact, noise, True)
         tokens = model.tokens_for(model.sampler, pixels)
         seen, selection = model.select_tokens(pixels, noise, None)
+        selection = decoded_part(selection)
         latent = model.encoder(seen, noise, selection)
         prediction = model.decoder(model.encoder_to_decoder(latent, selection), model.mask_token, selection, noise)
 
@@ -48,8 +54,9 @@ def step_parts(model: Pretrainer, clips: Tensor, precision: torch.dtype) -> dict
         chosen = model.sampler(leaf(tokens), pixels, model.grid, noise)
         if chosen.log_probs is None:
             return None
-        reward = chosen.log_probs.new_ones(chosen.target.shape)
-        return sampling_loss(chosen, reward, **model.sampling_options)
+        part = decoded_part(chosen)
+        reward = chosen.log_probs.new_ones(part.target.shape)
+        return sampling_loss(part, reward, **model.sampling_options)
 
     forwards: dict[str, Callable[[], Tensor | None]] = {
         "patchify and normalise": lambda: _without_gradient(model.pixels(clips)),

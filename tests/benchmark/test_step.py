@@ -8,15 +8,18 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
+from adamae.benchmark import step_parts
 from adamae.benchmark.contenders import Setting, choose, variants
 from adamae.benchmark.step import benchmark_step
 from adamae.benchmark.step_picture import write_step_picture
 from adamae.benchmark.timing import take_turns
 from adamae.errors import UserError
-from adamae.models import Pretrainer
+from adamae.models import Pretrainer, create_model
 from adamae.samplers.adaptive_uniform import AdaptiveUniformSampler
 from adamae.samplers.cells import CellSampler
+from adamae.selection import TokenSelection
 
 TINY: dict[str, Any] = {"img_size": 32, "num_frames": 4, "encoder_depth": 1, "decoder_depth": 1, "mask_ratio": 0.5}
 
@@ -64,6 +67,32 @@ def test_every_contender_takes_its_steps(tmp_path: Path) -> None:
     assert (tmp_path / "step.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(UserError, match="cannot be written"):
         write_step_picture(report, tmp_path / "step.png" / "step.png")
+
+
+@pytest.mark.parametrize("budget", [1.0, 0.5])
+def test_parts_decode_as_many_tokens_as_the_step(budget: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = create_model("adamae_tiny", **{**TINY, **FINE, "decoder_budget": budget})
+    assert isinstance(model, Pretrainer)
+    clips = torch.randint(0, 256, (2, *model.clip_shape), dtype=torch.uint8)
+    rewarded = []
+    loss = step_parts.sampling_loss
+
+    def noted(selection: TokenSelection, reward: Tensor, **options: Any) -> Tensor:
+        rewarded.append(reward.shape)
+        return loss(selection, reward, **options)
+
+    monkeypatch.setattr(step_parts, "sampling_loss", noted)
+    predicted = []
+    model.decoder.register_forward_hook(lambda *passed: predicted.append(passed[-1].shape))
+    expected = model(clips).prediction.shape
+    parts = step_parts.step_parts(model, clips, torch.float32)
+    for part in parts.values():
+        part()
+    assert model.training
+    # Once for the inputs of the parts, and once in the part.
+    assert predicted == [expected] * 2
+    assert rewarded == [expected[:2]]
 
 
 def built(name: str, **options: Any) -> Pretrainer:

@@ -56,6 +56,22 @@ def test_fewer_clips_than_the_run_has_are_counted_in_proportion_and_it_says_so()
     assert "2 processes are counted as that many times one, without gradient communication" in told.render()
 
 
+@pytest.mark.parametrize(
+    ("predicted", "memory"), [(False, 1000), (True, 1000 - 56 * 10 + Distribution(100, 0, 2, 1).held)]
+)
+def test_more_clips_than_the_run_has_are_counted_in_proportion_and_it_says_so(predicted: bool, memory: int) -> None:
+    cost = PassCost(
+        clips=64, pass_seconds=7.2, update_seconds=0.4, peak_memory=1000, kept_per_clip=10, predicted=predicted
+    )
+    told = estimate(cost=cost)
+    assert told.seconds_per_step == pytest.approx(4 * 7.2 / 8 + 0.4)
+    assert told.memory == memory
+    # Nothing can be subtracted from a measured peak.
+    assert f"at {8 if predicted else 64} clips per pass" in told.render()
+    how = "predicted" if predicted else "measured"
+    assert f"{how} with 64 clips per pass and scaled in proportion" in told.render()
+
+
 def test_a_prediction_adds_what_a_process_holds_and_what_machines_exchange() -> None:
     cost = PassCost(
         clips=8,
