@@ -21,8 +21,9 @@ from adamae.visualize.video_clips import VideoClips
 _PANEL = 160
 # Maximum width of the timestamp in pixels.
 _STAMP = 130
-# Maximum duration of a GIF frame in hundredths of a second (two bytes).
-_GIF_LONGEST = 2**16 - 1
+# Minimum and maximum duration of a GIF frame in hundredths of a second: browsers show shorter frames for a tenth of a
+# second, and the number has two bytes.
+_GIF_SHORTEST, _GIF_LONGEST = 2, 2**16 - 1
 # Number of frames from which the GIF's 256 colours are chosen.
 _PALETTE_FRAMES = 12
 # Number of colours of each colour map in the GIF, colours that are kept exactly, and the minimum distance of others.
@@ -79,25 +80,36 @@ def gif_bytes(frames: np.ndarray, times: np.ndarray) -> bytes:
     Args:
         frames: (F, H, W, 3) uint8.
         times: (F + 1,) seconds at which frames are shown and the last one ends. GIFs have a resolution of a hundredth
-            of a second; rounding errors do not accumulate. A frame is shown for at most 655.35 seconds.
+            of a second; rounding errors do not accumulate. A frame is shown for 0.02 to 655.35 seconds: of more than 50
+            frames a second some are left out.
     """
-    # The last digits are numerical noise.
-    ends = np.round(np.round(100 * (times[1:] - times[0]), 6))
-    hundredths = np.clip(np.diff(ends, prepend=0), 1, _GIF_LONGEST)
+    shown, hundredths = _gif_timing(times)
     palette = _choose_palette(frames)
     # Dithering would flicker.
-    pictures = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    pictures = [Image.fromarray(frames[frame]).quantize(palette=palette, dither=Image.Dither.NONE) for frame in shown]
     file = io.BytesIO()
     pictures[0].save(
         file,
         format="GIF",
         save_all=True,
         append_images=pictures[1:],
-        duration=(hundredths * 10).astype(int).tolist(),
+        duration=[10 * duration for duration in hundredths],
         loop=0,
         optimize=False,
     )
     return file.getvalue()
+
+
+def _gif_timing(times: np.ndarray) -> tuple[list[int], list[int]]:
+    """Return the frames that a GIF shows and their durations in hundredths of a second; ``times`` as in gif_bytes."""
+    # The last digits are numerical noise.
+    moments = np.round(np.round(100 * (times - times[0]), 6)).astype(int)
+    shown = [0]
+    for frame, begin in enumerate(moments[:-1]):
+        if min(begin - moments[shown[-1]], moments[-1] - begin) >= _GIF_SHORTEST:
+            shown.append(frame)
+    durations = np.diff(moments[shown], append=moments[-1])
+    return shown, np.clip(durations, _GIF_SHORTEST, _GIF_LONGEST).tolist()
 
 
 def _choose_palette(frames: np.ndarray) -> Image.Image:

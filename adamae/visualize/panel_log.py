@@ -87,9 +87,14 @@ class PanelLog:
         for name, value in result.statistics.items():
             if name not in ("visible", "tokens") and math.isfinite(value):
                 writer.add_scalar(f"panels/{name}", value, step)
+        histograms = {"error": result.panels.error}
         if model.learns_to_sample:
-            writer.add_histogram("panels/probability", result.panels.probability, step)
-        writer.add_histogram("panels/error", result.panels.error[result.panels.error.isfinite()], step)
+            histograms["probability"] = result.panels.probability
+        for name, values in histograms.items():
+            finite = values[values.isfinite()]
+            # TensorBoard refuses an empty histogram. The run itself decides what outputs that are not finite mean.
+            if finite.numel():
+                writer.add_histogram(f"panels/{name}", finite, step)
 
 
 def as_video_clips(clips: Tensor, motion_mask: Tensor | None) -> VideoClips:

@@ -46,6 +46,20 @@ def test_every_so_often_the_same_clips_are_shown(mask_type: str, tmp_path: Path)
     assert panels.state() == panels.after_epoch(0) == {}
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_weights_that_are_not_finite_do_not_end_the_run(value: float, tmp_path: Path) -> None:
+    model = tiny_model().train()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.fill_(value)
+    clips = torch.randint(0, 256, (1, 4, 16, 16, 3), dtype=torch.uint8)
+    with SummaryWriter(str(tmp_path)) as writer:
+        PanelLog(model, clips, None, every=1, writer=lambda: writer).after_step(1)
+    tags = written(tmp_path).Tags()
+    assert tags["images"] == ["panels/clip_0"]
+    assert tags["histograms"] == []
+
+
 def test_pages_that_were_drawn_leave_no_pixels_behind(tmp_path: Path) -> None:
     def renderers() -> int:
         # Not isinstance, which wakes whatever objects pretend to be of a class.

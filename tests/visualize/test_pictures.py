@@ -34,6 +34,16 @@ def drawn(results: list[Reconstruction]) -> tuple[VideoClips, list[Block], list[
     return video_clips(), blocks_of(video_clips(), results, scales), scales.shown
 
 
+def gif_durations(content: bytes) -> list[int]:
+    """Milliseconds of each frame."""
+    with Image.open(io.BytesIO(content)) as gif:
+        durations = []
+        for number in range(gif.n_frames):
+            gif.seek(number)
+            durations.append(gif.info.get("duration", 0))
+    return durations
+
+
 def panel_top(block: int) -> int:
     """Where the panels of a film's block begin: below the names of columns and the block's title."""
     return HEAD + TITLE + block * (16 + GAP + TITLE)
@@ -201,21 +211,31 @@ def test_notes_are_broken_into_lines_that_fit() -> None:
 def test_a_frame_that_a_gif_cannot_show_for_so_long() -> None:
     frames = np.zeros((3, 8, 8, 3), np.uint8)
     frames[1] = 255
-    with Image.open(io.BytesIO(gif_bytes(frames, np.array([0, 1000, 1000.5, 1001.5])))) as gif:
-        durations = []
-        for number in range(gif.n_frames):
-            gif.seek(number)
-            durations.append(gif.info["duration"])
-    assert durations == [655_350, 500, 1000]
+    assert gif_durations(gif_bytes(frames, np.array([0, 1000, 1000.5, 1001.5]))) == [655_350, 500, 1000]
+
+
+@pytest.mark.parametrize("rate", [24, 50, 60, 100, 120, 240])
+def test_a_gif_has_no_frame_that_browsers_slow_down(rate: int) -> None:
+    frames = np.zeros((30, 8, 8, 3), np.uint8)
+    # Each frame has one white pixel at another place.
+    frames.reshape(30, 64, 3)[range(30), range(30)] = 255
+    times = np.arange(31) / rate
+    durations = gif_durations(gif_bytes(frames, times))
+    assert min(durations) >= 20
+    assert sum(durations) == pytest.approx(1000 * times[-1], abs=5)
+    # No more are left out than must be: the next frame begins within two hundredths of a second and one frame.
+    assert len(durations) == 30 if rate <= 50 else max(durations[:-1]) <= 20 + 10 * np.ceil(100 / rate)
+
+
+def test_a_gif_of_less_than_two_hundredths_of_a_second_has_one_frame() -> None:
+    frames = np.zeros((3, 8, 8, 3), np.uint8)
+    frames[1] = 255
+    assert len(gif_durations(gif_bytes(frames, np.arange(4) / 1000))) == 1
 
 
 def test_films_keep_the_number_of_frames_and_the_pace(results: list[Reconstruction]) -> None:
     frames = side_by_side(*drawn(results), least_side=16)
-    with Image.open(io.BytesIO(gif_bytes(frames, np.arange(len(frames) + 1) / 30))) as gif:
-        durations = []
-        for number in range(gif.n_frames):
-            gif.seek(number)
-            durations.append(gif.info["duration"])
+    durations = gif_durations(gif_bytes(frames, np.arange(len(frames) + 1) / 30))
     assert len(durations) == 10
     assert sum(durations) == 330
     with Image.open(io.BytesIO(gif_bytes(frames, np.arange(len(frames) + 1) / 30))) as gif:
