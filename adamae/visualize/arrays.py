@@ -19,6 +19,9 @@ def npz_bytes(video: VideoClips, results: Sequence[Reconstruction]) -> bytes:
         A ``.npz`` file with the arrays that are listed in PRETRAIN.md, "Reading the panels", with shapes and types.
     """
     grid = results[0].panels.grid
+    prediction = np.empty((len(results), *video.frames.shape), np.uint8)
+    for number, result in enumerate(results):
+        prediction[number] = video.in_time(result.panels.prediction).numpy()
     arrays: dict[str, Any] = {
         "video": video.frames.numpy(),
         "clip": video.cut.clip,
@@ -30,7 +33,7 @@ def npz_bytes(video: VideoClips, results: Sequence[Reconstruction]) -> bytes:
         "error": np.stack([result.panels.error.numpy() for result in results]),
         "error_if_hidden": np.stack([result.error_if_hidden.numpy() for result in results]),
         "probability": np.stack([result.panels.probability.numpy() for result in results]),
-        "prediction": np.stack([video.in_time(result.panels.prediction).numpy() for result in results]),
+        "prediction": prediction,
         "mask_type": np.array([result.variant.mask_type for result in results]),
         "mask_ratio": np.array([result.variant.mask_ratio for result in results]),
         "masked": np.array([result.mask_ratio for result in results]),

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
+from typing import cast
 
 import numpy as np
-from einops import rearrange
 from PIL import Image
+from PIL.GifImagePlugin import getdata, getheader
 
 from adamae.data.synthetic.encoding import encode_h264
 from adamae.visualize.colours import ERROR_MAP, PROBABILITY_MAP, Scale, colour_table
 from adamae.visualize.panels import HIDDEN
 from adamae.visualize.picture_grid import FAINT, GAP, INK, PAPER, TITLE, PictureGrid, PictureRow, letter_lines
-from adamae.visualize.rows import Block, enlarged
+from adamae.visualize.rows import Block, Images, enlarged
 from adamae.visualize.video_clips import VideoClips
 
 # Minimum side of a panel in pixels; smaller frames are enlarged by an integer factor.
@@ -34,14 +36,51 @@ _APART = 8
 _ROUNDED = 2e-3
 
 
+@dataclass(frozen=True)
+class Film:
+    """Frames that are drawn one at a time, when they are read: all of a long film would not fit into memory.
+
+    Encoders read it like an array (F, H, W, 3) uint8.
+
+    Attributes:
+        page: (H, W, 3) what all frames show.
+        count: F.
+        panels: Row and column slices of each panel, and its images.
+    """
+
+    page: np.ndarray
+    count: int
+    panels: tuple[tuple[tuple[slice, slice], Images], ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(F, H, W, 3)."""
+        return (self.count, *self.page.shape)
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return self.count
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        """Draw a frame, (H, W, 3)."""
+        frame = self.page.copy()
+        for place, image in self.panels:
+            frame[place] = image(number)
+        return frame
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Draw one frame after the other."""
+        return map(self.__getitem__, range(self.count))
+
+
 def side_by_side(
     video: VideoClips,
     blocks: Sequence[Block],
     scales: Sequence[Scale],
     notes: Sequence[str] = (),
     least_side: int = _PANEL,
-) -> np.ndarray:
-    """Draw the frames of the film.
+) -> Film:
+    """Lay out a film. Its frames are drawn when they are read.
 
     Args:
         video: The video.
@@ -51,7 +90,7 @@ def side_by_side(
         least_side: Frames smaller than this are enlarged by an integer factor.
 
     Returns:
-        (F, H, W, 3) uint8 with even height and width.
+        A film with even height and width.
     """
     factor = max(1, -(-least_side // video.frames.shape[2]))
     side = video.frames.shape[2] * factor
@@ -63,40 +102,49 @@ def side_by_side(
     grid = PictureGrid(names, rows, side, GAP, tuple(scales), tuple(notes))
     page = grid.draw({})
     even = np.pad(page, ((0, len(page) % 2), (0, page.shape[1] % 2), (0, 0)), constant_values=PAPER[0])
-    frames = np.repeat(even[None], len(video.frames), axis=0)
-    for number, block in enumerate(blocks):
-        for column, panel in enumerate([video.frames.numpy(), *(row.frames for row in block.rows)]):
-            frames[(slice(None), *grid.image_slices(number, column))] = enlarged(panel, factor)
-    width, top = min(_STAMP, grid.width), grid.tops[0]
-    times = letter_lines(map(video.stamp, range(len(frames))), width)
-    for frame, time in zip(frames, times, strict=True):
-        frame[top - TITLE : top, grid.width - width : grid.width] = time
-    return frames
+    count, width, top = len(video.frames), min(_STAMP, grid.width), grid.tops[0]
+    # Drawn in advance, because matplotlib is not thread-safe and a film may be read by several threads.
+    times = list(letter_lines(map(video.stamp, range(count)), width))
+    panels = [
+        (grid.image_slices(number, column), _enlarging(images, factor))
+        for number, block in enumerate(blocks)
+        for column, images in enumerate([video.frames.numpy().__getitem__, *(row.image for row in block.rows)])
+    ]
+    panels.append(((slice(top - TITLE, top), slice(grid.width - width, grid.width)), times.__getitem__))
+    return Film(even, count, tuple(panels))
 
 
-def gif_bytes(frames: np.ndarray, times: np.ndarray) -> bytes:
+def _enlarging(images: Images, factor: int) -> Images:
+    return lambda frame: enlarged(images(frame), factor)
+
+
+def gif_bytes(frames: Film | np.ndarray, times: np.ndarray) -> bytes:
     """Encode an endless GIF.
 
     Args:
-        frames: (F, H, W, 3) uint8.
+        frames: (F, H, W, 3) uint8, read one at a time.
         times: (F + 1,) seconds at which frames are shown and the last one ends. GIFs have a resolution of a hundredth
             of a second; rounding errors do not accumulate. A frame is shown for 0.02 to 655.35 seconds: of more than 50
             frames a second some are left out.
     """
     shown, hundredths = _gif_timing(times)
     palette = _choose_palette(frames)
-    # Dithering would flicker.
-    pictures = [Image.fromarray(frames[frame]).quantize(palette=palette, dither=Image.Dither.NONE) for frame in shown]
     file = io.BytesIO()
-    pictures[0].save(
-        file,
-        format="GIF",
-        save_all=True,
-        append_images=pictures[1:],
-        duration=[10 * duration for duration in hundredths],
-        loop=0,
-        optimize=False,
-    )
+    before: np.ndarray | None = None
+    # Image.save would keep all frames until the last one is drawn.
+    for number, duration in zip(shown, hundredths, strict=True):
+        # Dithering would flicker.
+        picture = Image.fromarray(frames[number]).quantize(palette=palette, dither=Image.Dither.NONE)
+        colours = np.asarray(picture)
+        if before is None:
+            file.writelines(getheader(picture, info={"loop": 0})[0])
+            box = (0, 0, *picture.size)
+        else:
+            # Only what changes; a frame that is equal to the one before has a pixel.
+            box = Image.fromarray(colours != before).getbbox() or (0, 0, 1, 1)
+        file.writelines(getdata(picture.crop(box), box[:2], duration=10 * duration))
+        before = colours
+    file.write(b";")
     return file.getvalue()
 
 
@@ -112,7 +160,7 @@ def _gif_timing(times: np.ndarray) -> tuple[list[int], list[int]]:
     return shown, np.clip(durations, _GIF_SHORTEST, _GIF_LONGEST).tolist()
 
 
-def _choose_palette(frames: np.ndarray) -> Image.Image:
+def _choose_palette(frames: Film | np.ndarray) -> Image.Image:
     """Return an image with a palette for (F, H, W, 3) frames.
 
     Background, ink, the grey of masked tokens and the colour maps have fixed entries; Pillow chooses the rest.
@@ -120,8 +168,8 @@ def _choose_palette(frames: np.ndarray) -> Image.Image:
     steps = np.linspace(0, 255, _MAP_COLOURS).round().astype(int)
     kept = [np.array(_KEPT, dtype=np.uint8), *(colour_table(name)[steps] for name in (PROBABILITY_MAP, ERROR_MAP))]
     room = 256 - sum(map(len, kept))
-    some = frames[np.unique(np.linspace(0, len(frames) - 1, _PALETTE_FRAMES).round().astype(int))]
-    sample = Image.fromarray(rearrange(some, "f h w c -> (f h) w c"))
+    some = np.unique(np.linspace(0, len(frames) - 1, _PALETTE_FRAMES).round().astype(int)).tolist()
+    sample = Image.fromarray(np.concatenate([frames[number] for number in some]))
     found = np.array(sample.quantize(room, method=Image.Quantize.FASTOCTREE).getpalette(), np.uint8).reshape(-1, 3)
     # Pillow searches the nearest entry by six bits per colour, so fixed colours must not have near neighbours.
     for colour in kept[0]:
@@ -131,11 +179,11 @@ def _choose_palette(frames: np.ndarray) -> Image.Image:
     return palette
 
 
-def mp4_bytes(frames: np.ndarray, times: np.ndarray) -> bytes:
+def mp4_bytes(frames: Film | np.ndarray, times: np.ndarray) -> bytes:
     """Encode (F, H, W, 3) uint8 frames as an H.264 video.
 
     Args:
-        frames: The frames.
+        frames: The frames, read one at a time.
         times: (F + 1,) seconds at which frames are shown and the last one ends. A constant frame rate close to an
             integer is rounded to it, such as 29.97; other times are kept.
     """
@@ -143,4 +191,5 @@ def mp4_bytes(frames: np.ndarray, times: np.ndarray) -> bytes:
     rate = 1 / float(steps.mean())
     fps = max(round(round(rate, 6)), 1)
     kept = np.ptp(steps) > 1e-6 or abs(rate - fps) > _ROUNDED * fps
-    return encode_h264(frames, fps=fps, gop=fps, crf=18, times=times if kept else None)
+    # The encoder uses only what a film has in common with an array: shape, length and iteration.
+    return encode_h264(cast("np.ndarray", frames), fps=fps, gop=fps, crf=18, times=times if kept else None)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from adamae.models import Pretrainer
 from adamae.visualize.reconstruction import Reconstruction, Variant, reconstruct
-from adamae.visualize.rows import Block, blocks_of, notes_of, shared_scales
+from adamae.visualize.rows import Block, Images, blocks_of, notes_of, shared_scales
 from adamae.visualize.samplers import own_mask_type
 from adamae.visualize.sheet import contact_sheets
 from adamae.visualize.video_clips import ClipIndices, VideoClips
@@ -118,14 +118,17 @@ def clip_sheets(video: VideoClips, result: Reconstruction) -> list[np.ndarray]:
     length = video.cut.frames.shape[1]
     sheets = []
     for begin in range(0, len(video.frames), length):
-        some = slice(begin, begin + length)
         blocks = [
-            Block(block.title, tuple(replace(row, frames=row.frames[some]) for row in block.rows))
+            Block(block.title, tuple(replace(row, image=_from(begin, row.image)) for row in block.rows))
             for block in blocks_of(video, [result], scales)
         ]
-        part = replace(video, frames=video.frames[some])
+        part = replace(video, frames=video.frames[begin : begin + length])
         sheets += contact_sheets(part, blocks, scales.shown, _COLUMNS, notes_of([result]))
     return sheets
+
+
+def _from(begin: int, image: Images) -> Images:
+    return lambda frame: image(begin + frame)
 
 
 def fixed_clips(samples: list[dict[str, Any]]) -> tuple[Tensor, Tensor | None]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 import torch
-from einops import rearrange, repeat
+from einops import rearrange
 from torch import Tensor
 
 from adamae.grid import TokenGrid
@@ -176,9 +176,3 @@ def neighbour_average(values: Tensor, visible: Tensor, target: Tensor, grid: Tok
     known = gather_tokens(values, visible)
     batch = torch.arange(len(values)).view(-1, 1, 1)
     return (known[batch, near.indices] * weight.unsqueeze(-1)).sum(dim=2) / weight.sum(dim=2, keepdim=True)
-
-
-def on_pixels(values: Tensor, grid: TokenGrid) -> Tensor:
-    """(B, N) one value per token to (B, T, H, W), constant over the token's pixels."""
-    sizes = {"t": grid.t, "h": grid.h, "f": grid.tubelet_size, "p": grid.patch_size, "q": grid.patch_size}
-    return repeat(values, "b (t h w) -> b (t f) (h p) (w q)", **sizes)

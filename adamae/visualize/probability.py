@@ -13,8 +13,7 @@ from adamae.models import Pretrainer
 from adamae.randomness import SampleNoise
 from adamae.samplers import SAMPLERS
 from adamae.visualize.colours import PROBABILITY_MAP, Scale
-from adamae.visualize.panels import on_pixels
-from adamae.visualize.rows import PROBABILITY, Row
+from adamae.visualize.rows import PROBABILITY, Row, painted
 from adamae.visualize.video_clips import VideoClips
 
 
@@ -64,9 +63,13 @@ def heat_map(video: VideoClips, model: Pretrainer, probability: Tensor, opacity:
         opacity: 0 shows only the video, 1 only the colours.
     """
     scale = Scale.over(f"{PROBABILITY}, {100 * opacity:g} % over the {video.noun}", PROBABILITY_MAP, [probability], 2.0)
-    colours = scale.paint(video.in_time(on_pixels(probability, model.grid)).numpy())
-    mixed = opacity * colours.astype(np.float32) + (1 - opacity) * video.frames.numpy()
-    return Row(f"probability over the {video.noun}", np.round(mixed).astype(np.uint8)), scale
+    colours = painted(video, probability, model.grid, scale)
+
+    def mixed(frame: int) -> np.ndarray:
+        mix = opacity * colours(frame).astype(np.float32) + (1 - opacity) * video.frames[frame].numpy()
+        return np.round(mix).astype(np.uint8)
+
+    return Row(f"probability over the {video.noun}", mixed), scale
 
 
 @dataclass(frozen=True)

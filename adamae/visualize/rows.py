@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from einops import repeat
 from torch import Tensor
 
+from adamae.grid import TokenGrid
 from adamae.samplers.sampler import Sampler
 from adamae.visualize.colours import ERROR_MAP, PROBABILITY_MAP, Scale
-from adamae.visualize.panels import on_pixels
 from adamae.visualize.reconstruction import Reconstruction
 from adamae.visualize.video_clips import VideoClips
 
+# Draws the image of a frame, (S, S, 3) uint8. Images are drawn when they are shown: those of a long video with several
+# masks do not fit into memory.
+Images = Callable[[int], np.ndarray]
 # Uniform sampling has probability 1; a scale with a lower end would show rounding errors.
 _LEAST_PROBABILITY = 2.0
 PROBABILITY = "probability relative to uniform"
@@ -26,11 +29,11 @@ class Row:
 
     Attributes:
         name: Label of the row.
-        frames: (F, S, S, 3) uint8.
+        image: Draws the image of a frame.
     """
 
     name: str
-    frames: np.ndarray
+    image: Images
 
 
 @dataclass(frozen=True)
@@ -115,17 +118,24 @@ def blocks_of(video: VideoClips, results: Sequence[Reconstruction], scales: Scal
 def _rows(video: VideoClips, result: Reconstruction, scales: Scales) -> tuple[Row, ...]:
     panels = result.panels
 
-    def painted(scale: Scale, values: Tensor) -> np.ndarray:
-        return scale.paint(video.in_time(on_pixels(values, panels.grid)).numpy())
+    def shown(clips: Tensor) -> Images:
+        return lambda frame: video.at(frame, clips).numpy()
 
     rows = (
-        Row("visible tokens", video.in_time(panels.seen).numpy()),
-        Row("prediction", video.in_time(panels.prediction).numpy()),
-        Row("error", painted(scales.error, panels.error)),
+        Row("visible tokens", shown(panels.seen)),
+        Row("prediction", shown(panels.prediction)),
+        Row("error", painted(video, panels.error, panels.grid, scales.error)),
     )
     if not panels.prefers or scales.probability is None:
         return rows
-    return (*rows, Row(result.sampler.sampler_class.score_name, painted(scales.probability, panels.probability)))
+    name = result.sampler.sampler_class.score_name
+    return (*rows, Row(name, painted(video, panels.probability, panels.grid, scales.probability)))
+
+
+def painted(video: VideoClips, values: Tensor, grid: TokenGrid, scale: Scale) -> Images:
+    """Images of (C, N) values of tokens, in colours that are constant over the pixels of a token."""
+    planes = values.unflatten(1, (grid.t, 1, grid.h, grid.w)).expand(-1, -1, grid.tubelet_size, -1, -1).flatten(1, 2)
+    return lambda frame: enlarged(scale.paint(video.at(frame, planes).numpy()), grid.patch_size)
 
 
 def notes_of(results: Sequence[Reconstruction]) -> list[str]:
@@ -158,6 +168,6 @@ def worse_than_trivial(results: Sequence[Reconstruction]) -> list[str]:
     ]
 
 
-def enlarged(frames: np.ndarray, factor: int) -> np.ndarray:
-    """(..., S, S, 3) to (..., S * factor, S * factor, 3) by repeating pixels."""
-    return frames if factor == 1 else repeat(frames, "... h w c -> ... (h p) (w q) c", p=factor, q=factor)
+def enlarged(image: np.ndarray, factor: int) -> np.ndarray:
+    """(H, W, 3) to (H * factor, W * factor, 3) by repeating pixels."""
+    return image if factor == 1 else repeat(image, "h w c -> (h p) (w q) c", p=factor, q=factor)

@@ -52,7 +52,7 @@ def contact_sheets(
         times = tuple(video.stamp(frame) for frame in some)
         foot = PictureGrid(times, (), side, left, tuple(scales), tuple(notes)).foot_height
         for part in _divided(blocks, side + GAP, most - HEAD - foot - (side + GAP)):
-            shown = [Block("", (Row(video.noun, video.frames.numpy()),)), *part]
+            shown = [Block("", (Row(video.noun, video.frames.numpy().__getitem__),)), *part]
             rows = [row for block in shown for row in block.rows]
             names = [
                 PictureRow("" if number else block.title, row.name)
@@ -61,7 +61,7 @@ def contact_sheets(
             ]
             grid = PictureGrid(times, tuple(names), side, left, tuple(scales), tuple(notes))
             pictures = {
-                (number, column): enlarged(row.frames[frame], factor)
+                (number, column): enlarged(row.image(frame), factor)
                 for number, row in enumerate(rows)
                 for column, frame in enumerate(some)
             }

@@ -113,6 +113,10 @@ class VideoClips:
         """Gather values per clip frame (C, T, ...) to values per video frame (F, ...)."""
         return clips[self.cut.clip, self.cut.position]
 
+    def at(self, frame: int, clips: Tensor) -> Tensor:
+        """Value of a video frame among values per clip frame: (C, T, ...) to (...)."""
+        return clips[self.cut.clip[frame], self.cut.position[frame]]
+
     def seconds(self, frame: int) -> float:
         """Timestamp of a shown frame within the file; requires ``times``."""
         return float(self.times[frame])

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from einops import repeat
 
+from adamae.grid import TokenGrid
 from adamae.models import Pretrainer, vit_pretrainer
 from adamae.visualize.video_clips import VideoClips, split_into_clips
 
@@ -17,6 +19,12 @@ def tiny_model(**options: Any) -> Pretrainer:
     for part in ("encoder", "decoder"):
         sizes |= {f"{part}_embed_dim": 16, f"{part}_depth": 1, f"{part}_num_heads": 2}
     return vit_pretrainer(**{**sizes, **options}).eval()
+
+
+def on_pixels(values: torch.Tensor, grid: TokenGrid) -> torch.Tensor:
+    """(B, N) one value per token to (B, T, H, W), constant over the token's pixels."""
+    sizes = {"t": grid.t, "h": grid.h, "f": grid.tubelet_size, "p": grid.patch_size, "q": grid.patch_size}
+    return repeat(values, "b (t h w) -> b (t f) (h p) (w q)", **sizes)
 
 
 def video_clips(frames: int = 10, size: int = 16, moving: bool = True) -> VideoClips:

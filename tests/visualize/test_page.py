@@ -19,11 +19,11 @@ from adamae.grid import TokenGrid
 from adamae.samplers.builtin import ADAPTIVE
 from adamae.visualize.colours import Scale
 from adamae.visualize.html import choose_packing, page_bytes
-from adamae.visualize.panels import Panels, Statistics, on_pixels
+from adamae.visualize.panels import Panels, Statistics
 from adamae.visualize.reconstruction import Reconstruction, Variant, reconstruct
 from adamae.visualize.rows import notes_of, shared_scales
 from adamae.visualize.video_clips import VideoClips, split_into_clips
-from tests.visualize.scenes import tiny_model, video_clips
+from tests.visualize.scenes import on_pixels, tiny_model, video_clips
 
 Driver = Any
 # Where screenshots stay to be looked at: a folder, or the test's own temporary one.

@@ -13,7 +13,8 @@ from adamae.grid import TokenGrid
 from adamae.layers.pixels import PixelNormalisation
 from adamae.losses.reconstruction import reconstruction_target
 from adamae.selection import TokenSelection, gather_tokens
-from adamae.visualize.panels import HIDDEN, SECONDARY, Panels, Statistics, draw_panels, neighbour_average, on_pixels
+from adamae.visualize.panels import HIDDEN, SECONDARY, Panels, Statistics, draw_panels, neighbour_average
+from tests.visualize.scenes import on_pixels
 
 # Two tubelets of one frame, each cut into a row of two tokens of 2 x 2 pixels: tokens 0 and 1 are the first frame's
 # left and right half, 2 and 3 the second's.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from dataclasses import replace
 from itertools import pairwise
 
@@ -20,7 +21,7 @@ from adamae.visualize.reconstruction import Reconstruction, Variant, reconstruct
 from adamae.visualize.rows import Block, Scales, blocks_of, notes_of, shared_scales, title_of, worse_than_trivial
 from adamae.visualize.sheet import contact_sheets
 from adamae.visualize.video_clips import VideoClips
-from tests.visualize.scenes import tiny_model, video_clips
+from tests.visualize.scenes import on_pixels, tiny_model, video_clips
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +115,7 @@ def test_masks_that_prefer_nothing_have_no_probability(results: list[Reconstruct
     # In a film, whichever comes first, the column is named and the place of what does not exist stays paper.
     for order in (results, results[::-1]):
         film, blocks, shown = drawn(order)
-        frames = side_by_side(film, blocks, shown, least_side=16)
+        frames = np.stack([*side_by_side(film, blocks, shown, least_side=16)])
         column, empty = GAP + 4 * (16 + GAP), order.index(results[1])
         for number in range(2):
             y = panel_top(number)
@@ -134,7 +135,7 @@ def test_a_network_that_is_worse_than_the_trivial_predictor_is_named(results: li
 
 def test_the_film_shows_each_frame_at_its_time(results: list[Reconstruction]) -> None:
     film = video_clips()
-    frames = side_by_side(*drawn(results), least_side=16)
+    frames = np.stack([*side_by_side(*drawn(results), least_side=16)])
     assert len(frames) == 10
     assert frames.shape[1] % 2 == frames.shape[2] % 2 == 0
     # The video is the first panel, 16 pixels wide behind a gap; visible tokens are the second.
@@ -144,14 +145,42 @@ def test_the_film_shows_each_frame_at_its_time(results: list[Reconstruction]) ->
     for result, top in zip(results, (first, second), strict=True):
         seen = film.in_time(result.panels.seen).numpy()
         assert np.array_equal(frames[:, top : top + 16, left : left + 16], seen)
+    for block, result in zip(drawn(results)[1], results, strict=True):
+        error = film.in_time(on_pixels(result.panels.error, result.panels.grid)).numpy()
+        image = np.stack([block.rows[2].image(frame) for frame in range(10)])
+        assert np.array_equal(image, shared_scales(results).error.paint(error))
     # Where the time stands each frame differs from the one before.
     stamps = frames[:, first - TITLE : first]
     assert all((before != after).any() for before, after in pairwise(stamps))
 
 
+def test_a_long_film_is_drawn_and_encoded_frame_by_frame() -> None:
+    clip, model = video_clips(frames=4, size=64), tiny_model(img_size=64)
+    results = [reconstruct(model, clip, Variant(mask_type, 0.5)) for mask_type in ("learnable", "random")]
+    scales = shared_scales(results)
+    # The same clip again and again.
+    count = 400
+    film = replace(
+        clip,
+        frames=clip.frames[:1].expand(count, -1, -1, -1),
+        times=np.arange(count + 1) / 50,
+        cut=replace(clip.cut, clip=np.zeros(count, int), position=np.arange(count) % 4),
+    )
+    frames = side_by_side(film, blocks_of(film, results, scales), scales.shown, least_side=64)
+    tracemalloc.start()
+    try:
+        made = gif_bytes(frames, film.times), mp4_bytes(frames, film.times)
+        peak = tracemalloc.get_traced_memory()[1] - sum(map(len, made))
+    finally:
+        tracemalloc.stop()
+    assert len(gif_durations(made[0])) == len(frames) == count
+    # The sample of frames for the palette is the largest part.
+    assert peak < 40 * frames[0].nbytes < np.prod(frames.shape) / 9
+
+
 def test_small_frames_are_enlarged_without_smoothing(results: list[Reconstruction]) -> None:
     frames = side_by_side(*drawn(results[:1]), least_side=40)
-    corner = frames[0, panel_top(0) : panel_top(0) + 3, GAP : GAP + 3]
+    corner = frames[0][panel_top(0) : panel_top(0) + 3, GAP : GAP + 3]
     assert (corner == corner[0, 0]).all()
 
 
@@ -234,7 +263,7 @@ def test_a_gif_of_less_than_two_hundredths_of_a_second_has_one_frame() -> None:
 
 
 def test_films_keep_the_number_of_frames_and_the_pace(results: list[Reconstruction]) -> None:
-    frames = side_by_side(*drawn(results), least_side=16)
+    frames = np.stack([*side_by_side(*drawn(results), least_side=16)])
     durations = gif_durations(gif_bytes(frames, np.arange(len(frames) + 1) / 30))
     assert len(durations) == 10
     assert sum(durations) == 330
