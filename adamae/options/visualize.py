@@ -54,7 +54,7 @@ class PictureOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class VisualizeComputeOptions(OptionGroup):
-    """Batch size, decoder, device and precision."""
+    """Batch size, decoder and device."""
 
     title = "Inference"
 

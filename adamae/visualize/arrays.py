@@ -30,6 +30,7 @@ def npz_bytes(video: VideoClips, results: Sequence[Reconstruction]) -> bytes:
         "numbers": video.first + video.cut.frames,
         "grid": np.array([grid.t, grid.h, grid.w]),
         "visible": np.stack([result.panels.visible.numpy() for result in results]),
+        "secondary": np.stack([result.panels.secondary.numpy() for result in results]),
         "error": np.stack([result.panels.error.numpy() for result in results]),
         "error_if_hidden": np.stack([result.error_if_hidden.numpy() for result in results]),
         "probability": np.stack([result.panels.probability.numpy() for result in results]),

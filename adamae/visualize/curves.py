@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from adamae.visualize.picture_grid import font_families, without_glyph_warnings
 from adamae.visualize.probability import Timeline
 from adamae.visualize.video_clips import VideoClips
 
@@ -43,9 +44,11 @@ def timeline_png(video: VideoClips, timeline: Timeline, notes: Sequence[str]) ->
     lines = [*axes.get_legend_handles_labels()[0], *other.get_legend_handles_labels()[0]]
     axes.legend(handles=lines, loc="lower center", bbox_to_anchor=(0.5, 1), ncol=2, frameon=False, fontsize=8)
     # A dollar sign in a file's name must not start a formula.
-    figure.supxlabel("\n".join(notes), fontsize=8, color="0.4").set_parse_math(False)
+    caption = figure.supxlabel("\n".join(notes), fontsize=8, color="0.4", fontfamily=font_families())
+    caption.set_parse_math(False)
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=110)
+    with without_glyph_warnings():
+        figure.savefig(file, format="png", dpi=110)
     return file.getvalue()
 
 

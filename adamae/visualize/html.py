@@ -77,7 +77,8 @@ def page_bytes(video: VideoClips, results: Sequence[Reconstruction], scales: Sca
         "title": video.name,
         "notes": [
             *notes,
-            "Error, visible if masked: error of the visible tokens in a second sample that masks them. "
+            "Error, visible if masked: error of the visible tokens in a second sample that masks them, "
+            "in the first clip of each window. "
             "Trivial predictor: a prediction that needs no network, on the masked tokens.",
             f"Images are compressed ({packing}); the .npz file next to this page contains the exact values.",
         ],

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +28,20 @@ _MARGIN = 8
 _BAR, _BAR_HEIGHT = (120, 10), 46
 # One point is one pixel.
 _DPI = 72
+# Fonts with Chinese, Japanese and Korean letters, which matplotlib's own font lacks; those that are installed are used.
+FALLBACKS = (
+    *(f"Noto Sans CJK {region}" for region in ("SC", "TC", "JP", "KR")),
+    *(
+        "Source Han Sans",
+        "WenQuanYi Zen Hei",
+        "WenQuanYi Micro Hei",
+        "IPAexGothic",
+        "Droid Sans Fallback",
+        "NanumGothic",
+    ),
+    *("PingFang SC", "PingFang HK", "Hiragino Sans", "Apple SD Gothic Neo", "Arial Unicode MS"),
+    *("Microsoft YaHei", "Microsoft JhengHei", "Yu Gothic", "MS Gothic", "Malgun Gothic", "SimHei"),
+)
 
 
 @dataclass(frozen=True)
@@ -142,7 +158,8 @@ class PictureGrid:
         below = self.height - _MARGIN - len(self._lines) * LINE
         for number, line in enumerate(self._lines):
             self._write(figure, _MARGIN, below + number * LINE + LINE // 2, line, FAINT)
-        canvas.draw()
+        with without_glyph_warnings():
+            canvas.draw()
         return np.array(canvas.buffer_rgba())[..., :3]
 
     def _write(
@@ -158,6 +175,7 @@ class PictureGrid:
         """Write a line of text that is vertically centred at ``y``."""
         position = x / self.width, 1 - y / self.height
         words = figure.text(*position, text, color=_shade(ink), size=SIZE, ha=ha, va="center_baseline", weight=weight)
+        words.set_fontfamily(font_families())
         # A dollar sign in a file's name must not start a formula.
         words.set_parse_math(False)
 
@@ -204,10 +222,27 @@ def width_of(text: str, weight: str = "normal") -> int:
     from matplotlib.backends.backend_agg import RendererAgg
     from matplotlib.font_manager import FontProperties
 
-    width, _, _ = RendererAgg(1, 1, _DPI).get_text_width_height_descent(
-        text, FontProperties(size=SIZE, weight=weight), False
-    )
+    font = FontProperties(family=font_families(), size=SIZE, weight=weight)
+    with without_glyph_warnings():
+        width, _, _ = RendererAgg(1, 1, _DPI).get_text_width_height_descent(text, font, False)
     return int(np.ceil(width))
+
+
+@cache
+def font_families() -> list[str]:
+    """Return the fonts of texts: a letter is in the first that has it."""
+    from matplotlib.font_manager import fontManager
+
+    installed = set(fontManager.get_font_names())
+    return ["sans-serif", *(name for name in FALLBACKS if name in installed)]
+
+
+@contextmanager
+def without_glyph_warnings() -> Iterator[None]:
+    """Silence matplotlib's warning for each letter that no font has; the picture shows a box instead."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        yield
 
 
 def broken(text: str, width: int) -> list[str]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from adamae.errors import UserError
 from adamae.models import Pretrainer
 from adamae.options.visualize import MaskOptions, VisualizeOptions
+from adamae.plain_text import one_line
 from adamae.visualize.arrays import npz_bytes
 from adamae.visualize.film import gif_bytes, mp4_bytes, side_by_side
 from adamae.visualize.html import page_bytes
@@ -132,7 +133,7 @@ def _reconstructed(
             notes=(visualizer.caption(video.path), *notes_of(results)),
             columns=pictures.columns,
         )
-        visualizer.reporter.say(*(f"warning: {video.path}: {sentence}" for sentence in shown.warnings))
+        visualizer.reporter.say(*(f"warning: {one_line(video.path)}: {sentence}" for sentence in shown.warnings))
         yield shown
 
 

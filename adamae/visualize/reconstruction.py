@@ -45,7 +45,8 @@ class Reconstruction:
         variant: The masking strategy.
         sampler: Declaration of the sampler.
         panels: Panels of all C clips.
-        error_if_hidden: (C, N) error of the visible tokens in a second sample that masks them; NaN elsewhere.
+        error_if_hidden: (C, N) error of the visible tokens in a second sample that masks them, in the first clip of
+            each window; NaN elsewhere.
         statistics: Numbers about all clips together, see :func:`reconstruct`.
     """
 
@@ -87,8 +88,9 @@ def reconstruct(
     Returns:
         Panels on the CPU, and the statistics "visible" (tokens of a clip), "tokens" (N), "target_error",
         "trivial_error" (of the trivial predictor on the same tokens), "visible_error" (of the visible tokens in a
-        second sample that masks them); for a learned sampler "entropy" (1: uniform) and "top_tenth" (0.1: uniform);
-        with a motion mask "hit_rate" (1: uniform sampling) and "on_moving" (fraction of the visible tokens).
+        second sample that masks them, in the first clip of each window); for a learned sampler "entropy" (1: uniform)
+        and "top_tenth" (0.1: uniform); with a motion mask "hit_rate" (1: uniform sampling) and "on_moving" (fraction
+        of the visible tokens).
 
     Raises:
         UserError: If the model does not support the masking strategy.

@@ -76,8 +76,11 @@ def read_run(folder: str | Path) -> RunLog:
         raise UserError(f"{path}: contains no complete line, expected the log of a run")
     options = read_mapping(directory / FILE_NAME) if (directory / FILE_NAME).is_file() else {}
     scores = {}
-    for found in sorted(directory.glob("**/scores.json")):
-        record = _parsed(found.read_text(encoding="utf-8", errors="replace"))
+    for found in filter(Path.is_file, sorted(directory.glob("**/scores.json"))):
+        try:
+            record = _parsed(found.read_text(encoding="utf-8", errors="replace"))
+        except OSError as error:
+            raise UserError(f"{found}: cannot be read: {error.strerror}") from None
         if record is not None:
             scores[one_line(str(found.parent.relative_to(directory)))] = record
     return RunLog(one_line(str(folder)), records, options, scores)

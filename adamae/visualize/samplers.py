@@ -26,8 +26,8 @@ def sampler_of(model: Pretrainer, mask_type: str, mask_ratio: float) -> Sampler:
         mask_ratio: Fraction of tokens to mask.
 
     Raises:
-        UserError: If the model has no learned sampler, the name is unknown, no token would be visible or none masked,
-            or the encoder does not support the sampler.
+        UserError: If the model has no learned sampler or another one, the name is unknown, no token would be visible
+            or none masked, or the encoder does not support the sampler.
     """
     if mask_type == own_mask_type(model):
         # A shallow copy shares weights and settings; only the ratio differs.
@@ -36,10 +36,13 @@ def sampler_of(model: Pretrainer, mask_type: str, mask_ratio: float) -> Sampler:
         sampler.num_visible(model.grid)
         return sampler
     if declared(mask_type).sampler_class.learns:
-        others = (name for name, other in SAMPLERS.items() if not other.sampler_class.learns)
-        raise UserError(
-            f"mask_type {mask_type}: the checkpoint has no learned sampler, expected one of {', '.join(others)}"
-        )
+        others = tuple(name for name, other in SAMPLERS.items() if not other.sampler_class.learns)
+        own_type = own_mask_type(model)
+        if model.sampler.learns:
+            has, others = f"'s sampler is {own_type}", (own_type, *others)
+        else:
+            has = " has no learned sampler"
+        raise UserError(f"mask_type {mask_type}: the checkpoint{has}, expected one of {', '.join(others)}")
     own = model.sampler
     # Secondary masks are used only if the encoder has learned a token for them.
     options: dict[str, Any] = {"secondary_mask_ratio": 0.0}

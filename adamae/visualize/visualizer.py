@@ -81,7 +81,10 @@ class Visualizer:
 
     def caption(self, path: str) -> str:
         """Names of the video and of the checkpoint."""
-        return f"{one_line(Path(path).name)}, checkpoint {Path(self.checkpoint).name} ({describe_training(self.file)})"
+        checkpoint = Path(self.checkpoint)
+        # "." and ".." are no names. Links keep theirs: that of a downloaded file may lead to one named by its hash.
+        name = checkpoint.name if checkpoint.name.strip(".") else checkpoint.resolve().name
+        return f"{one_line(Path(path).name)}, checkpoint {one_line(name)} ({describe_training(self.file)})"
 
     def videos(self) -> Iterator[tuple[str, VideoClips]]:
         """Decode the videos one after the other. Unreadable videos are reported and skipped.

@@ -14,6 +14,14 @@ from adamae.visualize.reconstruction import Variant, reconstruct
 from tests.visualize.scenes import tiny_model, video_clips
 
 
+def test_tokens_that_the_encoder_does_not_see_are_told() -> None:
+    model, film = tiny_model(patch_size=4, mask_type="uniform", mask_ratio=None), video_clips()
+    result = reconstruct(model, film, Variant("uniform", 0.75))
+    with np.load(io.BytesIO(npz_bytes(film, [result])), allow_pickle=False) as arrays:
+        assert arrays["secondary"].any()
+        assert not (arrays["secondary"] & ~arrays["visible"]).any()
+
+
 def documented(root: Path) -> dict[str, tuple[list[str], str]]:
     """Shape and type of each key in the guide's table."""
     text = (root / "PRETRAIN.md").read_text(encoding="utf-8")

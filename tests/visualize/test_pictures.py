@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tracemalloc
+import warnings
 from dataclasses import replace
 from itertools import pairwise
 
@@ -11,12 +12,25 @@ import av
 import numpy as np
 import pytest
 import torch
+from matplotlib.font_manager import findfont
+from matplotlib.ft2font import FT2Font
 from PIL import Image
 
+from adamae.visualize import picture_grid
 from adamae.visualize.colours import Scale, colour_table
 from adamae.visualize.film import gif_bytes, mp4_bytes, side_by_side
 from adamae.visualize.panels import HIDDEN
-from adamae.visualize.picture_grid import GAP, HEAD, PAPER, TITLE, PictureGrid, PictureRow, broken, width_of
+from adamae.visualize.picture_grid import (
+    GAP,
+    HEAD,
+    PAPER,
+    TITLE,
+    PictureGrid,
+    PictureRow,
+    broken,
+    font_families,
+    width_of,
+)
 from adamae.visualize.reconstruction import Reconstruction, Variant, reconstruct
 from adamae.visualize.rows import Block, Scales, blocks_of, notes_of, shared_scales, title_of, worse_than_trivial
 from adamae.visualize.sheet import contact_sheets
@@ -235,6 +249,28 @@ def test_notes_are_broken_into_lines_that_fit() -> None:
     assert " ".join(lines) == "one two three four five six seven"
     assert len(lines) > 2 and all(width_of(line) <= 80 for line in lines)
     assert broken("W" * 50, 80) == ["W" * 50]
+
+
+def test_letters_of_other_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def letters(family: str) -> set[int]:
+        return set(FT2Font(findfont(family, fallback_to_default=False)).get_charmap())
+
+    def drawn_text(text: str) -> np.ndarray:
+        return PictureGrid((), (PictureRow(text),), 16, 40).draw({})
+
+    monkeypatch.setattr(picture_grid, "FALLBACKS", ("a font that is not installed",))
+    font_families.cache_clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        box = drawn_text("視")
+        # A font that comes with matplotlib stands for one with such letters.
+        letter, other = map(chr, sorted(letters("STIXNonUnicode") - letters("DejaVu Sans"))[:2])
+        assert np.array_equal(drawn_text(letter), drawn_text(other))
+        monkeypatch.setattr(picture_grid, "FALLBACKS", ("STIXNonUnicode",))
+        font_families.cache_clear()
+        assert not np.array_equal(drawn_text(letter), drawn_text(other))
+        assert np.array_equal(drawn_text("視"), box)
+    font_families.cache_clear()
 
 
 def test_a_frame_that_a_gif_cannot_show_for_so_long() -> None:

@@ -124,6 +124,10 @@ def test_secondary_masks_belong_to_the_masks_that_draw_them(sampling: str, mask_
 def test_what_cannot_be_drawn_is_one_line() -> None:
     with pytest.raises(UserError, match="the checkpoint has no learned sampler, expected one of random"):
         sampler_of(tiny_model(mask_type="random"), "learnable", 0.5)
+    with pytest.raises(
+        UserError, match="adaptive_uniform: the checkpoint's sampler is learnable, expected one of learn"
+    ):
+        sampler_of(tiny_model(), "adaptive_uniform", 0.5)
     with pytest.raises(UserError, match="expected one of learnable, random"):
         sampler_of(tiny_model(), "tubes", 0.5)
     with pytest.raises(UserError, match=r"mask_ratio = 0\.99 leaves 0 of 8"):

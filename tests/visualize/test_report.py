@@ -87,6 +87,26 @@ def labels_of(svg: str) -> list[str]:
     return re.findall(r">([^<>\n]+)</text>", svg)
 
 
+def test_scores_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_run(tmp_path / "run", [1.0], seed=0)
+    (folder / "scores.json").mkdir()
+    (folder / "test").mkdir()
+    scores = folder / "test" / "scores.json"
+    scores.write_text('{"top1": 51.25}')
+    assert read_run(folder).scores == {"test": {"top1": 51.25}}
+
+    # Permissions do not stop the superuser.
+    def read_text(path: Path, *words: object, **options: object) -> str:
+        if path == scores:
+            raise PermissionError(13, "Permission denied")
+        return whole(path, *words, **options)  # type: ignore[arg-type]
+
+    whole = Path.read_text
+    monkeypatch.setattr(Path, "read_text", read_text)
+    with pytest.raises(UserError, match=r"scores\.json: cannot be read: Permission denied"):
+        read_run(folder)
+
+
 def test_where_a_curve_lies() -> None:
     svg = line_chart([Curve("x", "red", [(0, 0), (5, 0.5), (10, 1)])])
     (left, bottom), *_, (right, top) = points_of(svg)

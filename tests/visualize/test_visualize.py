@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,17 @@ def test_reconstructions_and_files_of_a_video(
         assert arrays["mask_type"].tolist() == ["random", "random", "tube", "tube"]
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == ("", "")
+
+
+def test_a_warning_is_one_line_whatever_the_video_is_called(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("adamae.visualize.pictures.worse_than_trivial", lambda results: ["the sentence"])
+    video = tmp_path / "new\nline.mp4"
+    shutil.copy(place / PATHS[0], video)
+    checkpoint = str(place / "pretrained.safetensors")
+    list(visualize(VisualizeOptions.of(checkpoint, str(video), device="cpu", sampling_rate=1), verbose=True))
+    assert f"warning: {tmp_path}/new\\nline.mp4: the sentence" in capsys.readouterr().err.splitlines()
 
 
 def test_a_page_has_further_ratios(place: Path) -> None:
