@@ -5,13 +5,16 @@ from __future__ import annotations
 import gc
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from matplotlib.backends.backend_agg import RendererAgg
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
-from adamae.visualize.panel_log import PanelLog, fixed_clips
+from adamae.visualize.panel_log import PanelLog, as_video_clips, clip_sheets, fixed_clips
+from adamae.visualize.picture_grid import GAP, HEAD, TITLE
+from adamae.visualize.reconstruction import Variant, reconstruct
 from tests.visualize.scenes import tiny_model
 
 
@@ -44,6 +47,17 @@ def test_every_so_often_the_same_clips_are_shown(mask_type: str, tmp_path: Path)
     assert ("panels/probability" in events.Tags()["histograms"]) == (mask_type == "learnable")
     assert "panels/error" in events.Tags()["histograms"]
     assert panels.state() == panels.after_epoch(0) == {}
+
+
+def test_each_sheet_shows_its_own_clip() -> None:
+    model = tiny_model()
+    film = as_video_clips(torch.randint(0, 256, (2, 4, 16, 16, 3), dtype=torch.uint8), None)
+    result = reconstruct(model, film, Variant("learnable", 0.5))
+    for number, sheet in enumerate(clip_sheets(film, result)):
+        # The first column behind the names of the rows, images of 112 pixels: the video, then the visible tokens.
+        x = sheet.shape[1] - GAP - 4 * (112 + GAP)
+        for y, image in ((HEAD, film.frames[4 * number]), (HEAD + 112 + GAP + TITLE, result.panels.seen[number, 0])):
+            assert np.array_equal(sheet[y : y + 112 : 7, x : x + 112 : 7], image.numpy())
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
