@@ -23,6 +23,7 @@ FLOORS = (
         "network_interface",
         "peak_memory",
         "ranks",
+        "removed_options",
         "time_limit",
         "version",
     },

@@ -16,6 +16,7 @@ from adamae.checkpoints.um_mae_architecture import infer_um_mae, is_um_mae
 from adamae.errors import UserError
 from adamae.models.families import family_named
 from adamae.plain_text import some_of
+from adamae.removed_options import without_removed
 
 # Widths of decoders whose head count is not width / 64: our tiny model's and ViT-H's.
 _DECODER_HEADS = {96: 3, 640: 8}
@@ -189,7 +190,7 @@ def _given_options(config: Mapping[str, Any]) -> dict[str, Any]:
         raise UserError(
             f"its config has options = {reprlib.repr(options)}; expected an object of constructor arguments"
         )
-    return dict(options)
+    return without_removed(options)
 
 
 def _from_transformers(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,6 @@ def sampling_loss(
     token_error: Tensor,
     *,
     reduction: Reduction = "mean",
-    advantage: bool = False,
     entropy_weight: float = 0.0,
 ) -> Tensor:
     """Increase the probability of tokens with a high reconstruction error.
@@ -36,15 +35,12 @@ def sampling_loss(
 
     If the targets are a random subset S of m of the M masked tokens T (:mod:`adamae.models.decoder_budget`), the result
     is an unbiased estimate of the loss over all of them, given their errors L_i and with l_i = log P_i. The mean over
-    S needs no factor: E[(1/m) sum_S l_i L_i] = (1/M) sum_T l_i L_i. The sum is M times the mean. With an advantage,
-    the mean of l_i (L_i - mean L) is a covariance. With m of M drawn without replacement and the mean over S as
-    baseline, its expectation is (m - 1) / m * M / (M - 1) of the covariance over T, so it is divided by that factor.
+    S needs no factor: E[(1/m) sum_S l_i L_i] = (1/M) sum_T l_i L_i. The sum is M times the mean.
 
     Args:
         selection: Must have ``log_probs``.
         token_error: (B, M) error of each target token, or another reward.
         reduction: "mean" over the targets (official code) or "sum" (paper).
-        advantage: Subtract the clip's mean from the reward (not in the paper).
         entropy_weight: Weight of an entropy bonus against collapse of the distribution (not in the paper).
 
     Returns:
@@ -61,24 +57,13 @@ def sampling_loss(
     assert selection.log_probs is not None, "the sampler has no parameters and so no sampling loss"
     eps = torch.finfo(selection.log_probs.dtype).eps
     log_probs = selection.log_probs.clamp(math.log(eps), math.log1p(-eps))
-    reward = token_error.detach()
-    if advantage:
-        reward = reward - reward.mean(dim=1, keepdim=True)
-    weighted = log_probs.gather(1, selection.target) * reward
+    weighted = log_probs.gather(1, selection.target) * token_error.detach()
     loss = -(weighted.mean(dim=1) if reduction == "mean" else weighted.sum(dim=1)).mean()
-    loss = loss * _share_of_all(selection, reduction, advantage)
+    if reduction == "sum" and selection.num_hidden:
+        loss = loss * (selection.num_hidden / selection.target.shape[1])
     if entropy_weight:
         loss = loss - entropy_weight * entropy(selection.log_probs).mean()
     return loss
-
-
-def _share_of_all(selection: TokenSelection, reduction: Reduction, advantage: bool) -> float:
-    """Return the factor that makes the loss over a random subset of the masked tokens an unbiased estimate."""
-    drawn = selection.target.shape[1]
-    total = selection.num_hidden or drawn
-    factor = total / drawn if reduction == "sum" else 1.0
-    # With a single token the advantage is 0 and the factor has no effect.
-    return factor * drawn * (total - 1) / ((drawn - 1) * total) if advantage and drawn > 1 else factor
 
 
 def entropy(log_probs: Tensor) -> Tensor:

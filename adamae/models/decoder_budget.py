@@ -6,7 +6,7 @@ networks compute. Every masked token is in S with probability m / M, so for any 
     E[ (1/m) sum_{i in S} a_i ]  =  (1/M) sum_{i in T} a_i .
 
 If a_i are the errors, this is the reconstruction loss; if a_i are log P_i times the error, it is the sampling loss, and
-the same holds for the gradients. :func:`~adamae.losses.sampling.sampling_loss` has the factors of its other forms.
+the same holds for the gradients. :func:`~adamae.losses.sampling.sampling_loss` has the factor of its sum.
 
 Given each token's error, the estimate is unbiased: loss and gradient weight every masked token as if all of them were
 decoded. The errors themselves differ: the decoder attends to the visible tokens and S, not T, so the expectation is
@@ -24,11 +24,8 @@ from adamae.selection import TokenSelection
 
 
 def count_decoded(num_hidden: int, budget: float) -> int:
-    """Number of masked tokens to decode: ``budget * num_hidden`` rounded, at least two.
-
-    An advantage needs two tokens, because it compares their errors.
-    """
-    return min(num_hidden, max(2, round(budget * num_hidden)))
+    """Number of masked tokens to decode: ``budget * num_hidden`` rounded, at least one."""
+    return max(1, round(budget * num_hidden))
 
 
 def draw_part(selection: TokenSelection, budget: float, noise: SampleNoise) -> TokenSelection:

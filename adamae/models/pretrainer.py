@@ -91,7 +91,6 @@ class Pretrainer(nn.Module):
             (:mod:`adamae.losses.neighbour_gain`).
         sampling_reduction: "mean" (official code) or "sum" (paper) over the target tokens; "neighbours" always uses
             the mean.
-        sampling_advantage: Subtract the clip's mean from the reward (not in the paper).
         sampling_entropy_weight: Weight of an entropy bonus (not in the paper).
         imagenet_default_mean_and_std: Standardise pixels by ImageNet's statistics; else by 0.5 and 0.5.
         published_names: Names of the parts in published checkpoints as (prefix here, prefix there), see
@@ -118,7 +117,6 @@ class Pretrainer(nn.Module):
         sampling_weight: float = 1e-4,
         sampling_reward: Reward = "error",
         sampling_reduction: Reduction = "mean",
-        sampling_advantage: bool = False,
         sampling_entropy_weight: float = 0.0,
         imagenet_default_mean_and_std: bool = True,
         published_names: Prefixes = (),
@@ -157,7 +155,6 @@ class Pretrainer(nn.Module):
         self.sampling_reward: Reward = sampling_reward
         self.sampling_options: dict[str, Any] = {
             "reduction": sampling_reduction,
-            "advantage": sampling_advantage,
             "entropy_weight": sampling_entropy_weight,
         }
         self.checkpoint_activations("none")

@@ -10,7 +10,7 @@ from adamae.gpu_specs import gpu_names
 from adamae.options.economy import change_mode
 from adamae.options.parser import OptionParser
 from adamae.options.pretrain import PretrainOptions, check_pretraining
-from adamae.options.published import PRETRAIN_ANSWERS
+from adamae.options.published import PRETRAIN_ANSWERS, REMOVED_ANSWERS
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def estimate_parser() -> OptionParser[EstimateOptions]:
             "adamae estimate --config adamae_ssv2_base --num_videos 168913 --gpus 8 --nodes 4 --batch_size 8 "
             "--predict h100",
         ),
-        foreign=PRETRAIN_ANSWERS,
+        foreign={**PRETRAIN_ANSWERS, **REMOVED_ANSWERS},
         preset_folder="pretrain",
         layered=change_mode,
         check=check_pretraining,

@@ -267,9 +267,6 @@ class LossOptions(OptionGroup):
     detach_sampler_input: bool = flag(
         True, "do not backpropagate the sampling loss into the tokenizer (paper); the official code does"
     )
-    sampling_advantage: bool = flag(
-        False, "subtract the mean error of the clip from the reward of each token (not in the paper)"
-    )
     sampling_entropy_weight: float = flag(
         0.0, "weight of an entropy bonus on the sampling distribution (not in the paper)", least=0
     )

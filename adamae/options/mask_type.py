@@ -17,7 +17,6 @@ _OF_SAMPLING = tuple(option.name for option in flags_of(LossOptions) if option.n
 _IDLE = {
     "sampler_drop_rate": ("sampler_network", "mlp"),
     "sampling_reduction": ("sampling_reward", "neighbours"),
-    "sampling_advantage": ("sampling_reward", "neighbours"),
     "sampling_entropy_weight": ("sampling_reward", "neighbours"),
 }
 

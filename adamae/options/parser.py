@@ -318,6 +318,8 @@ class _Foreign(argparse.Action):
         self._answer = answer
 
     def __call__(self, _: Any, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
+        if self._answer.idle is not None and values == str(self._answer.idle).lower():
+            return
         if self._answer.refused:
             raise UserError(f"{option}: {self._answer.text}")
         # This program's own options take precedence; among several of these flags the last one counts.

@@ -22,7 +22,7 @@ from adamae.options.groups import (
 )
 from adamae.options.mask_type import check_mask_type
 from adamae.options.parser import OptionParser, Parsed
-from adamae.options.published import PRETRAIN_ANSWERS
+from adamae.options.published import PRETRAIN_ANSWERS, REMOVED_ANSWERS
 from adamae.options.training import TrainingOptions, departures
 from adamae.samplers import declared
 
@@ -110,7 +110,7 @@ def pretrain_parser() -> OptionParser[PretrainOptions]:
         prog="adamae pretrain",
         description="Pre-train a masked autoencoder on a list or a folder of videos or images.",
         examples=EXAMPLES,
-        foreign=PRETRAIN_ANSWERS,
+        foreign={**PRETRAIN_ANSWERS, **REMOVED_ANSWERS},
         preset_folder="pretrain",
         layered=change_mode,
         check=check_pretraining,

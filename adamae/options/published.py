@@ -1,4 +1,4 @@
-"""Answers to flags of the official VideoMAE and AdaMAE launch scripts that are not options of this project.
+"""Answers to flags of the official VideoMAE and AdaMAE launch scripts, and to options of earlier versions.
 
 Flags that are options under the same name are not listed. ``test_published_flags`` checks all official flags.
 """
@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from adamae.removed_options import REMOVED
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -19,12 +21,14 @@ class Answer:
         text: Note for the user in one line; empty for none.
         nargs: Number of words that follow the flag, in argparse's notation.
         refused: Whether the command stops with an error.
+        idle: Value that is accepted without effect although the flag is refused; None: there is no such value.
         sets: Options that the flag sets unless they are given explicitly.
     """
 
     text: str = ""
     nargs: int | str | None = None
     refused: bool = False
+    idle: Any = None
     sets: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -88,6 +92,12 @@ PRETRAIN_ANSWERS: Mapping[str, Answer] = {
     "no_save_ckpt": _instead("belongs to fine-tuning; pre-training always saves, see --save_ckpt_freq"),
     "eval": _instead(f"{_FINE_TUNING} evaluation; remove it"),
     "dist_eval": _instead(f"{_FINE_TUNING} evaluation; remove it"),
+}
+
+# The options.yaml of an earlier run has all options of its version.
+REMOVED_ANSWERS: Mapping[str, Answer] = {
+    name: Answer("was removed: it did not help (docs/TABLE1.md, Beyond the paper)", nargs="?", refused=True, idle=idle)
+    for name, idle in REMOVED.items()
 }
 
 _PRETRAINING = "belongs to pre-training; remove it: the checkpoint of --finetune contains it"

@@ -20,6 +20,7 @@ from adamae.options.record import FILE_NAME, as_yaml, differences, flatten
 from adamae.options.training import TrainingOptions
 from adamae.options.yaml_files import read_mapping
 from adamae.progress import say
+from adamae.removed_options import without_idle
 from adamae.training.engine import Engine
 from adamae.training.resuming import JOB, ORIGIN, find_checkpoint, origin_named, origin_of
 from adamae.training.run_lock import lock_directory
@@ -75,7 +76,8 @@ class Run:
         done = f"{plan.epochs_at(self.resume.step):.4g} of {plan.epochs} epochs done"
         say(f"resuming from step {self.resume.step}, {done}, {self.resume.directory}")
         if (self.directory / FILE_NAME).exists():
-            changed = differences(read_mapping(self.directory / FILE_NAME), flatten(self._recorded(options)))
+            before = without_idle(read_mapping(self.directory / FILE_NAME))
+            changed = differences(before, flatten(self._recorded(options)))
             if changed:
                 say(f"changed options: {', '.join(changed)}")
 

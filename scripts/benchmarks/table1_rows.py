@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
+from adamae.removed_options import REMOVED
 from adamae.samplers import mask_types
 
 # Targets are not normalised: the background has no noise and is predicted long before moving objects are.
@@ -110,8 +111,10 @@ class Row:
 
     @property
     def available(self) -> bool:
-        """Whether this version supports the row's mask type."""
+        """Whether this version supports the row's options; the results of removed options are of commit c47cec88ec."""
         words = shlex.split(self.options or "")
+        if any(f"--{name}" in words for name in REMOVED):
+            return False
         return "--mask_type" not in words or words[words.index("--mask_type") + 1] in mask_types()
 
 
@@ -300,7 +303,7 @@ GROUPS = {
 def plan(groups: Sequence[str], seeds: int | None, rows: Sequence[str] | None = None) -> list[tuple[Row, int]]:
     """Return the rows and seeds to run, by group and then by seed, so that an early stop leaves complete seeds.
 
-    Rows whose mask type this version does not support are left out.
+    Rows whose options this version does not support are left out.
 
     Args:
         groups: Keys of :data:`GROUPS`.

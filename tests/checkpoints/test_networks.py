@@ -11,10 +11,12 @@ import torch
 
 from adamae.checkpoints.formats import open_checkpoint
 from adamae.checkpoints.networks import build_classifier, build_encoder, build_pretrainer
+from adamae.checkpoints.tensor_files import write_tensors
 from adamae.errors import UserError
 from adamae.randomness import SampleNoise
+from adamae.removed_options import REMOVED
 from adamae.visualize.reconstruction import Variant, reconstruct
-from tests.checkpoints.networks import classifier, pretrainer
+from tests.checkpoints.networks import PRETRAIN, classifier, pretrainer
 from tests.evaluation.tiny import write_classifier, write_pretrainer
 from tests.visualize.scenes import video_clips
 
@@ -72,6 +74,17 @@ def test_a_pretrained_checkpoint_is_no_classifier(tmp_path: Path) -> None:
     file = open_checkpoint(write_pretrainer(tmp_path / "pretrained.safetensors"))
     with pytest.raises(UserError, match=r"pretrained.safetensors: is a pre-trained AdaMAE.* expected a fine-tuned"):
         build_classifier(file)
+
+
+def test_removed_options_of_a_run_do_not_change_its_network(tmp_path: Path) -> None:
+    model = pretrainer()
+    options = {**PRETRAIN, **{name: True if idle is False else 0.5 for name, idle in REMOVED.items()}}
+    write_tensors(tmp_path / "a.safetensors", model.state_dict(), {"model": {"options": options}})
+    read, notes = build_pretrainer(open_checkpoint(tmp_path / "a.safetensors"))
+    assert notes == []
+    seeds = torch.arange(3)
+    one, other = (each.eval()(CLIPS, seeds=seeds) for each in (read, model))
+    assert torch.equal(one.prediction, other.prediction)
 
 
 def test_our_own_description_tells_everything(tmp_path: Path) -> None:

@@ -157,11 +157,11 @@ def test_known_rates_need_no_videos(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_a_preset_gives_in_vain_is_noted_beside_the_numbers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "mine.yaml").write_text("sampling_advantage: true\n")
+    (tmp_path / "mine.yaml").write_text("sampling_reduction: sum\n")
     words = ["--config", str(tmp_path / "mine.yaml"), *FAST, "--mask_type", "tube", "--num_videos", "9"]
     assert main(["estimate", *words, "--loader_rate", "1", "--json"]) == 0
     printed = capsys.readouterr()
-    assert printed.err == "note: no effect with --mask_type tube: sampling_advantage true\n"
+    assert printed.err == "note: no effect with --mask_type tube: sampling_reduction sum\n"
     assert json.loads(printed.out)["loader_rate"] == 1
 
 

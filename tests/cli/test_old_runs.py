@@ -14,6 +14,7 @@ import pytest
 
 from adamae.checkpoints.store import CheckpointStore
 from adamae.cli.main import main
+from adamae.removed_options import REMOVED
 from tests.cli.test_pretrain import log
 
 OLD = Path(__file__).parent / "old_runs"
@@ -42,6 +43,7 @@ def test_an_old_run_goes_on_where_it_stood(
     saved = go_on(command, options, data, tmp_path / "run")
     told = capsys.readouterr().err
     assert "resuming from step 4" in told
+    assert not any(name in told for name in REMOVED)
     lines, before = log(tmp_path / "run"), log(OLD / command)
     assert [line["step"] for line in lines if line["kind"] == "step"] == list(range(1, last + 1))
     # The line of the step at which it paused stood at the end of the interval: all of them stay as they were.

@@ -101,19 +101,17 @@ def test_the_trivial_prediction_of_plain_pixels_is_the_visible_colour(metric: Me
     torch.testing.assert_close(trivial_error(target, visible, values, False, metric), expected)
 
 
-@pytest.mark.parametrize("advantage", [False, True])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_the_sampling_loss_is_equation_5(reduction: str, advantage: bool) -> None:
+def test_the_sampling_loss_is_equation_5(reduction: str) -> None:
     logits = torch.randn(3, 10, requires_grad=True)
     selection = seeing(torch.rand(3, 10).topk(4).indices, 10, logits.log_softmax(1))
     error = torch.rand(3, 6, requires_grad=True)
     expected = 0.0
     for clip in range(3):
         probabilities = logits[clip].softmax(0)
-        baseline = sum(error[clip].tolist()) / 6 if advantage else 0.0
-        terms = [-probabilities[i].log() * (error[clip, k] - baseline) for k, i in enumerate(selection.target[clip])]
+        terms = [-probabilities[i].log() * error[clip, k] for k, i in enumerate(selection.target[clip])]
         expected += sum(terms) / (6 if reduction == "mean" else 1) / 3
-    loss = sampling_loss(selection, error, reduction=reduction, advantage=advantage)  # type: ignore[arg-type]
+    loss = sampling_loss(selection, error, reduction=reduction)  # type: ignore[arg-type]
     torch.testing.assert_close(loss, torch.as_tensor(expected))
     loss.backward()
     assert error.grad is None and logits.grad is not None
@@ -126,17 +124,6 @@ def test_clamped_probabilities_get_no_gradient() -> None:
     sampling_loss(seeing(torch.tensor([[0]]), 4, log_probs), torch.ones(1, 3)).backward()
     assert log_probs.grad is not None
     assert log_probs.grad[0, 2] == 0 and log_probs.grad[0, 1] != 0
-
-
-def test_an_advantage_raises_what_is_worse_than_the_clips_mean_and_lowers_what_is_better(
-    rng: np.random.Generator,
-) -> None:
-    log_probs = torch.from_numpy(rng.normal(size=(2, 6))).log_softmax(1).requires_grad_()
-    error = torch.tensor([[0.1, 0.2, 0.3, 1.4], [0.7, 0.7, 0.7, 0.7]], dtype=torch.float64)
-    sampling_loss(seeing(torch.tensor([[0, 1], [2, 5]]), 6, log_probs), error, advantage=True).backward()
-    # The first clip's mean is 0.5; in the second all errors are alike. Both have four targets.
-    descent = torch.tensor([[0.0, 0.0, -0.4, -0.3, -0.2, 0.9], [0.0] * 6], dtype=torch.float64) / 8
-    torch.testing.assert_close(log_probs.grad, -descent)
 
 
 def test_entropy_is_a_reward_by_its_weight(rng: np.random.Generator) -> None:

@@ -35,7 +35,6 @@ VALUES: dict[str, Any] = {
     "sampling_reward": "progress",
     "sampling_reduction": "sum",
     "detach_sampler_input": False,
-    "sampling_advantage": True,
     "sampling_entropy_weight": 0.5,
 }
 SIZES = {"img_size": 32, "num_frames": 8, "mask_ratio": 0.75, "encoder_depth": 1}
@@ -110,15 +109,15 @@ def test_defaults_are_no_errors(tmp_path: Path) -> None:
         "--mask_type random --sampler_drop_rate 0.1 --keep_ratio 0.3",
     ):
         assert pretrain_parser().parse(line.split()).notes == ()
-    (tmp_path / "options.yaml").write_text("mask_type: random\nsampler_drop_rate: 0.1\nsampling_advantage: false\n")
+    (tmp_path / "options.yaml").write_text("mask_type: random\nsampler_drop_rate: 0.1\nsampling_reduction: mean\n")
     assert pretrain_parser().parse(["--config", str(tmp_path / "options.yaml")]).notes == ()
 
 
 def test_values_of_a_preset_are_noted_and_may_be_typed_again(tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_text("sampler_uniform_fraction: 0.2\nsampling_advantage: true\nkeep_ratio: 0.5\n")
-    words = ["--config", str(tmp_path / "mine.yaml"), "--mask_type", "motion", "--sampling_advantage"]
+    (tmp_path / "mine.yaml").write_text("sampler_uniform_fraction: 0.2\nsampling_reduction: sum\nkeep_ratio: 0.5\n")
+    words = ["--config", str(tmp_path / "mine.yaml"), "--mask_type", "motion", "--sampling_reduction", "sum"]
     parsed = pretrain_parser().parse(words)
-    assert parsed.notes == ("no effect with --mask_type motion: sampler_uniform_fraction 0.2, sampling_advantage true",)
+    assert parsed.notes == ("no effect with --mask_type motion: sampler_uniform_fraction 0.2, sampling_reduction sum",)
     with pytest.raises(UserError, match=r"--sampler_uniform_fraction 0\.3 has no effect with --mask_type motion"):
         pretrain_parser().parse([*words, "--sampler_uniform_fraction", "0.3"])
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from adamae.errors import UserError
 from adamae.options.pretrain import pretrain_parser
 from adamae.options.published import PRETRAIN_ANSWERS
+from adamae.removed_options import REMOVED
 
 PRETRAIN = """
 data_path mask_type mask_ratio model decoder_depth batch_size num_frames sampling_rate opt opt_betas opt_eps clip_grad
@@ -51,6 +54,19 @@ def test_every_flag_of_the_fine_tuning_scripts_is_accepted_or_answered(name: str
 
 def test_the_table_answers_nothing_but_published_flags() -> None:
     assert set(PRETRAIN_ANSWERS) <= {*PRETRAIN, *FINE_TUNE}
+
+
+@pytest.mark.parametrize(("name", "idle"), REMOVED.items())
+def test_removed_options_are_accepted_where_they_did_nothing(tmp_path: Path, name: str, idle: Any) -> None:
+    preset = tmp_path / "options.yaml"
+    preset.write_text(f"{name}: {str(idle).lower()}\n")
+    assert pretrain_parser().parse(["--config", str(preset)]).notes == ()
+    told = "was removed: it did not help (docs/TABLE1.md, Beyond the paper)"
+    preset.write_text(f"{name}: {'true' if idle is False else 0.5}\n")
+    with pytest.raises(UserError, match=re.escape(f"{preset}: {name}: {told}")):
+        pretrain_parser().parse(["--config", str(preset)])
+    with pytest.raises(UserError, match=re.escape(f"--{name}: {told}")):
+        pretrain_parser().parse([f"--{name}"] if idle is False else [f"--{name}", "0.5"])
 
 
 def test_the_published_adamae_launch_line() -> None:

@@ -69,6 +69,12 @@ def test_rows_of_unknown_masks_are_left_out(script: ModuleType, monkeypatch: pyt
     assert {row.name for row, _ in script.plan(["main"], 1)} == {"adaptive-95", "random-95", "random-90"}
 
 
+def test_rows_of_removed_options_are_left_out(script: ModuleType) -> None:
+    left_out = {name for name, row in script.ROWS.items() if not row.available}
+    assert left_out == {"beyond-advantage", "noisy-advantage"}
+    assert not left_out & {row.name for row, _ in script.plan([*script.GROUPS], 1)}
+
+
 @pytest.mark.slow
 def test_equal_cost_is_the_arithmetic_of_tube_masks_at_vit_b(script: ModuleType) -> None:
     tube = multiply_adds("--mask_type tube --mask_ratio 0.9")

@@ -1,0 +1,26 @@
+"""Options of earlier versions that were removed because they did not help: docs/TABLE1.md, section "Beyond the paper".
+
+Runs and checkpoints of these versions name them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+# The value with which an option did nothing, by name.
+REMOVED: Mapping[str, Any] = MappingProxyType({"sampling_advantage": False})
+
+
+def without_removed(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options by name without those that were removed, whatever their value.
+
+    They changed which tokens were sampled or how the sampler was trained, not what a network's weights mean.
+    """
+    return {name: value for name, value in options.items() if name not in REMOVED}
+
+
+def without_idle(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options by name without those that were removed and did nothing at their value."""
+    return {name: value for name, value in options.items() if name not in REMOVED or value != REMOVED[name]}
