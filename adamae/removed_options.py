@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 # The value with which an option did nothing, by name.
-REMOVED: Mapping[str, Any] = MappingProxyType({"sampling_advantage": False})
+REMOVED: Mapping[str, Any] = MappingProxyType({"sampling_advantage": False, "sampler_uniform_fraction": 0.0})
 
 
 def without_removed(options: Mapping[str, Any]) -> dict[str, Any]:

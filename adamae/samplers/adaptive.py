@@ -38,8 +38,6 @@ class AdaptiveSampler(Sampler):
         drop_rate: Dropout after the attention's projection and after the MLP; 0.1 in the official code.
         mlp_ratio: Hidden width of a block's MLP over its width.
         temperature: Divides the logits for sampling, not for the sampling loss (not in the paper).
-        uniform_fraction: Fraction of the visible tokens that is sampled uniformly from the tokens not drawn from the
-            distribution (not in the paper).
         detach: Stop the gradient of the sampling loss before the tokenizer, as in the paper but not in its code.
 
     Raises:
@@ -65,7 +63,6 @@ class AdaptiveSampler(Sampler):
         drop_rate: float = 0.1,
         mlp_ratio: float = 4.0,
         temperature: float = 1.0,
-        uniform_fraction: float = 0.0,
         detach: bool = True,
     ) -> None:
         super().__init__(mask_ratio)
@@ -73,15 +70,12 @@ class AdaptiveSampler(Sampler):
         check_rate("sampler_drop_rate", drop_rate)
         if not 0 < temperature < math.inf:
             raise UserError(f"sampler_temperature = {temperature}: expected a number above 0")
-        if not 0 <= uniform_fraction <= 1:
-            raise UserError(f"sampler_uniform_fraction = {uniform_fraction}: expected a number from 0 to 1")
         dim = dim or embed_dim
         if network == "mha" and dim < SAMPLER_HEADS:
             raise UserError(f"sampler_dim {dim}: expected at least {SAMPLER_HEADS}, one for each attention head")
         if depth < 0:
             raise UserError(f"sampler_depth = {depth}: expected at least 0")
         self.temperature = temperature
-        self.uniform_fraction = uniform_fraction
         self.teaches_tokenizer = not detach
         self.position = nn.Parameter(torch.zeros(1, num_tokens, embed_dim))
         self.reduce = nn.Linear(embed_dim, dim) if dim != embed_dim else nn.Identity()
@@ -115,7 +109,6 @@ class AdaptiveSampler(Sampler):
         sampler_drop_rate: float = 0.1,
         sampler_mlp_ratio: float = 4.0,
         sampler_temperature: float = 1.0,
-        sampler_uniform_fraction: float = 0.0,
         detach_sampler_input: bool = True,
     ) -> AdaptiveSampler:
         """Build the sampler from a model's keywords; see the class for their meaning."""
@@ -129,7 +122,6 @@ class AdaptiveSampler(Sampler):
             drop_rate=sampler_drop_rate,
             mlp_ratio=sampler_mlp_ratio,
             temperature=sampler_temperature,
-            uniform_fraction=sampler_uniform_fraction,
             detach=detach_sampler_input,
         )
 
@@ -178,13 +170,7 @@ class AdaptiveSampler(Sampler):
         """
         assert log_probs is not None
         keys = log_probs.detach() / self.temperature + draw_gumbel(noise, grid.num_tokens)
-        count = self.num_visible(grid)
-        uniform = round(self.uniform_fraction * count)
-        chosen = keys.topk(count - uniform, dim=1, sorted=False).indices
-        if not uniform:
-            return chosen
-        left = noise.fold_in(0).uniform(grid.num_tokens).scatter(1, chosen, -1.0)
-        return torch.cat((chosen, left.topk(uniform, dim=1, sorted=False).indices), dim=1)
+        return keys.topk(self.num_visible(grid), dim=1, sorted=False).indices
 
 
 def _fusible(block: nn.Module, score: nn.Module) -> bool:

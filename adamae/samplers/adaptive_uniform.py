@@ -66,10 +66,8 @@ class AdaptiveUniformSampler(CellSampler):
 
     @classmethod
     def keywords(cls) -> dict[str, Any]:
-        """Own keywords and those of the network, without ``sampler_uniform_fraction``: a cell has one visible token."""
-        network = AdaptiveSampler.keywords()
-        del network["sampler_uniform_fraction"]
-        return super().keywords() | network
+        """Own keywords and those of the network."""
+        return super().keywords() | AdaptiveSampler.keywords()
 
     def check_fits(self, grid: TokenGrid, embed_dim: int) -> None:
         """See :meth:`~adamae.samplers.sampler.Sampler.check_fits`."""

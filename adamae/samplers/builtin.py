@@ -27,9 +27,6 @@ class AdaptiveOptions(OptionGroup):
         None, "dropout of the sampler; none: 0.1, or 0 with --economy", least=0, below=1
     )
     sampler_temperature: float = flag(1.0, "temperature of the logits when sampling (not in the paper)", above=0)
-    sampler_uniform_fraction: float = flag(
-        0.0, "fraction of the visible tokens that is sampled uniformly instead (not in the paper)", least=0, below=1
-    )
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import permutations
 from typing import Any
 
@@ -246,33 +245,3 @@ def test_every_network_gives_a_distribution_and_gradients(options: dict[str, Any
     selection.log_probs[:, 0].sum().backward()
     assert tokens.grad is None  # detached, as the paper says
     assert all(parameter.grad is not None for parameter in sampler.parameters())
-
-
-def test_a_part_of_the_visible_tokens_is_drawn_uniformly() -> None:
-    torch.manual_seed(0)
-    grid = TokenGrid(2, 4, 5, 2, 8)
-    clips = 4000
-    # All probability lies on eight of forty tokens; of eight visible ones two are drawn from wherever.
-    log_probs = torch.full((clips, 40), -50.0)
-    log_probs[:, :8] = math.log(1 / 8)
-    sampler = AdaptiveSampler(0.8, 40, 16, uniform_fraction=0.25)
-    count = sampler.num_visible(grid)
-    uniform = round(0.25 * count)
-    visible = sampler.draw(torch.empty(0), log_probs, grid, SampleNoise(torch.arange(clips)))
-    assert visible.shape == (clips, count)
-    assert all(len(row.unique()) == count for row in visible[:100])
-    # A uniform one is any of what is left: the rest of the eight, or one of the thirty-two.
-    on_others = (visible >= 8).float().sum(1).mean()
-    assert on_others == pytest.approx(uniform * 32 / (40 - count + uniform), abs=0.05)
-    shares = torch.bincount(visible[visible >= 8], minlength=40)[8:] / (visible >= 8).sum()
-    assert (shares - 1 / 32).abs().max() < 0.01
-
-
-def test_no_uniform_part_is_the_published_draw() -> None:
-    grid = TokenGrid(2, 4, 5, 2, 8)
-    log_probs, noise = torch.randn(3, 40).log_softmax(1), SampleNoise(torch.arange(3))
-    published, none = AdaptiveSampler(0.8, 40, 16), AdaptiveSampler(0.8, 40, 16, uniform_fraction=0.0)
-    half = AdaptiveSampler(0.8, 40, 16, uniform_fraction=0.5)
-    drawn = [sampler.draw(torch.empty(0), log_probs, grid, noise) for sampler in (published, none, half)]
-    assert torch.equal(drawn[0], drawn[1])
-    assert not torch.equal(drawn[0].sort(1).values, drawn[2].sort(1).values)
