@@ -11,14 +11,17 @@ from typing import Any
 
 # The value with which an option did nothing, by name.
 REMOVED: Mapping[str, Any] = MappingProxyType({"sampling_advantage": False, "sampler_uniform_fraction": 0.0})
+# A value that an option no longer has, by name.
+_REMOVED_VALUES: Mapping[str, Any] = MappingProxyType({"sampling_reward": "neighbours"})
 
 
 def without_removed(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options by name without those that were removed, whatever their value.
+    """Return options by name without those that were removed, whatever their value, and without removed values.
 
     They changed which tokens were sampled or how the sampler was trained, not what a network's weights mean.
     """
-    return {name: value for name, value in options.items() if name not in REMOVED}
+    gone = {name for name, value in options.items() if name in REMOVED or _REMOVED_VALUES.get(name, ...) == value}
+    return {name: value for name, value in options.items() if name not in gone}
 
 
 def without_idle(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -140,24 +140,9 @@ def trivial_error(
     Returns:
         0-dim mean over all tokens.
     """
-    return _trivial_errors(target, visible_pixels, pixel_values, normalise, metric).mean()
-
-
-def trivial_token_error(
-    target: Tensor, visible_pixels: Tensor, pixel_values: PixelNormalisation, normalise: bool, metric: Metric
-) -> Tensor:
-    """Error (B, M) of each token for a trivial prediction, see :func:`trivial_error`."""
-    errors = _trivial_errors(target, visible_pixels, pixel_values, normalise, metric)
-    return errors.view(*target.shape[:2], -1).mean(dim=2)
-
-
-def _trivial_errors(
-    target: Tensor, visible_pixels: Tensor, pixel_values: PixelNormalisation, normalise: bool, metric: Metric
-) -> Tensor:
-    """(B, M) errors of the tokens, or for plain pixels (B, M * K) errors of their K pixels."""
     if normalise:
-        return token_error(torch.zeros_like(target), target, metric)
+        return token_error(torch.zeros_like(target), target, metric).mean()
     batch, channels = target.shape[0], pixel_values.mean.numel()
     colour = pixel_values.to_unit_range(visible_pixels.to(target.dtype)).view(batch, -1, channels).mean(dim=1)
     flat = target.view(batch, -1, channels)
-    return token_error(colour.unsqueeze(1).expand_as(flat), flat, metric)
+    return token_error(colour.unsqueeze(1).expand_as(flat), flat, metric).mean()

@@ -13,7 +13,7 @@ from adamae.errors import UserError
 from adamae.selection import TokenSelection
 
 Reduction = Literal["mean", "sum"]
-Reward = Literal["error", "progress", "neighbours"]
+Reward = Literal["error", "progress"]
 REDUCTIONS: tuple[str, ...] = get_args(Reduction)
 REWARDS: tuple[str, ...] = get_args(Reward)
 

@@ -13,7 +13,6 @@ from adamae.errors import UserError
 from adamae.layers.block import recompute_blocks
 from adamae.layers.pixels import PixelNormalisation, checked_grid, cut_pixels
 from adamae.layers.recomputation import CheckpointActivations, recomputed
-from adamae.losses.neighbour_gain import neighbour_gain_loss
 from adamae.losses.reconstruction import (
     METRICS,
     STATISTICS,
@@ -22,7 +21,6 @@ from adamae.losses.reconstruction import (
     reconstruction_target,
     token_error,
     trivial_error,
-    trivial_token_error,
 )
 from adamae.losses.sampling import REDUCTIONS, REWARDS, Reduction, Reward, entropy, sampling_loss
 from adamae.models.decoder import Decoder
@@ -85,12 +83,9 @@ class Pretrainer(nn.Module):
         target_statistics: Compute mean and std per "colour" or over all values of the "token".
         reconstruction_loss: "mse" or "l1".
         sampling_weight: Weight of the sampling loss.
-        sampling_reward: Reward of the sampler: the "error" of a target token (paper); its learning "progress", the
-            error of an average of past weights minus the current error (:mod:`adamae.models.past_network`); or how much
-            better the "neighbours" of a visible token are predicted than trivially
-            (:mod:`adamae.losses.neighbour_gain`).
-        sampling_reduction: "mean" (official code) or "sum" (paper) over the target tokens; "neighbours" always uses
-            the mean.
+        sampling_reward: Reward of the sampler: the "error" of a target token (paper), or its learning "progress", the
+            error of an average of past weights minus the current error (:mod:`adamae.models.past_network`).
+        sampling_reduction: "mean" (official code) or "sum" (paper) over the target tokens.
         sampling_entropy_weight: Weight of an entropy bonus (not in the paper).
         imagenet_default_mean_and_std: Standardise pixels by ImageNet's statistics; else by 0.5 and 0.5.
         published_names: Names of the parts in published checkpoints as (prefix here, prefix there), see
@@ -152,7 +147,6 @@ class Pretrainer(nn.Module):
         self.target_statistics: Statistics = target_statistics
         self.reconstruction_loss: Metric = reconstruction_loss
         self.sampling_weight = sampling_weight
-        self.sampling_reward: Reward = sampling_reward
         self.sampling_options: dict[str, Any] = {
             "reduction": sampling_reduction,
             "entropy_weight": sampling_entropy_weight,
@@ -294,16 +288,12 @@ class Pretrainer(nn.Module):
             error: (B, M) reconstruction error of the target tokens.
             noise: Noise of this forward pass.
         """
-        if self.sampling_reward == "error":
-            return sampling_loss(selection, error, **self.sampling_options)
-        visible, target = gather_tokens(pixels, selection.visible), self.target(pixels, selection)
+        reward = error
         if self.past is not None:
+            visible, target = gather_tokens(pixels, selection.visible), self.target(pixels, selection)
             past = token_error(self.past(visible, selection, noise), target, self.reconstruction_loss)
-            return sampling_loss(selection, past - error, **self.sampling_options)
-        trivial = trivial_token_error(
-            target, visible, self.pixel_values, self.normalize_target, self.reconstruction_loss
-        )
-        return neighbour_gain_loss(selection, trivial - error, self.grid)
+            reward = past - error
+        return sampling_loss(selection, reward, **self.sampling_options)
 
     def checkpoint_activations(self, parts: CheckpointActivations) -> None:
         """Choose the parts that are recomputed in the backward pass; losses and gradients do not change.

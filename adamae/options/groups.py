@@ -256,10 +256,10 @@ class LossOptions(OptionGroup):
         "mse", "squared (mse) or absolute (l1) error of the predicted pixels"
     )
     sampling_weight: float = flag(1e-4, "weight of the sampling loss", least=0)
-    sampling_reward: Literal["error", "progress", "neighbours"] = flag(
+    sampling_reward: Literal["error", "progress"] = flag(
         "error",
-        "reward of the sampler: error of a masked token (paper); its learning progress, relative to an average of past "
-        "weights; or how much better the neighbours of a visible token are predicted than trivially",
+        "reward of the sampler: error of a masked token (paper), or its learning progress, relative to an average of "
+        "past weights",
     )
     sampling_reduction: Literal["mean", "sum"] = flag(
         "mean", "reduction of the sampling loss over the target tokens: mean (official code) or sum (paper)"

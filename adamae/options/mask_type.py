@@ -1,4 +1,4 @@
-"""Options that have no effect with the mask type, the sampler network or the reward."""
+"""Options that have no effect with the mask type or the sampler network."""
 
 from __future__ import annotations
 
@@ -16,13 +16,11 @@ _OF_SAMPLING = tuple(option.name for option in flags_of(LossOptions) if option.n
 # Options that have no effect with one value of another option.
 _IDLE = {
     "sampler_drop_rate": ("sampler_network", "mlp"),
-    "sampling_reduction": ("sampling_reward", "neighbours"),
-    "sampling_entropy_weight": ("sampling_reward", "neighbours"),
 }
 
 
 def check_mask_type(options: Mapping[str, Any], preset: Mapping[str, Any], *more: str) -> list[str]:
-    """Refuse typed options that have no effect with the mask type, or with the sampler network or reward.
+    """Refuse typed options that have no effect with the mask type, or with the sampler network.
 
     Values of a preset are not refused, so that ``--mask_type`` can replace the preset's. Defaults never are.
 

@@ -113,7 +113,7 @@ class Row:
     def available(self) -> bool:
         """Whether this version supports the row's options; the results of removed options are of commit c47cec88ec."""
         words = shlex.split(self.options or "")
-        if any(f"--{name}" in words for name in REMOVED):
+        if any(f"--{name}" in words for name in REMOVED) or "neighbours" in words:
             return False
         return "--mask_type" not in words or words[words.index("--mask_type") + 1] in mask_types()
 

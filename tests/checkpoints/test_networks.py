@@ -79,6 +79,7 @@ def test_a_pretrained_checkpoint_is_no_classifier(tmp_path: Path) -> None:
 def test_removed_options_of_a_run_do_not_change_its_network(tmp_path: Path) -> None:
     model = pretrainer()
     options = {**PRETRAIN, **{name: True if idle is False else 0.5 for name, idle in REMOVED.items()}}
+    options["sampling_reward"] = "neighbours"
     write_tensors(tmp_path / "a.safetensors", model.state_dict(), {"model": {"options": options}})
     read, notes = build_pretrainer(open_checkpoint(tmp_path / "a.safetensors"))
     assert notes == []

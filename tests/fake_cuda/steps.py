@@ -171,7 +171,7 @@ CASES: dict[str, Callable[[], Report]] = {
     **_masks(),
     **_pyramids(),
     **{f"frames-{rule}": _vit(candidate_frames=8, frame_choice=rule, diagnose=True) for rule in get_args(FrameRule)},
-    **{f"reward-{reward}": _vit(sampling_reward=reward) for reward in ("progress", "neighbours")},
+    "reward-progress": _vit(sampling_reward="progress"),
     "economy": _vit(**economy_arguments(64)),
     "checkpointed-decoder": _vit(recompute="decoder"),
     "checkpointed-all": _vit(recompute="all", **economy_arguments(64)),

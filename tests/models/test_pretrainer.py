@@ -33,7 +33,7 @@ def clips(batch: int = 2, frames: int = 4, height: int = 32, width: int = 32, ch
 @pytest.mark.parametrize(
     ("name", "wrong", "expected"),
     [
-        ("sampling_reward", "errors", "one of error, progress, neighbours"),
+        ("sampling_reward", "errors", "one of error, progress"),
         ("sampling_reduction", "avg", "one of mean, sum"),
         ("reconstruction_loss", "huber", "one of mse, l1"),
         ("target_statistics", "tokens", "one of colour, token"),

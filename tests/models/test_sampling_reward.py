@@ -10,11 +10,9 @@ import torch
 from adamae.checkpoints.formats import open_checkpoint
 from adamae.checkpoints.loading import load_weights
 from adamae.distributed import World
-from adamae.losses.neighbour_gain import neighbour_gain_loss
-from adamae.losses.reconstruction import Metric, token_error, trivial_token_error
+from adamae.losses.reconstruction import Metric
 from adamae.losses.sampling import sampling_loss
 from adamae.randomness import SampleNoise
-from adamae.selection import gather_tokens
 from adamae.training.adam_state import build_optimizer
 from adamae.training.engine import EngineSettings
 from adamae.training.objectives import pretrain_objective
@@ -28,7 +26,6 @@ SEEDS = torch.tensor([3, 4])
 def test_there_is_no_past_unless_it_is_asked_for() -> None:
     assert pretrainer().past is None
     assert pretrainer(sampling_reward="progress", mask_type="random").past is None
-    assert not any(name.startswith("past") for name in pretrainer(sampling_reward="neighbours").state_dict())
 
 
 def test_without_a_past_of_its_own_there_is_no_progress() -> None:
@@ -84,46 +81,16 @@ def test_progress_does_not_depend_on_accumulation() -> None:
     assert found[0] == pytest.approx(found[1], rel=1e-4)
 
 
-@pytest.mark.parametrize("metric", ["mse", "l1"])
-def test_neighbours_are_rewarded_by_what_is_better_than_trivial(metric: Metric) -> None:
-    # Of 2x2x2 tokens all are neighbours of all: no visible one is worth more than another.
-    model = pretrainer(sampling_reward="neighbours", normalize_target=False, reconstruction_loss=metric, img_size=32)
-    clips = torch.randn(2, 3, 4, 32, 32, generator=torch.Generator().manual_seed(7))
-    out = model(clips, seeds=SEEDS)
-    pixels = model.pixels(clips)
-    seen, target = gather_tokens(pixels, out.selection.visible), model.target(pixels, out.selection)
-    trivial = trivial_token_error(target, seen, model.pixel_values, False, metric)
-    expected = neighbour_gain_loss(out.selection, trivial - out.token_error, model.grid)
-    assert expected.abs() > 1e-3
-    torch.testing.assert_close(out.losses["sampling"], expected)
-
-
-@pytest.mark.parametrize("metric", ["mse", "l1"])
-def test_the_trivial_errors_of_tokens_have_the_trivial_error_as_their_mean(metric: Metric) -> None:
-    for normalise in (False, True):
-        model = pretrainer(normalize_target=normalise, reconstruction_loss=metric)
-        out = model(clip(), seeds=SEEDS, diagnose=True)
-        pixels = model.pixels(clip())
-        seen, target = gather_tokens(pixels, out.selection.visible), model.target(pixels, out.selection)
-        each = trivial_token_error(target, seen, model.pixel_values, normalise, metric)
-        assert each.shape == out.token_error.shape
-        torch.testing.assert_close(each.mean(), out.losses["trivial"])
-        # Not the same number for all.
-        assert each.std() > 0
-    assert token_error(target, target).sum() == 0
-
-
-def test_only_the_sampler_learns_from_a_reward() -> None:
-    for reward in ("progress", "neighbours"):
-        model = pretrainer(sampling_reward=reward).train()
-        noise = SampleNoise(SEEDS)
-        pixels = model.pixels(clip())
-        _, selection = model.select_tokens(pixels, noise.fold_in(0), None)
-        error = torch.rand(selection.target.shape, requires_grad=True)
-        model.sampling_loss(pixels, selection, error, noise).backward()
-        assert error.grad is None
-        touched = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
-        assert touched and all(name.startswith("sampler.") for name in touched)
+def test_only_the_sampler_learns_from_progress() -> None:
+    model = pretrainer(sampling_reward="progress").train()
+    noise = SampleNoise(SEEDS)
+    pixels = model.pixels(clip())
+    _, selection = model.select_tokens(pixels, noise.fold_in(0), None)
+    error = torch.rand(selection.target.shape, requires_grad=True)
+    model.sampling_loss(pixels, selection, error, noise).backward()
+    assert error.grad is None
+    touched = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
+    assert touched and all(name.startswith("sampler.") for name in touched)
 
 
 def test_a_checkpoint_with_a_past_is_read_without_it(tmp_path: Path) -> None:

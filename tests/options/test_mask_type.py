@@ -1,4 +1,4 @@
-"""Options that have no effect with the mask type, the sampler network or the reward are refused, and no others."""
+"""Options that have no effect with the mask type or the sampler network are refused, and no others."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_an_option_is_refused_exactly_if_a_step_is_the_same_with_it(mask_type: s
 
 @pytest.mark.parametrize(
     ("other", "value"),
-    [("sampler_network", "mlp"), ("sampling_reward", "progress"), ("sampling_reward", "neighbours")],
+    [("sampler_network", "mlp"), ("sampling_reward", "progress")],
 )
 def test_so_it_is_with_a_network_or_a_reward(other: str, value: str, rng: np.random.Generator) -> None:
     clips = torch.from_numpy(rng.standard_normal((4, 3, 8, 32, 32), dtype=np.float32))
