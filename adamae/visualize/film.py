@@ -6,7 +6,6 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import cast
 
 import numpy as np
 from PIL import Image
@@ -191,5 +190,4 @@ def mp4_bytes(frames: Film | np.ndarray, times: np.ndarray) -> bytes:
     rate = 1 / float(steps.mean())
     fps = max(round(round(rate, 6)), 1)
     kept = np.ptp(steps) > 1e-6 or abs(rate - fps) > _ROUNDED * fps
-    # The encoder uses only what a film has in common with an array: shape, length and iteration.
-    return encode_h264(cast("np.ndarray", frames), fps=fps, gop=fps, crf=18, times=times if kept else None)
+    return encode_h264(frames, fps=fps, gop=fps, crf=18, times=times if kept else None)

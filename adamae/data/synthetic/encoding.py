@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from fractions import Fraction
+from typing import Protocol
 
 import av
 import numpy as np
@@ -14,7 +16,21 @@ from adamae.data.h264_encoder import CODEC, encoder_options
 _UNITS = 90_000
 
 
-def encode_h264(frames: np.ndarray, *, fps: int, gop: int, crf: int, times: np.ndarray | None = None) -> bytes:
+class Frames(Protocol):
+    """Frames (T, H, W, 3) uint8: an array, or frames that are made when they are read."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(T, H, W, 3)."""
+
+    def __len__(self) -> int:
+        """Return T."""
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Return the frames (H, W, 3) one after the other."""
+
+
+def encode_h264(frames: Frames, *, fps: int, gop: int, crf: int, times: np.ndarray | None = None) -> bytes:
     """Encode an MP4 file in memory; the same frames result in the same bytes on every CPU.
 
     Args:
