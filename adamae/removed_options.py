@@ -18,10 +18,19 @@ _REMOVED_VALUES: Mapping[str, Any] = MappingProxyType({"sampling_reward": "neigh
 def without_removed(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options by name without those that were removed, whatever their value, and without removed values.
 
-    They changed which tokens were sampled or how the sampler was trained, not what a network's weights mean.
+    They changed which tokens were drawn or how the sampler was trained, not the shapes of a network's weights.
     """
     gone = {name for name, value in options.items() if name in REMOVED or _REMOVED_VALUES.get(name, ...) == value}
     return {name: value for name, value in options.items() if name not in gone}
+
+
+def notes_on_removed(options: Mapping[str, Any]) -> list[str]:
+    """Return a note for each removed option that had an effect when a network was trained."""
+    return [
+        f"trained with {name} {str(options[name]).lower()}, which was removed: it has no effect any more"
+        for name, idle in REMOVED.items()
+        if options.get(name, idle) != idle
+    ]
 
 
 def without_idle(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from adamae.checkpoints.reading import RawCheckpoint, read_raw
 from adamae.checkpoints.um_mae_architecture import is_um_mae
 from adamae.errors import UserError
 from adamae.imagenet import IMAGENET_MEAN, IMAGENET_STD
+from adamae.removed_options import notes_on_removed
 from adamae.samplers import SAMPLERS
 
 # Prefixes that training programs and wrappers add to every name.
@@ -124,6 +125,7 @@ def open_checkpoint(path: str | Path, key: str | None = None) -> CheckpointFile:
         # In the order of the official state dict, whatever the order in the file.
         ordered = {name: reading.state[name] for name in architecture.shapes()}
         constants = Constants.of_config(raw.config) if raw.config else reading.constants
+        notes = (*reading.notes, *notes_on_removed(raw.config.get("options", {})))
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except (TypeError, ValueError, AttributeError) as error:
@@ -135,7 +137,7 @@ def open_checkpoint(path: str | Path, key: str | None = None) -> CheckpointFile:
         ordered,
         architecture,
         constants,
-        reading.notes,
+        notes,
         reading.left_out,
         raw.epoch,
         raw.step,

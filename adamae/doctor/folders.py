@@ -68,8 +68,8 @@ def check_data(source: str) -> Finding:
         if names_shards(source):
             remote = [shard for shard in expand(source) if is_remote(shard)]
             if remote:
-                note = "" if find_spec("webdataset") else "to fetch shards: pip install webdataset"
-                return Finding("data", f"{source}: {counted(len(remote), 'remote shard')}, not fetched", note=note)
+                change = "" if find_spec("webdataset") else "to fetch shards: pip install webdataset"
+                return Finding("data", f"{source}: {counted(len(remote), 'remote shard')}, not fetched", change)
         elif not exists(source):
             return Finding("data", source, "no such file or folder")
         videos = load_annotations(source)

@@ -73,7 +73,7 @@ def judge_open_files(soft: int, hard: int, workers: int) -> Finding:
     value = f"{_amount(soft)} (at most {_amount(hard)})"
     if soft < 0 or soft >= needed:
         return Finding("open files", value)
-    if 0 <= hard < needed:
+    if soft == hard:
         raised = (
             f"only root can raise the hard limit: docker run --ulimit nofile={_GOOD_OPEN_FILES}, or nofile in "
             "/etc/security/limits.conf; or fewer --num_workers"

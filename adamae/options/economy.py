@@ -61,7 +61,7 @@ def change_mode(
     reset: dict[str, Any] = {}
     kept = []
     for name in economy_arguments(1, before["mask_type"]) | economy_arguments(1, after["mask_type"]):
-        if name in given or after[name] is None:
+        if name in given or after.get(name) is None:
             continue
         if _is_set_by_mode(name, before):
             reset[name] = None

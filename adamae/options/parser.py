@@ -318,7 +318,7 @@ class _Foreign(argparse.Action):
         self._answer = answer
 
     def __call__(self, _: Any, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
-        if self._answer.idle is not None and values == str(self._answer.idle).lower():
+        if self._answer.refused and self._answer.is_idle(values):
             return
         if self._answer.refused:
             raise UserError(f"{option}: {self._answer.text}")

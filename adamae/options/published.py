@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from adamae.flags import BOOLEANS
 from adamae.removed_options import REMOVED
 
 
@@ -21,7 +22,7 @@ class Answer:
         text: Note for the user in one line; empty for none.
         nargs: Number of words that follow the flag, in argparse's notation.
         refused: Whether the command stops with an error.
-        idle: Value that is accepted without effect although the flag is refused; None: there is no such value.
+        idle: Value with which a refused option is accepted, because it did nothing; None: there is no such value.
         sets: Options that the flag sets unless they are given explicitly.
     """
 
@@ -30,6 +31,17 @@ class Answer:
     refused: bool = False
     idle: Any = None
     sets: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def is_idle(self, word: str | None) -> bool:
+        """Whether a word, or None without one, is a spelling of :attr:`idle`."""
+        if word is None or self.idle is None:
+            return False
+        if isinstance(self.idle, bool):
+            return BOOLEANS.get(word.lower()) == self.idle
+        try:
+            return bool(type(self.idle)(word) == self.idle)
+        except ValueError:
+            return False
 
 
 def _instead(text: str) -> Answer:
@@ -94,10 +106,11 @@ PRETRAIN_ANSWERS: Mapping[str, Answer] = {
     "dist_eval": _instead(f"{_FINE_TUNING} evaluation; remove it"),
 }
 
+_REMOVAL = "was removed: it did not help (docs/TABLE1.md, Beyond the paper)"
 # The options.yaml of an earlier run has all options of its version.
 REMOVED_ANSWERS: Mapping[str, Answer] = {
-    name: Answer("was removed: it did not help (docs/TABLE1.md, Beyond the paper)", nargs="?", refused=True, idle=idle)
-    for name, idle in REMOVED.items()
+    **{name: Answer(_REMOVAL, nargs="?", refused=True, idle=idle) for name, idle in REMOVED.items()},
+    **{f"no_{name}": Answer(nargs=0) for name, idle in REMOVED.items() if idle is False},
 }
 
 _PRETRAINING = "belongs to pre-training; remove it: the checkpoint of --finetune contains it"

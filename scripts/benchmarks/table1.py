@@ -231,6 +231,9 @@ def main() -> int:
     parser.add_argument("--only_report", action="store_true", help="run nothing, print the tables of what is finished")
     parser.add_argument("--write", action="store_true", help=f"write tables and picture into docs/{DOCUMENT.name}")
     given = parser.parse_args()
+    gone = [name for name in given.rows or () if not ROWS[name].available]
+    if gone and not given.only_report:
+        parser.error(f"--rows {gone[0]}: this version does not have its options; see docs/{DOCUMENT.name}")
     scale, seeds = SCALES[given.scale], given.seeds
     if given.smoke_test:
         scale, seeds = scale.smoke_test(), 1

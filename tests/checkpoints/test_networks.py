@@ -82,7 +82,10 @@ def test_removed_options_of_a_run_do_not_change_its_network(tmp_path: Path) -> N
     options["sampling_reward"] = "neighbours"
     write_tensors(tmp_path / "a.safetensors", model.state_dict(), {"model": {"options": options}})
     read, notes = build_pretrainer(open_checkpoint(tmp_path / "a.safetensors"))
-    assert notes == []
+    assert notes == [
+        f"trained with {name} {str(options[name]).lower()}, which was removed: it has no effect any more"
+        for name in REMOVED
+    ]
     seeds = torch.arange(3)
     one, other = (each.eval()(CLIPS, seeds=seeds) for each in (read, model))
     assert torch.equal(one.prediction, other.prediction)

@@ -95,6 +95,11 @@ def test_remote_shards_are_not_fetched(source: str) -> None:
     assert found.change == "" and found.value == f"{source}: 10 remote shards, not fetched"
 
 
+def test_remote_shards_need_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adamae.doctor.folders.find_spec", lambda package: None)
+    assert check_data("https://host/0.tar").change == "to fetch shards: pip install webdataset"
+
+
 def test_a_folder_of_frames_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "clip").mkdir()
     place = tmp_path / "train.csv"

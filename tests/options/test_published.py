@@ -29,6 +29,13 @@ eval dist_eval enable_deepspeed
 """.split()
 
 
+def spellings(value: Any) -> list[str]:
+    """What a launch script or a preset may have for a value."""
+    if isinstance(value, bool):
+        return ["true", "True", "yes", "1"] if value else ["false", "False", "no", "0"]
+    return [str(value), f"{value:g}", f"{value:e}"] if isinstance(value, float) else [value]
+
+
 def known(name: str) -> bool:
     accepted = pretrain_parser().known
     return name in accepted
@@ -59,8 +66,12 @@ def test_the_table_answers_nothing_but_published_flags() -> None:
 @pytest.mark.parametrize(("name", "idle"), REMOVED.items())
 def test_removed_options_are_accepted_where_they_did_nothing(tmp_path: Path, name: str, idle: Any) -> None:
     preset = tmp_path / "options.yaml"
-    preset.write_text(f"{name}: {str(idle).lower()}\n")
-    assert pretrain_parser().parse(["--config", str(preset)]).notes == ()
+    for word in spellings(idle):
+        preset.write_text(f"{name}: {word}\n")
+        for words in (["--config", str(preset)], [f"--{name}", word], [f"--{name}={word}"]):
+            assert pretrain_parser().parse(words).notes == ()
+    if idle is False:
+        assert pretrain_parser().parse([f"--no_{name}"]).notes == ()
     told = "was removed: it did not help (docs/TABLE1.md, Beyond the paper)"
     preset.write_text(f"{name}: {'true' if idle is False else 0.5}\n")
     with pytest.raises(UserError, match=re.escape(f"{preset}: {name}: {told}")):

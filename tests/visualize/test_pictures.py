@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tracemalloc
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 
@@ -251,6 +252,14 @@ def test_notes_are_broken_into_lines_that_fit() -> None:
     assert broken("W" * 50, 80) == ["W" * 50]
 
 
+@pytest.fixture
+def fresh_fonts() -> Iterator[None]:
+    font_families.cache_clear()
+    yield
+    font_families.cache_clear()
+
+
+@pytest.mark.usefixtures("fresh_fonts")
 def test_letters_of_other_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
     def letters(family: str) -> set[int]:
         return set(FT2Font(findfont(family, fallback_to_default=False)).get_charmap())
@@ -259,7 +268,6 @@ def test_letters_of_other_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
         return PictureGrid((), (PictureRow(text),), 16, 40).draw({})
 
     monkeypatch.setattr(picture_grid, "FALLBACKS", ("a font that is not installed",))
-    font_families.cache_clear()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         box = drawn_text("視")
@@ -270,7 +278,6 @@ def test_letters_of_other_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
         font_families.cache_clear()
         assert not np.array_equal(drawn_text(letter), drawn_text(other))
         assert np.array_equal(drawn_text("視"), box)
-    font_families.cache_clear()
 
 
 def test_a_frame_that_a_gif_cannot_show_for_so_long() -> None:
