@@ -10,7 +10,9 @@ from types import MappingProxyType
 from typing import Any
 
 # The value with which an option did nothing, by name.
-REMOVED: Mapping[str, Any] = MappingProxyType({"sampling_advantage": False, "sampler_uniform_fraction": 0.0})
+REMOVED: Mapping[str, Any] = MappingProxyType(
+    {"sampling_advantage": False, "sampler_temperature": 1.0, "sampler_uniform_fraction": 0.0}
+)
 # A value that an option no longer has, by name.
 _REMOVED_VALUES: Mapping[str, Any] = MappingProxyType({"sampling_reward": "neighbours"})
 

@@ -70,10 +70,10 @@ def vit_pretrainer(
         **others: Keywords of :class:`~adamae.models.pretrainer.Pretrainer` (losses, decoder_budget) and of samplers.
             Keywords of samplers other than ``mask_type`` are ignored. The adaptive sampler (learnable) has
             sampler_network (mha or mlp), sampler_depth (blocks), sampler_dim (width; None: the encoder's),
-            sampler_drop_rate, sampler_mlp_ratio (4, independent of ``mlp_ratio``), sampler_temperature (of the logits
-            when sampling; not in the paper) and detach_sampler_input (no gradient of the sampling loss to the
-            tokenizer, as in the paper but not in the official code). The motion-aware sampler has keep_ratio (fraction
-            of tokens that are visible or targets; the others are dropped).
+            sampler_drop_rate, sampler_mlp_ratio (4, independent of ``mlp_ratio``) and detach_sampler_input (no
+            gradient of the sampling loss to the tokenizer, as in the paper but not in the official code). The
+            motion-aware sampler has keep_ratio (fraction of tokens that are visible or targets; the others are
+            dropped).
 
     Raises:
         UserError: If a keyword is unknown, sizes do not divide, or the ratio leaves no visible or no target token.

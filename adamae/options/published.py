@@ -53,7 +53,7 @@ _FINE_TUNING = "belongs to fine-tuning; pre-training has no"
 
 PRETRAIN_ANSWERS: Mapping[str, Answer] = {
     "warmup_lr": Answer("does nothing, as in the official code: the warm-up starts at zero"),
-    "softmax_temp": Answer("does nothing, as in the official code; use --sampler_temperature"),
+    "softmax_temp": Answer("does nothing, as in the official code"),
     "momentum": Answer("does nothing, as in the official code: AdamW has betas instead, see --opt_betas"),
     "color_jitter": Answer("does nothing, as in the official pre-training, which changes no colours"),
     "train_interpolation": Answer("does nothing, as in the official pre-training, which resizes bilinearly"),

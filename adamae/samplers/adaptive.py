@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal, get_args
 
 import torch
@@ -37,7 +36,6 @@ class AdaptiveSampler(Sampler):
         dim: Width of the network; None: that of the tokens. Another width adds a projection.
         drop_rate: Dropout after the attention's projection and after the MLP; 0.1 in the official code.
         mlp_ratio: Hidden width of a block's MLP over its width.
-        temperature: Divides the logits for sampling, not for the sampling loss (not in the paper).
         detach: Stop the gradient of the sampling loss before the tokenizer, as in the paper but not in its code.
 
     Raises:
@@ -62,20 +60,16 @@ class AdaptiveSampler(Sampler):
         dim: int | None = None,
         drop_rate: float = 0.1,
         mlp_ratio: float = 4.0,
-        temperature: float = 1.0,
         detach: bool = True,
     ) -> None:
         super().__init__(mask_ratio)
         check_choice("sampler_network", network, get_args(Network))
         check_rate("sampler_drop_rate", drop_rate)
-        if not 0 < temperature < math.inf:
-            raise UserError(f"sampler_temperature = {temperature}: expected a number above 0")
         dim = dim or embed_dim
         if network == "mha" and dim < SAMPLER_HEADS:
             raise UserError(f"sampler_dim {dim}: expected at least {SAMPLER_HEADS}, one for each attention head")
         if depth < 0:
             raise UserError(f"sampler_depth = {depth}: expected at least 0")
-        self.temperature = temperature
         self.teaches_tokenizer = not detach
         self.position = nn.Parameter(torch.zeros(1, num_tokens, embed_dim))
         self.reduce = nn.Linear(embed_dim, dim) if dim != embed_dim else nn.Identity()
@@ -108,7 +102,6 @@ class AdaptiveSampler(Sampler):
         sampler_dim: int | None = None,
         sampler_drop_rate: float = 0.1,
         sampler_mlp_ratio: float = 4.0,
-        sampler_temperature: float = 1.0,
         detach_sampler_input: bool = True,
     ) -> AdaptiveSampler:
         """Build the sampler from a model's keywords; see the class for their meaning."""
@@ -121,7 +114,6 @@ class AdaptiveSampler(Sampler):
             dim=sampler_dim,
             drop_rate=sampler_drop_rate,
             mlp_ratio=sampler_mlp_ratio,
-            temperature=sampler_temperature,
             detach=detach_sampler_input,
         )
 
@@ -169,7 +161,7 @@ class AdaptiveSampler(Sampler):
         The V largest of log p + Gumbel noise have exactly that distribution, in one pass.
         """
         assert log_probs is not None
-        keys = log_probs.detach() / self.temperature + draw_gumbel(noise, grid.num_tokens)
+        keys = log_probs.detach() + draw_gumbel(noise, grid.num_tokens)
         return keys.topk(self.num_visible(grid), dim=1, sorted=False).indices
 
 

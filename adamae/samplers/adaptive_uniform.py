@@ -91,7 +91,7 @@ class AdaptiveUniformSampler(CellSampler):
         area = grid.h * grid.w
         gumbel = draw_gumbel(noise, area if self.pattern.shared_over_time else grid.num_tokens)
         gumbel = gumbel.repeat(1, grid.num_tokens // gumbel.shape[1])
-        keys = log_probs.detach() / self.scorer.temperature + gumbel
+        keys = log_probs.detach() + gumbel
         choice = self._by_cell(keys, grid).argmax(dim=2, keepdim=True)
         table = self.pattern.tokens(grid, choice.device).expand(choice.shape[0], -1, -1)
         return table.gather(2, choice).squeeze(2)

@@ -26,7 +26,6 @@ class AdaptiveOptions(OptionGroup):
     sampler_drop_rate: float | None = flag(
         None, "dropout of the sampler; none: 0.1, or 0 with --economy", least=0, below=1
     )
-    sampler_temperature: float = flag(1.0, "temperature of the logits when sampling (not in the paper)", above=0)
 
 
 @dataclass(frozen=True)

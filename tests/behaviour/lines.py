@@ -71,7 +71,7 @@ _PRETRAINING = {
     "pretrain-total-batch": f"{_ON_LIST} --total_batch_size 8 --max_steps 2",
     "pretrain-losses": f"""{_ON_LIST} --no_normlize_target --reconstruction_loss l1 --sampling_reduction sum
         --sampling_entropy_weight 0.01 --no_detach_sampler_input --sampler_network mlp
-        --sampler_temperature 2 --drop_path 0.1 --init_values 0.1 --weight_decay_end 0.1 --max_steps 3 --seed 7""",
+        --drop_path 0.1 --init_values 0.1 --weight_decay_end 0.1 --max_steps 3 --seed 7""",
     "pretrain-half-precision": f"{_ON_LIST} --precision bf16 --max_steps 2",
     "pretrain-presets": f"""pretrain --config quickstart --data_path ../synthesize/set/train.csv --output_dir quick
         --max_steps 1 --device cpu --num_workers 0 {_PRETRAIN_SIZES} --batch_size 4

@@ -43,7 +43,6 @@ def clips(batch: int = 2, frames: int = 4, height: int = 32, width: int = 32, ch
         ("sampler_drop_rate", 1.5, "a number at least 0 and below 1"),
         ("sampler_drop_rate", -0.5, "a number at least 0 and below 1"),
         ("sampler_drop_rate", None, "a number at least 0 and below 1"),
-        ("sampler_temperature", 0.0, "a number above 0"),
         ("decoder_depth", 0, "at least 1"),
     ],
 )

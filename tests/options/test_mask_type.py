@@ -24,7 +24,6 @@ VALUES: dict[str, Any] = {
     "sampler_depth": 2,
     "sampler_dim": 16,
     "sampler_drop_rate": 0.5,
-    "sampler_temperature": 0.01,
     "keep_ratio": 0.6,
     "uniform_sampling": "step",
     "secondary_mask_ratio": 0.5,
@@ -89,10 +88,10 @@ def test_so_it_is_with_a_network_or_a_reward(other: str, value: str, rng: np.ran
 
 
 def test_the_line_and_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["pretrain", "--mask_type", "uniform", "--sampler_temperature", "0.2"]) == 2
+    assert main(["pretrain", "--mask_type", "uniform", "--sampler_depth", "2"]) == 2
     assert capsys.readouterr().err == (
-        "adamae: error: --sampler_temperature 0.2 has no effect with --mask_type uniform: expected "
-        "--mask_type learnable or adaptive_uniform, or the default, 1.0\n"
+        "adamae: error: --sampler_depth 2 has no effect with --mask_type uniform: expected "
+        "--mask_type learnable or adaptive_uniform, or the default, 1\n"
     )
     assert main(["pretrain", "--sampler_network", "mlp", "--sampler_drop_rate", "0.2"]) == 2
     assert capsys.readouterr().err == (
@@ -113,12 +112,12 @@ def test_defaults_are_no_errors(tmp_path: Path) -> None:
 
 
 def test_values_of_a_preset_are_noted_and_may_be_typed_again(tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_text("sampler_temperature: 0.2\nsampling_reduction: sum\nkeep_ratio: 0.5\n")
+    (tmp_path / "mine.yaml").write_text("sampler_depth: 2\nsampling_reduction: sum\nkeep_ratio: 0.5\n")
     words = ["--config", str(tmp_path / "mine.yaml"), "--mask_type", "motion", "--sampling_reduction", "sum"]
     parsed = pretrain_parser().parse(words)
-    assert parsed.notes == ("no effect with --mask_type motion: sampler_temperature 0.2, sampling_reduction sum",)
-    with pytest.raises(UserError, match=r"--sampler_temperature 0\.3 has no effect with --mask_type motion"):
-        pretrain_parser().parse([*words, "--sampler_temperature", "0.3"])
+    assert parsed.notes == ("no effect with --mask_type motion: sampler_depth 2, sampling_reduction sum",)
+    with pytest.raises(UserError, match=r"--sampler_depth 3 has no effect with --mask_type motion"):
+        pretrain_parser().parse([*words, "--sampler_depth", "3"])
 
 
 def test_bench_step_counts_the_mask_types_that_it_compares() -> None:

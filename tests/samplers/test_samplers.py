@@ -199,32 +199,6 @@ def test_the_draw_is_without_replacement_from_the_stated_distribution() -> None:
     assert ((counts.double().mean(dim=0) - expected).abs() < 5 * deviation).all()
 
 
-@pytest.mark.parametrize("temperature", [0.5, 2.0])
-def test_a_temperature_is_the_inverse_of_the_power_that_probabilities_are_drawn_by(
-    temperature: float, rng: np.random.Generator
-) -> None:
-    draws, grid = 20_000, TokenGrid.of(2, 8, 12, 2, 4)
-    sampler = AdaptiveSampler(0.8, grid.num_tokens, 8, temperature=temperature)
-    probabilities = torch.tensor([0.4, 0.25, 0.2, 0.1, 0.04, 0.01])
-    seeds = torch.from_numpy(rng.integers(2**31, size=draws))
-    visible = sampler.draw(torch.empty(0), probabilities.log().expand(draws, -1), grid, SampleNoise(seeds))
-    assert visible.shape == (draws, 1)
-    powers = probabilities.double() ** (1 / temperature)
-    expected = powers / powers.sum()
-    shares = visible.flatten().bincount(minlength=6) / draws
-    assert ((shares - expected).abs() < 5 * (expected * (1 - expected) / draws).sqrt()).all()
-
-
-def test_what_is_learned_has_no_temperature(rng: np.random.Generator) -> None:
-    seed, tokens = int(rng.integers(2**31)), torch.from_numpy(rng.normal(size=(2, 6, 16))).float()
-    log_probs = []
-    for temperature in (1.0, 2.0):
-        torch.manual_seed(seed)
-        sampler = AdaptiveSampler(0.5, 6, 16, temperature=temperature)
-        log_probs.append(sampler.log_probs(tokens, SampleNoise(torch.arange(2))))
-    assert torch.equal(*log_probs)
-
-
 @pytest.mark.parametrize(
     "options",
     [

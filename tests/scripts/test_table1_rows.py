@@ -72,7 +72,9 @@ def test_rows_of_unknown_masks_are_left_out(script: ModuleType, monkeypatch: pyt
 def test_rows_of_removed_options_are_left_out(script: ModuleType) -> None:
     left_out = {name for name, row in script.ROWS.items() if not row.available}
     assert left_out == {
-        f"{videos}-{name}" for videos in ("beyond", "noisy") for name in ("advantage", "neighbours", "half-uniform")
+        f"{videos}-{name}"
+        for videos in ("beyond", "noisy")
+        for name in ("advantage", "temperature", "neighbours", "half-uniform")
     }
     assert not left_out & {row.name for row, _ in script.plan([*script.GROUPS], 1)}
 
