@@ -1,4 +1,4 @@
-"""Options of earlier versions that were removed because they did not help: docs/TABLE1.md, section "Beyond the paper".
+"""Options of earlier versions that were removed because they were not shown to help: docs/TABLE1.md.
 
 Runs and checkpoints of these versions name them.
 """

@@ -106,7 +106,7 @@ PRETRAIN_ANSWERS: Mapping[str, Answer] = {
     "dist_eval": _instead(f"{_FINE_TUNING} evaluation; remove it"),
 }
 
-_REMOVAL = "was removed: it did not help (docs/TABLE1.md, Beyond the paper)"
+_REMOVAL = "was removed: it was not shown to help (docs/TABLE1.md)"
 # The options.yaml of an earlier run has all options of its version.
 REMOVED_ANSWERS: Mapping[str, Answer] = {
     **{name: Answer(_REMOVAL, nargs="?", refused=True, idle=idle) for name, idle in REMOVED.items()},

@@ -72,7 +72,7 @@ def test_removed_options_are_accepted_where_they_did_nothing(tmp_path: Path, nam
             assert pretrain_parser().parse(words).notes == ()
     if idle is False:
         assert pretrain_parser().parse([f"--no_{name}"]).notes == ()
-    told = "was removed: it did not help (docs/TABLE1.md, Beyond the paper)"
+    told = "was removed: it was not shown to help (docs/TABLE1.md)"
     preset.write_text(f"{name}: {'true' if idle is False else 0.5}\n")
     with pytest.raises(UserError, match=re.escape(f"{preset}: {name}: {told}")):
         pretrain_parser().parse(["--config", str(preset)])
