@@ -99,6 +99,8 @@ def _distribution(options: EstimateOptions, model: Pretrainer) -> Distribution:
     """Return what each process holds and exchanges with the engine of the run."""
     processes, stage, bucket = options.measurement.processes, 0, _DEEPSPEED_BUCKET
     parameters = [one.numel() for one in model.parameters() if one.requires_grad]
+    # The average of past weights of --sampling_reward progress.
+    untrained = [one for one in model.parameters() if not one.requires_grad]
     buckets = ddp_buckets(parameters)
     if choose_engine(options.run.engine, processes) == "deepspeed":
         from adamae.training.deepspeed import read_config
@@ -109,7 +111,7 @@ def _distribution(options: EstimateOptions, model: Pretrainer) -> Distribution:
         buckets = deepspeed_buckets(parameters, bucket)
     return Distribution(
         parameters=sum(parameters),
-        buffers=sum(one.nbytes for one in model.buffers()),
+        buffers=sum(one.nbytes for one in (*model.buffers(), *untrained)),
         processes=processes,
         nodes=options.measurement.nodes,
         zero_stage=stage,

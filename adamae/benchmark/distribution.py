@@ -19,7 +19,7 @@ class Distribution:
 
     Attributes:
         parameters: Number of trainable parameters.
-        buffers: Bytes of the model's buffers.
+        buffers: Bytes of the model's buffers and of weights that are not trained.
         processes: Processes over all machines.
         nodes: Number of machines.
         zero_stage: ZeRO stage; 0 without DeepSpeed. Stage 0 shards nothing.

@@ -206,7 +206,7 @@ class Estimate:
             "gradients": of.gradients,
             "optimizer": of.optimizer,
             "exchange": of.exchange_buffers,
-            "model buffers": of.buffers,
+            "buffers and untrained weights": of.buffers,
         }
         text = ", ".join(f"{name} {size / 2**30:.2f}" for name, size in parts.items() if size)
         return f"{of.held / 2**30:.2f} GiB per process besides activations, ZeRO stage {of.zero_stage}: {text}"

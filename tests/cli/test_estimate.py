@@ -122,6 +122,20 @@ def test_a_run_on_several_machines_is_predicted(capsys: pytest.CaptureFixture[st
     assert told["hours"] > 0 and told["network_seconds"]["400"] > 0
 
 
+@pytest.mark.slow
+def test_a_prediction_has_the_average_of_past_weights(capsys: pytest.CaptureFixture[str]) -> None:
+    held = {}
+    for reward in ("error", "progress"):
+        words = ["--num_videos", "4000", "--predict", "h100", "--json", "--sampling_reward", reward]
+        assert main(["estimate", *TINY, *words]) == 0
+        told = json.loads(capsys.readouterr().out)
+        held[reward] = told["distribution"]
+    parameters, buffers = held["error"]["parameters"], held["error"]["buffers"]
+    assert held["progress"]["parameters"] == parameters
+    # All weights but the sampler's, in four bytes each, and the buffers once more.
+    assert parameters < held["progress"]["buffers"] - buffers < 4 * parameters + buffers
+
+
 def test_what_is_not_known_is_not_made_up() -> None:
     run = Run(gpus=1, clips_per_pass=8, passes_per_step=1, epochs=10, steps_per_epoch=None, workers=0)
     told = estimate(run=run, loader_rate=None)
