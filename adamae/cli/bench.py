@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adamae.errors import UserError
-from adamae.files import check_writable
 from adamae.flags import did_you_mean
 from adamae.options.bench import (
     BenchStepOptions,
@@ -78,10 +77,11 @@ def measure_step(options: BenchStepOptions, contenders: Mapping[str, BuildConten
     """
     measurement = options.measurement
     plot = None if measurement.plot is None else Path(measurement.plot)
+    from adamae.bench import bench_step
+    from adamae.files import check_writable
+
     if plot is not None:
         check_writable(plot)
-    from adamae.bench import bench_step
-
     report = bench_step(options, contenders)
     print(json.dumps(report.as_dict(), indent=2) if measurement.json else report.render())
     if plot is not None:
