@@ -8,6 +8,7 @@ comparing a prediction with a measurement.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -232,8 +233,14 @@ def without_values() -> Iterator[None]:
     def unchanged(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return x
 
-    # The function reads the values that it has drawn.
-    with patch("torch.nn.init.trunc_normal_", unchanged), FakeTensorMode(allow_non_fake_inputs=True):
+    with (
+        # The function reads the values that it has drawn.
+        patch("torch.nn.init.trunc_normal_", unchanged),
+        warnings.catch_warnings(),
+        FakeTensorMode(allow_non_fake_inputs=True),
+    ):
+        # Copies of weights look at where the values are.
+        warnings.filterwarnings("ignore", message="Accessing the data pointer of FakeTensor")
         yield
 
 

@@ -123,6 +123,7 @@ def test_a_run_on_several_machines_is_predicted(capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("error")
 def test_a_prediction_has_the_average_of_past_weights(capsys: pytest.CaptureFixture[str]) -> None:
     held = {}
     for reward in ("error", "progress"):
