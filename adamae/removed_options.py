@@ -28,10 +28,11 @@ def without_removed(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def notes_on_removed(options: Mapping[str, Any]) -> list[str]:
     """Return a note for each removed option that had an effect when a network was trained."""
+    used = [name for name, idle in REMOVED.items() if options.get(name, idle) != idle]
+    used += [name for name, value in _REMOVED_VALUES.items() if options.get(name) == value]
     return [
         f"trained with {name} {str(options[name]).lower()}, which was removed: it has no effect any more"
-        for name, idle in REMOVED.items()
-        if options.get(name, idle) != idle
+        for name in used
     ]
 
 
