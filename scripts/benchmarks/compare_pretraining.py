@@ -34,8 +34,8 @@ NAMES = {
     "none": "random weights",
 }
 # Student's t at 97.5 %, by degrees of freedom.
-_T = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
-_T |= {10: 2.228, 11: 2.201, 12: 2.179, 13: 2.160, 14: 2.145, 15: 2.131, 16: 2.120, 17: 2.110, 18: 2.101, 19: 2.093}
+_T = {1: 12.70620, 2: 4.30265, 3: 3.18245, 4: 2.77645, 5: 2.57058, 6: 2.44691, 7: 2.36462, 8: 2.30600, 9: 2.26216}
+_T |= {10: 2.22814, 11: 2.20099, 12: 2.17881, 13: 2.16037, 14: 2.14479, 15: 2.13145, 16: 2.11991, 17: 2.10982}
 
 Run = Callable[[Sequence[str]], str]
 
@@ -205,7 +205,7 @@ def margin(values: Sequence[float]) -> float:
 
 
 def student_t(degrees: int) -> float:
-    """Return the 97.5 % quantile of Student's t, to three decimals."""
+    """Return the 97.5 % quantile of Student's t, to four decimals."""
     if degrees in _T:
         return _T[degrees]
     # Expansion around the normal quantile (Abramowitz and Stegun 26.7.5).

@@ -114,7 +114,7 @@ class Table1:
             "--seed",
             str(seed),
         ]
-        words += shlex.split(self.scale.finetune)
+        words += [*shlex.split(self.scale.finetune), *shlex.split(row.finetune)]
         words += [] if trained is None else ["--finetune", trained]
 
         def read(_: str) -> dict[str, Any]:

@@ -95,6 +95,7 @@ class Row:
         length: Epochs of pre-training as a fraction of the scale's.
         videos: Name of the data set; there are too few real clips to fine-tune on them.
         plain_error: Whether the error is the MSE of pixels that are not normalised, and thus comparable.
+        finetune: Options of ``adamae finetune`` besides the scale's.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Row:
     length: float = 1.0
     videos: str = SMOOTH
     plain_error: bool = True
+    finetune: str = ""
 
     def words(self, scale: Scale) -> list[str]:
         """Return the options of ``adamae pretrain``; the row's come last, as the last value of an option counts."""
@@ -175,6 +177,7 @@ _MASKS = (
     Row("random-75", "random 75 %", "--mask_type random --mask_ratio 0.75"),
     Row("uniform-75", "uniform 75 %", "--mask_type uniform --mask_ratio 0.75"),
     Row(SCRATCH, "random weights", None),
+    Row("scratch-no-decay", "random weights, no layer decay", None, finetune="--layer_decay 1"),
 )
 _SETTINGS = (
     *(
@@ -240,7 +243,7 @@ GROUPS = {
     ),
     "references": Group(
         "Other masks, and no pre-training",
-        (ADAPTIVE, "random-75", "uniform-75", SCRATCH),
+        (ADAPTIVE, "random-75", "uniform-75", SCRATCH, "scratch-no-decay"),
         expected=(Claim("random 95 % above random 75 %", "random-95", "random-75"),),
     ),
     "sampler": Group(

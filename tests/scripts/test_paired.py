@@ -15,10 +15,10 @@ def script() -> ModuleType:
 
 
 def test_only_common_seeds_are_paired(script: ModuleType) -> None:
-    # Differences 1, 2, 3: mean 2, deviation 1, and 4.303 / sqrt(3) by Student's t with two degrees of freedom.
+    # Differences 1, 2, 3: mean 2, deviation 1, and 4.30265 / sqrt(3) by Student's t with two degrees of freedom.
     difference = script.paired_difference({0: 11.0, 1: 22.0, 2: 33.0, 7: 99.0}, {2: 30.0, 1: 20.0, 0: 10.0, 5: 0.0})
     assert (difference.seeds, difference.mean) == (3, 2.0)
-    assert difference.margin == pytest.approx(4.303 / math.sqrt(3))
+    assert difference.margin == pytest.approx(4.30265 / math.sqrt(3))
     assert difference.render() == "+2.0 [-0.5, +4.5]"
     assert script.paired_difference({0: 1.0}, {1: 1.0}) is None
 
@@ -30,11 +30,11 @@ def test_what_all_seeds_share_is_not_in_the_interval(script: ModuleType) -> None
 
 
 def test_the_margin_is_wider_for_few_seeds_than_the_normal_one(script: ModuleType) -> None:
-    for seeds, factor in ((2, 12.706), (6, 2.571), (12, 2.201), (20, 2.093), (22, 2.080), (62, 2.000)):
+    for seeds, factor in ((2, 12.70620), (6, 2.57058), (12, 2.20099), (20, 2.09302), (22, 2.07961), (62, 1.99962)):
         values = [(-1.0) ** seed for seed in range(seeds)]
         std = math.sqrt(seeds / (seeds - 1))
         difference = script.paired_difference(dict(enumerate(values)), dict.fromkeys(range(seeds), 0.0))
-        assert difference.margin == pytest.approx(factor * std / math.sqrt(seeds), rel=3e-4), seeds
+        assert difference.margin == pytest.approx(factor * std / math.sqrt(seeds), rel=1e-5), seeds
 
 
 @pytest.mark.parametrize(

@@ -80,9 +80,9 @@ def rows(*names: str) -> list[Any]:
 def test_all_pieces_of_a_row(script: ModuleType, tmp_path: Path) -> None:
     pieces = FakePieces(tmp_path)
     table = script.Table1(script.SCALES["cpu"], pieces, tmp_path)
-    assert script.make_all(table, rows("random-95", "scratch", "noisy-random-95"), workers=2) == 0
+    assert script.make_all(table, rows("random-95", "scratch", "scratch-no-decay", "noisy-random-95"), workers=2) == 0
     assert set(pieces.commands) == {
-        *("videos", "videos-noisy", "tuned-scratch-0"),
+        *("videos", "videos-noisy", "tuned-scratch-0", "tuned-scratch-no-decay-0"),
         *(f"{kind}-random-95-0" for kind in ("pretrain", "tuned", "probe", "reconstruction")),
         *(f"{kind}-noisy-random-95-0" for kind in ("pretrain", "tuned", "probe", "reconstruction")),
     }
@@ -91,6 +91,7 @@ def test_all_pieces_of_a_row(script: ModuleType, tmp_path: Path) -> None:
     place = tuned.index("--output_dir") + 1
     assert [*tuned[:place], scratch[place], *tuned[place + 1 : -2]] == scratch
     assert tuned[-2:] == ["--finetune", str(tmp_path / "pretrain-random-95-0")]
+    assert pieces.commands["tuned-scratch-no-decay-0"][-2:] == ["--layer_decay", "1"]
     assert str(tmp_path / "videos-noisy" / "test.csv") in pieces.commands["reconstruction-noisy-random-95-0"]
     assert "--camera_noise" in pieces.commands["videos-noisy"]
 
