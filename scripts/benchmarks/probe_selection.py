@@ -84,6 +84,13 @@ ROWS_OF_TABLE = (
     Probed(RANDOM_WEIGHTS, "motion"),
     Probed(RANDOM_WEIGHTS, "random"),
 )
+# A pre-trained network minus random weights, on the same tokens.
+PAIRS = tuple(
+    (row, other)
+    for row in ROWS_OF_TABLE
+    for other in ROWS_OF_TABLE
+    if row.network != RANDOM_WEIGHTS and other == Probed(RANDOM_WEIGHTS, row.selection)
+)
 
 
 def make_all(pieces: Pieces, seeds: Sequence[int], workers: int) -> None:
@@ -103,7 +110,7 @@ def make_all(pieces: Pieces, seeds: Sequence[int], workers: int) -> None:
 
 
 def report(results: Mapping[tuple[Probed, int], Mapping[str, Any]]) -> str:
-    """Build the table of means, that of differences to the first row, and the origin of the pieces."""
+    """Build the tables of means and of differences to the first row and to random weights, and the origin line."""
 
     def values(probed: Probed, probe: str) -> dict[int, float]:
         return {seed: result[probe] for (other, seed), result in results.items() if other == probed}
@@ -112,17 +119,23 @@ def report(results: Mapping[tuple[Probed, int], Mapping[str, Any]]) -> str:
         [row.title, SELECTIONS[row.selection], *(interval([*values(row, probe).values()]) for probe in PROBES)]
         for row in ROWS_OF_TABLE
     ]
-    first, *others = ROWS_OF_TABLE
-    lines = []
-    for row in others:
-        found = [paired_difference(values(first, probe), values(row, probe)) for probe in PROBES]
+
+    def differences(row: Probed, other: Probed) -> list[str]:
+        found = [paired_difference(values(row, probe), values(other, probe)) for probe in PROBES]
         cells = ["" if each is None else each.render() for each in found]
-        lines.append([row.title, SELECTIONS[row.selection], cells[0], compare(found[0]), *cells[1:]])
-    heads = [f"{first.title}, {SELECTIONS[first.selection]}, minus", "encoded tokens", PROBES["attentive"]]
-    heads += ["by that figure", PROBES["linear"], PROBES["knn"]]
+        return [cells[0], compare(found[0]), *cells[1:]]
+
+    first, *others = ROWS_OF_TABLE
+    heads = ["encoded tokens", PROBES["attentive"], "by that figure", PROBES["linear"], PROBES["knn"]]
+    to_first = [[row.title, SELECTIONS[row.selection], *differences(first, row)] for row in others]
+    to_random = [[row.title, SELECTIONS[row.selection], *differences(row, other)] for row, other in PAIRS]
     origin = origins_line({(probed.name, probed.selection, seed): result for (probed, seed), result in results.items()})
     seeds = ", ".join(map(str, sorted({seed for _, seed in results})))
-    tables = markdown(["network", "encoded tokens", *PROBES.values()], means), markdown(heads, lines)
+    tables = (
+        markdown(["network", "encoded tokens", *PROBES.values()], means),
+        markdown([f"{first.title}, {SELECTIONS[first.selection]}, minus", *heads], to_first),
+        markdown(["minus random weights on the same tokens", *heads], to_random),
+    )
     return "\n\n".join((*tables, f"Seeds {seeds}. {origin}"))
 
 

@@ -258,6 +258,7 @@ GROUPS = {
             Claim(f"normalised MSE above {title}", "mse-normalised", other)
             for other, title in ((ADAPTIVE, "MSE"), ("l1", "L1"), ("l1-normalised", "normalised L1"))
         ),
+        unplanned=(Claim("L1, normalised targets minus L1", "l1-normalised", "l1"),),
     ),
     "decoder": Group(
         "Depth of the decoder",

@@ -57,4 +57,13 @@ def test_the_tables(script: ModuleType) -> None:
         "| random weights | 5 %, by motion | +51.5 [+45.1, +57.9] | better | +30.0 [+30.0, +30.0] | +0.0 [+0.0, +0.0] |"
         in text
     )
+    # The learned sampler's tokens have no counterpart: random weights have no such sampler.
+    (place,) = (
+        number for number, line in enumerate(text) if line.startswith("| minus random weights on the same tokens |")
+    )
+    pairs = [line for line in text[place + 2 :] if line.startswith("|")]
+    assert [line.split(" | ")[0].removeprefix("| ") for line in pairs] == ["adaptive 95 %"] * 3 + ["random 95 %"] * 3
+    assert {line.split(" | ", 2)[2] for line in pairs} == {
+        "+0.0 [+0.0, +0.0] | not decided | +0.0 [+0.0, +0.0] | +0.0 [+0.0, +0.0] |"
+    }
     assert text[-1].startswith("Seeds 1, 2. 20 pieces, 10.0 processor hours, 2026-01-02; commit abc")
