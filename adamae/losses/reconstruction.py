@@ -50,8 +50,8 @@ def reconstruction_target(
     centred, variance = _centred_and_variance(values)
     # The official code computes the target from values between 0 and 1 and adds 1e-6 to their std. The std of
     # standardised values is larger by a factor of 1 / (std of the channel), so 1e-6 is scaled by the same factor.
-    deviation = variance.sqrt() + 1e-6 / pixel_values.std.to(values)
-    return (centred / deviation).view(pixels.shape)
+    std = variance.sqrt() + 1e-6 / pixel_values.std.to(values)
+    return (centred / std).view(pixels.shape)
 
 
 def _centred_and_variance(values: Tensor) -> tuple[Tensor, Tensor]:

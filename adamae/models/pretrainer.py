@@ -126,7 +126,7 @@ class Pretrainer(nn.Module):
         if normalize_target and encoder.grid.tubelet_size * encoder.grid.patch_size**2 == 1:
             raise UserError(
                 "tokens of one pixel (tubelet_size = patch_size = 1): expected larger tokens, or targets that are not "
-                "normalised by each token's deviation"
+                "normalised by each token's std"
             )
         if sampler.num_secondary(encoder.grid):
             encoder.learn_secondary_token()

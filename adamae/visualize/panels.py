@@ -133,16 +133,16 @@ def _to_unit_range(
     """(B, M, P) predicted pixels, where 0 is black and 1 is white; values may lie outside this range."""
     if statistics is Statistics.PREDICTED:
         return prediction.float()
-    mean, deviation = token_statistics(pixels, standardised)
+    mean, std = token_statistics(pixels, standardised)
     if statistics is Statistics.NEIGHBOURS:
-        mean, deviation = (
+        mean, std = (
             neighbour_average(values, selection.read_tokens(grid.num_tokens), selection.target, grid)
-            for values in (mean, deviation)
+            for values in (mean, std)
         )
     else:
-        mean, deviation = (gather_tokens(values, selection.target) for values in (mean, deviation))
+        mean, std = (gather_tokens(values, selection.target) for values in (mean, std))
     colours = rearrange(prediction.float(), "b m (k c) -> b m k c", c=mean.shape[-1])
-    return rearrange(colours * (deviation + _EPSILON).unsqueeze(2) + mean.unsqueeze(2), "b m k c -> b m (k c)")
+    return rearrange(colours * (std + _EPSILON).unsqueeze(2) + mean.unsqueeze(2), "b m k c -> b m (k c)")
 
 
 def token_statistics(pixels: Tensor, standardised: PixelNormalisation | None = None) -> tuple[Tensor, Tensor]:
@@ -151,10 +151,10 @@ def token_statistics(pixels: Tensor, standardised: PixelNormalisation | None = N
     With ``standardised`` they are over all standardised values of a token, converted back to each colour's units.
     """
     if standardised is not None:
-        deviation, mean = torch.std_mean(standardised(pixels).float(), dim=2, keepdim=True)
-        return mean * standardised.std + standardised.mean, deviation * standardised.std
-    deviation, mean = torch.std_mean(rearrange(pixels.float() / 255, "b n (k c) -> b n k c", c=3), dim=2)
-    return mean, deviation
+        std, mean = torch.std_mean(standardised(pixels).float(), dim=2, keepdim=True)
+        return mean * standardised.std + standardised.mean, std * standardised.std
+    std, mean = torch.std_mean(rearrange(pixels.float() / 255, "b n (k c) -> b n k c", c=3), dim=2)
+    return mean, std
 
 
 def neighbour_average(values: Tensor, visible: Tensor, target: Tensor, grid: TokenGrid) -> Tensor:
