@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -147,10 +147,8 @@ class Pretrainer(nn.Module):
         self.target_statistics: Statistics = target_statistics
         self.reconstruction_loss: Metric = reconstruction_loss
         self.sampling_weight = sampling_weight
-        self.sampling_options: dict[str, Any] = {
-            "reduction": sampling_reduction,
-            "entropy_weight": sampling_entropy_weight,
-        }
+        self.sampling_reduction: Reduction = sampling_reduction
+        self.sampling_entropy_weight = sampling_entropy_weight
         self.checkpoint_activations("none")
         adopt_reference_names(
             self,
@@ -293,7 +291,9 @@ class Pretrainer(nn.Module):
             visible, target = gather_tokens(pixels, selection.visible), self.target(pixels, selection)
             past = token_error(self.past(visible, selection, noise), target, self.reconstruction_loss)
             reward = past - error
-        return sampling_loss(selection, reward, **self.sampling_options)
+        return sampling_loss(
+            selection, reward, reduction=self.sampling_reduction, entropy_weight=self.sampling_entropy_weight
+        )
 
     def checkpoint_activations(self, parts: CheckpointActivations) -> None:
         """Choose the parts that are recomputed in the backward pass; losses and gradients do not change.
