@@ -51,7 +51,7 @@ def step_parts(model: Pretrainer, clips: Tensor, precision: torch.dtype) -> dict
         return error.mean()
 
     def sampler() -> Tensor | None:
-        chosen = model.sampler(leaf(tokens), pixels, model.grid, noise)
+        chosen = model.sampler(leaf(tokens), model.grid, noise)
         if chosen.log_probs is None:
             return None
         part = decoded_part(chosen)

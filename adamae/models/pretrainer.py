@@ -252,7 +252,7 @@ class Pretrainer(nn.Module):
         taught = self.sampler.teaches_tokenizer
         tokens = self.tokens_for(self.sampler, pixels)
         tokens = tokens if taught else tokens.detach()
-        selection = self.sampler(tokens, pixels, self.grid, noise, visible)
+        selection = self.sampler(tokens, self.grid, noise, visible)
         at = selection.visible
         seen = gather_tokens(tokens, at) if taught else self.embed(gather_tokens(pixels, at))
         return seen, selection

@@ -42,7 +42,7 @@ def test_a_tiny_pretraining_pass() -> None:
     with torch.no_grad():
         pixels = model.pixels(mats.standardised(mats.video(16, 64)))
         tokens = model.encoder.patch_embed(pixels)
-        selection = model.sampler(tokens, pixels, model.grid, mats.FormulaNoise(1))
+        selection = model.sampler(tokens, model.grid, mats.FormulaNoise(1))
         assert selection.visible[0].tolist() == golden["visible"]
         assert selection.target[0].tolist() == golden["targets"]
         latent = model.encoder(gather_tokens(tokens, selection.visible), NOISE, selection)
