@@ -13,6 +13,9 @@ from adamae.samplers.hit_rate import count_hits
 from adamae.training.engine import Losses
 from adamae.training.mixing import MIX, leading_labels, mix_clips, mixed_cross_entropy
 
+# The parts that an objective adds only if asked to diagnose.
+DIAGNOSES = ("trivial", "entropy", "top_tenth", "hit_rate")
+
 
 def pretrain_objective(model: nn.Module, batch: Batch, diagnose: bool) -> Losses:
     """Masked autoencoding of a batch of clips.
