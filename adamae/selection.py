@@ -51,8 +51,10 @@ def complement(ids: Tensor, num_tokens: int) -> Tensor:
 
 
 def gather_tokens(x: Tensor, ids: Tensor) -> Tensor:
-    """Gather rows ``ids`` (B, K) of ``x`` (B, N, D), as (B, K, D)."""
-    return x.gather(1, ids.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
+    """Gather rows ``ids`` (B, K) of ``x`` (B, N, ...), as (B, K, ...)."""
+    # None appends an axis without reading the shape, which would be an operation of its own in exported graphs.
+    rows = ids[(..., *(None,) * (x.dim() - 2))]
+    return x.gather(1, rows.expand(-1, -1, *x.shape[2:]))
 
 
 def is_among(ids: Tensor, chosen: Tensor, num_tokens: int) -> Tensor:
