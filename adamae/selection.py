@@ -19,7 +19,7 @@ class TokenSelection:
         visible: (B, V) int64, ascending indices of the tokens that the encoder reads.
         target: (B, M) int64, ascending indices of the tokens that the decoder predicts.
         log_probs: (B, N) float log-probabilities with their gradient, or None if the sampler does not learn.
-        num_hidden: Number of masked tokens that ``target`` was drawn from uniformly; None: ``target`` has all of them.
+        num_masked: Number of masked tokens that ``target`` was drawn from uniformly; None: ``target`` has all of them.
         secondary: (B, S) int64, ascending indices of the visible tokens that the encoder sees as a learned mask token
             instead of their pixels (secondary masking); None: none.
     """
@@ -27,7 +27,7 @@ class TokenSelection:
     visible: Tensor
     target: Tensor
     log_probs: Tensor | None = None
-    num_hidden: int | None = None
+    num_masked: int | None = None
     secondary: Tensor | None = None
 
     def read_tokens(self, num_tokens: int) -> Tensor:

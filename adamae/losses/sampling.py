@@ -59,8 +59,8 @@ def sampling_loss(
     log_probs = selection.log_probs.clamp(math.log(eps), math.log1p(-eps))
     weighted = log_probs.gather(1, selection.target) * reward.detach()
     loss = -(weighted.mean(dim=1) if reduction == "mean" else weighted.sum(dim=1)).mean()
-    if reduction == "sum" and selection.num_hidden:
-        loss = loss * (selection.num_hidden / selection.target.shape[1])
+    if reduction == "sum" and selection.num_masked:
+        loss = loss * (selection.num_masked / selection.target.shape[1])
     if entropy_weight:
         loss = loss - entropy_weight * entropy(selection.log_probs).mean()
     return loss

@@ -19,7 +19,7 @@ from adamae.layers.pixels import PixelNormalisation
 from adamae.selection import TokenSelection, gather_tokens
 
 # Grey level of masked tokens: darker than most of a video, but not black, which occurs in videos.
-HIDDEN = 48
+MASKED_GREY = 48
 # Colour of visible tokens that the encoder sees as a mask token: a blue that rarely occurs in videos.
 SECONDARY = (40, 70, 160)
 # Number of visible tokens from which the mean and std of a masked one are estimated.
@@ -97,7 +97,7 @@ def draw_panels(
     else:
         statistics = Statistics.NEIGHBOURS if own_statistics else Statistics.TARGET
     guess = _to_unit_range(prediction, pixels, selection, grid, statistics, standardised)
-    shown = torch.full_like(pixels, HIDDEN)
+    shown = torch.full_like(pixels, MASKED_GREY)
     seen = torch.where(visible.unsqueeze(-1), pixels, shown)
     secondary = torch.zeros_like(visible)
     if selection.secondary is not None:

@@ -131,7 +131,7 @@ def reconstruct(
             sums.add("hit_rate", hits.sum(), float(expected.sum()))
             sums.add("on_moving", hits.sum(), selection.visible.numel())
     panels = _joined(parts)
-    unseen = _errors_if_hidden(model, sampler, video, variant.seed, panels.visible, batch_size)
+    unseen = _errors_if_masked(model, sampler, video, variant.seed, panels.visible, batch_size)
     statistics = {
         "visible": float(panels.visible[0].sum()),
         "tokens": float(model.grid.num_tokens),
@@ -142,7 +142,7 @@ def reconstruct(
     return Reconstruction(variant, declaration_of(sampler), panels, unseen, statistics)
 
 
-def _errors_if_hidden(
+def _errors_if_masked(
     model: Pretrainer, sampler: Sampler, video: VideoClips, seed: int, visible: Tensor, batch_size: int
 ) -> Tensor:
     """(C, N) errors of visible tokens in another sample, where they are masked; NaN elsewhere.
