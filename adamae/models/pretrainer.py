@@ -132,7 +132,7 @@ class Pretrainer(nn.Module):
             encoder.learn_secondary_token()
         self.grid = encoder.grid
         self.frame_choice = frame_choice or FrameChoice(self.grid, None)
-        self.pixel_values = PixelNormalisation(encoder.in_chans, imagenet_default_mean_and_std)
+        self.pixel_norm = PixelNormalisation(encoder.in_chans, imagenet_default_mean_and_std)
         self.mask_token = new_mask_token(decoder.embed_dim) if mask_token is None else mask_token
         self.encoder = encoder
         self.sampler = sampler
@@ -218,7 +218,7 @@ class Pretrainer(nn.Module):
     def pixels(self, video: Tensor) -> Tensor:
         """Patchify clips as in :meth:`forward` into the standardised pixels (B, N, P) of their tokens."""
         grids, dtype = self.frame_choice.grids, self.encoder.patch_embed.dtype
-        return cut_pixels(video, checked_grid(video, grids, self.encoder.in_chans, dtype), self.pixel_values)
+        return cut_pixels(video, checked_grid(video, grids, self.encoder.in_chans, dtype), self.pixel_norm)
 
     def embed(self, pixels: Tensor) -> Tensor:
         """Embed pixels (B, V, P) as tokens (B, V, D), in the precision that the sampler uses."""
@@ -260,7 +260,7 @@ class Pretrainer(nn.Module):
     def target(self, pixels: Tensor, selection: TokenSelection) -> Tensor:
         """Return the reconstruction target (B, M, P)."""
         wanted = gather_tokens(pixels, selection.target)
-        return reconstruction_target(wanted, self.pixel_values, self.normalize_target, self.target_statistics)
+        return reconstruction_target(wanted, self.pixel_norm, self.normalize_target, self.target_statistics)
 
     def reconstruct(self, decoded: Tensor, source: Tensor, selection: TokenSelection) -> tuple[Tensor, Tensor]:
         """Apply the decoder's norm and head, and compute the reconstruction error.
@@ -329,7 +329,7 @@ class Pretrainer(nn.Module):
             the most probable tenth of the clip's tokens, 0.1 for a uniform distribution.
         """
         visible, target = gather_tokens(pixels, selection.visible), self.target(pixels, selection)
-        trivial = trivial_error(target, visible, self.pixel_values, self.normalize_target, self.reconstruction_loss)
+        trivial = trivial_error(target, visible, self.pixel_norm, self.normalize_target, self.reconstruction_loss)
         result = {"trivial": trivial}
         if selection.log_probs is not None:
             top = selection.log_probs.topk(max(1, self.grid.num_tokens // 10), dim=1).indices

@@ -98,7 +98,7 @@ def reconstruct(
     sampler = sampler_of(model, variant.mask_type, variant.mask_ratio)
     device = model.mask_token.device
     learned = sampler.learns
-    pixel_values = copy.deepcopy(model.pixel_values).cpu() if model.target_statistics == "token" else None
+    pixel_norm = copy.deepcopy(model.pixel_norm).cpu() if model.target_statistics == "token" else None
     parts, sums = [], _Sums()
     for begin in range(0, len(video.cut.frames), batch_size):
         some = slice(begin, begin + batch_size)
@@ -119,7 +119,7 @@ def reconstruct(
                 model.grid,
                 normalised=model.normalize_target,
                 own_statistics=own_statistics,
-                standardised=pixel_values,
+                pixel_norm=pixel_norm,
             )
         )
         sums.add("trivial_error", out.losses["trivial"] * len(clips), len(clips))

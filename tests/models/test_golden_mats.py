@@ -130,6 +130,6 @@ def test_target_pixels_come_from_kept_tokens_alone() -> None:
     video = torch.randint(0, 256, (1, 16, 64, 64, 3), dtype=torch.uint8)
     out = model(video, seeds=torch.tensor([5]))
     target = reconstruction_target(
-        model.pixels(video)[0, out.selection.target[0]].unsqueeze(0), model.pixel_values, normalise=True
+        model.pixels(video)[0, out.selection.target[0]].unsqueeze(0), model.pixel_norm, normalise=True
     )
     torch.testing.assert_close(token_error(out.prediction, target), out.token_error)

@@ -68,7 +68,7 @@ def test_targets_that_are_normalised_over_the_token_are_shown_as_the_pixels_that
     selection = TokenSelection(torch.tensor([[1, 2]]), torch.tensor([[0, 3]]))
     pixels = gather_tokens(values(GRID.patchify(video)), selection.target)
     target = reconstruction_target(pixels, values, True, "token")
-    got = draw_panels(video, target, selection, torch.zeros(1, 2), GRID, normalised=True, standardised=values)
+    got = draw_panels(video, target, selection, torch.zeros(1, 2), GRID, normalised=True, pixel_norm=values)
     assert (got.prediction.int() - video.int()).abs().max() <= 1
 
 
