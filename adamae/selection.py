@@ -19,7 +19,7 @@ class TokenSelection:
         visible: (B, V) int64, ascending indices of the tokens that the encoder reads.
         target: (B, M) int64, ascending indices of the tokens that the decoder predicts.
         log_probs: (B, N) float log-probabilities with their gradient, or None if the sampler does not learn.
-        num_hidden: Number of masked tokens that ``target`` was drawn from uniformly; None: ``target`` has all of them.
+        num_masked: Number of masked tokens that ``target`` was drawn from uniformly; None: ``target`` has all of them.
         secondary: (B, S) int64, ascending indices of the visible tokens that the encoder sees as a learned mask token
             instead of their pixels (secondary masking); None: none.
     """
@@ -27,7 +27,7 @@ class TokenSelection:
     visible: Tensor
     target: Tensor
     log_probs: Tensor | None = None
-    num_hidden: int | None = None
+    num_masked: int | None = None
     secondary: Tensor | None = None
 
     def read_tokens(self, num_tokens: int) -> Tensor:
@@ -51,8 +51,10 @@ def complement(ids: Tensor, num_tokens: int) -> Tensor:
 
 
 def gather_tokens(x: Tensor, ids: Tensor) -> Tensor:
-    """Gather rows ``ids`` (B, K) of ``x`` (B, N, D), as (B, K, D)."""
-    return x.gather(1, ids.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
+    """Gather rows ``ids`` (B, K) of ``x`` (B, N, ...), as (B, K, ...)."""
+    # None appends an axis without reading the shape, which would be an operation of its own in exported graphs.
+    rows = ids[(..., *(None,) * (x.dim() - 2))]
+    return x.gather(1, rows.expand(-1, -1, *x.shape[2:]))
 
 
 def is_among(ids: Tensor, chosen: Tensor, num_tokens: int) -> Tensor:

@@ -113,7 +113,7 @@ def test_the_network(parts: Any) -> None:
     assert model.fc_drop_rate == 0.4
     assert model.fc_norm is None
     black = torch.zeros(1, 4, 32, 32, 3, dtype=torch.uint8)
-    assert torch.all(model.pixel_values(black) == -1)
+    assert torch.all(model.pixel_norm(black) == -1)
     assert model.head.out_features == 2
 
 

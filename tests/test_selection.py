@@ -20,10 +20,10 @@ def test_complement_of_a_complement() -> None:
     assert torch.equal(complement(complement(ids, 20), 20), ids.sort(dim=1).values)
 
 
-def test_gather_takes_whole_rows() -> None:
-    x = torch.randn(2, 7, 3)
-    ids = torch.tensor([[0, 6], [3, 4]])
-    assert torch.equal(gather_tokens(x, ids), torch.stack((x[0, [0, 6]], x[1, [3, 4]])))
+@pytest.mark.parametrize("row", [(), (3,), (5, 2)])
+def test_gather_takes_whole_rows_of_any_shape(row: tuple[int, ...]) -> None:
+    x, ids = torch.randn(2, 7, *row), torch.tensor([[0, 6, 1], [3, 4, 3]])
+    assert torch.equal(gather_tokens(x, ids), x[torch.arange(2)[:, None], ids])
 
 
 @pytest.mark.parametrize(

@@ -51,12 +51,14 @@ def step_parts(model: Pretrainer, clips: Tensor, precision: torch.dtype) -> dict
         return error.mean()
 
     def sampler() -> Tensor | None:
-        chosen = model.sampler(leaf(tokens), pixels, model.grid, noise)
+        chosen = model.sampler(leaf(tokens), model.grid, noise)
         if chosen.log_probs is None:
             return None
         part = decoded_part(chosen)
         reward = chosen.log_probs.new_ones(part.target.shape)
-        return sampling_loss(part, reward, **model.sampling_options)
+        return sampling_loss(
+            part, reward, reduction=model.sampling_reduction, entropy_weight=model.sampling_entropy_weight
+        )
 
     forwards: dict[str, Callable[[], Tensor | None]] = {
         "patchify and normalise": lambda: _without_gradient(model.pixels(clips)),

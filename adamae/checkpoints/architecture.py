@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from adamae.checkpoints.shapes import Shapes
 from adamae.errors import UserError
+from adamae.samplers.adaptive import SAMPLER_HEADS
 from adamae.samplers.builtin import ADAPTIVE, RANDOM, UNIFORM
 
 # Widths of published ViTs whose head count is not width / 64: ViT-H, VideoMAEv2's ViT-g.
@@ -318,7 +319,7 @@ def _sampler_shapes(sampler: SamplerShape, width: int, prefix: str) -> Shapes:
     shapes = _layer(f"{prefix}reduce_token_probs", sampler.width, width) if sampler.width != width else {}
     if sampler.network == "mha":
         shapes |= _blocks(
-            name, Stack(sampler.width, sampler.depth, 8, sampler.hidden), qkv_bias=False, layer_scale=False
+            name, Stack(sampler.width, sampler.depth, SAMPLER_HEADS, sampler.hidden), qkv_bias=False, layer_scale=False
         )
     else:
         for number in range(sampler.depth):

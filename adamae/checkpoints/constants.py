@@ -81,7 +81,7 @@ class Constants:
             if eps is not None and norm.eps != eps:
                 changed.append(f"LayerNorms{' before a head' if last else ''} use epsilon = {eps:g}")
                 norm.eps = eps
-        pixels = getattr(model, "pixel_values", None)
+        pixels = getattr(model, "pixel_norm", None)
         if self.pixel_mean and self.pixel_std and pixels is not None and pixels.mean.numel() == len(self.pixel_mean):
             mean, std = torch.tensor(self.pixel_mean), torch.tensor(self.pixel_std)
             if not (torch.equal(pixels.mean.cpu(), mean) and torch.equal(pixels.std.cpu(), std)):
@@ -131,7 +131,7 @@ def _are_numbers(values: Any) -> bool:
 
 def _pixel_statistics(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]] | tuple[None, None]:
     """Return mean and std of the pixel normalisation; None if a constructor argument sets them."""
-    pixels = getattr(model, "pixel_values", None)
+    pixels = getattr(model, "pixel_norm", None)
     if pixels is None:
         return None, None
     for imagenet in (True, False):

@@ -35,9 +35,8 @@ def check_options(options: Mapping[str, Any], family: Family, *, pretrain: bool)
         raise UserError(
             f"its config has {some_of(unknown)}, unknown to this version of adamae; it may be from a newer one"
         )
-    constructor = family.pretrainer if pretrain else family.classifier
     wanted: dict[str, Any] = {}
-    for function in (*_samplers(pretrain), *family.shared[0 if pretrain else 1 :][:1], constructor):
+    for function in (*_samplers(pretrain), *family.constructors(pretrain=pretrain)):
         wanted |= typing.get_type_hints(function)
     for name, value in options.items():
         if name in wanted and not _fits(value, wanted[name]):

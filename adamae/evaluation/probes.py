@@ -140,20 +140,20 @@ def attentive_probe(
     Returns:
         (n, C) logits.
     """
-    mean, deviation = _statistics(train.flatten(0, 1).float())
+    mean, std = _statistics(train.flatten(0, 1).float())
     probe = _AttentiveHead(train.shape[-1], heads, num_classes)
     optimizer = torch.optim.AdamW(probe.parameters(), lr=lr, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     order = torch.Generator().manual_seed(seed)
     for _ in range(steps):
         rows = torch.randperm(len(train), generator=order)[:batch_size]
-        loss = F.cross_entropy(probe((train[rows].float() - mean) / deviation), labels[rows])
+        loss = F.cross_entropy(probe((train[rows].float() - mean) / std), labels[rows])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
     with torch.no_grad():
-        return torch.cat([probe((part.float() - mean) / deviation) for part in test.split(batch_size)])
+        return torch.cat([probe((part.float() - mean) / std) for part in test.split(batch_size)])
 
 
 class _AttentiveHead(nn.Module):
@@ -211,5 +211,5 @@ def _statistics(features: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _standardised(reference: Tensor, all_features: Iterable[Tensor]) -> list[Tensor]:
-    mean, deviation = _statistics(reference)
-    return [(features - mean) / deviation for features in all_features]
+    mean, std = _statistics(reference)
+    return [(features - mean) / std for features in all_features]

@@ -62,7 +62,7 @@ class ClassifierGraph(nn.Module):
     def forward(self, video: Tensor) -> Tensor:
         """Score clips."""
         model = self.model
-        encoded = model.encode(_standardised(video, model.pixel_values), model.noise(video))
+        encoded = model.encode(_standardised(video, model.pixel_norm), model.noise(video))
         logits: Tensor = model.head(model.pool(encoded))
         return logits
 
@@ -80,7 +80,7 @@ class EncoderGraph(nn.Module):
     def forward(self, video: Tensor) -> tuple[Tensor, Tensor]:
         """Encode clips."""
         model = self.encoder.model
-        encoded = model.encode(_standardised(video, model.pixel_values), _no_noise(video))
+        encoded = model.encode(_standardised(video, model.pixel_norm), _no_noise(video))
         return self.encoder.pool(encoded), self.encoder.pool(encoded.unsqueeze(-2))
 
 
@@ -99,7 +99,7 @@ class PretrainerGraph(nn.Module):
     def forward(self, video: Tensor, visible: Tensor, secondary: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Predict the pixels of target tokens."""
         model, noise = self.model, _no_noise(video)
-        clips = _standardised(video, model.pixel_values)
+        clips = _standardised(video, model.pixel_norm)
         pixels, _ = model.frame_choice.shorten(model.pixels(clips), model.encoder.patch_embed.exact, noise, False)
         visible = visible.sort(dim=1).values
         tokens = model.tokens_for(model.sampler, pixels)
@@ -110,10 +110,10 @@ class PretrainerGraph(nn.Module):
         return model.decoder(latent, model.mask_token, selection, noise), target
 
 
-def _standardised(video: Tensor, pixel_values: PixelNormalisation) -> Tensor:
+def _standardised(video: Tensor, pixel_norm: PixelNormalisation) -> Tensor:
     """Normalise (B, T, H, W, C) uint8 to (B, C, T, H, W) float, with operators that every exporter supports."""
-    scale = 1 / (255 * pixel_values.std)
-    return (video.to(scale.dtype) * scale - pixel_values.mean / pixel_values.std).movedim(-1, 1)
+    scale = 1 / (255 * pixel_norm.std)
+    return (video.to(scale.dtype) * scale - pixel_norm.mean / pixel_norm.std).movedim(-1, 1)
 
 
 def _no_noise(video: Tensor) -> SampleNoise:

@@ -103,7 +103,7 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def cut_pixels(video: Tensor, grid: TokenGrid, pixel_values: PixelNormalisation) -> Tensor:
+def cut_pixels(video: Tensor, grid: TokenGrid, pixel_norm: PixelNormalisation) -> Tensor:
     """Patchify raw or standardised clips of a :func:`checked_grid` into standardised pixels (B, N, P) of their tokens.
 
     Raises:
@@ -111,5 +111,5 @@ def cut_pixels(video: Tensor, grid: TokenGrid, pixel_values: PixelNormalisation)
     """
     if video.dtype == torch.uint8:
         # Patchify before the conversion to float: a quarter of the memory traffic.
-        return pixel_values(grid.patchify(video))
+        return pixel_norm(grid.patchify(video))
     return grid.patchify(rearrange(video, "b c t h w -> b t h w c"))

@@ -71,15 +71,15 @@ class _NormLinear(torch.autograd.Function):
         with without_autocast(x) as dtype:
             affine = x.dtype if half_on_gpu(x) else scale.dtype
             cast, offset, scale, shift = cast_together((weight, dtype), (bias, dtype), (scale, affine), (shift, affine))
-            normed, mean, deviation = torch.native_layer_norm(x, x.shape[-1:], scale, shift, eps)
-            ctx.save_for_backward(x, mean, deviation, scale, shift, cast)
+            normed, mean, rstd = torch.native_layer_norm(x, x.shape[-1:], scale, shift, eps)
+            ctx.save_for_backward(x, mean, rstd, scale, shift, cast)
             ctx.eps, ctx.weight_type = eps, weight.dtype
             return F.linear(normed.to(dtype), cast, offset)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, mean, deviation, scale, shift, weight = ctx.saved_tensors
+        x, mean, rstd, scale, shift, weight = ctx.saved_tensors
         wanted, shape = ctx.needs_input_grad, x.shape[-1:]
         grad_weight = grad_x = grad_scale = grad_shift = None
         with without_autocast(x):
@@ -88,7 +88,7 @@ class _NormLinear(torch.autograd.Function):
                 grad_weight = _weight_gradient(grad, normed.to(grad.dtype))
                 del normed
             if any(wanted[:3]):
-                rows = [(grad @ weight).to(x.dtype), x, mean, deviation, scale, shift]
+                rows = [(grad @ weight).to(x.dtype), x, mean, rstd, scale, shift]
                 if half_on_cpu(x):
                     # On a CPU, torch would sum over all rows in half precision.
                     rows = [each.float() for each in rows]

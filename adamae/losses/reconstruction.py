@@ -21,13 +21,13 @@ STATISTICS: tuple[str, ...] = get_args(Statistics)
 
 
 def reconstruction_target(
-    pixels: Tensor, pixel_values: PixelNormalisation, normalise: bool, statistics: Statistics = "colour"
+    pixels: Tensor, pixel_norm: PixelNormalisation, normalise: bool, statistics: Statistics = "colour"
 ) -> Tensor:
     """Compute the reconstruction target of the target tokens.
 
     Args:
         pixels: (B, M, P) standardised pixels of the target tokens, colour fastest.
-        pixel_values: The normalisation of the pixels.
+        pixel_norm: The normalisation of the pixels.
         normalise: Subtract each token's mean and divide by its standard deviation, per colour (the paper's
             best row); else plain pixels between 0 and 1.
         statistics: Compute mean and std per "colour", as VideoMAE and AdaMAE do, or over all standardised values of the
@@ -42,16 +42,16 @@ def reconstruction_target(
     check_choice("statistics", statistics, STATISTICS)
     pixels = pixels.to(torch.promote_types(pixels.dtype, torch.float32))
     if not normalise:
-        return pixel_values.to_unit_range(pixels)
+        return pixel_norm.to_unit_range(pixels)
     if statistics == "token":
         variance, mean = torch.var_mean(pixels, dim=-1, keepdim=True)
         return (pixels - mean) / (variance + 1e-6).sqrt()
-    values = pixels.view(*pixels.shape[:-1], -1, pixel_values.std.numel())
+    values = pixels.view(*pixels.shape[:-1], -1, pixel_norm.std.numel())
     centred, variance = _centred_and_variance(values)
     # The official code computes the target from values between 0 and 1 and adds 1e-6 to their std. The std of
     # standardised values is larger by a factor of 1 / (std of the channel), so 1e-6 is scaled by the same factor.
-    deviation = variance.sqrt() + 1e-6 / pixel_values.std.to(values)
-    return (centred / deviation).view(pixels.shape)
+    std = variance.sqrt() + 1e-6 / pixel_norm.std.to(values)
+    return (centred / std).view(pixels.shape)
 
 
 def _centred_and_variance(values: Tensor) -> tuple[Tensor, Tensor]:
@@ -123,7 +123,7 @@ def _product(x: Tensor, y: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def trivial_error(
-    target: Tensor, visible_pixels: Tensor, pixel_values: PixelNormalisation, normalise: bool, metric: Metric
+    target: Tensor, visible_pixels: Tensor, pixel_norm: PixelNormalisation, normalise: bool, metric: Metric
 ) -> Tensor:
     """Error of a trivial prediction without a network, as a baseline for the loss.
 
@@ -133,7 +133,7 @@ def trivial_error(
     Args:
         target: (B, M, P) from :func:`reconstruction_target`.
         visible_pixels: (B, V, P) standardised pixels of the visible tokens.
-        pixel_values: The normalisation of the pixels.
+        pixel_norm: The normalisation of the pixels.
         normalise: As in :func:`reconstruction_target`.
         metric: As in :func:`token_error`.
 
@@ -142,7 +142,7 @@ def trivial_error(
     """
     if normalise:
         return token_error(torch.zeros_like(target), target, metric).mean()
-    batch, channels = target.shape[0], pixel_values.mean.numel()
-    colour = pixel_values.to_unit_range(visible_pixels.to(target.dtype)).view(batch, -1, channels).mean(dim=1)
+    batch, channels = target.shape[0], pixel_norm.mean.numel()
+    colour = pixel_norm.to_unit_range(visible_pixels.to(target.dtype)).view(batch, -1, channels).mean(dim=1)
     flat = target.view(batch, -1, channels)
     return token_error(colour.unsqueeze(1).expand_as(flat), flat, metric).mean()

@@ -20,12 +20,12 @@ REWARDS: tuple[str, ...] = get_args(Reward)
 
 def sampling_loss(
     selection: TokenSelection,
-    token_error: Tensor,
+    reward: Tensor,
     *,
     reduction: Reduction = "mean",
     entropy_weight: float = 0.0,
 ) -> Tensor:
-    """Increase the probability of tokens with a high reconstruction error.
+    """Increase the probability of tokens with a high reward, in the paper the reconstruction error.
 
     Equation 5 of the paper: L_S = - sum over targets i of log P_i * L_R,i, with the error L_R,i as a reward
     without gradient. The official code, with which the published weights were trained, takes the mean over the targets.
@@ -39,7 +39,7 @@ def sampling_loss(
 
     Args:
         selection: Must have ``log_probs``.
-        token_error: (B, M) error of each target token, or another reward.
+        reward: (B, M) reward of each target token: its error L_R, or another number of any sign.
         reduction: "mean" over the targets (official code) or "sum" (paper).
         entropy_weight: Weight of an entropy bonus against collapse of the distribution (not in the paper).
 
@@ -47,20 +47,20 @@ def sampling_loss(
         0-dim mean over the batch.
 
     Raises:
-        UserError: If the reduction is unknown, or there is not one error for each target token.
+        UserError: If the reduction is unknown, or there is not one reward for each target token.
     """
     check_choice("reduction", reduction, REDUCTIONS)
-    if token_error.shape != selection.target.shape:
+    if reward.shape != selection.target.shape:
         raise UserError(
-            f"got errors {tuple(token_error.shape)}, expected {tuple(selection.target.shape)}, one for each target"
+            f"got rewards {tuple(reward.shape)}, expected {tuple(selection.target.shape)}, one for each target"
         )
     assert selection.log_probs is not None, "the sampler has no parameters and so no sampling loss"
     eps = torch.finfo(selection.log_probs.dtype).eps
     log_probs = selection.log_probs.clamp(math.log(eps), math.log1p(-eps))
-    weighted = log_probs.gather(1, selection.target) * token_error.detach()
+    weighted = log_probs.gather(1, selection.target) * reward.detach()
     loss = -(weighted.mean(dim=1) if reduction == "mean" else weighted.sum(dim=1)).mean()
-    if reduction == "sum" and selection.num_hidden:
-        loss = loss * (selection.num_hidden / selection.target.shape[1])
+    if reduction == "sum" and selection.num_masked:
+        loss = loss * (selection.num_masked / selection.target.shape[1])
     if entropy_weight:
         loss = loss - entropy_weight * entropy(selection.log_probs).mean()
     return loss

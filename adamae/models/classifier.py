@@ -64,7 +64,7 @@ class Classifier(nn.Module):
         check_rate("fc_drop_rate", fc_drop_rate)
         self.grid = encoder.grid
         self.encoder = encoder
-        self.pixel_values = PixelNormalisation(encoder.in_chans, imagenet_default_mean_and_std)
+        self.pixel_norm = PixelNormalisation(encoder.in_chans, imagenet_default_mean_and_std)
         self.fc_norm = LayerNorm(encoder.embed_dim) if use_mean_pooling else None
         self.fc_drop_rate = fc_drop_rate
         self.head = nn.Identity() if head is None else head
@@ -205,7 +205,7 @@ class Classifier(nn.Module):
         tokenizer = self.encoder.patch_embed
         tokens_noise = noise.fold_in(self.encoder.depth + TOKENS_AFTER_BLOCKS)
         frames_noise = noise.fold_in(self.encoder.depth + FRAMES_AFTER_BLOCKS)
-        pixels = cut_pixels(video, self._grid_of(video), self.pixel_values)
+        pixels = cut_pixels(video, self._grid_of(video), self.pixel_norm)
         pixels, _ = self.frame_choice.shorten(pixels, tokenizer.exact, frames_noise, self.training)
         tokens = tokenizer.exact(pixels) if self.token_choice.exact_tokens else tokenizer(pixels)
         chosen, selection = self.token_choice(tokens, tokens_noise), None

@@ -97,13 +97,13 @@ class Decoder(nn.Module):
         """Apply the blocks: the arguments of :meth:`forward` to target tokens (B, M, D')."""
         table = self.positions.to(encoded.dtype).expand(encoded.shape[0], -1, -1)
         extra, positions = table[:, : self.num_extra], table[:, self.num_extra :]
-        seen = encoded + torch.cat((extra, gather_tokens(positions, selection.visible)), dim=1)
-        hidden = mask_token.to(encoded.dtype) + gather_tokens(positions, selection.target)
-        x = torch.cat((seen, hidden), dim=1)
+        visible = encoded + torch.cat((extra, gather_tokens(positions, selection.visible)), dim=1)
+        masked = mask_token.to(encoded.dtype) + gather_tokens(positions, selection.target)
+        x = torch.cat((visible, masked), dim=1)
         *blocks, last = self.blocks
         for number, block in enumerate(blocks):
             x = block(x, noise.fold_in(number))
-        return last(x, noise.fold_in(len(blocks)), seen.shape[1])
+        return last(x, noise.fold_in(len(blocks)), visible.shape[1])
 
     def predict(self, x: Tensor) -> Tensor:
         """Apply norm and head: (B, M, D') to (B, M, P)."""

@@ -23,9 +23,9 @@ from adamae.randomness import SampleNoise
 from adamae.selection import TokenSelection
 
 
-def count_decoded(num_hidden: int, budget: float) -> int:
-    """Number of masked tokens to decode: ``budget * num_hidden`` rounded, at least one."""
-    return max(1, round(budget * num_hidden))
+def count_decoded(num_masked: int, budget: float) -> int:
+    """Number of masked tokens to decode: ``budget * num_masked`` rounded, at least one."""
+    return max(1, round(budget * num_masked))
 
 
 def draw_part(selection: TokenSelection, budget: float, noise: SampleNoise) -> TokenSelection:
@@ -37,10 +37,10 @@ def draw_part(selection: TokenSelection, budget: float, noise: SampleNoise) -> T
         noise: Noise for the draw; the subset of a clip depends only on the clip's own noise.
 
     Returns:
-        A selection with m ascending targets and ``num_hidden`` M.
+        A selection with m ascending targets and ``num_masked`` M.
     """
-    num_hidden = selection.target.shape[1]
-    order = noise.uniform(num_hidden).topk(count_decoded(num_hidden, budget), dim=1, sorted=False).indices
+    num_masked = selection.target.shape[1]
+    order = noise.uniform(num_masked).topk(count_decoded(num_masked, budget), dim=1, sorted=False).indices
     part = selection.target.gather(1, order.sort(dim=1).values)
     # Not dataclasses.replace, which torch.compile of torch 2.6 cannot trace.
-    return TokenSelection(selection.visible, part, selection.log_probs, num_hidden, selection.secondary)
+    return TokenSelection(selection.visible, part, selection.log_probs, num_masked, selection.secondary)

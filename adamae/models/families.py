@@ -60,9 +60,18 @@ class Family:
             pretrain: Whether the network is a pre-train model.
         """
         found: dict[str, Any] = {}
-        for function in (*self.shared[0 if pretrain else 1 :][:1], self.pretrainer if pretrain else self.classifier):
+        for function in self.constructors(pretrain=pretrain):
             found |= _defaults(function)
         return found
+
+    def constructors(self, *, pretrain: bool) -> tuple[Callable[..., Any], ...]:
+        """Return the functions whose arguments a network takes: the shared one, if any, then the family's own.
+
+        Args:
+            pretrain: Whether the network is a pre-train model.
+        """
+        own, shared = (self.pretrainer, self.shared[:1]) if pretrain else (self.classifier, self.shared[1:])
+        return (*shared, own)
 
     def keywords(self, *, pretrain: bool) -> set[str]:
         """Return all keywords of the constructor; those of a pre-train model include its losses' and the samplers'.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -126,13 +126,13 @@ class Pretrainer(nn.Module):
         if normalize_target and encoder.grid.tubelet_size * encoder.grid.patch_size**2 == 1:
             raise UserError(
                 "tokens of one pixel (tubelet_size = patch_size = 1): expected larger tokens, or targets that are not "
-                "normalised by each token's deviation"
+                "normalised by each token's std"
             )
         if sampler.num_secondary(encoder.grid):
             encoder.learn_secondary_token()
         self.grid = encoder.grid
         self.frame_choice = frame_choice or FrameChoice(self.grid, None)
-        self.pixel_values = PixelNormalisation(encoder.in_chans, imagenet_default_mean_and_std)
+        self.pixel_norm = PixelNormalisation(encoder.in_chans, imagenet_default_mean_and_std)
         self.mask_token = new_mask_token(decoder.embed_dim) if mask_token is None else mask_token
         self.encoder = encoder
         self.sampler = sampler
@@ -147,10 +147,8 @@ class Pretrainer(nn.Module):
         self.target_statistics: Statistics = target_statistics
         self.reconstruction_loss: Metric = reconstruction_loss
         self.sampling_weight = sampling_weight
-        self.sampling_options: dict[str, Any] = {
-            "reduction": sampling_reduction,
-            "entropy_weight": sampling_entropy_weight,
-        }
+        self.sampling_reduction: Reduction = sampling_reduction
+        self.sampling_entropy_weight = sampling_entropy_weight
         self.checkpoint_activations("none")
         adopt_reference_names(
             self,
@@ -220,7 +218,7 @@ class Pretrainer(nn.Module):
     def pixels(self, video: Tensor) -> Tensor:
         """Patchify clips as in :meth:`forward` into the standardised pixels (B, N, P) of their tokens."""
         grids, dtype = self.frame_choice.grids, self.encoder.patch_embed.dtype
-        return cut_pixels(video, checked_grid(video, grids, self.encoder.in_chans, dtype), self.pixel_values)
+        return cut_pixels(video, checked_grid(video, grids, self.encoder.in_chans, dtype), self.pixel_norm)
 
     def embed(self, pixels: Tensor) -> Tensor:
         """Embed pixels (B, V, P) as tokens (B, V, D), in the precision that the sampler uses."""
@@ -254,7 +252,7 @@ class Pretrainer(nn.Module):
         taught = self.sampler.teaches_tokenizer
         tokens = self.tokens_for(self.sampler, pixels)
         tokens = tokens if taught else tokens.detach()
-        selection = self.sampler(tokens, pixels, self.grid, noise, visible)
+        selection = self.sampler(tokens, self.grid, noise, visible)
         at = selection.visible
         seen = gather_tokens(tokens, at) if taught else self.embed(gather_tokens(pixels, at))
         return seen, selection
@@ -262,7 +260,7 @@ class Pretrainer(nn.Module):
     def target(self, pixels: Tensor, selection: TokenSelection) -> Tensor:
         """Return the reconstruction target (B, M, P)."""
         wanted = gather_tokens(pixels, selection.target)
-        return reconstruction_target(wanted, self.pixel_values, self.normalize_target, self.target_statistics)
+        return reconstruction_target(wanted, self.pixel_norm, self.normalize_target, self.target_statistics)
 
     def reconstruct(self, decoded: Tensor, source: Tensor, selection: TokenSelection) -> tuple[Tensor, Tensor]:
         """Apply the decoder's norm and head, and compute the reconstruction error.
@@ -293,7 +291,9 @@ class Pretrainer(nn.Module):
             visible, target = gather_tokens(pixels, selection.visible), self.target(pixels, selection)
             past = token_error(self.past(visible, selection, noise), target, self.reconstruction_loss)
             reward = past - error
-        return sampling_loss(selection, reward, **self.sampling_options)
+        return sampling_loss(
+            selection, reward, reduction=self.sampling_reduction, entropy_weight=self.sampling_entropy_weight
+        )
 
     def checkpoint_activations(self, parts: CheckpointActivations) -> None:
         """Choose the parts that are recomputed in the backward pass; losses and gradients do not change.
@@ -329,7 +329,7 @@ class Pretrainer(nn.Module):
             the most probable tenth of the clip's tokens, 0.1 for a uniform distribution.
         """
         visible, target = gather_tokens(pixels, selection.visible), self.target(pixels, selection)
-        trivial = trivial_error(target, visible, self.pixel_values, self.normalize_target, self.reconstruction_loss)
+        trivial = trivial_error(target, visible, self.pixel_norm, self.normalize_target, self.reconstruction_loss)
         result = {"trivial": trivial}
         if selection.log_probs is not None:
             top = selection.log_probs.topk(max(1, self.grid.num_tokens // 10), dim=1).indices

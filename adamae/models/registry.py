@@ -12,11 +12,8 @@ from adamae.errors import UserError
 from adamae.flags import did_you_mean
 from adamae.layers.pixels import pixel_statistics
 from adamae.models.classifier import Classifier
-from adamae.models.families import FAMILIES
-from adamae.models.mae_vit import mae_vit_classifier, mae_vit_pretrainer
+from adamae.models.families import FAMILIES, Family
 from adamae.models.pretrainer import Pretrainer
-from adamae.models.pyramid.factories import pvt_classifier, pvt_pretrainer, swin_classifier, swin_pretrainer
-from adamae.models.vit import vit_classifier, vit_pretrainer
 
 # name: encoder width, depth, heads; decoder width, heads
 SIZES = {
@@ -40,13 +37,18 @@ class NamedModel(NamedTuple):
 
     Attributes:
         kind: Class of the model.
-        arguments: Arguments of ``build`` that define the size.
-        build: Builds the model from arguments.
+        arguments: Arguments of the family's constructor that define the size.
+        family: Family of the model.
     """
 
     kind: type[Pretrainer] | type[Classifier]
     arguments: dict[str, Any]
-    build: Callable[..., nn.Module]
+    family: Family
+
+    def build(self, **options: Any) -> nn.Module:
+        """Build the model; ``options`` override the arguments of the size."""
+        constructor = self.family.pretrainer if self.kind is Pretrainer else self.family.classifier
+        return constructor(**{**self.arguments, **options})
 
 
 def _pretrainer(size: str) -> NamedModel:
@@ -58,12 +60,12 @@ def _pretrainer(size: str) -> NamedModel:
         "decoder_embed_dim": decoder_width,
         "decoder_num_heads": decoder_heads,
     }
-    return NamedModel(Pretrainer, arguments, vit_pretrainer)
+    return NamedModel(Pretrainer, arguments, FAMILIES["vit"])
 
 
 def _classifier(size: str, **more: Any) -> NamedModel:
     width, depth, heads, *_ = SIZES[size]
-    return NamedModel(Classifier, {"embed_dim": width, "depth": depth, "num_heads": heads, **more}, vit_classifier)
+    return NamedModel(Classifier, {"embed_dim": width, "depth": depth, "num_heads": heads, **more}, FAMILIES["vit"])
 
 
 def _swin(size: str) -> dict[str, NamedModel]:
@@ -79,8 +81,8 @@ def _swin(size: str) -> dict[str, NamedModel]:
     }
     classifier = {"embed_dim": dims, "depth": depths, "num_heads": heads, "position_dim": position_dim}
     return {
-        f"um_swin_{size}": NamedModel(Pretrainer, pretrain, swin_pretrainer),
-        f"swin_{size}_256": NamedModel(Classifier, classifier, swin_classifier),
+        f"um_swin_{size}": NamedModel(Pretrainer, pretrain, FAMILIES["swin"]),
+        f"swin_{size}_256": NamedModel(Classifier, classifier, FAMILIES["swin"]),
     }
 
 
@@ -99,10 +101,10 @@ def _named() -> dict[str, NamedModel]:
     width, depth, heads, *_ = SIZES["base"]
     sizes = {"embed_dim": width, "depth": depth, "num_heads": heads}
     pretrain = {f"encoder_{name}": value for name, value in sizes.items()}
-    models["um_vit_base"] = NamedModel(Pretrainer, pretrain, mae_vit_pretrainer)
-    models["mae_vit_base_patch16_224"] = NamedModel(Classifier, sizes, mae_vit_classifier)
-    models["um_pvt_small"] = NamedModel(Pretrainer, {}, pvt_pretrainer)
-    models["pvt_small_256"] = NamedModel(Classifier, {}, pvt_classifier)
+    models["um_vit_base"] = NamedModel(Pretrainer, pretrain, FAMILIES["mae_vit"])
+    models["mae_vit_base_patch16_224"] = NamedModel(Classifier, sizes, FAMILIES["mae_vit"])
+    models["um_pvt_small"] = NamedModel(Pretrainer, {}, FAMILIES["pvt"])
+    models["pvt_small_256"] = NamedModel(Classifier, {}, FAMILIES["pvt"])
     return models
 
 
@@ -124,13 +126,12 @@ def create_model(name: str, **options: Any) -> nn.Module:
         UserError: If the name or a keyword is unknown, or sizes do not divide.
     """
     model = named_model(name)
-    family = next(each for each in FAMILIES.values() if model.build in (each.pretrainer, each.classifier))
-    known = sorted(family.keywords(pretrain=model.kind is Pretrainer))
+    known = sorted(model.family.keywords(pretrain=model.kind is Pretrainer))
     for option in options:
         if option not in known:
             hint = did_you_mean(option, known) or f": expected one of {', '.join(known)}"
             raise UserError(f"{option}: not an option of {name}{hint}")
-    return model.build(**{**model.arguments, **options})
+    return model.build(**options)
 
 
 def named_model(name: str) -> NamedModel:

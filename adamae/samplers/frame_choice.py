@@ -14,7 +14,7 @@ from adamae.grid import TokenGrid
 from adamae.randomness import SampleNoise
 from adamae.samplers.motion import check_time, count_kept, motion_scores
 from adamae.samplers.sampler import draw_gumbel
-from adamae.selection import rank_tokens
+from adamae.selection import gather_tokens, rank_tokens
 
 FrameRule = Literal["auto", "draw", "top"]
 # Added to the counts: tubelets without counted tokens can be drawn, too, so there are always enough.
@@ -105,7 +105,7 @@ class FrameChoice:
         with torch.no_grad():
             chosen = self.choose(tokenizer(pixels), noise, training)
         by_time = pixels.unflatten(1, (self.candidates.t, -1))
-        left = by_time.gather(1, chosen[:, :, None, None].expand(-1, -1, *by_time.shape[2:]))
+        left = gather_tokens(by_time, chosen)
         within = torch.arange(self.grid.tubelet_size, device=chosen.device)
         frames = chosen.unsqueeze(-1) * self.grid.tubelet_size + within
         return left.flatten(1, 2), frames.flatten(1)

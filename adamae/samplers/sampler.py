@@ -73,13 +73,12 @@ class Sampler(nn.Module, ABC):
         return {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
 
     def forward(
-        self, tokens: Tensor, pixels: Tensor, grid: TokenGrid, noise: SampleNoise, visible: Tensor | None = None
+        self, tokens: Tensor, grid: TokenGrid, noise: SampleNoise, visible: Tensor | None = None
     ) -> TokenSelection:
         """Select visible and target tokens.
 
         Args:
-            tokens: (B, N, D) without positions.
-            pixels: (B, N, P) standardised pixels of the same tokens.
+            tokens: (B, N, D) without positions; pixels (B, N, P) if :attr:`reads_tokens` is False.
             grid: The token grid.
             noise: The source of all random numbers.
             visible: (B, V) indices used instead of a draw, for tests, figures and comparisons.

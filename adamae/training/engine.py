@@ -21,8 +21,6 @@ from adamae.precision import autocast, autocast_dtype
 Losses = dict[str, Tensor]
 # (model, batch on its device, diagnose) -> 0-dim tensors: "loss" with its gradient, and detached named parts
 Objective = Callable[[nn.Module, Batch, bool], Losses]
-# The parts that an objective adds only if asked to diagnose.
-DIAGNOSES = ("trivial", "entropy", "top_tenth", "hit_rate")
 # Entries of a batch that only the host reads.
 _HOST_ENTRIES = frozenset({"index", "seed"})
 

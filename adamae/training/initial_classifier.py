@@ -12,7 +12,7 @@ from adamae.checkpoints.formats import CheckpointFile, open_checkpoint
 from adamae.checkpoints.loading import load_weights
 from adamae.errors import UserError
 from adamae.models import Classifier
-from adamae.models.families import FAMILIES, Family, family_named
+from adamae.models.families import Family, family_named
 from adamae.models.registry import named_model
 from adamae.options.finetune import FinetuneOptions, classifier_arguments
 
@@ -78,7 +78,7 @@ def _family_and_sizes(name: str | None, file: CheckpointFile | None) -> tuple[Fa
     model = named_model(name or _DEFAULT_MODEL)
     if model.kind is not Classifier:
         raise UserError(f"--model {name} is a pre-training model: expected a classifier such as {_DEFAULT_MODEL}")
-    family = next(each for each in FAMILIES.values() if each.classifier is model.build)
+    family = model.family
     if name is not None or file is None:
         sizes = dict(model.arguments)
     if file is not None:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from adamae.distributed import World
 from adamae.peak_memory import peak_memory
-from adamae.training.engine import DIAGNOSES, Losses
+from adamae.training.engine import Losses
+from adamae.training.objectives import DIAGNOSES
 
 
 class Averages:

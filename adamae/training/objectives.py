@@ -10,8 +10,12 @@ from torch import Tensor, nn
 from adamae.data.batch import Batch
 from adamae.models.pretrainer import Pretrainer
 from adamae.samplers.hit_rate import count_hits
+from adamae.selection import gather_tokens
 from adamae.training.engine import Losses
 from adamae.training.mixing import MIX, leading_labels, mix_clips, mixed_cross_entropy
+
+# The parts that an objective adds only if asked to diagnose.
+DIAGNOSES = ("trivial", "entropy", "top_tenth", "hit_rate")
 
 
 def pretrain_objective(model: nn.Module, batch: Batch, diagnose: bool) -> Losses:
@@ -31,16 +35,14 @@ def pretrain_objective(model: nn.Module, batch: Batch, diagnose: bool) -> Losses
     output = pretrainer(batch["clip"], seeds=batch["seed"], diagnose=diagnose)
     losses = dict(output.losses)
     if diagnose and "motion_mask" in batch:
-        hits, expected = count_hits(output.selection, _looked_at(batch["motion_mask"], output.frames), pretrainer.grid)
+        hits, expected = count_hits(output.selection, _masks_of(batch["motion_mask"], output.frames), pretrainer.grid)
         losses["hit_rate"] = hits.sum() / expected.sum()
     return losses
 
 
-def _looked_at(masks: Tensor, frames: Tensor | None) -> Tensor:
+def _masks_of(masks: Tensor, frames: Tensor | None) -> Tensor:
     """Return the motion masks (B, T', H, W) of the frames (B, T') that were selected; None selects all."""
-    if frames is None:
-        return masks
-    return masks.gather(1, frames[:, :, None, None].expand(-1, -1, *masks.shape[2:]))
+    return masks if frames is None else gather_tokens(masks, frames)
 
 
 @dataclass(frozen=True)

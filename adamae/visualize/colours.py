@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 from torch import Tensor
 
-from adamae.visualize.panels import HIDDEN
+from adamae.visualize.panels import MASKED_GREY
 
 # Perceptually uniform colour maps.
 PROBABILITY_MAP = "viridis"
@@ -55,7 +55,7 @@ class Scale:
         """(...) numbers to (..., 3) uint8; NaN is grey."""
         places = np.clip(np.nan_to_num(values) / self.high, 0, 1) * 255
         painted = colour_table(self.colours)[np.round(places).astype(np.uint8)]
-        painted[np.isnan(values)] = HIDDEN
+        painted[np.isnan(values)] = MASKED_GREY
         return painted
 
     @property

@@ -13,7 +13,7 @@ from PIL.GifImagePlugin import getdata, getheader
 
 from adamae.data.synthetic.encoding import encode_h264
 from adamae.visualize.colours import ERROR_MAP, PROBABILITY_MAP, Scale, colour_table
-from adamae.visualize.panels import HIDDEN
+from adamae.visualize.panels import MASKED_GREY
 from adamae.visualize.picture_grid import FAINT, GAP, INK, PAPER, TITLE, PictureGrid, PictureRow, letter_lines
 from adamae.visualize.rows import Block, Images, enlarged
 from adamae.visualize.video_clips import VideoClips
@@ -29,7 +29,7 @@ _GIF_SHORTEST, _GIF_LONGEST = 2, 2**16 - 1
 _PALETTE_FRAMES = 12
 # Number of colours of each colour map in the GIF, colours that are kept exactly, and the minimum distance of others.
 _MAP_COLOURS = 40
-_KEPT = (PAPER, INK, FAINT, (HIDDEN, HIDDEN, HIDDEN))
+_KEPT = (PAPER, INK, FAINT, (MASKED_GREY, MASKED_GREY, MASKED_GREY))
 _APART = 8
 # Largest relative difference of a frame rate from an integer to which it is rounded in an MP4: 24 / 1.001 is rounded.
 _ROUNDED = 2e-3

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from adamae.visualize.colours import Scale, colour_table
-from adamae.visualize.panels import HIDDEN, SECONDARY
+from adamae.visualize.panels import MASKED_GREY, SECONDARY
 from adamae.visualize.reconstruction import Reconstruction
 from adamae.visualize.rows import Scales, title_of
 from adamae.visualize.video_clips import VideoClips
@@ -85,7 +85,7 @@ def page_bytes(video: VideoClips, results: Sequence[Reconstruction], scales: Sca
         "size": video.frames.shape[2],
         "grid": [grid.t, grid.h, grid.w],
         "patch": grid.patch_size,
-        "hidden": HIDDEN,
+        "hidden": MASKED_GREY,
         "secondary": SECONDARY,
         "noun": video.noun,
         "plane": (video.cut.clip * grid.t + video.cut.position // grid.tubelet_size).tolist(),

@@ -19,7 +19,7 @@ from adamae.layers.pixels import PixelNormalisation
 from adamae.selection import TokenSelection, gather_tokens
 
 # Grey level of masked tokens: darker than most of a video, but not black, which occurs in videos.
-HIDDEN = 48
+MASKED_GREY = 48
 # Colour of visible tokens that the encoder sees as a mask token: a blue that rarely occurs in videos.
 SECONDARY = (40, 70, 160)
 # Number of visible tokens from which the mean and std of a masked one are estimated.
@@ -75,7 +75,7 @@ def draw_panels(
     *,
     normalised: bool,
     own_statistics: bool = False,
-    standardised: PixelNormalisation | None = None,
+    pixel_norm: PixelNormalisation | None = None,
 ) -> Panels:
     """Draw the panels of a forward pass.
 
@@ -87,7 +87,7 @@ def draw_panels(
         grid: Token grid of the clips.
         normalised: Whether the prediction is of tokens normalised by their own mean and std.
         own_statistics: Estimate mean and std from visible neighbours instead of taking them from the target.
-        standardised: Normalisation of the pixels, if mean and std are over all standardised values of a token; None:
+        pixel_norm: Normalisation of the pixels, if mean and std are over all standardised values of a token; None:
             over each colour.
     """
     pixels = grid.patchify(video)
@@ -96,8 +96,8 @@ def draw_panels(
         statistics = Statistics.PREDICTED
     else:
         statistics = Statistics.NEIGHBOURS if own_statistics else Statistics.TARGET
-    guess = _to_unit_range(prediction, pixels, selection, grid, statistics, standardised)
-    shown = torch.full_like(pixels, HIDDEN)
+    guess = _to_unit_range(prediction, pixels, selection, grid, statistics, pixel_norm)
+    shown = torch.full_like(pixels, MASKED_GREY)
     seen = torch.where(visible.unsqueeze(-1), pixels, shown)
     secondary = torch.zeros_like(visible)
     if selection.secondary is not None:
@@ -128,33 +128,33 @@ def _to_unit_range(
     selection: TokenSelection,
     grid: TokenGrid,
     statistics: Statistics,
-    standardised: PixelNormalisation | None,
+    pixel_norm: PixelNormalisation | None,
 ) -> Tensor:
     """(B, M, P) predicted pixels, where 0 is black and 1 is white; values may lie outside this range."""
     if statistics is Statistics.PREDICTED:
         return prediction.float()
-    mean, deviation = token_statistics(pixels, standardised)
+    mean, std = token_statistics(pixels, pixel_norm)
     if statistics is Statistics.NEIGHBOURS:
-        mean, deviation = (
+        mean, std = (
             neighbour_average(values, selection.read_tokens(grid.num_tokens), selection.target, grid)
-            for values in (mean, deviation)
+            for values in (mean, std)
         )
     else:
-        mean, deviation = (gather_tokens(values, selection.target) for values in (mean, deviation))
+        mean, std = (gather_tokens(values, selection.target) for values in (mean, std))
     colours = rearrange(prediction.float(), "b m (k c) -> b m k c", c=mean.shape[-1])
-    return rearrange(colours * (deviation + _EPSILON).unsqueeze(2) + mean.unsqueeze(2), "b m k c -> b m (k c)")
+    return rearrange(colours * (std + _EPSILON).unsqueeze(2) + mean.unsqueeze(2), "b m k c -> b m (k c)")
 
 
-def token_statistics(pixels: Tensor, standardised: PixelNormalisation | None = None) -> tuple[Tensor, Tensor]:
+def token_statistics(pixels: Tensor, pixel_norm: PixelNormalisation | None = None) -> tuple[Tensor, Tensor]:
     """Mean and std of each token and colour: (B, N, P) uint8 to two (B, N, 3) of pixels in 0..1.
 
-    With ``standardised`` they are over all standardised values of a token, converted back to each colour's units.
+    With ``pixel_norm`` they are over all standardised values of a token, converted back to each colour's units.
     """
-    if standardised is not None:
-        deviation, mean = torch.std_mean(standardised(pixels).float(), dim=2, keepdim=True)
-        return mean * standardised.std + standardised.mean, deviation * standardised.std
-    deviation, mean = torch.std_mean(rearrange(pixels.float() / 255, "b n (k c) -> b n k c", c=3), dim=2)
-    return mean, deviation
+    if pixel_norm is not None:
+        std, mean = torch.std_mean(pixel_norm(pixels).float(), dim=2, keepdim=True)
+        return mean * pixel_norm.std + pixel_norm.mean, std * pixel_norm.std
+    std, mean = torch.std_mean(rearrange(pixels.float() / 255, "b n (k c) -> b n k c", c=3), dim=2)
+    return mean, std
 
 
 def neighbour_average(values: Tensor, visible: Tensor, target: Tensor, grid: TokenGrid) -> Tensor:

@@ -46,7 +46,7 @@ def probability_of(model: Pretrainer, video: VideoClips, batch_size: int = 8) ->
         # In evaluation mode only the draw is random, and it is not used.
         noise = SampleNoise(torch.zeros(len(pixels), device=pixels.device))
         tokens = model.tokens_for(model.sampler, pixels)
-        log_probs = model.sampler(tokens, pixels, model.grid, noise).log_probs
+        log_probs = model.sampler(tokens, model.grid, noise).log_probs
         preference = model.sampler.preference(tokens, log_probs, model.grid)
         assert preference is not None
         parts.append(preference.float().exp().cpu() * model.grid.num_tokens)

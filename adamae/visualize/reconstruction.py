@@ -98,7 +98,7 @@ def reconstruct(
     sampler = sampler_of(model, variant.mask_type, variant.mask_ratio)
     device = model.mask_token.device
     learned = sampler.learns
-    pixel_values = copy.deepcopy(model.pixel_values).cpu() if model.target_statistics == "token" else None
+    pixel_norm = copy.deepcopy(model.pixel_norm).cpu() if model.target_statistics == "token" else None
     parts, sums = [], _Sums()
     for begin in range(0, len(video.cut.frames), batch_size):
         some = slice(begin, begin + batch_size)
@@ -119,7 +119,7 @@ def reconstruct(
                 model.grid,
                 normalised=model.normalize_target,
                 own_statistics=own_statistics,
-                standardised=pixel_values,
+                pixel_norm=pixel_norm,
             )
         )
         sums.add("trivial_error", out.losses["trivial"] * len(clips), len(clips))
@@ -131,7 +131,7 @@ def reconstruct(
             sums.add("hit_rate", hits.sum(), float(expected.sum()))
             sums.add("on_moving", hits.sum(), selection.visible.numel())
     panels = _joined(parts)
-    unseen = _errors_if_hidden(model, sampler, video, variant.seed, panels.visible, batch_size)
+    unseen = _errors_if_masked(model, sampler, video, variant.seed, panels.visible, batch_size)
     statistics = {
         "visible": float(panels.visible[0].sum()),
         "tokens": float(model.grid.num_tokens),
@@ -142,7 +142,7 @@ def reconstruct(
     return Reconstruction(variant, declaration_of(sampler), panels, unseen, statistics)
 
 
-def _errors_if_hidden(
+def _errors_if_masked(
     model: Pretrainer, sampler: Sampler, video: VideoClips, seed: int, visible: Tensor, batch_size: int
 ) -> Tensor:
     """(C, N) errors of visible tokens in another sample, where they are masked; NaN elsewhere.

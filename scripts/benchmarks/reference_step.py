@@ -39,7 +39,7 @@ def build_reference(setting: Setting) -> Contender:
     like = setting.build()
     network = on_device(ReferenceStyle(like), setting.clips.device).train()
     frames = like.grid.clip_shape[0]
-    video = like.pixel_values(setting.clips[:, :frames]).permute(0, 4, 1, 2, 3).contiguous()
+    video = like.pixel_norm(setting.clips[:, :frames]).permute(0, 4, 1, 2, 3).contiguous()
     on_gpu = setting.clips.device.type == "cuda"
     # The official launch scripts train in fp16 with loss scaling, which a CPU does not support.
     precision = torch.float16 if on_gpu else setting.precision
@@ -58,7 +58,7 @@ class ReferenceStyle(nn.Module):
     def __init__(self, like: Pretrainer) -> None:
         super().__init__()
         self.grid, self.visible = like.grid, like.sampler.num_visible(like.grid)
-        self.channels = like.pixel_values.mean.numel()
+        self.channels = like.pixel_norm.mean.numel()
         assert isinstance(like.encoder, VitEncoder)
         encoder, decoder = like.encoder.blocks, like.decoder.blocks
         width, narrow = like.encoder.embed_dim, like.decoder.embed_dim
@@ -74,8 +74,8 @@ class ReferenceStyle(nn.Module):
         self.head = nn.Sequential(nn.LayerNorm(narrow, eps=1e-6), nn.Linear(narrow, like.decoder.head.out_features))
         self.register_buffer("places", sinusoid_table(tokens, width))
         self.register_buffer("decoder_places", sinusoid_table(tokens, narrow))
-        self.register_buffer("mean", like.pixel_values.mean.view(1, -1, 1, 1, 1))
-        self.register_buffer("std", like.pixel_values.std.view(1, -1, 1, 1, 1))
+        self.register_buffer("mean", like.pixel_norm.mean.view(1, -1, 1, 1, 1))
+        self.register_buffer("std", like.pixel_norm.std.view(1, -1, 1, 1, 1))
 
     places: Tensor
     decoder_places: Tensor

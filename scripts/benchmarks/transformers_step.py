@@ -52,7 +52,7 @@ def build_transformers(setting: Setting) -> Contender:
         **_stack_sizes(model.decoder.blocks, "decoder_{}"),
     )
     network = on_device(VideoMAEForPreTraining(config), clips.device).train()
-    video = model.pixel_values(clips).permute(0, 1, 4, 2, 3).contiguous()
+    video = model.pixel_norm(clips).permute(0, 1, 4, 2, 3).contiguous()
     area = grid.h * grid.w
     count = int(MASK_RATIO * area)
     masked = torch.rand(len(clips), area, device=clips.device).argsort(dim=1) < count

@@ -46,7 +46,7 @@ class WholeImage(nn.Module):
         super().__init__()
         encoder = model.encoder
         assert isinstance(encoder, PyramidEncoder)
-        self.grid, self.encoder, self.pixel_values = model.grid, encoder, model.pixel_values
+        self.grid, self.encoder, self.pixel_norm = model.grid, encoder, model.pixel_norm
         self.mask_token = nn.Parameter(torch.zeros(1, 1, encoder.patch_dim))
         outputs = encoder.in_chans * self.grid.tubelet_size * self.grid.patch_size**2
         # A feature of the last stage covers two by two units.
@@ -55,7 +55,7 @@ class WholeImage(nn.Module):
     def forward(self, images: Tensor, seeds: Tensor) -> Tensor:
         """Compute the loss of uint8 images (B, T, H, W, C): the mean absolute error of the masked units."""
         noise, total = SampleNoise(seeds), self.grid.num_tokens
-        pixels = cut_pixels(images, self.grid, self.pixel_values)
+        pixels = cut_pixels(images, self.grid, self.pixel_norm)
         every = torch.arange(total, device=pixels.device).expand(len(pixels), -1)
         masked = is_among(every, draw_distinct(noise.fold_in(0), total, int(MASK_RATIO * total)), total).unsqueeze(2)
         tokens = self.encoder.patch_embed(pixels)

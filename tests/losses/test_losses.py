@@ -82,7 +82,7 @@ def test_targets_of_another_shape_are_refused(metric: Metric) -> None:
 
 def test_rewards_of_another_number_than_the_targets_are_refused() -> None:
     selection = seeing(torch.tensor([[0], [1]]), 4, torch.zeros(2, 4).log_softmax(1))
-    with pytest.raises(UserError, match=r"^got errors \(1, 3\), expected \(2, 3\), one for each target$"):
+    with pytest.raises(UserError, match=r"^got rewards \(1, 3\), expected \(2, 3\), one for each target$"):
         sampling_loss(selection, torch.ones(1, 3))
 
 

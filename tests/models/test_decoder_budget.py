@@ -1,4 +1,4 @@
-"""A decoder that reconstructs a part of the hidden tokens: in expectation over the draw nothing is missing."""
+"""A decoder that reconstructs a part of the masked tokens: in expectation over the draw nothing is missing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_over_all_parts_the_sampling_loss_and_its_gradient_are_the_full_ones(red
         selection = seeing(visible, 8, logits.log_softmax(1))
         if chosen is not None:
             target = selection.target[:, list(chosen)]
-            selection = TokenSelection(selection.visible, target, selection.log_probs, num_hidden=5)
+            selection = TokenSelection(selection.visible, target, selection.log_probs, num_masked=5)
         value = sampling_loss(selection, error.gather(1, selection.target), reduction=reduction, entropy_weight=0.1)
         return value.detach(), torch.autograd.grad(value, logits)[0]
 
@@ -39,8 +39,8 @@ def test_over_all_parts_the_sampling_loss_and_its_gradient_are_the_full_ones(red
     expected = torch.zeros((), dtype=torch.float64)
     for clip in range(2):
         probabilities = logits[clip].detach().softmax(0)
-        hidden = sorted(set(range(8)) - set(visible[clip].tolist()))
-        terms = probabilities[hidden].log() * error[clip, hidden]
+        masked = sorted(set(range(8)) - set(visible[clip].tolist()))
+        terms = probabilities[masked].log() * error[clip, masked]
         expected -= (terms.sum() / (5 if reduction == "mean" else 1)) / 2
         expected += 0.1 * (probabilities * probabilities.log()).sum() / 2
     torch.testing.assert_close(value, expected)
@@ -56,7 +56,7 @@ def test_every_part_is_equally_likely() -> None:
     first = int(torch.randint(2**30, ()))
     print(f"first seed {first}")
     part = draw_part(seeing(visible, 7), 0.4, SampleNoise(torch.arange(first, first + draws)))
-    assert part.num_hidden == 5 and part.target.shape == (draws, 2)
+    assert part.num_masked == 5 and part.target.shape == (draws, 2)
     assert bool((part.target[:, 1:] > part.target[:, :-1]).all())
     _, counts = (part.target[:, 0] * 10 + part.target[:, 1]).unique(return_counts=True)
     assert len(counts) == comb(5, 2)
@@ -74,12 +74,12 @@ def test_a_model_in_training_decodes_a_part_and_in_evaluation_all() -> None:
     model = vit_pretrainer(**TINY, decoder_budget=0.5)
     video, seeds = clips(2), torch.tensor([5, 6])
     out = model.train()(video, seeds=seeds)
-    hidden = model.grid.num_tokens - out.selection.visible.shape[1]
-    assert out.prediction.shape[1] == out.token_error.shape[1] == hidden // 2
-    assert out.selection.num_hidden == hidden
+    masked = model.grid.num_tokens - out.selection.visible.shape[1]
+    assert out.prediction.shape[1] == out.token_error.shape[1] == masked // 2
+    assert out.selection.num_masked == masked
     for visible, target in zip(out.selection.visible.tolist(), out.selection.target.tolist(), strict=True):
         assert not set(visible) & set(target)
-    assert model.eval()(video, seeds=seeds).prediction.shape[1] == hidden
+    assert model.eval()(video, seeds=seeds).prediction.shape[1] == masked
 
 
 def test_a_clip_has_the_same_part_in_every_batch_and_another_at_the_next_step() -> None:

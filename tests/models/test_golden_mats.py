@@ -42,7 +42,7 @@ def test_a_tiny_pretraining_pass() -> None:
     with torch.no_grad():
         pixels = model.pixels(mats.standardised(mats.video(16, 64)))
         tokens = model.encoder.patch_embed(pixels)
-        selection = model.sampler(tokens, pixels, model.grid, mats.FormulaNoise(1))
+        selection = model.sampler(tokens, model.grid, mats.FormulaNoise(1))
         assert selection.visible[0].tolist() == golden["visible"]
         assert selection.target[0].tolist() == golden["targets"]
         latent = model.encoder(gather_tokens(tokens, selection.visible), NOISE, selection)
@@ -130,6 +130,6 @@ def test_target_pixels_come_from_kept_tokens_alone() -> None:
     video = torch.randint(0, 256, (1, 16, 64, 64, 3), dtype=torch.uint8)
     out = model(video, seeds=torch.tensor([5]))
     target = reconstruction_target(
-        model.pixels(video)[0, out.selection.target[0]].unsqueeze(0), model.pixel_values, normalise=True
+        model.pixels(video)[0, out.selection.target[0]].unsqueeze(0), model.pixel_norm, normalise=True
     )
     torch.testing.assert_close(token_error(out.prediction, target), out.token_error)

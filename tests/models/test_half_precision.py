@@ -159,7 +159,7 @@ def test_models_cast_as_a_whole(name: str, training: bool, half: torch.dtype) ->
         (classifier, lambda clip: classifier(clip, seeds=seeds)),
     ):
         model.train(training)
-        standardised = model.pixel_values(video).permute(0, 4, 1, 2, 3)
+        standardised = model.pixel_norm(video).permute(0, 4, 1, 2, 3)
         expected = call(standardised)
         model.to(half)
         for clip in (video, standardised.to(half)):

@@ -153,7 +153,7 @@ def test_losses_and_gradients_are_those_of_embedding_all_patches(
 @pytest.mark.parametrize("mask_type", ["random", "tube", "frame"])
 def test_a_removed_patch_that_is_not_finite_spoils_its_own_error_alone(mask_type: str) -> None:
     model = vit_pretrainer(**{**TINY, "mask_type": mask_type, "mask_ratio": 0.5})
-    seeds, video = torch.arange(2), model.pixel_values(clips()).permute(0, 4, 1, 2, 3)
+    seeds, video = torch.arange(2), model.pixel_norm(clips()).permute(0, 4, 1, 2, 3)
     before = model(video, seeds=seeds)
     pixels = model.grid.patchify(video.permute(0, 2, 3, 4, 1))
     one = before.selection.target[:, 3:4]
@@ -171,7 +171,7 @@ def test_a_removed_patch_that_is_not_finite_spoils_its_own_error_alone(mask_type
 def test_bytes_and_standardised_clips_are_one_and_the_same() -> None:
     model = vit_pretrainer(**TINY).eval()
     video = clips()
-    standardised = model.pixel_values(video).permute(0, 4, 1, 2, 3)
+    standardised = model.pixel_norm(video).permute(0, 4, 1, 2, 3)
     seeds = torch.tensor([3, 4])
     torch.testing.assert_close(model(video, seeds=seeds).prediction, model(standardised, seeds=seeds).prediction)
 

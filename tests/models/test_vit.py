@@ -70,7 +70,7 @@ def test_without_imagenets_statistics_pixels_are_between_minus_one_and_one() -> 
     video = clips()
     expected = video / 127.5 - 1
     torch.testing.assert_close(pretrainer.grid.unpatchify(pretrainer.pixels(video)), expected)
-    torch.testing.assert_close(classifier.pixel_values(video), expected)
+    torch.testing.assert_close(classifier.pixel_norm(video), expected)
 
 
 @pytest.mark.parametrize("rate", [1.0, -0.1, 2.0])

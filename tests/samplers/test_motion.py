@@ -18,8 +18,6 @@ from adamae.samplers.motion import MotionSampler, count_kept, motion_scores
 from adamae.selection import TokenSelection, count_visible, rank_tokens
 from tests.golden import mats
 
-NOTHING = torch.empty(0)
-
 
 def kept(tokens: Tensor, grid: TokenGrid, ratio: float) -> Tensor:
     return rank_tokens(motion_scores(tokens, grid), count_kept(grid.num_tokens, ratio)).sort(dim=1).values
@@ -27,7 +25,7 @@ def kept(tokens: Tensor, grid: TokenGrid, ratio: float) -> Tensor:
 
 def select(tokens: Tensor, grid: TokenGrid, noise: SampleNoise | None = None) -> TokenSelection:
     noise = mats.FormulaNoise(len(tokens)) if noise is None else noise
-    selection: TokenSelection = MotionSampler(0.9, 0.3)(tokens, NOTHING, grid, noise)
+    selection: TokenSelection = MotionSampler(0.9, 0.3)(tokens, grid, noise)
     return selection
 
 
@@ -161,7 +159,7 @@ def test_a_prescribed_choice_leaves_the_most_moving_others_to_predict() -> None:
     tokens, grid = mats.embeddings()
     best = rank_tokens(motion_scores(tokens, grid), 14)
     visible = best[:, :4]
-    selection = MotionSampler(0.9, 0.3)(tokens, NOTHING, grid, SampleNoise(torch.arange(2)), visible)
+    selection = MotionSampler(0.9, 0.3)(tokens, grid, SampleNoise(torch.arange(2)), visible)
     assert torch.equal(selection.visible, visible.sort(dim=1).values)
     assert torch.equal(selection.target, best[:, 4:].sort(dim=1).values)
 
@@ -191,7 +189,7 @@ def test_any_frames_tubelets_sizes_and_channels(frames: int, size: int, tubelet:
     moving = scores[0].nonzero().flatten()
     assert (moving % grid.w == 0).all()
     sampler = build_sampler("motion", 0.9, grid, 24)
-    selection = sampler(tokens, NOTHING, grid, SampleNoise(torch.arange(1)))
+    selection = sampler(tokens, grid, SampleNoise(torch.arange(1)))
     assert selection.visible.shape == (1, sampler.num_visible(grid))
 
 
@@ -219,7 +217,7 @@ def test_what_cannot_be_selected_is_refused(
 
 def test_the_number_of_targets_does_not_depend_on_given_visible_tokens() -> None:
     grid = TokenGrid.of(4, 32, 32, 2, 8)
-    sampler, inputs = MotionSampler(0.75, 0.5), (torch.randn(2, 32, 4), torch.empty(0), grid)
+    sampler, inputs = MotionSampler(0.75, 0.5), (torch.randn(2, 32, 4), grid)
     for given in (None, torch.tensor([[3, 7], [0, 9]])):
         selection = sampler(*inputs, SampleNoise(torch.arange(2)), visible=given)
         assert selection.target.shape == (2, 16 - 8)

@@ -24,7 +24,7 @@ GRID = TokenGrid.of(16, 224, 224, 2, 16)
 
 def choose(mask_type: str, ratio: float, grid: TokenGrid = GRID, batch: int = 3) -> torch.Tensor:
     sampler = build_sampler(mask_type, ratio, grid, 16)
-    selection = sampler(torch.randn(batch, grid.num_tokens, 16), torch.empty(0), grid, SampleNoise(torch.arange(batch)))
+    selection = sampler(torch.randn(batch, grid.num_tokens, 16), grid, SampleNoise(torch.arange(batch)))
     assert selection.visible.shape[1] == sampler.num_visible(grid)
     return selection.visible
 
@@ -60,8 +60,8 @@ def test_every_clip_chooses_for_itself_and_the_same_in_any_batch(mask_type: str)
     torch.manual_seed(0)
     sampler = build_sampler(mask_type, 0.75, GRID, 16).eval()
     tokens = torch.randn(3, GRID.num_tokens, 16)
-    together = sampler(tokens, torch.empty(0), GRID, SampleNoise(torch.tensor([5, 6, 7]))).visible
-    alone = sampler(tokens[1:2], torch.empty(0), GRID, SampleNoise(torch.tensor([6]))).visible
+    together = sampler(tokens, GRID, SampleNoise(torch.tensor([5, 6, 7]))).visible
+    alone = sampler(tokens[1:2], GRID, SampleNoise(torch.tensor([6]))).visible
     assert torch.equal(together[1:2], alone)
     assert not torch.equal(together[0], together[1])
 
@@ -70,10 +70,10 @@ def test_every_clip_chooses_for_itself_and_the_same_in_any_batch(mask_type: str)
 def test_only_samplers_that_say_so_read_tokens(mask_type: str, rng: np.random.Generator) -> None:
     sampler = build_sampler(mask_type, 0.75, GRID, 16).eval()
     noise, tokens = SampleNoise(torch.arange(3)), torch.from_numpy(rng.normal(size=(3, GRID.num_tokens, 16))).float()
-    choices = [sampler(given, torch.empty(0), GRID, noise) for given in (tokens, torch.full_like(tokens, torch.nan))]
+    choices = [sampler(given, GRID, noise) for given in (tokens, torch.full_like(tokens, torch.nan))]
     if not sampler.reads_tokens:
         wide = torch.full((3, GRID.num_tokens, 1536), torch.nan)
-        choices.append(sampler(wide, torch.empty(0), GRID, noise))
+        choices.append(sampler(wide, GRID, noise))
     same = all(torch.equal(each.visible, choices[0].visible) for each in choices)
     assert sampler.reads_tokens != same == (mask_type in ("random", "tube", "frame", "uniform"))
 
@@ -140,14 +140,14 @@ IDS = torch.tensor([[5, 0, 7], [1, 6, 2]])
 )
 @pytest.mark.parametrize("drawn", [True, False])
 def test_what_is_no_selection_of_tokens_is_refused(ids: torch.Tensor, message: str, drawn: bool) -> None:
-    sampler, inputs = Given(ids, 3), (torch.zeros(2, 8, 4), torch.empty(0), FEW, SampleNoise(torch.arange(2)))
+    sampler, inputs = Given(ids, 3), (torch.zeros(2, 8, 4), FEW, SampleNoise(torch.arange(2)))
     words = ("Given.draw", "3", "") if drawn else ("visible", "V", " with V below 8")
     with pytest.raises(UserError, match=f"^{words[0]}: {message.format(*words[1:])}"):
         sampler(*inputs) if drawn else sampler(*inputs, visible=ids)
 
 
 def test_other_numbers_of_tokens_may_be_given_and_none_drawn() -> None:
-    sampler, inputs = Given(IDS[:, :2], 3), (torch.zeros(2, 8, 4), torch.empty(0), FEW, SampleNoise(torch.arange(2)))
+    sampler, inputs = Given(IDS[:, :2], 3), (torch.zeros(2, 8, 4), FEW, SampleNoise(torch.arange(2)))
     with pytest.raises(UserError, match=r"^Given.draw: got \(2, 2\) torch.int64, expected \(2, 3\) torch.int64"):
         sampler(*inputs)
     selection = sampler(*inputs, visible=IDS[:, :2].int())
@@ -213,7 +213,7 @@ def test_every_network_gives_a_distribution_and_gradients(options: dict[str, Any
     grid = TokenGrid.of(4, 8, 8, 2, 4)
     sampler = build_sampler("learnable", 0.5, grid, 16, **options)
     tokens = torch.randn(2, grid.num_tokens, 16, requires_grad=True)
-    selection = sampler(tokens, torch.empty(0), grid, SampleNoise(torch.arange(2)))
+    selection = sampler(tokens, grid, SampleNoise(torch.arange(2)))
     assert selection.log_probs is not None
     torch.testing.assert_close(selection.log_probs.exp().sum(dim=1), torch.ones(2))
     selection.log_probs[:, 0].sum().backward()

@@ -200,7 +200,7 @@ def test_the_example_of_the_guide(root: Path) -> None:
     code = text.split("### A sampler of your own")[1].split("```python\n")[1].split("```")[0]
     exec(code, {"__name__": "guide"})
     sampler, grid = samplers.build_sampler("checkerboard", 0.5, TokenGrid.of(4, 16, 16, 2, 8), 4), pretrainer().grid
-    selection = sampler(torch.zeros(9, grid.num_tokens, 4), torch.empty(0), grid, SampleNoise(torch.arange(9)))
+    selection = sampler(torch.zeros(9, grid.num_tokens, 4), grid, SampleNoise(torch.arange(9)))
     steps = selection.visible.diff(dim=1)
     assert (steps == 2).all() and set(selection.visible[:, 0].tolist()) == {0, 1}
     assert create_model("adamae_tiny", **{**PRETRAIN, "mask_type": "checkerboard"}).sampler.num_visible(grid) == 4

@@ -31,7 +31,7 @@ def cell_sampler(name: str, grid: TokenGrid, **options: object) -> CellSampler:
 
 def drawn(sampler: CellSampler, grid: TokenGrid, seeds: Tensor) -> TokenSelection:
     anything = torch.randn(len(seeds), grid.num_tokens, 8)
-    return sampler(anything, anything, grid, SampleNoise(seeds))
+    return sampler(anything, grid, SampleNoise(seeds))
 
 
 def random_seeds(rng: np.random.Generator, count: int) -> Tensor:
@@ -133,7 +133,7 @@ def test_secondary_masks_lie_among_the_visible(pattern: str, name: str, rng: np.
     if pattern == "tube":
         places = selection.secondary.unflatten(1, (grid.t, -1)) % 24
         assert (places == places[:, :1]).all()
-    again = sampler(torch.zeros(300, grid.num_tokens, 8), torch.empty(0), grid, SampleNoise(seeds))
+    again = sampler(torch.zeros(300, grid.num_tokens, 8), grid, SampleNoise(seeds))
     assert torch.equal(again.secondary, selection.secondary) or name == "adaptive_uniform"
     none = cell_sampler(name, grid, uniform_sampling=pattern, secondary_mask_ratio=0.0)
     assert none.num_secondary(grid) == 0
@@ -177,7 +177,7 @@ def test_the_adaptive_one_starts_uniform_and_follows_its_probabilities(pattern: 
     torch.testing.assert_close(per_cell, torch.ones_like(per_cell))
     seeds = random_seeds(rng, 4000)
     many = tokens.expand(4000, -1, -1)
-    visible = sampler(many, many, grid, SampleNoise(seeds)).visible
+    visible = sampler(many, grid, SampleNoise(seeds)).visible
     share = torch.zeros(4000, grid.num_tokens).scatter(1, visible, 1).mean(dim=0)
     assert (share - probabilities[0]).abs().max() < 4.5 * 0.5 / 4000**0.5
     assert (probabilities - 1 / sampler.pattern.size).abs().max() > 0.1

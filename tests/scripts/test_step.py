@@ -65,5 +65,5 @@ def test_the_reference_style_is_the_same_network() -> None:
     original = torch.multinomial
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "multinomial", lambda *a: drawn.append(original(*a)) or drawn[-1])
-        loss = style(model.pixel_values(clips).permute(0, 4, 1, 2, 3))
+        loss = style(model.pixel_norm(clips).permute(0, 4, 1, 2, 3))
     torch.testing.assert_close(loss, model(clips, visible=torch.stack(drawn)).losses["loss"])

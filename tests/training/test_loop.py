@@ -16,9 +16,8 @@ import pytest
 import torch
 
 from adamae.errors import PreemptedError, UserError
-from adamae.training.engine import DIAGNOSES
 from adamae.training.loop import _step_seed
-from adamae.training.objectives import pretrain_objective
+from adamae.training.objectives import DIAGNOSES, pretrain_objective
 from adamae.training.plan import Plan
 from adamae.training.run_logger import TIMING, StepLines
 from tests.training import tiny_run

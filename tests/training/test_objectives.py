@@ -5,8 +5,7 @@ import torch
 
 from adamae.grid import TokenGrid
 from adamae.samplers.hit_rate import count_hits
-from adamae.training.engine import DIAGNOSES
-from adamae.training.objectives import pretrain_objective
+from adamae.training.objectives import DIAGNOSES, pretrain_objective
 from tests.selecting import seeing
 from tests.training.tiny_run import tiny_model
 

@@ -13,7 +13,7 @@ from adamae.grid import TokenGrid
 from adamae.layers.pixels import PixelNormalisation
 from adamae.losses.reconstruction import reconstruction_target
 from adamae.selection import TokenSelection, gather_tokens
-from adamae.visualize.panels import HIDDEN, SECONDARY, Panels, Statistics, draw_panels, neighbour_average
+from adamae.visualize.panels import MASKED_GREY, SECONDARY, Panels, Statistics, draw_panels, neighbour_average
 from tests.visualize.scenes import on_pixels
 
 # Two tubelets of one frame, each cut into a row of two tokens of 2 x 2 pixels: tokens 0 and 1 are the first frame's
@@ -41,10 +41,10 @@ def test_visible_tokens_are_pixels_and_the_rest_is_grey() -> None:
     got = panels(torch.zeros(1, 2, 12), visible=[1, 2], target=[0, 3])
     clip = counting_clip()
     first, second = got.seen[0]
-    assert (first[:, :2] == HIDDEN).all()
+    assert (first[:, :2] == MASKED_GREY).all()
     assert torch.equal(first[:, 2:], clip[0, 0, :, 2:])
     assert torch.equal(second[:, :2], clip[0, 1, :, :2])
-    assert (second[:, 2:] == HIDDEN).all()
+    assert (second[:, 2:] == MASKED_GREY).all()
     assert got.visible.tolist() == [[False, True, True, False]]
 
 
@@ -52,10 +52,10 @@ def test_secondary_masked_tokens_have_a_colour_of_their_own() -> None:
     selection = TokenSelection(torch.tensor([[1, 2]]), torch.tensor([[0, 3]]), secondary=torch.tensor([[2]]))
     got = draw_panels(counting_clip(), torch.zeros(1, 2, 12), selection, torch.zeros(1, 2), GRID, normalised=False)
     first, second = got.seen[0]
-    assert (first[:, :2] == HIDDEN).all()
+    assert (first[:, :2] == MASKED_GREY).all()
     assert torch.equal(first[:, 2:], counting_clip()[0, 0, :, 2:])
     assert (second[:, :2] == torch.tensor(SECONDARY)).all()
-    assert (second[:, 2:] == HIDDEN).all()
+    assert (second[:, 2:] == MASKED_GREY).all()
     assert selection.read_tokens(4).tolist() == [[1]]
     assert got.secondary.tolist() == [[False, False, True, False]]
 
@@ -68,7 +68,7 @@ def test_targets_that_are_normalised_over_the_token_are_shown_as_the_pixels_that
     selection = TokenSelection(torch.tensor([[1, 2]]), torch.tensor([[0, 3]]))
     pixels = gather_tokens(values(GRID.patchify(video)), selection.target)
     target = reconstruction_target(pixels, values, True, "token")
-    got = draw_panels(video, target, selection, torch.zeros(1, 2), GRID, normalised=True, standardised=values)
+    got = draw_panels(video, target, selection, torch.zeros(1, 2), GRID, normalised=True, pixel_norm=values)
     assert (got.prediction.int() - video.int()).abs().max() <= 1
 
 
@@ -125,8 +125,8 @@ def test_errors_and_probabilities_lie_at_their_tokens() -> None:
 
 def test_what_is_neither_visible_nor_a_target_stays_grey() -> None:
     got = panels(torch.ones(1, 1, 12), visible=[1], target=[3])
-    assert (got.prediction[0, 0, :, :2] == HIDDEN).all()
-    assert (got.prediction[0, 1, :, :2] == HIDDEN).all()
+    assert (got.prediction[0, 0, :, :2] == MASKED_GREY).all()
+    assert (got.prediction[0, 1, :, :2] == MASKED_GREY).all()
     assert got.error.isnan().tolist() == [[True, True, True, False]]
 
 
@@ -140,5 +140,5 @@ def test_tokens_longer_than_a_frame_hide_all_their_frames() -> None:
     grid = TokenGrid(t=1, h=1, w=2, tubelet_size=2, patch_size=2)
     selection = TokenSelection(torch.tensor([[1]]), torch.tensor([[0]]))
     got = draw_panels(counting_clip(), torch.zeros(1, 1, 24), selection, torch.zeros(1, 1), grid, normalised=False)
-    assert (got.seen[0, :, :, :2] == HIDDEN).all()
+    assert (got.seen[0, :, :, :2] == MASKED_GREY).all()
     assert got.seen[0, :, 0, 2, 0].tolist() == [100, 200]

@@ -20,7 +20,7 @@ from PIL import Image
 from adamae.visualize import picture_grid
 from adamae.visualize.colours import Scale, colour_table
 from adamae.visualize.film import gif_bytes, mp4_bytes, side_by_side
-from adamae.visualize.panels import HIDDEN
+from adamae.visualize.panels import MASKED_GREY
 from adamae.visualize.picture_grid import (
     GAP,
     HEAD,
@@ -74,7 +74,7 @@ def test_a_scale_covers_all_and_tells_what_it_leaves_out() -> None:
     assert Scale.over("x", "magma", [torch.tensor([torch.nan])]).high == 1
     painted = Scale("x", 2.0, False, "viridis").paint(np.array([0, 1, 2, 9, np.nan]))
     table = colour_table("viridis")
-    assert painted.tolist() == [*table[[0, 128, 255, 255]].tolist(), [HIDDEN] * 3]
+    assert painted.tolist() == [*table[[0, 128, 255, 255]].tolist(), [MASKED_GREY] * 3]
 
 
 def test_what_is_compared_has_one_scale(results: list[Reconstruction]) -> None:
@@ -315,7 +315,7 @@ def test_films_keep_the_number_of_frames_and_the_pace(results: list[Reconstructi
         colours = np.asarray(gif.convert("RGB")).astype(int)
     # Two hundred and fifty-six colours come near enough; paper and what is hidden are exact.
     assert np.abs(colours - frames[4]).mean() < 4
-    for kept in (255, HIDDEN):
+    for kept in (255, MASKED_GREY):
         assert (colours[(frames[4] == kept).all(axis=-1)] == kept).all()
     with av.open(io.BytesIO(mp4_bytes(frames, np.arange(len(frames) + 1) / 10))) as file:
         stream = file.streams.video[0]

@@ -35,10 +35,10 @@ def render(scene: Scene, motion: str, *, num_frames: int, object_size: float) ->
     return frames, moving
 
 
-def add_camera_noise(frames: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
+def add_camera_noise(frames: np.ndarray, std: float, rng: np.random.Generator) -> np.ndarray:
     """Add independent noise of this standard deviation to every pixel and channel; frames from 0 to 1 to uint8."""
-    if deviation:
-        frames = frames + deviation * rng.standard_normal(frames.shape, dtype=np.float32)
+    if std:
+        frames = frames + std * rng.standard_normal(frames.shape, dtype=np.float32)
     return np.round(np.clip(frames, 0, 1) * 255).astype(np.uint8)
 
 
