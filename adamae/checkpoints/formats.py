@@ -43,7 +43,7 @@ _PAST = "the average of past weights that rewarded the sampler"
 _MAE_ST_DECODER = "mae_st's decoder has a class token, learned positions and another target"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CheckpointFile:
     """A parsed checkpoint.
 
@@ -131,19 +131,19 @@ def open_checkpoint(path: str | Path, key: str | None = None) -> CheckpointFile:
     except (TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path}: damaged: the metadata cannot be read") from error
     return CheckpointFile(
-        raw.path,
-        layout,
-        raw.container,
-        ordered,
-        architecture,
-        constants,
-        notes,
-        reading.left_out,
-        raw.epoch,
-        raw.step,
-        raw.args,
-        _class_names(raw, architecture.classes),
-        raw.others,
+        path=raw.path,
+        layout=layout,
+        container=raw.container,
+        state=ordered,
+        architecture=architecture,
+        constants=constants,
+        notes=notes,
+        left_out=reading.left_out,
+        epoch=raw.epoch,
+        step=raw.step,
+        args=raw.args,
+        class_names=_class_names(raw, architecture.classes),
+        others=raw.others,
     )
 
 

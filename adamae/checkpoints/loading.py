@@ -43,7 +43,7 @@ _HINTS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LoadReport:
     """Result of loading a checkpoint's weights into a model.
 
@@ -154,7 +154,15 @@ def _load(model: Pretrainer | Classifier, file: CheckpointFile, complete: bool, 
     if constants:
         notes += file.constants.adopt(model)
     loaded = tuple(name for name in wanted if name in offered)
-    return LoadReport(file.path, file.layout, loaded, tuple(resized), tuple(missing), ignored, tuple(notes))
+    return LoadReport(
+        path=file.path,
+        layout=file.layout,
+        loaded=loaded,
+        resized=tuple(resized),
+        new=tuple(missing),
+        ignored=ignored,
+        notes=tuple(notes),
+    )
 
 
 def _notes_on_order(model: Pretrainer | Classifier, file: CheckpointFile) -> list[str]:
