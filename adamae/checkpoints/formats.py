@@ -24,6 +24,7 @@ from adamae.checkpoints.reading import RawCheckpoint, read_raw
 from adamae.checkpoints.um_mae_architecture import is_um_mae
 from adamae.errors import UserError
 from adamae.imagenet import IMAGENET_MEAN, IMAGENET_STD
+from adamae.models.ema_network import PREFIX as EMA_PREFIX
 from adamae.removed_options import notes_on_removed
 from adamae.samplers import SAMPLERS
 
@@ -38,7 +39,7 @@ _TRANSFORMERS_DEFAULTS = {
     "num_frames": 16,
     "image_size": 224,
 }
-# State of adamae.models.past_network, which only a resumed run needs.
+# State of adamae.models.ema_network, which only a resumed run needs.
 _PAST = "the average of past weights that rewarded the sampler"
 _MAE_ST_DECODER = "mae_st's decoder has a class token, learned positions and another target"
 
@@ -192,7 +193,7 @@ def _recognise(state: dict[str, Tensor]) -> str:
 
 def _without_past(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Split off the average of past weights; return the other weights and the names left out."""
-    left_out = {name: _PAST for name in state if name.startswith("past.")}
+    left_out = {name: _PAST for name in state if name.startswith(EMA_PREFIX)}
     return {name: value for name, value in state.items() if name not in left_out}, left_out
 
 

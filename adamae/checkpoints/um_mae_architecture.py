@@ -13,6 +13,7 @@ import torch
 from adamae.checkpoints.architecture import Architecture, Stack, mlp_ratio, usual_heads
 from adamae.checkpoints.shapes import Shapes, block_numbers, shape_of, sides
 from adamae.errors import UserError
+from adamae.models.ema_network import PREFIX as EMA_PREFIX
 from adamae.models.families import family_named
 from adamae.models.pyramid.encoder import UNIT_SIZE
 from adamae.models.pyramid.tokenizer import PATCH_SIZE
@@ -95,8 +96,8 @@ class UmMaeArchitecture(Architecture):
         with torch.device("meta"):
             model = family.classifier(**options) if self.decoder is None else family.pretrainer(**options)
             state = model.state_dict()
-        # The average of past weights is not read from files.
-        return {name: tuple(tensor.shape) for name, tensor in state.items() if not name.startswith("past.")}
+        # The EMA of the weights is not read from files.
+        return {name: tuple(tensor.shape) for name, tensor in state.items() if not name.startswith(EMA_PREFIX)}
 
     def facts(self) -> dict[str, Any]:
         """See :meth:`~adamae.checkpoints.architecture.Architecture.facts`."""
