@@ -50,8 +50,8 @@ def estimate(options: EstimateOptions) -> Estimate:
     cost, device = _predicted(options) if measurement.predict is not None else _measured(options, model)
     run = Run(
         gpus=measurement.processes,
-        clips_per_pass=options.clips_per_pass,
-        passes_per_step=options.passes,
+        clips_per_pass=options.clips_per_micro_batch,
+        passes_per_step=options.accumulation,
         epochs=plan.epochs_at(plan.last_step) if plan else options.optimizer.epochs,
         steps_per_epoch=plan.steps_per_epoch if plan else None,
         workers=choose_workers(options.data.num_workers, measurement.gpus),
@@ -67,7 +67,9 @@ def _measured(options: EstimateOptions, model: Pretrainer) -> tuple[PassCost, st
     precision = choose_precision(options.run.precision, device)
     clips = measurement.clips_per_pass
     if clips is None:
-        clips = min(options.clips_per_pass, _MOST_CLIPS_ON_CPU) if device.type == "cpu" else options.clips_per_pass
+        clips = options.clips_per_micro_batch
+        if device.type == "cpu":
+            clips = min(clips, _MOST_CLIPS_ON_CPU)
     cost = measure_pass(
         model.to(device).train(),
         clips=clips,
@@ -86,7 +88,7 @@ def _predicted(options: EstimateOptions) -> tuple[PassCost, str]:
     cost = predict_pass(
         options.model.model,
         gpu=gpu,
-        clips=options.measurement.clips_per_pass or options.clips_per_pass,
+        clips=options.measurement.clips_per_pass or options.clips_per_micro_batch,
         precision=precision,
         compiled=options.run.compile,
         recompute=options.run.checkpoint_activations,
@@ -117,7 +119,7 @@ def _distribution(options: EstimateOptions, model: Pretrainer) -> Distribution:
         zero_stage=stage,
         bucket=bucket,
         buckets=buckets,
-        passes=options.passes,
+        passes=options.accumulation,
     )
 
 

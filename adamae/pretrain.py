@@ -69,7 +69,7 @@ def pretrain(
         dataset,
         world,
         batch_size=options.data.batch_size,
-        accumulation=options.passes,
+        accumulation=options.accumulation,
         num_workers=options.data.num_workers,
         pin_memory=options.data.pin_mem,
     )
@@ -173,7 +173,8 @@ def _describe(options: PretrainOptions, dataset: PretrainDataset, model: Pretrai
         f"data: {counted(len(dataset), dataset.annotations.noun)} of {options.data.source}",
         f"model: {options.model.model}, {millions:.1f} M parameters, {visible}",
         run.schedule.describe(),
-        f"clips per step: {options.clips_per_step(world.size)} ({options.clips_per_pass} per micro-batch, "
-        f"{counted(options.passes, 'micro-batch', 'micro-batches')}, {counted(world.size, 'process', 'processes')})",
+        f"clips per step: {options.clips_per_step(world.size)} ({options.clips_per_micro_batch} per micro-batch, "
+        f"{counted(options.accumulation, 'micro-batch', 'micro-batches')}, "
+        f"{counted(world.size, 'process', 'processes')})",
         describe_machine(options, world),
     ]
