@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from PIL.GifImagePlugin import getdata, getheader
 
-from adamae.data.synthetic.encoding import encode_h264
+from adamae.data.h264_encoder import encode_h264
 from adamae.visualize.colours import ERROR_MAP, PROBABILITY_MAP, Scale, colour_table
 from adamae.visualize.panels import HIDDEN
 from adamae.visualize.picture_grid import FAINT, GAP, INK, PAPER, TITLE, PictureGrid, PictureRow, letter_lines
