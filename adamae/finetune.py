@@ -32,7 +32,7 @@ from adamae.progress import say
 from adamae.training.batches import Batches
 from adamae.training.best_weights import BestWeights
 from adamae.training.ema import WeightEma
-from adamae.training.engines import build_engine, describe_machine, start_world
+from adamae.training.engines import build_engine, describe_machine, start_training_world
 from adamae.training.initial_classifier import InitialClassifier, initial_classifier
 from adamae.training.loop import Outcome, train
 from adamae.training.mixing import Mixing
@@ -61,7 +61,7 @@ def finetune(
     """
     options.check_complete()
     if world is None:
-        with start_world(options.run) as world:
+        with start_training_world(options.run) as world:
             return finetune(options, world, notes=notes, command=command)
     options = options.for_processes(world.size)
 

@@ -31,7 +31,7 @@ from adamae.options.pretrain import PretrainOptions, model_arguments
 from adamae.plain_text import counted
 from adamae.progress import say
 from adamae.training.batches import Batches
-from adamae.training.engines import build_engine, describe_machine, start_world
+from adamae.training.engines import build_engine, describe_machine, start_training_world
 from adamae.training.loop import Outcome, train
 from adamae.training.objectives import pretrain_objective
 from adamae.training.parameter_groups import parameter_groups
@@ -60,7 +60,7 @@ def pretrain(
     """
     options.check_complete()
     if world is None:
-        with start_world(options.run) as world:
+        with start_training_world(options.run) as world:
             return pretrain(options, world, notes=notes, command=command)
     options = apply_economy(options.for_processes(world.size))
 

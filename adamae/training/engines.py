@@ -25,7 +25,7 @@ def choose_engine(asked: str, world_size: int) -> str:
     return "deepspeed" if world_size > 1 else "plain"
 
 
-def start_world(run: RunOptions) -> World:
+def start_training_world(run: RunOptions) -> World:
     """Start the processes of a run in the way that its engine requires.
 
     Raises:
