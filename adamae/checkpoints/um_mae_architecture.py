@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from adamae.checkpoints.architecture import Architecture, Stack, mlp_ratio, usual_heads
-from adamae.checkpoints.shapes import Shapes, block_numbers, shape_of, sides
+from adamae.checkpoints.shapes import Shapes, block_numbers, from_json, shape_of, sides
 from adamae.errors import UserError
 from adamae.models.ema_network import PREFIX as EMA_PREFIX
 from adamae.models.families import family_named
@@ -53,13 +53,7 @@ class UmMaeArchitecture(Architecture):
 
     def options(self) -> dict[str, Any]:
         """See :meth:`~adamae.checkpoints.architecture.Architecture.options`."""
-        options: dict[str, Any] = {
-            "img_size": self.size[0] if self.size[0] == self.size[1] else self.size,
-            "patch_size": self.patch,
-            "tubelet_size": self.tubelet,
-            "num_frames": self.frames,
-            "in_chans": self.channels,
-        }
+        options = self._clip_options()
         if self.decoder is None:
             options |= {**self.stages, "num_classes": self.classes, "use_mean_pooling": self.fc_norm or not self.norm}
         else:
@@ -73,8 +67,7 @@ class UmMaeArchitecture(Architecture):
             }
             if self.released_order:
                 options["released_decoder_order"] = True
-        given = {name: tuple(value) if isinstance(value, list) else value for name, value in self.given.items()}
-        return {**options, **given}
+        return {**options, **self._given_options()}
 
     def classifier_options(self, shared: tuple[str, ...] = ()) -> dict[str, Any]:
         """See :meth:`~adamae.checkpoints.architecture.Architecture.classifier_options`."""
@@ -119,10 +112,6 @@ _ENCODER = {"embed_dim": "encoder_embed_dim", "depth": "encoder_depth", "num_hea
 _PRETRAIN_NAMES = {"swin": _ENCODER, "pvt": {**_ENCODER, "mlp_ratio": "encoder_mlp_ratio"}, _VIT: _ENCODER}
 
 
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
 def _listed(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
 
@@ -158,7 +147,7 @@ def infer_um_mae(shapes: Shapes, given: Mapping[str, Any], known: Mapping[str, A
     # Swin's numbers of heads follow from the shapes.
     heads = None if family == "swin" else known.get("encoder_num_heads" if pretrain else "num_heads")
     if heads is not None:
-        stages["num_heads"] = _tuple(heads)
+        stages["num_heads"] = from_json(heads)
     frames, size, guessed = _clip(shapes, known, patch, video=video)
     decoder_guessed = pretrain and known.get("decoder_num_heads") is None
     if decoder_guessed or (heads is None and family != "swin"):
