@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adamae.checkpoints.constants import describe_network
+from adamae.checkpoints.network_config import describe_network
 from adamae.data.annotations import load_annotations
 from adamae.data.dataset import PretrainDataset, pretrain_dataset
 from adamae.data.image_files import image_files_for

@@ -13,9 +13,10 @@ import pytest
 import torch
 from torch import nn
 
-from adamae.checkpoints.constants import Constants, describe_network
+from adamae.checkpoints.constants import Constants
 from adamae.checkpoints.formats import open_checkpoint
 from adamae.checkpoints.loading import load_weights
+from adamae.checkpoints.network_config import describe_network
 from adamae.checkpoints.tensor_files import write_tensors
 from adamae.checkpoints.writing import WRITERS, convert
 from adamae.errors import UserError

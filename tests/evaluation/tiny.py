@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from adamae.checkpoints.constants import describe_network
 from adamae.checkpoints.formats import open_checkpoint
+from adamae.checkpoints.network_config import describe_network
 from adamae.checkpoints.networks import build_encoder
 from adamae.checkpoints.tensor_files import write_tensors
 from adamae.data.annotations import Annotations, load_annotations
