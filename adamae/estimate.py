@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from adamae import distributed
 from adamae.benchmark.distribution import Distribution, ddp_buckets, deepspeed_buckets
-from adamae.benchmark.estimate import Estimate, PassCost, Run, measure_pass, predict_pass
+from adamae.benchmark.estimate import Estimate, PassCost, RunSize, measure_pass, predict_pass
 from adamae.benchmark.loader import measure_loader
 from adamae.data.loader import choose_workers
 from adamae.gpu_specs import GPUS
@@ -48,7 +48,7 @@ def estimate(options: EstimateOptions) -> Estimate:
     plan = plan_run(options, videos, measurement.processes) if videos else None
     model, _ = build_model(options)
     cost, device = _predicted(options) if measurement.predict is not None else _measured(options, model)
-    run = Run(
+    run = RunSize(
         gpus=measurement.processes,
         clips_per_pass=options.clips_per_micro_batch,
         passes_per_step=options.accumulation,
