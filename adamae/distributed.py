@@ -15,7 +15,7 @@ import re
 import socket
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -68,15 +68,14 @@ class World:
         """Whether this process writes files and prints messages."""
         return self.rank == 0
 
-    def mean(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the means over ranks of tensors of any shapes, in one collective. All ranks pass the same names."""
-        if self.size == 1 or not values:
-            return dict(values)
+    def mean(self, values: Tensor) -> Tensor:
+        """Return the mean over ranks of a float32 tensor. All ranks pass the same shape."""
+        if self.size == 1:
+            return values
         # Sums in double precision, since the order in which the ranks are added depends on a value's place in the sum.
-        flat = torch.cat([value.detach().reshape(-1).double() for value in values.values()])
-        dist.all_reduce(flat)
-        parts = (flat / self.size).float().split([value.numel() for value in values.values()])
-        return {name: part.reshape(value.shape) for (name, value), part in zip(values.items(), parts, strict=True)}
+        sums = values.detach().to(torch.float64, copy=True)
+        dist.all_reduce(sums)
+        return (sums / self.size).float()
 
     def barrier(self) -> None:
         """Wait on the host until every rank has called this."""

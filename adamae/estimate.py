@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from adamae import distributed
 from adamae.benchmark.distribution import Distribution, ddp_buckets, deepspeed_buckets
-from adamae.benchmark.estimate import Estimate, PassCost, Run, measure_pass, predict_pass
+from adamae.benchmark.estimate import Estimate, PassCost, RunSize, measure_pass, predict_pass
 from adamae.benchmark.loader import measure_loader
 from adamae.data.loader import choose_workers
 from adamae.gpu_specs import GPUS
@@ -48,10 +48,10 @@ def estimate(options: EstimateOptions) -> Estimate:
     plan = plan_run(options, videos, measurement.processes) if videos else None
     model, _ = build_model(options)
     cost, device = _predicted(options) if measurement.predict is not None else _measured(options, model)
-    run = Run(
+    run = RunSize(
         gpus=measurement.processes,
-        clips_per_pass=options.clips_per_pass,
-        passes_per_step=options.passes,
+        clips_per_pass=options.clips_per_micro_batch,
+        passes_per_step=options.accumulation,
         epochs=plan.epochs_at(plan.last_step) if plan else options.optimizer.epochs,
         steps_per_epoch=plan.steps_per_epoch if plan else None,
         workers=choose_workers(options.data.num_workers, measurement.gpus),
@@ -67,7 +67,9 @@ def _measured(options: EstimateOptions, model: Pretrainer) -> tuple[PassCost, st
     precision = choose_precision(options.run.precision, device)
     clips = measurement.clips_per_pass
     if clips is None:
-        clips = min(options.clips_per_pass, _MOST_CLIPS_ON_CPU) if device.type == "cpu" else options.clips_per_pass
+        clips = options.clips_per_micro_batch
+        if device.type == "cpu":
+            clips = min(clips, _MOST_CLIPS_ON_CPU)
     cost = measure_pass(
         model.to(device).train(),
         clips=clips,
@@ -86,7 +88,7 @@ def _predicted(options: EstimateOptions) -> tuple[PassCost, str]:
     cost = predict_pass(
         options.model.model,
         gpu=gpu,
-        clips=options.measurement.clips_per_pass or options.clips_per_pass,
+        clips=options.measurement.clips_per_pass or options.clips_per_micro_batch,
         precision=precision,
         compiled=options.run.compile,
         recompute=options.run.checkpoint_activations,
@@ -117,7 +119,7 @@ def _distribution(options: EstimateOptions, model: Pretrainer) -> Distribution:
         zero_stage=stage,
         bucket=bucket,
         buckets=buckets,
-        passes=options.passes,
+        passes=options.accumulation,
     )
 
 

@@ -15,7 +15,7 @@ from adamae.data.annotations import Annotations
 from adamae.data.class_numbers import compare_numbers, numbered
 from adamae.data.image_files import image_files_for
 from adamae.distributed import World
-from adamae.evaluation.clip_facts import describe_clip
+from adamae.evaluation.clip_settings import describe_clip
 from adamae.evaluation.evaluator import Evaluation, Evaluator
 from adamae.evaluation.labels import (
     find_class_names,
@@ -83,8 +83,8 @@ def evaluate(options: EvaluateOptions, world: World | None = None, *, verbose: b
         "epoch": setup.file.epoch,
         "step": setup.file.step,
         "clip": describe_clip(
-            num_frames=setup.seen,
-            frames_read=setup.clip.num_frames,
+            num_frames=setup.clip.num_frames,
+            frames_read=setup.selection.frames_read,
             sampling_rate=setup.clip.sampling_rate,
             input_size=setup.clip.size,
             frame_sampling=setup.clip.frame_sampling,
@@ -104,7 +104,7 @@ def _open_list(options: EvaluateOptions, setup: EvaluationSetup) -> tuple[Annota
     known = find_class_names(count, source=options.source, given=options.data.classes, stored=file.class_names)
     source, notes = find_test_list(options.source)
     annotations = load_labelled(
-        source, count, known, data_root=options.data.data_root, image_files=image_files_for(setup.seen)
+        source, count, known, data_root=options.data.data_root, image_files=image_files_for(setup.clip.num_frames)
     )
     names = known or numbered(count)
     notes += notes_on_names(options.data.classes, names, file.class_names)

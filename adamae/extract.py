@@ -87,24 +87,24 @@ def extract(options: ExtractOptions, world: World | None = None, *, verbose: boo
         options.data.videos,
         data_root=options.data.data_root,
         split="train",
-        image_files=image_files_for(setup.seen),
+        image_files=image_files_for(setup.clip.num_frames),
     )
     encoder, changes = setup.encoder()
-    clip = setup.clip
-    windows = f"windows of {counted(clip.num_frames, 'frame')}"
-    if clip.num_frames > 1:
+    clip, frames_read = setup.clip, setup.selection.frames_read
+    windows = f"windows of {counted(frames_read, 'frame')}"
+    if frames_read > 1:
         windows += f" with stride {clip.sampling_rate}"
     reporter.say(
         f"{options.network.checkpoint}: {setup.file.method}, feature dimension {encoder.width}",
         *(f"note: {note}" for note in changes),
         f"{counted(len(annotations), annotations.noun)}, {windows}",
-        *setup.selection.describe(setup.seen),
+        *setup.selection.describe(clip.num_frames),
     )
     with reporter.progress_bar("extracting") as progress:
         found = extract_windows(
             encoder.to(world.device),
             annotations,
-            windows=Windows(clip.num_frames, clip.sampling_rate, options.features.window_step),
+            windows=Windows(frames_read, clip.sampling_rate, options.features.window_step),
             plan=setup.plan,
             level=options.features.level,
             decoder=options.compute.decoder,
@@ -128,7 +128,7 @@ def _about(setup: EvaluationSetup, annotations: Annotations, level: str) -> dict
         "checkpoint": str(setup.file.path),
         "list": annotations.source,
         "level": level,
-        "num_frames": clip.num_frames,
+        "num_frames": setup.selection.frames_read,
         "sampling_rate": clip.sampling_rate,
         "size": clip.size,
         "selection": setup.selection.arguments,

@@ -32,7 +32,7 @@ from adamae.progress import say
 from adamae.training.batches import Batches
 from adamae.training.best_weights import BestWeights
 from adamae.training.ema import WeightEma
-from adamae.training.engines import build_engine, describe_machine, start_world
+from adamae.training.engines import build_engine, describe_machine, start_training_world
 from adamae.training.initial_classifier import InitialClassifier, initial_classifier
 from adamae.training.loop import Outcome, train
 from adamae.training.mixing import Mixing
@@ -61,7 +61,7 @@ def finetune(
     """
     options.check_complete()
     if world is None:
-        with start_world(options.run) as world:
+        with start_training_world(options.run) as world:
             return finetune(options, world, notes=notes, command=command)
     options = options.for_processes(world.size)
 
@@ -71,7 +71,7 @@ def finetune(
         _training_clips(options, splits),
         world,
         batch_size=options.data.batch_size,
-        accumulation=options.passes,
+        accumulation=options.accumulation,
         num_workers=options.data.num_workers,
         pin_memory=options.data.pin_mem,
         mixing=_mixing(options),
@@ -196,7 +196,8 @@ def _describe(options: FinetuneOptions, splits: Splits, initial: InitialClassifi
         *initial.origin,
         run.schedule.describe(),
         f"{noun}s per step: {options.clips_per_step(world.size)} ({options.data.batch_size} per micro-batch, "
-        f"{counted(options.passes, 'micro-batch', 'micro-batches')}, {counted(world.size, 'process', 'processes')}), "
+        f"{counted(options.accumulation, 'micro-batch', 'micro-batches')}, "
+        f"{counted(world.size, 'process', 'processes')}), "
         f"{counted(options.augmentation.num_sample, 'clip')} per {noun}",
         describe_machine(options, world),
     ]

@@ -16,7 +16,7 @@ from adamae.data.splits import Splits, load_splits
 from adamae.data.views import VideoViews, ViewPlan, plan_test, plan_validation
 from adamae.distributed import World
 from adamae.errors import UserError
-from adamae.evaluation.clip_facts import describe_clip
+from adamae.evaluation.clip_settings import describe_clip
 from adamae.evaluation.evaluator import Evaluator
 from adamae.evaluation.setup import Selection, choose_selection, describe_unread
 from adamae.lookup import is_folder

@@ -99,7 +99,9 @@ def predict(options: PredictOptions, world: World | None = None, *, verbose: boo
             return predict(options, world, verbose=verbose)
     reporter = Reporter(world, verbose)
     setup = open_setup(options.network, options.frames, options.selection, options.views)
-    videos = load_named(options.data.videos, data_root=options.data.data_root, image_files=image_files_for(setup.seen))
+    videos = load_named(
+        options.data.videos, data_root=options.data.data_root, image_files=image_files_for(setup.clip.num_frames)
+    )
     model, changes = setup.classifier()
     count, stored = setup.file.architecture.classes, setup.file.class_names
     names = find_class_names(count, given=options.data.classes, stored=stored) or numbered(count)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adamae.checkpoints.constants import describe_network
+from adamae.checkpoints.network_config import describe_network
 from adamae.data.annotations import load_annotations
 from adamae.data.dataset import PretrainDataset, pretrain_dataset
 from adamae.data.image_files import image_files_for
@@ -31,7 +31,7 @@ from adamae.options.pretrain import PretrainOptions, model_arguments
 from adamae.plain_text import counted
 from adamae.progress import say
 from adamae.training.batches import Batches
-from adamae.training.engines import build_engine, describe_machine, start_world
+from adamae.training.engines import build_engine, describe_machine, start_training_world
 from adamae.training.loop import Outcome, train
 from adamae.training.objectives import pretrain_objective
 from adamae.training.parameter_groups import parameter_groups
@@ -60,7 +60,7 @@ def pretrain(
     """
     options.check_complete()
     if world is None:
-        with start_world(options.run) as world:
+        with start_training_world(options.run) as world:
             return pretrain(options, world, notes=notes, command=command)
     options = apply_economy(options.for_processes(world.size))
 
@@ -69,7 +69,7 @@ def pretrain(
         dataset,
         world,
         batch_size=options.data.batch_size,
-        accumulation=options.passes,
+        accumulation=options.accumulation,
         num_workers=options.data.num_workers,
         pin_memory=options.data.pin_mem,
     )
@@ -173,7 +173,8 @@ def _describe(options: PretrainOptions, dataset: PretrainDataset, model: Pretrai
         f"data: {counted(len(dataset), dataset.annotations.noun)} of {options.data.source}",
         f"model: {options.model.model}, {millions:.1f} M parameters, {visible}",
         run.schedule.describe(),
-        f"clips per step: {options.clips_per_step(world.size)} ({options.clips_per_pass} per micro-batch, "
-        f"{counted(options.passes, 'micro-batch', 'micro-batches')}, {counted(world.size, 'process', 'processes')})",
+        f"clips per step: {options.clips_per_step(world.size)} ({options.clips_per_micro_batch} per micro-batch, "
+        f"{counted(options.accumulation, 'micro-batch', 'micro-batches')}, "
+        f"{counted(world.size, 'process', 'processes')})",
         describe_machine(options, world),
     ]

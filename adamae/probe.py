@@ -101,7 +101,7 @@ def _probe(options: ProbeOptions, reporter: Reporter) -> ProbeResult:
         options.source,
         eval_data_path=options.data.eval_data_path,
         data_root=options.data.data_root,
-        image_files=image_files_for(setup.seen),
+        image_files=image_files_for(setup.clip.num_frames),
     )
     encoder, changes = setup.encoder(probing.random_weights)
     views, *selected = setup.describe(splits.train.noun)

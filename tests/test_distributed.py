@@ -24,8 +24,7 @@ from tests.launching import ROOT, free_port, launch, ranks_environment
 def test_one_process_talks_to_itself() -> None:
     world = distributed.start("cpu")
     assert (world.rank, world.size, world.is_main) == (0, 1, True)
-    values = {"a": torch.tensor(2.0)}
-    assert world.mean(values) == values
+    assert world.mean(torch.tensor(2.0)) == 2.0
     assert world.gather(3) == [3]
     assert world.broadcast("x") == "x"
     assert world.vote(True)() and not world.vote(False)()
@@ -190,7 +189,7 @@ def talk():
     store, word = world._watch._store, f"word-{world.rank}"
     known = store.check([word])
     store.set(word, "")
-    mean = world.mean({"a": torch.tensor(float(world.rank)), "b": torch.tensor([[1.0, 2.0 + world.rank]])})
+    given = {"a": torch.tensor(float(world.rank)), "b": torch.tensor([[1.0, 2.0 + world.rank]])}
     try:
         world.on_main(fail)
         complaint = None
@@ -198,7 +197,7 @@ def talk():
         complaint = str(error)
     votes = [world.vote(world.rank == 1), world.vote(False)]
     said = [
-        {name: value.tolist() for name, value in mean.items()}, world.broadcast(world.rank),
+        {name: world.mean(value).tolist() for name, value in given.items()}, world.broadcast(world.rank),
         world.gather(world.rank * 10), complaint, [vote() for vote in votes], world.on_main(lambda: 7),
     ]
     watch = weakref.ref(world._watch)
@@ -225,8 +224,8 @@ from adamae import distributed
 
 with distributed.start("cpu", timeout_seconds=60) as world:
     values = torch.randn(40, generator=torch.Generator().manual_seed(int(sys.argv[1]) + world.rank))
-    once = world.mean({"": values})[""].tolist()
-    parts = [value for part in values.split(8) for value in world.mean({"": part})[""].tolist()]
+    once = world.mean(values).tolist()
+    parts = [value for part in values.split(8) for value in world.mean(part).tolist()]
     print(json.dumps([values.tolist(), once, parts]))
 """
 

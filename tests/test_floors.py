@@ -56,7 +56,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # What may be imported in these places alone.
 KEPT_IN = {
     "deepspeed": ("training/deepspeed.py",),
-    "av": ("data/decoding/", "data/h264_encoder.py", "data/synthetic/encoding.py", "data/preparation/transcoding.py"),
+    "av": ("data/decoding/", "data/h264_encoder.py", "data/preparation/transcoding.py"),
     "decord": ("data/decoding/",),
     "torchcodec": ("data/decoding/",),
     "webdataset": ("data/shards/fetching.py",),

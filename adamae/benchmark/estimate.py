@@ -52,7 +52,7 @@ class PassCost:
 
 
 @dataclass(frozen=True)
-class Run:
+class RunSize:
     """Amount of work of a run.
 
     Attributes:
@@ -84,7 +84,7 @@ class Estimate:
         device: Device of the measured or predicted cost, with the precision; not part of the JSON.
     """
 
-    run: Run
+    run: RunSize
     cost: PassCost
     loader_rate: float | None
     distribution: Distribution

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from adamae.checkpoints.shapes import Shapes
+from adamae.checkpoints.shapes import Shapes, from_json
 from adamae.errors import UserError
 from adamae.samplers.adaptive import SAMPLER_HEADS
 from adamae.samplers.builtin import ADAPTIVE, RANDOM, UNIFORM
@@ -103,6 +103,20 @@ class Architecture(ABC):
         """Entries of a learned position embedding along time, height and width."""
         return self.grid
 
+    def _clip_options(self) -> dict[str, Any]:
+        """Return the constructor's arguments for the clip and its tokens."""
+        return {
+            "img_size": self.size[0] if self.size[0] == self.size[1] else self.size,
+            "patch_size": self.patch,
+            "tubelet_size": self.tubelet,
+            "num_frames": self.frames,
+            "in_chans": self.channels,
+        }
+
+    def _given_options(self) -> dict[str, Any]:
+        """Return ``given`` with tuples for JSON's lists."""
+        return {name: from_json(value) for name, value in self.given.items()}
+
     @abstractmethod
     def options(self) -> dict[str, Any]:
         """Return the arguments for the family's constructor of a pre-train model or classifier.
@@ -163,19 +177,14 @@ class VitArchitecture(Architecture):
     def options(self) -> dict[str, Any]:
         """See :meth:`Architecture.options`."""
         options = {
-            "img_size": self.size[0] if self.size[0] == self.size[1] else self.size,
-            "patch_size": self.patch,
-            "tubelet_size": self.tubelet,
-            "num_frames": self.frames,
-            "in_chans": self.channels,
+            **self._clip_options(),
             "mlp_ratio": mlp_ratio(self.encoder.width, self.encoder.hidden),
             "qkv_bias": self.qkv_bias,
             # Only zero or non-zero matters: the values are loaded from the checkpoint.
             "init_values": 0.1 if self.layer_scale else 0.0,
         }
         options |= self._pretrain_options() if self.decoder else self._classifier_options()
-        given = {name: tuple(value) if isinstance(value, list) else value for name, value in self.given.items()}
-        return {**options, **given}
+        return {**options, **self._given_options()}
 
     def classifier_options(self, shared: tuple[str, ...] = ()) -> dict[str, Any]:
         """See :meth:`Architecture.classifier_options`."""

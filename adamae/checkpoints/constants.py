@@ -13,8 +13,6 @@ from torch import nn
 
 from adamae.errors import UserError
 from adamae.layers.pixels import PixelNormalisation
-from adamae.models import Classifier, Pretrainer
-from adamae.models.families import family_of
 
 # Norms that are followed by the head of the decoder or of the classifier.
 _LAST_NORMS = ("decoder.norm", "fc_norm")
@@ -154,25 +152,3 @@ def _shared_eps(model: nn.Module) -> dict[bool, float | None]:
     for last, norm in _norms(model):
         found[last].add(norm.eps)
     return {last: next(iter(values)) if len(values) == 1 else None for last, values in found.items()}
-
-
-def describe_network(model: nn.Module, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the config to store beside the weights, from which the network can be built again.
-
-    A run writes it as ``meta["model"]`` of its checkpoints. Converted files store it in their metadata.
-
-    Args:
-        model: The network.
-        options: Arguments of its constructor (``Pretrainer`` or ``Classifier``); plain values.
-
-    Returns:
-        JSON values: ``{"options": {...}}``, ``"constants"`` if they differ from the official code, and ``"family"`` if
-        the network is not a plain ViT.
-    """
-    constants = Constants.of_model(model).as_config()
-    family = family_of(model).name if isinstance(model, Pretrainer | Classifier) else "vit"
-    return {
-        "options": dict(options),
-        **({"constants": constants} if constants else {}),
-        **({} if family == "vit" else {"family": family}),
-    }

@@ -24,6 +24,7 @@ from adamae.checkpoints.reading import RawCheckpoint, read_raw
 from adamae.checkpoints.um_mae_architecture import is_um_mae
 from adamae.errors import UserError
 from adamae.imagenet import IMAGENET_MEAN, IMAGENET_STD
+from adamae.models.ema_network import PREFIX as EMA_PREFIX
 from adamae.removed_options import notes_on_removed
 from adamae.samplers import SAMPLERS
 
@@ -38,12 +39,12 @@ _TRANSFORMERS_DEFAULTS = {
     "num_frames": 16,
     "image_size": 224,
 }
-# State of adamae.models.past_network, which only a resumed run needs.
+# State of adamae.models.ema_network, which only a resumed run needs.
 _PAST = "the average of past weights that rewarded the sampler"
 _MAE_ST_DECODER = "mae_st's decoder has a class token, learned positions and another target"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CheckpointFile:
     """A parsed checkpoint.
 
@@ -131,19 +132,19 @@ def open_checkpoint(path: str | Path, key: str | None = None) -> CheckpointFile:
     except (TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path}: damaged: the metadata cannot be read") from error
     return CheckpointFile(
-        raw.path,
-        layout,
-        raw.container,
-        ordered,
-        architecture,
-        constants,
-        notes,
-        reading.left_out,
-        raw.epoch,
-        raw.step,
-        raw.args,
-        _class_names(raw, architecture.classes),
-        raw.others,
+        path=raw.path,
+        layout=layout,
+        container=raw.container,
+        state=ordered,
+        architecture=architecture,
+        constants=constants,
+        notes=notes,
+        left_out=reading.left_out,
+        epoch=raw.epoch,
+        step=raw.step,
+        args=raw.args,
+        class_names=_class_names(raw, architecture.classes),
+        others=raw.others,
     )
 
 
@@ -192,7 +193,7 @@ def _recognise(state: dict[str, Tensor]) -> str:
 
 def _without_past(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Split off the average of past weights; return the other weights and the names left out."""
-    left_out = {name: _PAST for name in state if name.startswith("past.")}
+    left_out = {name: _PAST for name in state if name.startswith(EMA_PREFIX)}
     return {name: value for name, value in state.items() if name not in left_out}, left_out
 
 

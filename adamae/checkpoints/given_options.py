@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from torch import nn
 
+from adamae.checkpoints.shapes import from_json
 from adamae.errors import UserError
 from adamae.models.families import Family
 from adamae.models.pretrainer import Pretrainer
@@ -57,7 +58,7 @@ def check_sizes(options: Mapping[str, Any], sizes: Mapping[str, Any]) -> None:
     """
     for name, size in sizes.items():
         value = options.get(name, size)
-        if (tuple(value) if isinstance(value, list) else value) != size:
+        if from_json(value) != size:
             raise UserError(f"its config has {name} = {reprlib.repr(value)}; expected, from its weights, {size!r}")
 
 

@@ -15,6 +15,7 @@ from adamae.checkpoints.formats import CheckpointFile, open_checkpoint
 from adamae.checkpoints.resizing import Grid, fit_kernel, fit_offsets, resize_positions
 from adamae.errors import UserError
 from adamae.models import Classifier, Pretrainer
+from adamae.models.ema_network import PREFIX as EMA_PREFIX
 from adamae.models.naming import reference_name
 from adamae.models.pyramid.expansion import CellExpansion
 from adamae.plain_text import some_of
@@ -43,7 +44,7 @@ _HINTS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LoadReport:
     """Result of loading a checkpoint's weights into a model.
 
@@ -142,19 +143,27 @@ def _load(model: Pretrainer | Classifier, file: CheckpointFile, complete: bool, 
     notes += _notes_on_order(model, file)
     drops_norm = "encoder.norm.weight" in missing and not file.architecture.norm
     if drops_norm:
-        # An average of past weights has the same parts.
-        missing = [name for name in missing if not name.removeprefix("past.").startswith("encoder.norm.")]
+        # The EMA network has the same parts.
+        missing = [name for name in missing if not name.removeprefix(EMA_PREFIX).startswith("encoder.norm.")]
         notes.append("the encoder of the checkpoint has no final norm: that of the model was removed")
     _check_match(wanted, offered, missing, complete)
     if drops_norm:
-        for encoder in ("encoder", "past.encoder"):
+        for encoder in ("encoder", f"{EMA_PREFIX}encoder"):
             if f"{encoder}.norm.weight" in wanted:
                 model.get_submodule(encoder).norm = nn.Identity()
     model.load_state_dict({**model.state_dict(), **offered})
     if constants:
         notes += file.constants.adopt(model)
     loaded = tuple(name for name in wanted if name in offered)
-    return LoadReport(file.path, file.layout, loaded, tuple(resized), tuple(missing), ignored, tuple(notes))
+    return LoadReport(
+        path=file.path,
+        layout=file.layout,
+        loaded=loaded,
+        resized=tuple(resized),
+        new=tuple(missing),
+        ignored=ignored,
+        notes=tuple(notes),
+    )
 
 
 def _notes_on_order(model: Pretrainer | Classifier, file: CheckpointFile) -> list[str]:
@@ -183,9 +192,10 @@ def _offer(
         if not file.architecture.decoder:
             raise UserError(f"holds a {file.method}; expected a pre-trained network with its decoder")
         offered = dict(file.state)
-        # An average of past weights (models/past_network) is not read from files: it starts from the loaded weights.
-        past = "past."
-        begun = {name: reference_name(model, name[len(past) :]) for name in wanted if name.startswith(past)}
+        # The EMA of the weights (models/ema_network) is not read from files: it starts from the loaded weights.
+        begun = {
+            name: reference_name(model, name.removeprefix(EMA_PREFIX)) for name in wanted if name.startswith(EMA_PREFIX)
+        }
         offered |= {name: offered[weights] for name, weights in begun.items() if weights in offered}
         # Sampler entries are only ignored if the model has none: a sampler of another shape must be a mismatch.
         absent = (pattern for pattern in (_SAMPLER, _OTHER_SAMPLER) if not any(map(pattern.fullmatch, wanted)))

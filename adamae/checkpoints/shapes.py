@@ -41,6 +41,11 @@ def block_numbers(shapes: Shapes, name: str) -> set[int]:
     return {int(match[1]) for match in map(pattern.match, shapes) if match}
 
 
+def from_json(value: Any) -> Any:
+    """Return a tuple for JSON's list, other values as they are."""
+    return tuple(value) if isinstance(value, list) else value
+
+
 def sides(value: Any) -> tuple[int, int] | None:
     """Return height and width from one positive integer or two; None for any other value."""
     both = value if isinstance(value, list | tuple) else (value, value)

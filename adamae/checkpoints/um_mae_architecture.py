@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from adamae.checkpoints.architecture import Architecture, Stack, mlp_ratio, usual_heads
-from adamae.checkpoints.shapes import Shapes, block_numbers, shape_of, sides
+from adamae.checkpoints.shapes import Shapes, block_numbers, from_json, shape_of, sides
 from adamae.errors import UserError
+from adamae.models.ema_network import PREFIX as EMA_PREFIX
 from adamae.models.families import family_named
 from adamae.models.pyramid.encoder import UNIT_SIZE
 from adamae.models.pyramid.tokenizer import PATCH_SIZE
@@ -52,13 +53,7 @@ class UmMaeArchitecture(Architecture):
 
     def options(self) -> dict[str, Any]:
         """See :meth:`~adamae.checkpoints.architecture.Architecture.options`."""
-        options: dict[str, Any] = {
-            "img_size": self.size[0] if self.size[0] == self.size[1] else self.size,
-            "patch_size": self.patch,
-            "tubelet_size": self.tubelet,
-            "num_frames": self.frames,
-            "in_chans": self.channels,
-        }
+        options = self._clip_options()
         if self.decoder is None:
             options |= {**self.stages, "num_classes": self.classes, "use_mean_pooling": self.fc_norm or not self.norm}
         else:
@@ -72,8 +67,7 @@ class UmMaeArchitecture(Architecture):
             }
             if self.released_order:
                 options["released_decoder_order"] = True
-        given = {name: tuple(value) if isinstance(value, list) else value for name, value in self.given.items()}
-        return {**options, **given}
+        return {**options, **self._given_options()}
 
     def classifier_options(self, shared: tuple[str, ...] = ()) -> dict[str, Any]:
         """See :meth:`~adamae.checkpoints.architecture.Architecture.classifier_options`."""
@@ -95,8 +89,8 @@ class UmMaeArchitecture(Architecture):
         with torch.device("meta"):
             model = family.classifier(**options) if self.decoder is None else family.pretrainer(**options)
             state = model.state_dict()
-        # The average of past weights is not read from files.
-        return {name: tuple(tensor.shape) for name, tensor in state.items() if not name.startswith("past.")}
+        # The EMA of the weights is not read from files.
+        return {name: tuple(tensor.shape) for name, tensor in state.items() if not name.startswith(EMA_PREFIX)}
 
     def facts(self) -> dict[str, Any]:
         """See :meth:`~adamae.checkpoints.architecture.Architecture.facts`."""
@@ -116,10 +110,6 @@ _VIT = "mae_vit"
 # Names of the blocks' arguments in the constructor of a pre-train model.
 _ENCODER = {"embed_dim": "encoder_embed_dim", "depth": "encoder_depth", "num_heads": "encoder_num_heads"}
 _PRETRAIN_NAMES = {"swin": _ENCODER, "pvt": {**_ENCODER, "mlp_ratio": "encoder_mlp_ratio"}, _VIT: _ENCODER}
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _listed(value: Any) -> tuple[Any, ...]:
@@ -157,7 +147,7 @@ def infer_um_mae(shapes: Shapes, given: Mapping[str, Any], known: Mapping[str, A
     # Swin's numbers of heads follow from the shapes.
     heads = None if family == "swin" else known.get("encoder_num_heads" if pretrain else "num_heads")
     if heads is not None:
-        stages["num_heads"] = _tuple(heads)
+        stages["num_heads"] = from_json(heads)
     frames, size, guessed = _clip(shapes, known, patch, video=video)
     decoder_guessed = pretrain and known.get("decoder_num_heads") is None
     if decoder_guessed or (heads is None and family != "swin"):

@@ -16,6 +16,7 @@ from adamae.checkpoints.architecture import VitArchitecture
 from adamae.checkpoints.constants import PUBLISHED_EPS, PYTORCH_EPS
 from adamae.checkpoints.formats import CheckpointFile
 from adamae.checkpoints.key_tables import TRANSFORMERS_FILES, translate
+from adamae.checkpoints.network_config import describe_stored_network
 from adamae.checkpoints.reading import CONFIG, PREPROCESSOR
 from adamae.checkpoints.run_checkpoint import WEIGHTS
 from adamae.checkpoints.tensor_files import with_own_storage, write_tensors
@@ -80,7 +81,7 @@ def convert(file: CheckpointFile, out: str | Path, target: str) -> WriteReport:
 
 
 def _write_safetensors(file: CheckpointFile, out: Path) -> WriteReport:
-    description = {"model": _model_config(file), "epoch": file.epoch, "step": file.step, "args": file.args}
+    description = {"model": describe_stored_network(file), "epoch": file.epoch, "step": file.step, "args": file.args}
     write_tensors(out, file.state, description)
     return WriteReport(out, "safetensors", len(file.state), file.left_out)
 
@@ -97,7 +98,7 @@ def _write_reference(file: CheckpointFile, out: Path) -> WriteReport:
     epoch = {} if file.epoch is None else {"epoch": file.epoch}
     content = {"model": dense, **epoch, "args": argparse.Namespace(**{**file.args, **known})}
     # For our own reader; other programs ignore the string.
-    content["adamae"] = json.dumps({"model": _model_config(file)})
+    content["adamae"] = json.dumps({"model": describe_stored_network(file)})
     publish(out, lambda temporary: _save(content, temporary))
     notes = _notes_for_official_code(file)
     if len(known) < len(clip):
@@ -181,27 +182,6 @@ WRITERS: dict[str, Callable[[CheckpointFile, Path], WriteReport]] = {
     "safetensors": _write_safetensors,
     "transformers": _write_transformers,
 }
-
-
-def _model_config(file: CheckpointFile) -> dict[str, Any]:
-    """Return our config of the network, as stored in the file or inferred from the shapes.
-
-    Guessed values are left out.
-    """
-    options = file.architecture.options()
-    if "heads" in file.architecture.guessed:
-        options = {name: value for name, value in options.items() if not name.endswith("num_heads")}
-    for fact, name in (("frames", "num_frames"), ("size", "img_size")):
-        if fact in file.architecture.guessed:
-            options.pop(name, None)
-    config: dict[str, Any] = {"options": options}
-    if file.architecture.family != "vit":
-        config["family"] = file.architecture.family
-    if file.constants.as_config():
-        config["constants"] = file.constants.as_config()
-    if file.class_names:
-        config["class_names"] = list(file.class_names)
-    return config
 
 
 def _transformers_config(file: CheckpointFile) -> dict[str, Any]:

@@ -22,9 +22,9 @@ def run(words: Sequence[str]) -> int:
     parsed.options.check_complete()
     from adamae.finetune import finetune
     from adamae.finetune_evaluation import test_only
-    from adamae.training.engines import start_world
+    from adamae.training.engines import start_training_world
 
-    with start_world(parsed.options.run) as world:
+    with start_training_world(parsed.options.run) as world:
         if parsed.options.scoring.eval:
             test_only(parsed.options, world)
             return 0

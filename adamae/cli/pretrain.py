@@ -21,9 +21,9 @@ def run(words: Sequence[str]) -> int:
     # Checked before slow imports.
     parsed.options.check_complete()
     from adamae.pretrain import pretrain
-    from adamae.training.engines import start_world
+    from adamae.training.engines import start_training_world
 
-    with start_world(parsed.options.run) as world:
+    with start_training_world(parsed.options.run) as world:
         notes = [*(f"note: {note}" for note in parsed.notes), *recipe_lines(parsed, world.size)]
         command = shlex.join(["adamae", "pretrain", *words])
         return pretrain(parsed.options, world, notes=notes, command=command).exit_code

@@ -234,8 +234,7 @@ def pretrain_dataset(
         "multi_scale": MultiScaleCrop(size, size, flip=flip, mode=crop_interpolation),
         "random_resized": RandomResizedCrop(size, crop_scale, flip=flip, mode=crop_interpolation),
     }
-    if crop not in crops:
-        raise UserError(f"crop is {crop!r}, expected one of {', '.join(crops)}")
+    check_choice("crop", crop, tuple(crops))
     return PretrainDataset(
         annotations,
         choose_frames=frame_chooser(frame_sampling, pretrain_dense, length=num_frames, stride=sampling_rate),
@@ -267,8 +266,7 @@ def frame_chooser(name: str, dense: Callable[..., np.ndarray], *, length: int, s
         "dense": partial(dense, length=length, stride=stride),
         "segment": partial(train_segments, length=length),
     }
-    if name not in choices:
-        raise UserError(f"frame sampling is {name!r}, expected one of {', '.join(choices)}")
+    check_choice("frame_sampling", name, tuple(choices))
     return choices[name]
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from adamae.checks import check_choice
 from adamae.data.annotations import Annotations
 from adamae.data.augmentation import Box, crop, resize
 from adamae.data.decoding import DecodeError, VideoReader
@@ -94,7 +95,7 @@ def plan_test(
     Raises:
         UserError: If a number is out of range, or ``frame_sampling`` is unknown.
     """
-    _check_sampling(frame_sampling)
+    check_choice("frame_sampling", frame_sampling, FRAME_SAMPLINGS)
     if num_clips is None:
         num_clips = 1 if num_frames == 1 else 5 if frame_sampling == "dense" else 2
     if min(num_clips, num_crops) < 1:
@@ -117,7 +118,7 @@ def plan_validation(
 
     Arguments and errors are those of :func:`plan_test`.
     """
-    _check_sampling(frame_sampling)
+    check_choice("frame_sampling", frame_sampling, FRAME_SAMPLINGS)
     if frame_sampling == "segment":
         choose: ChooseViews = partial(_choose_segments, length=num_frames)
     else:
@@ -242,11 +243,6 @@ def _short_side(short_side: int | None, size: int) -> int:
     if short_side < size:
         raise UserError(f"short side {short_side}: expected at least the size of the views, {size}")
     return short_side
-
-
-def _check_sampling(frame_sampling: str) -> None:
-    if frame_sampling not in FRAME_SAMPLINGS:
-        raise UserError(f"frame sampling is {frame_sampling!r}, expected one of {', '.join(FRAME_SAMPLINGS)}")
 
 
 # Functions instead of closures, so that a dataset can be pickled for a worker that is not forked.

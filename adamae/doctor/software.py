@@ -116,7 +116,7 @@ def check_decoders() -> Finding:
 
 def _video() -> tuple[np.ndarray, EncodedVideo]:
     """Return frames of a moving bright square, and a video of them."""
-    from adamae.data.synthetic.encoding import encode_h264
+    from adamae.data.h264_encoder import encode_h264
 
     frames = np.full((_FRAMES, _SIDE, _SIDE, 3), 64, dtype=np.uint8)
     for number, frame in enumerate(frames):

@@ -76,24 +76,22 @@ def load_labelled(
     names: Sequence[str] | None,
     *,
     data_root: str | Path | None = None,
-    split: str = "test",
     image_files: ImageFiles = "auto",
 ) -> Annotations:
     """Load a list whose labels are classes of a network.
 
     Args:
-        source: See :func:`~adamae.data.annotations.load_annotations`.
+        source: See :func:`~adamae.data.annotations.load_annotations`; of a folder, its test list.
         num_classes: Number of the network's classes.
         names: Names of the network's classes, if known.
         data_root: Folder to which a list's relative paths are relative.
-        split: Name of the list in a folder.
         image_files: Whether image files are images or frames of videos.
 
     Raises:
         UserError: If a label is not one of the classes, no video has a label, or the list has class names whose numbers
             are unknown.
     """
-    load = partial(load_annotations, source, data_root=data_root, split=split, image_files=image_files)
+    load = partial(load_annotations, source, data_root=data_root, split="test", image_files=image_files)
     annotations = load()
     listed = annotations.classes
     if listed is not None and names is None:

@@ -15,7 +15,7 @@ from adamae.data.loader import choose_workers
 from adamae.data.views import VideoViews, ViewPlan, plan_test
 from adamae.distributed import World
 from adamae.errors import UserError
-from adamae.evaluation.clip_facts import ClipFacts, clip_facts
+from adamae.evaluation.clip_settings import ClipSettings, training_clip
 from adamae.evaluation.scoring import Damaged, Unscored
 from adamae.models import Classifier
 from adamae.options.groups import oversampled
@@ -41,18 +41,18 @@ _USUAL = {"token_selection": "none", "keep_ratio": 0.6}
 _FRAME_OVERSAMPLE = 1.5
 
 
-def choose_frames(file: CheckpointFile, frames: FrameOptions, frame_sampling: str | None = None) -> ClipFacts:
+def choose_frames(file: CheckpointFile, frames: FrameOptions, frame_sampling: str | None = None) -> ClipSettings:
     """Frames, stride and size of a clip: the given options, otherwise those of training."""
-    trained = clip_facts(file)
-    asked = {
+    trained = training_clip(file)
+    asked: dict[str, Any] = {
         "num_frames": frames.num_frames,
         "size": frames.input_size,
         "sampling_rate": frames.sampling_rate,
         "frame_sampling": frame_sampling,
     }
     given = {name: value for name, value in asked.items() if value is not None}
-    facts = {**vars(trained), **given, "guessed": tuple(name for name in trained.guessed if name not in given)}
-    return ClipFacts(**facts)
+    guessed = tuple(name for name in trained.guessed if name not in given)
+    return replace(trained, **given, guessed=guessed)
 
 
 @dataclass(frozen=True)
@@ -119,14 +119,22 @@ def _refuse_frame_options(asked: SelectionOptions) -> None:
             )
 
 
-def choose_views(clip: ClipFacts, frames: FrameOptions, views: ViewOptions | FewViewOptions) -> ViewPlan:
+def choose_views(
+    clip: ClipSettings, frames: FrameOptions, views: ViewOptions | FewViewOptions, *, frames_read: int
+) -> ViewPlan:
     """Plan the views of a video.
+
+    Args:
+        clip: Stride and size of a clip.
+        frames: Options of the command line.
+        views: Options of the command line.
+        frames_read: Frames of a clip that are decoded.
 
     Raises:
         UserError: If the views are not supported.
     """
     return plan_test(
-        num_frames=clip.num_frames,
+        num_frames=frames_read,
         sampling_rate=clip.sampling_rate,
         size=clip.size,
         frame_sampling=clip.frame_sampling,
@@ -136,12 +144,12 @@ def choose_views(clip: ClipFacts, frames: FrameOptions, views: ViewOptions | Few
     )
 
 
-def describe_views(clip: ClipFacts, plan: ViewPlan, noun: str) -> str:
-    """One line about the views of each video or image, and which of their settings are defaults."""
+def describe_views(clip: ClipSettings, frames_read: int, plan: ViewPlan, noun: str) -> str:
+    """One line about the views of each video or image, as decoded, and which of their settings are defaults."""
     rate = f" with stride {clip.sampling_rate}" if clip.frame_sampling == "dense" else " that span the video"
     text = (
         f"{counted(plan.num_clips, 'clip')} x {counted(plan.num_crops, 'crop')} per {noun}, "
-        f"{counted(clip.num_frames, 'frame')}{rate if clip.num_frames > 1 else ''}, {clip.size}x{clip.size} pixels"
+        f"{counted(frames_read, 'frame')}{rate if frames_read > 1 else ''}, {clip.size}x{clip.size} pixels"
     )
     options = {"size": "input_size"}
     flags = ", ".join(f"--{options.get(name, name)}" for name in clip.guessed)
@@ -154,15 +162,13 @@ class EvaluationSetup:
 
     Attributes:
         file: The checkpoint.
-        clip: Frames, stride and size of a decoded clip.
-        seen: Frames of the model's input: all decoded ones, or those with the most motion.
+        clip: Frames of the model's input, their stride and size.
         selection: Selection of tokens and frames.
         plan: The views of a video.
     """
 
     file: CheckpointFile
-    clip: ClipFacts
-    seen: int
+    clip: ClipSettings
     selection: Selection
     plan: ViewPlan
 
@@ -173,7 +179,7 @@ class EvaluationSetup:
             UserError: If the checkpoint has no head, or its weights do not match the model.
         """
         return build_classifier(
-            self.file, num_frames=self.seen, size=self.clip.size, selection=self.selection.arguments
+            self.file, num_frames=self.clip.num_frames, size=self.clip.size, selection=self.selection.arguments
         )
 
     def encoder(self, random_weights: bool = False) -> tuple[FrozenEncoder, list[str]]:
@@ -184,7 +190,7 @@ class EvaluationSetup:
         """
         return build_encoder(
             self.file,
-            num_frames=self.seen,
+            num_frames=self.clip.num_frames,
             size=self.clip.size,
             random_weights=random_weights,
             selection=self.selection.arguments,
@@ -200,7 +206,8 @@ class EvaluationSetup:
 
     def describe(self, noun: str) -> list[str]:
         """Log lines about the views and the selection; ``noun`` is the annotations'."""
-        return [describe_views(self.clip, self.plan, noun), *self.selection.describe(self.seen)]
+        views = describe_views(self.clip, self.selection.frames_read, self.plan, noun)
+        return [views, *self.selection.describe(self.clip.num_frames)]
 
 
 def open_setup(
@@ -214,8 +221,7 @@ def open_setup(
     file = open_checkpoint(network.checkpoint, network.model_key)
     clip = choose_frames(file, frames, views.frame_sampling)
     chosen = choose_selection(file, clip.num_frames, selection)
-    seen, clip = clip.num_frames, replace(clip, num_frames=chosen.frames_read)
-    return EvaluationSetup(file, clip, seen, chosen, choose_views(clip, frames, views))
+    return EvaluationSetup(file, clip, chosen, choose_views(clip, frames, views, frames_read=chosen.frames_read))
 
 
 def start_world(compute: ComputeOptions) -> World:

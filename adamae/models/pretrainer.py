@@ -25,10 +25,10 @@ from adamae.losses.reconstruction import (
 from adamae.losses.sampling import REDUCTIONS, REWARDS, Reduction, Reward, entropy, sampling_loss
 from adamae.models.decoder import Decoder
 from adamae.models.decoder_budget import draw_part
+from adamae.models.ema_network import EmaNetwork
 from adamae.models.encoder import Encoder
 from adamae.models.naming import Prefixes, adopt_reference_names
 from adamae.models.noise_streams import DECODER, DECODER_BUDGET, ENCODER, FRAME_CHOICE, SAMPLER
-from adamae.models.past_network import PastNetwork
 from adamae.models.weight_decay import names_without_decay
 from adamae.randomness import SampleNoise
 from adamae.samplers.frame_choice import FrameChoice
@@ -84,7 +84,7 @@ class Pretrainer(nn.Module):
         reconstruction_loss: "mse" or "l1".
         sampling_weight: Weight of the sampling loss.
         sampling_reward: Reward of the sampler: the "error" of a target token (paper), or its learning "progress", the
-            error of an average of past weights minus the current error (:mod:`adamae.models.past_network`).
+            error of an average of past weights minus the current error (:mod:`adamae.models.ema_network`).
         sampling_reduction: "mean" (official code) or "sum" (paper) over the target tokens.
         sampling_entropy_weight: Weight of an entropy bonus (not in the paper).
         imagenet_default_mean_and_std: Standardise pixels by ImageNet's statistics; else by 0.5 and 0.5.
@@ -141,7 +141,7 @@ class Pretrainer(nn.Module):
             encoder_to_decoder = Projection(encoder.embed_dim, decoder.embed_dim, bias=False)
         self.encoder_to_decoder = encoder_to_decoder
         with_past = sampling_reward == "progress" and sampler.learns
-        self.past = PastNetwork(encoder, encoder_to_decoder, decoder, self.mask_token) if with_past else None
+        self.past = EmaNetwork(encoder, encoder_to_decoder, decoder, self.mask_token) if with_past else None
         self.decoder_budget = decoder_budget
         self.normalize_target = normalize_target
         self.target_statistics: Statistics = target_statistics
@@ -169,7 +169,7 @@ class Pretrainer(nn.Module):
         Call it once before the forward passes of each update, as the engines do, not once per micro-batch.
         """
         if self.past is not None:
-            self.past.follow(self)
+            self.past.update(self)
 
     def forward(
         self, video: Tensor, visible: Tensor | None = None, seeds: Tensor | None = None, diagnose: bool = False

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from adamae.flags import Flag, OptionGroup, flags_of
-from adamae.options.without_effect import refuse_without_effect
-
-# An option, the option that it needs, the value of the latter without effect, and what is expected instead.
-_NEEDS = {
-    "frame_oversample": ("frame_selection", "none", "--frame_selection motion"),
-    "frame_keep_ratio": ("frame_selection", "none", "--frame_selection motion"),
-    "frame_choice": ("frame_selection", "none", "--frame_selection motion"),
-    "crop_scale": ("crop", "multi_scale", "--crop random_resized"),
-    "keep_ratio": ("token_selection", "none", "another --token_selection"),
-}
+from adamae.flags import OptionGroup, flags_of
+from adamae.options.without_effect import NEEDS, cause_in_other_option, refuse_without_effect
 
 
 def check_clip(options: Mapping[str, Any], preset: Mapping[str, Any], *groups: type[OptionGroup]) -> list[str]:
@@ -32,15 +23,5 @@ def check_clip(options: Mapping[str, Any], preset: Mapping[str, Any], *groups: t
     Raises:
         UserError: If a typed option has no effect.
     """
-    return refuse_without_effect(_candidates(groups), options, preset, lambda name: _cause(name, options))
-
-
-def _candidates(groups: Iterable[type[OptionGroup]]) -> list[Flag]:
-    return [option for group in groups for option in flags_of(group) if option.name in _NEEDS]
-
-
-def _cause(name: str, options: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Return why an option has no effect and which option is expected instead; None if it has an effect."""
-    other, idle, expected = _NEEDS[name]
-    # Fine-tuning has no --crop: it always takes a random resized crop.
-    return (f"--{other} {idle}", expected) if options.get(other) == idle else None
+    candidates = [option for group in groups for option in flags_of(group) if option.name in NEEDS]
+    return refuse_without_effect(candidates, options, preset, lambda name: cause_in_other_option(name, options))

@@ -318,9 +318,9 @@ class _Foreign(argparse.Action):
         self._answer = answer
 
     def __call__(self, _: Any, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
-        if self._answer.refused and self._answer.is_idle(values):
-            return
         if self._answer.refused:
+            if self._answer.is_idle(values):
+                return
             raise UserError(f"{option}: {self._answer.text}")
         # This program's own options take precedence; among several of these flags the last one counts.
         for name, value in self._answer.sets.items():

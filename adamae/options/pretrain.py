@@ -20,9 +20,9 @@ from adamae.options.groups import (
     RunOptions,
     SamplerOptions,
 )
-from adamae.options.mask_type import check_mask_type
 from adamae.options.parser import OptionParser, Parsed
 from adamae.options.published import PRETRAIN_ANSWERS, REMOVED_ANSWERS
+from adamae.options.sampler_checks import check_mask_type
 from adamae.options.training import TrainingOptions, departures
 from adamae.samplers import declared
 

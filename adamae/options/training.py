@@ -40,19 +40,19 @@ class TrainingOptions:
         return 1
 
     @property
-    def clips_per_pass(self) -> int:
+    def clips_per_micro_batch(self) -> int:
         """Clips of one micro-batch of a process, as far as they count in a step."""
         return self.data.batch_size * self.clips_per_video
 
     @property
-    def passes(self) -> int:
+    def accumulation(self) -> int:
         """Micro-batches in one step; correct with a total batch size only after :meth:`for_processes`."""
         return self.optimizer.update_freq or 1
 
     def clips_per_step(self, world_size: int) -> int:
         """Return the clips in one step, over all processes."""
         given = self.optimizer.total_batch_size
-        return self.clips_per_pass * world_size * self.passes if given is None else given
+        return self.clips_per_micro_batch * world_size * self.accumulation if given is None else given
 
     def for_processes(self: Options, world_size: int) -> Options:
         """Return the options with ``update_freq`` and ``total_batch_size`` set for this number of processes.
@@ -60,7 +60,7 @@ class TrainingOptions:
         Raises:
             UserError: If the total is not divisible, or inconsistent with a given ``update_freq``.
         """
-        total, batch = self.clips_per_step(world_size), self.clips_per_pass * world_size
+        total, batch = self.clips_per_step(world_size), self.clips_per_micro_batch * world_size
         if total % batch:
             repeats = f" times --num_sample {self.clips_per_video}" if self.clips_per_video > 1 else ""
             raise UserError(

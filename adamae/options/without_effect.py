@@ -8,6 +8,18 @@ from typing import Any
 from adamae.errors import UserError
 from adamae.flags import Flag
 
+# An option, the option that it needs, the value of the latter without effect, and what is expected instead.
+NEEDS = {
+    "sampler_drop_rate": ("sampler_network", "mlp", "another --sampler_network"),
+    "frame_oversample": ("frame_selection", "none", "--frame_selection motion"),
+    "frame_keep_ratio": ("frame_selection", "none", "--frame_selection motion"),
+    "frame_choice": ("frame_selection", "none", "--frame_selection motion"),
+    # Fine-tuning has no --crop: it always takes a random resized crop.
+    "crop_scale": ("crop", "multi_scale", "--crop random_resized"),
+    # Pre-training has no --token_selection: its --keep_ratio is an option of a sampler.
+    "keep_ratio": ("token_selection", "none", "another --token_selection"),
+}
+
 
 def refuse_without_effect(
     candidates: Iterable[Flag],
@@ -45,6 +57,21 @@ def refuse_without_effect(
             )
         unused.setdefault(with_what, []).append(shown)
     return [f"no effect with {with_what}: {', '.join(shown)}" for with_what, shown in unused.items()]
+
+
+def cause_in_other_option(name: str, options: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return why an option has no effect and which option is expected instead, by :data:`NEEDS`; None if it has one.
+
+    An option has an effect if the command does not have the one that it needs.
+
+    Args:
+        name: Name of the option.
+        options: All options of a command by name.
+    """
+    if name not in NEEDS:
+        return None
+    other, idle, expected = NEEDS[name]
+    return (f"--{other} {idle}", expected) if options.get(other) == idle else None
 
 
 def _words(option: Flag, value: Any) -> str:

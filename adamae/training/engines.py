@@ -25,7 +25,7 @@ def choose_engine(asked: str, world_size: int) -> str:
     return "deepspeed" if world_size > 1 else "plain"
 
 
-def start_world(run: RunOptions) -> World:
+def start_training_world(run: RunOptions) -> World:
     """Start the processes of a run in the way that its engine requires.
 
     Raises:
@@ -59,7 +59,7 @@ def build_engine(
     settings = EngineSettings(
         precision=choose_precision(options.run.precision, world.device),
         clip_grad=options.optimizer.clip_grad or 0.0,
-        accumulation=options.passes,
+        accumulation=options.accumulation,
         compile_model=options.run.compile,
     )
     if choose_engine(options.run.engine, world.size) == "plain":
@@ -73,7 +73,7 @@ def build_engine(
         optimizer,
         world=world,
         config=config,
-        batch_size=options.clips_per_pass,
+        batch_size=options.clips_per_micro_batch,
         settings=settings,
     )
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from adamae.checkpoints.constants import describe_network
 from adamae.checkpoints.formats import CheckpointFile, open_checkpoint
 from adamae.checkpoints.loading import load_weights
+from adamae.checkpoints.network_config import describe_network
 from adamae.errors import UserError
 from adamae.models import Classifier
 from adamae.models.families import Family, family_named

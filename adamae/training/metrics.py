@@ -86,7 +86,7 @@ class MetricAverager:
         steps, values = zip(*self._unread, strict=True)
         self._unread = []
         flat = torch.stack([value.float() for step_values in values for value in step_values.values()])
-        rows = _rows(values, self._world.mean({"": flat})[""])
+        rows = _rows(values, self._world.mean(flat))
         own: list[dict[str, float]] = []
         left_out = {}
         for number, (step, row) in enumerate(zip(steps, rows, strict=True)):

@@ -43,7 +43,7 @@ def find_checkpoint(
         store: The run's checkpoints.
         resume: "auto", "none", a checkpoint or another run's output.
         model: The model to train.
-        config: The model's config in checkpoints, see :func:`~adamae.checkpoints.constants.describe_network`.
+        config: The model's config in checkpoints, see :func:`~adamae.checkpoints.network_config.describe_network`.
         schedule: Schedule of the run.
         world: The processes of the run; the main one reads.
 

@@ -112,7 +112,7 @@ def open_run(
     Args:
         options: Options of the run.
         model: The model to train.
-        config: The model's config in checkpoints, see :func:`~adamae.checkpoints.constants.describe_network`.
+        config: The model's config in checkpoints, see :func:`~adamae.checkpoints.network_config.describe_network`.
         schedule: Schedule of the run.
         world: The processes of the run.
 

@@ -70,12 +70,12 @@ def plan_run(options: TrainingOptions, num_videos: int, world_size: int) -> Plan
     if taken > num_videos:
         parts = (
             f"{counted(world_size, 'process', 'processes')}, --batch_size {options.data.batch_size}, "
-            f"{counted(options.passes, 'micro-batch', 'micro-batches')}"
+            f"{counted(options.accumulation, 'micro-batch', 'micro-batches')}"
         )
         raise UserError(
             f"a step needs {taken} videos or images ({parts}), got {num_videos}: expected a smaller global batch"
         )
-    keys = BatchKeys(num_videos, options.data.batch_size, world_size=world_size, accumulation=options.passes)
+    keys = BatchKeys(num_videos, options.data.batch_size, world_size=world_size, accumulation=options.accumulation)
     return Plan(
         epochs=options.optimizer.epochs,
         steps_per_epoch=keys.steps_per_epoch,

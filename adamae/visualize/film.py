@@ -11,11 +11,11 @@ import numpy as np
 from PIL import Image
 from PIL.GifImagePlugin import getdata, getheader
 
-from adamae.data.synthetic.encoding import encode_h264
+from adamae.data.h264_encoder import encode_h264
 from adamae.visualize.colours import ERROR_MAP, PROBABILITY_MAP, Scale, colour_table
 from adamae.visualize.panels import MASKED_GREY
 from adamae.visualize.picture_grid import FAINT, GAP, INK, PAPER, TITLE, PictureGrid, PictureRow, letter_lines
-from adamae.visualize.rows import Block, Images, enlarged
+from adamae.visualize.rows import Block, DrawFrame, enlarged
 from adamae.visualize.video_clips import VideoClips
 
 # Minimum side of a panel in pixels; smaller frames are enlarged by an integer factor.
@@ -49,7 +49,7 @@ class Film:
 
     page: np.ndarray
     count: int
-    panels: tuple[tuple[tuple[slice, slice], Images], ...]
+    panels: tuple[tuple[tuple[slice, slice], DrawFrame], ...]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -113,8 +113,8 @@ def side_by_side(
     return Film(even, count, tuple(panels))
 
 
-def _enlarging(images: Images, factor: int) -> Images:
-    return lambda frame: enlarged(images(frame), factor)
+def _enlarging(draw: DrawFrame, factor: int) -> DrawFrame:
+    return lambda frame: enlarged(draw(frame), factor)
 
 
 def gif_bytes(frames: Film | np.ndarray, times: np.ndarray) -> bytes:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from adamae.models import Pretrainer
 from adamae.visualize.reconstruction import Reconstruction, Variant, reconstruct
-from adamae.visualize.rows import Block, Images, blocks_of, notes_of, shared_scales
+from adamae.visualize.rows import Block, DrawFrame, blocks_of, notes_of, shared_scales
 from adamae.visualize.samplers import own_mask_type
 from adamae.visualize.sheet import contact_sheets
 from adamae.visualize.video_clips import ClipIndices, VideoClips
@@ -127,7 +127,7 @@ def clip_sheets(video: VideoClips, result: Reconstruction) -> list[np.ndarray]:
     return sheets
 
 
-def _from(begin: int, image: Images) -> Images:
+def _from(begin: int, image: DrawFrame) -> DrawFrame:
     return lambda frame: image(begin + frame)
 
 

@@ -17,7 +17,7 @@ from adamae.visualize.video_clips import VideoClips
 
 # Draws the image of a frame, (S, S, 3) uint8. Images are drawn when they are shown: those of a long video with several
 # masks do not fit into memory.
-Images = Callable[[int], np.ndarray]
+DrawFrame = Callable[[int], np.ndarray]
 # Uniform sampling has probability 1; a scale with a lower end would show rounding errors.
 _LEAST_PROBABILITY = 2.0
 PROBABILITY = "probability relative to uniform"
@@ -33,7 +33,7 @@ class Row:
     """
 
     name: str
-    image: Images
+    image: DrawFrame
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def blocks_of(video: VideoClips, results: Sequence[Reconstruction], scales: Scal
 def _rows(video: VideoClips, result: Reconstruction, scales: Scales) -> tuple[Row, ...]:
     panels = result.panels
 
-    def shown(clips: Tensor) -> Images:
+    def shown(clips: Tensor) -> DrawFrame:
         return lambda frame: video.at(frame, clips).numpy()
 
     rows = (
@@ -132,7 +132,7 @@ def _rows(video: VideoClips, result: Reconstruction, scales: Scales) -> tuple[Ro
     return (*rows, Row(name, painted(video, panels.probability, panels.grid, scales.probability)))
 
 
-def painted(video: VideoClips, values: Tensor, grid: TokenGrid, scale: Scale) -> Images:
+def painted(video: VideoClips, values: Tensor, grid: TokenGrid, scale: Scale) -> DrawFrame:
     """Images of (C, N) values of tokens, in colours that are constant over the pixels of a token."""
     planes = values.unflatten(1, (grid.t, 1, grid.h, grid.w)).expand(-1, -1, grid.tubelet_size, -1, -1).flatten(1, 2)
     return lambda frame: enlarged(scale.paint(video.at(frame, planes).numpy()), grid.patch_size)

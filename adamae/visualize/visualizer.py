@@ -14,7 +14,7 @@ from adamae.data.image_files import image_files_for
 from adamae.data.named_videos import load_named
 from adamae.data.views import ViewPlan
 from adamae.distributed import start as start_device
-from adamae.evaluation.clip_facts import ClipFacts
+from adamae.evaluation.clip_settings import ClipSettings
 from adamae.evaluation.scoring import Damaged, Unscored
 from adamae.evaluation.setup import MIDDLE, choose_frames, choose_views, describe_damaged, describe_unread, without
 from adamae.evaluation.windows import Windows
@@ -50,7 +50,7 @@ class Visualizer:
     checkpoint: str
     file: CheckpointFile
     model: Pretrainer
-    clip: ClipFacts
+    clip: ClipSettings
     plan: ViewPlan
     annotations: Annotations
     start: float
@@ -148,7 +148,7 @@ def open_visualizer(
     annotations = load_named(videos.videos, data_root=videos.data_root, image_files=image_files_for(clip.num_frames))
     model, notes = build_pretrainer(file, num_frames=clip.num_frames, size=clip.size)
     world = start_device(compute.device)
-    plan = choose_views(clip, frames, MIDDLE)
+    plan = choose_views(clip, frames, MIDDLE, frames_read=clip.num_frames)
     guessed = [name for name in clip.guessed if name != "frame_sampling"]
     flags = ", ".join("--input_size" if name == "size" else f"--{name}" for name in guessed)
     reporter = Reporter(world, verbose)

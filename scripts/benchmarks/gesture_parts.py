@@ -14,7 +14,7 @@ import numpy as np
 
 from adamae.data.augmentation import resize
 from adamae.data.decoding import get_decoder
-from adamae.data.synthetic.encoding import encode_h264
+from adamae.data.h264_encoder import encode_h264
 from adamae.errors import UserError
 
 # Gestures by the clothes of the person, read off a contact sheet of the clips.

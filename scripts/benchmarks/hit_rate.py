@@ -23,7 +23,7 @@ from adamae.data.annotations import load_annotations
 from adamae.data.decoding import get_decoder
 from adamae.data.motion_masks import read_motion_masks
 from adamae.errors import UserError
-from adamae.evaluation.clip_facts import clip_facts
+from adamae.evaluation.clip_settings import training_clip
 from adamae.models import vit_pretrainer
 from adamae.randomness import sample_seed
 from adamae.samplers.hit_rate import count_hits
@@ -41,7 +41,7 @@ def measure(run: str, data: str, sampling_rate: int | None) -> dict[str, float]:
     model = vit_pretrainer(**file.architecture.options())
     load_weights(model, file)
     model.eval()
-    rate = clip_facts(file).sampling_rate if sampling_rate is None else sampling_rate
+    rate = training_clip(file).sampling_rate if sampling_rate is None else sampling_rate
     annotations = load_annotations(data, split="test")
     hits: list[Tensor] = []
     expected: list[Tensor] = []

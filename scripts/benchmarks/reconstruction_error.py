@@ -23,7 +23,7 @@ from adamae.checkpoints.formats import open_checkpoint
 from adamae.checkpoints.loading import load_weights
 from adamae.data.annotations import load_annotations
 from adamae.errors import UserError
-from adamae.evaluation.clip_facts import clip_facts
+from adamae.evaluation.clip_settings import training_clip
 from adamae.grid import TokenGrid
 from adamae.models import vit_pretrainer
 from adamae.models.pretrainer import Pretrainer
@@ -49,7 +49,7 @@ def measure(run: str, data: str, device: str) -> dict[str, float]:
     model = vit_pretrainer(**file.architecture.options())
     load_weights(model, file)
     model.to(device).eval()
-    annotations, rate = load_annotations(data, split="test"), clip_facts(file).sampling_rate
+    annotations, rate = load_annotations(data, split="test"), training_clip(file).sampling_rate
     sums: dict[str, Tensor] = {}
     own = model.sampler
     for start in range(0, len(annotations), BATCH):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
-from adamae.removed_options import REMOVED
+from adamae.removed_options import REMOVED, REMOVED_VALUES
 from adamae.samplers import mask_types
 
 # Targets are not normalised: the background has no noise and is predicted long before moving objects are.
@@ -115,7 +115,7 @@ class Row:
     def available(self) -> bool:
         """Whether this version supports the row's options; the results of removed options are of commit c47cec88ec."""
         words = shlex.split(self.options or "")
-        if any(f"--{name}" in words for name in REMOVED) or "neighbours" in words:
+        if any(f"--{name}" in words for name in REMOVED) or any(value in words for value in REMOVED_VALUES.values()):
             return False
         return "--mask_type" not in words or words[words.index("--mask_type") + 1] in mask_types()
 

@@ -18,9 +18,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from adamae.checkpoints.constants import describe_network
 from adamae.checkpoints.formats import open_checkpoint
 from adamae.checkpoints.loading import load_weights
+from adamae.checkpoints.network_config import describe_network
 from adamae.checkpoints.networks import build_classifier
 from adamae.checkpoints.store import CheckpointStore
 from adamae.checkpoints.tensor_files import OURS, save_tensors, write_tensors

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from adamae.checkpoints.constants import describe_network
 from adamae.checkpoints.formats import open_checkpoint
 from adamae.checkpoints.inference import infer_architecture
 from adamae.checkpoints.inspection import as_text, describe
+from adamae.checkpoints.network_config import describe_network
 from adamae.checkpoints.store import CheckpointStore
 from adamae.cli.main import main
 from adamae.models import MODELS, create_model

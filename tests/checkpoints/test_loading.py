@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from adamae.checkpoints.constants import describe_network
 from adamae.checkpoints.formats import open_checkpoint
 from adamae.checkpoints.loading import load_weights
+from adamae.checkpoints.network_config import describe_network
 from adamae.checkpoints.resizing import fit_channels, resize_kernel, resize_positions
 from adamae.checkpoints.tensor_files import write_tensors
 from adamae.errors import UserError

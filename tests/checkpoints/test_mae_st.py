@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from adamae.checkpoints.constants import describe_network
 from adamae.checkpoints.formats import open_checkpoint
 from adamae.checkpoints.loading import load_weights
+from adamae.checkpoints.network_config import describe_network
 from adamae.checkpoints.resizing import resize_positions
 from adamae.checkpoints.tensor_files import write_tensors
 from adamae.errors import UserError

@@ -14,7 +14,7 @@ from adamae.checkpoints.networks import build_classifier, build_encoder, build_p
 from adamae.checkpoints.tensor_files import write_tensors
 from adamae.errors import UserError
 from adamae.randomness import SampleNoise
-from adamae.removed_options import REMOVED
+from adamae.removed_options import REMOVED, REMOVED_VALUES
 from adamae.visualize.reconstruction import Variant, reconstruct
 from tests.checkpoints.networks import PRETRAIN, classifier, pretrainer
 from tests.evaluation.tiny import write_classifier, write_pretrainer
@@ -79,12 +79,12 @@ def test_a_pretrained_checkpoint_is_no_classifier(tmp_path: Path) -> None:
 def test_removed_options_of_a_run_do_not_change_its_network(tmp_path: Path) -> None:
     model = pretrainer()
     options = {**PRETRAIN, **{name: True if idle is False else 0.5 for name, idle in REMOVED.items()}}
-    options["sampling_reward"] = "neighbours"
+    options |= REMOVED_VALUES
     write_tensors(tmp_path / "a.safetensors", model.state_dict(), {"model": {"options": options}})
     read, notes = build_pretrainer(open_checkpoint(tmp_path / "a.safetensors"))
     assert notes == [
         f"trained with {name} {str(options[name]).lower()}, which was removed: it has no effect any more"
-        for name in (*REMOVED, "sampling_reward")
+        for name in (*REMOVED, *REMOVED_VALUES)
     ]
     seeds = torch.arange(3)
     one, other = (each.eval()(CLIPS, seeds=seeds) for each in (read, model))

@@ -13,13 +13,14 @@ import pytest
 import torch
 from torch import nn
 
-from adamae.checkpoints.constants import Constants, describe_network
+from adamae.checkpoints.constants import Constants
 from adamae.checkpoints.formats import open_checkpoint
 from adamae.checkpoints.loading import load_weights
+from adamae.checkpoints.network_config import describe_network
 from adamae.checkpoints.tensor_files import write_tensors
 from adamae.checkpoints.writing import WRITERS, convert
 from adamae.errors import UserError
-from adamae.evaluation.clip_facts import clip_facts
+from adamae.evaluation.clip_settings import training_clip
 from tests.checkpoints.networks import CLASSIFIER, PRETRAIN, bits, classifier, clip, pretrainer
 
 SUFFIX = {"reference": ".pth", "safetensors": ".safetensors", "transformers": ""}
@@ -222,7 +223,7 @@ def test_how_the_clips_were_sampled_goes_along(target: str, tmp_path: Path) -> N
     torch.save({"model": classifier().state_dict(), "args": args}, tmp_path / "source.pth")
 
     convert(open_checkpoint(tmp_path / "source.pth"), tmp_path / "out", target)
-    after = clip_facts(open_checkpoint(tmp_path / "out"))
+    after = training_clip(open_checkpoint(tmp_path / "out"))
     assert (after.sampling_rate, after.frame_sampling) == (2, "segment")
 
 

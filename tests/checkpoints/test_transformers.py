@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from adamae import torchvision_import  # noqa: F401  (Transformers imports torchvision, which may need repair)
-from adamae.checkpoints.constants import describe_network
 from adamae.checkpoints.formats import open_checkpoint
 from adamae.checkpoints.loading import load_weights
+from adamae.checkpoints.network_config import describe_network
 from adamae.checkpoints.networks import build_pretrainer
 from adamae.checkpoints.tensor_files import write_tensors
 from adamae.checkpoints.writing import convert

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from adamae.checkpoints.constants import Constants, describe_network
+from adamae.checkpoints.constants import Constants
 from adamae.checkpoints.formats import open_checkpoint
 from adamae.checkpoints.inference import infer_architecture
 from adamae.checkpoints.loading import load_weights
+from adamae.checkpoints.network_config import describe_network
 from adamae.checkpoints.networks import build_classifier, build_encoder, build_pretrainer
 from adamae.checkpoints.store import CheckpointStore
 from adamae.checkpoints.tensor_files import write_tensors

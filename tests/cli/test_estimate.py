@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from adamae.benchmark.distribution import Distribution
-from adamae.benchmark.estimate import Estimate, PassCost, Run
+from adamae.benchmark.estimate import Estimate, PassCost, RunSize
 from adamae.cli.main import main
 from tests.cli.test_pretrain import TINY
 
@@ -18,7 +18,7 @@ FAST = [*TINY, "--passes", "1", "--loader_videos", "4"]
 
 
 def estimate(**changes: Any) -> Estimate:
-    run = Run(gpus=2, clips_per_pass=8, passes_per_step=4, epochs=10, steps_per_epoch=100, workers=3)
+    run = RunSize(gpus=2, clips_per_pass=8, passes_per_step=4, epochs=10, steps_per_epoch=100, workers=3)
     cost = PassCost(clips=8, pass_seconds=0.9, update_seconds=0.4, peak_memory=1000, kept_per_clip=10)
     parts: dict[str, Any] = {"run": run, "cost": cost, "loader_rate": 5.0, "distribution": Distribution(100, 0, 2, 1)}
     return Estimate(**{**parts, **changes})
@@ -138,7 +138,7 @@ def test_a_prediction_has_the_average_of_past_weights(capsys: pytest.CaptureFixt
 
 
 def test_what_is_not_known_is_not_made_up() -> None:
-    run = Run(gpus=1, clips_per_pass=8, passes_per_step=1, epochs=10, steps_per_epoch=None, workers=0)
+    run = RunSize(gpus=1, clips_per_pass=8, passes_per_step=1, epochs=10, steps_per_epoch=None, workers=0)
     told = estimate(run=run, loader_rate=None)
     assert (told.hours, told.cores_per_gpu, told.loaded_rate, told.limit) == (None, None, None, "model")
     assert "unknown: give --data_path or --loader_rate" in told.render()

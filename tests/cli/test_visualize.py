@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from adamae.cli.main import main
-from adamae.data.synthetic.encoding import encode_h264
+from adamae.data.h264_encoder import encode_h264
 from tests.cli.test_pretrain import pretrain
 from tests.evaluation.tiny import write_classifier
 

@@ -157,7 +157,7 @@ def test_the_crop_is_as_asked(videos: Path) -> None:
 
 
 def test_options_that_do_not_exist(videos: Path) -> None:
-    with pytest.raises(UserError, match="frame sampling is 'sparse', expected one of dense, segment"):
+    with pytest.raises(UserError, match="frame_sampling = 'sparse': expected one of dense, segment"):
         build(videos, frame_sampling="sparse")
 
 

@@ -112,7 +112,7 @@ def test_the_same_clips_whatever_the_workers(two: Annotations) -> None:
 
 
 def test_an_unknown_sampling(two: Annotations) -> None:
-    with pytest.raises(UserError, match="frame sampling is 'even', expected one of dense, segment"):
+    with pytest.raises(UserError, match="frame_sampling = 'even': expected one of dense, segment"):
         dataset(two, frame_sampling="even")
 
 

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from adamae.data import h264_encoder
+from adamae.data.h264_encoder import encode_h264, encoder_options
 from adamae.data.preparation import transcoding
 from adamae.data.preparation.transcoding import Encoding, transcode
-from adamae.data.synthetic import encoding
-from adamae.data.synthetic.encoding import encode_h264
 from tests.data.conftest import MakeVideo
 
 # Of x264's own assembly: what the CPU has, twice; none beyond AVX2; none at all.
@@ -18,9 +17,9 @@ ASSEMBLY = ("auto", "auto", "avx2", "0")
 
 def limit_assembly(monkeypatch: pytest.MonkeyPatch, asm: str) -> None:
     def options(crf: int, preset: str, **parameters: int | str) -> dict[str, str]:
-        return h264_encoder.encoder_options(crf, preset, **parameters, asm=asm)
+        return encoder_options(crf, preset, **parameters, asm=asm)
 
-    for module in (encoding, transcoding):
+    for module in (h264_encoder, transcoding):
         monkeypatch.setattr(module, "encoder_options", options)
 
 

@@ -128,7 +128,7 @@ def test_single_views_lie_in_the_middle() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"frame_sampling": "sparse"}, "frame sampling is 'sparse', expected one of dense, segment"),
+        ({"frame_sampling": "sparse"}, "frame_sampling = 'sparse': expected one of dense, segment"),
         ({"frame_sampling": "segment", "num_clips": 5}, "temporal test views is 5, expected 1 or 2"),
         ({"num_clips": 0}, "0 clips by 3 crops"),
         ({"num_crops": 0}, "5 clips by 0 crops"),

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from adamae.checkpoints.constants import describe_network
 from adamae.checkpoints.formats import open_checkpoint
+from adamae.checkpoints.network_config import describe_network
 from adamae.checkpoints.networks import build_encoder
 from adamae.checkpoints.tensor_files import write_tensors
 from adamae.data.annotations import Annotations, load_annotations
-from adamae.data.synthetic.encoding import encode_h264
+from adamae.data.h264_encoder import encode_h264
 from adamae.data.views import VideoViews, plan_test
 from adamae.evaluation.window_features import WindowFeatures, extract_windows
 from adamae.evaluation.windows import Windows

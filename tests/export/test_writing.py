@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from adamae.checkpoints.constants import describe_network
 from adamae.checkpoints.formats import CheckpointFile, open_checkpoint
+from adamae.checkpoints.network_config import describe_network
 from adamae.checkpoints.networks import build_classifier, build_encoder, build_pretrainer
 from adamae.checkpoints.tensor_files import write_tensors
 from adamae.cli import main as cli

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from adamae.checkpoints.constants import describe_network
 from adamae.checkpoints.formats import open_checkpoint
 from adamae.checkpoints.loading import load_weights
+from adamae.checkpoints.network_config import describe_network
 from adamae.checkpoints.tensor_files import write_tensors
 from adamae.errors import UserError
 from adamae.models import vit_pretrainer

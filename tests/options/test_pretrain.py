@@ -76,7 +76,7 @@ def test_a_record_means_the_same_step_on_any_number_of_processes(line: str, proc
             assert str(error).endswith("; --batch_size 2 fits")
             again = replace(recorded, data=replace(recorded.data, batch_size=2)).for_processes(others)
         assert again.clips_per_step(others) == made.clips_per_step(processes)
-        assert again.passes * again.clips_per_pass * others == made.clips_per_step(processes)
+        assert again.accumulation * again.clips_per_micro_batch * others == made.clips_per_step(processes)
     assert made.for_processes(processes) == made
 
 

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from adamae import samplers
-from adamae.checkpoints.constants import describe_network
 from adamae.checkpoints.formats import open_checkpoint
 from adamae.checkpoints.loading import load_weights
+from adamae.checkpoints.network_config import describe_network
 from adamae.checkpoints.networks import build_pretrainer
 from adamae.checkpoints.tensor_files import write_tensors
 from adamae.cli.main import main

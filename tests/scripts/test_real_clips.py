@@ -9,8 +9,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from adamae.data.h264_encoder import encode_h264
 from adamae.data.motion_masks import read_motion_masks
-from adamae.data.synthetic.encoding import encode_h264
 
 
 @pytest.fixture

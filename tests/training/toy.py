@@ -72,6 +72,7 @@ def losses(engine: Engine, world: World, steps: range, poison: int = -1) -> list
         batches = micro_batches(step, engine.accumulation, world)
         if step == poison and world.rank == world.size - 1:
             batches[0]["x"][0] = torch.inf
-        report = world.mean(engine.step(batches, lr=1e-2, weight_decay=0.05))
-        rows.append([report[name].item() for name in ("loss", "grad_norm", "skipped")])
+        report = engine.step(batches, lr=1e-2, weight_decay=0.05)
+        row = torch.stack([report[name].float() for name in ("loss", "grad_norm", "skipped")])
+        rows.append(world.mean(row).tolist())
     return rows

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from adamae.data.decoding import get_decoder
-from adamae.data.synthetic.encoding import encode_h264
+from adamae.data.h264_encoder import encode_h264
 from adamae.data.views import plan_test
 from adamae.errors import UserError
 from adamae.visualize.curves import timeline_csv

@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image
 
 from adamae.data.class_names import write_class_names
+from adamae.data.h264_encoder import encode_h264
 from adamae.data.motion_masks import motion_mask_bytes, motion_mask_path
 from adamae.data.split_names import SPLITS
-from adamae.data.synthetic.encoding import encode_h264
 from adamae.data.synthetic.motion import MOTIONS
 from adamae.data.synthetic.recipe import Recipe
 from adamae.data.synthetic.rendering import add_camera_noise, render

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from adamae.checkpoints.constants import describe_network
 from adamae.checkpoints.formats import open_checkpoint
 from adamae.checkpoints.inference import infer_architecture
 from adamae.checkpoints.loading import load_weights
+from adamae.checkpoints.network_config import describe_network
 from adamae.checkpoints.networks import build_pretrainer
 from adamae.checkpoints.tensor_files import write_tensors
 from adamae.checkpoints.writing import convert

@@ -20,10 +20,12 @@ from adamae.selection import TokenSelection
 
 # EMA decay per step: an average over about a hundred steps.
 DECAY = 0.99
+# Prefix of its entries in a pre-train model's state dict: the name of its attribute there.
+PREFIX = "past."
 
 
-class PastNetwork(nn.Module):
-    """Encoder and decoder with averaged weights, which are not trained.
+class EmaNetwork(nn.Module):
+    """Encoder and decoder with an exponential moving average (EMA) of their weights, which is not trained.
 
     All arguments are copied.
 
@@ -45,7 +47,7 @@ class PastNetwork(nn.Module):
         self.requires_grad_(False)
 
     @torch.no_grad()
-    def follow(self, model: nn.Module) -> None:
+    def update(self, model: nn.Module) -> None:
         """Update the average with the weights of a model that has the same parts under the same names."""
         now = dict(model.named_parameters())
         averages = dict(self.named_parameters())

@@ -1,4 +1,4 @@
-"""Clips on which the network of a checkpoint was trained."""
+"""Frames, stride and size of a clip, and those on which the network of a checkpoint was trained."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _SEGMENT_SETS = ("ssv2",)
 
 
 @dataclass(frozen=True)
-class ClipFacts:
-    """Clips on which a network was trained.
+class ClipSettings:
+    """Frames, stride and size of a clip: those of training, or as chosen.
 
     Attributes:
-        num_frames: T, frames in a clip.
+        num_frames: T, frames of the network's input.
         size: Height and width in pixels.
         sampling_rate: Stride of the frames.
         frame_sampling: "dense" or "segment".
@@ -31,8 +31,8 @@ class ClipFacts:
     guessed: tuple[str, ...]
 
 
-def clip_facts(file: CheckpointFile) -> ClipFacts:
-    """Read the clip settings from a checkpoint: from its architecture and from the options of the training program.
+def training_clip(file: CheckpointFile) -> ClipSettings:
+    """Read the clips of training from a checkpoint: from its architecture and from the options of the training program.
 
     Raises:
         UserError: If its frames are not square.
@@ -49,7 +49,7 @@ def clip_facts(file: CheckpointFile) -> ClipFacts:
     if not isinstance(rate, int) or rate < 1:
         rate = 4
         guessed += ["sampling_rate"] if sampling == "dense" else []
-    return ClipFacts(file.architecture.frames, height, rate, sampling, tuple(guessed))
+    return ClipSettings(file.architecture.frames, height, rate, sampling, tuple(guessed))
 
 
 def describe_clip(

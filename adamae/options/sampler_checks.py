@@ -7,16 +7,12 @@ from typing import Any
 
 from adamae.flags import flags_of
 from adamae.options.groups import LossOptions, SamplerOptions
-from adamae.options.without_effect import refuse_without_effect
+from adamae.options.without_effect import cause_in_other_option, refuse_without_effect
 from adamae.samplers import SAMPLERS
 
 _OPTIONS = (*flags_of(SamplerOptions), *flags_of(LossOptions))
 # Options of the sampling loss, among those of the losses.
 _OF_SAMPLING = tuple(option.name for option in flags_of(LossOptions) if option.name.startswith("sampling_"))
-# Options that have no effect with one value of another option.
-_IDLE = {
-    "sampler_drop_rate": ("sampler_network", "mlp"),
-}
 
 
 def check_mask_type(options: Mapping[str, Any], preset: Mapping[str, Any], *more: str) -> list[str]:
@@ -48,10 +44,7 @@ def _cause(name: str, options: Mapping[str, Any], more: Sequence[str]) -> tuple[
     if users.isdisjoint(mask_types):
         known = " or ".join(each for each in SAMPLERS if each in users)
         return f"--mask_type {mask_types[0]}", f"--mask_type {known}"
-    other, idle_with = _IDLE.get(name, (None, None))
-    if other is not None and options[other] == idle_with:
-        return f"--{other} {idle_with}", f"another --{other}"
-    return None
+    return cause_in_other_option(name, options)
 
 
 def _users(name: str) -> tuple[set[str], list[Any]]:
