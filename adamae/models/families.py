@@ -32,6 +32,8 @@ _DECODER = ("decoder_embed_dim", "decoder_depth", "decoder_num_heads")
 _PIXELS = ("imagenet_default_mean_and_std",)
 # Arguments of a classifier that only have an effect in training.
 _MAY_CHANGE = ("drop_rate", "attn_drop_rate", "drop_path_rate", "fc_drop_rate", "init_scale")
+# Arguments of Pretrainer that its constructors build from their own.
+_PARTS = {"encoder_to_decoder", "mask_token", "published_names"}
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ class Family:
         own = set(self.arguments(pretrain=pretrain))
         if not pretrain:
             return own
-        return own.union(_defaults(Pretrainer), *(each.sampler_class.keywords() for each in SAMPLERS.values()))
+        own |= _defaults(Pretrainer).keys() - _PARTS
+        return own.union(*(each.sampler_class.keywords() for each in SAMPLERS.values()))
 
     def weight_arguments(self, given: Mapping[str, Any], *, pretrain: bool) -> dict[str, Any]:
         """Return the arguments that determine a network's weights, with the defaults of missing ones.

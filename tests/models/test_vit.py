@@ -98,6 +98,7 @@ def test_unknown_parts_of_a_classifier_are_refused(parts: Any) -> None:
     [
         ("adamae_tiny", "embed_dim", r"; did you mean encoder_embed_dim\?"),
         ("adamae_tiny", "grid", ": expected one of .*, decoder_budget, .*, sampler_depth, .*"),
+        ("adamae_tiny", "mask_token", r"; did you mean mask_type\?"),
         ("um_swin_micro", "window", r"; did you mean window_size\?"),
         ("um_pvt_small", "foo", ": expected one of .*, pools, .*, uniform_sampling"),
         ("um_vit_base", "qkv_bias", ": expected one of .*"),
