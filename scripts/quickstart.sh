@@ -85,7 +85,7 @@ Made in $out/pretrain:
   checkpoints/    weights as safetensors, and the training state for resuming
   log.jsonl       every number of the run, one line for each logging step
   tensorboard/    the same for TensorBoard
-  options.yaml    all options; a preset that repeats the run
+  options.yaml    all options; a recipe that repeats the run
 Made in $out:
   pictures/       sampled tokens, predictions and errors: a page, a film and a contact sheet
   report.html     the run's curves${labelled:+

@@ -68,7 +68,7 @@ def change_mode(
         else:
             kept.append(f"{name} {after[name]}")
     switch = "--economy" if after["economy"] else "--no_economy"
-    return reset, [f"{switch}: kept from the preset: {', '.join(kept)}"] if kept else []
+    return reset, [f"{switch}: kept from the recipe: {', '.join(kept)}"] if kept else []
 
 
 def _is_set_by_mode(name: str, options: Mapping[str, Any]) -> bool:

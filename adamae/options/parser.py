@@ -93,7 +93,7 @@ class OptionParser(Generic[Options]):
                 "--config",
                 action="append",
                 metavar="NAME",
-                help=f"a preset of configs/{preset_folder} or a YAML file; options on the command line override it",
+                help=f"a recipe of configs/{preset_folder} or a YAML file; options on the command line override it",
             )
         for group in self._groups.values():
             section = self._parser.add_argument_group(*_title(group))

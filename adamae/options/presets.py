@@ -1,4 +1,4 @@
-"""Presets: YAML files of options, by name or by path.
+"""Presets, the recipes of the documents: YAML files of options, by name or by path.
 
 A preset is a flat mapping from option names to values. It is equivalent to a command line with these options and is
 validated by the command's parser. Its key ``config`` names another preset that is read before it.
@@ -97,7 +97,7 @@ def find_preset(name: str, folder: str, beside: Path | None = None) -> Preset:
         raise UserError(f"--config {name}: no such file")
     known = sorted(path.stem for path in home.glob("*.yaml"))
     hint = did_you_mean(name, known) or f"; expected one of {', '.join(known)}"
-    raise UserError(f"--config {name}: no such file and no preset of that name{hint}")
+    raise UserError(f"--config {name}: no such file and no recipe of that name{hint}")
 
 
 def words_of(values: Mapping[str, Any]) -> list[str]:

@@ -90,7 +90,7 @@ def test_other_values_of_the_record_are_kept_and_noted(tmp_path: Path) -> None:
     assert (resolved.sampler.sampler_dim, resolved.model.decoder_budget) == (24, 0.25)
     # It was given again.
     assert resolved.sampler.sampler_drop_rate == 0
-    assert parsed.notes == ("--no_economy: kept from the preset: decoder_budget 0.25, sampler_dim 24",)
+    assert parsed.notes == ("--no_economy: kept from the recipe: decoder_budget 0.25, sampler_dim 24",)
     # Without another switch, nothing changes.
     parsed = pretrain_parser().parse(["--config", str(record), "--economy"])
     assert parsed.options == parsed.recipe and not parsed.notes

@@ -100,7 +100,7 @@ def test_a_mistake_in_a_preset_names_other_options_as_they_are_typed(tmp_path: P
 
 
 def test_a_preset_that_does_not_exist() -> None:
-    with pytest.raises(UserError, match=r"--config quickstrat: no such file and no preset.*did you mean quickstart\?"):
+    with pytest.raises(UserError, match=r"--config quickstrat: no such file and no recipe.*did you mean quickstart\?"):
         parse("--config", "quickstrat")
     with pytest.raises(UserError, match=r"--config nowhere\.yaml: no such file$"):
         parse("--config", "nowhere.yaml")
