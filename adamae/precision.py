@@ -21,6 +21,12 @@ def autocast_dtype(precision: str) -> torch.dtype | None:
     return AUTOCAST[precision]
 
 
+def at_least_float32(dtype: torch.dtype) -> torch.dtype:
+    """Return float64 for float64, and float32 for every other dtype."""
+    # Not torch.promote_types: torch.export of torch 2.6 writes it as an operation that cannot be loaded again.
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
 def matmul_dtype(precision: str) -> torch.dtype:
     """Return the dtype of matrix products.
 

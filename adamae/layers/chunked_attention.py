@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from adamae.precision import at_least_float32
+
 # Queries per chunk: with some thousand keys its attention weights fit into the L2 cache.
 _QUERIES = 400
 
@@ -43,7 +45,7 @@ class _ChunkedAttention(torch.autograd.Function):
         scale = query.shape[-1] ** -0.5
         grads = [torch.empty_like(each) for each in (query, key, value)]
         for q, k, v, g, into_q, into_k, into_v in _heads(query * scale, key, value, grad, *grads):
-            exact = torch.promote_types(k.dtype, torch.float32)
+            exact = at_least_float32(k.dtype)
             sum_k, sum_v = (torch.zeros(k.shape, dtype=exact, device=k.device) for _ in range(2))
             for some, g_some, place in zip(_chunks(q), _chunks(g), _chunks(into_q), strict=True):
                 weights = (some @ k.t()).softmax(dim=-1)

@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 from adamae.layers.half_precision import cast_together, half_on_cpu, half_on_gpu, without_autocast
 from adamae.layers.layer_norm import LayerNorm
 from adamae.layers.plain_modules import is_plain
+from adamae.precision import at_least_float32
 
 
 def norm_linear(x: Tensor, norm: nn.Module, linear: nn.Module, bias: Tensor | None = None) -> Tensor:
@@ -39,7 +40,7 @@ def norm_linear(x: Tensor, norm: nn.Module, linear: nn.Module, bias: Tensor | No
     if torch.compiler.is_compiling():
         # torch.compile decides itself what to recompute. The norm's weights are folded into those of the product, so
         # their gradients follow from the product's, which are computed anyway, without another sum over all rows.
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        wide = x.to(at_least_float32(x.dtype))
         normed = F.layer_norm(wide, norm.normalized_shape, None, None, norm.eps).to(x.dtype)
         folded = (weight * norm.bias).sum(dim=1)
         return F.linear(normed, weight * norm.weight, folded if bias is None else bias + folded)

@@ -13,6 +13,7 @@ from adamae.checks import check_choice
 from adamae.errors import UserError
 from adamae.layers.devices import on_cpu
 from adamae.layers.pixels import PixelNormalisation
+from adamae.precision import at_least_float32
 
 Metric = Literal["mse", "l1"]
 Statistics = Literal["colour", "token"]
@@ -40,7 +41,7 @@ def reconstruction_target(
         UserError: If ``statistics`` is unknown.
     """
     check_choice("statistics", statistics, STATISTICS)
-    pixels = pixels.to(torch.promote_types(pixels.dtype, torch.float32))
+    pixels = pixels.to(at_least_float32(pixels.dtype))
     if not normalise:
         return pixel_norm.to_unit_range(pixels)
     if statistics == "token":
@@ -84,7 +85,7 @@ def token_error(prediction: Tensor, target: Tensor, metric: Metric = "mse") -> T
     check_choice("metric", metric, METRICS)
     if prediction.shape != target.shape:
         raise UserError(f"got a target {tuple(target.shape)}, expected {tuple(prediction.shape)} as the prediction")
-    target = target.to(torch.promote_types(target.dtype, torch.float32))
+    target = target.to(at_least_float32(target.dtype))
     if metric == "l1":
         return (prediction - target).abs().mean(dim=-1)
     error: Tensor = _MeanSquare.apply(prediction, target)

@@ -13,6 +13,7 @@ from adamae.grid import TokenGrid
 from adamae.layers.block import Block, Mlp, initialise_xavier
 from adamae.layers.plain_modules import is_plain
 from adamae.layers.recomputation import recomputed
+from adamae.precision import at_least_float32
 from adamae.randomness import SampleNoise
 from adamae.samplers.sampler import Sampler, checked_count, draw_gumbel
 from adamae.samplers.scored_mlp import scored_mlp
@@ -143,7 +144,7 @@ class AdaptiveSampler(Sampler):
     def logits(self, tokens: Tensor, noise: SampleNoise) -> Tensor:
         """(B, N) logits of the network, at least float32."""
         logits = recomputed(self.recompute, self._logits, tokens, noise)
-        return logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return logits.to(at_least_float32(logits.dtype))
 
     def _logits(self, tokens: Tensor, noise: SampleNoise) -> Tensor:
         # Add positions in the tokens' dtype, as the encoder does: half of the memory traffic in half precision.

@@ -8,6 +8,7 @@ from torch import Tensor
 from adamae.checks import check_fraction
 from adamae.errors import UserError
 from adamae.grid import TokenGrid
+from adamae.precision import at_least_float32
 from adamae.randomness import SampleNoise
 from adamae.samplers.sampler import Sampler
 from adamae.selection import count_visible, rank_tokens
@@ -84,7 +85,7 @@ def motion_scores(tokens: Tensor, grid: TokenGrid) -> Tensor:
     Returns:
         (B, N), at least float32, without a gradient.
     """
-    tokens = tokens.to(torch.promote_types(tokens.dtype, torch.float32)).unflatten(1, (grid.t, -1))
+    tokens = tokens.to(at_least_float32(tokens.dtype)).unflatten(1, (grid.t, -1))
     change = (tokens[:, 1:] - tokens[:, :-1]).norm(dim=-1)
     return torch.cat((change[:, :1], change), dim=1).flatten(1)
 

@@ -23,6 +23,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from adamae.precision import at_least_float32
+
 
 def scored_mlp(hidden: Tensor, last: nn.Linear, score: nn.Linear, keep: Tensor | None, drop_rate: float) -> Tensor:
     """Return the score of an MLP's output after dropout, without the score's bias.
@@ -59,7 +61,7 @@ class _ScoredMlp(torch.autograd.Function):
             scaled = keep * (score[0] * scale).to(dtype)
             slope, constant = scaled @ matrix, scaled @ offset
         product = slope * activated
-        result = product.sum(dim=-1, dtype=torch.promote_types(dtype, torch.float32)) + constant
+        result = product.sum(dim=-1, dtype=at_least_float32(dtype)) + constant
         # The product is no longer needed: its memory takes the derivative with respect to the input of the activation.
         torch.ops.aten.gelu_backward.grad_input(slope, hidden, grad_input=product)
         ctx.save_for_backward(activated, product, weight, bias, score, keep)

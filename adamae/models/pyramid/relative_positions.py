@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from adamae.layers.recomputation import recomputed
 from adamae.models.pyramid.layout import Layout, cut_windows, roll
+from adamae.precision import at_least_float32
 
 # Attention mask value for patches that are in one window only because of the cyclic shift.
 _APART = -100.0
@@ -64,7 +65,7 @@ class WindowPositions:
         self.window = tuple(window)
         self.device = like.device
         # Not in half precision: coordinates are integers up to many hundreds, and bf16 is exact only up to 256.
-        self.dtype = torch.promote_types(like.dtype, torch.float32)
+        self.dtype = at_least_float32(like.dtype)
         self.per_clip = layout.coordinates is not None
         # If all times are alike, relative times are those of the tensor.
         flat = layout.coordinates is None or layout.coordinates.shape[-1] == 2
