@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The core's tests on the oldest torch that pyproject.toml allows, in a separate environment.
 #
-#   bash scripts/test_oldest_torch.sh                  models, samplers, losses, layers and training
+#   bash scripts/test_oldest_torch.sh                  models, samplers, losses, layers, training, export and benchmarks
 #   bash scripts/test_oldest_torch.sh tests/cli -x     other tests; arguments are passed to pytest
 #
 # OLDEST_VENV is the environment's folder (default: build/oldest_torch), PYTHON the interpreter that creates it (3.11 to
@@ -19,6 +19,6 @@ echo "test_oldest_torch: ${wanted[*]} in $venv"
     -r <(grep -v '^torchvision\|^decord\|^torchcodec' requirements/run.txt) -r <(grep '^pytest' requirements/test.txt)
 
 tests=("$@")
-[ $# -gt 0 ] || tests=(tests/models tests/samplers tests/losses tests/layers tests/training)
+[ $# -gt 0 ] || tests=(tests/models tests/samplers tests/losses tests/layers tests/training tests/export tests/benchmark)
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} PYTHONPATH=$PWD
 exec "$venv/bin/python" -m pytest -p no:cacheprovider "${tests[@]}"

@@ -27,6 +27,7 @@ from adamae.benchmark.operations import BACKWARD, OPTIMIZER, Operation, Operatio
 from adamae.errors import UserError
 from adamae.gpu_specs import Gpu
 from adamae.models import Pretrainer, create_model
+from adamae.plain_text import first_line
 from adamae.precision import matmul_dtype
 
 _PRECISION_OF = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
@@ -252,13 +253,24 @@ def step_operations(build: BuildContender, setting: Setting) -> list[Operation]:
     Args:
         build: Builds the contender.
         setting: Setting whose clips have no values.
+
+    Raises:
+        UserError: If this release of torch cannot compile such a step; 2.6 cannot, 2.13 can.
     """
+    from torch._dynamo.exc import BackendCompilerFailed
+
     kernels: list[Operation] = []
     modules = {path.rpartition(".")[0]: part for path, part in OUR_PARTS.items() if "." in path}
     backend = fusing_backend(kernels, DEFAULT_PART, modules)
     contender = build(replace(setting, compiler=partial(torch.compile, backend=backend)))
     # The first step compiles and initialises the optimiser's state.
-    contender.step()
+    try:
+        contender.step()
+    except BackendCompilerFailed as error:
+        raise UserError(
+            f"torch {torch.__version__} cannot compile a step without values: {first_line(error.inner_exception)}; "
+            "predict it without the compiler, or with torch 2.13 or newer"
+        ) from error
     compiled = list(kernels)
     recorder = OperationRecorder(DEFAULT_PART)
     with recorder, _named(contender.network, contender.parts, recorder):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,6 +12,9 @@ from torch import Tensor
 from adamae.benchmark.fusion import fusing_backend
 from adamae.benchmark.operations import BACKWARD, Operation
 from adamae.benchmark.roofline import without_values
+
+# Torch 2.6 compiles nothing whose inputs have no values; adamae says so in one line.
+pytestmark = pytest.mark.skipif(torch.__version__.startswith("2.6."), reason="torch 2.6 cannot predict it")
 
 
 def compiled(function: Callable[..., Tensor], *shapes: tuple[int, ...], backward: bool = False) -> list[Operation]:
