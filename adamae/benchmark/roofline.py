@@ -263,6 +263,8 @@ def step_operations(build: BuildContender, setting: Setting) -> list[Operation]:
     modules = {path.rpartition(".")[0]: part for path, part in OUR_PARTS.items() if "." in path}
     backend = fusing_backend(kernels, DEFAULT_PART, modules)
     contender = build(replace(setting, compiler=partial(torch.compile, backend=backend)))
+    # Code that was compiled for an earlier prediction would be used again, and its kernels not be recorded.
+    torch.compiler.reset()
     # The first step compiles and initialises the optimiser's state.
     try:
         contender.step()

@@ -91,9 +91,18 @@ def test_a_compiler_that_needs_values_is_one_line(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr("adamae.benchmark.roofline.fusing_backend", lambda *_: failing)
     compiled = choose(["compile"], variants())
-    # Code that an earlier test compiled would be used again.
-    torch.compiler.reset()
     with pytest.raises(
         UserError, match=r"^torch \S+ cannot compile a step without values: fake mode 0 does not match; "
     ):
         predict_steps(model="adamae_tiny", batch_size=2, gpu=GPUS["h100"], compare=compiled, **TINY)
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_a_compiled_step_is_predicted_anew_each_time() -> None:
+    compiled = choose(["compile"], variants())
+    one, again = (
+        predict_steps(model="adamae_tiny", batch_size=2, gpu=GPUS["h100"], compare=compiled, **TINY) for _ in range(2)
+    )
+    assert one.steps["compile"].total == again.steps["compile"].total
+    assert one.steps["compile"].total.launches < one.steps["ours"].total.launches
