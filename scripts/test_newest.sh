@@ -26,7 +26,7 @@ print("test_newest:", *(f"{name} {version(name)}" for name in sys.argv[1:]))' to
 tests=("$@")
 [ $# -gt 0 ] || tests=(
     -m "not slow" tests/layers tests/losses tests/samplers tests/models tests/training tests/checkpoints tests/export
-    tests/evaluation tests/test_pretrain.py tests/test_finetune.py
+    tests/evaluation tests/benchmark tests/test_pretrain.py tests/test_finetune.py
 )
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} PYTHONPATH=$PWD
 exec "$venv/bin/python" -m pytest -p no:cacheprovider -n 2 --dist loadgroup "${tests[@]}"

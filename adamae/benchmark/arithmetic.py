@@ -40,12 +40,14 @@ def compare_multiply_adds(name: str, **options: Any) -> dict[str, int]:
     }
     counts = {}
     for contender, build in contenders.items():
-        with torch.device("meta"):
-            try:
-                counts[contender] = count_multiply_adds(build())
-            except UserError:
-                # A clip with few tokens may not support such masks or token selection.
-                continue
+        try:
+            with torch.device("meta"):
+                model = build()
+        except UserError:
+            # A clip with few tokens may not support such masks or token selection.
+            continue
+        # Outside of the context, in which torch 2.6 cannot import what einops needs at its first use.
+        counts[contender] = count_multiply_adds(model)
     return counts
 
 

@@ -27,7 +27,6 @@ _FREE = {
     "new_empty",
     "new_empty_strided",
     "lift_fresh",
-    "promote_types",
     "set_",
 }
 # Operations whose result does not depend on the values of their input tensor.

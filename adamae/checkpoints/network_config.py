@@ -26,13 +26,8 @@ def describe_network(model: nn.Module, options: Mapping[str, Any]) -> dict[str, 
         JSON values: ``{"options": {...}}``, ``"constants"`` if they differ from the official code, and ``"family"`` if
         the network is not a plain ViT.
     """
-    constants = Constants.of_model(model).as_config()
     family = family_of(model).name if isinstance(model, Pretrainer | Classifier) else "vit"
-    return {
-        "options": dict(options),
-        **({"constants": constants} if constants else {}),
-        **({} if family == "vit" else {"family": family}),
-    }
+    return _config(options, Constants.of_model(model), family)
 
 
 def describe_stored_network(file: CheckpointFile) -> dict[str, Any]:
@@ -46,11 +41,14 @@ def describe_stored_network(file: CheckpointFile) -> dict[str, Any]:
     for fact, name in (("frames", "num_frames"), ("size", "img_size")):
         if fact in file.architecture.guessed:
             options.pop(name, None)
-    config: dict[str, Any] = {"options": options}
-    if file.architecture.family != "vit":
-        config["family"] = file.architecture.family
-    if file.constants.as_config():
-        config["constants"] = file.constants.as_config()
-    if file.class_names:
-        config["class_names"] = list(file.class_names)
-    return config
+    config = _config(options, file.constants, file.architecture.family)
+    return {**config, "class_names": list(file.class_names)} if file.class_names else config
+
+
+def _config(options: Mapping[str, Any], constants: Constants, family: str) -> dict[str, Any]:
+    changed = constants.as_config()
+    return {
+        "options": dict(options),
+        **({"constants": changed} if changed else {}),
+        **({} if family == "vit" else {"family": family}),
+    }

@@ -88,8 +88,7 @@ ROWS_OF_TABLE = (
 PAIRS = tuple(
     (row, other)
     for row in ROWS_OF_TABLE
-    for other in ROWS_OF_TABLE
-    if row.network != RANDOM_WEIGHTS and other == Probed(RANDOM_WEIGHTS, row.selection)
+    if (other := Probed(RANDOM_WEIGHTS, row.selection)) in ROWS_OF_TABLE and row != other
 )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import math
+import statistics
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 
@@ -30,11 +32,17 @@ def test_what_all_seeds_share_is_not_in_the_interval(script: ModuleType) -> None
 
 
 def test_the_margin_is_wider_for_few_seeds_than_the_normal_one(script: ModuleType) -> None:
-    for seeds, factor in ((2, 12.70620), (6, 2.57058), (12, 2.20099), (20, 2.09302), (22, 2.07961), (62, 1.99962)):
+    for seeds in range(2, 70):
         values = [(-1.0) ** seed for seed in range(seeds)]
-        std = math.sqrt(seeds / (seeds - 1))
+        std = statistics.stdev(values)
         difference = script.paired_difference(dict(enumerate(values)), dict.fromkeys(range(seeds), 0.0))
-        assert difference.margin == pytest.approx(factor * std / math.sqrt(seeds), rel=1e-5), seeds
+        quantile = difference.margin / std * math.sqrt(seeds)
+        # Simpson's rule over the density of Student's t from zero to the quantile of 97.5 %.
+        degrees, x = seeds - 1, np.linspace(0, quantile, 20_001)
+        scale = math.exp(math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2)) / math.sqrt(degrees * math.pi)
+        density = scale * (1 + x**2 / degrees) ** (-(degrees + 1) / 2)
+        area = (density[0] + density[-1] + 4 * density[1::2].sum() + 2 * density[2:-1:2].sum()) * x[1] / 3
+        assert area == pytest.approx(0.475, abs=1e-6), seeds
 
 
 @pytest.mark.parametrize(

@@ -147,3 +147,27 @@ def test_intervals_of_the_findings_stand_in_the_tables(root: Path) -> None:
     findings, tables = text[text.index("## Findings") :].split("## Results on two cores")
     quoted = re.findall(r"[+-]\d+\.\d\s\[[^]]+\]", findings)
     assert quoted and [each for each in quoted if each not in tables] == []
+
+
+def test_the_repeated_fine_tuning_is_the_one_of_the_table(root: Path) -> None:
+    folder = root / "docs" / "benchmarks"
+    table = json.loads((folder / "table1" / "tuned-scratch-0.json").read_text())
+    again = json.loads((folder / "table1_repeated.json").read_text())
+    assert again["commit"] != table["commit"]
+    assert (again["curve"], again["test"]) == (table["curve"], table["test"])
+    assert [word for word in again["command"] if "/" not in word] == [
+        word for word in table["command"] if "/" not in word
+    ]
+
+
+def test_the_findings_count_the_expectations_as_the_tables_answer_them(root: Path) -> None:
+    findings, tables = (
+        (root / "docs" / "TABLE1.md").read_text().split("## Findings")[1].split("## Results on two cores")
+    )
+    groups = re.findall(r"\| expected here \|.*?\n\n", tables, re.DOTALL)
+    answers = [line.split(" | ")[-1].strip(" |") for group in groups for line in group.strip().splitlines()[2:]]
+    number = dict(enumerate("zero one two three four five six seven".split()))
+    told = " ".join(findings.split())
+    assert f"Of the {number[len(answers)]}, {number[answers.count('came true')]} came true" in told
+    assert f"{number[answers.count('not decided')]} are not decided" in told
+    assert f"{number[answers.count('did not come true (the opposite)')]} is refuted" in told
